@@ -1,0 +1,1 @@
+"""Hydra configs: one root per verb, one folder per group."""

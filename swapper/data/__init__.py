@@ -1,0 +1,1 @@
+"""Facesets on disk, and how training samples them."""

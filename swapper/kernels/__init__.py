@@ -1,0 +1,1 @@
+"""The hot operations: each a contract and a plain torch reference."""

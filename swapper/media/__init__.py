@@ -1,0 +1,1 @@
+"""Video, stills and provenance."""

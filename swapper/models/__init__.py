@@ -1,0 +1,1 @@
+"""The shared encoder, the decoders of each identity, and their files."""

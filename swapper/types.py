@@ -1,0 +1,172 @@
+"""The plain values that travel between rooms.
+
+Frozen dataclasses that check their own shapes. Pictures are RGB; points are (x, y) in pixels with
+pixel centres at integers; a transform is named ``destination_from_source``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Coverage = Literal["face", "full", "head"]
+COVERAGES: tuple[Coverage, ...] = ("face", "full", "head")
+
+NUM_LANDMARKS = 68
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """One face found in a frame.
+
+    Attributes:
+        landmarks: (68, 2) float32, x y in frame pixels, iBUG order.
+        confidence: The aligner's own, in [0, 1].
+        track: Which person in the shot, counted by the tracker; 0 before tracking.
+    """
+
+    landmarks: NDArray[np.float32]
+    confidence: float = 1.0
+    track: int = 0
+
+    def __post_init__(self) -> None:
+        if self.landmarks.shape != (NUM_LANDMARKS, 2):
+            raise ValueError(f"landmarks must be (68, 2), got {self.landmarks.shape}")
+        if not np.isfinite(self.landmarks).all():
+            raise ValueError("landmarks must be finite")
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom of the landmarks, in frame pixels."""
+        left, top = self.landmarks.min(axis=0)
+        right, bottom = self.landmarks.max(axis=0)
+        return float(left), float(top), float(right), float(bottom)
+
+    @property
+    def area(self) -> float:
+        """Area of `box` in square pixels."""
+        left, top, right, bottom = self.box
+        return (right - left) * (bottom - top)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Affect:
+    """What an estimator says of a face.
+
+    Attributes:
+        embedding: (D,) float32, penultimate features.
+        probabilities: Class name to probability, summing to 1; empty if it has no classes.
+        valence: In [-1, 1], or None.
+        arousal: In [-1, 1], or None.
+    """
+
+    embedding: NDArray[np.float32]
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    valence: float | None = None
+    arousal: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceRecord:
+    """One row of a faceset's index.
+
+    Attributes:
+        id: Name of the picture without its suffix, unique in the faceset.
+        image: File name in ``images/``.
+        source: sha256 (hex) of the file it was cut from.
+        frame_index: Frame number in that file, from 0.
+        pts: Presentation timestamp there, in the stream's time base; -1 if it has none.
+        landmarks: (68, 2) float32, x y in *frame* pixels.
+        aligned_from_frame: (2, 3) float64 similarity.
+        yaw, pitch, roll: Head pose in degrees.
+        sharpness: Higher is sharper; comparable within one aligned size.
+        confidence: The aligner's, in [0, 1].
+        sha256: Of the picture file's bytes.
+        affect: By estimator name.
+    """
+
+    id: str
+    image: str
+    source: str
+    frame_index: int
+    pts: int
+    landmarks: NDArray[np.float32]
+    aligned_from_frame: NDArray[np.float64]
+    yaw: float
+    pitch: float
+    roll: float
+    sharpness: float
+    confidence: float
+    sha256: str
+    affect: Mapping[str, Affect] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.landmarks.shape != (NUM_LANDMARKS, 2):
+            raise ValueError(f"landmarks must be (68, 2), got {self.landmarks.shape}")
+        if self.aligned_from_frame.shape != (2, 3):
+            raise ValueError(f"aligned_from_frame must be (2, 3), got {self.aligned_from_frame.shape}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceBatch:
+    """One training step's faces with everything drawn for them; a function of (seed, step, rank).
+
+    N = identities × batch size, in blocks of one identity each.
+
+    Attributes:
+        faces: (N, S, S, 5) uint8: red, green, blue, face mask, eyes-and-mouth mask.
+        degraded: (N, S, S, 3) uint8: what the archive did to them; the input is made from these.
+        faces_from_target: (N, 2, 3) float32: target pixels to pixels of `faces`, shared by both.
+        grid: (N, G, G, 2) float32: random warp of the input, (dx, dy) in target pixels.
+        gain: (N, 3, 2) float32: per channel scale and shift of the input, on [0, 1].
+        identity: (N,) int64, index into the identities.
+        step: Which batch this is, counted from 0 over the whole run.
+    """
+
+    faces: Tensor
+    degraded: Tensor
+    faces_from_target: Tensor
+    grid: Tensor
+    gain: Tensor
+    identity: Tensor
+    step: int
+
+    def _map(self, move: Any) -> FaceBatch:
+        return FaceBatch(
+            faces=move(self.faces),
+            degraded=move(self.degraded),
+            faces_from_target=move(self.faces_from_target),
+            grid=move(self.grid),
+            gain=move(self.gain),
+            identity=move(self.identity),
+            step=self.step,
+        )
+
+    def to(self, device: torch.device) -> FaceBatch:
+        """The same batch on `device`, copied without waiting."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> FaceBatch:
+        """The same batch in page-locked memory (called by the data loader)."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SwapOutput:
+    """What a decoder draws.
+
+    Attributes:
+        image: (N, 3, R, R), RGB in [0, 1].
+        mask: (N, 1, R, R) in [0, 1], 1 = face.
+    """
+
+    image: Tensor
+    mask: Tensor

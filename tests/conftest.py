@@ -1,0 +1,25 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder with the real clips and the small pretrained weights; skips where it is absent."""
+    folder = Path(os.environ.get("SWAPPER_SHARED", REPOSITORY.parent / "shared"))
+    if not (folder / "real").is_dir():
+        pytest.skip(f"{folder}/real is absent: set SWAPPER_SHARED to run the tests on real clips")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep certificates and caches of the tests out of the user's home."""
+    monkeypatch.setenv("SWAPPER_HOME", str(tmp_path / "swapper-home"))
