@@ -1,0 +1,1 @@
+"""Configs of training: its root and one folder per group."""

@@ -1,0 +1,202 @@
+"""The options of every verb: names, defaults, legal values and one line of help each.
+
+The command line makes its help, its checks and its typed Hydra schema from these dataclasses; the
+verbs take them as plain values. Nothing heavy may be imported here: TAB and ``--help`` read it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from swapper.errors import UsageError
+
+MISSING: Any = "???"
+"""Marks an option that has no default (OmegaConf's own mark)."""
+
+
+def option(
+    default: Any,
+    help: str,  # noqa: A002 (the word every option parser uses)
+    *,
+    choices: Sequence[str] = (),
+    least: float | None = None,
+    most: float | None = None,
+) -> Any:
+    """A dataclass field that knows its help, its choices and its range."""
+    metadata = {"help": help, "choices": tuple(choices), "least": least, "most": most}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class ExtractOptions:
+    """Cut the faces of one identity out of footage into a faceset."""
+
+    input: Any = option(MISSING, "video, picture, folder of pictures or glob; or a list of them")
+    identity: str = option(MISSING, "whose face it is; names the faceset")
+    rights: str = option("", "by what right these faces are used; travels with every product")
+    facesets: str = option("facesets", "folder in which facesets live")
+    size: int = option(256, "side of an aligned picture in pixels", least=64, most=2048)
+    coverage: str = option(
+        "face", "how much of the head a crop holds", choices=("face", "full", "head")
+    )
+    faces: str = option(
+        "largest", "which faces of a frame to keep; 'all' if the footage is of one person",
+        choices=("largest", "all"),
+    )
+    every: int = option(1, "keep every n-th frame", least=1)
+    min_size: int = option(40, "drop faces whose landmarks span fewer pixels", least=0)
+    format: str = option("png", "picture format", choices=("png", "webp", "jpg"))
+    aligner: Any = None
+
+
+@dataclass
+class TrainOptions:
+    """Learn the faces of two or more identities."""
+
+    name: str = option(MISSING, "names the run's folder")
+    facesets: Any = option(MISSING, "list of faceset folders, one an identity, at least two")
+    runs: str = option("runs", "folder in which runs live")
+    resume: str = option(
+        "auto", "continue the run of that name if it exists, or refuse", choices=("auto", "never")
+    )
+    seed: int = option(0, "of everything random", least=0, most=2**31 - 1)
+    data: Any = None
+    augment: Any = None
+    model: Any = None
+    loss: Any = None
+    optim: Any = None
+    trainer: Any = None
+    callbacks: Any = None
+    logger: Any = None
+
+
+@dataclass
+class BlendOptions:
+    """How a swap is laid into the frame."""
+
+    mask: str = option(
+        "product", "of the model's mask and the landmarks' hull, or one of them",
+        choices=("product", "model", "landmarks"),
+    )
+    erode: float = option(0.02, "shrink the mask, share of the crop's side", least=0, most=0.5)
+    feather: float = option(0.06, "soften its edge, share of the crop's side", least=0, most=0.5)
+    colour: str = option(
+        "lab", "fit the swap's colours to the frame's", choices=("none", "lab", "mkl")
+    )
+
+
+@dataclass
+class CodecOptions:
+    """How a video is written."""
+
+    name: str = option(
+        "auto", "auto keeps bit depth: h264, hevc for 10 bits, vp9 in webm",
+        choices=("auto", "h264", "hevc", "vp9", "av1", "prores", "ffv1"),
+    )
+    crf: int = option(16, "quality; lower is better and larger", least=0, most=63)
+    preset: str = option(
+        "medium", "speed of x264 and x265",
+        choices=("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow",
+                 "slower", "veryslow"),
+    )
+
+
+@dataclass
+class ConvertOptions:
+    """Put an identity's face onto a performer's footage."""
+
+    model: str = option(MISSING, "run folder, or a model.safetensors beside its model.json")
+    video: str = option(MISSING, "the performer: video, picture, folder of pictures or glob")
+    identity: str = option(MISSING, "whose face appears")
+    output: str = option(MISSING, "video file, or a folder (or .png) for pictures")
+    overwrite: bool = option(False, "replace an output that exists")
+    faces: str = option("largest", "which faces of a frame to swap", choices=("largest", "all"))
+    smooth: int = option(2, "steady the crop over this many frames on each side", least=0, most=30)
+    batch_size: int = option(16, "faces a pass", least=1, most=1024)
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...")
+    precision: str = option(
+        "auto", "auto: bf16 on CUDA, else 32", choices=("auto", "bf16", "16", "32")
+    )
+    provenance: str = option(
+        "c2pa", "sign the output; 'none' leaves it unmarked", choices=("c2pa", "none")
+    )
+    certificate: str = option("", "PEM certificate chain to sign with; empty: a local one")
+    private_key: str = option("", "PEM private key of that certificate")
+    performer_rights: str = option("", "by what right the performer's footage is used")
+    blend: BlendOptions = field(default_factory=BlendOptions)
+    codec: CodecOptions = field(default_factory=CodecOptions)
+    aligner: Any = None
+
+
+@dataclass
+class VerifyOptions:
+    """Read a file's provenance back and check it."""
+
+    file: str = option(MISSING, "picture or video to check")
+    trust: Any = option([], "PEM files of the roots that you trust")
+    json: bool = option(False, "print the whole verdict as JSON")
+
+
+VERBS: Mapping[str, type] = {
+    "extract": ExtractOptions,
+    "train": TrainOptions,
+    "convert": ConvertOptions,
+    "verify": VerifyOptions,
+}
+
+
+def _range(least: float | None, most: float | None) -> str:
+    if least is not None and most is not None:
+        return f"between {least:g} and {most:g}"
+    return f"at least {least:g}" if least is not None else f"at most {most:g}"
+
+
+def check(options: Any, prefix: str = "") -> None:
+    """Hold every value of an options dataclass to its choices and range.
+
+    Raises:
+        UsageError: Names the key, the value and what is legal.
+    """
+    for each in dataclasses.fields(options):
+        value, key = getattr(options, each.name), prefix + each.name
+        if dataclasses.is_dataclass(value):
+            check(value, key + ".")
+            continue
+        if isinstance(value, str) and value == MISSING:
+            raise UsageError(f"{key} is missing: pass {key}=... ({each.metadata['help']})")
+        choices = each.metadata.get("choices")
+        if choices and value not in choices:
+            close = difflib.get_close_matches(str(value), choices, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise UsageError(f"{key}={value}: choose from {', '.join(choices)}{hint}")
+        least, most = each.metadata.get("least"), each.metadata.get("most")
+        if (least is not None and value < least) or (most is not None and value > most):
+            raise UsageError(f"{key}={value}: must be {_range(least, most)}")
+
+
+def describe(options: type, prefix: str = "") -> list[tuple[str, str]]:
+    """``(key=default, help)`` for each option, those of nested groups included."""
+    rows: list[tuple[str, str]] = []
+    for each in dataclasses.fields(options):
+        if not each.metadata:
+            if each.default_factory is not dataclasses.MISSING:
+                rows += describe(type(each.default_factory()), f"{prefix}{each.name}.")
+            continue
+        if each.default_factory is not dataclasses.MISSING:
+            default: Any = each.default_factory()
+        else:
+            default = each.default
+        shown = "..." if default == MISSING else str(default).lower() if isinstance(
+            default, bool
+        ) else str(default)
+        text = str(each.metadata["help"])
+        if each.metadata["choices"]:
+            text += f" [{', '.join(each.metadata['choices'])}]"
+        rows.append((f"{prefix}{each.name}={shown}", text))
+    return rows
