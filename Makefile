@@ -1,0 +1,34 @@
+# Two commands: `make test` builds .venv from nothing and runs the tests.
+PYTHON ?= python3
+VENV := .venv
+EXTRAS ?= dev,tensorboard
+BIN := $(VENV)/bin
+# Threads of BLAS and OpenMP fight each other on small machines.
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: test lint fmt types venv clean
+
+venv: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
+	touch $@
+
+test: venv lint types
+	$(BIN)/python -m pytest
+
+lint: venv
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: venv
+	$(BIN)/mypy
+
+fmt: venv
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,189 @@
+"""Footage to faceset: find the faces of one identity, cut them out, index them."""
+
+from __future__ import annotations
+
+import glob
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from swapper.data.card import FacesetCard, Source
+from swapper.data.faceset_writer import FacesetWriter
+from swapper.errors import AlignerError, MediaError, UsageError
+from swapper.faces.aligners import Aligner
+from swapper.faces.geometry import head_pose, sharpness, similarity_from_landmarks, warp
+from swapper.media.footage import Footage, open_footage
+from swapper.media.image import sha256_file
+from swapper.media.video import Frame
+from swapper.options import ExtractOptions
+from swapper.progress import progress
+from swapper.types import Face, FaceRecord
+
+log = logging.getLogger(__name__)
+
+RIGHTS_CURE = (
+    'rights is missing: say by what right these faces are used, such as rights="signed release of '
+    'Jane Doe, 2026-03-01"; it is kept in the faceset, the model and every converted file'
+)
+
+
+@dataclass(frozen=True)
+class ExtractSummary:
+    """What an extraction did.
+
+    Attributes:
+        faceset: Folder of the faceset.
+        frames: Frames looked at.
+        kept: Faces added.
+        known: Frames that an earlier run had done.
+    """
+
+    faceset: Path
+    frames: int
+    kept: int
+    known: int
+
+
+def extract(options: ExtractOptions, make_aligner: Callable[[], Aligner]) -> ExtractSummary:
+    """Add the faces of `options.input` to the identity's faceset.
+
+    Frames done by an earlier run are left alone, so a killed extraction continues.
+
+    Args:
+        options: What to cut and how.
+        make_aligner: Called once the cheap checks have passed; once for each input.
+
+    Raises:
+        UsageError: No rights statement.
+        MediaError, AlignerError, FacesetError: By kind of what is wrong, in one line. Faces found
+            before are kept.
+    """
+    if not options.rights.strip():
+        raise UsageError(RIGHTS_CURE)
+    inputs = [options.input] if isinstance(options.input, str) else list(options.input)
+    if not inputs:
+        raise UsageError("input is empty: pass a video, a folder of pictures or a list of them")
+    total = ExtractSummary(Path(options.facesets) / options.identity, 0, 0, 0)
+    for each in inputs:
+        with open_footage(str(each)) as footage:
+            total = _extract_one(options, make_aligner, footage, total)
+    if total.kept == 0 and total.known == 0:
+        raise MediaError(
+            f"{', '.join(str(each) for each in inputs)}: no face found; try another aligner=, or "
+            "lower min_size"
+        )
+    log.info("%s: %d faces of %d frames", total.faceset, total.kept, total.frames)
+    return total
+
+
+def _extract_one(
+    options: ExtractOptions,
+    make_aligner: Callable[[], Aligner],
+    footage: Footage,
+    before: ExtractSummary,
+) -> ExtractSummary:
+    aligner = make_aligner()
+    try:
+        expected = getattr(aligner, "expected_frames", None)
+        claimed = footage.info.num_frames
+        if expected is not None and claimed is not None:
+            aligner.finish(claimed)
+        return _cut(options, aligner, footage, before)
+    finally:
+        aligner.close()
+
+
+def _cut(
+    options: ExtractOptions, aligner: Aligner, footage: Footage, before: ExtractSummary
+) -> ExtractSummary:
+    card = FacesetCard(
+        identity=options.identity,
+        rights=options.rights,
+        size=options.size,
+        coverage=options.coverage,
+        aligner=aligner.fingerprint,
+        image_format=options.format,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    hashes = {path: sha256_file(path) for path in footage.paths}
+    frames = kept = known = 0
+    name = footage.paths[0].name if len(footage.paths) == 1 else footage.paths[0].parent.name
+    with FacesetWriter(before.faceset, card) as writer:
+        for path, digest in hashes.items():
+            writer.add_source(Source(name=path.name, sha256=digest))
+        bar = progress(footage.info.num_frames, f"extract {name}", "frame")
+        for frame in footage:
+            bar.update()
+            frames += 1
+            single = len(footage.paths) == 1
+            digest = hashes[footage.paths[0 if single else frame.index]]
+            number = frame.index if single else 0
+            if frame.index % options.every:
+                continue
+            if writer.has(digest, number, 0):
+                known += 1
+                continue
+            kept += _keep(options, writer, frame, aligner(frame), digest, number)
+            bar.set_postfix(faces=before.kept + kept, refresh=False)
+        bar.close()
+    if footage.stopped is not None:
+        raise MediaError(
+            f"{footage.paths[0]}: damaged or truncated, decoding stopped at "
+            f"{footage.stopped:.3f} s after {frames} frames; {kept} faces found before are kept"
+        )
+    aligner.finish(frames)
+    return ExtractSummary(
+        before.faceset, before.frames + frames, before.kept + kept, before.known + known
+    )
+
+
+def _keep(
+    options: ExtractOptions,
+    writer: FacesetWriter,
+    frame: Frame,
+    faces: list[Face],
+    source: str,
+    number: int,
+) -> int:
+    """Cut and index the wanted faces of one frame; returns how many."""
+    wanted = [face for face in faces if min(_span(face)) >= options.min_size]
+    if options.faces == "largest":
+        wanted = wanted[:1]
+    height, width = frame.image.shape[:2]
+    kept = 0
+    for index, face in enumerate(wanted):
+        try:
+            aligned_from_frame = similarity_from_landmarks(
+                face.landmarks, options.size, options.coverage
+            )
+        except ValueError:  # landmarks fallen into a point: nothing that could be cut
+            continue
+        aligned = warp(frame.image, aligned_from_frame, options.size)
+        yaw, pitch, roll = head_pose(face.landmarks, (width, height))
+        writer.add(
+            FaceRecord(
+                id=f"{source[:12]}_{number:07d}_{index}",
+                image="",
+                source=source,
+                frame_index=number,
+                pts=-1 if frame.pts is None else frame.pts,
+                landmarks=face.landmarks,
+                aligned_from_frame=aligned_from_frame,
+                yaw=yaw,
+                pitch=pitch,
+                roll=roll,
+                sharpness=sharpness(aligned),
+                confidence=face.confidence,
+                sha256="",
+            ),
+            aligned,
+        )
+        kept += 1
+    return kept
+
+
+def _span(face: Face) -> tuple[float, float]:
+    left, top, right, bottom = face.box
+    return right - left, bottom - top

@@ -1,0 +1,32 @@
+"""Progress with rate and time left: a moving bar on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+
+def progress(total: int | None, label: str, unit: str, *, initial: int = 0) -> tqdm[Any]:
+    """A tqdm bar on stderr; ``update(n)`` it and ``close()`` it.
+
+    Args:
+        total: How many there will be, or None where that is not known.
+        label: What is being done.
+        unit: What is being counted, singular.
+        initial: How many were done before.
+    """
+    terminal = sys.stderr.isatty()
+    return tqdm(
+        total=total,
+        desc=label,
+        unit=f" {unit}",
+        initial=initial,
+        file=sys.stderr,
+        dynamic_ncols=terminal,
+        ncols=None if terminal else 100,
+        mininterval=0.2 if terminal else 10.0,
+        maxinterval=1.0 if terminal else 30.0,
+        ascii=None if terminal else " =",
+    )

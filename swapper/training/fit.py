@@ -1,0 +1,155 @@
+"""Hand a module and its data to Lightning, and read its ways of ending."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningDataModule, Trainer, seed_everything
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.trainer.states import TrainerStatus
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from swapper.errors import TrainingError, UsageError
+from swapper.training.checkpoint import AtomicCheckpointIO
+from swapper.training.module import SwapModule
+
+log = logging.getLogger(__name__)
+
+_PRECISIONS = ("auto", "bf16-mixed", "16-mixed", "32-true")
+
+
+def is_first_rank() -> bool:
+    """Whether this process is the one that writes."""
+    return rank_zero_only.rank == 0
+
+
+def resolve_precision(precision: str, accelerator: str) -> str:
+    """What "auto" means here: bf16-mixed where the device computes in bf16, else 32-true.
+
+    Raises:
+        UsageError: An unknown precision.
+    """
+    if precision not in _PRECISIONS:
+        raise UsageError(f"trainer.precision={precision}: choose from {', '.join(_PRECISIONS)}")
+    if precision != "auto":
+        return precision
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+    if accelerator in ("auto", "cpu") and not torch.backends.mps.is_available():
+        # Only matrix units make bf16 pay on a CPU; AVX-512 alone was slower (docs/LOG.md).
+        return "bf16-mixed" if torch.cpu._is_amx_tile_supported() else "32-true"
+    return "32-true"
+
+
+@contextmanager
+def only_one(run: Path) -> Iterator[None]:
+    """Hold the run's folder; a second training of the same name is refused.
+
+    Raises:
+        UsageError: Another process trains here.
+    """
+    if not is_first_rank():
+        yield
+        return
+    with (run / ".lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(
+                f"{run}: another process is training here; wait for it or pass another name="
+            ) from error
+        yield
+
+
+def seed(value: int) -> None:
+    """Seed what builds the network."""
+    seed_everything(value, workers=False, verbose=False)
+
+
+def make_trainer(
+    factory: Callable[..., Trainer],
+    settings: Mapping[str, Any],
+    callbacks: Sequence[Callback],
+    loggers: Sequence[Logger],
+    run: Path,
+) -> Trainer:
+    """The trainer of the config, with what the design fixes.
+
+    Args:
+        factory: Partial of Lightning's Trainer.
+        settings: The trainer's group of the config, resolved.
+        callbacks: All of them.
+        loggers: May be empty.
+        run: The run's folder.
+    """
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    precision = resolve_precision(str(settings["precision"]), str(settings["accelerator"]))
+    try:
+        return factory(
+            precision=precision,
+            callbacks=list(callbacks),
+            logger=list(loggers) or False,
+            plugins=[AtomicCheckpointIO()],
+            default_root_dir=run,
+            max_epochs=-1,  # the data is one endless epoch, counted in steps
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,  # our sampling knows its rank
+            enable_model_summary=False,
+        )
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        raise UsageError(f"trainer: {error}") from error
+
+
+def fit(
+    trainer: Trainer, module: SwapModule, data: LightningDataModule, checkpoint: Path | None
+) -> None:
+    """Train to the end, or until a signal; either way the newest state has been saved.
+
+    Raises:
+        SystemExit: 143 after SIGTERM, 130 after SIGINT, as a shell expects.
+        TrainingError: The device ran out of memory.
+    """
+    module.mark_step = lambda step: setattr(data, "next_step", step)
+    try:
+        trainer.fit(
+            module,
+            datamodule=data,
+            ckpt_path=None if checkpoint is None else str(checkpoint),
+            weights_only=True,
+        )
+    except SIGTERMException as stop:
+        log.warning("terminated at step %d; the state is saved", trainer.global_step)
+        raise SystemExit(143) from stop
+    except SystemExit as stop:
+        if trainer.state.status == TrainerStatus.INTERRUPTED:
+            log.warning("interrupted at step %d; the state is saved", trainer.global_step)
+            raise SystemExit(130) from stop
+        raise
+    except torch.cuda.OutOfMemoryError as error:
+        raise TrainingError(
+            f"step {trainer.global_step}: the GPU is out of memory; lower data.batch_size, "
+            "model.width or model.resolution, then run the same command again"
+        ) from error
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a small text file in one move."""
+    temporary = path.with_name(f".{path.name}.partial")
+    with temporary.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)

@@ -1,0 +1,154 @@
+"""The house stands: imports run one way, heavy libraries stay in their rooms, names stay clear."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "swapper"
+
+GROUND = {"types", "errors"}
+LEARNING = {"models", "losses", "kernels", "data", *GROUND}
+ALLOWED = {
+    "errors": set(),
+    "types": set(),
+    "options": {"errors"},
+    "arguments": {"errors"},
+    "progress": set(),
+    "kernels": {"errors"},
+    "media": GROUND,
+    "faces": GROUND,
+    "models": {"kernels", *GROUND},
+    "losses": {"kernels", *GROUND},
+    "data": {"faces", "media", "kernels", *GROUND},
+    "training": {"progress", *LEARNING},
+    "extract": {"media", "faces", "data", "options", "progress", *GROUND},
+    "train": {"training", "options", *LEARNING},
+    "convert": {"media", "faces", "models", "options", "progress", *GROUND},
+    "verify": {"media", "options", *GROUND},
+    "cli": {"extract", "train", "convert", "verify", "options", "arguments", "errors"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+# Which files may import a library, as path prefixes inside swapper/.
+QUARANTINE = {
+    "hydra": ("cli.py",),
+    "omegaconf": ("cli.py",),
+    "lightning": ("training/", "data/datamodule.py"),
+    "pytorch_lightning": (),
+    "triton": ("kernels/triton_",),
+    "albumentations": ("data/augment.py",),
+    "av": ("media/",),
+    "c2pa": ("media/",),
+    "cryptography": ("media/",),
+    "wandb": (),
+    "face_alignment": ("faces/fan.py",),
+    "mediapipe": ("faces/mediapipe.py",),
+    "pickle": ("training/checkpoint.py",),  # for the name of its error only
+}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Dotted names that a file imports for running (not for the type checker alone)."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_one_way(path: Path) -> None:
+    here = room(path)
+    assert here in ALLOWED, f"{here}: not a room of the house; give it its row in ALLOWED"
+    for name in imported(path):
+        parts = name.split(".")
+        if parts[0] != "swapper" or len(parts) < 2:
+            continue
+        target = parts[1]
+        if target == "__version__" or target == here:
+            continue
+        assert target in ALLOWED[here], f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_heavy_libraries_stay_in_their_rooms(path: Path) -> None:
+    where = path.relative_to(PACKAGE).as_posix()
+    for name in imported(path):
+        library = name.split(".")[0]
+        if library in QUARANTINE:
+            assert where.startswith(QUARANTINE[library]), f"{where} imports {name}"
+
+
+def test_rooms_are_two_deep_and_no_file_is_a_drawer() -> None:
+    for path in modules():
+        parts = path.relative_to(PACKAGE).parts
+        assert len(parts) <= 2, path
+        assert parts[-1] not in ("utils.py", "helpers.py", "common.py"), path
+        lines = path.read_text(encoding="utf-8").count("\n")
+        assert lines <= 400, f"{path}: {lines} lines; move a wall"
+
+
+def test_functions_fit_on_a_page() -> None:
+    long = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in modules()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and (node.end_lineno or 0) - node.lineno > 60
+    ]
+    assert not long, long
+
+
+def _loads(statement: str, *libraries: str) -> list[str]:
+    code = f"import sys\n{statement}\nprint([n for n in {libraries!r} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return list(ast.literal_eval(done.stdout.strip().splitlines()[-1]))
+
+
+def test_the_command_line_is_light() -> None:
+    heavy = ("torch", "numpy", "hydra", "omegaconf", "lightning", "cv2", "av", "c2pa")
+    assert _loads("import swapper.cli", *heavy) == []
+
+
+def test_converting_needs_no_trainer() -> None:
+    assert _loads("import swapper.convert", "lightning", "albumentations", "hydra", "wandb") == []
+
+
+def test_nothing_of_the_package_reads_pickles() -> None:
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            call = ast.unparse(node.func)
+            if call == "torch.load":
+                keywords = {each.arg: ast.unparse(each.value) for each in node.keywords}
+                assert keywords.get("weights_only") == "True", f"{path}:{node.lineno}"
+            allowed_numpy = {each.arg: ast.unparse(each.value) for each in node.keywords}
+            if call in ("np.load", "numpy.load"):
+                assert allowed_numpy.get("allow_pickle", "False") == "False", f"{path}:{node.lineno}"
+            assert call not in ("pickle.load", "pickle.loads", "joblib.load"), f"{path}:{node.lineno}"
