@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -68,15 +69,18 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: Missing, damaged, or holding more than plain data.
     """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    damaged = CheckpointError(
+        f"{path}: damaged, or not a checkpoint of swapper; put a backup in its place, or move it "
+        "away to start over"
+    )
+    if not zipfile.is_zipfile(path):  # torch would try its old pickle format on it
+        raise damaged
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such checkpoint") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
-        raise CheckpointError(
-            f"{path}: damaged, or not a checkpoint of swapper; put a backup in its place, or move "
-            "it away to start over"
-        ) from error
+        raise damaged from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("swapper"), dict):
         raise CheckpointError(f"{path}: not a checkpoint of swapper; pass another name=")
     return checkpoint

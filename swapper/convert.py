@@ -1,0 +1,308 @@
+"""Footage of a performer to footage of an identity: decode, align, swap, blend, encode, sign."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from swapper import __version__
+from swapper.errors import MediaError, UsageError
+from swapper.faces.aligners import Aligner
+from swapper.faces.blending import composite, match_colour, shape_mask
+from swapper.faces.geometry import transform_points, warp
+from swapper.faces.masks import face_mask
+from swapper.faces.tracks import smooth_alignments
+from swapper.media.footage import Footage, open_footage
+from swapper.media.provenance import Claim, Signer, sign
+from swapper.media.sink import Sink, open_sink
+from swapper.media.video import Frame
+from swapper.models.portable import LoadedModel, load_model
+from swapper.options import BlendOptions, ConvertOptions
+from swapper.progress import progress
+from swapper.types import Face
+
+log = logging.getLogger(__name__)
+
+Picture = NDArray[np.uint8]
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ConvertSummary:
+    """What a conversion did.
+
+    Attributes:
+        outputs: Files written.
+        frames: Frames written.
+        swapped: Frames on which a face was swapped.
+    """
+
+    outputs: list[Path]
+    frames: int
+    swapped: int
+
+
+def convert(options: ConvertOptions, make_aligner: Callable[[], Aligner]) -> ConvertSummary:
+    """Put `options.identity` onto the performer in `options.video`.
+
+    Args:
+        options: What, where and how.
+        make_aligner: Called once the cheap checks have passed.
+
+    Raises:
+        SwapperError: In one line. Where footage breaks off, what was decoded has been converted
+            and signed by then; in all other cases no output is left.
+    """
+    device = pick_device(options.device)
+    model = load_model(Path(options.model), device)
+    model.identity(options.identity)
+    signer = _signer(options)
+    output = Path(options.output)
+    if output.exists() and not options.overwrite:
+        raise UsageError(f"{output}: exists; pass overwrite=true or another output=")
+    with open_footage(options.video) as footage:
+        if output in footage.paths or output.resolve() in [p.resolve() for p in footage.paths]:
+            raise UsageError(f"{output}: is the performer's own footage; pass another output=")
+        aligner = make_aligner()
+        try:
+            if getattr(aligner, "expected_frames", None) and footage.info.num_frames is not None:
+                aligner.finish(footage.info.num_frames)
+            swapper = FrameSwapper(model, options.identity, options.blend, device, options.precision)
+            summary = _run(options, footage, aligner, swapper)
+        finally:
+            aligner.close()
+        if signer is not None:
+            claim = _claim(options, model)
+            for parent, path in _with_parents(footage, summary.outputs):
+                sign(path, parent, claim, signer)
+    log.info(
+        "%s: %d frames, %d of them swapped", options.output, summary.frames, summary.swapped
+    )
+    if footage.stopped is not None:
+        raise MediaError(
+            f"{options.video}: damaged or truncated, decoding stopped at {footage.stopped:.3f} s; "
+            f"the {summary.frames} frames before are in {options.output}"
+        )
+    return summary
+
+
+def _signer(options: ConvertOptions) -> Signer | None:
+    if options.provenance == "none":
+        return None
+    if bool(options.certificate) != bool(options.private_key):
+        raise UsageError("certificate and private_key go together: pass both, or neither")
+    if options.certificate:
+        return Signer.from_files(Path(options.certificate), Path(options.private_key))
+    return Signer.local()
+
+
+def _claim(options: ConvertOptions, model: LoadedModel) -> Claim:
+    return Claim(
+        title=Path(options.output).name,
+        model_sha256=model.sha256,
+        model_name=Path(options.model).name,
+        identities=[
+            {"name": each.name, "rights": each.rights}
+            for each in model.card.identities
+            if each.name == options.identity
+        ],
+        performer_rights=options.performer_rights or None,
+        software=f"swapper/{__version__}",
+        parameters={"identity": options.identity, "faces": options.faces},
+    )
+
+
+def _with_parents(footage: Footage, outputs: list[Path]) -> Iterator[tuple[Path, Path]]:
+    if len(outputs) == len(footage.paths):
+        yield from zip(footage.paths, outputs, strict=True)
+    else:  # one video
+        yield from ((footage.paths[0], path) for path in outputs)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called `name`; "auto" takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        UsageError: There is no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device={name}: not available here; pass device=auto or cpu") from error
+    return device
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A face to be swapped: where it is and what the network sees.
+
+    Attributes:
+        face: With landmarks in frame pixels.
+        aligned_from_frame: (2, 3).
+        aligned: (R, R, 3) uint8 crop.
+    """
+
+    face: Face
+    aligned_from_frame: Matrix
+    aligned: Picture
+
+
+class FrameSwapper:
+    """Swaps the placed faces of frames with one model and identity.
+
+    Args:
+        model: Loaded, on `device`.
+        identity: Whose face appears.
+        blend: How it is laid into the frame.
+        device: Where the network runs.
+        precision: "auto", "bf16", "16" or "32".
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        identity: str,
+        blend: BlendOptions,
+        device: torch.device,
+        precision: str = "auto",
+    ) -> None:
+        self.model = model
+        self.identity = identity
+        self.blend = blend
+        self.device = device
+        if precision == "auto":
+            precision = "bf16" if device.type == "cuda" else "32"
+        self.dtype = {"bf16": torch.bfloat16, "16": torch.float16, "32": torch.float32}[precision]
+        self.size = model.net.resolution
+
+    def place(self, frame: Frame, face: Face, aligned_from_frame: Matrix) -> Placed:
+        """Cut the network's input out of the frame."""
+        return Placed(face, aligned_from_frame, warp(frame.image, aligned_from_frame, self.size))
+
+    @torch.inference_mode()
+    def swap(
+        self, aligned: list[Picture]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Swap aligned faces.
+
+        Args:
+            aligned: Each (R, R, 3) uint8.
+
+        Returns:
+            (N, R, R, 3) colours and (N, R, R) masks, float32 in [0, 1].
+        """
+        stacked = torch.from_numpy(np.stack(aligned)).to(self.device)
+        inputs = stacked.permute(0, 3, 1, 2).float().div(255)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            output = self.model.net.decode(self.model.net.encode(inputs), self.identity)
+        image = output.image.float().permute(0, 2, 3, 1).clamp(0, 1)
+        mask = output.mask.float()[:, 0].clamp(0, 1)
+        return image.cpu().numpy(), mask.cpu().numpy()
+
+    def lay(
+        self,
+        frame: Picture,
+        placed: Placed,
+        swap: NDArray[np.float32],
+        mask: NDArray[np.float32],
+    ) -> tuple[Picture, NDArray[np.bool_]]:
+        """Blend one swapped face into the frame.
+
+        Returns:
+            The new frame, and which pixels differ from the old one's.
+        """
+        landmarks = transform_points(placed.aligned_from_frame, placed.face.landmarks)
+        hull = face_mask(landmarks, self.size).astype(np.float32) / 255
+        chosen = {"product": mask * hull, "model": mask, "landmarks": hull}[self.blend.mask]
+        shaped = shape_mask(
+            chosen, erode=self.blend.erode * self.size, feather=self.blend.feather * self.size
+        )
+        coloured = match_colour(swap, placed.aligned, shaped, method=self.blend.colour)
+        return composite(frame, coloured, shaped, placed.aligned_from_frame)
+
+
+def _detect(
+    footage: Footage, aligner: Aligner, which: Literal["largest", "all"] | str
+) -> Iterator[tuple[Frame, list[Face]]]:
+    for frame in footage:
+        faces = aligner(frame)
+        yield frame, faces[:1] if which == "largest" else faces
+
+
+def _chunks(
+    placed: Iterable[tuple[Frame, list[Placed]]], most: int
+) -> Iterator[list[tuple[Frame, list[Placed]]]]:
+    """Group frames until they hold `most` faces, or four times as many frames."""
+    chunk: list[tuple[Frame, list[Placed]]] = []
+    faces = 0
+    for frame, each in placed:
+        chunk.append((frame, each))
+        faces += len(each)
+        if faces >= most or len(chunk) >= 4 * most:
+            yield chunk
+            chunk, faces = [], 0
+    if chunk:
+        yield chunk
+
+
+def _run(
+    options: ConvertOptions, footage: Footage, aligner: Aligner, swapper: FrameSwapper
+) -> ConvertSummary:
+    frames = swapped = 0
+    aligned = smooth_alignments(
+        _detect(footage, aligner, options.faces),
+        radius=options.smooth if footage.moving else 0,
+        size=swapper.size,
+        coverage=swapper.model.card.coverage,
+    )
+    placed = (
+        (frame, [swapper.place(frame, face, matrix) for face, matrix in faces])
+        for frame, faces in aligned
+    )
+    bar = progress(footage.info.num_frames, f"convert {footage.paths[0].name}", "frame")
+    with open_sink(Path(options.output), footage, options.codec) as sink, contextlib.closing(bar):
+        for chunk in _chunks(placed, options.batch_size):
+            swapped += _write(sink, swapper, chunk)
+            frames += len(chunk)
+            bar.update(len(chunk))
+            bar.set_postfix(swapped=swapped, refresh=False)
+        if frames == 0:
+            raise MediaError(f"{options.video}: not one frame could be decoded; nothing written")
+        if footage.stopped is None:
+            aligner.finish(frames)
+    return ConvertSummary(sink.outputs, frames, swapped)
+
+
+def _write(
+    sink: Sink, swapper: FrameSwapper, chunk: list[tuple[Frame, list[Placed]]]
+) -> int:
+    """Swap, blend and write one chunk; returns how many frames were changed."""
+    every = [each for _, faces in chunk for each in faces]
+    images, masks = swapper.swap([each.aligned for each in every]) if every else ([], [])
+    results = iter(zip(images, masks, strict=True))
+    swapped = 0
+    for frame, faces in chunk:
+        if not faces:
+            sink.write(frame)
+            continue
+        picture = frame.image
+        touched = np.zeros(picture.shape[:2], dtype=bool)
+        for each in faces:
+            picture, changed = swapper.lay(picture, each, *next(results))
+            touched |= changed
+        sink.write(frame, picture, touched)
+        swapped += 1
+    return swapped
