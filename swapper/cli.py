@@ -78,9 +78,8 @@ def _dispatch(arguments: list[str]) -> int:
     if "-h" in overrides or "--help" in overrides:
         print(_verb_help(verb))
         return 0
-    if verb == "verify" and overrides and not re.match(r"[-+~\w.@/]+=", overrides[0]):
-        if not overrides[0].startswith("-"):
-            overrides[0] = f"file={overrides[0]}"
+    if verb == "verify" and overrides and not re.match(r"-|[+~]?[\w.@/]+=", overrides[0]):
+        overrides[0] = f"file={overrides[0]}"
     status: list[int] = []
     _compose_and_call(verb, quote_text(verb, overrides), status)
     return max(status, default=0)
@@ -207,18 +206,22 @@ def _explain(verb: str, error: BaseException) -> str:
     """Say in one line which key is wrong and what would be legal."""
     texts = [str(each) for each in _causes(error)]
     whole = "\n".join(texts)
-    if found := re.search(r"Could not find '([^']+)'\n\nAvailable options in '([^']+)':((?:\n\t.*)*)",
-                          whole):
+    if found := re.search(
+        r"Could not find '([^']+)'\n\nAvailable options in '([^']+)':((?:\n\t.*)*)", whole
+    ):
         group, _, value = found[1].rpartition("/")
         return f"{group}={value}: choose from {', '.join(found[3].split())}"
     if found := re.search(r"Could not override '([^']+)'.\s*No match in the defaults list", whole):
         return f"{found[1]}: no such config group; choose from {', '.join(_legal_keys(verb))}"
     if found := re.search(r"Could not override '([^']+)'", whole):
         return _unknown_key(verb, found[1], whole)
-    if found := re.search(r"(Value .*|Invalid value .*|Cannot convert .*)\n\s*full_key: (\S+)", whole):
+    if found := re.search(
+        r"(Value .*|Invalid value .*|Cannot convert .*)\n\s*full_key: (\S+)", whole
+    ):
         return f"{found[2]}: {found[1].rstrip('.')}"
-    if found := re.search(r"mismatched input|no viable alternative|extraneous input|token recog",
-                          whole):
+    if found := re.search(
+        r"mismatched input|no viable alternative|extraneous input|token recog", whole
+    ):
         grammar = re.sub(r"See https\S+.*", "", _one_line(error)).strip()
         return f"{grammar} (quote values that hold special characters: 'key=\"a (b), c\"')"
     return _one_line(error)
@@ -362,5 +365,7 @@ def _completion(arguments: list[str]) -> int:
         os.environ["COMP_LINE"] = " ".join(words)
     _register_schemas()
     sys.argv = [sys.argv[0], "-sc", request]
-    hydra.main(version_base="1.3", config_path=f"pkg://{_root(verb)}", config_name=verb)(lambda _: None)()
+    hydra.main(version_base="1.3", config_path=f"pkg://{_root(verb)}", config_name=verb)(
+        lambda _: None
+    )()
     return 0

@@ -23,7 +23,7 @@ from swapper.faces.tracks import smooth_alignments
 from swapper.media.footage import Footage, open_footage
 from swapper.media.provenance import Claim, Signer, sign
 from swapper.media.sink import Sink, open_sink
-from swapper.media.video import Frame
+from swapper.media.video import Frame, VideoReader
 from swapper.models.portable import LoadedModel, load_model
 from swapper.options import BlendOptions, ConvertOptions
 from swapper.progress import progress
@@ -73,9 +73,12 @@ def convert(options: ConvertOptions, make_aligner: Callable[[], Aligner]) -> Con
             raise UsageError(f"{output}: is the performer's own footage; pass another output=")
         aligner = make_aligner()
         try:
-            if getattr(aligner, "expected_frames", None) and footage.info.num_frames is not None:
+            aligner.prepare()
+            if aligner.expected_frames is not None and footage.info.num_frames is not None:
                 aligner.finish(footage.info.num_frames)
-            swapper = FrameSwapper(model, options.identity, options.blend, device, options.precision)
+            swapper = FrameSwapper(
+                model, options.identity, options.blend, device, options.precision
+            )
             summary = _run(options, footage, aligner, swapper)
         finally:
             aligner.close()
@@ -83,9 +86,7 @@ def convert(options: ConvertOptions, make_aligner: Callable[[], Aligner]) -> Con
             claim = _claim(options, model)
             for parent, path in _with_parents(footage, summary.outputs):
                 sign(path, parent, claim, signer)
-    log.info(
-        "%s: %d frames, %d of them swapped", options.output, summary.frames, summary.swapped
-    )
+    log.info("%s: %d frames, %d of them swapped", options.output, summary.frames, summary.swapped)
     if footage.stopped is not None:
         raise MediaError(
             f"{options.video}: damaged or truncated, decoding stopped at {footage.stopped:.3f} s; "
@@ -193,9 +194,7 @@ class FrameSwapper:
         return Placed(face, aligned_from_frame, warp(frame.image, aligned_from_frame, self.size))
 
     @torch.inference_mode()
-    def swap(
-        self, aligned: list[Picture]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def swap(self, aligned: list[Picture]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Swap aligned faces.
 
         Args:
@@ -264,7 +263,7 @@ def _run(
     frames = swapped = 0
     aligned = smooth_alignments(
         _detect(footage, aligner, options.faces),
-        radius=options.smooth if footage.moving else 0,
+        radius=options.smooth if isinstance(footage, VideoReader) else 0,
         size=swapper.size,
         coverage=swapper.model.card.coverage,
     )
@@ -273,7 +272,14 @@ def _run(
         for frame, faces in aligned
     )
     bar = progress(footage.info.num_frames, f"convert {footage.paths[0].name}", "frame")
-    with open_sink(Path(options.output), footage, options.codec) as sink, contextlib.closing(bar):
+    sink = open_sink(
+        Path(options.output),
+        footage,
+        codec=options.codec.name,
+        crf=options.codec.crf,
+        preset=options.codec.preset,
+    )
+    with sink, contextlib.closing(bar):
         for chunk in _chunks(placed, options.batch_size):
             swapped += _write(sink, swapper, chunk)
             frames += len(chunk)
@@ -286,9 +292,7 @@ def _run(
     return ConvertSummary(sink.outputs, frames, swapped)
 
 
-def _write(
-    sink: Sink, swapper: FrameSwapper, chunk: list[tuple[Frame, list[Placed]]]
-) -> int:
+def _write(sink: Sink, swapper: FrameSwapper, chunk: list[tuple[Frame, list[Placed]]]) -> int:
     """Swap, blend and write one chunk; returns how many frames were changed."""
     every = [each for _, faces in chunk for each in faces]
     images, masks = swapper.swap([each.aligned for each in every]) if every else ([], [])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from swapper.data.card import FacesetCard, Source
-from swapper.data.faceset_writer import FacesetWriter
-from swapper.errors import AlignerError, MediaError, UsageError
+from swapper.data.faceset_writer import FacesetWriter, face_id
+from swapper.errors import MediaError, UsageError
 from swapper.faces.aligners import Aligner
 from swapper.faces.geometry import head_pose, sharpness, similarity_from_landmarks, warp
 from swapper.media.footage import Footage, open_footage
@@ -86,10 +85,9 @@ def _extract_one(
 ) -> ExtractSummary:
     aligner = make_aligner()
     try:
-        expected = getattr(aligner, "expected_frames", None)
-        claimed = footage.info.num_frames
-        if expected is not None and claimed is not None:
-            aligner.finish(claimed)
+        aligner.prepare()
+        if aligner.expected_frames is not None and footage.info.num_frames is not None:
+            aligner.finish(footage.info.num_frames)
         return _cut(options, aligner, footage, before)
     finally:
         aligner.close()
@@ -164,7 +162,7 @@ def _keep(
         yaw, pitch, roll = head_pose(face.landmarks, (width, height))
         writer.add(
             FaceRecord(
-                id=f"{source[:12]}_{number:07d}_{index}",
+                id=face_id(source, number, index),
                 image="",
                 source=source,
                 frame_index=number,

@@ -46,7 +46,8 @@ class ExtractOptions:
         "face", "how much of the head a crop holds", choices=("face", "full", "head")
     )
     faces: str = option(
-        "largest", "which faces of a frame to keep; 'all' if the footage is of one person",
+        "largest",
+        "which faces of a frame to keep; 'all' if the footage is of one person",
         choices=("largest", "all"),
     )
     every: int = option(1, "keep every n-th frame", least=1)
@@ -81,7 +82,8 @@ class BlendOptions:
     """How a swap is laid into the frame."""
 
     mask: str = option(
-        "product", "of the model's mask and the landmarks' hull, or one of them",
+        "product",
+        "of the model's mask and the landmarks' hull, or one of them",
         choices=("product", "model", "landmarks"),
     )
     erode: float = option(0.02, "shrink the mask, share of the crop's side", least=0, most=0.5)
@@ -96,14 +98,25 @@ class CodecOptions:
     """How a video is written."""
 
     name: str = option(
-        "auto", "auto keeps bit depth: h264, hevc for 10 bits, vp9 in webm",
+        "auto",
+        "auto keeps bit depth: h264, hevc for 10 bits, vp9 in webm",
         choices=("auto", "h264", "hevc", "vp9", "av1", "prores", "ffv1"),
     )
     crf: int = option(16, "quality; lower is better and larger", least=0, most=63)
     preset: str = option(
-        "medium", "speed of x264 and x265",
-        choices=("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow",
-                 "slower", "veryslow"),
+        "medium",
+        "speed of x264 and x265",
+        choices=(
+            "ultrafast",
+            "superfast",
+            "veryfast",
+            "faster",
+            "fast",
+            "medium",
+            "slow",
+            "slower",
+            "veryslow",
+        ),
     )
 
 
@@ -192,9 +205,13 @@ def describe(options: type, prefix: str = "") -> list[tuple[str, str]]:
             default: Any = each.default_factory()
         else:
             default = each.default
-        shown = "..." if default == MISSING else str(default).lower() if isinstance(
-            default, bool
-        ) else str(default)
+        shown = (
+            "..."
+            if default == MISSING
+            else str(default).lower()
+            if isinstance(default, bool)
+            else str(default)
+        )
         text = str(each.metadata["help"])
         if each.metadata["choices"]:
             text += f" [{', '.join(each.metadata['choices'])}]"

@@ -112,7 +112,9 @@ class FaceRecord:
         if self.landmarks.shape != (NUM_LANDMARKS, 2):
             raise ValueError(f"landmarks must be (68, 2), got {self.landmarks.shape}")
         if self.aligned_from_frame.shape != (2, 3):
-            raise ValueError(f"aligned_from_frame must be (2, 3), got {self.aligned_from_frame.shape}")
+            raise ValueError(
+                f"aligned_from_frame must be (2, 3), got {self.aligned_from_frame.shape}"
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

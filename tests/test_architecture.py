@@ -150,5 +150,9 @@ def test_nothing_of_the_package_reads_pickles() -> None:
                 assert keywords.get("weights_only") == "True", f"{path}:{node.lineno}"
             allowed_numpy = {each.arg: ast.unparse(each.value) for each in node.keywords}
             if call in ("np.load", "numpy.load"):
-                assert allowed_numpy.get("allow_pickle", "False") == "False", f"{path}:{node.lineno}"
-            assert call not in ("pickle.load", "pickle.loads", "joblib.load"), f"{path}:{node.lineno}"
+                assert allowed_numpy.get("allow_pickle", "False") == "False", (
+                    f"{path}:{node.lineno}"
+                )
+            assert call not in ("pickle.load", "pickle.loads", "joblib.load"), (
+                f"{path}:{node.lineno}"
+            )

@@ -59,7 +59,10 @@ def test_cfg_job_prints_the_config(verb: str) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("extrct", "no such verb, choose from extract, train, convert, verify; did you mean extract"),
+        (
+            "extrct",
+            "no such verb, choose from extract, train, convert, verify; did you mean extract",
+        ),
         ("extract coverag=full", "coverag: no such option; did you mean coverage?"),
         ("extract size=big", "size: Value 'big' of type 'str' could not be converted to Integer"),
         ("extract input=a identity=b rights=c coverage=fac", "choose from face, full, head"),

@@ -1,0 +1,146 @@
+"""Where converted frames go: a video like the one that came in, or pictures for pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.errors import MediaError
+from swapper.media.footage import Footage
+from swapper.media.image import write_image
+from swapper.media.video import Frame, VideoReader, VideoWriter
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+class Sink(Protocol):
+    """Takes frames in order; a context manager that leaves whole files or none.
+
+    Attributes:
+        outputs: Files written so far.
+    """
+
+    outputs: list[Path]
+
+    def write(
+        self,
+        frame: Frame,
+        image: NDArray[np.uint8] | None = None,
+        changed: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Append `frame`, with `image` in its stead where `changed`; untouched if None."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class VideoSink:
+    """A video file."""
+
+    def __init__(self, writer: VideoWriter) -> None:
+        self.writer = writer
+        self.outputs = [writer.path]
+
+    def write(
+        self,
+        frame: Frame,
+        image: NDArray[np.uint8] | None = None,
+        changed: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Encode one frame."""
+        self.writer.write(frame, image, changed)
+
+    def __enter__(self) -> Self:
+        self.writer.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.writer.__exit__(kind, error, trace)
+
+
+class PictureSink:
+    """One picture a frame, named as the one that came in; a PNG unless told otherwise.
+
+    Args:
+        output: A folder, or the file's name where there is but one picture.
+        sources: The pictures that come in, in order.
+    """
+
+    def __init__(self, output: Path, sources: list[Path]) -> None:
+        self.output = output
+        self.sources = sources
+        self.outputs: list[Path] = []
+        self._made_folder = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(
+        self,
+        frame: Frame,
+        image: NDArray[np.uint8] | None = None,
+        changed: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Write one picture."""
+        if self.output.suffix.lower() in PICTURE_SUFFIXES:
+            path = self.output
+        else:
+            self._made_folder |= not self.output.exists()
+            self.output.mkdir(parents=True, exist_ok=True)
+            path = self.output / f"{self.sources[frame.index].stem}.png"
+        write_image(path, frame.image if image is None else image)
+        self.outputs.append(path)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take back what was written if the conversion failed."""
+        if error is None:
+            return
+        for path in self.outputs:
+            path.unlink(missing_ok=True)
+        if self._made_folder and not any(self.output.iterdir()):
+            self.output.rmdir()
+
+
+def open_sink(
+    output: Path, footage: Footage, *, codec: str = "auto", crf: int = 16, preset: str = "medium"
+) -> Sink:
+    """The sink that fits footage and output.
+
+    Raises:
+        MediaError: A video's output is not a video file, or several pictures go into one file.
+    """
+    if isinstance(footage, VideoReader):
+        return VideoSink(VideoWriter(output, footage, codec=codec, crf=crf, preset=preset))
+    one_file = output.suffix.lower() in PICTURE_SUFFIXES
+    if one_file and len(footage.paths) > 1:
+        raise MediaError(f"{output}: is one file for {len(footage.paths)} pictures; name a folder")
+    if output.suffix and not one_file and not output.is_dir():
+        raise MediaError(
+            f"{output}: pictures become a folder of pictures, or one of "
+            f"{', '.join(PICTURE_SUFFIXES)}"
+        )
+    stems = [path.stem for path in footage.paths]
+    if not one_file and len(set(stems)) < len(stems):
+        raise MediaError(f"{output}: two pictures have the same name but for their suffix")
+    return PictureSink(output, footage.paths)

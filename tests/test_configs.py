@@ -1,0 +1,114 @@
+"""Every config composes, and what it names can be built from it."""
+
+from __future__ import annotations
+
+import importlib.resources
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_module
+from omegaconf import DictConfig, OmegaConf
+
+from swapper import cli
+from swapper.options import VERBS
+
+ROOT = Path(__file__).resolve().parents[1]
+GROUPS = sorted(
+    (path.parent.name, path.stem)
+    for path in (ROOT / "configs" / "train").glob("*/*.yaml")
+    if path.parent.name != "experiment"
+)
+ALIGNERS = sorted(path.stem for path in (ROOT / "configs" / "aligner").glob("*.yaml"))
+REQUIRED = {"train": ["name=x", "facesets=[alice,bob]"]}
+
+
+def composed(verb: str, *overrides: str) -> DictConfig:
+    cli._register_schemas()
+    with initialize_config_module(cli._root(verb), version_base="1.3"):
+        return compose(verb, [*REQUIRED.get(verb, []), *overrides])
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_a_root_whose_keys_are_its_options(verb: str) -> None:
+    config = composed(verb)
+    assert set(config) == set(VERBS[verb].__dataclass_fields__)
+
+
+@pytest.mark.parametrize(("group", "choice"), GROUPS)
+def test_every_choice_of_training_composes_and_builds(
+    group: str, choice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    override = f"{group}=[{choice}]" if group == "logger" else f"{group}={choice}"
+    config = composed("train", override)
+    if choice == "tensorboard":
+        pytest.importorskip("tensorboard", reason="needs the extra: pip install swapper[tensorboard]")
+    built = cli.build(config, group)
+    if group == "model":
+        net = built(identities=("alice", "bob"))
+        assert net.identities == ("alice", "bob")
+        assert net.resolution == config.model.resolution
+    else:
+        assert built is not None
+
+
+@pytest.mark.parametrize("choice", ALIGNERS)
+def test_every_aligner_s_config_fits_its_constructor(choice: str) -> None:
+    config = composed("extract", f"aligner={choice}")
+    node = OmegaConf.to_container(config.aligner)
+    assert isinstance(node, dict)
+    values = {key: ("x.csv" if value == "???" else value) for key, value in node.items()}
+    cli.check_target(values, "aligner")
+
+
+def test_experiments_compose() -> None:
+    found = sorted((ROOT / "configs" / "train" / "experiment").glob("*.yaml"))
+    for path in found:
+        assert composed("train", f"experiment={path.stem}").name == "x"
+
+
+def test_several_loggers_can_be_named() -> None:
+    assert set(composed("train", "logger=[csv,wandb]").logger) == {"csv", "wandb"}
+    assert composed("train", "logger=[csv,wandb]").logger.wandb.offline is True
+    assert composed("train", "logger=wandb").logger.wandb.offline is True
+
+
+def test_every_yaml_file_is_where_the_package_finds_it() -> None:
+    shipped = importlib.resources.files("swapper.configs")
+    for path in (ROOT / "configs").rglob("*.yaml"):
+        relative = path.relative_to(ROOT / "configs")
+        assert (shipped / relative.as_posix()).is_file()
+        yaml.safe_load(path.read_text())
+
+
+@pytest.mark.slow
+def test_wheel_and_sdist_carry_the_configs(tmp_path: Path) -> None:
+    pytest.importorskip("build", reason="needs the extra: pip install swapper[dev]")
+    for kind in ("--sdist", "--wheel"):
+        done = subprocess.run(
+            [sys.executable, "-m", "build", kind, "--no-isolation", "--outdir", str(tmp_path)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    for path in (ROOT / "configs").rglob("*.yaml"):
+        assert f"swapper/configs/{path.relative_to(ROOT / 'configs').as_posix()}" in names
+    assert "swapper/py.typed" in names
+    assert not [name for name in names if name.startswith(("tests/", "configs/"))]
+    site = tmp_path / "site"
+    zipfile.ZipFile(wheel).extractall(site)
+    done = subprocess.run(
+        [sys.executable, "-c", "from swapper import cli; raise SystemExit(cli.run(['train','--cfg',"
+         "'job','name=x','facesets=[a,b]']))"],
+        cwd=site, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(site)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "swapper.data.datamodule" in done.stdout

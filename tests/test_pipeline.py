@@ -1,0 +1,226 @@
+"""Drawn clips through every verb: extract, train, resume, convert, verify; frame-exact."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from swapper import cli
+from tests.drawing import ALICE, BOB, write_clip
+
+FRAMES = 50
+RIGHTS = "drawn by this test, 2026 (all mine)"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two clips, their facesets and a trained run."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    for name, look in (("alice", ALICE), ("bob", BOB)):
+        clip, landmarks = write_clip(folder / f"{name}.mp4", look, frames=FRAMES)
+        line = [
+            "extract", f"input={clip}", f"identity={name}", f"rights={RIGHTS}",
+            f"facesets={folder / 'facesets'}", "size=128", "aligner=openface",
+            f"aligner.csv={landmarks}",
+        ]  # fmt: skip
+        assert cli.run(line) == 0
+    assert cli.run(train_line(folder, 20)) == 0
+    assert cli.run(train_line(folder, 30)) == 0
+    return folder
+
+
+def train_line(folder: Path, steps: int) -> list[str]:
+    facesets = f"[{folder / 'facesets/alice'},{folder / 'facesets/bob'}]"
+    return [
+        "train", "name=run", f"facesets={facesets}", f"runs={folder / 'runs'}", "model=tiny",
+        "model.width=8", "model.latent=32", "data.batch_size=4", "data.num_workers=0",
+        f"trainer.max_steps={steps}", "trainer.accelerator=cpu", "trainer.val_check_interval=10",
+        "trainer.log_every_n_steps=5", "callbacks.checkpoint.every_n_steps=10",
+        "callbacks.preview.every_n_steps=10", "callbacks.preview.faces=2",
+    ]  # fmt: skip
+
+
+def convert_line(world: Path, output: Path, *more: str) -> list[str]:
+    return [
+        "convert", f"model={world / 'runs/run'}", f"video={world / 'alice.mp4'}", "identity=bob",
+        f"output={output}", "aligner=openface", f"aligner.csv={world / 'alice.csv'}",
+        "device=cpu", *more,
+    ]  # fmt: skip
+
+
+def frames(path: Path) -> list[av.VideoFrame]:
+    with av.open(str(path)) as container:
+        return list(container.decode(video=0))
+
+
+def audio_packets(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        packets = container.demux(audio=0)
+        return [bytes(packet) for packet in packets if packet.dts is not None]
+
+
+def test_extraction_leaves_a_faceset_that_a_person_can_read(world: Path) -> None:
+    faceset = world / "facesets" / "alice"
+    card = json.loads((faceset / "faceset.json").read_text())
+    assert card["rights"] == RIGHTS
+    assert len(list((faceset / "images").glob("*.png"))) == FRAMES
+    assert (faceset / "faces.parquet").exists()
+
+
+def test_extracting_again_adds_nothing(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(each.name for each in (world / "facesets/alice/images").iterdir())
+    line = [
+        "extract", f"input={world / 'alice.mp4'}", "identity=alice", f"rights={RIGHTS}",
+        f"facesets={world / 'facesets'}", "size=128", "aligner=openface",
+        f"aligner.csv={world / 'alice.csv'}",
+    ]  # fmt: skip
+    assert cli.run(line) == 0
+    assert sorted(each.name for each in (world / "facesets/alice/images").iterdir()) == before
+
+
+def test_a_run_leaves_what_is_needed(world: Path) -> None:
+    run = world / "runs" / "run"
+    names = {each.name for each in run.iterdir()}
+    assert {"config.yaml", "metrics.csv", "model.safetensors", "model.json", "previews"} <= names
+    assert {each.name for each in (run / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+    assert (run / "previews" / "step_0000030.png").exists()
+    rows = (run / "metrics.csv").read_text().splitlines()
+    assert rows[0].startswith("step")
+    assert "train/loss" in rows[0]
+    assert "val/loss" in rows[0]
+
+
+def test_conversion_is_frame_exact_and_keeps_the_sound(world: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+    assert cli.run(convert_line(world, output, "codec.crf=0", "codec.preset=ultrafast")) == 0
+    before, after = frames(world / "alice.mp4"), frames(output)
+    assert [(f.pts * f.time_base) for f in after] == [(f.pts * f.time_base) for f in before]
+    assert audio_packets(output) == audio_packets(world / "alice.mp4")
+    changed = 0.0
+    for old, new in zip(before, after, strict=True):
+        luma_old, luma_new = (f.to_ndarray(format="gray") for f in (old, new))
+        corner = np.s_[:20, :20]
+        assert np.array_equal(luma_old[corner], luma_new[corner])
+        changed += float(np.mean(luma_old != luma_new))
+    assert 0.05 < changed / FRAMES < 0.8
+
+
+def test_a_converted_file_tells_where_it_comes_from(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.mp4"
+    assert cli.run(convert_line(world, output)) == 0
+    capsys.readouterr()
+    assert cli.run(["verify", str(output)]) == 0
+    said = capsys.readouterr().out
+    assert "unknown signer" in said
+    assert RIGHTS in said
+    content = bytearray(output.read_bytes())
+    content[content.index(b"mdat") + 2000] ^= 0xFF
+    output.write_bytes(content)
+    assert cli.run(["verify", str(output)]) == 3
+    assert "tampered" in capsys.readouterr().out
+    assert cli.run(["verify", str(world / "alice.mp4")]) == 4
+
+
+def test_provenance_is_left_out_only_when_asked_by_name(world: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+    assert cli.run(convert_line(world, output, "provenance=none")) == 0
+    assert cli.run(["verify", str(output)]) == 4
+
+
+def test_frames_without_a_face_pass_untouched(world: Path, tmp_path: Path) -> None:
+    rows = (world / "alice.csv").read_text().splitlines()
+    hidden = [rows[0]] + [
+        row.replace(", 0.98, 1,", ", 0.98, 0,", 1) if 10 <= number < 20 else row
+        for number, row in enumerate(rows[1:])
+    ]
+    csv = tmp_path / "gaps.csv"
+    csv.write_text("\n".join(hidden) + "\n")
+    output = tmp_path / "out.mp4"
+    line = convert_line(world, output, "codec.crf=0", "codec.preset=ultrafast")
+    assert cli.run([*line, f"aligner.csv={csv}"]) == 0
+    for number, (old, new) in enumerate(
+        zip(frames(world / "alice.mp4"), frames(output), strict=True)
+    ):
+        same = all(
+            np.array_equal(np.frombuffer(a, np.uint8), np.frombuffer(b, np.uint8))
+            for a, b in zip(old.planes, new.planes, strict=True)
+        )
+        assert same == (10 <= number < 20)
+
+
+def test_pictures_convert_to_pictures(world: Path, tmp_path: Path) -> None:
+    stills = tmp_path / "stills"
+    stills.mkdir()
+    for number, frame in enumerate(frames(world / "alice.mp4")[:2]):
+        frame.to_image().save(stills / f"{number}.png")
+    rows = (world / "alice.csv").read_text().splitlines()[:3]
+    (tmp_path / "two.csv").write_text("\n".join(rows) + "\n")
+    output = tmp_path / "swapped"
+    line = convert_line(world, output)
+    assert cli.run([*line, f"video={stills}", f"aligner.csv={tmp_path / 'two.csv'}"]) == 0
+    assert sorted(each.name for each in output.iterdir()) == ["0.png", "1.png"]
+    assert cli.run(["verify", str(output / "0.png")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "expected"),
+    [
+        ("identity=carol", 1, "alice, bob"),
+        ("video=gone.mp4", 1, "gone.mp4"),
+        ("model=gone", 1, "gone"),
+        ("output={world}/bob.mp4", 2, "overwrite=true"),
+        ("output={world}/alice.mp4 overwrite=true", 2, "performer's own footage"),
+        ("output=out.avi", 1, ".mp4"),
+        ("aligner.csv={world}/bob_short.csv", 1, "bob_short.csv"),
+        ("certificate=mine.pem", 2, "private_key"),
+        ("device=cuda:9", 2, "device=cuda:9: not available"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    world: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: str,
+    status: int,
+    expected: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = (world / "bob.csv").read_text().splitlines()
+    (world / "bob_short.csv").write_text("\n".join(rows[:20]) + "\n")
+    line = convert_line(world, tmp_path / "out.mp4")
+    keep = (world / "bob.mp4").read_bytes()
+    assert cli.run([*line, *change.format(world=world).split()]) == status
+    error = [row for row in capsys.readouterr().err.splitlines() if row.startswith("swapper:")]
+    assert len(error) == 1
+    assert expected in error[0]
+    assert list(tmp_path.iterdir()) == []
+    assert (world / "bob.mp4").read_bytes() == keep
+
+
+def test_truncated_footage_converts_what_decodes_and_says_where_it_stopped(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = tmp_path / "whole.mp4"
+    with av.open(str(world / "alice.mp4")) as source, av.open(
+        str(whole), "w", options={"movflags": "faststart"}
+    ) as container:
+        stream = container.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                container.mux(packet)
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.7)])
+    output = tmp_path / "out.mp4"
+    assert cli.run([*convert_line(world, output), f"video={cut}"]) == 1
+    error = capsys.readouterr().err
+    assert "cut.mp4: damaged or truncated, decoding stopped at" in error
+    assert 0 < len(frames(output)) < FRAMES
+    assert cli.run(["verify", str(output)]) == 0

@@ -1,0 +1,172 @@
+"""A run that was killed and resumed ends bitwise where one that was never stopped ends."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from swapper import cli
+from tests.drawing import ALICE, BOB, write_clip
+
+STEPS = 40
+SETTINGS = [
+    "model=tiny",
+    "model.width=4",
+    "model.latent=16",
+    "data.batch_size=2",
+    f"trainer.max_steps={STEPS}",
+    "trainer.accelerator=cpu",
+    "trainer.val_check_interval=10",
+    "trainer.log_every_n_steps=1",
+    "callbacks.checkpoint.every_n_steps=8",
+    "callbacks.preview.every_n_steps=1000",
+]
+
+
+@pytest.fixture(scope="module")
+def facesets(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("resume")
+    found = []
+    for name, look in (("alice", ALICE), ("bob", BOB)):
+        clip, landmarks = write_clip(folder / f"{name}.mp4", look, frames=30, sound=False)
+        line = [
+            "extract", f"input={clip}", f"identity={name}", "rights=drawn by this test",
+            f"facesets={folder}", "size=96", "aligner=openface", f"aligner.csv={landmarks}",
+        ]  # fmt: skip
+        assert cli.run(line) == 0
+        found.append(folder / name)
+    return found
+
+
+def command(facesets: list[Path], runs: Path, workers: int, *more: str) -> list[str]:
+    chosen = ",".join(str(each) for each in facesets)
+    return [
+        sys.executable, "-m", "swapper", "train", "name=run", f"facesets=[{chosen}]",
+        f"runs={runs}", f"data.num_workers={workers}", *SETTINGS, *more,
+    ]  # fmt: skip
+
+
+def train(*args: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*args), capture_output=True, text=True, check=False)
+
+
+def digest(value: Any, into: Any = None) -> str:
+    """Hash of every number in nested containers of tensors."""
+    into = into or hashlib.sha256()
+    if isinstance(value, torch.Tensor):
+        into.update(value.contiguous().numpy().tobytes())
+    elif isinstance(value, dict):
+        for key in sorted(value, key=str):
+            into.update(str(key).encode())
+            digest(value[key], into)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            digest(each, into)
+    else:
+        into.update(repr(value).encode())
+    return str(into.hexdigest())
+
+
+def learnt(runs: Path) -> dict[str, str]:
+    checkpoint = torch.load(runs / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == STEPS
+    keys = ("state_dict", "current_model_state", "optimizer_states")
+    return {key: digest(checkpoint[key]) for key in keys}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(facesets: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("whole")
+    done = train(facesets, runs, 0)
+    assert done.returncode == 0, done.stderr
+    return runs
+
+
+def stop_in_mid_run(line: list[str], runs: Path, how: signal.Signals) -> int:
+    """Start `line`, send `how` once a checkpoint is on the disk, return the exit status."""
+    checkpoint = runs / "run" / "checkpoints" / "last.ckpt"
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.kill(process.pid, how)
+    return process.wait(timeout=60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_and_resumed_equals_never_stopped(
+    facesets: list[Path], uninterrupted: Path, tmp_path: Path, workers: int
+) -> None:
+    line = command(facesets, tmp_path, workers)
+    assert stop_in_mid_run(line, tmp_path, signal.SIGKILL) == -signal.SIGKILL
+    halfway = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert 0 < halfway["global_step"] < STEPS
+    done = train(facesets, tmp_path, workers, "resume=auto")
+    assert done.returncode == 0, done.stderr
+    assert f"at step {halfway['global_step']}" in done.stderr
+    assert learnt(tmp_path) == learnt(uninterrupted)
+    logs = [(each / "run" / "metrics.csv").read_text() for each in (tmp_path, uninterrupted)]
+    steps = [[row.split(",")[0] for row in log.splitlines()[1:]] for log in logs]
+    assert set(steps[0]) == set(steps[1])
+
+
+@pytest.mark.slow
+def test_terminated_saves_and_says_so_by_its_status(
+    facesets: list[Path], uninterrupted: Path, tmp_path: Path
+) -> None:
+    line = command(facesets, tmp_path, 0)
+    assert stop_in_mid_run(line, tmp_path, signal.SIGTERM) == 143
+    assert train(facesets, tmp_path, 0).returncode == 0
+    assert learnt(tmp_path) == learnt(uninterrupted)
+
+
+@pytest.mark.slow
+def test_more_steps_continue_a_finished_run_bitwise(
+    facesets: list[Path], uninterrupted: Path, tmp_path: Path
+) -> None:
+    assert train(facesets, tmp_path, 0, "trainer.max_steps=16").returncode == 0
+    done = train(facesets, tmp_path, 0, "logger=[]")
+    assert done.returncode == 0, done.stderr
+    assert "with a change" not in done.stderr
+    assert learnt(tmp_path) == learnt(uninterrupted)
+
+
+def test_a_meaningless_resume_is_refused_with_a_diff(
+    facesets: list[Path],
+    uninterrupted: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = command(facesets, uninterrupted, 0)[3:]
+    assert cli.run([*line, "model.width=8"]) == 1
+    error = capsys.readouterr().err
+    assert "model.width: 4 -> 8" in error
+    assert "another name=" in error
+    assert cli.run([*line, "resume=never"]) == 2
+    assert "resume=auto" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(
+    facesets: list[Path],
+    uninterrupted: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    moved = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    moved.parent.mkdir(parents=True)
+    moved.write_bytes((uninterrupted / "run" / "checkpoints" / "last.ckpt").read_bytes())
+    line = command(facesets, tmp_path, 0)[3:]
+    assert cli.run([*line, "model=original"]) == 1
+    assert "model._target_" in capsys.readouterr().err
+    moved.write_bytes(b"not a checkpoint")
+    assert cli.run(line) == 1
+    assert "last.ckpt: damaged" in capsys.readouterr().err
