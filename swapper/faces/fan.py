@@ -1,0 +1,307 @@
+"""Landmarks by the face-alignment package: a detector of choice, then the FAN network.
+
+Weights come by the package's own download into torch's hub folder, checked here by the hash in
+their names where they have one. They are torch pickles: all are loaded with ``weights_only=True``,
+which executes nothing. That is why the projected 3D landmarks are taken without the package's depth
+network, whose loader would unpickle anything; x and y are the same.
+"""
+
+from __future__ import annotations
+
+import pickle
+import urllib.error
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from swapper.errors import AlignerError
+from swapper.faces.aligners import FrameLike, sound_faces
+from swapper.faces.weights import existing
+from swapper.types import Face
+
+Detector = Literal["sfd", "blazeface", "retinaface", "scrfd", "yunet"]
+Landmarks = Literal["2d", "3d"]
+
+# What each detector of the package calls its least confidence.
+_THRESHOLD: Final[dict[str, str]] = {
+    "sfd": "filter_threshold",
+    "blazeface": "min_score_thresh",
+    "retinaface": "confidence_threshold",
+    "scrfd": "confidence_threshold",
+    "yunet": "score_threshold",
+}
+_NETWORK: Final = {"2d": "2DFAN-4", "3d": "3DFAN-4"}
+# The package crops 200 pixels' worth around a box; smaller boxes round to an empty crop.
+_SMALLEST_BOX_PX: Final = 4.0
+_CURE: Final = (
+    "pass aligner.detector_weights=PATH and aligner.landmark_weights=PATH, or connect once so that "
+    "face-alignment can fetch them"
+)
+# What torch, numpy and OpenCV raise for files that are not theirs.
+_UNREADABLE: Final = (
+    RuntimeError,
+    ValueError,
+    KeyError,
+    OSError,
+    EOFError,
+    pickle.UnpicklingError,
+    cv2.error,
+)
+
+
+class FanAligner:
+    """Detector and landmark network of the face-alignment package.
+
+    Args:
+        detector: One of the package's own.
+        landmarks: "2d" follows the visible contour; "3d" the projected true one, better near
+            profile.
+        device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the GPU if there is one.
+        detector_weights: Path instead of the package's download.
+        detector_anchors: Path of blazeface's anchors (.npy), which belong to its weights.
+        landmark_weights: Path of FAN weights instead of the package's download.
+        min_confidence: Of the detector, in [0, 1].
+        detection_size: The longest side that the detector sees, in pixels; larger frames are
+            shrunk for it, so that time and memory stay bounded. 0 shows it every pixel.
+        detector_options: Passed to the package's detector as they are, e.g. ``back_model: true``.
+    """
+
+    name = "fan"
+    expected_frames: int | None = None
+
+    def __init__(
+        self,
+        detector: Detector = "sfd",
+        landmarks: Landmarks = "2d",
+        device: str = "auto",
+        detector_weights: str | None = None,
+        detector_anchors: str | None = None,
+        landmark_weights: str | None = None,
+        min_confidence: float = 0.5,
+        detection_size: int = 1280,
+        detector_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        _one_of("detector", detector, get_args(Detector))
+        _one_of("landmarks", landmarks, get_args(Landmarks))
+        if not 0.0 <= min_confidence <= 1.0:
+            raise AlignerError(f"aligner.min_confidence={min_confidence}: must lie between 0 and 1")
+        if detection_size < 0:
+            raise AlignerError(f"aligner.detection_size={detection_size}: must be at least 0")
+        if detector == "blazeface" and (detector_weights is None) != (detector_anchors is None):
+            raise AlignerError(
+                "aligner.detector=blazeface: its weights and anchors belong together: pass both "
+                "aligner.detector_weights=PATH and aligner.detector_anchors=PATH, or neither"
+            )
+        self.detector = detector
+        self.landmarks = landmarks
+        self.device = device
+        self.min_confidence = min_confidence
+        self.detection_size = detection_size
+        self._weights = _Weights(
+            detector_weights, detector_anchors, landmark_weights, dict(detector_options or {})
+        )
+        self._networks: Any = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Name and settings that change the landmarks."""
+        parts = [self.detector, self.landmarks, f"min_confidence={self.min_confidence:g}"]
+        parts.append(f"detection_size={self.detection_size}")
+        parts += self._weights.described()
+        return f"fan({', '.join(parts)})"
+
+    def prepare(self) -> None:
+        """Load both networks, fetching what is not there.
+
+        Raises:
+            AlignerError: Weights cannot be had or do not fit, or a package is missing.
+        """
+        if self._networks is None:
+            device = _device(self.device)
+            self._networks = _load(
+                self.detector, self.landmarks, device, self.min_confidence, self._weights
+            )
+
+    def __call__(self, frame: FrameLike) -> list[Face]:
+        """Faces of the frame, largest first."""
+        self.prepare()
+        image = frame.image
+        height, width = image.shape[:2]
+        boxes = self._boxes(image)
+        if not boxes:
+            return []
+        found = self._networks.get_landmarks_from_image(image, detected_faces=boxes)
+        return sound_faces(
+            ((points[:, :2], box[4]) for points, box in zip(found, boxes, strict=True)),
+            (width, height),
+        )
+
+    def finish(self, frames_seen: int) -> None:
+        """Nothing to check: any clip will do."""
+
+    def close(self) -> None:
+        """Let go of the networks; they are loaded again when needed."""
+        self._networks = None
+
+    def _boxes(self, image: NDArray[np.uint8]) -> list[NDArray[np.float64]]:
+        """Left, top, right, bottom, confidence of each face, in the frame's pixels."""
+        height, width = image.shape[:2]
+        shrink = 1.0
+        seen = image.copy()  # the package's detectors may write to what they are given
+        if 0 < self.detection_size < max(height, width):
+            shrink = self.detection_size / max(height, width)
+            extent = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+            shrunk = cv2.resize(image, extent, interpolation=cv2.INTER_AREA)
+            seen = np.asarray(shrunk, dtype=np.uint8)
+        with torch.inference_mode():
+            found = self._networks.face_detector.detect_from_image(seen)
+        boxes = []
+        for raw in found:
+            box = np.asarray(raw, dtype=np.float64).ravel()
+            if box.size < 5 or not np.isfinite(box).all() or box[4] < self.min_confidence:
+                continue
+            box = np.append(box[:4] / shrink, box[4])
+            inside = box[0] < width and box[1] < height and box[2] > 0 and box[3] > 0
+            if inside and min(box[2] - box[0], box[3] - box[1]) >= _SMALLEST_BOX_PX:
+                boxes.append(box)
+        return boxes
+
+
+@dataclass(frozen=True)
+class _Weights:
+    detector: str | None
+    anchors: str | None
+    landmarks: str | None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def described(self) -> list[str]:
+        given = {"detector_weights": self.detector, "landmark_weights": self.landmarks}
+        parts = [f"{name}={Path(path).name}" for name, path in given.items() if path]
+        return parts + [f"{name}={value}" for name, value in sorted(self.options.items())]
+
+
+def _one_of(option: str, value: str, legal: tuple[str, ...]) -> None:
+    if value not in legal:
+        raise AlignerError(f"aligner.{option}={value}: must be one of {', '.join(legal)}")
+
+
+def _device(wanted: str) -> str:
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind = wanted.split(":")[0]
+    usable = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if kind not in usable:
+        raise AlignerError(f"aligner.device={wanted}: must be one of auto, {', '.join(usable)}")
+    if not usable[kind]:
+        raise AlignerError(
+            f"aligner.device={wanted}: this machine has none: pass aligner.device=cpu"
+        )
+    return wanted
+
+
+def _load(
+    detector: str, landmarks: str, device: str, min_confidence: float, weights: _Weights
+) -> Any:
+    """The package's FaceAlignment object, every pickle in it read without executing anything."""
+    import face_alignment
+
+    options = {**weights.options, _THRESHOLD[detector]: min_confidence}
+    kind = face_alignment.LandmarksType
+    networks = f"{detector} or {_NETWORK[landmarks]}"
+    try:
+        options |= _detector_paths(detector, weights)
+        return _alignment_class(weights.landmarks)(
+            kind.TWO_D if landmarks == "2d" else kind.TWO_HALF_D,
+            device=device,
+            face_detector=detector,
+            face_detector_kwargs=options,
+            compile=False,  # a minute's compilation, and a cache that unpickles
+        )
+    except ImportError as error:
+        raise AlignerError(
+            f"aligner.detector={detector} needs the package {error.name or 'onnxruntime'}: "
+            "install it, or choose another detector"
+        ) from error
+    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+        reason = str(getattr(error, "reason", error)).splitlines()[0]
+        raise AlignerError(
+            f"aligner=fan: weights of {networks} could not be fetched ({reason}): {_CURE}"
+        ) from error
+    except _UNREADABLE as error:
+        raise AlignerError(
+            f"aligner=fan: weights {_named(weights)} do not fit {networks} "
+            f"({_first_line(error)}): {_CURE}"
+        ) from error
+    except TypeError as error:
+        raise AlignerError(
+            f"aligner.detector_options={weights.options}: not known to {detector} "
+            f"({_first_line(error)}): leave them out"
+        ) from error
+
+
+def _named(weights: _Weights) -> str:
+    given = [path for path in (weights.detector, weights.anchors, weights.landmarks) if path]
+    return ", ".join(given) or "in torch's hub folder"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:100]
+
+
+def _detector_paths(detector: str, weights: _Weights) -> dict[str, str]:
+    """Where the detector's weights lie, fetched first if the package would unpickle them freely."""
+    from face_alignment.utils import load_file_from_url
+
+    paths = {}
+    if weights.detector is not None:
+        paths["path_to_detector"] = str(existing(weights.detector, "aligner.detector_weights"))
+    if weights.anchors is not None:
+        paths["path_to_anchor"] = str(existing(weights.anchors, "aligner.detector_anchors"))
+    if paths:
+        return paths
+    if detector == "sfd":
+        from face_alignment.detection.sfd.sfd_detector import models_urls
+
+        return {"path_to_detector": load_file_from_url(models_urls["s3fd"], check_hash=True)}
+    if detector == "blazeface":
+        from face_alignment.detection.blazeface.blazeface_detector import models_urls
+
+        part = "blazeface_back" if weights.options.get("back_model") else "blazeface"
+        return {
+            "path_to_detector": load_file_from_url(models_urls[f"{part}_weights"]),
+            "path_to_anchor": load_file_from_url(models_urls[f"{part}_anchors"]),
+        }
+    return {}
+
+
+def _alignment_class(landmark_weights: str | None) -> Any:
+    """FaceAlignment that reads its landmark network from a file of ours, safely."""
+    from face_alignment import FaceAlignment
+    from face_alignment.api import models_urls
+    from face_alignment.models import FAN
+    from face_alignment.utils import load_file_from_url
+
+    class Alignment(FaceAlignment):  # type: ignore[misc]  # the package has no types
+        def _load_native(
+            self, network_name: str, network_size: int, device: str, dtype: torch.dtype
+        ) -> torch.nn.Module:
+            path = (
+                existing(landmark_weights, "aligner.landmark_weights")
+                if landmark_weights is not None
+                else load_file_from_url(models_urls[network_name], check_hash=True)
+            )
+            network: torch.nn.Module = FAN(network_size)
+            network.load_state_dict(torch.load(path, map_location=device, weights_only=True))
+            return network.to(device, dtype=dtype).eval()
+
+    return Alignment

@@ -1,0 +1,117 @@
+"""Masks of an aligned face, drawn from its landmarks.
+
+All are (S, S) uint8, 0 outside, 255 inside, with soft edges.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.types import NUM_LANDMARKS
+
+# How far above the brows the mask reaches, in lengths of the nose (nasion to its base), from the
+# temples to the middle: the hairline lies about one length above, and hair must stay outside.
+_FOREHEAD: Final = np.array([0.25, 0.45, 0.55, 0.6, 0.6, 0.6, 0.6, 0.55, 0.45, 0.25])
+_BROWS: Final = slice(17, 27)
+_NASION, _NOSE_BASE = 27, 33
+_EYES: Final = (slice(36, 42), slice(42, 48))
+_MOUTH: Final = slice(48, 60)
+_BROW_LINES: Final = (slice(17, 22), slice(22, 27))
+_SUBPIXEL_BITS: Final = 8
+_LARGEST_DRAWN: Final = 4096
+
+
+def face_mask(landmarks_aligned: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
+    """Hull of the face from the jaw line to part of the forehead, antialiased.
+
+    Args:
+        landmarks_aligned: (68, 2) in aligned pixels.
+        size: Side of the aligned picture.
+
+    Returns:
+        (size, size), 255 = face.
+
+    Raises:
+        ValueError: Landmarks of another shape, or not finite.
+    """
+    points = _checked(landmarks_aligned)
+    up = points[_NASION] - points[_NOSE_BASE]
+    brows = points[_BROWS] + _FOREHEAD[:, None] * up
+    return _filled([np.concatenate([points, brows])], size)
+
+
+def eyes_mouth_mask(landmarks_aligned: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
+    """Where expression lives: eyes and mouth at full weight, brows at half, soft all round.
+
+    Args:
+        landmarks_aligned: (68, 2) in aligned pixels.
+        size: Side of the aligned picture.
+
+    Returns:
+        (size, size), 255 = eyes or mouth.
+
+    Raises:
+        ValueError: Landmarks of another shape, or not finite.
+    """
+    points = _checked(landmarks_aligned)
+    # The nose's length keeps under blinks and smiles, so the margins do too.
+    unit = float(np.linalg.norm(points[_NASION] - points[_NOSE_BASE]))
+    core = _filled([points[part] for part in (*_EYES, _MOUTH)], size)
+    core = _grown(core, 0.14 * unit)
+    brows = np.zeros((size, size), np.uint8)
+    thickness = max(1, round(0.22 * unit))
+    for line in _BROW_LINES:
+        cv2.polylines(
+            brows,
+            [_fixed_point(points[line], size)],
+            False,
+            128,
+            min(thickness, 255),
+            cv2.LINE_AA,
+            _SUBPIXEL_BITS,
+        )
+    both = np.maximum(core, brows)
+    sigma = max(0.05 * unit, 0.5)
+    return np.asarray(cv2.GaussianBlur(both, (0, 0), min(sigma, size / 8)), dtype=np.uint8)
+
+
+def _checked(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
+    points = np.asarray(landmarks, dtype=np.float64)
+    if points.shape != (NUM_LANDMARKS, 2):
+        raise ValueError(f"landmarks must be (68, 2), got {points.shape}")
+    if not np.isfinite(points).all():
+        raise ValueError("landmarks must be finite")
+    return points
+
+
+def _fixed_point(points: NDArray[np.float64], size: int) -> NDArray[np.int32]:
+    """Points as OpenCV's drawing wants them; those far outside are drawn in to fit its integers."""
+    bounded = np.clip(points, -8.0 * size, 9.0 * size)
+    return np.rint(bounded * 2**_SUBPIXEL_BITS).astype(np.int32)
+
+
+def _filled(shapes: list[NDArray[np.float64]], size: int) -> NDArray[np.uint8]:
+    """The convex hulls of the shapes, each pixel by the share of it that they cover."""
+    factor = max(1, min(4, _LARGEST_DRAWN // size))
+    canvas = np.zeros((size * factor, size * factor), np.uint8)
+    for points in shapes:
+        hull = cv2.convexHull(points.astype(np.float32)).reshape(-1, 2).astype(np.float64)
+        enlarged = hull * factor + (factor - 1) / 2.0
+        corners = _fixed_point(enlarged, size * factor)
+        cv2.fillConvexPoly(canvas, corners, 255, cv2.LINE_8, _SUBPIXEL_BITS)
+    if factor == 1:
+        return canvas
+    averaged = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(averaged, dtype=np.uint8)
+
+
+def _grown(mask: NDArray[np.uint8], radius: float) -> NDArray[np.uint8]:
+    reach = min(round(radius), mask.shape[0] // 2)
+    if reach < 1:
+        return mask
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    return np.asarray(cv2.dilate(mask, disc), dtype=np.uint8)

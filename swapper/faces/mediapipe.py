@@ -1,0 +1,213 @@
+"""Landmarks by Google's MediaPipe face landmarker, an optional extra."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.errors import AlignerError
+from swapper.faces.aligners import FrameLike, sound_faces
+from swapper.faces.weights import existing, pinned
+from swapper.types import Face
+
+_MODEL_URL: Final = (
+    "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
+    "face_landmarker.task"
+)
+_MODEL_SHA256: Final = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
+# Which of the mesh's 478 points stand for the 68, iBUG order: jaw, brows, nose, eyes, lips.
+MESH_OF_LANDMARK: Final = np.array(
+    [
+        *(162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389),
+        *(71, 63, 105, 66, 107),
+        *(336, 296, 334, 293, 301),
+        *(168, 197, 5, 4, 75, 97, 2, 326, 305),
+        *(33, 160, 158, 133, 153, 144),
+        *(362, 385, 387, 263, 373, 380),
+        *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181),
+        *(78, 82, 13, 312, 308, 317, 14, 87),
+    ]
+)
+# The tracker wants rising milliseconds and filters by them; the frame rate is not known here.
+_FRAME_MS: Final = 33
+
+
+class MediapipeAligner:
+    """Finds 478 points a face and keeps the 68 that everything else speaks of.
+
+    In video mode the landmarker follows faces between frames, which is faster and steadier; it
+    starts anew where frames do not follow each other or change size.
+
+    Args:
+        model: Path of ``face_landmarker.task``; None fetches the published file once.
+        min_confidence: Of detection, presence and tracking, in [0, 1].
+        max_faces: Most faces in a frame. With 1 the landmarker filters landmarks over time, which
+            halves their jitter; with more it does not.
+        video: False for pictures that have nothing to do with each other.
+    """
+
+    name = "mediapipe"
+    expected_frames: int | None = None
+
+    def __init__(
+        self,
+        model: str | None = None,
+        min_confidence: float = 0.5,
+        max_faces: int = 1,
+        video: bool = True,
+    ) -> None:
+        if not 0.0 <= min_confidence <= 1.0:
+            raise AlignerError(f"aligner.min_confidence={min_confidence}: must lie between 0 and 1")
+        if max_faces < 1:
+            raise AlignerError(f"aligner.max_faces={max_faces}: must be at least 1")
+        self.model = model
+        self.min_confidence = min_confidence
+        self.max_faces = max_faces
+        self.video = video
+        self._path: Path | None = None
+        self._landmarker: Any = None
+        self._last: tuple[int, tuple[int, ...]] | None = None
+        self._time_ms = 0
+
+    @property
+    def fingerprint(self) -> str:
+        """Name and settings."""
+        model = Path(self.model).name if self.model else _MODEL_SHA256[:12]
+        return (
+            f"mediapipe(model={model}, min_confidence={self.min_confidence:g}, "
+            f"max_faces={self.max_faces}, video={self.video})"
+        )
+
+    def prepare(self) -> None:
+        """Load the package and the model.
+
+        Raises:
+            AlignerError: The package, a system library or the model is missing or unusable.
+        """
+        if self._landmarker is not None:
+            return
+        if self._path is None:
+            self._path = (
+                existing(self.model, "aligner.model")
+                if self.model
+                else pinned(_MODEL_URL, _MODEL_SHA256, "aligner.model")
+            )
+        with _quiet():
+            self._landmarker = self._created(self._path)
+
+    def __call__(self, frame: FrameLike) -> list[Face]:
+        """Faces of the frame, largest first."""
+        image = np.ascontiguousarray(frame.image)
+        here = (frame.index, image.shape)
+        if self._last is not None and (
+            not 0 < frame.index - self._last[0] <= 10 or image.shape != self._last[1]
+        ):
+            self._restart()
+        self.prepare()
+        first, self._last = self._last is None, here
+        self._time_ms += _FRAME_MS
+        # Its graph starts lazily, and talks while it does.
+        with _quiet() if first else contextlib.nullcontext():
+            found = self._detected(image)
+        height, width = image.shape[:2]
+        # x * width is a pixel's index in this package, not its left edge: a picture with doubled
+        # pixels moves the points by a quarter, as centres at integers must.
+        return sound_faces(
+            ((_reduced(points, width, height), 1.0) for points in found.face_landmarks),
+            (width, height),
+        )
+
+    def finish(self, frames_seen: int) -> None:
+        """Nothing to check: any clip will do. The next frame may be of another one."""
+        self._restart()
+
+    def close(self) -> None:
+        """Free the landmarker; it is made again when needed."""
+        self._restart()
+
+    def _restart(self) -> None:
+        if self._landmarker is not None:
+            with _quiet():
+                self._landmarker.close()
+        self._landmarker, self._last, self._time_ms = None, None, 0
+
+    def _detected(self, image: NDArray[np.uint8]) -> Any:
+        import mediapipe
+
+        picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
+        if self.video:
+            return self._landmarker.detect_for_video(picture, self._time_ms)
+        return self._landmarker.detect(picture)
+
+    def _created(self, path: Path) -> Any:
+        base, vision = _package()
+        try:
+            return vision.FaceLandmarker.create_from_options(
+                vision.FaceLandmarkerOptions(
+                    base_options=base(model_asset_path=str(path)),
+                    running_mode=vision.RunningMode.VIDEO
+                    if self.video
+                    else vision.RunningMode.IMAGE,
+                    num_faces=self.max_faces,
+                    min_face_detection_confidence=self.min_confidence,
+                    min_face_presence_confidence=self.min_confidence,
+                    min_tracking_confidence=self.min_confidence,
+                )
+            )
+        except OSError as error:
+            raise _missing_library(error) from error
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0][:160]
+            raise AlignerError(
+                f"{path}: is no face landmarker model ({reason}): pass "
+                "aligner.model=PATH of face_landmarker.task"
+            ) from error
+
+
+def _package() -> tuple[Any, Any]:
+    try:
+        from mediapipe.tasks.python import BaseOptions, vision
+    except ModuleNotFoundError as error:
+        raise AlignerError(
+            f"aligner=mediapipe needs the package {error.name}: pip install 'swapper[mediapipe]'"
+        ) from error
+    except (ImportError, OSError) as error:
+        raise _missing_library(error) from error
+    return BaseOptions, vision
+
+
+def _missing_library(error: Exception) -> AlignerError:
+    return AlignerError(
+        f"aligner=mediapipe: a system library is missing ({str(error).splitlines()[0][:160]}): "
+        "apt-get install libegl1 libgles2"
+    )
+
+
+def _reduced(points: Any, width: int, height: int) -> NDArray[np.float64]:
+    chosen = [points[i] for i in MESH_OF_LANDMARK]
+    return np.array([(point.x * width, point.y * height) for point in chosen])
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep native code from writing to standard error, which no logger of ours could filter."""
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # a process without standard error has nothing to silence
+        yield
+        return
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -1,0 +1,241 @@
+"""Landmarks that another tracker has written to a CSV in OpenFace 2's columns."""
+
+from __future__ import annotations
+
+import csv
+import math
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.errors import AlignerError
+from swapper.faces.aligners import FrameLike, sound_faces
+from swapper.types import NUM_LANDMARKS, Face
+
+_POINTS: Final = [f"{axis}_{i}" for axis in "xy" for i in range(NUM_LANDMARKS)]
+_REQUIRED: Final = ["frame", "face_id", "confidence", "success", *_POINTS]
+_LARGEST_FILE: Final = 2 * 1024**3
+_LONGEST_LINE: Final = 256 * 1024
+_MOST_ROWS: Final = 5_000_000
+_MOST_FRAMES: Final = 100_000_000
+_FURTHEST_PX: Final = 1e6
+
+
+@dataclass
+class _Table:
+    """The usable rows of a CSV: (68 x, 68 y) after each other, found by frame number from 1."""
+
+    numbers: array[float] = field(default_factory=lambda: array("f"))
+    confidences: array[float] = field(default_factory=lambda: array("f"))
+    rows_of: dict[int, list[int]] = field(default_factory=dict)
+    seen: set[tuple[int, int]] = field(default_factory=set)
+    frames: set[int] = field(default_factory=set)
+
+    def landmarks(self, row: int) -> NDArray[np.float32]:
+        width = 2 * NUM_LANDMARKS
+        numbers = np.frombuffer(self.numbers, dtype=np.float32)[row * width : (row + 1) * width]
+        return numbers.reshape(2, NUM_LANDMARKS).T.copy()
+
+
+class OpenfaceAligner:
+    """Reads the 68 landmarks of each frame from a CSV instead of looking for them.
+
+    Columns as OpenFace 2 writes them: ``frame`` (from 1), ``face_id``, ``confidence``, ``success``,
+    ``x_0`` .. ``x_67``, ``y_0`` .. ``y_67`` in pixels of the upright frame; others are ignored.
+    Rows with ``success`` 0 or too low a confidence hold no face, but count as frames.
+
+    Args:
+        csv: The file.
+        min_confidence: In [0, 1]; rows below it are skipped.
+        sparse: Whether frames without a face may lack a row, as in the output of OpenFace's
+            multi-face tool. Otherwise the CSV must have a row for each frame of the clip.
+    """
+
+    name = "openface"
+
+    def __init__(self, csv: str, min_confidence: float = 0.5, sparse: bool = False) -> None:
+        if not 0.0 <= min_confidence <= 1.0:
+            raise AlignerError(f"aligner.min_confidence={min_confidence}: must lie between 0 and 1")
+        self.csv = Path(csv).expanduser()
+        self.min_confidence = min_confidence
+        self.sparse = sparse
+        self._table: _Table | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Name and settings; not the file, which is another one for each clip."""
+        return f"openface(min_confidence={self.min_confidence:g})"
+
+    @property
+    def expected_frames(self) -> int | None:
+        """How many frames the CSV describes; None if it is sparse."""
+        if self.sparse:
+            return None
+        frames = self._loaded().frames
+        return max(max(frames), len(frames))
+
+    def prepare(self) -> None:
+        """Read the whole CSV.
+
+        Raises:
+            AlignerError: It is missing, too large, lacks columns or holds what is no number.
+        """
+        self._loaded()
+
+    def __call__(self, frame: FrameLike) -> list[Face]:
+        """The faces that the CSV has for this frame, largest first."""
+        table = self._loaded()
+        rows = table.rows_of.get(frame.index + 1, [])
+        height, width = frame.image.shape[:2]
+        return sound_faces(
+            ((table.landmarks(row), table.confidences[row]) for row in rows), (width, height)
+        )
+
+    def finish(self, frames_seen: int) -> None:
+        """Check that the clip had as many frames as the CSV describes.
+
+        Raises:
+            AlignerError: It had not; names both counts.
+        """
+        frames = self._loaded().frames
+        highest = max(frames)
+        if highest > frames_seen or (not self.sparse and len(frames) != frames_seen):
+            described = highest if highest > frames_seen else len(frames)
+            raise AlignerError(
+                f"{self.csv}: describes {described} frames but the clip has {frames_seen}: pass "
+                "the CSV that was made from this very clip"
+                + (
+                    ", or aligner.sparse=true if frames without a face have no row"
+                    if highest <= frames_seen
+                    else ""
+                )
+            )
+
+    def close(self) -> None:
+        """Forget the table; it is read again when needed."""
+        self._table = None
+
+    def _loaded(self) -> _Table:
+        if self._table is None:
+            self._table = _read(self.csv, self.min_confidence)
+        return self._table
+
+
+def _read(path: Path, min_confidence: float) -> _Table:
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise AlignerError(f"{path}: is not a file: pass aligner.csv=PATH of a landmark CSV")
+        if size > _LARGEST_FILE:
+            raise AlignerError(f"{path}: {size} bytes is no landmark CSV (at most 2 GiB): check it")
+        with path.open(encoding="utf-8-sig", newline="") as handle:
+            return _parse(path, handle, min_confidence)
+    except FileNotFoundError:
+        raise AlignerError(
+            f"{path}: no such file: pass aligner.csv=PATH of a landmark CSV"
+        ) from None
+    except OSError as error:
+        raise AlignerError(f"{path}: cannot be read ({error.strerror}): check the file") from error
+    except UnicodeDecodeError as error:
+        raise AlignerError(f"{path}: is not text: pass a landmark CSV in UTF-8") from error
+    except csv.Error as error:
+        raise AlignerError(f"{path}: is not a sound CSV ({error}): write it anew") from error
+
+
+def _lines(path: Path, handle: TextIO) -> Iterator[str]:
+    """The file's lines, none longer than a landmark row can be."""
+    while line := handle.readline(_LONGEST_LINE):
+        if len(line) >= _LONGEST_LINE:
+            raise AlignerError(f"{path}: has a line too long for a landmark CSV: check the file")
+        yield line
+
+
+def _parse(path: Path, handle: TextIO, min_confidence: float) -> _Table:
+    # Strict, for a stray quote would else swallow the lines after it.
+    reader = csv.reader(_lines(path, handle), strict=True)
+    header = [name.strip() for name in next(reader, [])]
+    column = _columns(path, header)
+    table = _Table()
+    for cells in reader:
+        if not cells or all(not cell.strip() for cell in cells):
+            continue
+        where = f"{path}: line {reader.line_num}"
+        if len(cells) != len(header):
+            raise AlignerError(
+                f"{where} has {len(cells)} cells but the header {len(header)}: write the CSV anew"
+            )
+        if len(table.seen) >= _MOST_ROWS:
+            raise AlignerError(f"{path}: more than {_MOST_ROWS} rows: split the clip and its CSV")
+        _take(table, _Row(where, cells, column), min_confidence)
+    if not table.frames:
+        raise AlignerError(f"{path}: has no rows: write the CSV anew")
+    table.seen.clear()
+    return table
+
+
+def _columns(path: Path, header: list[str]) -> dict[str, int]:
+    column = {name: i for i, name in enumerate(header)}
+    missing = [name for name in _REQUIRED if name not in column]
+    if missing:
+        named = ", ".join(missing[:6]) + (
+            f" and {len(missing) - 6} more" if len(missing) > 6 else ""
+        )
+        raise AlignerError(
+            f"{path}: lacks the columns {named}: pass a CSV with frame, face_id, confidence, "
+            "success, x_0..x_67, y_0..y_67"
+        )
+    double = sorted(name for name in _REQUIRED if header.count(name) > 1)
+    if double:
+        raise AlignerError(f"{path}: has the column {double[0]} twice: write the CSV anew")
+    return column
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    where: str
+    cells: list[str]
+    column: dict[str, int]
+
+    def number(self, name: str) -> float:
+        cell = self.cells[self.column[name]].strip()
+        try:
+            value = float(cell)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise AlignerError(
+                f"{self.where}: {name} is {cell[:40]!r}, not a number: mend or remove the row"
+            )
+        return value
+
+    def whole(self, name: str, least: int) -> int:
+        value = self.number(name)
+        if value != int(value) or not least <= value <= _MOST_FRAMES:
+            raise AlignerError(
+                f"{self.where}: {name} is {value:g}, not a whole number from {least}: mend the row"
+            )
+        return int(value)
+
+
+def _take(table: _Table, row: _Row, min_confidence: float) -> None:
+    frame, face = row.whole("frame", 1), row.whole("face_id", 0)
+    if (frame, face) in table.seen:
+        raise AlignerError(f"{row.where}: frame {frame} has face_id {face} twice: remove one row")
+    table.seen.add((frame, face))
+    table.frames.add(frame)
+    if row.number("success") == 0 or row.number("confidence") < min_confidence:
+        return
+    points = [row.number(name) for name in _POINTS]
+    for name, value in zip(_POINTS, points, strict=True):
+        if abs(value) > _FURTHEST_PX:
+            raise AlignerError(
+                f"{row.where}: {name} is {value:g}, outside any frame: mend or remove the row"
+            )
+    table.rows_of.setdefault(frame, []).append(len(table.confidences))
+    table.numbers.extend(points)
+    table.confidences.append(row.number("confidence"))

@@ -1,0 +1,103 @@
+"""Other people's weights, fetched once and known by their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from swapper.errors import AlignerError
+
+_TIMEOUT_S: Final = 30.0
+_LARGEST: Final = 1024**3
+_CHUNK: Final = 1 << 20
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: ``$SWAPPER_HOME/weights`` or ``~/.cache/swapper/weights``."""
+    home = os.environ.get("SWAPPER_HOME")
+    root = Path(home).expanduser() if home else Path.home() / ".cache" / "swapper"
+    return root / "weights"
+
+
+def pinned(url: str, sha256: str, option: str) -> Path:
+    """A file of these very bytes, from the cache or else from the network.
+
+    Args:
+        url: Where it is published, https.
+        sha256: Of its bytes, hex.
+        option: The option that takes a path instead, named in errors.
+
+    Raises:
+        AlignerError: It cannot be fetched or is another file.
+        ValueError: The address is not https.
+    """
+    if urlsplit(url).scheme != "https":
+        raise ValueError(f"weights are fetched by https only, not {url}")
+    path = cache_folder() / f"{sha256[:12]}-{Path(urlsplit(url).path).name}"
+    if path.is_file():
+        if _sha256(path) == sha256:
+            return path
+        path.unlink()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _download(url, sha256, path, option)
+    except (OSError, http.client.HTTPException) as error:
+        reason = str(getattr(error, "reason", error)).splitlines()[0]
+        raise AlignerError(
+            f"{path.name}: could not be fetched ({reason}): download {url} and pass {option}=PATH"
+        ) from error
+    return path
+
+
+def existing(path: str | Path, option: str) -> Path:
+    """The file given by an option.
+
+    Raises:
+        AlignerError: There is none.
+    """
+    found = Path(path).expanduser()
+    if not found.is_file():
+        raise AlignerError(f"{found}: no such file: pass {option}=PATH of the weights")
+    return found
+
+
+def _download(url: str, sha256: str, path: Path, option: str) -> None:
+    # A sibling file, so that a killed or second download never leaves half a file under the name.
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-", delete=False) as partial:
+        temporary = Path(partial.name)
+        try:
+            with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 (https above)
+                if urlsplit(answer.url).scheme != "https":
+                    raise urllib.error.URLError("redirected away from https")
+                _copy(answer, partial)
+            partial.flush()
+            os.fsync(partial.fileno())
+            if _sha256(temporary) != sha256:
+                raise AlignerError(
+                    f"{url}: holds another file than the one swapper knows (sha256 differs): "
+                    f"pass {option}=PATH of a file you trust"
+                )
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _copy(answer: http.client.HTTPResponse, partial: tempfile._TemporaryFileWrapper[bytes]) -> None:
+    size = 0
+    while chunk := answer.read(_CHUNK):
+        size += len(chunk)
+        if size > _LARGEST:
+            raise urllib.error.URLError("larger than 1 GiB")
+        partial.write(chunk)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
