@@ -1,0 +1,312 @@
+"""Between a decoded frame's planes and RGB pictures, exact in matrix and range.
+
+Reading uses libswscale, told matrix and range outright and without its fast paths, which
+shift the mean by more than one step of 255. Painting is our own
+float32 arithmetic, because libswscale's way to full range loses half a chroma step, and because
+only the changed part of a frame may be touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import av
+import cv2
+import numpy as np
+from av.video.format import VideoFormat
+from av.video.plane import VideoPlane
+from av.video.reformatter import Interpolation
+from numpy.typing import NDArray
+
+Matrix = Literal["bt601", "bt709", "bt2020"]
+
+# Kr and Kb of ITU-R BT.601-7, BT.709-6 and BT.2020-2.
+_LUMA_WEIGHTS: dict[Matrix, tuple[float, float]] = {
+    "bt601": (0.299, 0.114),
+    "bt709": (0.2126, 0.0722),
+    "bt2020": (0.2627, 0.0593),
+}
+# libswscale's numbers (SWS_CS_*), which are not those of AVColorSpace.
+_SWS_MATRIX: dict[Matrix, int] = {"bt601": 5, "bt709": 1, "bt2020": 9}
+# AVColorSpace (ITU-T H.273 MatrixCoefficients); SMPTE 240M is nearest to BT.709.
+_TAGGED: dict[int, Matrix] = {
+    1: "bt709",
+    4: "bt601",
+    5: "bt601",
+    6: "bt601",
+    7: "bt709",
+    9: "bt2020",
+    10: "bt2020",
+}
+TAG_OF_MATRIX: dict[Matrix, int] = {"bt601": 6, "bt709": 1, "bt2020": 9}
+LIMITED, FULL = 1, 2  # AVColorRange
+
+_EXACT = (
+    Interpolation.BILINEAR
+    | Interpolation.ACCURATE_RND
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.FULL_CHR_H_INP
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Colour:
+    """How code values mean colours.
+
+    Attributes:
+        matrix: Of luma and chroma.
+        full_range: Whether luma fills 0..2^n-1 rather than 16..235 (scaled).
+    """
+
+    matrix: Matrix
+    full_range: bool
+
+    @classmethod
+    def guess(cls, tag: int, color_range: int, pix_fmt: str, width: int, height: int) -> Colour:
+        """From a stream's tags; untagged video follows players: BT.709 from 720 lines on.
+
+        Args:
+            tag: AVColorSpace; 2 is unspecified.
+            color_range: AVColorRange; 0 is unspecified.
+            pix_fmt: FFmpeg's name.
+            width: Pixels as coded.
+            height: Pixels as coded.
+        """
+        matrix: Matrix = "bt709" if height >= 720 or width >= 1280 else "bt601"
+        return cls(_TAGGED.get(tag, matrix), color_range == FULL or pix_fmt.startswith("yuvj"))
+
+    @property
+    def _range(self) -> int:
+        return FULL if self.full_range else LIMITED
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a pixel format holds.
+
+    Attributes:
+        family: Which kind of planes.
+        bits: Of each component.
+        chroma_shift: log2 of chroma subsampling, (horizontal, vertical).
+        alpha: Whether there is a transparency plane.
+        planes: Plane of each of the first three components (one for grey).
+    """
+
+    family: Literal["yuv", "grey", "rgb"]
+    bits: int
+    chroma_shift: tuple[int, int]
+    alpha: bool
+    planes: tuple[int, ...]
+
+
+@lru_cache(maxsize=256)
+def layout_of(pix_fmt: str) -> Layout:
+    """Read FFmpeg's own description of a pixel format."""
+    described = VideoFormat(pix_fmt, 64, 64)
+    parts = [part for part in described.components if not part.is_alpha]
+    if described.is_rgb or described.has_palette or described.is_bayer:
+        shift = (0, 0)
+        family: Literal["yuv", "grey", "rgb"] = "rgb"
+    elif len(parts) < 3:
+        family, shift = "grey", (0, 0)
+    else:
+        family = "yuv"
+        chroma_width, chroma_height = described.chroma_width(64), described.chroma_height(64)
+        shift = ((64 // chroma_width).bit_length() - 1, (64 // chroma_height).bit_length() - 1)
+    return Layout(
+        family=family,
+        bits=max(part.bits for part in described.components),
+        chroma_shift=shift,
+        alpha=len(parts) < len(described.components),
+        planes=tuple(part.plane for part in parts[: 1 if family == "grey" else 3]),
+    )
+
+
+def rgb_from_frame(frame: av.VideoFrame, colour: Colour) -> NDArray[np.uint8]:
+    """A decoded frame as RGB, in its coded orientation.
+
+    Args:
+        frame: Any pixel format; its own tags are ignored.
+        colour: What its values mean.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    if layout_of(frame.format.name).family == "rgb":
+        return np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+    matrix = _SWS_MATRIX[colour.matrix]
+    rgb = _centred(frame).reformat(
+        format="rgb24",
+        src_colorspace=matrix,
+        dst_colorspace=matrix,
+        src_color_range=colour._range,
+        dst_color_range=FULL,
+        interpolation=_EXACT,
+    )
+    return np.asarray(rgb.to_ndarray(), dtype=np.uint8)
+
+
+def _centred(frame: av.VideoFrame) -> av.VideoFrame:
+    """The same planes without a chroma location, which libswscale takes for the centre.
+
+    PyAV does not tell a frame's location, so `paint` could not follow it; the centre both ways
+    gives back what was read.
+    """
+    if layout_of(frame.format.name).chroma_shift == (0, 0):
+        return frame
+    new = av.VideoFrame(frame.width, frame.height, frame.format.name)
+    for old_plane, new_plane in zip(frame.planes, new.planes, strict=True):
+        old_rows, new_rows = _rows(old_plane), _rows(new_plane)
+        width = min(old_rows.shape[1], new_rows.shape[1])
+        new_rows[:, :width] = old_rows[:, :width]
+    return new
+
+
+def recast(
+    frame: av.VideoFrame, pix_fmt: str, source: Colour, destination: Colour
+) -> av.VideoFrame:
+    """A new frame in another pixel format; planes are copied as they are where layouts agree.
+
+    Args:
+        frame: Left as it is.
+        pix_fmt: Planar, little-endian.
+        source: What the frame's values mean.
+        destination: What the new frame's values shall mean.
+    """
+    name = frame.format.name
+    if name == pix_fmt or (layout_of(name) == layout_of(pix_fmt) and name.startswith("yuvj")):
+        new = av.VideoFrame(frame.width, frame.height, pix_fmt)
+        for old_plane, new_plane in zip(frame.planes, new.planes, strict=True):
+            rows = _samples(new_plane, pix_fmt)
+            rows[:] = _samples(old_plane, name)[: rows.shape[0], : rows.shape[1]]
+        return new
+    from_rgb = layout_of(name).family == "rgb"
+    to_rgb = layout_of(pix_fmt).family == "rgb"
+    return frame.reformat(
+        format=pix_fmt,
+        src_colorspace=_SWS_MATRIX[(destination if from_rgb else source).matrix],
+        dst_colorspace=_SWS_MATRIX[(source if to_rgb else destination).matrix],
+        src_color_range=FULL if from_rgb else source._range,
+        dst_color_range=FULL if to_rgb else destination._range,
+        interpolation=_EXACT,
+    )
+
+
+def _rows(plane: VideoPlane) -> NDArray[np.uint8]:
+    """A plane's bytes, (height, bytes a row with padding), a view."""
+    raw = np.frombuffer(memoryview(plane), dtype=np.uint8)[: plane.line_size * plane.height]
+    return raw.reshape(plane.height, plane.line_size)
+
+
+def _samples(plane: VideoPlane, pix_fmt: str) -> NDArray[np.unsignedinteger[Any]]:
+    """A plane's samples without the padding of its rows: (height, width), a view."""
+    layout = layout_of(pix_fmt)
+    size = 1 if layout.bits <= 8 else 2
+    rows = _rows(plane)[:, : plane.width * size]
+    samples: NDArray[np.unsignedinteger[Any]] = rows.view("u1" if size == 1 else "<u2")
+    return samples
+
+
+def _forward(layout: Layout, colour: Colour) -> NDArray[np.float32]:
+    """(C, 4) matrix from RGB in 0..255 to code values, offset last; C is 1 for grey, else 3."""
+    top, step = 2**layout.bits - 1, 2 ** (layout.bits - 8)
+    if layout.family == "rgb":
+        return np.hstack([np.eye(3) * top / 255, np.zeros((3, 1))]).astype(np.float32)
+    kr, kb = _LUMA_WEIGHTS[colour.matrix]
+    luma = np.array([kr, 1 - kr - kb, kb])
+    blue = (np.array([0.0, 0.0, 1.0]) - luma) / (2 * (1 - kb))
+    red = (np.array([1.0, 0.0, 0.0]) - luma) / (2 * (1 - kr))
+    if colour.full_range:
+        scale, offset = (top, top, top), (0, 128 * step, 128 * step)
+    else:
+        scale = (219 * step, 224 * step, 224 * step)
+        offset = (16 * step, 128 * step, 128 * step)
+    rows = [
+        np.append(row * gain / 255, shift)
+        for row, gain, shift in zip((luma, blue, red), scale, offset, strict=True)
+    ]
+    return np.stack(rows[: len(layout.planes)]).astype(np.float32)
+
+
+def paint(
+    frame: av.VideoFrame,
+    image: NDArray[np.uint8],
+    changed: NDArray[np.bool_] | None,
+    colour: Colour,
+) -> None:
+    """Lay a picture into a frame's planes, in place, where it changed and nowhere else.
+
+    A chroma sample is replaced if any of its pixels changed, by the mean over all of them.
+
+    Args:
+        frame: Planar, little-endian, its planes not shared with a decoder.
+        image: (H, W, 3) uint8 RGB, in coded orientation.
+        changed: (H, W); None means everywhere.
+        colour: What the frame's values mean.
+    """
+    layout = layout_of(frame.format.name)
+    box = _changed_box(changed, image.shape[:2], layout.chroma_shift)
+    if box is None:
+        return
+    top, bottom, left, right = box
+    patch = np.ascontiguousarray(image[top:bottom, left:right], dtype=np.float32)
+    transformed = cv2.transform(patch, _forward(layout, colour))
+    values = np.asarray(transformed, dtype=np.float32).reshape(*patch.shape[:2], -1)
+    where = None if changed is None else changed[top:bottom, left:right]
+    for index, plane_number in enumerate(layout.planes):
+        shift = layout.chroma_shift if index else (0, 0)
+        samples = _samples(frame.planes[plane_number], frame.format.name)
+        new = _coded(_block_mean(values[..., index], shift), layout.bits)
+        y, x = top >> shift[1], left >> shift[0]
+        region = samples[y : y + new.shape[0], x : x + new.shape[1]]
+        if where is None:
+            region[:] = new
+        else:
+            np.copyto(region, new, where=_block_any(where, shift))
+
+
+def _changed_box(
+    changed: NDArray[np.bool_] | None, shape: tuple[int, ...], shift: tuple[int, int]
+) -> tuple[int, int, int, int] | None:
+    """Top, bottom, left, right around the change, grown to whole chroma samples."""
+    if changed is None:
+        return 0, shape[0], 0, shape[1]
+    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+    if not rows.size:
+        return None
+    across, down = 1 << shift[0], 1 << shift[1]
+    return (
+        int(rows[0]) // down * down,
+        min(shape[0], (int(rows[-1]) // down + 1) * down),
+        int(columns[0]) // across * across,
+        min(shape[1], (int(columns[-1]) // across + 1) * across),
+    )
+
+
+def _coded(values: NDArray[np.float32], bits: int) -> NDArray[np.unsignedinteger[Any]]:
+    rounded = np.clip(np.rint(values), 0, 2**bits - 1)
+    return rounded.astype(np.uint8) if bits <= 8 else rounded.astype(np.uint16)
+
+
+def _block_mean(values: NDArray[np.float32], shift: tuple[int, int]) -> NDArray[np.float32]:
+    """Mean over blocks of 2^shift pixels; a block cut by the picture's edge repeats its last."""
+    if shift == (0, 0):
+        return values
+    across, down = 1 << shift[0], 1 << shift[1]
+    height, width = values.shape
+    padded = np.pad(values, ((0, -height % down), (0, -width % across)), mode="edge")
+    blocks = padded.reshape(padded.shape[0] // down, down, padded.shape[1] // across, across)
+    return np.asarray(blocks.mean(axis=(1, 3)), dtype=np.float32)
+
+
+def _block_any(where: NDArray[np.bool_], shift: tuple[int, int]) -> NDArray[np.bool_]:
+    """Whether any pixel of each block of 2^shift pixels is set."""
+    if shift == (0, 0):
+        return where
+    across, down = 1 << shift[0], 1 << shift[1]
+    height, width = where.shape
+    padded = np.pad(where, ((0, -height % down), (0, -width % across)))
+    blocks = padded.reshape(padded.shape[0] // down, down, padded.shape[1] // across, across)
+    return np.asarray(blocks.any(axis=(1, 3)))

@@ -1,0 +1,191 @@
+"""Pictures in and out: RGB uint8 inside, whatever the file holds outside."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import re
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.errors import MediaError
+from swapper.media.container import sync_folder
+from swapper.media.picture_header import read_header
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts"),
+    *(".mxf", ".wmv", ".flv", ".3gp", ".ogv", ".gif", ".y4m"),
+)
+MAX_PIXELS = 100_000_000
+"""Largest picture that is decoded."""
+_MAX_BYTES = 1 << 30
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """Read a picture, turned as its EXIF orientation asks.
+
+    Returns:
+        (H, W, 3) uint8 RGB; deeper files are scaled to 8 bits, transparency is dropped.
+
+    Raises:
+        MediaError: Missing, not a picture, damaged, or above `MAX_PIXELS`.
+    """
+    path = Path(path)
+    data = _bytes_of(path)
+    header = read_header(data)
+    if header is None or header.width < 1 or header.height < 1:
+        kinds = ", ".join(IMAGE_SUFFIXES)
+        raise MediaError(f"{path}: not a picture that can be read; pass one of {kinds}")
+    if header.width * header.height > MAX_PIXELS:
+        raise MediaError(
+            f"{path}: has {header.width}x{header.height} pixels, more than {MAX_PIXELS}; "
+            "scale it down first"
+        )
+    bgr = None
+    if header.whole:
+        try:
+            bgr = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+        except cv2.error:
+            bgr = None
+    if bgr is None:
+        raise MediaError(f"{path}: is damaged or cut off; copy it again or leave it out")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def write_image(path: str | Path, image: NDArray[np.uint8], quality: int = 95) -> None:
+    """Write a picture atomically; its folder is made if need be.
+
+    Args:
+        path: The suffix names the format.
+        image: (H, W, 3) uint8 RGB.
+        quality: 1 to 100, for JPEG and WebP (100 is lossless WebP).
+
+    Raises:
+        MediaError: Unknown suffix, or the file cannot be written.
+        ValueError: `image` or `quality` is not as described.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in IMAGE_SUFFIXES:
+        raise MediaError(
+            f"{path}: unknown suffix {suffix!r}; use one of {', '.join(IMAGE_SUFFIXES)}"
+        )
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"image must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality must be 1 to 100, got {quality}")
+    options: list[int] = []
+    if suffix in (".jpg", ".jpeg"):
+        # Halved chroma costs faces their lips; only small files should bear it.
+        sampling = (
+            cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+            if quality >= 90
+            else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
+        )
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+    elif suffix == ".webp":
+        options = [cv2.IMWRITE_WEBP_QUALITY, quality + (quality == 100)]
+    coded, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    assert coded, f"OpenCV cannot encode {suffix}"
+    write_atomically(path, data.tobytes())
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file's content by a synced sibling, so that it is either old or new.
+
+    Raises:
+        MediaError: It cannot be written.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{threading.get_ident()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise MediaError(
+            f"{path}: cannot be written ({reason}); free space or choose another output"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def list_images(spec: str | Path) -> list[Path]:
+    """The pictures of a folder or glob, in natural order: 2 before 10.
+
+    Args:
+        spec: A folder (not its sub-folders), a glob (``**`` enters folders), or one picture.
+
+    Raises:
+        MediaError: There are none.
+    """
+    path = Path(spec)
+    if path.is_dir():
+        found = list(path.iterdir())
+    elif path.exists():
+        found = [path]
+    else:
+        found = [Path(name) for name in glob.glob(str(spec), recursive=True)]  # noqa: PTH207
+    images = [
+        each
+        for each in found
+        if each.suffix.lower() in IMAGE_SUFFIXES
+        and not each.name.startswith(".")
+        and each.is_file()
+    ]
+    if not images:
+        kinds = ", ".join(IMAGE_SUFFIXES)
+        raise MediaError(f"{spec}: holds or matches no picture ({kinds}); check the path")
+    return sorted(images, key=_natural)
+
+
+def is_video(path: str | Path) -> bool:
+    """Whether a file's name is that of a video."""
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+
+
+def sha256_file(path: str | Path) -> str:
+    """sha256 of a file's bytes, in hex.
+
+    Raises:
+        MediaError: It cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    """Sort key: runs of digits by value, the rest by letters, and at last by the name itself."""
+    parts = re.split(r"(\d+)", str(path).casefold())
+    key = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+    return [*key, (2, 0, str(path))]
+
+
+def _bytes_of(path: Path) -> bytes:
+    if path.is_dir():
+        raise MediaError(f"{path}: is a folder; pass a picture")
+    if not path.is_file():
+        raise MediaError(f"{path}: no such file; check the path")
+    if path.stat().st_size > _MAX_BYTES:
+        raise MediaError(f"{path}: has more than {_MAX_BYTES} bytes; scale it down first")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise MediaError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions"
+        ) from error

@@ -1,0 +1,63 @@
+"""Which way up a video is shown: the display matrix, and pictures turned by it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import av
+import numpy as np
+from av.sidedata.sidedata import Type
+from numpy.typing import NDArray
+
+Pixel = TypeVar("Pixel", bound=np.generic)
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """One of the eight ways to lay a picture: transpose first, then mirror.
+
+    Attributes:
+        transpose: Swap rows and columns.
+        mirror_x: Then reverse each row.
+        mirror_y: Then reverse the order of rows.
+    """
+
+    transpose: bool = False
+    mirror_x: bool = False
+    mirror_y: bool = False
+
+    @classmethod
+    def from_matrix(cls, matrix: Sequence[int] | None) -> Orientation:
+        """The nearest one to a display matrix (FFmpeg's nine integers); upright for None."""
+        if matrix is None:
+            return cls()
+        a, b, _, c, d = matrix[:5]  # x' = a x + c y, y' = b x + d y (libavutil/display.h)
+        if abs(b) + abs(c) > abs(a) + abs(d):
+            return cls(True, c < 0, b < 0)
+        return cls(False, a < 0, d < 0)
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether there is nothing to do."""
+        return self == Orientation()
+
+    def upright(self, coded: NDArray[Pixel]) -> NDArray[Pixel]:
+        """Turn a coded picture (H, W, ...) upright; a view."""
+        turned = coded.swapaxes(0, 1) if self.transpose else coded
+        return turned[:: -1 if self.mirror_y else 1, :: -1 if self.mirror_x else 1]
+
+    def coded(self, upright: NDArray[Pixel]) -> NDArray[Pixel]:
+        """The way back; a view."""
+        turned = upright[:: -1 if self.mirror_y else 1, :: -1 if self.mirror_x else 1]
+        return turned.swapaxes(0, 1) if self.transpose else turned
+
+
+def display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
+    """The nine integers of a decoded frame's display matrix, or None if it has none."""
+    side_data: Any = frame.side_data  # PyAV's stubs take it for a TypedDict
+    found = side_data.get(Type.DISPLAYMATRIX)
+    if found is None:
+        return None
+    return tuple(int(value) for value in np.frombuffer(memoryview(found), dtype=np.int32))
