@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from swapper import __version__
 from swapper.arguments import check_target
 from swapper.errors import SwapperError, UsageError
-from swapper.options import MISSING, VERBS, check, describe
+from swapper.options import MISSING, VERBS, check, describe, fields_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -120,7 +120,7 @@ def _verb_help(verb: str) -> str:
     if verb == "verify":
         lines[0] = "usage: swapper verify FILE [key=value ...]"
     lines += ["options:"] + [f"  {key:{width}}  {text}" for key, text in rows]
-    groups = {name: _group_choices(verb, name) for name in kind.__dataclass_fields__}
+    groups = {name: _group_choices(verb, name) for name in fields_of(verb)}
     if verb == "train":
         groups["experiment"] = _group_choices(verb, "experiment")
     groups = {name: choices for name, choices in groups.items() if choices}
@@ -140,7 +140,7 @@ def quote_text(verb: str, overrides: Sequence[str]) -> list[str]:
     ``rights=signed release, 2026`` would else be read as two values to sweep over. Under
     ``--multirun`` a value with a comma is left alone, since there it means a sweep.
     """
-    fields = VERBS[verb].__dataclass_fields__
+    fields = fields_of(verb)
     sweeping = "-m" in overrides or "--multirun" in overrides
     quoted = []
     for override in overrides:
@@ -235,7 +235,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _legal_keys(verb: str) -> list[str]:
-    return sorted(VERBS[verb].__dataclass_fields__)
+    return sorted(fields_of(verb))
 
 
 def _unknown_key(verb: str, key: str, whole: str) -> str:
@@ -266,7 +266,7 @@ def call(verb: str, cfg: DictConfig) -> Any:
 
     missing = sorted(OmegaConf.missing_keys(cfg), key=lambda key: key.count("."))
     if missing:
-        known = VERBS[verb].__dataclass_fields__.get(missing[0])
+        known = fields_of(verb).get(missing[0])
         help_text = f" ({known.metadata['help']})" if known and known.metadata else ""
         raise UsageError(f"{missing[0]} is missing: pass {missing[0]}=...{help_text}")
     options = OmegaConf.to_object(cfg)
@@ -316,7 +316,7 @@ def _run_verify(options: Any, cfg: DictConfig) -> int:
     return int(importlib.import_module("swapper.verify").verify_file(options))
 
 
-def _run_train(options: Any, cfg: DictConfig) -> float | int:
+def _run_train(options: Any, cfg: DictConfig) -> float | None:
     from omegaconf import OmegaConf
 
     from swapper.train import Parts, train

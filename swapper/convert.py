@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from swapper import __version__
 from swapper.errors import MediaError, UsageError
 from swapper.faces.aligners import Aligner
-from swapper.faces.blending import composite, match_colour, shape_mask
+from swapper.faces.blending import ColourMatch, composite, match_colour, shape_mask
 from swapper.faces.geometry import transform_points, warp
 from swapper.faces.masks import face_mask
 from swapper.faces.tracks import smooth_alignments
@@ -194,22 +194,26 @@ class FrameSwapper:
         return Placed(face, aligned_from_frame, warp(frame.image, aligned_from_frame, self.size))
 
     @torch.inference_mode()
-    def swap(self, aligned: list[Picture]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def swap(
+        self, aligned: list[Picture]
+    ) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Swap aligned faces.
 
         Args:
-            aligned: Each (R, R, 3) uint8.
+            aligned: Each (R, R, 3) uint8; may be empty.
 
         Returns:
-            (N, R, R, 3) colours and (N, R, R) masks, float32 in [0, 1].
+            For each its colours (R, R, 3) and its mask (R, R), float32 in [0, 1].
         """
+        if not aligned:
+            return []
         stacked = torch.from_numpy(np.stack(aligned)).to(self.device)
         inputs = stacked.permute(0, 3, 1, 2).float().div(255)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             output = self.model.net.decode(self.model.net.encode(inputs), self.identity)
         image = output.image.float().permute(0, 2, 3, 1).clamp(0, 1)
         mask = output.mask.float()[:, 0].clamp(0, 1)
-        return image.cpu().numpy(), mask.cpu().numpy()
+        return list(zip(image.cpu().numpy(), mask.cpu().numpy(), strict=True))
 
     def lay(
         self,
@@ -225,16 +229,17 @@ class FrameSwapper:
         """
         landmarks = transform_points(placed.aligned_from_frame, placed.face.landmarks)
         hull = face_mask(landmarks, self.size).astype(np.float32) / 255
-        chosen = {"product": mask * hull, "model": mask, "landmarks": hull}[self.blend.mask]
+        masks = {"product": mask * hull, "model": mask, "landmarks": hull}
+        chosen: NDArray[np.float32] = masks[self.blend.mask]
         shaped = shape_mask(
             chosen, erode=self.blend.erode * self.size, feather=self.blend.feather * self.size
         )
-        coloured = match_colour(swap, placed.aligned, shaped, method=self.blend.colour)
+        coloured = match_colour(swap, placed.aligned, shaped, method=cast("ColourMatch", self.blend.colour))
         return composite(frame, coloured, shaped, placed.aligned_from_frame)
 
 
 def _detect(
-    footage: Footage, aligner: Aligner, which: Literal["largest", "all"] | str
+    footage: Footage, aligner: Aligner, which: str
 ) -> Iterator[tuple[Frame, list[Face]]]:
     for frame in footage:
         faces = aligner(frame)
@@ -295,8 +300,7 @@ def _run(
 def _write(sink: Sink, swapper: FrameSwapper, chunk: list[tuple[Frame, list[Placed]]]) -> int:
     """Swap, blend and write one chunk; returns how many frames were changed."""
     every = [each for _, faces in chunk for each in faces]
-    images, masks = swapper.swap([each.aligned for each in every]) if every else ([], [])
-    results = iter(zip(images, masks, strict=True))
+    results = iter(swapper.swap([each.aligned for each in every]))
     swapped = 0
     for frame, faces in chunk:
         if not faces:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
-from swapper.data.card import FacesetCard, Source
+from swapper.data.card import FacesetCard, ImageFormat, Source
 from swapper.data.faceset_writer import FacesetWriter, face_id
 from swapper.errors import MediaError, UsageError
 from swapper.faces.aligners import Aligner
@@ -18,7 +19,7 @@ from swapper.media.image import sha256_file
 from swapper.media.video import Frame
 from swapper.options import ExtractOptions
 from swapper.progress import progress
-from swapper.types import Face, FaceRecord
+from swapper.types import Coverage, Face, FaceRecord
 
 log = logging.getLogger(__name__)
 
@@ -100,9 +101,9 @@ def _cut(
         identity=options.identity,
         rights=options.rights,
         size=options.size,
-        coverage=options.coverage,
+        coverage=cast("Coverage", options.coverage),
         aligner=aligner.fingerprint,
-        image_format=options.format,
+        image_format=cast("ImageFormat", options.format),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     hashes = {path: sha256_file(path) for path in footage.paths}
@@ -154,7 +155,7 @@ def _keep(
     for index, face in enumerate(wanted):
         try:
             aligned_from_frame = similarity_from_landmarks(
-                face.landmarks, options.size, options.coverage
+                face.landmarks, options.size, writer.card.coverage
             )
         except ValueError:  # landmarks fallen into a point: nothing that could be cut
             continue

@@ -156,12 +156,17 @@ class VerifyOptions:
     json: bool = option(False, "print the whole verdict as JSON")
 
 
-VERBS: Mapping[str, type] = {
+VERBS: Mapping[str, type[Any]] = {
     "extract": ExtractOptions,
     "train": TrainOptions,
     "convert": ConvertOptions,
     "verify": VerifyOptions,
 }
+
+
+def fields_of(verb: str) -> dict[str, dataclasses.Field[Any]]:
+    """The fields of a verb's options, by name."""
+    return {each.name: each for each in dataclasses.fields(VERBS[verb])}
 
 
 def _range(least: float | None, most: float | None) -> str:
@@ -193,7 +198,7 @@ def check(options: Any, prefix: str = "") -> None:
             raise UsageError(f"{key}={value}: must be {_range(least, most)}")
 
 
-def describe(options: type, prefix: str = "") -> list[tuple[str, str]]:
+def describe(options: type[Any], prefix: str = "") -> list[tuple[str, str]]:
     """``(key=default, help)`` for each option, those of nested groups included."""
     rows: list[tuple[str, str]] = []
     for each in dataclasses.fields(options):

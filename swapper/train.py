@@ -23,7 +23,6 @@ from swapper.training.checkpoint import check_resumable, read_checkpoint
 from swapper.training.fit import (
     fit,
     is_first_rank,
-    make_trainer,
     only_one,
     seed,
     write_atomically,
@@ -118,12 +117,10 @@ def _train(
             callback.export = _exporter(run, net, parts.data)
     record = {"config": dict(config), "identities": list(parts.data.identities)}
     module = SwapModule(net, parts.loss, parts.optim, seed=options.seed, record=record)
-    trainer = make_trainer(
-        parts.trainer,
-        config["trainer"],
-        callbacks,
-        [each for each in (parts.logger or {}).values() if each is not None],
-        run,
+    trainer = parts.trainer(
+        callbacks=callbacks,
+        logger=[each for each in (parts.logger or {}).values() if each is not None],
+        run=run,
     )
     if is_first_rank():
         write_atomically(run / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))

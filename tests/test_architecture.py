@@ -41,6 +41,7 @@ QUARANTINE = {
     "hydra": ("cli.py",),
     "omegaconf": ("cli.py",),
     "lightning": ("training/", "data/datamodule.py"),
+    "lightning_utilities": ("training/",),
     "pytorch_lightning": (),
     "triton": ("kernels/triton_",),
     "albumentations": ("data/augment.py",),

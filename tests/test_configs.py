@@ -46,7 +46,7 @@ def test_every_choice_of_training_composes_and_builds(
     override = f"{group}=[{choice}]" if group == "logger" else f"{group}={choice}"
     config = composed("train", override)
     if choice == "tensorboard":
-        pytest.importorskip("tensorboard", reason="needs the extra: pip install swapper[tensorboard]")
+        pytest.importorskip("tensorboard", reason="pip install 'swapper[tensorboard]'")
     built = cli.build(config, group)
     if group == "model":
         net = built(identities=("alice", "bob"))

@@ -103,7 +103,7 @@ class SaveLast(Checkpoint):
         step = trainer.global_step
         if step == self._saved_step:
             return
-        trainer.save_checkpoint(self.path)
+        trainer.save_checkpoint(self.path, weights_only=False)
         self._saved_step = step
         if self.export is not None and trainer.is_global_zero:
             self.export(averaged_state(trainer, module), step)
@@ -188,8 +188,10 @@ class Preview(Callback):
         for logger in trainer.loggers:
             if hasattr(logger, "log_image"):
                 logger.log_image(key="preview", images=[picture], step=step)
-            elif hasattr(getattr(logger, "experiment", None), "add_image"):
-                logger.experiment.add_image("preview", np.asarray(picture), step, dataformats="HWC")
+                continue
+            experiment: Any = getattr(logger, "experiment", None)
+            if hasattr(experiment, "add_image"):
+                experiment.add_image("preview", np.asarray(picture), step, dataformats="HWC")
 
 
 class Progress(ProgressBar):

@@ -109,7 +109,8 @@ def compare_configs(
         Harmless ones (more steps, another logger) are in neither.
     """
     before, now = _flatten(saved), _flatten(asked)
-    refused, noted = [], []
+    refused: list[str] = []
+    noted: list[str] = []
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) == now.get(key) or _under(key, _HARMLESS):
             continue
@@ -118,9 +119,7 @@ def compare_configs(
     return refused, noted
 
 
-def check_resumable(
-    path: Path, saved: Mapping[str, Any], asked: Mapping[str, Any]
-) -> list[str]:
+def check_resumable(path: Path, saved: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """Refuse to continue `path` under a config that does not fit it.
 
     Returns:

@@ -6,17 +6,18 @@ import fcntl
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning import Callback, LightningDataModule, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.trainer.states import TrainerStatus
-from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning_utilities.core.rank_zero import rank_zero_only
 
 from swapper.errors import TrainingError, UsageError
 from swapper.training.checkpoint import AtomicCheckpointIO
@@ -24,26 +25,22 @@ from swapper.training.module import SwapModule
 
 log = logging.getLogger(__name__)
 
-_PRECISIONS = ("auto", "bf16-mixed", "16-mixed", "32-true")
+Precision = Literal["auto", "bf16-mixed", "16-mixed", "32-true"]
 
 
 def is_first_rank() -> bool:
     """Whether this process is the one that writes."""
-    return rank_zero_only.rank == 0
+    return bool(getattr(rank_zero_only, "rank", 0) == 0)
 
 
-def resolve_precision(precision: str, accelerator: str) -> str:
-    """What "auto" means here: bf16-mixed where the device computes in bf16, else 32-true.
-
-    Raises:
-        UsageError: An unknown precision.
-    """
-    if precision not in _PRECISIONS:
-        raise UsageError(f"trainer.precision={precision}: choose from {', '.join(_PRECISIONS)}")
+def resolve_precision(precision: Precision, accelerator: str) -> str:
+    """What "auto" means here: bf16-mixed where the device computes in bf16, else 32-true."""
     if precision != "auto":
         return precision
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+        return (
+            "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+        )
     if accelerator in ("auto", "cpu") and not torch.backends.mps.is_available():
         # Only matrix units make bf16 pay on a CPU; AVX-512 alone was slower (docs/LOG.md).
         return "bf16-mixed" if torch.cpu._is_amx_tile_supported() else "32-true"
@@ -76,31 +73,39 @@ def seed(value: int) -> None:
 
 
 def make_trainer(
-    factory: Callable[..., Trainer],
-    settings: Mapping[str, Any],
+    *,
     callbacks: Sequence[Callback],
-    loggers: Sequence[Logger],
+    logger: Sequence[Logger],
     run: Path,
+    precision: Precision = "auto",
+    accelerator: str = "auto",
+    **settings: Any,
 ) -> Trainer:
-    """The trainer of the config, with what the design fixes.
+    """Lightning's trainer with what the design fixes; the target of the trainer's configs.
 
     Args:
-        factory: Partial of Lightning's Trainer.
-        settings: The trainer's group of the config, resolved.
         callbacks: All of them.
-        loggers: May be empty.
+        logger: May be empty.
         run: The run's folder.
+        precision: See `resolve_precision`.
+        accelerator: As Lightning's.
+        settings: Other arguments of Lightning's Trainer.
+
+    Raises:
+        UsageError: Lightning refuses an argument.
     """
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+    # Its tips on every start are no news of this run.
+    for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-    precision = resolve_precision(str(settings["precision"]), str(settings["accelerator"]))
     try:
-        return factory(
-            precision=precision,
+        return Trainer(
+            accelerator=accelerator,
+            precision=resolve_precision(precision, accelerator),  # type: ignore[arg-type]
             callbacks=list(callbacks),
-            logger=list(loggers) or False,
+            logger=list(logger) or False,
             plugins=[AtomicCheckpointIO()],
             default_root_dir=run,
             max_epochs=-1,  # the data is one endless epoch, counted in steps
@@ -108,6 +113,7 @@ def make_trainer(
             num_sanity_val_steps=0,
             use_distributed_sampler=False,  # our sampling knows its rank
             enable_model_summary=False,
+            **settings,
         )
     except (MisconfigurationException, TypeError, ValueError) as error:
         raise UsageError(f"trainer: {error}") from error
