@@ -44,13 +44,7 @@ def composite(
     Raises:
         ValueError: Shapes do not fit, the transform is singular, or swap or mask is not finite.
     """
-    size = swap.shape[0]
-    if swap.shape != (size, size, 3) or blend_mask.shape != (size, size):
-        raise ValueError(f"swap {swap.shape} and mask {blend_mask.shape} must be square and fit")
-    if frame.ndim != 3 or frame.shape[2] != 3:
-        raise ValueError(f"frame must be (H, W, 3), got {frame.shape}")
-    if not (np.isfinite(swap).all() and np.isfinite(blend_mask).all()):
-        raise ValueError("swap and mask must be finite")
+    _check_shapes(frame, swap, blend_mask)
     picture = frame.copy()
     changed = np.zeros(frame.shape[:2], dtype=np.bool_)
     frame_from_aligned = invert(aligned_from_frame)
@@ -59,15 +53,9 @@ def composite(
         return picture, changed
     left, top, width, height = box
     to_box = compose(np.array([[1.0, 0.0, -left], [0.0, 1.0, -top]]), frame_from_aligned)
-    extent = (width, height)
-    mask = warp(
-        np.clip(blend_mask, 0.0, 1.0).astype(np.float32, copy=False),
-        to_box,
-        extent,
-        border="zero",
-        interpolation="linear",
-    )
-    drawn = warp(np.clip(swap, 0.0, 1.0).astype(np.float32, copy=False), to_box, extent)
+    weight = np.clip(blend_mask, 0.0, 1.0).astype(np.float32, copy=False)
+    mask = warp(weight, to_box, (width, height), border="zero", interpolation="linear")
+    drawn = warp(np.clip(swap, 0.0, 1.0).astype(np.float32, copy=False), to_box, (width, height))
     window = picture[top : top + height, left : left + width]
     old = window.astype(np.float32)
     blended = old + mask[..., None] * (np.clip(drawn, 0.0, 1.0) * 255.0 - old)
@@ -78,6 +66,18 @@ def composite(
     changed[top : top + height, left : left + width] = differs
     window[...] = new
     return picture, changed
+
+
+def _check_shapes(
+    frame: NDArray[np.uint8], swap: NDArray[np.float32], blend_mask: NDArray[np.float32]
+) -> None:
+    size = swap.shape[0]
+    if swap.shape != (size, size, 3) or blend_mask.shape != (size, size):
+        raise ValueError(f"swap {swap.shape} and mask {blend_mask.shape} must be square and fit")
+    if frame.ndim != 3 or frame.shape[2] != 3:
+        raise ValueError(f"frame must be (H, W, 3), got {frame.shape}")
+    if not (np.isfinite(swap).all() and np.isfinite(blend_mask).all()):
+        raise ValueError("swap and mask must be finite")
 
 
 def _box(

@@ -8,7 +8,6 @@ network, whose loader would unpickle anything; x and y are the same.
 
 from __future__ import annotations
 
-import pickle
 import urllib.error
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -42,16 +41,6 @@ _SMALLEST_BOX_PX: Final = 4.0
 _CURE: Final = (
     "pass aligner.detector_weights=PATH and aligner.landmark_weights=PATH, or connect once so that "
     "face-alignment can fetch them"
-)
-# What torch, numpy and OpenCV raise for files that are not theirs.
-_UNREADABLE: Final = (
-    RuntimeError,
-    ValueError,
-    KeyError,
-    OSError,
-    EOFError,
-    pickle.UnpicklingError,
-    cv2.error,
 )
 
 
@@ -217,7 +206,6 @@ def _load(
 
     options = {**weights.options, _THRESHOLD[detector]: min_confidence}
     kind = face_alignment.LandmarksType
-    networks = f"{detector} or {_NETWORK[landmarks]}"
     try:
         options |= _detector_paths(detector, weights)
         return _alignment_class(weights.landmarks)(
@@ -227,35 +215,31 @@ def _load(
             face_detector_kwargs=options,
             compile=False,  # a minute's compilation, and a cache that unpickles
         )
-    except ImportError as error:
-        raise AlignerError(
+    except AlignerError:
+        raise
+    # Whatever a stranger's file makes torch, numpy, onnxruntime or OpenCV raise.
+    except Exception as error:
+        networks = f"{detector} or {_NETWORK[landmarks]}"
+        raise AlignerError(_explained(error, detector, networks, weights)) from error
+
+
+def _explained(error: Exception, detector: str, networks: str, weights: _Weights) -> str:
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
+    if isinstance(error, ImportError):
+        return (
             f"aligner.detector={detector} needs the package {error.name or 'onnxruntime'}: "
             "install it, or choose another detector"
-        ) from error
-    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
-        reason = str(getattr(error, "reason", error)).splitlines()[0]
-        raise AlignerError(
-            f"aligner=fan: weights of {networks} could not be fetched ({reason}): {_CURE}"
-        ) from error
-    except _UNREADABLE as error:
-        raise AlignerError(
-            f"aligner=fan: weights {_named(weights)} do not fit {networks} "
-            f"({_first_line(error)}): {_CURE}"
-        ) from error
-    except TypeError as error:
-        raise AlignerError(
-            f"aligner.detector_options={weights.options}: not known to {detector} "
-            f"({_first_line(error)}): leave them out"
-        ) from error
+        )
+    if isinstance(error, (urllib.error.URLError, ConnectionError, TimeoutError)):
+        return f"aligner=fan: weights of {networks} could not be fetched ({reason}): {_CURE}"
+    if isinstance(error, TypeError) and weights.options:
+        return f"aligner.detector_options={weights.options}: unfit for {detector} ({reason})"
+    return f"aligner=fan: weights {_named(weights)} do not fit {networks} ({reason}): {_CURE}"
 
 
 def _named(weights: _Weights) -> str:
     given = [path for path in (weights.detector, weights.anchors, weights.landmarks) if path]
     return ", ".join(given) or "in torch's hub folder"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:100]
 
 
 def _detector_paths(detector: str, weights: _Weights) -> dict[str, str]:

@@ -80,7 +80,7 @@ class Tracker:
     def _remember(self, tracked: Sequence[Face]) -> None:
         for track in list(self._last):
             self._unseen[track] = self._unseen.get(track, 0) + 1
-            if self._unseen[track] > self.max_gap + 1:
+            if self._unseen[track] > self.max_gap:
                 del self._last[track], self._unseen[track]
         for face in tracked:
             self._last[face.track] = face
