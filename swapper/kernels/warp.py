@@ -2,11 +2,11 @@
 
 Conventions, binding for every implementation:
 
-- Pixel centres are at integers, x to the right, y down; a transform is (2, 3) and acts on (x, y, 1).
+- Pixel centres are at integers, x to the right, y down; a transform (2, 3) acts on (x, y, 1).
 - ``target(x, y) = faces(faces_from_target @ (x, y, 1))``, read bilinearly.
-- ``warped(x, y) = degraded(faces_from_target @ (x + dx, y + dy, 1))``: the displacement is in target
-  pixels and comes before the transform. (dx, dy) is interpolated bilinearly between G × G control
-  points that span the picture: point (i, j) of the grid, row i, stands at
+- ``warped(x, y) = degraded(faces_from_target @ (x + dx, y + dy, 1))``: the displacement is in
+  target pixels and comes before the transform. (dx, dy) is interpolated bilinearly between G × G
+  control points that span the picture: point (i, j) of the grid, row i, stands at
   ``x = j * (size - 1) / (G - 1)``, ``y = i * (size - 1) / (G - 1)``.
 - Places outside the stored picture read its nearest border pixel.
 
@@ -34,8 +34,8 @@ def warp_pair(
     """Read the warped input and the target; no gradient flows.
 
     This is the reference, in plain torch, on any device. It computes in float32 (float64 if that is
-    `dtype`), value by value in a fixed order, so that a sample's result does not depend on the batch
-    around it. A transform of identity without displacement returns ``faces / 255`` exactly.
+    `dtype`), value by value in a fixed order, so that a sample's result does not depend on the
+    batch around it. A transform of identity without displacement returns ``faces / 255`` exactly.
 
     Args:
         faces: (N, S, S, C) uint8, C >= 3; the first three are red, green, blue.

@@ -1,0 +1,133 @@
+"""Batches as a map from a step's number, without end and without state."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from swapper.data.augment import Augment, Draw
+from swapper.data.cache import CHANNELS, FaceCache
+from swapper.data.sampling import face_indices, generator, rank_first
+from swapper.types import FaceBatch
+
+
+class StepDataset(Dataset[FaceBatch]):
+    """Item ``step`` is the whole batch of that step, drawn from (seed, step, rank) alone.
+
+    Args:
+        caches: Faces of each identity, all of one size.
+        allowed: For each identity, indices of the faces that may be drawn.
+        augment: What is drawn for a sample.
+        resolution: Side of the target in pixels.
+        batch_size: Faces of each identity.
+        seed: Of the run.
+        rank: Of this process.
+        world: Number of processes; together they draw each face once an epoch.
+    """
+
+    def __init__(
+        self,
+        caches: Sequence[FaceCache],
+        allowed: Sequence[NDArray[np.int64]],
+        augment: Augment,
+        *,
+        resolution: int,
+        batch_size: int,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.caches = caches
+        self.allowed = allowed
+        self.augment = augment
+        self.resolution = resolution
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+
+    def __getitem__(self, step: int) -> FaceBatch:
+        first = rank_first(step, self.rank, self.world, self.batch_size)
+        chosen = [
+            allowed[face_indices(self.seed, identity, first, self.batch_size, len(allowed))]
+            for identity, allowed in enumerate(self.allowed)
+        ]
+        faces = gather(self.caches, chosen)
+        stored = faces.shape[1]
+        draws: list[Draw] = []
+        degraded = faces[..., :3]
+        if self.augment.degrading > 0:
+            degraded = degraded.copy()
+        for sample in range(len(faces)):
+            random = generator(self.seed, step, self.rank, sample)
+            draws.append(self.augment.draw(random, stored, self.resolution))
+            treated = self.augment.degrade(random, degraded[sample])
+            if treated is not None:
+                degraded[sample] = treated
+        return assemble(faces, degraded, draws, len(self.caches), step)
+
+
+class PlainDataset(Dataset[FaceBatch]):
+    """A few fixed batches of resized faces, nothing else done to them.
+
+    Args:
+        caches: Faces of each identity, all of one size.
+        batches: For each batch and identity the indices of its faces.
+        resolution: Side of the target in pixels.
+    """
+
+    def __init__(
+        self,
+        caches: Sequence[FaceCache],
+        batches: Sequence[Sequence[NDArray[np.int64]]],
+        resolution: int,
+    ) -> None:
+        self.caches = caches
+        self.batches = batches
+        self.resolution = resolution
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> FaceBatch:
+        faces = gather(self.caches, self.batches[index])
+        draw = Augment.none().draw(generator(0, 0, 0, 0), faces.shape[1], self.resolution)
+        return assemble(faces, faces[..., :3], [draw] * len(faces), len(self.caches), index)
+
+
+def gather(caches: Sequence[FaceCache], chosen: Sequence[NDArray[np.int64]]) -> NDArray[np.uint8]:
+    """The chosen faces of each identity in blocks, (N, S, S, 5) uint8."""
+    size = caches[0].size
+    counts = [len(indices) for indices in chosen]
+    faces = np.empty((sum(counts), size, size, CHANNELS), np.uint8)
+    for cache, indices, end, count in zip(
+        caches, chosen, itertools.accumulate(counts), counts, strict=True
+    ):
+        # "clip" writes straight into `out`; "raise" would go through a copy.
+        np.take(cache.array, indices, axis=0, out=faces[end - count : end], mode="clip")
+    return faces
+
+
+def assemble(
+    faces: NDArray[np.uint8],
+    degraded: NDArray[np.uint8],
+    draws: Sequence[Draw],
+    num_identities: int,
+    step: int,
+) -> FaceBatch:
+    """The batch of `faces` (N, S, S, 5), equal blocks of `num_identities`, and their draws."""
+    blocks = torch.arange(num_identities, dtype=torch.int64)
+    return FaceBatch(
+        faces=torch.from_numpy(faces),
+        degraded=torch.from_numpy(degraded),
+        faces_from_target=torch.from_numpy(np.stack([each.faces_from_target for each in draws])),
+        grid=torch.from_numpy(np.stack([each.grid for each in draws])),
+        gain=torch.from_numpy(np.stack([each.gain for each in draws])),
+        identity=blocks.repeat_interleave(len(faces) // num_identities),
+        step=step,
+    )

@@ -1,0 +1,216 @@
+"""Faces as training reads them: made once, kept beside the faceset, mapped into memory.
+
+The file is a ``.npy`` of (N, size, size, 5) uint8 with the CRC-32 of each face behind it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import logging
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.data.faceset import Faceset
+from swapper.data.files import PARTIAL, damaged, replacing
+from swapper.faces.geometry import transform_points
+from swapper.faces.masks import eyes_mouth_mask, face_mask
+from swapper.types import FaceRecord
+
+log = logging.getLogger(__name__)
+
+CHANNELS = 5
+"""Red, green, blue, face mask, eyes-and-mouth mask."""
+_VERSION = 1
+"""Raise it when the masks or the resampling change: old caches are then made anew."""
+_CHECKED = 64
+_AT_ONCE = 64
+
+
+class FaceCache:
+    """Faces of one faceset in the order of its records; `open` makes or finds it.
+
+    Reopens itself by its path where it is unpickled, so that workers share the memory.
+
+    Args:
+        path: Of the file, checked before.
+        shape: (N, size, size, 5).
+        offset: Of the first face in the file, in bytes.
+
+    Attributes:
+        array: (N, size, size, 5) uint8, read-only.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int, int, int], offset: int) -> None:
+        self.path = path
+        self._arguments = (path, shape, offset)
+        # A plain array over the map: numpy's memmap class costs time at every slice.
+        self.array: NDArray[np.uint8] = np.memmap(
+            path, np.uint8, mode="r", offset=offset, shape=shape
+        ).view(np.ndarray)
+
+    def __reduce__(self) -> tuple[type[FaceCache], tuple[object, ...]]:
+        return FaceCache, self._arguments
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    @property
+    def size(self) -> int:
+        """Side of a face in pixels."""
+        return int(self.array.shape[1])
+
+    @classmethod
+    def open(
+        cls,
+        faceset: Faceset,
+        size: int,
+        *,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> FaceCache:
+        """The cache of `faceset`, made now if it is missing, damaged or outdated.
+
+        It stands in the faceset's folder, or where that cannot be written in ``SWAPPER_HOME``.
+
+        Args:
+            faceset: Not empty.
+            size: Side of the cached faces in pixels; pictures are resized.
+            progress: Called with the number of faces made and to be made.
+
+        Raises:
+            FacesetError: A picture is damaged, or there is no room.
+        """
+        if not len(faceset):
+            raise ValueError("an empty faceset has no cache")
+        name = _name(faceset, size)
+        shape = (len(faceset), size, size, CHANNELS)
+        for folder in _folders(faceset):
+            found = _find(folder / name, shape)
+            if found is not None:
+                return found
+        refusals: list[str] = []
+        for folder in _folders(faceset):
+            try:
+                return _make(faceset, folder / name, shape, progress)
+            except OSError as error:
+                refusals.append(error.strerror or str(error))
+                log.warning("%s: cannot hold the cache (%s)", folder, refusals[-1])
+        raise damaged(
+            faceset.path,
+            f"its cache of {np.prod(shape, dtype=np.int64) / 2**20:.0f} MiB cannot be written "
+            f"({', '.join(refusals)})",
+            "make room there, or set SWAPPER_HOME to a folder with room",
+        )
+
+
+def _name(faceset: Faceset, size: int) -> str:
+    """File name that changes with everything that the cached pixels depend on."""
+    key = f"{_VERSION} {faceset.content_hash} {size}"
+    return f"faces_{size}_{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
+
+
+def _folders(faceset: Faceset) -> list[Path]:
+    home = os.environ.get("SWAPPER_HOME")
+    base = Path(home) / "cache" if home else Path.home() / ".cache" / "swapper"
+    place = hashlib.sha256(str(faceset.path.resolve()).encode()).hexdigest()[:16]
+    return [faceset.path / "cache", base / f"{faceset.card.identity}-{place}"]
+
+
+def _header(shape: Sequence[int]) -> bytes:
+    stream = io.BytesIO()
+    description = {"descr": "|u1", "fortran_order": False, "shape": tuple(shape)}
+    np.lib.format.write_array_header_1_0(stream, description)
+    return stream.getvalue()
+
+
+def _find(path: Path, shape: tuple[int, int, int, int]) -> FaceCache | None:
+    """The cache at `path`, or None if it is missing, torn, altered or something else."""
+    header = _header(shape)
+    face_bytes = shape[1] * shape[2] * shape[3]
+    expected = len(header) + shape[0] * (face_bytes + 4)
+    try:
+        if path.is_symlink() or not path.is_file() or path.stat().st_size != expected:
+            return None
+        with path.open("rb") as stream:
+            if stream.read(len(header)) != header:
+                return None
+            stream.seek(expected - 4 * shape[0])
+            sums = np.frombuffer(stream.read(4 * shape[0]), "<u4")
+        cache = FaceCache(path, shape, len(header))
+        # All of them would mean reading gigabytes at every start.
+        for index in np.unique(np.linspace(0, shape[0] - 1, _CHECKED).astype(np.int64)):
+            if zlib.crc32(cache.array[index]) != sums[index]:
+                log.warning("%s: damaged, made anew", path)
+                return None
+    except OSError:
+        return None
+    return cache
+
+
+def _make(
+    faceset: Faceset,
+    path: Path,
+    shape: tuple[int, int, int, int],
+    progress: Callable[[int, int], object] | None,
+) -> FaceCache:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(path.parent):
+        found = _find(path, shape)  # another process may have made it while we waited
+        if found is not None:
+            return found
+        for old in path.parent.glob(f"faces_{shape[1]}_*.npy"):
+            old.unlink(missing_ok=True)
+        for leftover in path.parent.glob(f".*{PARTIAL}"):
+            leftover.unlink(missing_ok=True)
+        log.info("%s: making the cache of %d faces at %d px", faceset.path, shape[0], shape[1])
+        with replacing(path) as stream:
+            stream.write(_header(shape))
+            sums = []
+            for done, face in enumerate(_faces(faceset, shape[1]), start=1):
+                data = face.tobytes()
+                stream.write(data)
+                sums.append(zlib.crc32(data))
+                if progress is not None:
+                    progress(done, shape[0])
+            stream.write(np.array(sums, "<u4").tobytes())
+    return FaceCache(path, shape, len(_header(shape)))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Only one process of this machine makes a cache; the others wait and then find it."""
+    with (folder / ".lock").open("w") as stream:
+        with suppress(OSError):  # a file system without locks: each makes its own, the last stays
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _faces(faceset: Faceset, size: int) -> Iterator[NDArray[np.uint8]]:
+    """Each face, (size, size, 5); decoding runs ahead by at most `_AT_ONCE`."""
+    records = faceset.records
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for first in range(0, len(records), _AT_ONCE):
+            some = records[first : first + _AT_ONCE]
+            yield from pool.map(lambda record: _face(faceset, record, size), some)
+
+
+def _face(faceset: Faceset, record: FaceRecord, size: int) -> NDArray[np.uint8]:
+    image = faceset.image(record)
+    stored = image.shape[0]
+    if stored != size:
+        way = cv2.INTER_AREA if size < stored else cv2.INTER_CUBIC
+        image = cv2.resize(image, (size, size), interpolation=way).astype(np.uint8, copy=False)
+    landmarks = transform_points(record.aligned_from_frame, record.landmarks)
+    # Pixel centres are at integers: what is scaled about zero is the picture's edge at -0.5.
+    landmarks = ((landmarks + 0.5) * (size / stored) - 0.5).astype(np.float32)
+    masks = [face_mask(landmarks, size), eyes_mouth_mask(landmarks, size)]
+    return np.dstack([image, *masks])

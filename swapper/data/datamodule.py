@@ -1,0 +1,248 @@
+"""Facesets as Lightning wants them: opened, split, and fed as batches without end."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Sampler
+
+from swapper.data.augment import Augment
+from swapper.data.batches import PlainDataset, StepDataset
+from swapper.data.cache import FaceCache
+from swapper.data.card import FacesetCard
+from swapper.data.faceset import Faceset, check_together
+from swapper.data.holdout import split_holdout
+from swapper.types import FaceBatch
+
+log = logging.getLogger(__name__)
+
+_REPORT_SECONDS = 10.0
+
+
+class _StepSampler(Sampler[int]):
+    """Counts steps without end; that it has no length is what tells Lightning so."""
+
+    def __init__(self, first: Callable[[], int]) -> None:
+        self.first = first
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.count(self.first())
+
+
+def _quiet_worker(_: int) -> None:
+    """One thread a worker: more of them only fight over the cores."""
+    torch.set_num_threads(1)
+
+
+class FaceDataModule(LightningDataModule):
+    """Facesets of two or more identities as endless training batches.
+
+    Args:
+        facesets: Folders, one an identity; their order is that of the identities.
+        resolution: Side of the network's input and output in pixels.
+        batch_size: Faces a step of each identity, on each rank.
+        augment: What is drawn for a sample; None for nothing.
+        num_workers: Processes that prepare batches; 0 prepares them in this one. Batches travel
+            through shared memory, about ``3 * num_workers`` of them at a time.
+        holdout: Share of each identity's faces kept from training, in [0, 0.5].
+        val_batches: Most validation batches.
+        seed: Of everything random.
+
+    Attributes:
+        next_step: The first step not yet trained on: the training loop sets it, a checkpoint
+            keeps it, and the next loader starts there.
+        cards: Of the facesets; known after `setup`, as are the rest.
+        content_hashes: Of the facesets.
+
+    Raises:
+        ValueError: A number is out of its range.
+    """
+
+    def __init__(
+        self,
+        facesets: Sequence[str],
+        resolution: int,
+        batch_size: int = 8,
+        augment: Augment | None = None,
+        num_workers: int = 2,
+        holdout: float = 0.05,
+        val_batches: int = 8,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name, value, least, most in (
+            ("resolution", resolution, 1, 4096),
+            ("batch_size", batch_size, 1, 65536),
+            ("num_workers", num_workers, 0, 1024),
+            ("holdout", holdout, 0, 0.5),
+            ("val_batches", val_batches, 0, 65536),
+            ("seed", seed, 0, 2**63 - 1),
+        ):
+            if not least <= value <= most:
+                raise ValueError(f"{name} must be between {least} and {most}, got {value}")
+        self.folders = [facesets] if isinstance(facesets, str) else [str(each) for each in facesets]
+        self.resolution = resolution
+        self.batch_size = batch_size
+        self.augment = Augment.none() if augment is None else augment
+        self.num_workers = num_workers
+        self.holdout = holdout
+        self.val_batches = val_batches
+        self.seed = seed
+        self.next_step = 0
+        self.cards: tuple[FacesetCard, ...] = ()
+        self.content_hashes: tuple[str, ...] = ()
+        self._caches: list[FaceCache] = []
+        self._trained: list[NDArray[np.int64]] = []
+        self._held: list[NDArray[np.int64]] = []
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """Names in the order of the facesets; known after `setup`."""
+        return tuple(card.identity for card in self.cards)
+
+    @property
+    def num_faces(self) -> tuple[int, ...]:
+        """Faces trained on, of each identity; known after `setup`."""
+        return tuple(len(each) for each in self._trained)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the facesets and their caches, making these if need be; again, it does nothing.
+
+        Raises:
+            FacesetError: Fewer than two, two of one identity, unlike coverage, or damage.
+        """
+        if self._caches:
+            return
+        facesets = [Faceset.open(each) for each in self.folders]
+        check_together(facesets)
+        size = self._stored_size(facesets)
+        caches = [FaceCache.open(each, size, progress=_reporter(each)) for each in facesets]
+        for faceset in facesets:
+            sources = [source.sha256 for source in faceset.card.sources]
+            trained, held = split_holdout(faceset.records, sources, self.holdout)
+            log.info("%s: %d faces, %d held out", faceset.path, len(trained), len(held))
+            if not len(held):
+                held = trained
+                if self.holdout > 0:
+                    log.warning(
+                        "%s: %d faces are too few to hold any out; validation sees faces that "
+                        "are trained on",
+                        faceset.path,
+                        len(trained),
+                    )
+            self._trained.append(trained)
+            self._held.append(held)
+        self._caches = caches
+        self.cards = tuple(faceset.card for faceset in facesets)
+        self.content_hashes = tuple(faceset.content_hash for faceset in facesets)
+
+    def _stored_size(self, facesets: Sequence[Faceset]) -> int:
+        """Side of cached faces: what a bilinear read of four neighbours can use, and no more."""
+        largest = max(faceset.card.size for faceset in facesets)
+        for faceset in facesets:
+            if faceset.card.size < self.resolution:
+                log.warning(
+                    "%s: pictures of %d px cannot show what %d px would; extract with size=%d",
+                    faceset.path,
+                    faceset.card.size,
+                    self.resolution,
+                    self.resolution,
+                )
+        return min(largest, 2 * self.resolution)
+
+    def train_dataloader(self) -> DataLoader[FaceBatch]:
+        """Endless, from `next_step` on."""
+        trainer = self.trainer
+        dataset = StepDataset(
+            self._caches,
+            self._trained,
+            self.augment,
+            resolution=self.resolution,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            rank=trainer.global_rank if trainer else 0,
+            world=trainer.world_size if trainer else 1,
+        )
+        if self.num_workers:
+            # Before the workers fork: a child that inherits OpenCV's pool of threads waits for ever
+            # for threads that only its parent has.
+            cv2.setNumThreads(0)
+        return DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=_StepSampler(lambda: self.next_step),
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_quiet_worker,
+            # Else the loader takes its workers' seeds from the generator that the model uses.
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+    def val_dataloader(self) -> DataLoader[FaceBatch]:
+        """Held-out faces spread over each identity's footage, only resized; always the same.
+
+        An identity with fewer than fill a batch shows some of them more than once.
+        """
+        rank = self.trainer.global_rank if self.trainer else 0
+        world = self.trainer.world_size if self.trainer else 1
+        fewest = min(len(each) for each in self._held)
+        count = min(self.val_batches, max(1, fewest // (self.batch_size * world)))
+        faces = [_spread(each, count * world * self.batch_size) for each in self._held]
+        batches = [
+            [each[number * world + rank :: count * world] for each in faces]
+            for number in range(count)
+        ]
+        return DataLoader(
+            PlainDataset(self._caches, batches, self.resolution),
+            batch_size=None,
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+    def preview_batch(self, count: int) -> FaceBatch:
+        """`count` held-out faces of each identity, spread over its footage, only resized."""
+        chosen = [_spread(each, count) for each in self._held]
+        return PlainDataset(self._caches, [chosen], self.resolution)[0]
+
+    def transfer_batch_to_device(
+        self, batch: FaceBatch, device: torch.device, dataloader_idx: int
+    ) -> FaceBatch:
+        """Lightning cannot move a frozen dataclass itself."""
+        return batch.to(device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the data stands: the next step is all there is to know."""
+        return {"next_step": self.next_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there; Lightning calls it before it asks for the loader."""
+        self.next_step = int(state_dict["next_step"])
+
+
+def _spread(indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """`count` of `indices`, evenly; some twice if there are fewer."""
+    # The middles of equal stretches: the very first and last faces of a clip are its worst.
+    places = (np.arange(count) + 0.5) * len(indices) / count
+    return indices[places.astype(np.int64)]
+
+
+def _reporter(faceset: Faceset) -> Callable[[int, int], None]:
+    """Says now and then how far the cache is."""
+    last = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _REPORT_SECONDS:
+            last = time.monotonic()
+            log.info("%s: %d of %d faces prepared", faceset.path, done, total)
+
+    return report

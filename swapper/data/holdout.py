@@ -1,0 +1,81 @@
+"""Which faces are kept from training, to see how it does on faces that it does not know.
+
+Neighbouring frames are near copies, so faces are held out in blocks of time, with a gap on each
+side that is used for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.types import FaceRecord
+
+LEAST = 20
+"""Timelines with fewer faces are trained on whole."""
+_MOST_BLOCKS = 4
+_FACES_PER_BLOCK = 24
+_MOST_GUARD = 12
+
+
+def split_holdout(
+    records: Sequence[FaceRecord], sources: Sequence[str], share: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split a faceset by blocks of time, spread over each of its sources.
+
+    Sources of fewer than `LEAST` faces, such as single pictures, are one timeline together. The
+    gaps never cost more faces than are held out, nor more than a quarter of the others.
+
+    Args:
+        records: In any order.
+        sources: sha256 of each source in the order of the card.
+        share: To hold out, in [0, 0.5].
+
+    Returns:
+        Indices into `records` to train on and to hold out, each in order of time. The second is
+        empty if nothing can be held out.
+    """
+    place = {source: number for number, source in enumerate(sources)}
+    order = sorted(
+        range(len(records)),
+        key=lambda i: (
+            place.get(records[i].source, len(place)),
+            records[i].source,
+            records[i].frame_index,
+            records[i].id,
+        ),
+    )
+    counts: dict[str, int] = {}
+    for record in records:
+        counts[record.source] = counts.get(record.source, 0) + 1
+    timelines: dict[str, list[int]] = {}
+    for index in order:
+        source = records[index].source
+        timelines.setdefault(source if counts[source] >= LEAST else "", []).append(index)
+    trained: list[int] = []
+    held: list[int] = []
+    for timeline in timelines.values():
+        use = _blocks(len(timeline), share)
+        trained += [index for index, kind in zip(timeline, use, strict=True) if kind == 0]
+        held += [index for index, kind in zip(timeline, use, strict=True) if kind == 1]
+    return np.array(trained, np.int64), np.array(held, np.int64)
+
+
+def _blocks(n: int, share: float) -> NDArray[np.int8]:
+    """What becomes of each of `n` faces in a row: 0 trained on, 1 held out, 2 neither."""
+    use = np.zeros(n, np.int8)
+    if share <= 0 or n < LEAST:
+        return use
+    wanted = max(1, round(n * share))
+    blocks = min(_MOST_BLOCKS, max(1, wanted // _FACES_PER_BLOCK))
+    spare = min(wanted, (n - wanted) // 4)
+    guard = min(_MOST_GUARD, spare // (2 * blocks))
+    for block in range(blocks):
+        # Bresenham's way of sharing out: lengths differ by one at most.
+        length = (block + 1) * wanted // blocks - block * wanted // blocks
+        start = round((block + 0.5) / blocks * n - length / 2)
+        use[max(0, start - guard) : start + length + guard] = 2
+        use[start : start + length] = 1
+    return use
