@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 import av
+from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 
@@ -18,8 +20,15 @@ from swapper.media.container import open_container
 
 _log = logging.getLogger(__name__)
 
-# What a container takes when it cannot hold the footage's own codec.
-_FALLBACK = {".webm": "libopus", ".mp4": "aac", ".mov": "aac", ".mkv": "flac"}
+# What players expect in each container; FFmpeg itself would find out too late. Matroska takes all.
+_FITS = {
+    ".mp4": re.compile("aac|mp3|mp2|ac3|eac3|alac|opus|flac|dts"),
+    ".mov": re.compile("aac|mp3|ac3|eac3|alac|pcm_(s16|s24|s32|f32|f64)[lb]e"),
+    ".webm": re.compile("opus|vorbis"),
+    ".mkv": re.compile(".*"),
+}
+_LAYOUTS = {1: "mono", 2: "stereo", 4: "quad", 6: "5.1", 8: "7.1"}
+_LOSSLESS = re.compile("pcm_.*|flac|alac|wavpack|tta|ape|truehd|mlp")
 
 
 class AudioTracks:
@@ -78,13 +87,21 @@ class AudioTracks:
                 self._output.mux(track.encode(None))
 
     def _add(self, stream: AudioStream) -> tuple[AudioStream, bool]:
-        try:
-            track, copied = self._output.add_stream_from_template(stream), True
-        except (ValueError, av.FFmpegError):
+        track, copied = self._add_copy(stream), True
+        if track is None:
             track, copied = self._add_transcoded(stream), False
         if stream.language:
             track.metadata["language"] = stream.language
         return track, copied
+
+    def _add_copy(self, stream: AudioStream) -> AudioStream | None:
+        """A track for the packets as they are, if the container takes them."""
+        if not _FITS[self._path.suffix.lower()].fullmatch(_codec_name(stream)):
+            return None
+        try:
+            return self._output.add_stream_from_template(stream)
+        except (ValueError, av.FFmpegError):
+            return None
 
     def _add_transcoded(self, stream: AudioStream) -> AudioStream:
         suffix = self._path.suffix.lower()
@@ -92,16 +109,23 @@ class AudioTracks:
             raise MediaError(
                 f"{self._path}: {suffix} cannot hold the sound of the input; write .mkv"
             )
-        fallback = _FALLBACK[suffix]
-        was, becomes = stream.codec_context.name, fallback.removeprefix("lib")
+        was = _codec_name(stream)
+        fallback = "libopus"
+        if suffix != ".webm":
+            fallback = "alac" if _LOSSLESS.fullmatch(was) else "aac"
+        becomes = fallback.removeprefix("lib")
         _log.warning("%s: %s cannot hold %s; coding it as %s", self._path, suffix, was, becomes)
         rate = 48000 if fallback == "libopus" else stream.rate
         track = self._output.add_stream(fallback, rate=rate)
         assert isinstance(track, AudioStream)
-        track.codec_context.layout = stream.layout.name
-        if fallback != "flac":
+        channels = stream.layout.nb_channels
+        named = "channels" not in stream.layout.name  # WAV and AVI often only count them
+        track.codec_context.layout = (
+            stream.layout.name if named else _LAYOUTS.get(channels, "stereo")
+        )
+        if fallback != "alac":
             # 96 kbit/s a channel: transparent for Opus, good for AAC.
-            track.codec_context.bit_rate = 96_000 * stream.layout.nb_channels
+            track.codec_context.bit_rate = 96_000 * channels
         return track
 
     def _next(self) -> av.Packet[Any] | None:
@@ -127,3 +151,9 @@ class AudioTracks:
             return  # a damaged packet of sound is a click, not the end
         for frame in frames:
             self._output.mux(track.encode(frame))
+
+
+def _codec_name(stream: AudioStream) -> str:
+    """FFmpeg's name of the codec, not of the decoder in use."""
+    context: AudioCodecContext | None = stream.codec_context  # None if nothing here decodes it
+    return "unknown" if context is None else str(context.codec.canonical_name)

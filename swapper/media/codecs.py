@@ -21,12 +21,14 @@ class VideoCodec:
         suffixes: Containers that players expect it in.
         max_crf: Worst quality it knows; -1 if it takes none.
         even: Whether subsampled sides must divide.
+        alpha: Whether players show its transparency.
     """
 
     encoder: str
     suffixes: tuple[str, ...]
     max_crf: int
     even: bool = False
+    alpha: bool = False
 
 
 CODECS = {
@@ -34,8 +36,8 @@ CODECS = {
     "hevc": VideoCodec("libx265", (".mp4", ".mov", ".mkv"), 51, even=True),
     "vp9": VideoCodec("libvpx-vp9", (".webm", ".mkv", ".mp4"), 63),
     "av1": VideoCodec("libsvtav1", (".mp4", ".mkv", ".webm"), 63),
-    "prores": VideoCodec("prores_ks", (".mov", ".mkv"), -1),
-    "ffv1": VideoCodec("ffv1", (".mkv",), -1),
+    "prores": VideoCodec("prores_ks", (".mov", ".mkv"), -1, alpha=True),
+    "ffv1": VideoCodec("ffv1", (".mkv",), -1, alpha=True),
 }
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 PRESETS = (
@@ -115,6 +117,8 @@ def choose_pixel_format(name: str, pix_fmt: str, width: int, height: int) -> str
     codec = CODECS[name]
     offered = [each.name for each in av.codec.Codec(codec.encoder, "w").video_formats or ()]
     legal = [each for each in offered if _is_paintable(each)]
+    if not codec.alpha:
+        legal = [each for each in legal if not layout_of(each).alpha]
     if name != "ffv1":  # players do not expect RGB from the others
         legal = [each for each in legal if layout_of(each).family != "rgb"]
     if codec.even:

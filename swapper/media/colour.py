@@ -75,7 +75,9 @@ class Colour:
             height: Pixels as coded.
         """
         matrix: Matrix = "bt709" if height >= 720 or width >= 1280 else "bt601"
-        return cls(_TAGGED.get(tag, matrix), color_range == FULL or pix_fmt.startswith("yuvj"))
+        # libswscale, and with it most players, takes all grey for full range.
+        is_full = color_range == FULL or pix_fmt.startswith(("yuvj", "gray", "ya"))
+        return cls(_TAGGED.get(tag, matrix), is_full)
 
     @property
     def _range(self) -> int:

@@ -184,8 +184,8 @@ class VideoReader:
                     if following is None and not state.damaged and 0 < stream.frames <= index + 1:
                         duration = _last_duration(raw, _claimed_end(stream), state.last_pts)
                     frame = self._frame(index, raw, duration)
-                    span = frame.duration or 0
-                    end = frame.time + float(span * self.coded.time_base)
+                    shown = (frame.duration or 0) * self.coded.time_base or 1 / self.info.rate
+                    end = frame.time + float(shown)
                     yield frame
             if state.damaged or self._cut_short(stream, index + 1, end):
                 self.stopped = end

@@ -78,6 +78,7 @@ class VideoWriter:
             raise MediaError(f"{self.path}: is the input itself; choose another output")
 
     def __enter__(self) -> VideoWriter:
+        os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 knows no other way
         with self._guard(), ExitStack() as stack:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             stack.callback(self._partial.unlink, missing_ok=True)
@@ -277,13 +278,13 @@ class VideoWriter:
 def _output_colour(like: VideoReader, pix_fmt: str) -> tuple[Colour, tuple[int, int, int, int]]:
     """What the written values mean, and the tags that say so."""
     coded = like.coded
-    was_rgb = layout_of(coded.pix_fmt).family == "rgb"
-    if was_rgb == (layout_of(pix_fmt).family == "rgb"):
+    was, becomes = layout_of(coded.pix_fmt).family, layout_of(pix_fmt).family
+    if was == becomes:
         return coded.colour, coded.tags
-    if was_rgb:
-        colour = Colour.guess(2, LIMITED, pix_fmt, coded.width, coded.height)
-        return colour, (TAG_OF_MATRIX[colour.matrix], LIMITED, *coded.tags[2:])
-    return coded.colour, (0, FULL, *coded.tags[2:])
+    if becomes == "rgb":
+        return coded.colour, (0, FULL, *coded.tags[2:])
+    colour = Colour.guess(2, LIMITED, pix_fmt, coded.width, coded.height)
+    return colour, (TAG_OF_MATRIX[colour.matrix], LIMITED, *coded.tags[2:])
 
 
 def _muxer(path: Path) -> str:

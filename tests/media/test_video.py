@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from swapper.errors import MediaError
 from swapper.media.video import VideoReader, VideoWriter
@@ -242,6 +245,28 @@ def test_tags_and_pixel_shape_are_kept(tmp_path: Path) -> None:
     assert coded.pix_fmt == "yuv420p10le"
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_grey_footage(tmp_path: Path, suffix: str) -> None:
+    write_clip(tmp_path / "in.mp4", pix_fmt="gray", frames=2)
+    reader = VideoReader(tmp_path / "in.mp4")
+    with VideoWriter(tmp_path / f"out{suffix}", reader, crf=0, preset="ultrafast") as writer:
+        for frame in reader:
+            writer.write(frame, frame.image if frame.index else None)
+    for old, new in zip(reader, VideoReader(tmp_path / f"out{suffix}"), strict=True):
+        assert np.ptp(old.image, axis=2).max() == 0
+        assert np.abs(new.image.astype(int) - old.image).max() <= 2
+
+
+def test_transparency_is_dropped_where_players_would_not_show_it(tmp_path: Path) -> None:
+    write_clip(
+        tmp_path / "in.mkv", codec="ffv1", pix_fmt="yuva420p", frames=2, noise=True, options={}
+    )
+    copy(tmp_path / "in.mkv", tmp_path / "out.webm")
+    assert VideoReader(tmp_path / "out.webm").coded.pix_fmt == "yuv420p"
+    for old, new in zip(decoded(tmp_path / "in.mkv"), decoded(tmp_path / "out.webm"), strict=True):
+        np.testing.assert_array_equal(planes(old)[0], planes(new)[0])
+
+
 def test_rgb_footage_becomes_tagged_yuv(tmp_path: Path) -> None:
     write_clip(tmp_path / "in.mkv", codec="ffv1", pix_fmt="gbrp10le", frames=2, options={})
     reader = copy(tmp_path / "in.mkv", tmp_path / "out.mp4")
@@ -252,11 +277,14 @@ def test_rgb_footage_becomes_tagged_yuv(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc", "vp9", "av1", "ffv1"])
-def test_every_codec_writes_a_file_that_looks_right(tmp_path: Path, codec: str) -> None:
+def test_every_codec_writes_a_file_that_looks_right(
+    tmp_path: Path, codec: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     write_clip(tmp_path / "in.mp4", frames=3)
     reader = copy(tmp_path / "in.mp4", tmp_path / "out.mkv", crf=10, codec=codec)
     for old, new in zip(reader, VideoReader(tmp_path / "out.mkv"), strict=True):
         assert np.abs(new.image.astype(int) - old.image).mean() < 4
+    assert capfd.readouterr() == ("", "")  # encoders keep quiet
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
@@ -283,6 +311,51 @@ def test_sound_that_webm_cannot_hold_becomes_opus(tmp_path: Path) -> None:
     assert len(heard) / 48000 == pytest.approx(1.0, abs=0.05)
     spectrum = np.abs(np.fft.rfft(heard[4800:43200]))
     assert np.argmax(spectrum) / (38400 / 48000) == pytest.approx(440, abs=3)
+
+
+def heard(path: Path) -> tuple[str, NDArray[np.float64]]:
+    """Codec and left channel in [-1, 1]."""
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        resampler = av.AudioResampler(format="fltp", layout="stereo", rate=48000)
+        parts = [
+            part.to_ndarray()[0]
+            for frame in container.decode(stream)
+            for part in resampler.resample(frame)
+        ]
+        return stream.codec_context.codec.canonical_name, np.concatenate(parts).astype(float)
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "suffix", "becomes"),
+    [
+        (".avi", "pcm_s16le", ".mp4", "alac"),  # AVI only counts the channels
+        (".mkv", "flac", ".mov", "alac"),
+        (".mkv", "libopus", ".mov", "aac"),
+        (".mkv", "flac", ".webm", "opus"),
+    ],
+)
+def test_sound_that_does_not_fit_is_coded_anew(
+    tmp_path: Path,
+    source: str,
+    codec: str,
+    suffix: str,
+    becomes: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    options = {"bf": "0", "qp": "0"}
+    write_clip(tmp_path / f"in{source}", frames=25, audio=codec, options=options)
+    copy(tmp_path / f"in{source}", tmp_path / f"out{suffix}", crf=40)
+    assert f"cannot hold {codec.removeprefix('lib')}; coding it as {becomes}" in caplog.text
+    _, before = heard(tmp_path / f"in{source}")
+    name, after = heard(tmp_path / f"out{suffix}")
+    assert name == becomes
+    assert len(after) == pytest.approx(len(before), abs=3000)
+    if becomes == "alac":
+        np.testing.assert_allclose(after[: len(before)], before, atol=1e-4)
+    else:
+        spectrum = np.abs(np.fft.rfft(after[4800:43200]))
+        assert np.argmax(spectrum) / 0.8 == pytest.approx(440, abs=3)
 
 
 def test_a_mute_clip_stays_mute(tmp_path: Path) -> None:
@@ -421,6 +494,31 @@ def test_real_clips(shared: Path, name: str, frames: int, size: int) -> None:
         count += 1
     assert count == frames
     assert reader.stopped is None
+
+
+_MEASURE = """
+import resource, sys
+from swapper.media.video import VideoReader, VideoWriter
+reader = VideoReader(sys.argv[1])
+with VideoWriter(sys.argv[2], reader, crf=30, preset="ultrafast") as writer:
+    for frame in reader:
+        writer.write(frame, frame.image)
+        if frame.index == 100:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        if frame.index == 450:
+            break
+    writer.finish(partial=True)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_memory_does_not_grow_with_the_clip(shared: Path, tmp_path: Path) -> None:
+    # 350 pictures of 480 x 480 would be 240 MB.
+    arguments = [str(shared / "real" / "clip_b.mp4"), str(tmp_path / "out.mp4")]
+    done = subprocess.run(
+        [sys.executable, "-c", _MEASURE, *arguments], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 60_000  # KiB
 
 
 def test_real_clip_through_the_writer(shared: Path, tmp_path: Path) -> None:
