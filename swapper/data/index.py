@@ -83,6 +83,26 @@ def make_record(row: dict[str, Any]) -> FaceRecord:
         raise ValueError(f"{error} is missing") from error
     except (TypeError, OverflowError) as error:
         raise ValueError(f"an array is malformed ({error})") from error
+    _check_scalars(texts, counts, numbers)
+    _check_arrays(landmarks, matrix)
+    return FaceRecord(
+        id=texts["id"],
+        image=texts["image"],
+        source=texts["source"],
+        frame_index=counts["frame_index"],
+        pts=counts["pts"],
+        landmarks=landmarks,
+        aligned_from_frame=matrix,
+        yaw=float(numbers["yaw"]),
+        pitch=float(numbers["pitch"]),
+        roll=float(numbers["roll"]),
+        sharpness=float(numbers["sharpness"]),
+        confidence=float(numbers["confidence"]),
+        sha256=texts["sha256"],
+    )
+
+
+def _check_scalars(texts: dict[str, Any], counts: dict[str, Any], numbers: dict[str, Any]) -> None:
     for name, text in texts.items():
         if not isinstance(text, str):
             raise ValueError(f"{name} is no text")
@@ -105,27 +125,15 @@ def make_record(row: dict[str, Any]) -> FaceRecord:
     for name, number in numbers.items():
         if type(number) not in (int, float) or not math.isfinite(number):
             raise ValueError(f"{name} is no finite number")
+
+
+def _check_arrays(landmarks: NDArray[np.float32], matrix: NDArray[np.float64]) -> None:
     if not (np.abs(landmarks) <= _MAX_COORDINATE).all():
         raise ValueError("landmarks are not finite or far out")
     if not (np.abs(matrix) <= _MAX_COORDINATE).all():
         raise ValueError("aligned_from_frame is not finite or far out")
     if abs(matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0]) < 1e-12:
         raise ValueError("aligned_from_frame flattens the picture")
-    return FaceRecord(
-        id=texts["id"],
-        image=texts["image"],
-        source=texts["source"],
-        frame_index=counts["frame_index"],
-        pts=counts["pts"],
-        landmarks=landmarks,
-        aligned_from_frame=matrix,
-        yaw=float(numbers["yaw"]),
-        pitch=float(numbers["pitch"]),
-        roll=float(numbers["roll"]),
-        sharpness=float(numbers["sharpness"]),
-        confidence=float(numbers["confidence"]),
-        sha256=texts["sha256"],
-    )
 
 
 def plain_row(record: FaceRecord) -> dict[str, Any]:
