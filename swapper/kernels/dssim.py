@@ -77,9 +77,7 @@ def _check(
     if pred.ndim != 4:
         raise ValueError(f"pred must have 4 dimensions (N, C, H, W), got {tuple(pred.shape)}")
     if target.shape != pred.shape:
-        raise ValueError(
-            f"target must be {tuple(pred.shape)} like pred, got {tuple(target.shape)}"
-        )
+        raise ValueError(f"target must be {tuple(pred.shape)} like pred, got {tuple(target.shape)}")
     expected = (pred.shape[0], 1, *pred.shape[2:])
     if mask is not None and tuple(mask.shape) != expected:
         raise ValueError(f"mask must be {expected}, got {tuple(mask.shape)}")
@@ -103,7 +101,7 @@ def _halve(x: Tensor) -> Tensor:
 
 
 def _blur_matrix(size: int, window: int, sigma: float, like: Tensor) -> Tensor:
-    """(size, size) matrix whose row i holds the gaussian around i, cut at the ends, summing to 1."""
+    """(size, size) matrix: row i is the gaussian around i, cut at the ends, summing to 1."""
     position = torch.arange(size, dtype=torch.float64, device=like.device)
     distance = (position[:, None] - position[None, :]).abs()
     band = torch.exp(-0.5 * (distance / sigma) ** 2) * (distance <= window // 2)

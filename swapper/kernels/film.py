@@ -16,8 +16,8 @@ HALF_TYPES = (torch.float16, torch.bfloat16)
 def pixel_shuffle(x: Tensor, upscale: int) -> Tensor:
     """Turn channels into pixels, sub-pixel order (i, j, c).
 
-    Output pixel ``(y * r + i, x * r + j)`` of channel ``c`` is input channel ``(i * r + j) * C + c``
-    at ``(y, x)``. (`torch.nn.functional.pixel_shuffle` has the order (c, i, j).) In this order each
+    Output pixel ``(y * r + i, x * r + j)`` of channel ``c`` is the input at ``(y, x)``, channel
+    ``(i * r + j) * C + c``. (`torch.nn.functional.pixel_shuffle` has the order (c, i, j).) So each
     output pixel's channels are one contiguous run of a channels_last tensor.
 
     Args:
@@ -56,7 +56,7 @@ def film_lrelu(
     upscale: int = 1,
     residual: Tensor | None = None,
 ) -> Tensor:
-    """Scale and shift each channel, leaky-ReLU, enlarge: ``shuffle(lrelu(x * (1 + gamma) + beta))``.
+    """Scale and shift channels, activate, enlarge: ``shuffle(lrelu(x * (1 + gamma) + beta))``.
 
     The convolution before it needs no bias: `beta` is its bias. This is the reference, in plain
     torch, on any device.

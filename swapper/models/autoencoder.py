@@ -1,0 +1,259 @@
+"""The networks: one shared encoder, one decoder for each identity.
+
+`build_model` picks from a fixed table, never by import path: a model file is data.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from swapper.errors import ModelError
+from swapper.models.card import shortened
+from swapper.models.decoder import Decoder, make_stages, stage_widths
+from swapper.models.encoder import Encoder, num_downs
+from swapper.models.original import OriginalDecoder, OriginalEncoder
+from swapper.types import SwapOutput
+
+MAX_IDENTITIES = 64
+MAX_NAME = 128
+MAX_PARAMETERS = 2_000_000_000
+
+
+class Autoencoder(nn.Module, ABC):
+    """What training and conversion know of a network.
+
+    Subclasses set `encoder` and `decoders` and say how a latent is decoded.
+
+    Args:
+        identities: Their names, at least two, all different; the order is that of `decoders`.
+        resolution: R, side of input and output in pixels.
+        code_dim: Length of the code that conditions the decoders; 0 = they take none.
+
+    Attributes:
+        config: Plain data from which `build_model` makes the same network.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    name: str
+    encoder: nn.Module
+    decoders: nn.ModuleList
+
+    def __init__(self, identities: Sequence[str], resolution: int, code_dim: int) -> None:
+        super().__init__()
+        self.identities = _checked_identities(identities)
+        self.resolution = resolution
+        self.code_dim = code_dim
+        self.config: dict[str, Any] = {"name": self.name, "identities": list(self.identities)}
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Read performers' faces.
+
+        Args:
+            x: (N, 3, R, R), RGB in [0, 1].
+
+        Returns:
+            Latent (N, C, h, w).
+
+        Raises:
+            ValueError: The shape is another.
+        """
+        expected = (3, self.resolution, self.resolution)
+        if x.ndim != 4 or tuple(x.shape[1:]) != expected:
+            raise ValueError(
+                f"x must be (N, {', '.join(map(str, expected))}), got {tuple(x.shape)}"
+            )
+        latent: Tensor = self.encoder(x)
+        return latent
+
+    def decode(self, latent: Tensor, identity: str, code: Tensor | None = None) -> SwapOutput:
+        """Draw `identity` doing what the latent says.
+
+        Args:
+            latent: (N, C, h, w), from `encode`.
+            identity: One of `identities`.
+            code: (N, code_dim); None and zeros are the unconditioned result.
+
+        Returns:
+            Image and mask, at least float32.
+
+        Raises:
+            ValueError: Unknown identity, or a code of another shape.
+        """
+        if identity not in self.identities:
+            raise ValueError(f"identity must be one of {list(self.identities)}, got {identity!r}")
+        if code is not None and tuple(code.shape) != (latent.shape[0], self.code_dim):
+            raise ValueError(
+                f"code must be ({latent.shape[0]}, {self.code_dim}), got {tuple(code.shape)}"
+            )
+        if code is not None and not self.code_dim:
+            code = None
+        return self._decode(latent, self.identities.index(identity), code)
+
+    def forward(self, x: Tensor, identity: str, code: Tensor | None = None) -> SwapOutput:
+        """Encode and decode."""
+        return self.decode(self.encode(x), identity, code)
+
+    @abstractmethod
+    def _decode(self, latent: Tensor, index: int, code: Tensor | None) -> SwapOutput: ...
+
+
+class OriginalAutoencoder(Autoencoder):
+    """The field's public 64 px reference, layer for layer: 82.06 M parameters for two identities.
+
+    Its colours come from exactly those layers. Our mask is one more 3x3 convolution of each
+    decoder's last features, 577 parameters.
+
+    Args:
+        identities: Names, at least two.
+        resolution: 64, nothing else.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    name = "original"
+
+    def __init__(self, identities: Sequence[str], resolution: int = 64) -> None:
+        _check_range("resolution", resolution, 64, 64)
+        super().__init__(identities, resolution, code_dim=0)
+        self.config["resolution"] = resolution
+        self.encoder = OriginalEncoder()
+        self.decoders = nn.ModuleList(OriginalDecoder() for _ in self.identities)
+
+    def _decode(self, latent: Tensor, index: int, code: Tensor | None) -> SwapOutput:
+        output: SwapOutput = self.decoders[index](latent)
+        return output
+
+
+class DfAutoencoder(Autoencoder):
+    """The working model: residual decoders that enlarge by sub-pixels, colour drawn at half size.
+
+    Args:
+        identities: Names, at least two.
+        resolution: 64 to 512, a multiple of 32.
+        width: Channels of the decoders' finest features, 4 to 256; all else scales with it.
+        latent: Size of the dense bottleneck, 8 to 8192.
+        shared_stages: How many of the decoders' coarsest stages are one trunk for all identities,
+            with a learnt scale and shift each; 0 = fully separate.
+        code_dim: Length of the code that conditions all but the finest stage; 0 = none.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    name = "df"
+
+    def __init__(
+        self,
+        identities: Sequence[str],
+        resolution: int = 128,
+        width: int = 64,
+        latent: int = 512,
+        shared_stages: int = 0,
+        code_dim: int = 0,
+    ) -> None:
+        _check_range("resolution", resolution, 64, 512)
+        if resolution % 32:
+            raise ValueError(f"resolution must be a multiple of 32, got {resolution}")
+        num_stages = num_downs(resolution) - 1
+        _check_range("width", width, 4, 256)
+        _check_range("latent", latent, 8, 8192)
+        _check_range("shared_stages", shared_stages, 0, num_stages)
+        _check_range("code_dim", code_dim, 0, 1024)
+        super().__init__(identities, resolution, code_dim)
+        self.config |= {
+            "resolution": resolution,
+            "width": width,
+            "latent": latent,
+            "shared_stages": shared_stages,
+            "code_dim": code_dim,
+        }
+        widths = stage_widths(num_stages, width)
+        channels = min(8 * width, 2 * widths[0])
+        self.encoder = Encoder(resolution, width, latent, channels)
+        shared, own = range(shared_stages), range(shared_stages, num_stages)
+        self.trunk = nn.ModuleList(make_stages(channels, widths, code_dim, shared))
+        self.decoders = nn.ModuleList(
+            Decoder(
+                make_stages(channels, widths, code_dim, own), widths[-1], widths[:shared_stages]
+            )
+            for _ in self.identities
+        )
+
+    def _decode(self, latent: Tensor, index: int, code: Tensor | None) -> SwapOutput:
+        output: SwapOutput = self.decoders[index](latent, self.trunk, code)
+        return output
+
+
+ARCHITECTURES: dict[str, type[Autoencoder]] = {
+    each.name: each for each in (DfAutoencoder, OriginalAutoencoder)
+}
+
+
+def build_model(config: Mapping[str, Any]) -> Autoencoder:
+    """Make the network that `Autoencoder.config` describes; allocates only what has been bounded.
+
+    Args:
+        config: ``name`` and the constructor's arguments, plain data; may be hostile.
+
+    Raises:
+        ModelError: Unknown name or key, or a value out of range.
+    """
+    if not isinstance(config, Mapping):
+        raise ModelError(f"architecture must be a mapping, got {type(config).__name__}")
+    known = ", ".join(sorted(ARCHITECTURES))
+    name = config.get("name")
+    if not isinstance(name, str) or name not in ARCHITECTURES:
+        raise ModelError(f"unknown architecture {shortened(name)}; this version knows {known}")
+    architecture = ARCHITECTURES[name]
+    accepted = inspect.signature(architecture).parameters
+    arguments = {key: value for key, value in config.items() if key != "name"}
+    for key in arguments:
+        if key not in accepted:
+            raise ModelError(
+                f"architecture {name!r} has no option {shortened(key)}; "
+                f"it has {', '.join(accepted)}"
+            )
+    if "identities" not in arguments:
+        raise ModelError(f"architecture {name!r} lacks its identities")
+    try:
+        with torch.device("meta"):
+            size = sum(each.numel() for each in architecture(**arguments).parameters())
+        if size > MAX_PARAMETERS:
+            raise ModelError(
+                f"architecture {name!r} would have {size / 1e9:.1f} billion parameters; "
+                f"at most {MAX_PARAMETERS / 1e9:.0f} are allowed"
+            )
+        return architecture(**arguments)
+    except ValueError as error:
+        raise ModelError(f"architecture {name!r}: {error}") from error
+
+
+def _checked_identities(identities: object) -> tuple[str, ...]:
+    if isinstance(identities, str) or not isinstance(identities, Sequence):
+        raise ValueError(f"identities must be a list of names, got {shortened(identities)}")
+    if not 2 <= len(identities) <= MAX_IDENTITIES:
+        raise ValueError(f"identities must be 2 to {MAX_IDENTITIES} names, got {len(identities)}")
+    for each in identities:
+        if not isinstance(each, str) or not each.isprintable() or not 0 < len(each) <= MAX_NAME:
+            raise ValueError(
+                f"identities must be printable names of 1 to {MAX_NAME} characters, "
+                f"got {shortened(each)}"
+            )
+    if len(set(identities)) < len(identities):
+        raise ValueError(f"identities must all differ, got {shortened(list(identities))}")
+    return tuple(identities)
+
+
+def _check_range(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        legal = str(low) if low == high else f"a whole number from {low} to {high}"
+        raise ValueError(f"{name} must be {legal}, got {shortened(value)}")

@@ -1,0 +1,98 @@
+"""From the latent to one identity's face."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from swapper.models.blocks import Head, Residual, Up
+from swapper.models.conditioning import CodeFilm, Film, IdentityFilm
+from swapper.types import SwapOutput
+
+MIN_MASK_CHANNELS = 8
+
+
+def stage_widths(num_stages: int, width: int) -> list[int]:
+    """Channels after each stage, coarsest first: ..., 8w, 8w, 4w, 2w, w."""
+    return [width * min(1 << (num_stages - 1 - stage), 8) for stage in range(num_stages)]
+
+
+class Stage(nn.Module):
+    """Double the side, modulated, and refine.
+
+    Args:
+        channels: In.
+        out_channels: Out.
+        code_dim: Length of the code it listens to; 0 = to none.
+    """
+
+    def __init__(self, channels: int, out_channels: int, code_dim: int = 0) -> None:
+        super().__init__()
+        self.up = Up(channels, out_channels)
+        self.refine = Residual(out_channels)
+        self.listen = CodeFilm(code_dim, out_channels) if code_dim else None
+
+    def forward(self, x: Tensor, code: Tensor | None = None, film: Film | None = None) -> Tensor:
+        """Enlarge.
+
+        Args:
+            x: (N, C, h, w).
+            code: (N, code_dim), or None for the unconditioned result.
+            film: Of an identity, where the stage is shared.
+
+        Returns:
+            (N, C_out, 2h, 2w).
+        """
+        if self.listen is not None and code is not None:
+            heard: Film = self.listen(code)
+            film = heard if film is None else film + heard
+        larger = self.up(x) if film is None else self.up(x, film.gamma, film.beta)
+        refined: Tensor = self.refine(larger)
+        return refined
+
+
+def make_stages(channels: int, widths: Sequence[int], code_dim: int, levels: range) -> list[Stage]:
+    """Those stages of a decoder that `levels` names, coarsest first.
+
+    All but the finest listen to the code. Expression is shape: kept off the finest stage, a code
+    cannot paint texture.
+    """
+    pairs = list(itertools.pairwise([channels, *widths]))
+    return [Stage(*pairs[each], code_dim if each < len(pairs) - 1 else 0) for each in levels]
+
+
+class Decoder(nn.Module):
+    """What one identity has for itself: its stages, its colours and mask, its tuning of the trunk.
+
+    Args:
+        stages: Its own, finer than the trunk's; may be empty.
+        channels: After its last stage, or the trunk's if it has none.
+        trunk_widths: Channels of each shared stage.
+    """
+
+    def __init__(self, stages: Sequence[Stage], channels: int, trunk_widths: Sequence[int]) -> None:
+        super().__init__()
+        self.films = nn.ModuleList(IdentityFilm(width) for width in trunk_widths)
+        self.stages = nn.ModuleList(stages)
+        self.colour = Head(channels, 3)
+        narrow = max(channels // 4, MIN_MASK_CHANNELS)
+        self.mask = nn.Sequential(
+            nn.Conv2d(channels, narrow, 3, padding=1), nn.LeakyReLU(0.1), Head(narrow, 1)
+        )
+
+    def forward(self, latent: Tensor, trunk: nn.ModuleList, code: Tensor | None) -> SwapOutput:
+        """Draw the face.
+
+        Args:
+            latent: (N, C, h, w).
+            trunk: The shared stages, as many as `trunk_widths`; they come first.
+            code: (N, code_dim), or None.
+        """
+        x = latent
+        for stage, film in zip(trunk, self.films, strict=True):
+            x = stage(x, code, film())
+        for stage in self.stages:
+            x = stage(x, code)
+        return SwapOutput(image=self.colour(x), mask=self.mask(x))

@@ -1,0 +1,55 @@
+"""From a performer's face to the latent that all decoders read."""
+
+from __future__ import annotations
+
+import itertools
+
+from torch import Tensor, nn
+
+from swapper.models.blocks import Down, rms_norm
+
+MIN_DOWNS = 4
+
+
+def latent_side(resolution: int) -> int:
+    """Side of the latent: 4 for 64 px, 8 for 128, 256 and 512 px, between 5 and 15 for others."""
+    return resolution >> num_downs(resolution)
+
+
+def num_downs(resolution: int) -> int:
+    """Halvings from picture to latent: at least four, then while the side is even and above 8."""
+    downs = MIN_DOWNS
+    while resolution >> downs > 8 and (resolution >> downs) % 2 == 0:
+        downs += 1
+    return downs
+
+
+class Encoder(nn.Module):
+    """Strided convolutions, a dense bottleneck and back to a map.
+
+    Args:
+        resolution: Of the pictures, a multiple of 32.
+        width: Channels are 2, 4, 8, 16, 16, ... times this.
+        latent: Size of the bottleneck.
+        channels: Of the map that it returns.
+    """
+
+    def __init__(self, resolution: int, width: int, latent: int, channels: int) -> None:
+        super().__init__()
+        downs = num_downs(resolution)
+        widths = [3, *(width * min(2 << level, 16) for level in range(downs))]
+        self.downs = nn.Sequential(*(Down(a, b) for a, b in itertools.pairwise(widths)))
+        self.side = latent_side(resolution)
+        self.squeeze = nn.Linear(widths[-1] * self.side**2, latent)
+        self.spread = nn.Linear(latent, channels * self.side**2)
+        for dense in (self.squeeze, self.spread):
+            nn.init.kaiming_normal_(dense.weight, nonlinearity="linear")
+            nn.init.zeros_(dense.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, R, R) in [0, 1] to (N, channels, side, side)."""
+        features = self.downs(2 * x - 1).flatten(1)
+        # Unit size at the bottleneck keeps half precision safe and the decoders' input steady.
+        code = rms_norm(self.squeeze(rms_norm(features, 1)), 1)
+        spread: Tensor = self.spread(code)
+        return spread.reshape(x.shape[0], -1, self.side, self.side)
