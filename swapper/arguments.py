@@ -7,8 +7,8 @@ belongs should be told by its full name before anything is built.
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
+import pkgutil
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,8 @@ from swapper.errors import UsageError
 
 
 def _locate(path: str, key: str) -> Any:
-    module, _, name = path.rpartition(".")
     try:
-        return getattr(importlib.import_module(module), name)
+        return pkgutil.resolve_name(path)
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(f"{key}._target_={path}: cannot be imported ({error})") from error
 

@@ -192,7 +192,7 @@ def _compose_and_call(verb: str, overrides: list[str], status: list[int]) -> Non
     try:
         hydra.main(version_base="1.3", config_path=f"pkg://{_root(verb)}", config_name=verb)(task)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise UsageError(_explain(verb, error)) from error
+        raise UsageError(_explain(verb, overrides, error)) from error
     except SystemExit as stop:
         if stop.code not in (None, 0):
             status.append(stop.code if isinstance(stop.code, int) else 1)
@@ -202,7 +202,7 @@ def _compose_and_call(verb: str, overrides: list[str], status: list[int]) -> Non
             del os.environ["HYDRA_FULL_ERROR"]
 
 
-def _explain(verb: str, error: BaseException) -> str:
+def _explain(verb: str, overrides: Sequence[str], error: BaseException) -> str:
     """Say in one line which key is wrong and what would be legal."""
     texts = [str(each) for each in _causes(error)]
     whole = "\n".join(texts)
@@ -214,7 +214,7 @@ def _explain(verb: str, error: BaseException) -> str:
     if found := re.search(r"Could not override '([^']+)'.\s*No match in the defaults list", whole):
         return f"{found[1]}: no such config group; choose from {', '.join(_legal_keys(verb))}"
     if found := re.search(r"Could not override '([^']+)'", whole):
-        return _unknown_key(verb, found[1], whole)
+        return _unknown_key(verb, overrides, found[1], whole)
     if found := re.search(
         r"(Value .*|Invalid value .*|Cannot convert .*)\n\s*full_key: (\S+)", whole
     ):
@@ -238,7 +238,7 @@ def _legal_keys(verb: str) -> list[str]:
     return sorted(fields_of(verb))
 
 
-def _unknown_key(verb: str, key: str, whole: str) -> str:
+def _unknown_key(verb: str, overrides: Sequence[str], key: str, whole: str) -> str:
     from hydra import compose
     from hydra.core.global_hydra import GlobalHydra
     from hydra.initialize import initialize_config_module
@@ -246,8 +246,11 @@ def _unknown_key(verb: str, key: str, whole: str) -> str:
 
     GlobalHydra.instance().clear()
     parent, _, last = key.rpartition(".")
+    # The choices made say which keys there could have been.
+    chosen = [each for each in overrides if _group_choices(verb, each.partition("=")[0])]
     with initialize_config_module(_root(verb), version_base="1.3"):
-        node = OmegaConf.select(compose(verb), parent) if parent else compose(verb)
+        config = compose(verb, chosen)
+        node = OmegaConf.select(config, parent) if parent else config
     if not isinstance(node, DictConfig):
         return f"{key}: no such option; {_one_line(Exception(whole.splitlines()[0]))}"
     legal = sorted(str(each) for each in node if not str(each).startswith("_"))
@@ -264,7 +267,8 @@ def call(verb: str, cfg: DictConfig) -> Any:
     """Check the composed config, build its parts and run the verb."""
     from omegaconf import OmegaConf
 
-    missing = sorted(OmegaConf.missing_keys(cfg), key=lambda key: key.count("."))
+    order = list(fields_of(verb))
+    missing = sorted(OmegaConf.missing_keys(cfg), key=lambda key: order.index(key.split(".")[0]))
     if missing:
         known = fields_of(verb).get(missing[0])
         help_text = f" ({known.metadata['help']})" if known and known.metadata else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from swapper import __version__
-from swapper.errors import MediaError, UsageError
+from swapper.errors import MediaError, ProvenanceError, UsageError
 from swapper.faces.aligners import Aligner
 from swapper.faces.blending import ColourMatch, composite, match_colour, shape_mask
 from swapper.faces.geometry import transform_points, warp
@@ -22,6 +22,7 @@ from swapper.faces.masks import face_mask
 from swapper.faces.tracks import smooth_alignments
 from swapper.media.footage import Footage, open_footage
 from swapper.media.provenance import Claim, Signer, sign
+from swapper.media.sidecar import sidecar_path
 from swapper.media.sink import Sink, open_sink
 from swapper.media.video import Frame, VideoReader
 from swapper.models.portable import LoadedModel, load_model
@@ -71,6 +72,7 @@ def convert(options: ConvertOptions, make_aligner: Callable[[], Aligner]) -> Con
     with open_footage(options.video) as footage:
         if output in footage.paths or output.resolve() in [p.resolve() for p in footage.paths]:
             raise UsageError(f"{output}: is the performer's own footage; pass another output=")
+        sink = _sink(options, footage, signer is not None)
         aligner = make_aligner()
         try:
             aligner.prepare()
@@ -79,13 +81,10 @@ def convert(options: ConvertOptions, make_aligner: Callable[[], Aligner]) -> Con
             swapper = FrameSwapper(
                 model, options.identity, options.blend, device, options.precision
             )
-            summary = _run(options, footage, aligner, swapper)
+            summary = _run(options, footage, sink, aligner, swapper)
         finally:
             aligner.close()
-        if signer is not None:
-            claim = _claim(options, model)
-            for parent, path in _with_parents(footage, summary.outputs):
-                sign(path, parent, claim, signer)
+        summary = _publish(summary, output, footage, _claim(options, model), signer)
     log.info("%s: %d frames, %d of them swapped", options.output, summary.frames, summary.swapped)
     if footage.stopped is not None:
         raise MediaError(
@@ -93,6 +92,51 @@ def convert(options: ConvertOptions, make_aligner: Callable[[], Aligner]) -> Con
             f"the {summary.frames} frames before are in {options.output}"
         )
     return summary
+
+
+def _unsigned(output: Path) -> Path:
+    """Where a video waits for its signature: under its own name it is either signed or not there."""
+    return output.with_name(f".{output.stem}.unsigned{output.suffix}")
+
+
+def _sink(options: ConvertOptions, footage: Footage, signed: bool) -> Sink:
+    output = Path(options.output)
+    return open_sink(
+        _unsigned(output) if signed and isinstance(footage, VideoReader) else output,
+        footage,
+        codec=options.codec.name,
+        crf=options.codec.crf,
+        preset=options.codec.preset,
+    )
+
+
+def _publish(
+    summary: ConvertSummary, output: Path, footage: Footage, claim: Claim, signer: Signer | None
+) -> ConvertSummary:
+    """Sign what was written and give it its name.
+
+    Raises:
+        ProvenanceError: It cannot be signed; says where the unsigned file lies.
+    """
+    if signer is None:
+        sidecar_path(output).unlink(missing_ok=True)  # an older conversion's, no longer true
+        return summary
+    if not isinstance(footage, VideoReader):
+        for parent, path in zip(footage.paths, summary.outputs, strict=True):
+            sign(path, parent, claim, signer)
+        return summary
+    waiting = _unsigned(output)
+    try:
+        signed = sign(waiting, footage.paths[0], claim, signer)
+    except ProvenanceError as error:
+        raise ProvenanceError(
+            f"{error}; the converted video is kept, unsigned: {waiting}"
+        ) from error
+    sidecar_path(output).unlink(missing_ok=True)
+    if signed.kind == "sidecar":
+        signed.path.replace(sidecar_path(output))
+    waiting.replace(output)
+    return replace(summary, outputs=[output])
 
 
 def _signer(options: ConvertOptions) -> Signer | None:
@@ -119,13 +163,6 @@ def _claim(options: ConvertOptions, model: LoadedModel) -> Claim:
         software=f"swapper/{__version__}",
         parameters={"identity": options.identity, "faces": options.faces},
     )
-
-
-def _with_parents(footage: Footage, outputs: list[Path]) -> Iterator[tuple[Path, Path]]:
-    if len(outputs) == len(footage.paths):
-        yield from zip(footage.paths, outputs, strict=True)
-    else:  # one video
-        yield from ((footage.paths[0], path) for path in outputs)
 
 
 def pick_device(name: str) -> torch.device:
@@ -194,9 +231,7 @@ class FrameSwapper:
         return Placed(face, aligned_from_frame, warp(frame.image, aligned_from_frame, self.size))
 
     @torch.inference_mode()
-    def swap(
-        self, aligned: list[Picture]
-    ) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    def swap(self, aligned: list[Picture]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Swap aligned faces.
 
         Args:
@@ -229,18 +264,22 @@ class FrameSwapper:
         """
         landmarks = transform_points(placed.aligned_from_frame, placed.face.landmarks)
         hull = face_mask(landmarks, self.size).astype(np.float32) / 255
-        masks = {"product": mask * hull, "model": mask, "landmarks": hull}
-        chosen: NDArray[np.float32] = masks[self.blend.mask]
+        masks: dict[str, NDArray[np.float32]] = {
+            "product": mask * hull,
+            "model": mask,
+            "landmarks": hull,
+        }
+        chosen = masks[self.blend.mask]
         shaped = shape_mask(
             chosen, erode=self.blend.erode * self.size, feather=self.blend.feather * self.size
         )
-        coloured = match_colour(swap, placed.aligned, shaped, method=cast("ColourMatch", self.blend.colour))
+        coloured = match_colour(
+            swap, placed.aligned, shaped, method=cast("ColourMatch", self.blend.colour)
+        )
         return composite(frame, coloured, shaped, placed.aligned_from_frame)
 
 
-def _detect(
-    footage: Footage, aligner: Aligner, which: str
-) -> Iterator[tuple[Frame, list[Face]]]:
+def _detect(footage: Footage, aligner: Aligner, which: str) -> Iterator[tuple[Frame, list[Face]]]:
     for frame in footage:
         faces = aligner(frame)
         yield frame, faces[:1] if which == "largest" else faces
@@ -263,7 +302,11 @@ def _chunks(
 
 
 def _run(
-    options: ConvertOptions, footage: Footage, aligner: Aligner, swapper: FrameSwapper
+    options: ConvertOptions,
+    footage: Footage,
+    sink: Sink,
+    aligner: Aligner,
+    swapper: FrameSwapper,
 ) -> ConvertSummary:
     frames = swapped = 0
     aligned = smooth_alignments(
@@ -277,13 +320,6 @@ def _run(
         for frame, faces in aligned
     )
     bar = progress(footage.info.num_frames, f"convert {footage.paths[0].name}", "frame")
-    sink = open_sink(
-        Path(options.output),
-        footage,
-        codec=options.codec.name,
-        crf=options.codec.crf,
-        preset=options.codec.preset,
-    )
     with sink, contextlib.closing(bar):
         for chunk in _chunks(placed, options.batch_size):
             swapped += _write(sink, swapper, chunk)

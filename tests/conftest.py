@@ -20,6 +20,6 @@ def shared() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep certificates and caches of the tests out of the user's home."""
-    monkeypatch.setenv("SWAPPER_HOME", str(tmp_path / "swapper-home"))
+    monkeypatch.setenv("SWAPPER_HOME", str(tmp_path_factory.mktemp("home")))

@@ -29,23 +29,36 @@ BOB = Look((150, 105, 80), (120, 50, 50), (60, 40, 20), (90, 80, 110), 1.12)
 
 def canonical(mouth: float, blink: float, width: float) -> NDArray[np.float64]:
     """(68, 2) landmarks of a head about 2 units high; `mouth` and `blink` in [0, 1]."""
-    jaw = [(-width * np.cos(t) * 0.78, -0.15 + np.sin(t) * (1.0 + 0.12 * mouth))
-           for t in np.linspace(0, np.pi, 17)]
-    brows = [(side * x, -0.42 - 0.08 * np.sin((x - 0.15) / 0.45 * np.pi))
-             for side, xs in ((-1, np.linspace(0.6, 0.15, 5)), (1, np.linspace(0.15, 0.6, 5)))
-             for x in xs]
+    jaw = [
+        (-width * np.cos(t) * 0.78, -0.15 + np.sin(t) * (1.0 + 0.12 * mouth))
+        for t in np.linspace(0, np.pi, 17)
+    ]
+    brows = [
+        (side * x, -0.42 - 0.08 * np.sin((x - 0.15) / 0.45 * np.pi))
+        for side, xs in ((-1, np.linspace(0.6, 0.15, 5)), (1, np.linspace(0.15, 0.6, 5)))
+        for x in xs
+    ]
     bridge = [(0.0, y) for y in np.linspace(-0.22, 0.12, 4)]
     base = [(x, 0.22 - 0.05 * abs(x) / 0.14) for x in np.linspace(-0.14, 0.14, 5)]
     lid = 0.07 * (1 - 0.9 * blink)
     eyes = []
     for middle in (-0.36, 0.36):
-        eyes += [(middle - 0.14, -0.2), (middle - 0.05, -0.2 - lid), (middle + 0.05, -0.2 - lid),
-                 (middle + 0.14, -0.2), (middle + 0.05, -0.2 + lid), (middle - 0.05, -0.2 + lid)]
+        eyes += [
+            (middle - 0.14, -0.2),
+            (middle - 0.05, -0.2 - lid),
+            (middle + 0.05, -0.2 - lid),
+            (middle + 0.14, -0.2),
+            (middle + 0.05, -0.2 + lid),
+            (middle - 0.05, -0.2 + lid),
+        ]
     gap = 0.02 + 0.16 * mouth
-    outer = [(0.3 * np.cos(t), 0.5 - (0.07 + gap) * np.sin(t) * (1 if np.sin(t) > 0 else 1.2))
-             for t in np.linspace(np.pi, -np.pi * 5 / 6, 12)]
-    inner = [(0.22 * np.cos(t), 0.5 - gap * np.sin(t))
-             for t in np.linspace(np.pi, -np.pi * 3 / 4, 8)]
+    outer = [
+        (0.3 * np.cos(t), 0.5 - (0.07 + gap) * np.sin(t) * (1 if np.sin(t) > 0 else 1.2))
+        for t in np.linspace(np.pi, -np.pi * 5 / 6, 12)
+    ]
+    inner = [
+        (0.22 * np.cos(t), 0.5 - gap * np.sin(t)) for t in np.linspace(np.pi, -np.pi * 3 / 4, 8)
+    ]
     return np.array([*jaw, *brows, *bridge, *base, *eyes, *outer, *inner])
 
 
@@ -71,15 +84,29 @@ def draw(
     head = np.vstack([landmarks[:17], (skull[::-1] @ rotation.T) * size * scale + centre])
     fill(head, look.skin)
     for brow in (landmarks[17:22], landmarks[22:27]):
-        cv2.polylines(picture, [np.round(brow * 16).astype(np.int32)], False, (60, 40, 30),
-                      max(1, size // 50), cv2.LINE_AA, 4)
+        cv2.polylines(
+            picture,
+            [np.round(brow * 16).astype(np.int32)],
+            False,
+            (60, 40, 30),
+            max(1, size // 50),
+            cv2.LINE_AA,
+            4,
+        )
     fill(landmarks[[27, 31, 33, 35]], tuple(int(c * 0.85) for c in look.skin))
     for eye in (landmarks[36:42], landmarks[42:48]):
         fill(eye, (245, 245, 245))
         if blink < 0.6:
             middle = eye.mean(axis=0)
-            cv2.circle(picture, tuple(np.round(middle * 16).astype(int)),
-                       int(size * scale * 0.05 * 16), look.eyes, -1, cv2.LINE_AA, 4)
+            cv2.circle(
+                picture,
+                tuple(np.round(middle * 16).astype(int)),
+                int(size * scale * 0.05 * 16),
+                look.eyes,
+                -1,
+                cv2.LINE_AA,
+                4,
+            )
     fill(landmarks[48:60], look.lips)
     fill(landmarks[60:68], (50, 10, 15))
     return picture, landmarks.astype(np.float32)
@@ -127,7 +154,8 @@ def write_clip(
             wave = (0.2 * np.sin(2 * np.pi * 220 * time)).astype(np.float32)[None]
             for start in range(0, wave.shape[1], 1024):
                 block = av.AudioFrame.from_ndarray(
-                    np.ascontiguousarray(wave[:, start : start + 1024]), format="fltp",
+                    np.ascontiguousarray(wave[:, start : start + 1024]),
+                    format="fltp",
                     layout="mono",
                 )
                 block.sample_rate, block.pts = 16000, start

@@ -73,6 +73,7 @@ def test_cfg_job_prints_the_config(verb: str) -> None:
         ("extract aligner.foo=1", "aligner.foo: no such option; legal under aligner:"),
         ("train model=huge", "model=huge: choose from df, original, tiny"),
         ("train name=x facesets=[a,b] model.widht=3", "did you mean width?"),
+        ("train model=original model.width=3", "legal under model: resolution"),
         ("train name=x facesets=[a,b] model.width=wide", "model.width=wide: must be int"),
         ("train name=x facesets=[a,b] optim.lr=-1", "lr must be positive"),
         ("train name=../x facesets=[a,b]", "name=../x: use letters"),

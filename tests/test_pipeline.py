@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from swapper import cli
+from swapper.errors import ProvenanceError
 from tests.drawing import ALICE, BOB, write_clip
 
 FRAMES = 50
@@ -133,6 +134,36 @@ def test_provenance_is_left_out_only_when_asked_by_name(world: Path, tmp_path: P
     assert cli.run(["verify", str(output)]) == 4
 
 
+def test_a_container_that_holds_no_manifest_gets_a_sidecar(world: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.mkv"
+    assert cli.run(convert_line(world, output)) == 0
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        "out.mkv",
+        "out.mkv.provenance.json",
+    ]
+    assert cli.run(["verify", str(output)]) == 0
+    assert cli.run(convert_line(world, output, "overwrite=true", "provenance=none")) == 0
+    assert [each.name for each in tmp_path.iterdir()] == ["out.mkv"]
+    assert cli.run(["verify", str(output)]) == 4
+
+
+def test_a_signature_that_fails_keeps_the_conversion(
+    world: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object) -> None:
+        raise ProvenanceError("signer.pem: broken; make another")
+
+    monkeypatch.setattr("swapper.convert.sign", fail)
+    assert cli.run(convert_line(world, tmp_path / "out.mp4")) == 1
+    kept = tmp_path / ".out.unsigned.mp4"
+    assert str(kept) in capsys.readouterr().err
+    assert len(frames(kept)) == FRAMES
+    assert not (tmp_path / "out.mp4").exists()
+
+
 def test_frames_without_a_face_pass_untouched(world: Path, tmp_path: Path) -> None:
     rows = (world / "alice.csv").read_text().splitlines()
     hidden = [rows[0]] + [
@@ -208,9 +239,10 @@ def test_truncated_footage_converts_what_decodes_and_says_where_it_stopped(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = tmp_path / "whole.mp4"
-    with av.open(str(world / "alice.mp4")) as source, av.open(
-        str(whole), "w", options={"movflags": "faststart"}
-    ) as container:
+    with (
+        av.open(str(world / "alice.mp4")) as source,
+        av.open(str(whole), "w", options={"movflags": "faststart"}) as container,
+    ):
         stream = container.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
             if packet.dts is not None:

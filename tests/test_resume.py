@@ -116,8 +116,10 @@ def test_killed_and_resumed_equals_never_stopped(
     assert f"at step {halfway['global_step']}" in done.stderr
     assert learnt(tmp_path) == learnt(uninterrupted)
     logs = [(each / "run" / "metrics.csv").read_text() for each in (tmp_path, uninterrupted)]
-    steps = [[row.split(",")[0] for row in log.splitlines()[1:]] for log in logs]
-    assert set(steps[0]) == set(steps[1])
+    here, whole = ({row.split(",")[0] for row in log.splitlines()[1:]} for log in logs)
+    # Lightning writes a step's row after its checkpoint: a kill between the two loses that row.
+    assert whole - here <= {str(halfway["global_step"] - 1)}
+    assert here <= whole
 
 
 @pytest.mark.slow
@@ -165,7 +167,8 @@ def test_a_checkpoint_of_another_architecture_is_refused(
     moved.parent.mkdir(parents=True)
     moved.write_bytes((uninterrupted / "run" / "checkpoints" / "last.ckpt").read_bytes())
     line = command(facesets, tmp_path, 0)[3:]
-    assert cli.run([*line, "model=original"]) == 1
+    other = [each for each in line if not each.startswith("model.")]
+    assert cli.run([*other, "model=original"]) == 1
     assert "model._target_" in capsys.readouterr().err
     moved.write_bytes(b"not a checkpoint")
     assert cli.run(line) == 1

@@ -7,6 +7,7 @@ cut at 2.5 deviations, which is 0.24 of a cell; the grid 2, 4 or 8 cells wide).
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+_LARGEST_RATIO = 2.5
 _CUT = 2.5
 _MOST_CELLS = 32
 
@@ -51,6 +53,9 @@ class Augment:
         gain: Largest relative change of the light's strength, the same for all colours; input only.
         tint: Largest relative change of one colour alone; input only.
         bias: Largest change of brightness, on [0, 1]; input only.
+        borrow: Chance that the input takes on, to a drawn degree, the light of another identity's
+            face: mean and deviation of each colour. It keeps the encoder from telling people apart
+            by their light, which would give each decoder a language of its own; input only.
         degrade: Chance that the input goes through an archive: some of blur, low resolution,
             grain and JPEG, by the strengths below.
         blur: Largest deviation of a Gaussian, or half the length of a motion's streak, as a share
@@ -75,6 +80,7 @@ class Augment:
         gain: float = 0.08,
         tint: float = 0.03,
         bias: float = 0.03,
+        borrow: float = 0.5,
         degrade: float = 0.25,
         blur: float = 0.008,
         downscale: float = 0.4,
@@ -91,6 +97,7 @@ class Augment:
             ("gain", gain, 0, 0.9),
             ("tint", tint, 0, 0.9),
             ("bias", bias, 0, 0.9),
+            ("borrow", borrow, 0, 1),
             ("degrade", degrade, 0, 1),
             ("blur", blur, 0, 0.1),
             ("downscale", downscale, 0.05, 1),
@@ -107,6 +114,7 @@ class Augment:
         self.rotation, self.scale, self.shift, self.flip = rotation, scale, shift, flip
         self.warp, self.cells = warp, tuple(cells)
         self.gain, self.tint, self.bias = gain, tint, bias
+        self.borrowing = borrow
         self.degrading = degrade
         self.blur, self.downscale, self.noise, self.jpeg = blur, downscale, noise, jpeg
         self._archives: dict[int, list[list[Any]]] = {}
@@ -115,7 +123,16 @@ class Augment:
     def none(cls) -> Augment:
         """The one that leaves every face as it is."""
         return cls(
-            rotation=0, scale=0, shift=0, warp=0, cells=(2,), gain=0, tint=0, bias=0, degrade=0
+            rotation=0,
+            scale=0,
+            shift=0,
+            warp=0,
+            cells=(2,),
+            gain=0,
+            tint=0,
+            bias=0,
+            borrow=0,
+            degrade=0,
         )
 
     @property
@@ -171,6 +188,32 @@ class Augment:
         offset = (1 - scale) / 2 + self.bias * shift
         return np.stack([scale, offset], axis=1).astype(np.float32)
 
+    def borrow(
+        self,
+        random: np.random.Generator,
+        draw: Draw,
+        face: NDArray[np.uint8],
+        other: NDArray[np.uint8],
+    ) -> Draw:
+        """Perhaps give the input the light of another face, before the gain drawn for it.
+
+        Args:
+            random: The sample's own generator.
+            draw: Drawn for `face`.
+            face: (S, S, 5) uint8, colours and masks.
+            other: As `face`, of another identity.
+        """
+        if random.random() >= self.borrowing:
+            return draw
+        degree = random.random()
+        (mean, deviation), (goal_mean, goal_deviation) = light_of(face), light_of(other)
+        ratio = np.clip(goal_deviation / deviation, 1 / _LARGEST_RATIO, _LARGEST_RATIO)
+        scale = 1 + degree * (ratio - 1)
+        shift = degree * (goal_mean - mean * ratio)
+        drawn_scale, drawn_shift = draw.gain.T
+        gain = np.stack([drawn_scale * scale, drawn_scale * shift + drawn_shift], axis=1)
+        return dataclasses.replace(draw, gain=gain.astype(np.float32))
+
     def degrade(
         self, random: np.random.Generator, image: NDArray[np.uint8]
     ) -> NDArray[np.uint8] | None:
@@ -222,6 +265,22 @@ class Augment:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_archives": {}}
+
+
+def light_of(face: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and deviation of each colour inside the face mask.
+
+    Args:
+        face: (S, S, 5) uint8: red, green, blue, face mask, eyes-and-mouth mask.
+
+    Returns:
+        (3,) each, on [0, 1]; the deviation is at least one grey level.
+    """
+    # Every fourth pixel tells as much, at a fraction of the cost.
+    some = face[::4, ::4].reshape(-1, face.shape[2])
+    inside = some[some[:, 3] > 127, :3]
+    pixels = (inside if len(inside) else some[:, :3]) / 255.0
+    return pixels.mean(axis=0), np.maximum(pixels.std(axis=0), 1 / 255)
 
 
 def _refine(field: NDArray[np.float64], factor: int) -> NDArray[np.float64]:

@@ -65,11 +65,22 @@ class StepDataset(Dataset[FaceBatch]):
             degraded = degraded.copy()
         for sample in range(len(faces)):
             random = generator(self.seed, step, self.rank, sample)
-            draws.append(self.augment.draw(random, stored, self.resolution))
+            draw = self.augment.draw(random, stored, self.resolution)
+            other = faces[self._of_another_identity(random, sample)]
+            draws.append(self.augment.borrow(random, draw, faces[sample], other))
             treated = self.augment.degrade(random, degraded[sample])
             if treated is not None:
                 degraded[sample] = treated
         return assemble(faces, degraded, draws, len(self.caches), step)
+
+    def _of_another_identity(self, random: np.random.Generator, sample: int) -> int:
+        """Place in the batch of a face that is not of the sample's identity."""
+        own = sample // self.batch_size
+        others = len(self.caches) - 1
+        place = int(random.integers(max(others, 1) * self.batch_size))
+        if not others:
+            return sample
+        return place + (self.batch_size if place // self.batch_size >= own else 0)
 
 
 class PlainDataset(Dataset[FaceBatch]):

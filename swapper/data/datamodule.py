@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -41,6 +42,8 @@ class _StepSampler(Sampler[int]):
 def _quiet_worker(_: int) -> None:
     """One thread a worker: more of them only fight over the cores."""
     torch.set_num_threads(1)
+    # Schedulers send it to the whole process group; only the trainer may answer, by saving.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class FaceDataModule(LightningDataModule):

@@ -69,7 +69,9 @@ class _Hostile:
         return (Path.touch, (Path("pwned"),))
 
 
-@pytest.mark.parametrize("content", [b"", b"junk", pickle.dumps(_Hostile()), pickle.dumps({"a": 1})])
+@pytest.mark.parametrize(
+    "content", [b"", b"junk", pickle.dumps(_Hostile()), pickle.dumps({"a": 1})]
+)
 def test_a_foreign_file_is_refused_and_not_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ def test_warmup_then_constant() -> None:
 def test_cosine_ends_at_the_floor_and_never_rises() -> None:
     optim = Optim(ADAMW, lr=1e-3, warmup_steps=10, decay="cosine", floor=0.1)
     rates = [optim.rate(step, 100) for step in range(10, 101)]
-    assert all(later <= earlier for earlier, later in zip(rates, rates[1:], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(rates))
     assert rates[-1] == pytest.approx(1e-4)
 
 
