@@ -95,7 +95,7 @@ def convert(options: ConvertOptions, make_aligner: Callable[[], Aligner]) -> Con
 
 
 def _unsigned(output: Path) -> Path:
-    """Where a video waits for its signature: under its own name it is either signed or not there."""
+    """Where a video waits for its signature; under its own name it is signed or not there."""
     return output.with_name(f".{output.stem}.unsigned{output.suffix}")
 
 
@@ -263,7 +263,7 @@ class FrameSwapper:
             The new frame, and which pixels differ from the old one's.
         """
         landmarks = transform_points(placed.aligned_from_frame, placed.face.landmarks)
-        hull = face_mask(landmarks, self.size).astype(np.float32) / 255
+        hull = face_mask(landmarks, self.size).astype(np.float32) / np.float32(255)
         masks: dict[str, NDArray[np.float32]] = {
             "product": mask * hull,
             "model": mask,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 
+import torch
 from torch import Tensor, nn
 
 from swapper.models.blocks import Down, rms_norm
 
 MIN_DOWNS = 4
+LATENT_GAIN = 0.25
+"""How large the latent starts: the decoders learn faster from a small one (docs/LOG.md)."""
 
 
 def latent_side(resolution: int) -> int:
@@ -45,11 +48,14 @@ class Encoder(nn.Module):
         for dense in (self.squeeze, self.spread):
             nn.init.kaiming_normal_(dense.weight, nonlinearity="linear")
             nn.init.zeros_(dense.bias)
+        with torch.no_grad():
+            self.spread.weight *= LATENT_GAIN
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, R, R) in [0, 1] to (N, channels, side, side)."""
         features = self.downs(2 * x - 1).flatten(1)
-        # Unit size at the bottleneck keeps half precision safe and the decoders' input steady.
+        # Of unit size at the bottleneck, another person's face cannot drive a decoder far from what
+        # it was trained on: swaps hold together earlier (docs/LOG.md), and half precision is safe.
         code = rms_norm(self.squeeze(rms_norm(features, 1)), 1)
         spread: Tensor = self.spread(code)
         return spread.reshape(x.shape[0], -1, self.side, self.side)

@@ -85,30 +85,8 @@ def save_model(
             would not be read back.
         ValueError: The weights, the identities or `dtype` do not fit the architecture.
     """
-    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        raise ValueError(f"dtype must be float32, float16 or bfloat16, got {dtype}")
-    expected = _shapes(_outline(card.architecture))
-    shapes = {name: tuple(value.shape) for name, value in state.items()}
-    if shapes != expected:
-        wrong = sorted(name for name, _ in shapes.items() ^ expected.items())
-        raise ValueError(f"state does not fit the architecture: {', '.join(wrong[:5])}")
-    if [each.name for each in card.identities] != list(card.architecture["identities"]):
-        raise ValueError("card.identities and card.architecture name different people")
     weights, description = directory / WEIGHTS, directory / CARD
-    try:
-        card.to_json()
-    except ValueError as error:
-        raise ModelError(f"{description}: not written, {error}") from error
-    tensors = {
-        name: value.detach().to("cpu", dtype, copy=True).contiguous()
-        for name, value in state.items()
-    }
-    for name, value in tensors.items():
-        if not torch.isfinite(value).all():
-            raise ModelError(
-                f"{weights}: not written, {name} is not finite as {dtype}; go back to an earlier "
-                "checkpoint or store float32"
-            )
+    tensors = _checked_weights(directory, card, state, dtype)
     temporary = [path.with_name(f".{path.name}.partial") for path in (weights, description)]
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -129,6 +107,36 @@ def save_model(
         for path in temporary:
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def _checked_weights(
+    directory: Path, card: ModelCard, state: Mapping[str, Tensor], dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """Copies of the weights as they will be stored; raises as `save_model`."""
+    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        raise ValueError(f"dtype must be float32, float16 or bfloat16, got {dtype}")
+    expected = _shapes(_outline(card.architecture))
+    shapes = {name: tuple(value.shape) for name, value in state.items()}
+    if shapes != expected:
+        wrong = sorted(name for name, _ in shapes.items() ^ expected.items())
+        raise ValueError(f"state does not fit the architecture: {', '.join(wrong[:5])}")
+    if [each.name for each in card.identities] != list(card.architecture["identities"]):
+        raise ValueError("card.identities and card.architecture name different people")
+    try:
+        card.to_json()
+    except ValueError as error:
+        raise ModelError(f"{directory / CARD}: not written, {error}") from error
+    tensors = {
+        name: value.detach().to("cpu", dtype, copy=True).contiguous()
+        for name, value in state.items()
+    }
+    for name, value in tensors.items():
+        if not torch.isfinite(value).all():
+            raise ModelError(
+                f"{directory / WEIGHTS}: not written, {name} is not finite as {dtype}; go back to an earlier "
+                "checkpoint or store float32"
+            )
+    return tensors
 
 
 def load_model(path: Path, device: torch.device | str = "cpu") -> LoadedModel:

@@ -42,9 +42,13 @@ def resolve_precision(precision: Precision, accelerator: str) -> str:
             "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
         )
     if accelerator in ("auto", "cpu") and not torch.backends.mps.is_available():
-        # Only matrix units make bf16 pay on a CPU; AVX-512 alone was slower (docs/LOG.md).
-        return "bf16-mixed" if torch.cpu._is_amx_tile_supported() else "32-true"
+        return "bf16-mixed" if cpu_has_bf16() else "32-true"
     return "32-true"
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the processor has matrix units for bf16; AVX-512 alone gains next to nothing."""
+    return bool(torch.cpu._is_amx_tile_supported())
 
 
 @contextmanager

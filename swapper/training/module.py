@@ -134,7 +134,7 @@ class SwapModule(LightningModule):
             raise TrainingError(
                 f"step {self.global_step}: {self._bad_steps} steps in a row without a finite "
                 "gradient; the last good weights are in the checkpoint: go on from it with a lower "
-                "optim.optimizer.lr or trainer.precision=32-true"
+                "optim.lr or trainer.precision=32-true"
             )
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from swapper.data.augment import Augment, Draw
+from swapper.data.augment import Augment, Draw, light_of
 from swapper.data.sampling import generator
 from swapper.kernels.warp import warp_pair
 from tests.data.making import make_image
@@ -185,3 +185,43 @@ def test_a_draw_is_a_function_of_its_key() -> None:
 def test_refuses_impossible_values(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):
         Augment(**bad)
+
+
+def _lit(mean: float, deviation: float) -> NDArray[np.uint8]:
+    """A face of noise with this light inside its mask, and another outside."""
+    random = np.random.default_rng(3)
+    face = np.full((64, 64, 5), 255, dtype=np.uint8)
+    noise = random.standard_normal((64, 64, 3)) * deviation + mean
+    face[..., :3] = (noise.clip(0, 1) * 255).round()
+    face[:20, :, 3] = 0
+    face[:20, :, :3] = 7
+    return face
+
+
+def test_borrowed_light_lies_between_the_two_faces() -> None:
+    augment = Augment(gain=0, tint=0, bias=0, borrow=1.0)
+    own, other = _lit(0.3, 0.05), _lit(0.6, 0.1)
+    mean, deviation = light_of(own)
+    goal_mean, goal_deviation = light_of(other)
+    degrees = []
+    for sample in range(20):
+        random = generator(0, 0, 0, sample)
+        draw = augment.borrow(random, augment.draw(random, 64, 64), own, other)
+        scale, shift = draw.gain.T
+        degree = (mean * scale + shift - mean) / (goal_mean - mean)
+        assert np.allclose(degree, degree[0], atol=1e-5)
+        assert np.allclose(deviation * scale, deviation + degree * (goal_deviation - deviation))
+        degrees.append(float(degree[0]))
+    assert 0 <= min(degrees) < 0.2
+    assert 0.8 < max(degrees) <= 1
+
+
+def test_light_is_borrowed_as_often_as_asked_and_bounded() -> None:
+    own, other = _lit(0.5, 0.001), _lit(0.5, 0.3)
+    augment = Augment(gain=0, tint=0, bias=0, borrow=0.5)
+    scales = []
+    for sample in range(400):
+        random = generator(1, 0, 0, sample)
+        scales.append(augment.borrow(random, augment.draw(random, 64, 64), own, other).gain[0, 0])
+    assert 0.4 < np.mean(np.array(scales) != 1) < 0.6
+    assert max(scales) <= 2.5
