@@ -133,8 +133,8 @@ def _checked_weights(
     for name, value in tensors.items():
         if not torch.isfinite(value).all():
             raise ModelError(
-                f"{directory / WEIGHTS}: not written, {name} is not finite as {dtype}; go back to an earlier "
-                "checkpoint or store float32"
+                f"{directory / WEIGHTS}: not written, {name} is not finite as {dtype}; go back to "
+                "an earlier checkpoint or store float32"
             )
     return tensors
 

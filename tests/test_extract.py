@@ -1,0 +1,174 @@
+"""Extraction refuses what it must, in one line, and loses nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from swapper import cli
+from swapper.data.faceset import Faceset
+from tests.drawing import ALICE, draw, write_clip
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_clip(tmp_path_factory.mktemp("clip") / "alice.mp4", ALICE, frames=40)
+
+
+def line(folder: Path, video: Path, csv: Path, *more: str) -> list[str]:
+    return [
+        "extract", f"input={video}", "identity=alice", "rights=mine", f"facesets={folder}",
+        "size=96", "aligner=openface", f"aligner.csv={csv}", *more,
+    ]  # fmt: skip
+
+
+def only_error(capsys: pytest.CaptureFixture[str]) -> str:
+    (error,) = [row for row in capsys.readouterr().err.splitlines() if "swapper: " in row]
+    return error
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "no such file"),
+        (b"", "empty"),
+        (b"this is no video" * 100, "clip.mp4"),
+    ],
+)
+def test_footage_that_is_none_is_named(
+    clip: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes | None,
+    expected: str,
+) -> None:
+    video = tmp_path / "clip.mp4"
+    if content is not None:
+        video.write_bytes(content)
+    assert cli.run(line(tmp_path, video, clip[1])) == 1
+    error = only_error(capsys)
+    assert "clip.mp4" in error
+    assert expected in error.lower() or expected in error
+    assert not (tmp_path / "alice").exists()
+
+
+def test_sound_without_picture_is_named(
+    clip: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sound = tmp_path / "sound.mp4"
+    with av.open(str(sound), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.sample_rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert cli.run(line(tmp_path, sound, clip[1])) == 1
+    assert "sound.mp4" in only_error(capsys)
+
+
+def test_a_csv_without_its_columns_names_them(
+    clip: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = clip[1].read_text().splitlines()
+    broken = tmp_path / "broken.csv"
+    broken.write_text("\n".join([rows[0].replace("x_33", "z_33"), *rows[1:]]))
+    assert cli.run(line(tmp_path, clip[0], broken)) == 1
+    error = only_error(capsys)
+    assert "broken.csv" in error
+    assert "x_33" in error
+
+
+def test_another_clip_s_csv_is_told_by_its_frames(
+    clip: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.csv"
+    other.write_text("\n".join(clip[1].read_text().splitlines()[:31]) + "\n")
+    assert cli.run(line(tmp_path, clip[0], other)) == 1
+    error = only_error(capsys)
+    assert "other.csv" in error
+    assert "30" in error
+    assert "40" in error
+    assert not (tmp_path / "alice").exists()
+
+
+def test_a_truncated_video_keeps_the_faces_before_the_damage(
+    clip: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = tmp_path / "whole.mp4"
+    with av.open(str(clip[0])) as source, av.open(
+        str(whole), "w", options={"movflags": "faststart"}
+    ) as container:  # fmt: skip
+        stream = container.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                container.mux(packet)
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.7)])
+    assert cli.run(line(tmp_path, cut, clip[1])) == 1
+    assert "cut.mp4: damaged or truncated, decoding stopped at" in only_error(capsys)
+    assert 0 < len(Faceset.open(tmp_path / "alice")) < 40
+
+
+def test_another_person_s_rights_are_not_mixed_in(
+    clip: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(line(tmp_path, *clip, "every=20")) == 0
+    capsys.readouterr()
+    assert cli.run(line(tmp_path, *clip, "rights=somebody else's")) == 1
+    assert "rights" in only_error(capsys)
+    assert cli.run(line(tmp_path, *clip, "size=128")) == 1
+    assert "size" in only_error(capsys)
+
+
+def test_pictures_and_lists_of_inputs_feed_one_faceset(
+    clip: tuple[Path, Path], tmp_path: Path
+) -> None:
+    from swapper.media.image import write_image
+
+    stills = tmp_path / "stills"
+    stills.mkdir()
+    for number in range(3):
+        picture, _ = draw(160, number / 25)
+        write_image(stills / f"{number}.png", picture)
+    rows = clip[1].read_text().splitlines()
+    three = tmp_path / "three.csv"
+    three.write_text("\n".join(rows[:4]) + "\n")
+    assert cli.run(line(tmp_path, *clip, "every=10")) == 0
+    assert cli.run(line(tmp_path, stills, three)) == 0
+    faceset = Faceset.open(tmp_path / "alice")
+    assert len(faceset) == 4 + 3
+    assert len(faceset.card.sources) == 1 + 3
+
+
+def test_faces_that_are_too_small_are_dropped(
+    clip: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(line(tmp_path, *clip, "min_size=500")) == 1
+    assert "no face found" in only_error(capsys)
+
+
+@pytest.mark.slow
+def test_a_killed_extraction_opens_and_goes_on(clip: tuple[Path, Path], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "swapper", *line(tmp_path, *clip, "size=512")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    images = tmp_path / "alice" / "images"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        if images.is_dir() and len(list(images.glob("*.png"))) >= 5:
+            break
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    some = len(Faceset.open(tmp_path / "alice"))
+    assert 0 < some < 40
+    assert cli.run(line(tmp_path, *clip, "size=512")) == 0
+    assert len(Faceset.open(tmp_path / "alice")) == 40
