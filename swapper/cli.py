@@ -275,7 +275,10 @@ def call(verb: str, cfg: DictConfig) -> Any:
         raise UsageError(f"{missing[0]} is missing: pass {missing[0]}=...{help_text}")
     options = OmegaConf.to_object(cfg)
     check(options)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    # Of several ranks on a machine the first one speaks; all may warn.
+    first = os.environ.get("LOCAL_RANK", "0") == "0"
+    level = logging.INFO if first else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     if verb != "train":  # Lightning brings its own handling of signals
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     return _RUNNERS[verb](options, cfg)
