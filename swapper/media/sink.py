@@ -18,13 +18,12 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 class Sink(Protocol):
-    """Takes frames in order; a context manager that leaves whole files or none.
+    """Takes frames in order; a context manager that leaves whole files or none."""
 
-    Attributes:
-        outputs: Files written so far.
-    """
-
-    outputs: list[Path]
+    @property
+    def outputs(self) -> list[Path]:
+        """Files written so far."""
+        ...
 
     def write(
         self,
@@ -45,35 +44,6 @@ class Sink(Protocol):
     ) -> None: ...
 
 
-class VideoSink:
-    """A video file."""
-
-    def __init__(self, writer: VideoWriter) -> None:
-        self.writer = writer
-        self.outputs = [writer.path]
-
-    def write(
-        self,
-        frame: Frame,
-        image: NDArray[np.uint8] | None = None,
-        changed: NDArray[np.bool_] | None = None,
-    ) -> None:
-        """Encode one frame."""
-        self.writer.write(frame, image, changed)
-
-    def __enter__(self) -> Self:
-        self.writer.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.writer.__exit__(kind, error, trace)
-
-
 class PictureSink:
     """One picture a frame, named as the one that came in; a PNG unless told otherwise.
 
@@ -85,11 +55,16 @@ class PictureSink:
     def __init__(self, output: Path, sources: list[Path]) -> None:
         self.output = output
         self.sources = sources
-        self.outputs: list[Path] = []
+        self._outputs: list[Path] = []
         self._made_folder = False
 
     def __enter__(self) -> Self:
         return self
+
+    @property
+    def outputs(self) -> list[Path]:
+        """Pictures written so far."""
+        return self._outputs
 
     def write(
         self,
@@ -105,7 +80,7 @@ class PictureSink:
             self.output.mkdir(parents=True, exist_ok=True)
             path = self.output / f"{self.sources[frame.index].stem}.png"
         write_image(path, frame.image if image is None else image)
-        self.outputs.append(path)
+        self._outputs.append(path)
 
     def __exit__(
         self,
@@ -116,7 +91,7 @@ class PictureSink:
         """Take back what was written if the conversion failed."""
         if error is None:
             return
-        for path in self.outputs:
+        for path in self._outputs:
             path.unlink(missing_ok=True)
         if self._made_folder and not any(self.output.iterdir()):
             self.output.rmdir()
@@ -131,7 +106,7 @@ def open_sink(
         MediaError: A video's output is not a video file, or several pictures go into one file.
     """
     if isinstance(footage, VideoReader):
-        return VideoSink(VideoWriter(output, footage, codec=codec, crf=crf, preset=preset))
+        return VideoWriter(output, footage, codec=codec, crf=crf, preset=preset)
     one_file = output.suffix.lower() in PICTURE_SUFFIXES
     if one_file and len(footage.paths) > 1:
         raise MediaError(f"{output}: is one file for {len(footage.paths)} pictures; name a folder")

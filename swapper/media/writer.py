@@ -106,6 +106,11 @@ class VideoWriter:
         finally:
             self._stack.close()
 
+    @property
+    def outputs(self) -> list[Path]:
+        """The one file that is written."""
+        return [self.path]
+
     def write(
         self,
         frame: Frame,
