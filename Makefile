@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 EXTRAS ?= dev,tensorboard
 BIN := $(VENV)/bin
-# Threads of BLAS and OpenMP fight each other on small machines.
-export OMP_NUM_THREADS ?= 2
+# The tests start processes of their own; threads of OpenMP that wait by spinning slow them all.
+export OMP_NUM_THREADS ?= 1
 
 .PHONY: test lint fmt types venv clean
 
