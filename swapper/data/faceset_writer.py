@@ -33,7 +33,8 @@ from swapper.errors import FacesetError
 from swapper.types import FaceRecord
 
 _SYNC_EVERY = 64
-_FLUSH_EVERY = 4096
+# Rows that wait pin the heap between the pictures that come and go: with more of them it grows.
+_FLUSH_EVERY = 512
 
 
 def face_id(source: str, frame_index: int, face: int) -> str:
