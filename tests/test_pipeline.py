@@ -115,6 +115,8 @@ def test_a_converted_file_tells_where_it_comes_from(
 ) -> None:
     output = tmp_path / "out.mp4"
     assert cli.run(convert_line(world, output)) == 0
+    with av.open(str(output)) as after, av.open(str(world / "alice.mp4")) as before:
+        assert after.streams.video[0].average_rate == before.streams.video[0].average_rate == 25
     capsys.readouterr()
     assert cli.run(["verify", str(output)]) == 0
     said = capsys.readouterr().out

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -99,6 +101,7 @@ class MediapipeAligner:
                 if self.model
                 else pinned(_MODEL_URL, _MODEL_SHA256, "aligner.model")
             )
+        _survive_profiling()
         with _quiet():
             self._landmarker = self._created(self._path)
 
@@ -193,6 +196,22 @@ def _missing_library(error: Exception) -> AlignerError:
 def _reduced(points: Any, width: int, height: int) -> NDArray[np.float64]:
     chosen = [points[i] for i in MESH_OF_LANDMARK]
     return np.array([(point.x * width, point.y * height) for point in chosen])
+
+
+def _survive_profiling() -> None:
+    """Have a stray SIGPROF ignored instead of ending the process.
+
+    The package's native code sets profiling timers and a handler that Python does not know of. Who
+    restores Python's own idea of all handlers, as Lightning does after training, would put back the
+    default, which is to die.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    if (
+        in_main
+        and hasattr(signal, "SIGPROF")
+        and signal.getsignal(signal.SIGPROF) is signal.SIG_DFL
+    ):
+        signal.signal(signal.SIGPROF, signal.SIG_IGN)
 
 
 @contextlib.contextmanager

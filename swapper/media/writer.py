@@ -71,6 +71,7 @@ class VideoWriter:
         self._stack = ExitStack()
         self._output: OutputContainer | None = None
         self._durations: dict[int, int] = {}
+        self._lengths: set[int] = set()
         self._last_pts: int | None = None
         self._held: av.Packet[VideoStream] | None = None
         self._end = Fraction(0)
@@ -138,6 +139,7 @@ class VideoWriter:
         raw.pts, raw.time_base, raw.duration = pts, self.like.coded.time_base, duration
         raw.pict_type = 0  # else the encoder repeats the input's choice of key frames
         self._durations[pts] = duration
+        self._lengths.add(duration)
         self._last_pts = pts
         self._end = (pts + duration) * self.like.coded.time_base
         with self._guard():
@@ -256,8 +258,11 @@ class VideoWriter:
             packet.dts = packet.pts
 
     def _lengthen(self, last: av.Packet[VideoStream]) -> None:
-        """Let MP4's clock, which runs in decoding order, reach the end of the last frame."""
-        if last.pts != self._last_pts and last.dts is not None:
+        """Let MP4's clock, which runs in decoding order, reach the end of the last frame.
+
+        Frames of one length need none of it, and it would change their average rate.
+        """
+        if len(self._lengths) > 1 and last.pts != self._last_pts and last.dts is not None:
             end = round(self._end / last.time_base)
             last.duration = max(last.duration or 0, end - last.dts)
 

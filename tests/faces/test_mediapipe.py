@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import sys
 import urllib.error
 import urllib.request
@@ -143,3 +144,13 @@ def test_left_and_right_are_not_mixed_up(installed: None, shared: Path, model: s
     back = flip_landmarks(mirrored, frame.image.shape[1])
     assert np.linalg.norm(back - plain, axis=1).max() < 20
     assert np.linalg.norm(back - plain, axis=1).mean() < 6
+
+
+def test_a_profiling_signal_does_not_end_the_process() -> None:
+    before = signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    try:
+        room._survive_profiling()
+        signal.raise_signal(signal.SIGPROF)
+        assert signal.getsignal(signal.SIGPROF) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGPROF, before)
