@@ -51,6 +51,8 @@ def _wanted(hint: Any) -> str:
         return "one of " + ", ".join(str(each) for each in typing.get_args(hint))
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return " or ".join(_wanted(each) for each in typing.get_args(hint))
+    if typing.get_origin(hint) in (list, tuple, Sequence):
+        return "a list"
     return "null" if hint is type(None) else getattr(hint, "__name__", str(hint))
 
 

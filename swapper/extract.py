@@ -62,6 +62,7 @@ def extract(options: ExtractOptions, make_aligner: Callable[[], Aligner]) -> Ext
     """
     if not options.rights.strip():
         raise UsageError(RIGHTS_CURE)
+    _card(options, "")
     inputs = [options.input] if isinstance(options.input, str) else list(options.input)
     if not inputs:
         raise UsageError("input is empty: pass a video, a folder of pictures or a list of them")
@@ -76,6 +77,26 @@ def extract(options: ExtractOptions, make_aligner: Callable[[], Aligner]) -> Ext
         )
     log.info("%s: %d faces of %d frames", total.faceset, total.kept, total.frames)
     return total
+
+
+def _card(options: ExtractOptions, aligner: str) -> FacesetCard:
+    """The card of the faceset to be made.
+
+    Raises:
+        UsageError: The identity cannot name a faceset.
+    """
+    try:
+        return FacesetCard(
+            identity=options.identity,
+            rights=options.rights,
+            size=options.size,
+            coverage=cast("Coverage", options.coverage),
+            aligner=aligner,
+            image_format=cast("ImageFormat", options.format),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _extract_one(
@@ -97,15 +118,7 @@ def _extract_one(
 def _cut(
     options: ExtractOptions, aligner: Aligner, footage: Footage, before: ExtractSummary
 ) -> ExtractSummary:
-    card = FacesetCard(
-        identity=options.identity,
-        rights=options.rights,
-        size=options.size,
-        coverage=cast("Coverage", options.coverage),
-        aligner=aligner.fingerprint,
-        image_format=cast("ImageFormat", options.format),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+    card = _card(options, aligner.fingerprint)
     hashes = {path: sha256_file(path) for path in footage.paths}
     frames = kept = known = 0
     name = footage.paths[0].name if len(footage.paths) == 1 else footage.paths[0].parent.name

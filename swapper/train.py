@@ -73,6 +73,7 @@ def train(options: TrainOptions, parts: Parts, config: Mapping[str, Any]) -> flo
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,127}", options.name):
         raise UsageError(f"name={options.name}: use letters, digits and . _ - = only")
     run = Path(options.runs) / options.name
+    parts.data.setup("fit")  # before anything is written: most mistakes are in the facesets
     run.mkdir(parents=True, exist_ok=True)
     with only_one(run):
         checkpoint = _checkpoint_to_resume(options, run, config)
@@ -108,7 +109,6 @@ def _train(
     run: Path,
     checkpoint: Path | None,
 ) -> float | None:
-    parts.data.setup("fit")
     seed(options.seed)
     net = parts.model(identities=parts.data.identities)
     callbacks = [each for each in (parts.callbacks or {}).values() if each is not None]

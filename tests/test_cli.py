@@ -64,6 +64,8 @@ def test_cfg_job_prints_the_config(verb: str) -> None:
         ("extract aligner=foo", "aligner=foo: choose from fan, mediapipe, openface"),
         ("extract", "input is missing: pass input=..."),
         ("extract input=a identity=b", "rights is missing"),
+        ("extract input=a identity=../b rights=c", "identity must be 1 to 64 letters"),
+        ("train name=x facesets=a", "must be a list"),
         ("extract aligner.foo=1", "aligner.foo: no such option; legal under aligner:"),
         ("train model=huge", "model=huge: choose from df, original, tiny"),
         ("train name=x facesets=[a,b] model.widht=3", "did you mean width?"),

@@ -63,7 +63,9 @@ def only_one(run: Path) -> Iterator[None]:
         return
     with (run / ".lock").open("w") as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Not flock: the loader's workers would inherit it, and outlive a killed trainer for a
+            # few seconds in which its run could not be resumed.
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UsageError(
                 f"{run}: another process is training here; wait for it or pass another name="

@@ -290,8 +290,9 @@ def test_an_expired_certificate_is_not_tampering(tmp_path: Path) -> None:
 def test_a_certificate_that_expired_since_is_not_tampering_either(tmp_path: Path) -> None:
     chain, key, root = write_identity(tmp_path / "studio", ends=2 / 86400)
     path = signed(tmp_path, ".png", Signer.from_files(chain, key))
-    time.sleep(2.5)
-    verdict = verify(path, [root])
+    deadline = time.monotonic() + 60
+    while (verdict := verify(path, [root])).state == "trusted" and time.monotonic() < deadline:
+        time.sleep(0.25)
     assert (verdict.state, verdict.reasons) == (
         "unknown signer",
         ["the signer's certificate has expired"],
