@@ -13,6 +13,7 @@ import yaml
 
 from swapper import __version__
 from swapper.data.datamodule import FaceDataModule
+from swapper.data.files import replacing
 from swapper.errors import CheckpointError, UsageError
 from swapper.losses.reconstruction import ReconstructionLoss
 from swapper.models.autoencoder import Autoencoder
@@ -25,7 +26,6 @@ from swapper.training.fit import (
     is_first_rank,
     only_one,
     seed,
-    write_atomically,
 )
 from swapper.training.module import SwapModule
 from swapper.training.optim import Optim
@@ -123,7 +123,8 @@ def _train(
         run=run,
     )
     if is_first_rank():
-        write_atomically(run / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+        with replacing(run / "config.yaml") as stream:
+            stream.write(yaml.safe_dump(dict(config), sort_keys=False).encode())
     fit(trainer, module, parts.data, checkpoint)
     best = trainer.callback_metrics.get("val/loss")
     log.info("trained to step %d; model: %s", trainer.global_step, run / "model.safetensors")

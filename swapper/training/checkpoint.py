@@ -21,7 +21,7 @@ _HARMLESS = (
     "name", "runs", "resume", "trainer.max_steps", "trainer.max_time", "trainer.accelerator",
     "trainer.devices", "trainer.log_every_n_steps", "trainer.val_check_interval", "logger",
     "callbacks.checkpoint", "callbacks.best", "callbacks.preview", "callbacks.progress",
-    "data.num_workers", "data.cache",
+    "data.num_workers",
 )  # fmt: skip
 
 

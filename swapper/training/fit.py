@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -155,13 +154,3 @@ def fit(
             f"step {trainer.global_step}: the GPU is out of memory; lower data.batch_size, "
             "model.width or model.resolution, then run the same command again"
         ) from error
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a small text file in one move."""
-    temporary = path.with_name(f".{path.name}.partial")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
