@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from swapper import __version__
 from swapper.errors import MediaError, ProvenanceError, UsageError
-from swapper.faces.aligners import Aligner
+from swapper.faces.aligners import Aligner, check_claim
 from swapper.faces.blending import ColourMatch, composite, match_colour, shape_mask
 from swapper.faces.geometry import transform_points, warp
 from swapper.faces.masks import face_mask
@@ -76,8 +76,7 @@ def convert(options: ConvertOptions, make_aligner: Callable[[], Aligner]) -> Con
         aligner = make_aligner()
         try:
             aligner.prepare()
-            if aligner.expected_frames is not None and footage.info.num_frames is not None:
-                aligner.finish(footage.info.num_frames)
+            check_claim(aligner, footage.info.num_frames)
             swapper = FrameSwapper(
                 model, options.identity, options.blend, device, options.precision
             )

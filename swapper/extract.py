@@ -12,7 +12,7 @@ from typing import cast
 from swapper.data.card import FacesetCard, ImageFormat, Source
 from swapper.data.faceset_writer import FacesetWriter, face_id
 from swapper.errors import MediaError, UsageError
-from swapper.faces.aligners import Aligner
+from swapper.faces.aligners import Aligner, check_claim
 from swapper.faces.geometry import head_pose, sharpness, similarity_from_landmarks, warp
 from swapper.media.footage import Footage, open_footage
 from swapper.media.image import sha256_file
@@ -108,8 +108,7 @@ def _extract_one(
     aligner = make_aligner()
     try:
         aligner.prepare()
-        if aligner.expected_frames is not None and footage.info.num_frames is not None:
-            aligner.finish(footage.info.num_frames)
+        check_claim(aligner, footage.info.num_frames)
         return _cut(options, aligner, footage, before)
     finally:
         aligner.close()

@@ -76,6 +76,26 @@ class Aligner(Protocol):
         """Let go of files and memory; may be called twice."""
 
 
+def check_claim(aligner: Aligner, claimed: int | None) -> None:
+    """Refuse landmarks of another clip before any work is done.
+
+    Containers miscount by a frame or two, so a small difference is left to `Aligner.finish`, which
+    is told what was really decoded.
+
+    Args:
+        aligner: Prepared.
+        claimed: Frames that the container says it has, if it does.
+
+    Raises:
+        AlignerError: The counts are far apart.
+    """
+    expected = aligner.expected_frames
+    if expected is None or claimed is None:
+        return
+    if abs(expected - claimed) > max(2, claimed // 50):
+        aligner.finish(claimed)
+
+
 def sound_faces(
     candidates: Iterable[tuple[NDArray[np.floating], float]], frame_size: tuple[int, int]
 ) -> list[Face]:

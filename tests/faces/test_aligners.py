@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from swapper.faces.aligners import Aligner, sound_faces
+from swapper.errors import AlignerError
+from swapper.faces.aligners import Aligner, check_claim, sound_faces
 from swapper.faces.fan import FanAligner
 from swapper.faces.geometry import similarity_from_landmarks
 from swapper.faces.mediapipe import MediapipeAligner
 from swapper.faces.openface import OpenfaceAligner
+from tests.drawing import draw, write_openface
 from tests.faces.conftest import placed
 
 
@@ -46,3 +51,16 @@ def test_every_aligner_keeps_the_protocol() -> None:
         assert aligner.fingerprint.startswith(f"{aligner.name}(")
         aligner.close()
         aligner.close()
+
+
+def test_a_container_may_miscount_by_a_frame_but_not_by_a_clip(tmp_path: Path) -> None:
+    landmarks = [draw(96, number / 25)[1] for number in range(30)]
+    aligner = OpenfaceAligner(str(write_openface(tmp_path / "clip.csv", landmarks)))
+    aligner.prepare()
+    for claimed in (None, 28, 29, 30, 31, 32):
+        check_claim(aligner, claimed)
+    for claimed in (20, 40, 300):
+        with pytest.raises(AlignerError, match=r"clip\.csv"):
+            check_claim(aligner, claimed)
+    with pytest.raises(AlignerError, match="29"):
+        aligner.finish(29)
