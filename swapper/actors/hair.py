@@ -1,0 +1,158 @@
+"""Hair as a thick shell over the scalp, combed into strands, with a curtain for the long cuts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from swapper.actors.identity import Identity
+from swapper.actors.noise import cloudy, hashed
+from swapper.actors.organs import HAIR, Part, sheet
+from swapper.actors.paint import hair_tone, hairline
+from swapper.actors.sculpt import proportions, step
+from swapper.actors.surface import Floats, plain_radius
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a cut grows.
+
+    Attributes:
+        top, front, side: Thickness in mm over the crown, the forehead and the ears.
+        rough: Height of its clumps in mm.
+        curl: Size of its curls; 0 combs it straight.
+        falls_to: Height in mm down to which it hangs, None if it does not.
+        sweep: Degrees by which strands lean sideways on their way down.
+    """
+
+    top: float
+    front: float
+    side: float
+    rough: float
+    curl: float = 0.0
+    falls_to: float | None = None
+    sweep: float = 0.0
+
+
+CUTS: Final = {
+    "buzz": Cut(3.5, 3.0, 2.6, 0.5),
+    "crop": Cut(13.0, 11.0, 5.5, 2.2),
+    "side part": Cut(15.0, 14.0, 7.0, 1.8, sweep=38.0),
+    "swept": Cut(17.0, 21.0, 7.0, 2.4),
+    "curly": Cut(27.0, 21.0, 17.0, 4.0, curl=1.0),
+    "bob": Cut(14.0, 8.0, 12.0, 1.6, falls_to=-84.0, sweep=14.0),
+    "long": Cut(13.0, 7.0, 12.0, 1.8, falls_to=-178.0, sweep=10.0),
+    "bun": Cut(8.0, 6.5, 6.0, 1.2),
+}
+
+
+def _strands(u: Floats, v: Floats, seed: int) -> Floats:
+    """Combed streaks in [-1, 1] across u (degrees), slowly changing along v (mm)."""
+    return 0.6 * cloudy(u / 5.0, v / 42, seed, 2) + 0.4 * cloudy(u / 1.7, v / 26, seed + 7, 2)
+
+
+def _colours(u: Floats, v: Floats, who: Identity) -> Floats:
+    streak = 0.5 * cloudy(u / 1.9, v / 55, who.seed + 31, 3) + 0.5 * cloudy(u / 6, v / 80, who.seed + 37, 2)
+    tone = hair_tone(who) * np.exp(0.75 * streak)[..., None]
+    sunlit = np.exp(0.35 * cloudy(u / 9, v / 90, who.seed + 41, 2))[..., None]
+    result: Floats = tone * sunlit**np.array([1.0, 0.95, 0.85])
+    return result
+
+
+def _cap(who: Identity, cut: Cut, detail: int) -> Part:
+    angle = np.linspace(-180, 180, 240 // detail + 1)
+    down = np.linspace(0, 1, 64 // detail)
+    jitter = 9.0 * (hashed(np.arange(len(angle)), np.zeros(len(angle), int), who.seed) - 0.5)
+    jitter += 6.0 * cloudy(angle / 7.0, 0 * angle, who.seed + 3)
+    jitter[-1] = jitter[0]
+    low = hairline(angle, who) + jitter * (0.3 if cut.side < 4 else 0.6)
+    if who.hair_style in ("bob", "long"):
+        low = np.maximum(low, np.where(np.abs(angle) > 70, 0.0, low))
+    # Rows run from the crown down each column to its own hairline.
+    crown = np.linspace(0, 1, len(down))[:, None]
+    height = 114.9 - (114.9 - low[None, :]) * crown**1.35
+    v = 115 - height
+    u = angle[None, :] + cut.sweep * (crown - 0.3) * np.ones_like(height)
+    radius = np.stack([plain_radius(height[:, j], angle[j : j + 1])[:, 0] for j in range(len(angle))], 1)
+    theta = np.radians(angle)[None, :]
+    base = np.stack([radius * np.sin(theta), height, radius * np.cos(theta)], -1)
+    front = step(np.cos(theta), 0.0, 0.85) * step(height, 112, 70)
+    side = step(height, 88, 40)
+    thick = cut.top + (cut.front - cut.top) * front
+    thick = thick + (cut.side - thick) * side * (1 - 0.75 * front)
+    thick = thick * step(crown, 1.0, 0.86 if cut.side > 4 else 0.7) ** 0.55
+    if who.hair_style == "side part":
+        away = angle[None, :] - 28
+        thick = thick * (1 - 0.75 * np.exp(-((away / 7) ** 2)) * front)
+        thick = thick + 5 * np.exp(-(((away + 26) / 18) ** 2)) * front
+    if cut.curl:
+        lumps = cloudy(angle[None, :] / 9 + 0 * v, v / 11, who.seed + 11, 3)
+        thick = thick * (1 + 0.28 * lumps)
+        clump = 2.2 * cloudy(angle[None, :] / 2.6 + 0 * v, v / 4, who.seed + 13, 2)
+    else:
+        clump = cut.rough * _strands(u, v, who.seed)
+    thick = np.maximum(thick + clump * step(crown, 1.0, 0.8) * step(crown, 0.0, 0.15), 0.25)
+    points = proportions(base.reshape(-1, 3), who).reshape(base.shape)
+    outward = np.stack([np.sin(theta) * np.ones_like(height), 0.35 + 1.5 * step(height, 80, 114),
+                        np.cos(theta) * np.ones_like(height)], -1)  # fmt: skip
+    outward /= np.linalg.norm(outward, axis=-1, keepdims=True)
+    points = points + outward * thick[..., None]
+    if who.hair_style == "swept":
+        points[..., 2] -= 7 * front * crown[:, :] * step(crown, 1.0, 0.8)
+    root = 0.35 + 0.65 * step(thick, 0.3, 5.0)
+    colours = _colours(u, v, who) * root[..., None]
+    extra = np.stack([np.zeros_like(v), np.ones_like(v)], -1)
+    return Part(points.reshape(-1, 3), sheet(*height.shape), colours.reshape(-1, 3),
+                extra.reshape(-1, 2), HAIR, False, height.shape[1])  # fmt: skip
+
+
+def _curtain(who: Identity, cut: Cut, detail: int) -> Part:
+    assert cut.falls_to is not None
+    start = 62.0
+    angle = np.concatenate([np.linspace(start, 180, 90 // detail), np.linspace(-180, -start, 90 // detail)])
+    down = np.linspace(0, 1, 50 // detail)[:, None]
+    ragged = 7.0 * (hashed(np.arange(len(angle)), np.zeros(len(angle), int), who.seed + 5) - 0.5)
+    height = 62 + (cut.falls_to + ragged - 62) * down + 0 * angle
+    at = np.clip(height, -190, 115)
+    skull = np.stack([plain_radius(at[:, j], angle[j : j + 1])[:, 0] for j in range(len(angle))], 1)
+    widest = np.stack(
+        [np.maximum.accumulate(skull[:, j]) for j in range(len(angle))], 1
+    )
+    theta = np.radians(angle)[None, :]
+    wave = 3.0 * np.sin(height / 17 + 2 * np.sin(theta * 3)) * step(height, 30, -40)
+    out = widest + cut.side * step(height, 66, 40) + wave - 9 * step(height, -10, -120)
+    out = out + cut.rough * 1.3 * _strands(angle[None, :] + cut.sweep * down, height, who.seed + 2)
+    forward = step(np.abs(angle), start + 26, start)[None, :]
+    out = out - 5 * forward * step(height, 20, -30)
+    points = np.stack([out * np.sin(theta), height, out * np.cos(theta) - 6], -1)
+    shape = proportions(np.where(height[..., None] > -110, points, points).reshape(-1, 3), who)
+    u, v = angle[None, :] + 0 * height, 115 - height
+    colours = _colours(u, v, who) * (0.75 + 0.25 * step(down, 0.0, 0.4))[..., None]
+    extra = np.stack([np.zeros_like(v), np.ones_like(v)], -1)
+    return Part(shape, sheet(*height.shape), colours.reshape(-1, 3), extra.reshape(-1, 2), HAIR,
+                False, height.shape[1])  # fmt: skip
+
+
+def _bun(who: Identity) -> Part:
+    p, a = np.meshgrid(np.linspace(0.02, np.pi - 0.02, 26), np.linspace(0, 2 * np.pi, 53), indexing="ij")
+    r = 27 + 1.6 * cloudy(a * 9, p * 2 + a, who.seed + 19, 2)
+    points = np.stack([r * np.sin(p) * np.cos(a), 74 + r * np.cos(p), -92 + r * np.sin(p) * np.sin(a)], -1)
+    colours = _colours(np.degrees(a) + 40 * p, 30 * p, who)
+    extra = np.stack([np.zeros_like(p), np.ones_like(p)], -1)
+    return Part(points.reshape(-1, 3), sheet(*p.shape, flip=True), colours.reshape(-1, 3),
+                extra.reshape(-1, 2), HAIR, False, p.shape[1])  # fmt: skip
+
+
+def hair(who: Identity, detail: int = 1) -> list[Part]:
+    """The parts of one person's hair, in head space; none when shaved."""
+    cut = CUTS.get(who.hair_style)
+    if cut is None:
+        return []
+    parts = [_cap(who, cut, detail)]
+    if cut.falls_to is not None:
+        parts.append(_curtain(who, cut, detail))
+    if who.hair_style == "bun":
+        parts.append(_bun(who))
+    return parts

@@ -1,0 +1,198 @@
+"""The skin's texture: colour, height of pores and hairs, and gloss, in the grid's own layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.actors.identity import Identity
+from swapper.actors.noise import cloudy, speckles
+from swapper.actors.organs import linear
+from swapper.actors.sculpt import blob, step
+from swapper.actors.surface import EYE_INNER, EYE_OUTER, MOUTH_HALF, MOUTH_Y, Floats, Grid, spline
+
+SIZE: Final = 512
+_TONES: Final = (
+    (0.0, (236, 206, 192)), (0.15, (228, 190, 170)), (0.3, (213, 169, 144)), (0.45, (187, 142, 115)),
+    (0.6, (156, 113, 90)), (0.75, (122, 87, 70)), (0.88, (94, 67, 56)), (1.0, (70, 50, 44)),
+)  # fmt: skip
+_HAIR: Final = {
+    "black": (24, 20, 20), "dark brown": (48, 33, 25), "brown": (82, 56, 38),
+    "auburn": (104, 56, 36), "red": (150, 78, 40), "blond": (186, 148, 96),
+    "grey": (140, 137, 134), "white": (214, 211, 206),
+}  # fmt: skip
+# Hairline: height over which hair grows, by degrees around the head.
+_HAIRLINE_AT: Final = (0, 18, 34, 48, 58, 66, 74, 82, 90, 102, 118, 140, 180)
+_HAIRLINE: Final = (64, 65, 61, 52, 42, 24, 0, -14, 6, -2, -34, -56, -60)
+
+
+@dataclass(frozen=True, eq=False)
+class Texture:
+    """(512, 512) maps over the grid: rows go with its rows, columns with its columns.
+
+    Attributes:
+        colour: (512, 512, 3) float32 linear RGB.
+        relief: (512, 512) float32, height in mm.
+        gloss: (512, 512) float32 in [0, 1].
+    """
+
+    colour: NDArray[np.float32]
+    relief: NDArray[np.float32]
+    gloss: NDArray[np.float32]
+
+
+def skin_tone(who: Identity) -> Floats:
+    """(3,) linear RGB of a person's plain skin."""
+    knots = np.array([k for k, _ in _TONES])
+    tones = np.array([linear(c) for _, c in _TONES])
+    tone = np.array([np.interp(who.melanin, knots, tones[:, i]) for i in range(3)])
+    ruddy = who.redness - 0.4
+    return tone * np.exp(ruddy * np.array([0.12, -0.16, -0.12]))
+
+
+def hair_tone(who: Identity) -> Floats:
+    """(3,) linear RGB of a person's hair."""
+    return linear(_HAIR[who.hair_colour])
+
+
+def hairline(degrees: Floats, who: Identity) -> Floats:
+    """Template height over which hair grows."""
+    line = spline(
+        np.array(_HAIRLINE_AT, dtype=np.float64), np.array(_HAIRLINE, dtype=np.float64),
+        np.abs(degrees).ravel(),
+    ).reshape(degrees.shape)  # fmt: skip
+    receding = 14 * max(who.age - 0.5, 0) * (who.stubble > 0) * np.exp(
+        -(((np.abs(degrees) - 32) / 18) ** 2)
+    )
+    line = line + 2 * who.forehead * (np.abs(degrees) < 60) + receding
+    return np.asarray(line)
+
+
+def _places(grid: Grid) -> dict[str, Floats]:
+    rows = np.linspace(0, grid.shape[0] - 1, SIZE)
+    columns = np.linspace(0, grid.shape[1] - 1, SIZE)
+    points = grid.points.reshape(*grid.shape, 3)
+
+    def stretch(values: Floats, axis: int, at: Floats) -> Floats:
+        low = np.minimum(at.astype(int), values.shape[axis] - 2)
+        f = (at - low).reshape((-1, 1) if axis == 0 else (1, -1))
+        f = f[..., None] if values.ndim == 3 else f
+        return np.take(values, low, axis) * (1 - f) + np.take(values, low + 1, axis) * f
+
+    spread = stretch(stretch(points, 0, rows), 1, columns)
+    nearest = np.clip(np.round(rows).astype(int), 0, grid.shape[0] - 1)
+    angle = np.interp(columns, np.arange(grid.shape[1]), grid.angle)
+    return {
+        "x": spread[..., 0], "a": np.abs(spread[..., 0]), "y": spread[..., 1], "z": spread[..., 2],
+        "angle": np.broadcast_to(angle, (SIZE, SIZE)),
+        "front": step(np.cos(np.radians(np.broadcast_to(angle, (SIZE, SIZE)))), 0.0, 0.35),
+        "upper": np.broadcast_to(grid.upper[nearest][:, None], (SIZE, SIZE)),
+        "lid": np.broadcast_to(((grid.roll == 1) * grid.depth)[nearest][:, None], (SIZE, SIZE)),
+        "lip": np.broadcast_to(((grid.roll == 2) * grid.depth)[nearest][:, None], (SIZE, SIZE)),
+    }  # fmt: skip
+
+
+def lip_mask(a: Floats, y: Floats, upper: NDArray[np.bool_], who: Identity) -> Floats:
+    """1 on the red of the lips."""
+    lens = np.sqrt(np.clip(1 - (a / (MOUTH_HALF + 0.5)) ** 2, 0, 1))
+    bow = 1.1 * np.exp(-0.5 * ((a - 5.0) / 3.2) ** 2) - 0.9 * np.exp(-0.5 * (a / 2.3) ** 2)
+    top = (6.6 + bow) * lens**1.15 * (1 + 0.12 * who.upper_lip)
+    bottom = 8.2 * lens**0.9 * (1 + 0.12 * who.lower_lip)
+    off = np.where(upper, (y - MOUTH_Y) / np.maximum(top, 0.01),
+                   (MOUTH_Y - y) / np.maximum(bottom, 0.01))  # fmt: skip
+    return step(off, 1.12, 0.88) * (off > -0.3) * (a < MOUTH_HALF + 0.5)
+
+
+def _brows(at: dict[str, Floats], who: Identity) -> Floats:
+    a, y = at["a"], at["y"]
+    t = np.clip((a - 9.5) / 43, 0, 1)
+    arch = 1.0 + 0.9 * who.brow_arch
+    line = 15.2 + 5.6 * arch * np.sin(np.pi * t**1.15) ** 1.2 + 0.6 * t
+    half = (1 + 0.42 * who.brow_thickness) * (3.9 * (1 - t) ** 0.55 * step(t, -0.04, 0.1) + 0.7)
+    off = np.abs(y - line) / half
+    # Hairs fan from upright near the nose to lying near the temple.
+    slant = 0.5 + 1.6 * t
+    across = (a - (y - line) / slant * 0.9) * 1.25
+    hairs = 0.5 + 0.5 * cloudy(across * 1.6, y * 0.35 * (1 - t) + t * y * 1.2, who.seed + 71, 2)
+    ends = step(a, 8.0, 13.0) * step(a, 54, 47)
+    density = step(off, 1.35, 0.35) * ends
+    grey = 1.0 + 0.35 * who.brow_thickness
+    return np.clip(density * (0.25 + 1.15 * hairs) * grey, 0, 1) * at["front"]
+
+
+def _beard(at: dict[str, Floats], who: Identity) -> Floats:
+    if who.stubble == 0:
+        return np.zeros_like(at["y"])
+    a, y, z = at["a"], at["y"], at["z"]
+    jaw = step(y, -44 + 0.0, -70) * step(a, 22, 34) * step(z, 2, 22)
+    chin = step(y, -74, -84) * step(a, 60, 40)
+    soul = 0.5 * blob(a, y, 0, -80, 4, 5)
+    moustache = step(y, -47, -51) * step(y, MOUTH_Y + 4, MOUTH_Y + 8) * step(a, 33, 24)
+    area = np.clip(np.maximum(np.maximum(jaw, chin), np.maximum(0.9 * moustache, soul)), 0, 1)
+    area *= step(y, -138, -112) * (1 - 1.0 * lip_mask(a, y, at["upper"], who)) * at["front"]
+    patchy = 0.75 + 0.35 * cloudy(a / 9, y / 9, who.seed + 5)
+    return np.clip(area * patchy, 0, 1)
+
+
+def paint(grid: Grid, who: Identity) -> Texture:
+    """The texture of one person's skin."""
+    at = _places(grid)
+    a, y, front = at["a"], at["y"], at["front"]
+    tone, dark = skin_tone(who), 1 - 0.55 * who.melanin
+    colour = np.ones((SIZE, SIZE, 3)) * tone
+
+    def tint(weight: Floats, factors: tuple[float, float, float]) -> None:
+        nonlocal colour
+        colour = colour * np.exp(weight[..., None] * np.log(np.array(factors)))
+
+    blotch = cloudy(at["x"] / 13, y / 13, who.seed)
+    tint(blotch * 0.5, (1.06, 0.93, 0.93))
+    warm = blob(a, y, 38, -30, 16, 13) + 0.9 * blob(a, y, 0, -37, 12, 9) + 0.3 * blob(a, y, 0, -98, 12, 8)
+    tint(warm * front * (0.5 + who.redness) * dark, (1.05, 0.8, 0.8))
+    socket = blob(a, y, 27, -9.5, 11, 5) + 0.7 * blob(a, y, 20, 5, 7, 6) + 0.4 * blob(a, y, 33, 8, 12, 4)
+    tint(socket * front * (0.55 + 0.45 * who.age), (0.88, 0.78, 0.8))
+    rim = np.exp(-((y / 2.2) ** 2)) * step(a, EYE_INNER - 3, EYE_INNER) * step(a, EYE_OUTER + 3, EYE_OUTER)
+    tint(rim * front * at["upper"], (0.5, 0.42, 0.42))
+    tint(rim * front * ~at["upper"].astype(bool) * 0.5, (0.8, 0.62, 0.6))
+    tint(at["lid"], (1.25, 0.95, 0.95))
+    tint(0.8 * np.exp(-0.5 * ((a - 20.8 - (-40 - y) * 0.5) / 2.2) ** 2) * step(y, -68, -58)
+         * step(y, -34, -42) * front * (0.3 + 0.7 * who.age), (0.9, 0.8, 0.8))  # fmt: skip
+    hole = blob(a, y, 6.8 * (1 + 0.16 * who.nose_width), -44.6, 2.9, 1.6) * front
+    tint(np.clip(hole * 1.5, 0, 1), (0.13, 0.06, 0.06))
+    lips = lip_mask(a, y, at["upper"], who) * front
+    deep = 0.35 + 0.75 * who.lip_colour
+    tint(lips * deep, (0.92 - 0.1 * who.melanin, 0.52 + 0.12 * who.melanin, 0.56 + 0.1 * who.melanin))
+    tint(at["lip"], (0.55, 0.35, 0.36))
+    if who.freckles > 0:
+        spots = speckles(at["x"] / 2.6, y / 2.6, who.seed + 9, 0.75 * who.freckles, 0.42)
+        where = np.clip(blob(a, y, 24, -22, 24, 15) + 0.35, 0, 1) * front * (1 - lips)
+        tint(spots * where * (0.5 + 0.5 * who.freckles), (0.72, 0.55, 0.45))
+    moles = speckles(at["x"] / 21, y / 21, who.seed + 29, 0.16, 0.055)
+    tint(moles * front * (1 - lips), (0.4, 0.3, 0.28))
+    age_spots = np.clip(cloudy(at["x"] / 7, y / 7, who.seed + 47) - 0.25, 0, 1)
+    tint(age_spots * who.age**2 * 1.2, (0.75, 0.62, 0.55))
+    hair = hair_tone(who)
+    pores = cloudy(at["x"] / 1.1, y / 1.1, who.seed + 3, 2)
+    relief = 0.05 * pores * front + 0.10 * who.age * cloudy(at["x"] / 2.4, y / 1.2, who.seed + 13, 2)
+    brow = _brows(at, who)
+    beard = _beard(at, who)
+    bristle = np.clip(0.55 + 0.6 * cloudy(at["x"] / 0.8, y / 1.3, who.seed + 17, 2), 0, 1)
+    growth = beard * (who.stubble * (0.35 + 0.65 * bristle) if who.stubble > 0 else 0)
+    line = hairline(at["angle"], who)
+    edge = 4 * cloudy(at["angle"] / 1.1, y / 9, who.seed + 23, 3)
+    scalp = step(y + edge, line - 8, line + 7)
+    scalp = scalp * (0.45 + 0.25 * bristle if who.hair_style == "shaved" else 0.92)
+    for weight in (np.clip(growth, 0, 0.85), scalp):
+        colour = colour * (1 - weight[..., None]) + 0.8 * hair * weight[..., None]
+    brow_colour = hair * np.array([0.62, 0.6, 0.6]) + 0.06 * tone
+    colour = colour * (1 - 0.93 * brow[..., None]) + 0.93 * brow_colour * brow[..., None]
+    relief = relief + 0.35 * brow + 0.12 * growth * bristle
+    creases = np.cos(a * 3.1) * 0.12 * lips
+    relief = relief * (1 - 0.7 * lips) + creases
+    oil = blob(a, y, 0, -30, 9, 14) + 0.7 * blob(a, y, 0, 42, 26, 16) + 0.4 * blob(a, y, 36, -20, 12, 8)
+    gloss = 0.28 + 0.22 * np.clip(oil, 0, 1) + 0.34 * lips - 0.2 * brow + 0.5 * at["lid"]
+    gloss = np.clip(gloss * (1 - 0.6 * scalp) * (1 - 0.5 * growth), 0.05, 1)
+    return Texture(colour.astype(np.float32), relief.astype(np.float32), gloss.astype(np.float32))
