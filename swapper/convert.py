@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from swapper import __version__
 from swapper.errors import MediaError, ProvenanceError, UsageError
 from swapper.faces.aligners import Aligner, check_claim
-from swapper.faces.blending import ColourMatch, composite, match_colour, shape_mask
+from swapper.faces.blending import (
+    ColourMatch,
+    composite,
+    mask_in_frame,
+    match_colour,
+    shape_mask,
+)
 from swapper.faces.geometry import transform_points, warp
 from swapper.faces.masks import face_mask
 from swapper.faces.tracks import smooth_alignments
@@ -34,6 +40,9 @@ log = logging.getLogger(__name__)
 
 Picture = NDArray[np.uint8]
 Matrix = NDArray[np.float64]
+Watch = Callable[[int, Picture, NDArray[np.float32]], None]
+"""Told of every frame as it is written: its index, the picture (H, W, 3), and the blend mask (H, W)
+in [0, 1] that shows where a swap was laid in."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +60,15 @@ class ConvertSummary:
     swapped: int
 
 
-def convert(options: ConvertOptions, make_aligner: Callable[[], Aligner]) -> ConvertSummary:
+def convert(
+    options: ConvertOptions, make_aligner: Callable[[], Aligner], watch: Watch | None = None
+) -> ConvertSummary:
     """Put `options.identity` onto the performer in `options.video`.
 
     Args:
         options: What, where and how.
         make_aligner: Called once the cheap checks have passed.
+        watch: Told of every frame, in order; for measuring.
 
     Raises:
         SwapperError: In one line. Where footage breaks off, what was decoded has been converted
@@ -80,7 +92,7 @@ def convert(options: ConvertOptions, make_aligner: Callable[[], Aligner]) -> Con
             swapper = FrameSwapper(
                 model, options.identity, options.blend, device, options.precision
             )
-            summary = _run(options, footage, sink, aligner, swapper)
+            summary = _run(options, footage, sink, aligner, swapper, watch)
         finally:
             aligner.close()
         summary = _publish(summary, output, footage, _claim(options, model), signer)
@@ -249,18 +261,8 @@ class FrameSwapper:
         mask = output.mask.float()[:, 0].clamp(0, 1)
         return list(zip(image.cpu().numpy(), mask.cpu().numpy(), strict=True))
 
-    def lay(
-        self,
-        frame: Picture,
-        placed: Placed,
-        swap: NDArray[np.float32],
-        mask: NDArray[np.float32],
-    ) -> tuple[Picture, NDArray[np.bool_]]:
-        """Blend one swapped face into the frame.
-
-        Returns:
-            The new frame, and which pixels differ from the old one's.
-        """
+    def blend_mask(self, placed: Placed, mask: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Where a swap is laid: (R, R) aligned, in [0, 1], from the mask that came with it."""
         landmarks = transform_points(placed.aligned_from_frame, placed.face.landmarks)
         hull = face_mask(landmarks, self.size).astype(np.float32) / np.float32(255)
         masks: dict[str, NDArray[np.float32]] = {
@@ -268,14 +270,34 @@ class FrameSwapper:
             "model": mask,
             "landmarks": hull,
         }
-        chosen = masks[self.blend.mask]
-        shaped = shape_mask(
-            chosen, erode=self.blend.erode * self.size, feather=self.blend.feather * self.size
+        return shape_mask(
+            masks[self.blend.mask],
+            erode=self.blend.erode * self.size,
+            feather=self.blend.feather * self.size,
         )
+
+    def lay(
+        self,
+        frame: Picture,
+        placed: Placed,
+        swap: NDArray[np.float32],
+        blend_mask: NDArray[np.float32],
+    ) -> tuple[Picture, NDArray[np.bool_]]:
+        """Blend one swapped face into the frame.
+
+        Args:
+            frame: (H, W, 3).
+            placed: The face that is replaced.
+            swap: (R, R, 3) in [0, 1].
+            blend_mask: See `blend_mask`.
+
+        Returns:
+            The new frame, and which pixels differ from the old one's.
+        """
         coloured = match_colour(
-            swap, placed.aligned, shaped, method=cast("ColourMatch", self.blend.colour)
+            swap, placed.aligned, blend_mask, method=cast("ColourMatch", self.blend.colour)
         )
-        return composite(frame, coloured, shaped, placed.aligned_from_frame)
+        return composite(frame, coloured, blend_mask, placed.aligned_from_frame)
 
 
 def _detect(footage: Footage, aligner: Aligner, which: str) -> Iterator[tuple[Frame, list[Face]]]:
@@ -306,6 +328,7 @@ def _run(
     sink: Sink,
     aligner: Aligner,
     swapper: FrameSwapper,
+    watch: Watch | None,
 ) -> ConvertSummary:
     frames = swapped = 0
     aligned = smooth_alignments(
@@ -321,7 +344,7 @@ def _run(
     bar = progress(footage.info.num_frames, f"convert {footage.paths[0].name}", "frame")
     with sink, contextlib.closing(bar):
         for chunk in _chunks(placed, options.batch_size):
-            swapped += _write(sink, swapper, chunk)
+            swapped += _write(sink, swapper, chunk, watch)
             frames += len(chunk)
             bar.update(len(chunk))
             bar.set_postfix(swapped=swapped, refresh=False)
@@ -332,7 +355,12 @@ def _run(
     return ConvertSummary(sink.outputs, frames, swapped)
 
 
-def _write(sink: Sink, swapper: FrameSwapper, chunk: list[tuple[Frame, list[Placed]]]) -> int:
+def _write(
+    sink: Sink,
+    swapper: FrameSwapper,
+    chunk: list[tuple[Frame, list[Placed]]],
+    watch: Watch | None,
+) -> int:
     """Swap, blend and write one chunk; returns how many frames were changed."""
     every = [each for _, faces in chunk for each in faces]
     results = iter(swapper.swap([each.aligned for each in every]))
@@ -340,12 +368,36 @@ def _write(sink: Sink, swapper: FrameSwapper, chunk: list[tuple[Frame, list[Plac
     for frame, faces in chunk:
         if not faces:
             sink.write(frame)
+            if watch is not None:
+                _tell(watch, frame.index, frame.image, [])
             continue
         picture = frame.image
         touched = np.zeros(picture.shape[:2], dtype=bool)
+        laid = []
         for each in faces:
-            picture, changed = swapper.lay(picture, each, *next(results))
+            swap, mask = next(results)
+            blend_mask = swapper.blend_mask(each, mask)
+            picture, changed = swapper.lay(picture, each, swap, blend_mask)
             touched |= changed
+            laid.append((blend_mask, each.aligned_from_frame))
         sink.write(frame, picture, touched)
+        _tell(watch, frame.index, picture, laid)
         swapped += 1
     return swapped
+
+
+def _tell(
+    watch: Watch | None,
+    index: int,
+    picture: Picture,
+    laid: list[tuple[NDArray[np.float32], Matrix]],
+) -> None:
+    """Show a finished frame to who watches, with all its blend masks as one."""
+    if watch is None:
+        return
+    height, width = picture.shape[:2]
+    covered = np.zeros((height, width), np.float32)
+    for blend_mask, aligned_from_frame in laid:
+        part = mask_in_frame(blend_mask, aligned_from_frame, (width, height))
+        np.maximum(covered, part, out=covered)
+    watch(index, picture, covered)

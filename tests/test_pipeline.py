@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 
 from swapper import cli
+from swapper.convert import convert
 from swapper.errors import ProvenanceError
+from swapper.faces.openface import OpenfaceAligner
+from swapper.media.video import VideoReader
+from swapper.options import ConvertOptions
 from tests.drawing import ALICE, BOB, write_clip
 
 FRAMES = 50
@@ -258,3 +262,28 @@ def test_truncated_footage_converts_what_decodes_and_says_where_it_stopped(
     assert "cut.mp4: damaged or truncated, decoding stopped at" in error
     assert 0 < len(frames(output)) < FRAMES
     assert cli.run(["verify", str(output)]) == 0
+
+
+def test_who_watches_a_conversion_sees_each_frame_and_where_the_swap_lies(world: Path) -> None:
+    seen: list[int] = []
+    before = [frame.image for frame in VideoReader(world / "alice.mp4")]
+
+    def watch(index: int, picture: np.ndarray, mask: np.ndarray) -> None:
+        seen.append(index)
+        assert mask.shape == picture.shape[:2]
+        assert mask.min() >= 0
+        assert mask.max() <= 1
+        rows, columns = np.nonzero(mask)
+        middle = np.array(picture.shape[:2]) / 2
+        assert (abs(np.array([rows.mean(), columns.mean()]) - middle) < middle / 2).all()
+        np.testing.assert_array_equal(picture[mask == 0], before[index][mask == 0])
+        assert (picture != before[index]).any()
+
+    output = world / "watched.mp4"
+    options = ConvertOptions(
+        model=str(world / "runs/run"), video=str(world / "alice.mp4"), identity="bob",
+        output=str(output), device="cpu", provenance="none",
+    )  # fmt: skip
+    convert(options, lambda: OpenfaceAligner(str(world / "alice.csv")), watch)
+    assert seen == list(range(FRAMES))
+    assert len(frames(output)) == FRAMES

@@ -52,10 +52,9 @@ def composite(
     if box is None:
         return picture, changed
     left, top, width, height = box
-    to_box = compose(np.array([[1.0, 0.0, -left], [0.0, 1.0, -top]]), frame_from_aligned)
-    weight = np.clip(blend_mask, 0.0, 1.0).astype(np.float32, copy=False)
-    mask = warp(weight, to_box, (width, height), border="zero", interpolation="linear")
-    drawn = warp(np.clip(swap, 0.0, 1.0).astype(np.float32, copy=False), to_box, (width, height))
+    mask = _mask_in_box(blend_mask, frame_from_aligned, box)
+    clipped = np.clip(swap, 0.0, 1.0).astype(np.float32, copy=False)
+    drawn = warp(clipped, _to_box(frame_from_aligned, box), (width, height))
     window = picture[top : top + height, left : left + width]
     old = window.astype(np.float32)
     blended = old + mask[..., None] * (np.clip(drawn, 0.0, 1.0) * 255.0 - old)
@@ -66,6 +65,53 @@ def composite(
     changed[top : top + height, left : left + width] = differs
     window[...] = new
     return picture, changed
+
+
+def mask_in_frame(
+    blend_mask: NDArray[np.float32],
+    aligned_from_frame: NDArray[np.float64],
+    frame_size: tuple[int, int],
+) -> NDArray[np.float32]:
+    """The share of the swap in each pixel of the frame, as `composite` lays it.
+
+    Args:
+        blend_mask: (S, S) in [0, 1], 1 = swap.
+        aligned_from_frame: (2, 3).
+        frame_size: Width and height of the frame.
+
+    Returns:
+        (H, W) float32 in [0, 1].
+
+    Raises:
+        ValueError: The transform is singular.
+    """
+    width, height = frame_size
+    whole = np.zeros((height, width), np.float32)
+    frame_from_aligned = invert(aligned_from_frame)
+    box = _box(blend_mask, frame_from_aligned, frame_size)
+    if box is not None:
+        left, top, width, height = box
+        whole[top : top + height, left : left + width] = _mask_in_box(
+            blend_mask, frame_from_aligned, box
+        )
+    return whole
+
+
+def _mask_in_box(
+    blend_mask: NDArray[np.float32],
+    frame_from_aligned: NDArray[np.float64],
+    box: tuple[int, int, int, int],
+) -> NDArray[np.float32]:
+    weight = np.clip(blend_mask, 0.0, 1.0).astype(np.float32, copy=False)
+    to_box = _to_box(frame_from_aligned, box)
+    return warp(weight, to_box, (box[2], box[3]), border="zero", interpolation="linear")
+
+
+def _to_box(
+    frame_from_aligned: NDArray[np.float64], box: tuple[int, int, int, int]
+) -> NDArray[np.float64]:
+    left, top, _, _ = box
+    return compose(np.array([[1.0, 0.0, -left], [0.0, 1.0, -top]]), frame_from_aligned)
 
 
 def _check_shapes(

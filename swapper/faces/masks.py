@@ -5,13 +5,16 @@ All are (S, S) uint8, 0 outside, 255 inside, with soft edges.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from swapper.types import NUM_LANDMARKS
+
+Region = Literal["eyes", "brows", "mouth"]
+REGIONS: Final[tuple[Region, ...]] = get_args(Region)
 
 # How far above the brows the mask reaches, in lengths of the nose (nasion to its base), from the
 # temples to the middle: the hairline lies about one length above, and hair must stay outside.
@@ -77,6 +80,33 @@ def eyes_mouth_mask(landmarks_aligned: NDArray[np.float32], size: int) -> NDArra
     both = np.maximum(core, brows)
     sigma = max(0.05 * unit, 0.5)
     return np.asarray(cv2.GaussianBlur(both, (0, 0), min(sigma, size / 8)), dtype=np.uint8)
+
+
+def region_masks(
+    landmarks_aligned: NDArray[np.float32], size: int
+) -> dict[Region, NDArray[np.uint8]]:
+    """Eyes, brows and mouth apart, each with the skin that moves with it.
+
+    Args:
+        landmarks_aligned: (68, 2) in aligned pixels.
+        size: Side of the aligned picture.
+
+    Returns:
+        (size, size) each, 255 = inside; they may overlap where lids and brows meet.
+
+    Raises:
+        ValueError: Landmarks of another shape, or not finite.
+    """
+    points = _checked(landmarks_aligned)
+    unit = float(np.linalg.norm(points[_NASION] - points[_NOSE_BASE]))
+    brows = np.zeros((size, size), np.uint8)
+    for line in _BROW_LINES:
+        brows = np.maximum(brows, _filled([points[line]], size))
+    return {
+        "eyes": _grown(_filled([points[part] for part in _EYES], size), 0.14 * unit),
+        "brows": _grown(brows, 0.16 * unit),
+        "mouth": _grown(_filled([points[_MOUTH]], size), 0.14 * unit),
+    }
 
 
 def _checked(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from swapper.faces import blending, geometry
 from swapper.faces.blending import ColourMatch
 
+Matrix = NDArray[np.float64]
 DRAW = np.random.default_rng(3)
 FRAME = cv2.GaussianBlur(DRAW.integers(0, 256, (120, 160, 3), dtype=np.uint8), (0, 0), 1.5)
 SIZE = 64
@@ -40,6 +41,21 @@ class TestComposite:
         expected[35:45, 70:90] = 255
         np.testing.assert_array_equal(picture, expected)
         np.testing.assert_array_equal(changed, (expected != FRAME).any(axis=2))
+
+    @pytest.mark.parametrize("matrix", [similarity(1.7, 15, -20, -60), similarity(0.4, -70, 9, 70)])
+    def test_the_mask_in_the_frame_is_what_composite_laid(self, matrix: Matrix) -> None:
+        black = np.zeros_like(FRAME)
+        picture, _ = blending.composite(black, solid(1.0), disc(), matrix)
+        mask = blending.mask_in_frame(disc(), matrix, (FRAME.shape[1], FRAME.shape[0]))
+        assert mask.shape == FRAME.shape[:2]
+        assert mask.dtype == np.float32
+        np.testing.assert_array_equal(np.rint(mask * 255), picture[..., 0])
+        assert picture.any()
+
+    def test_a_mask_beside_the_frame_is_empty(self) -> None:
+        mask = blending.mask_in_frame(disc(), similarity(1, 0, 9000, 0), (160, 120))
+        assert mask.shape == (120, 160)
+        assert not mask.any()
 
     @settings(max_examples=40, deadline=None)
     @given(

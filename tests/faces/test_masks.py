@@ -89,3 +89,27 @@ def test_faces_off_the_crop_and_flat_ones_do_no_harm(draw) -> None:  # type: ign
     for bad in (landmarks[:5], landmarks * np.float32(np.nan)):
         with pytest.raises(ValueError, match="landmarks"):
             draw(bad, 64)
+
+
+def test_regions_hold_their_own_features_and_not_the_others(aligned: NDArray[np.float32]) -> None:
+    regions = masks.region_masks(aligned, SIZE)
+    assert tuple(regions) == masks.REGIONS
+    points = {"brows": aligned[17:27], "eyes": aligned[36:48], "mouth": aligned[48:68]}
+    for name, mask in regions.items():
+        assert mask.shape == (SIZE, SIZE)
+        assert mask.dtype == np.uint8
+        for owner, features in points.items():
+            inside = [value(mask, point) == 255 for point in features]
+            assert all(inside) if owner == name else not any(inside), (name, owner)
+        assert 0.01 < (mask / 255).mean() < 0.15
+
+
+def test_regions_grow_with_the_face(aligned: NDArray[np.float32]) -> None:
+    small, large = (masks.region_masks(aligned * f, SIZE * f) for f in (1, 2))
+    for name in masks.REGIONS:
+        assert (small[name] / 255).mean() == pytest.approx((large[name] / 255).mean(), rel=0.06)
+
+
+def test_regions_refuse_what_is_no_face() -> None:
+    with pytest.raises(ValueError, match="finite"):
+        masks.region_masks(np.full((68, 2), np.nan, np.float32), SIZE)
