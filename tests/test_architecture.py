@@ -27,6 +27,7 @@ ALLOWED = {
     "models": {"kernels", *GROUND},
     "losses": {"kernels", *GROUND},
     "data": {"faces", "media", "kernels", *GROUND},
+    "measures": GROUND,
     "training": {"progress", *LEARNING},
     "extract": {"media", "faces", "data", "options", "progress", *GROUND},
     "train": {"training", "options", *LEARNING},

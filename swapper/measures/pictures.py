@@ -1,0 +1,107 @@
+"""How far one picture is from another, where a mask says that it matters."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+MOST_DB: Final = 100.0
+"""What equal pictures are said to have; 8 bits cannot come near it."""
+_FULL: Final = 255.0
+# Below this many pixels a tone cannot be told from what is drawn in it.
+_FEWEST_PIXELS: Final = 16.0
+
+Picture = NDArray[np.uint8] | NDArray[np.float32]
+Weight = NDArray[np.float32]
+
+
+def mean_square_error(picture: Picture, truth: Picture, weight: Weight | None = None) -> float:
+    """Mean of squared differences over pixels and channels.
+
+    Args:
+        picture: (H, W, 3) in [0, 255].
+        truth: The same shape and range.
+        weight: (H, W) in [0, 1], how much each pixel counts; None counts all alike.
+
+    Returns:
+        In squared grey levels; NaN where no pixel counts.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    return _mean((_difference(picture, truth) ** 2).mean(axis=2), weight)
+
+
+def mean_absolute_error(picture: Picture, truth: Picture, weight: Weight | None = None) -> float:
+    """Mean of absolute differences, in grey levels; else as `mean_square_error`."""
+    return _mean(np.abs(_difference(picture, truth)).mean(axis=2), weight)
+
+
+def psnr(mean_square: float) -> float:
+    """Peak signal-to-noise ratio in dB of a mean square error, at most `MOST_DB`."""
+    if not mean_square > 0:
+        return MOST_DB if mean_square == 0 else float("nan")
+    return float(min(10.0 * np.log10(_FULL**2 / mean_square), MOST_DB))
+
+
+def intersection_over_union(mask: Weight, truth: Weight) -> float:
+    """Overlap of two masks (H, W) in [0, 1], each taken from one half on; 1 if both are empty.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    if mask.shape != truth.shape:
+        raise ValueError(f"masks {mask.shape} and {truth.shape} must have one shape")
+    here, there = mask >= 0.5, truth >= 0.5
+    union = int((here | there).sum())
+    return float((here & there).sum() / union) if union else 1.0
+
+
+def fit_tone(picture: Picture, truth: Picture, weight: Weight) -> NDArray[np.float32]:
+    """The picture in the truth's tone: gain and offset of each channel by least squares.
+
+    A swap takes on the colours of the performer's skin, so that it fits the neck; the truth has the
+    identity's own. What is left after this is shape, light and detail.
+
+    Args:
+        picture: (H, W, 3) in [0, 255].
+        truth: The same shape and range.
+        weight: (H, W) in [0, 1], where to fit.
+
+    Returns:
+        (H, W, 3) float32 in [0, 255]. A gain is never negative, so no picture is turned over.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    _difference(picture, truth)
+    total = float(weight.sum())
+    if total < _FEWEST_PIXELS:
+        return np.asarray(picture, dtype=np.float32)
+    share = (weight / total).astype(np.float64)[..., None]
+    values, wanted = picture.astype(np.float64), truth.astype(np.float64)
+    mean, goal = (share * values).sum(axis=(0, 1)), (share * wanted).sum(axis=(0, 1))
+    together = (share * (values - mean) * (wanted - goal)).sum(axis=(0, 1))
+    spread = (share * (values - mean) ** 2).sum(axis=(0, 1))
+    gain = np.maximum(together / np.maximum(spread, 1e-6), 0.0)
+    toned: NDArray[np.float32] = np.clip((values - mean) * gain + goal, 0.0, _FULL).astype(
+        np.float32
+    )
+    return toned
+
+
+def _difference(picture: Picture, truth: Picture) -> NDArray[np.float64]:
+    if picture.shape != truth.shape or picture.ndim != 3 or picture.shape[2] != 3:
+        raise ValueError(f"pictures {picture.shape} and {truth.shape} must both be (H, W, 3)")
+    return picture.astype(np.float64) - truth.astype(np.float64)
+
+
+def _mean(values: NDArray[np.float64], weight: Weight | None) -> float:
+    if weight is None:
+        return float(values.mean())
+    if weight.shape != values.shape:
+        raise ValueError(f"weight {weight.shape} must be {values.shape}")
+    total = float(weight.sum())
+    return float((values * weight).sum() / total) if total > 0 else float("nan")
