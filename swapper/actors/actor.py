@@ -64,7 +64,7 @@ class Actor:
         ).astype(np.float32)
         # At rest the closed lips hide these; the mouth lets light in as it opens.
         inside = self.body.inside
-        self._open_sky[inside] = 0.45
+        self._open_sky[inside] = 0.8
         colours = _IRISES[identity.eye_colour]
         self._iris = np.array([linear(colours[0]), linear(colours[1])]) * 1.1
         deep = 1 - 0.65 * identity.melanin

@@ -25,7 +25,7 @@ _SHIRTS: Final = (
     (52, 58, 74), (88, 42, 44), (40, 66, 58), (120, 112, 100), (34, 34, 38), (150, 148, 146),
     (70, 60, 92), (104, 84, 56),
 )  # fmt: skip
-_LASHES: Final = 2
+_LASHES: Final = 3
 """Blades a column of the lid's edge."""
 
 
@@ -210,14 +210,14 @@ class Body:
                 base = line[k] + (t - k)[:, None] * (line[k + 1] - line[k])
                 share = t / (len(edge) - 1)
                 share = share if sign > 0 else 1 - share
-                length = (3.0 + 5.5 * self.who.lashes) * (0.55 + 0.6 * share) * (0.5 if lower else 1)
-                spread = (hashed(np.arange(len(t)), np.full(len(t), lower), self.who.seed) - 0.5) * 0.5
+                length = (3.0 + 5.5 * self.who.lashes) * (0.5 + 0.6 * share) * (0.38 if lower else 0.9)
+                spread = (hashed(np.arange(len(t)), np.full(len(t), lower), self.who.seed) - 0.5) * 0.35
                 fan = sign * (share - 0.4) * 0.9 + spread
                 rise = -0.35 if lower else 0.42
                 tip = base + length[:, None] * np.stack(
                     [fan, rise + 0 * fan, 0.8 - 0.35 * np.abs(fan)], 1)  # fmt: skip
                 knee = base + 0.55 * (tip - base) + np.array([0, 0.9 if lower else -0.9, 0.4])
-                half = np.array([0.2, 0.0, 0.0])
+                half = np.array([0.3, 0.0, 0.0])
                 knee[:, 2] += 0.2
                 blades.append(np.stack([base - half, base + half, knee, tip], 1).reshape(-1, 3))
         return np.concatenate(blades)

@@ -34,7 +34,7 @@ def backdrop(stage: Stage, size: int) -> Single:
 
 def tone(picture: Single) -> Single:
     """Linear light to [0, 1] sRGB, with a shoulder for what is too bright (Hable's fit of ACES)."""
-    x = np.maximum(picture, 0.0) * np.float32(0.82)
+    x = np.maximum(picture, 0.0) * np.float32(0.66)
     mapped = (x * (2.51 * x + 0.03)) / (x * (2.43 * x + 0.59) + 0.14)
     mapped = np.clip(mapped, 0, 1)
     return np.where(

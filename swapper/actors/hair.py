@@ -10,7 +10,7 @@ import numpy as np
 from swapper.actors.identity import Identity
 from swapper.actors.noise import cloudy, hashed
 from swapper.actors.organs import HAIR, Part, sheet
-from swapper.actors.paint import hair_tone, hairline
+from swapper.actors.paint import hair_tone, hairline, skin_tone
 from swapper.actors.sculpt import proportions, step
 from swapper.actors.surface import Floats, plain_radius
 
@@ -38,9 +38,9 @@ class Cut:
 
 CUTS: Final = {
     "buzz": Cut(3.5, 3.0, 2.6, 0.5),
-    "crop": Cut(13.0, 11.0, 5.5, 2.2),
-    "side part": Cut(15.0, 14.0, 7.0, 1.8, sweep=38.0),
-    "swept": Cut(17.0, 21.0, 7.0, 2.4),
+    "crop": Cut(13.0, 12.0, 5.5, 4.5),
+    "side part": Cut(15.0, 15.0, 7.0, 3.5, sweep=38.0),
+    "swept": Cut(17.0, 21.0, 7.0, 4.5),
     "curly": Cut(27.0, 21.0, 17.0, 4.0, curl=1.0),
     "bob": Cut(14.0, 8.0, 12.0, 1.6, falls_to=-84.0, sweep=14.0),
     "long": Cut(13.0, 7.0, 12.0, 1.8, falls_to=-178.0, sweep=10.0),
@@ -48,9 +48,13 @@ CUTS: Final = {
 }
 
 
+_PARTS_AT: Final = 64.0
+"""Degrees from the nose beyond which long hair hangs down."""
+
+
 def _strands(u: Floats, v: Floats, seed: int) -> Floats:
     """Combed streaks in [-1, 1] across u (degrees), slowly changing along v (mm)."""
-    return 0.6 * cloudy(u / 5.0, v / 42, seed, 2) + 0.4 * cloudy(u / 1.7, v / 26, seed + 7, 2)
+    return 0.65 * cloudy(u / 8.0, v / 60, seed, 2) + 0.35 * cloudy(u / 2.2, v / 40, seed + 7, 2)
 
 
 def _colours(u: Floats, v: Floats, who: Identity) -> Floats:
@@ -67,9 +71,12 @@ def _cap(who: Identity, cut: Cut, detail: int) -> Part:
     jitter = 9.0 * (hashed(np.arange(len(angle)), np.zeros(len(angle), int), who.seed) - 0.5)
     jitter += 6.0 * cloudy(angle / 7.0, 0 * angle, who.seed + 3)
     jitter[-1] = jitter[0]
-    low = hairline(angle, who) + jitter * (0.3 if cut.side < 4 else 0.6)
-    if who.hair_style in ("bob", "long"):
-        low = np.maximum(low, np.where(np.abs(angle) > 70, 0.0, low))
+    ragged = (0.3 if cut.side < 4 else 0.6) * step(np.cos(np.radians(angle)), 0.75, 0.3) + 0.12
+    low = hairline(angle, who) + jitter * ragged
+    hangs = np.zeros(len(angle), dtype=bool)
+    if cut.falls_to is not None:
+        hangs = np.abs(angle) > _PARTS_AT
+        low = np.where(hangs, cut.falls_to + jitter, low)
     # Rows run from the crown down each column to its own hairline.
     crown = np.linspace(0, 1, len(down))[:, None]
     height = 114.9 - (114.9 - low[None, :]) * crown**1.35
@@ -77,12 +84,21 @@ def _cap(who: Identity, cut: Cut, detail: int) -> Part:
     u = angle[None, :] + cut.sweep * (crown - 0.3) * np.ones_like(height)
     radius = np.stack([plain_radius(height[:, j], angle[j : j + 1])[:, 0] for j in range(len(angle))], 1)
     theta = np.radians(angle)[None, :]
+    # Hair that hangs keeps the skull's width on its way down, drawn in a little towards its tips.
+    draped = np.maximum.accumulate(radius, axis=0) - 10 * step(height, -10, -130)
+    radius = np.where(hangs, draped, radius)
     base = np.stack([radius * np.sin(theta), height, radius * np.cos(theta)], -1)
     front = step(np.cos(theta), 0.0, 0.85) * step(height, 112, 70)
     side = step(height, 88, 40)
     thick = cut.top + (cut.front - cut.top) * front
     thick = thick + (cut.side - thick) * side * (1 - 0.75 * front)
-    thick = thick * step(crown, 1.0, 0.86 if cut.side > 4 else 0.7) ** 0.55
+    # At the forehead hair rises slowly from its roots; around the ears it ends bluntly.
+    roots = step(crown, 1.0, 0.88 if cut.side > 4 else 0.7) ** 0.55
+    rise = np.clip((height - low[None, :]) / 42, 0, 1) ** 0.75
+    roots = roots + (rise - roots) * step(np.cos(theta), 0.25, 0.7) * ~hangs
+    roots = np.where(hangs, 1.0, roots)
+    thick = thick * roots
+    thick = thick + hangs * 3.0 * np.sin(height / 17 + 2 * np.sin(theta * 3)) * step(height, 30, -40)
     if who.hair_style == "side part":
         away = angle[None, :] - 28
         thick = thick * (1 - 0.75 * np.exp(-((away / 7) ** 2)) * front)
@@ -101,38 +117,15 @@ def _cap(who: Identity, cut: Cut, detail: int) -> Part:
     points = points + outward * thick[..., None]
     if who.hair_style == "swept":
         points[..., 2] -= 7 * front * crown[:, :] * step(crown, 1.0, 0.8)
-    root = 0.35 + 0.65 * step(thick, 0.3, 5.0)
+    root = 0.55 + 0.45 * step(thick, 0.3, 5.0)
     colours = _colours(u, v, who) * root[..., None]
+    # The first millimetres are thin enough for the skin to show between the roots.
+    thin = step(height - low[None, :], 5, 0) * 0.45 * ~hangs
+    thin = thin * (0.6 + 0.5 * cloudy(u / 1.3, v / 9, who.seed + 51, 2))
+    colours = colours + np.clip(thin, 0, 1)[..., None] * (0.8 * skin_tone(who) - colours)
     extra = np.stack([np.zeros_like(v), np.ones_like(v)], -1)
     return Part(points.reshape(-1, 3), sheet(*height.shape), colours.reshape(-1, 3),
                 extra.reshape(-1, 2), HAIR, False, height.shape[1])  # fmt: skip
-
-
-def _curtain(who: Identity, cut: Cut, detail: int) -> Part:
-    assert cut.falls_to is not None
-    start = 62.0
-    angle = np.concatenate([np.linspace(start, 180, 90 // detail), np.linspace(-180, -start, 90 // detail)])
-    down = np.linspace(0, 1, 50 // detail)[:, None]
-    ragged = 7.0 * (hashed(np.arange(len(angle)), np.zeros(len(angle), int), who.seed + 5) - 0.5)
-    height = 62 + (cut.falls_to + ragged - 62) * down + 0 * angle
-    at = np.clip(height, -190, 115)
-    skull = np.stack([plain_radius(at[:, j], angle[j : j + 1])[:, 0] for j in range(len(angle))], 1)
-    widest = np.stack(
-        [np.maximum.accumulate(skull[:, j]) for j in range(len(angle))], 1
-    )
-    theta = np.radians(angle)[None, :]
-    wave = 3.0 * np.sin(height / 17 + 2 * np.sin(theta * 3)) * step(height, 30, -40)
-    out = widest + cut.side * step(height, 66, 40) + wave - 9 * step(height, -10, -120)
-    out = out + cut.rough * 1.3 * _strands(angle[None, :] + cut.sweep * down, height, who.seed + 2)
-    forward = step(np.abs(angle), start + 26, start)[None, :]
-    out = out - 5 * forward * step(height, 20, -30)
-    points = np.stack([out * np.sin(theta), height, out * np.cos(theta) - 6], -1)
-    shape = proportions(np.where(height[..., None] > -110, points, points).reshape(-1, 3), who)
-    u, v = angle[None, :] + 0 * height, 115 - height
-    colours = _colours(u, v, who) * (0.75 + 0.25 * step(down, 0.0, 0.4))[..., None]
-    extra = np.stack([np.zeros_like(v), np.ones_like(v)], -1)
-    return Part(shape, sheet(*height.shape), colours.reshape(-1, 3), extra.reshape(-1, 2), HAIR,
-                False, height.shape[1])  # fmt: skip
 
 
 def _bun(who: Identity) -> Part:
@@ -151,8 +144,6 @@ def hair(who: Identity, detail: int = 1) -> list[Part]:
     if cut is None:
         return []
     parts = [_cap(who, cut, detail)]
-    if cut.falls_to is not None:
-        parts.append(_curtain(who, cut, detail))
     if who.hair_style == "bun":
         parts.append(_bun(who))
     return parts

@@ -125,10 +125,10 @@ def sample_identity(seed: int, name: str | None = None) -> Identity:
     rng = np.random.default_rng([seed, 0xFACE])
     masculine = float(rng.uniform(-1, 1))
     lean = {
-        "brow_ridge": 0.6, "jaw_width": 0.5, "chin_length": 0.25, "brow_thickness": 0.5,
-        "brow_height": -0.35, "brow_arch": -0.4, "eye_size": -0.3, "nose_size": 0.25,
-        "nose_width": 0.15, "upper_lip": -0.35, "lower_lip": -0.3, "neck_width": 0.7,
-        "cheeks": -0.15, "face_length": 0.15,
+        "brow_ridge": 0.65, "jaw_width": 0.6, "face_width": 0.2, "chin_length": 0.3,
+        "brow_thickness": 0.5, "brow_height": -0.35, "brow_arch": -0.4, "eye_size": -0.45,
+        "nose_size": 0.4, "nose_width": 0.3, "upper_lip": -0.45, "lower_lip": -0.4,
+        "neck_width": 0.8, "cheeks": -0.2, "face_length": 0.2,
     }  # fmt: skip
     values: dict[str, Any] = {}
     for field in dataclasses.fields(Identity):

@@ -11,11 +11,11 @@ from swapper.actors.surface import EYE_INNER, EYE_OUTER, MOUTH_HALF, MOUTH_Y, Gr
 
 # Along the jaw from the ear to the chin: degrees around the head and height.
 _JAW: Final = (
-    (79, -4), (78, -22), (76, -40), (72, -57), (65, -73), (54, -87), (39, -98), (20, -106), (0, -110),
+    (79, 8), (78, -17), (76, -33), (73, -65), (66, -80), (53, -91), (31, -104), (11, -109), (0, -110),
 )  # fmt: skip
-_BROW: Final = ((50, 21.0), (43, 23.2), (34, 23.6), (24, 21.6), (13, 18.2))
-_BRIDGE: Final = (3.0, -10.0, -23.0, -36.5)
-_BASE: Final = ((13.0, -44.0), (6.8, -46.0), (0, -47.5))
+_BROW: Final = ((55.0, 17.0), (48.5, 19.8), (40, 22.2), (29, 21.6), (15.5, 20.0))
+_BRIDGE: Final = (2.5, -12.0, -26.0, -34.0)
+_BASE: Final = ((13.0, -44.0), (6.8, -46.5), (0, -49.0))
 
 
 def landmark_vertices(grid: Grid) -> NDArray[np.int64]:
@@ -67,7 +67,7 @@ def _eyes(nearest, upper: NDArray[np.bool_]) -> list[int]:  # type: ignore[no-un
 
 def _mouth(nearest, upper: NDArray[np.bool_]) -> list[int]:  # type: ignore[no-untyped-def]
     corner, y = MOUTH_HALF + 0.4, MOUTH_Y
-    top = [(-15.5, 4.4), (-5.3, 7.4), (0.0, 5.7), (5.3, 7.4), (15.5, 4.4)]
+    top = [(-16.0, 4.4), (-7.0, 7.6), (0.0, 6.2), (7.0, 7.6), (16.0, 4.4)]
     bottom = [(15.5, -6.2), (8.0, -7.9), (0.0, -8.3), (-8.0, -7.9), (-15.5, -6.2)]
     outer = [nearest(-corner, y, upper)] + [nearest(x, y + d, upper) for x, d in top]
     outer += [nearest(corner, y, upper)] + [nearest(x, y + d, ~upper) for x, d in bottom]

@@ -59,12 +59,17 @@ class Places:
     def upper_lip(self, reach: float) -> Floats:
         """1 on the upper lip, fading over `reach` mm above it; 0 on the lower."""
         above = np.exp(-np.maximum(self.y - MOUTH_Y - 7, 0) / reach)
-        return self.upper * (self.y < -38) * above * self.front * step(self.y, -38, -48)
+        return self.upper * above * self._off_the_corner() * step(self.y, -38, -48)
 
     def lower_lip(self, reach: float) -> Floats:
         """1 on the lower lip, fading over `reach` mm below it; 0 on the upper."""
         below = np.exp(-np.maximum(MOUTH_Y - 9 - self.y, 0) / reach)
-        return ~self.upper * (self.y <= MOUTH_Y) * below * self.front
+        return ~self.upper * (self.y <= MOUTH_Y) * below * self._off_the_corner()
+
+    def _off_the_corner(self) -> Floats:
+        """Upper and lower lip meet in the corner and beyond: there neither moves alone."""
+        away = np.maximum(step(self.x, MOUTH_HALF, 13), step(np.abs(self.y - MOUTH_Y), 1, 12))
+        return away * step(self.x, 46, 22) * self.front
 
 
 def _field(across: Floats | float, up: Floats | float, out: Floats | float, n: int) -> Floats:
@@ -137,7 +142,7 @@ def _mouth(p: Places, age: float) -> dict[int, Floats]:
     return {
         10: _field(0.5 * up_lip, 5.0 * up_lip * np.exp(-((p.x / 23) ** 4)),
                    0.8 * up_lip * middle + 2.2 * _fold(p, crease, -58), n),
-        12: _field(7.0 * wide + 1.5 * cheek, 7.2 * wide + 3.0 * cheek,
+        12: _field(7.0 * wide + 1.5 * cheek, 7.2 * wide + 3.0 * cheek + 1.8 * up_lip * p.lens,
                    -5.5 * wide + 4.4 * cheek + 2.8 * _fold(p, crease, -70)
                    - 0.8 * dimple - 1.2 * tight, n),
         14: _field(3.6 * corner, 0.4 * corner, -2.6 * corner - 2.6 * crease * dimple
@@ -152,7 +157,7 @@ def _mouth(p: Places, age: float) -> dict[int, Floats]:
                    1.2 * tight - 1.8 * (thin_up + thin_low), n),
         24: _field(0.6 * corner, -2.6 * thin_up + 3.0 * thin_low,
                    -2.9 * (thin_up + thin_low) + 0.9 * p.at(0, -82, 18, 6), n),
-        25: _field(0 * boss, 2.0 * up_lip * p.lens - 3.4 * low_lip * p.lens,
+        25: _field(0 * boss, 2.4 * up_lip * p.lens - 3.0 * low_lip * p.lens,
                    0.5 * (up_lip + low_lip) * p.lens, n),
     }  # fmt: skip
 

@@ -25,8 +25,8 @@ _HAIR: Final = {
     "grey": (140, 137, 134), "white": (214, 211, 206),
 }  # fmt: skip
 # Hairline: height over which hair grows, by degrees around the head.
-_HAIRLINE_AT: Final = (0, 18, 34, 48, 58, 66, 74, 82, 90, 102, 118, 140, 180)
-_HAIRLINE: Final = (64, 65, 61, 52, 42, 24, 0, -14, 6, -2, -34, -56, -60)
+_HAIRLINE_AT: Final = (0, 18, 34, 48, 58, 65, 72, 79, 85, 92, 104, 118, 140, 180)
+_HAIRLINE: Final = (66, 67, 62, 53, 43, 28, 10, -2, -2, 6, -8, -34, -56, -60)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,9 @@ def _places(grid: Grid) -> dict[str, Floats]:
     nearest = np.clip(np.round(rows).astype(int), 0, grid.shape[0] - 1)
     angle = np.interp(columns, np.arange(grid.shape[1]), grid.angle)
     return {
-        "x": spread[..., 0], "a": np.abs(spread[..., 0]), "y": spread[..., 1], "z": spread[..., 2],
+        "a": np.abs(spread[..., 0]), "y": spread[..., 1], "z": spread[..., 2],
+        # Along the skin: on the sides of the head x hardly changes.
+        "x": np.broadcast_to(np.radians(angle) * 86, (SIZE, SIZE)),
         "angle": np.broadcast_to(angle, (SIZE, SIZE)),
         "front": step(np.cos(np.radians(np.broadcast_to(angle, (SIZE, SIZE)))), 0.0, 0.35),
         "upper": np.broadcast_to(grid.upper[nearest][:, None], (SIZE, SIZE)),
@@ -99,8 +101,8 @@ def lip_mask(a: Floats, y: Floats, upper: NDArray[np.bool_], who: Identity) -> F
     """1 on the red of the lips."""
     lens = np.sqrt(np.clip(1 - (a / (MOUTH_HALF + 0.5)) ** 2, 0, 1))
     bow = 1.1 * np.exp(-0.5 * ((a - 5.0) / 3.2) ** 2) - 0.9 * np.exp(-0.5 * (a / 2.3) ** 2)
-    top = (6.6 + bow) * lens**1.15 * (1 + 0.12 * who.upper_lip)
-    bottom = 8.2 * lens**0.9 * (1 + 0.12 * who.lower_lip)
+    top = (7.2 + bow) * lens**1.05 * (1 + 0.12 * who.upper_lip)
+    bottom = 8.8 * lens**0.85 * (1 + 0.12 * who.lower_lip)
     off = np.where(upper, (y - MOUTH_Y) / np.maximum(top, 0.01),
                    (MOUTH_Y - y) / np.maximum(bottom, 0.01))  # fmt: skip
     return step(off, 1.12, 0.88) * (off > -0.3) * (a < MOUTH_HALF + 0.5)
@@ -110,7 +112,7 @@ def _brows(at: dict[str, Floats], who: Identity) -> Floats:
     a, y = at["a"], at["y"]
     t = np.clip((a - 9.5) / 43, 0, 1)
     arch = 1.0 + 0.9 * who.brow_arch
-    line = 15.2 + 5.6 * arch * np.sin(np.pi * t**1.15) ** 1.2 + 0.6 * t
+    line = 17.2 + 4.3 * arch * np.sin(np.pi * t**1.1) ** 1.2 - 0.8 * t
     half = (1 + 0.42 * who.brow_thickness) * (3.9 * (1 - t) ** 0.55 * step(t, -0.04, 0.1) + 0.7)
     off = np.abs(y - line) / half
     # Hairs fan from upright near the nose to lying near the temple.
@@ -153,9 +155,9 @@ def paint(grid: Grid, who: Identity) -> Texture:
     warm = blob(a, y, 38, -30, 16, 13) + 0.9 * blob(a, y, 0, -37, 12, 9) + 0.3 * blob(a, y, 0, -98, 12, 8)
     tint(warm * front * (0.5 + who.redness) * dark, (1.05, 0.8, 0.8))
     socket = blob(a, y, 27, -9.5, 11, 5) + 0.7 * blob(a, y, 20, 5, 7, 6) + 0.4 * blob(a, y, 33, 8, 12, 4)
-    tint(socket * front * (0.55 + 0.45 * who.age), (0.88, 0.78, 0.8))
+    tint(socket * front * (0.4 + 0.6 * who.age), (0.9, 0.83, 0.85))
     rim = np.exp(-((y / 2.2) ** 2)) * step(a, EYE_INNER - 3, EYE_INNER) * step(a, EYE_OUTER + 3, EYE_OUTER)
-    tint(rim * front * at["upper"], (0.5, 0.42, 0.42))
+    tint(rim * front * at["upper"], (0.55, 0.5, 0.5))
     tint(rim * front * ~at["upper"].astype(bool) * 0.5, (0.8, 0.62, 0.6))
     tint(at["lid"], (1.25, 0.95, 0.95))
     tint(0.8 * np.exp(-0.5 * ((a - 20.8 - (-40 - y) * 0.5) / 2.2) ** 2) * step(y, -68, -58)
@@ -170,12 +172,12 @@ def paint(grid: Grid, who: Identity) -> Texture:
         spots = speckles(at["x"] / 2.6, y / 2.6, who.seed + 9, 0.75 * who.freckles, 0.42)
         where = np.clip(blob(a, y, 24, -22, 24, 15) + 0.35, 0, 1) * front * (1 - lips)
         tint(spots * where * (0.5 + 0.5 * who.freckles), (0.72, 0.55, 0.45))
-    moles = speckles(at["x"] / 21, y / 21, who.seed + 29, 0.16, 0.055)
+    moles = speckles(at["x"] / 21, y / 21, who.seed + 29, 0.07, 0.045)
     tint(moles * front * (1 - lips), (0.4, 0.3, 0.28))
     age_spots = np.clip(cloudy(at["x"] / 7, y / 7, who.seed + 47) - 0.25, 0, 1)
     tint(age_spots * who.age**2 * 1.2, (0.75, 0.62, 0.55))
     hair = hair_tone(who)
-    pores = cloudy(at["x"] / 1.1, y / 1.1, who.seed + 3, 2)
+    pores = cloudy(at["x"] / 2.6, y / 2.6, who.seed + 3, 1)
     relief = 0.05 * pores * front + 0.10 * who.age * cloudy(at["x"] / 2.4, y / 1.2, who.seed + 13, 2)
     brow = _brows(at, who)
     beard = _beard(at, who)

@@ -12,7 +12,7 @@ from swapper.actors.surface import EYE_X, MOUTH_HALF, MOUTH_Y, Floats, Grid, spl
 
 EYE_Z = 65.0
 EYE_RADIUS = 13.2
-_EYE_CORE, _EYE_RIM = 25.0, 42.0
+_EYE_CORE, _EYE_RIM = 25.0, 50.0
 
 
 def blob(x: Floats, y: Floats, cx: float, cy: float, sx: float, sy: float) -> Floats:
@@ -60,19 +60,21 @@ class EyeFrame:
 def _nose(x: Floats, y: Floats, who: Identity) -> Floats:
     """How far the nose stands out from the plain face."""
     shifted = y - 3.0 * who.nose_tip * blob(0 * x, y, 0, -37, 1, 7)
+    # Towards the wings the nose's lower edge rises.
+    shifted = shifted - 2.6 * np.minimum((x / 12) ** 2, 1.4) * step(y, -30, -40)
     heights = np.array([-56.0, -50, -47.5, -45.5, -43, -40, -36, -32, -25, -15, -5, 4, 12, 24])
     ridge = np.array([0, 0, 1.2, 6.5, 15.0, 21.0, 23.6, 22.6, 18.0, 11.6, 6.0, 2.2, 0.4, 0])
     ridge = ridge + who.nose_bridge * 2.4 * np.exp(-0.5 * ((heights + 15) / 7.5) ** 2)
     ridge *= 1 + 0.2 * who.nose_size
-    width = np.array([11, 12, 13.5, 14.5, 14.6, 14.2, 13.2, 12.0, 10.4, 9.4, 8.8, 9.2, 9, 9])
+    width = np.array([11, 12, 12.6, 12.6, 12.0, 11.2, 10.3, 9.8, 9.2, 8.6, 8.3, 8.9, 9, 9])
     width *= 1 + 0.16 * who.nose_width
     at = np.clip(shifted, -56, 24)
     protrusion = np.maximum(spline(heights, ridge, at), 0.0)
     reach = spline(heights, width, at)
-    shape = np.exp(-((x / reach) ** 2.2))
+    shape = np.exp(-((x / reach) ** 2.1))
     widen = 1 + 0.2 * who.nose_width
-    ball = 2.6 * blob(x, shifted, 0, -36.5, 6.0, 4.5)
-    wing = 8.0 * blob(x, shifted, 14.2 * widen, -39.5, 3.4, 4.4)
+    ball = 3.0 * blob(x, shifted, 0, -36.5, 5.6, 4.6)
+    wing = 9.5 * blob(x, shifted, 13.6 * widen, -39.8, 3.7, 4.2)
     groove = -2.4 * blob(x, shifted, 20.5 * widen, -37.5, 2.3, 5.0)
     side = -1.2 * blob(x, shifted, 9.0 * widen, -33.5, 2.6, 3.5)
     return protrusion * shape + ball + wing + groove + side
@@ -86,15 +88,15 @@ def _lips(x: Floats, grid: Grid, who: Identity) -> tuple[Floats, Floats]:
     lens = np.sqrt(np.clip(1 - (x / (MOUTH_HALF + 0.5)) ** 2, 0, 1))
     full = np.where(upper, 1 + 0.45 * who.upper_lip, 1 + 0.45 * who.lower_lip)
     d = np.abs(y - MOUTH_Y) / (0.25 + 0.75 * lens)
-    top = blob(d, x, 3.9, 0, 2.6, 60) * 3.6 + blob(d, x, 7.4, 0, 0.9, 60) * 0.6
-    bottom = blob(d, x, 4.4, 0, 2.9, 60) * 4.4 + blob(d, x, 8.8, 0, 1.0, 60) * 0.4
+    top = blob(d, x, 4.0, 0, 2.7, 60) * 4.2 + blob(d, x, 7.4, 0, 0.9, 60) * 0.6
+    bottom = blob(d, x, 4.6, 0, 3.0, 60) * 5.2 + blob(d, x, 8.8, 0, 1.0, 60) * 0.4
     out = np.where(upper, top, bottom) * lens * full
     out -= 1.5 * blob(d, x, 0, 0, 1.3, 16) * lens
     # The lips' inner sides: back towards the teeth, and a little apart again.
     out -= depth * 8.5 * lens
     corner = -2.4 * blob(x, y, MOUTH_HALF + 1.5, MOUTH_Y, 3.2, 3.2)
     bow = 0.9 * np.cos(x / 4.1) * blob(x, y, 0, MOUTH_Y, 7, 3)
-    sag = -1.3 * blob(x, y, MOUTH_HALF, MOUTH_Y, 8, 6)
+    sag = -0.2 * blob(x, y, MOUTH_HALF, MOUTH_Y, 8, 6)
     rise = np.where(upper, 1.0, -1.0) * depth * 0.8 * lens - bow * 0.8 + sag
     return out + corner, rise
 
@@ -130,8 +132,8 @@ def features(grid: Grid, who: Identity) -> Floats:
     hole = blob(x, y, 6.8 * widen, -44.3, 2.6, 1.5)
     points[:, 1] += 4.0 * hole * front
     points[:, 2] -= 1.5 * hole * front
-    under = blob(x, y, 0, -45.5, 2.6, 2.2) * front
-    points[:, 1] -= 1.6 * under
+    under = blob(x, y, 0, -45.0, 4.0, 2.6) * front
+    points[:, 1] -= 2.4 * under
     return points
 
 
@@ -144,9 +146,9 @@ def _stretch(points: Floats, who: Identity) -> Floats:
     move[:, 0] += x * (0.055 * who.face_width)
     move[:, 1] += np.minimum(y, 0) * (0.07 * who.face_length)
     move[:, 1] += np.maximum(y - 22, 0) * (0.1 * who.forehead)
-    bone = blob(a, y, 50, -20, 13, 10) * front * who.cheekbones
-    move[:, 0] += 3.2 * bone * side
-    move[:, 2] += 2.6 * bone
+    bone = blob(a, y, 53, -24, 14, 12) * front * who.cheekbones
+    move[:, 0] += 2.4 * bone * side
+    move[:, 2] += 1.8 * bone
     cheek = blob(a, y, 46, -52, 14, 17) * step(z, 5, 30) * who.cheeks
     move[:, 0] += 5.0 * cheek * side
     move[:, 2] += 3.0 * cheek
@@ -177,8 +179,8 @@ def eye_frame(who: Identity) -> EyeFrame:
     centre = np.array([[EYE_X, 0.0, EYE_Z]])
     x, y, z = (centre + _stretch(centre, who))[0]
     return EyeFrame(
-        (float(x + 2.6 * who.eye_spacing), float(y), float(z - 2.2 * who.eye_depth)),
-        1.0 + 0.11 * who.eye_size,
+        (float(x + 2.6 * who.eye_spacing), float(y), float(z - 1.7 * who.eye_depth)),
+        1.05 + 0.08 * who.eye_size,
         float(np.radians(5.0 * who.eye_tilt)),
     )
 

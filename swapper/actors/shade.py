@@ -124,6 +124,16 @@ def _texel(texture: Any, u: float, v: float, channel: int) -> float:
 
 
 @njit(cache=True, nogil=True)
+def _height(relief: Any, u: float, v: float) -> float:
+    size = relief.shape[0]
+    j = min(max(int(u), 0), size - 2)
+    i = min(max(int(v), 0), size - 2)
+    fu, fv = u - j, v - i
+    top = relief[i, j] * (1 - fu) + relief[i, j + 1] * fu
+    return top * (1 - fv) + (relief[i + 1, j] * (1 - fu) + relief[i + 1, j + 1] * fu) * fv
+
+
+@njit(cache=True, nogil=True)
 def _bumped(mesh: Any, scene: Any, t: int, u: float, v: float, nx: float, ny: float, nz: float) -> Any:
     """The normal, tilted by the relief's slope (Mikkelsen, 2010)."""
     a, b, c = mesh.triangles[t, 0], mesh.triangles[t, 1], mesh.triangles[t, 2]
@@ -141,12 +151,8 @@ def _bumped(mesh: Any, scene: Any, t: int, u: float, v: float, nx: float, ny: fl
                   (v2 * e1z - v1 * e2z) / det)  # fmt: skip
     qx, qy, qz = ((u1 * e2x - u2 * e1x) / det, (u1 * e2y - u2 * e1y) / det,
                   (u1 * e2z - u2 * e1z) / det)  # fmt: skip
-    relief = scene.relief
-    size = relief.shape[0]
-    j = min(max(int(u), 1), size - 2)
-    i = min(max(int(v), 1), size - 2)
-    hu = 0.5 * (relief[i, j + 1] - relief[i, j - 1])
-    hv = 0.5 * (relief[i + 1, j] - relief[i - 1, j])
+    hu = 0.5 * (_height(scene.relief, u + 1, v) - _height(scene.relief, u - 1, v))
+    hv = 0.5 * (_height(scene.relief, u, v + 1) - _height(scene.relief, u, v - 1))
     # Gradients of u and v over the surface.
     cx, cy, cz = qy * nz - qz * ny, qz * nx - qx * nz, qx * ny - qy * nx
     dx, dy, dz = ny * pz - nz * py, nz * px - nx * pz, nx * py - ny * px
@@ -255,6 +261,8 @@ def _pixel(mesh: Any, scene: Any, t: int, wa: float, wb: float, wc: float) -> An
             arrives = 0.35 + 0.65 * sky
         if material == EYE:
             arrives *= sky
+        elif material == ENAMEL:
+            arrives = 0.4 + 0.6 * arrives
         sharp = nx * dx + ny * dy + nz * dz
         blunt = sx * dx + sy * dy + sz * dz
         hx, hy, hz = _unit(dx + vx, dy + vy, dz + vz)
@@ -291,7 +299,7 @@ def _pixel(mesh: Any, scene: Any, t: int, wa: float, wb: float, wc: float) -> An
             lobes = 0.7 * 2.2 * nh**18 + 0.3 * 9.0 * nh**80
             shine = mirror * lobes * sharp * arrives
         else:
-            shine = wet * (0.03 + 0.9 * grazing) * (26.0 * nh**420 + 1.0 * nh**60) * sharp
+            shine = wet * (0.03 + 0.9 * grazing) * (70.0 * nh**300 + 1.0 * nh**60) * sharp
             shine *= arrives
         shine_r += scene.light[k, 0] * shine
         shine_g += scene.light[k, 1] * shine
