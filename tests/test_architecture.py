@@ -32,6 +32,7 @@ ALLOWED = {
     "extract": {"media", "faces", "data", "options", "progress", *GROUND},
     "train": {"training", "options", *LEARNING},
     "convert": {"media", "faces", "models", "options", "progress", *GROUND},
+    "scoring": {"media", "faces", "measures", "errors"},
     "verify": {"media", "options", *GROUND},
     "cli": {"extract", "train", "convert", "verify", "options", "arguments", "errors"},
     "__main__": {"cli"},
