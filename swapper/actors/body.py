@@ -12,7 +12,7 @@ from swapper.actors import jaw, organs
 from swapper.actors.hair import hair
 from swapper.actors.identity import Identity
 from swapper.actors.lids import edges, lay_lids, regions
-from swapper.actors.muscles import fields, jaw_weight
+from swapper.actors.muscles import fields, jaw_weight, narrowing
 from swapper.actors.noise import hashed
 from swapper.actors.organs import ENAMEL, EYE, FLESH, HAIR, LASH, SKIN, Part, linear, sheet
 from swapper.actors.paint import SIZE, skin_tone
@@ -64,6 +64,7 @@ class Body:
             moving[:, :, self._moved_vertices].reshape(2 * NUM_UNITS, -1)
         )
         self._jaw_skin = jaw_weight(self.grid).astype(np.float64)
+        self._narrowing = narrowing(self.grid).astype(np.float64)
         self._join(self._parts(detail))
 
     def _parts(self, detail: int) -> list[tuple[Part, Floats | float, float]]:
@@ -155,9 +156,7 @@ class Body:
         return rows[0] * self.grid.shape[1] + columns, rows[-1] * self.grid.shape[1] + columns
 
     def _lash_triangles(self) -> tuple[int, NDArray[np.int32]]:
-        blades = sum(
-            _LASHES * (len(edge) - 1) for side in (0, 1) for edge in self._lid_edges(side)
-        )
+        blades = sum(_LASHES * (len(edge) - 1) for side in (0, 1) for edge in self._lid_edges(side))
         corner = np.arange(blades * 4, dtype=np.int32).reshape(-1, 4)
         triangles = np.concatenate([corner[:, [0, 1, 2]], corner[:, [1, 3, 2]]])
         return blades * 4, np.ascontiguousarray(triangles)
@@ -179,6 +178,7 @@ class Body:
             points[self.skin] += moved
         angle = jaw.opening(shown)
         if angle > 0:
+            points[self.skin, 0] += angle * self._narrowing
             points = jaw.turn(points, self._jaw, angle)
         skin = points[self.skin].reshape(*self.grid.shape, 3)
         local = np.zeros((len(points), 2), np.float32)
@@ -193,7 +193,9 @@ class Body:
                 lids[side, 0], lids[side, 1], self.who.lid_hood, self.who.age,
             )  # fmt: skip
             middle = np.array([region.side * EYE_X, 0.0, EYE_Z])
-            skin[r, c] = self.frame.place(laid.reshape(-1, 3) - middle, region.side).reshape(laid.shape)
+            skin[r, c] = self.frame.place(laid.reshape(-1, 3) - middle, region.side).reshape(
+                laid.shape
+            )
             ball = _look(self._ball, gaze, region.side)
             points[self.eyes[side]] = self.frame.place(ball, region.side)
             local[self.eyes[side]] = (ball + middle)[:, :2]
@@ -210,8 +212,12 @@ class Body:
                 base = line[k] + (t - k)[:, None] * (line[k + 1] - line[k])
                 share = t / (len(edge) - 1)
                 share = share if sign > 0 else 1 - share
-                length = (3.0 + 5.5 * self.who.lashes) * (0.5 + 0.6 * share) * (0.38 if lower else 0.9)
-                spread = (hashed(np.arange(len(t)), np.full(len(t), lower), self.who.seed) - 0.5) * 0.35
+                length = (
+                    (3.0 + 5.5 * self.who.lashes) * (0.5 + 0.6 * share) * (0.38 if lower else 0.9)
+                )
+                spread = (
+                    hashed(np.arange(len(t)), np.full(len(t), lower), self.who.seed) - 0.5
+                ) * 0.35
                 fan = sign * (share - 0.4) * 0.9 + spread
                 rise = -0.35 if lower else 0.42
                 tip = base + length[:, None] * np.stack(

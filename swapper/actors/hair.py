@@ -58,10 +58,12 @@ def _strands(u: Floats, v: Floats, seed: int) -> Floats:
 
 
 def _colours(u: Floats, v: Floats, who: Identity) -> Floats:
-    streak = 0.5 * cloudy(u / 1.9, v / 55, who.seed + 31, 3) + 0.5 * cloudy(u / 6, v / 80, who.seed + 37, 2)
+    streak = 0.5 * cloudy(u / 1.9, v / 55, who.seed + 31, 3) + 0.5 * cloudy(
+        u / 6, v / 80, who.seed + 37, 2
+    )
     tone = hair_tone(who) * np.exp(0.75 * streak)[..., None]
     sunlit = np.exp(0.35 * cloudy(u / 9, v / 90, who.seed + 41, 2))[..., None]
-    result: Floats = tone * sunlit**np.array([1.0, 0.95, 0.85])
+    result: Floats = tone * sunlit ** np.array([1.0, 0.95, 0.85])
     return result
 
 
@@ -79,10 +81,12 @@ def _cap(who: Identity, cut: Cut, detail: int) -> Part:
         low = np.where(hangs, cut.falls_to + jitter, low)
     # Rows run from the crown down each column to its own hairline.
     crown = np.linspace(0, 1, len(down))[:, None]
-    height = 114.9 - (114.9 - low[None, :]) * crown**1.35
+    height = 115.0 - (115.0 - low[None, :]) * crown**1.35
     v = 115 - height
     u = angle[None, :] + cut.sweep * (crown - 0.3) * np.ones_like(height)
-    radius = np.stack([plain_radius(height[:, j], angle[j : j + 1])[:, 0] for j in range(len(angle))], 1)
+    radius = np.stack(
+        [plain_radius(height[:, j], angle[j : j + 1])[:, 0] for j in range(len(angle))], 1
+    )
     theta = np.radians(angle)[None, :]
     # Hair that hangs keeps the skull's width on its way down, drawn in a little towards its tips.
     draped = np.maximum.accumulate(radius, axis=0) - 10 * step(height, -10, -130)
@@ -98,7 +102,9 @@ def _cap(who: Identity, cut: Cut, detail: int) -> Part:
     roots = roots + (rise - roots) * step(np.cos(theta), 0.25, 0.7) * ~hangs
     roots = np.where(hangs, 1.0, roots)
     thick = thick * roots
-    thick = thick + hangs * 3.0 * np.sin(height / 17 + 2 * np.sin(theta * 3)) * step(height, 30, -40)
+    thick = thick + hangs * 3.0 * np.sin(height / 17 + 2 * np.sin(theta * 3)) * step(
+        height, 30, -40
+    )
     if who.hair_style == "side part":
         away = angle[None, :] - 28
         thick = thick * (1 - 0.75 * np.exp(-((away / 7) ** 2)) * front)
@@ -129,9 +135,13 @@ def _cap(who: Identity, cut: Cut, detail: int) -> Part:
 
 
 def _bun(who: Identity) -> Part:
-    p, a = np.meshgrid(np.linspace(0.02, np.pi - 0.02, 26), np.linspace(0, 2 * np.pi, 53), indexing="ij")
+    p, a = np.meshgrid(
+        np.linspace(0.02, np.pi - 0.02, 26), np.linspace(0, 2 * np.pi, 53), indexing="ij"
+    )
     r = 27 + 1.6 * cloudy(a * 9, p * 2 + a, who.seed + 19, 2)
-    points = np.stack([r * np.sin(p) * np.cos(a), 74 + r * np.cos(p), -92 + r * np.sin(p) * np.sin(a)], -1)
+    points = np.stack(
+        [r * np.sin(p) * np.cos(a), 74 + r * np.cos(p), -92 + r * np.sin(p) * np.sin(a)], -1
+    )
     colours = _colours(np.degrees(a) + 40 * p, 30 * p, who)
     extra = np.stack([np.zeros_like(p), np.ones_like(p)], -1)
     return Part(points.reshape(-1, 3), sheet(*p.shape, flip=True), colours.reshape(-1, 3),

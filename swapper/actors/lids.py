@@ -169,8 +169,10 @@ def edges(shown: Floats, gaze_up: float) -> tuple[float, float]:
     """
     au5, au6, au7, au43 = shown[3], shown[4], shown[5], shown[18]
     au12, au9 = shown[8], shown[6]
-    upper = _UPPER_OPEN + 2.6 * au5 - 1.5 * au7 - 0.7 * au6 + 0.085 * gaze_up
-    lower = _LOWER_OPEN + 2.3 * au7 + 1.5 * au6 + 0.5 * au12 + 0.5 * au9 + 0.04 * gaze_up
+    upper = _UPPER_OPEN + 3.4 * au5 - 1.5 * au7 - 0.7 * au6 + 0.085 * gaze_up
+    lower = (
+        _LOWER_OPEN - 0.5 * au5 + 2.3 * au7 + 1.5 * au6 + 0.5 * au12 + 0.5 * au9 + 0.04 * gaze_up
+    )
     upper = max(upper, lower)
     meet = max(lower, -3.4)
     return upper + (meet - upper) * au43, lower + (meet - lower) * au43

@@ -88,7 +88,9 @@ def depth_map(
     return near, flat
 
 
-def sky_seen(points: Floats, normals: Floats, triangles: NDArray[np.int32], rays: int = 48) -> Floats:
+def sky_seen(
+    points: Floats, normals: Floats, triangles: NDArray[np.int32], rays: int = 48
+) -> Floats:
     """(N,) share of the sky, weighted by the cosine, that each point sees: ambient occlusion."""
     k = np.arange(rays) + 0.5
     polar, around = np.arccos(1 - 2 * k / rays), np.pi * (1 + 5**0.5) * k

@@ -80,7 +80,7 @@ def _field(across: Floats | float, up: Floats | float, out: Floats | float, n: i
 
 def _brow(p: Places, age: float) -> dict[int, Floats]:
     n, crease = len(p.x), 0.75 + 0.6 * age
-    inner, outer = p.at(13, 19, 11, 11), p.at(44, 18, 13, 11)
+    inner, outer = p.at(13, 19, 12, 11), p.at(41, 18, 14, 11)
     lines_in = p.lines((36, 43.5, 51), 1.25, 1.0) * np.exp(-((p.x / 24) ** 4))
     lines_out = p.lines((37, 44, 51), 1.25, 3.0) * np.exp(-(((p.x - 38) / 17) ** 4))
     frown = np.exp(-0.5 * ((p.x - 5.2) / 1.2) ** 2) - 0.6 * np.exp(-0.5 * ((p.x - 9) / 1.9) ** 2)
@@ -88,8 +88,8 @@ def _brow(p: Places, age: float) -> dict[int, Floats]:
     frown *= blob(0 * p.x, p.y, 0, 17, 1, 8) * p.front
     low = p.at(15, 17, 13, 8)
     return {
-        1: _field(-1.5 * inner, 7.5 * inner, 0.6 * inner + 0.95 * crease * lines_in, n),
-        2: _field(0.6 * outer, 7.0 * outer, 0.4 * outer + 0.85 * crease * lines_out, n),
+        1: _field(-1.2 * inner, 6.4 * inner, 0.6 * inner + 0.95 * crease * lines_in, n),
+        2: _field(0.6 * outer, 8.2 * outer, 0.4 * outer + 0.85 * crease * lines_out, n),
         4: _field(-3.2 * p.at(15, 18, 9, 8), -5.4 * low - 2.6 * p.at(34, 15, 15, 7),
                   1.8 * p.at(10, 14, 10, 6) - 0.95 * crease * frown, n),
     }  # fmt: skip
@@ -157,7 +157,7 @@ def _mouth(p: Places, age: float) -> dict[int, Floats]:
                    1.2 * tight - 1.8 * (thin_up + thin_low), n),
         24: _field(0.6 * corner, -2.6 * thin_up + 3.0 * thin_low,
                    -2.9 * (thin_up + thin_low) + 0.9 * p.at(0, -82, 18, 6), n),
-        25: _field(0 * boss, 2.4 * up_lip * p.lens - 3.0 * low_lip * p.lens,
+        25: _field(0 * boss, 2.4 * up_lip * p.lens - 2.4 * low_lip * p.lens,
                    0.5 * (up_lip + low_lip) * p.lens, n),
     }  # fmt: skip
 
@@ -185,6 +185,12 @@ def fields(grid: Grid, who: Identity) -> NDArray[np.float32]:
         result[LEFT, INDEX[unit]] = whole * share[:, None]
         result[RIGHT, INDEX[unit]] = whole * (1 - share)[:, None]
     return result
+
+
+def narrowing(grid: Grid) -> NDArray[np.float32]:
+    """(N,) x displacement in mm of the mouth's corners for each radian by which the jaw opens."""
+    pull = -12.0 * Places(grid).corners(14, 15) * np.sign(grid.points[:, 0])
+    return pull.astype(np.float32)
 
 
 def jaw_weight(grid: Grid) -> NDArray[np.float32]:

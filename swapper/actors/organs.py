@@ -91,6 +91,7 @@ def _arch(radius: float, ratio: float, top: float, edge: float, gum: float) -> P
     belly = np.clip(1 - (2 * place - 1) ** 4, 0, 1)
     v = np.linspace(0, 1, rows)[:, None]
     long = np.array([0.0, -0.9, 0.2, -0.5, -0.9, -1.2])[tooth]
+    long = long * (1.0 if ratio == 1 else 0.35)
     down = np.sign(edge - top)
     tip = edge + down * (long + 0.8 * (belly - 1))
     y = np.where(v < 0.3, gum + (top - gum) * v / 0.3, top + (tip - top) * (v - 0.3) / 0.7)
@@ -114,14 +115,14 @@ def _arch(radius: float, ratio: float, top: float, edge: float, gum: float) -> P
 
 def teeth() -> tuple[Part, Part]:
     """The upper and the lower row."""
-    return _arch(24.6, 1.0, -55.5, -67.0, -47.0), _arch(22.6, 0.9, -78.0, -68.2, -86.0)
+    return _arch(24.6, 1.0, -55.5, -67.0, -47.0), _arch(22.6, 0.9, -79.0, -69.6, -87.0)
 
 
 def mouth_inside() -> tuple[Part, Part]:
     """The tongue, and the cheeks' and palate's inside."""
     s, t = np.meshgrid(np.linspace(0, 1, 20), np.linspace(-1, 1, 21), indexing="ij")
     half = 16 * np.sqrt(np.clip(1 - np.clip((s - 0.55) / 0.45, 0, 1) ** 2, 0, 1)) + 0.01
-    tongue = np.stack([half * t, -71.5 - 3 * s - 5 * t**2 - 1.6 * np.exp(-((t / 0.12) ** 2))
+    tongue = np.stack([half * t, -71.5 - 3 * s - 5 * t**2 - 1.2 * np.exp(-((t / 0.3) ** 2))
                        - 9 * np.clip((s - 0.8) / 0.2, 0, 1) ** 3, 48 + 33 * s], -1)  # fmt: skip
     dark = (0.2 + 0.8 * s**1.5)[..., None]
     colour = linear((196, 100, 100)) * dark * np.ones_like(tongue)
@@ -130,8 +131,8 @@ def mouth_inside() -> tuple[Part, Part]:
                  FLESH, one_sided=False)  # fmt: skip
     p, a = np.meshgrid(np.linspace(0.12, 1, 14), np.linspace(0, 2 * np.pi, 33), indexing="ij")
     wide = np.sin(p * np.pi / 2)
-    bag = np.stack([29 * wide * np.cos(a), -66 + 20 * wide * np.sin(a),
-                    30 + 50 * (1 - np.cos(p * np.pi / 2))], -1)  # fmt: skip
+    bag = np.stack([27 * wide * np.cos(a), -66 + 20 * wide * np.sin(a),
+                    30 + (50 - 20 * np.cos(a) ** 2) * (1 - np.cos(p * np.pi / 2))], -1)  # fmt: skip
     deep = (0.015 + 0.3 * p**3)[..., None]
     shade = linear((150, 60, 60)) * deep * np.ones_like(bag)
     second = Part(bag.reshape(-1, 3), sheet(*p.shape), shade.reshape(-1, 3),
@@ -158,7 +159,9 @@ def ear(who: Identity, side: float, skin: Floats) -> Part:
     r = np.hypot(p / np.where(p > 0, 18.5, 13), q / 31)
     rim = step(-back, 0.85, 0.45) * step(up, -0.75, -0.3)
     relief = 4.6 * np.exp(-(((r - 0.92) / 0.075) ** 2)) * rim
-    relief += 3.4 * np.exp(-(((r - 0.56) / 0.11) ** 2)) * step(back, -0.25, 0.3) * step(up, -0.9, -0.5)
+    relief += (
+        3.4 * np.exp(-(((r - 0.56) / 0.11) ** 2)) * step(back, -0.25, 0.3) * step(up, -0.9, -0.5)
+    )
     relief -= 8.0 * blob(p, q, 1.0, -4, 6.0, 9.0)
     relief -= 1.6 * np.exp(-(((r - 0.76) / 0.07) ** 2)) * rim
     relief -= 2.0 * blob(p, q, 1.0, 13, 6, 4)

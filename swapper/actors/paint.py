@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.actors.identity import Identity
-from swapper.actors.noise import cloudy, speckles
+from swapper.actors.noise import cloudy, hashed, speckles
 from swapper.actors.organs import linear
 from swapper.actors.sculpt import blob, step
 from swapper.actors.surface import EYE_INNER, EYE_OUTER, MOUTH_HALF, MOUTH_Y, Floats, Grid, spline
@@ -64,8 +64,11 @@ def hairline(degrees: Floats, who: Identity) -> Floats:
         np.array(_HAIRLINE_AT, dtype=np.float64), np.array(_HAIRLINE, dtype=np.float64),
         np.abs(degrees).ravel(),
     ).reshape(degrees.shape)  # fmt: skip
-    receding = 14 * max(who.age - 0.5, 0) * (who.stubble > 0) * np.exp(
-        -(((np.abs(degrees) - 32) / 18) ** 2)
+    receding = (
+        14
+        * max(who.age - 0.5, 0)
+        * (who.stubble > 0)
+        * np.exp(-(((np.abs(degrees) - 32) / 18) ** 2))
     )
     line = line + 2 * who.forehead * (np.abs(degrees) < 60) + receding
     return np.asarray(line)
@@ -139,6 +142,15 @@ def _beard(at: dict[str, Floats], who: Identity) -> Floats:
     return np.clip(area * patchy, 0, 1)
 
 
+def _grainy(seed: int) -> Floats:
+    """Pores: white noise over the texels, blurred a little; about [-1, 1]."""
+    i, j = np.mgrid[0:SIZE, 0:SIZE]
+    white = 2 * hashed(i, j, seed) - 1
+    for axis in (0, 1):
+        white = 0.5 * white + 0.25 * (np.roll(white, 1, axis) + np.roll(white, -1, axis))
+    return 2.0 * white
+
+
 def paint(grid: Grid, who: Identity) -> Texture:
     """The texture of one person's skin."""
     at = _places(grid)
@@ -152,11 +164,21 @@ def paint(grid: Grid, who: Identity) -> Texture:
 
     blotch = cloudy(at["x"] / 13, y / 13, who.seed)
     tint(blotch * 0.5, (1.06, 0.93, 0.93))
-    warm = blob(a, y, 38, -30, 16, 13) + 0.9 * blob(a, y, 0, -37, 12, 9) + 0.3 * blob(a, y, 0, -98, 12, 8)
+    warm = (
+        blob(a, y, 38, -30, 16, 13)
+        + 0.9 * blob(a, y, 0, -37, 12, 9)
+        + 0.3 * blob(a, y, 0, -98, 12, 8)
+    )
     tint(warm * front * (0.5 + who.redness) * dark, (1.05, 0.8, 0.8))
-    socket = blob(a, y, 27, -9.5, 11, 5) + 0.7 * blob(a, y, 20, 5, 7, 6) + 0.4 * blob(a, y, 33, 8, 12, 4)
+    socket = (
+        blob(a, y, 27, -9.5, 11, 5) + 0.7 * blob(a, y, 20, 5, 7, 6) + 0.4 * blob(a, y, 33, 8, 12, 4)
+    )
     tint(socket * front * (0.4 + 0.6 * who.age), (0.9, 0.83, 0.85))
-    rim = np.exp(-((y / 2.2) ** 2)) * step(a, EYE_INNER - 3, EYE_INNER) * step(a, EYE_OUTER + 3, EYE_OUTER)
+    rim = (
+        np.exp(-((y / 2.2) ** 2))
+        * step(a, EYE_INNER - 3, EYE_INNER)
+        * step(a, EYE_OUTER + 3, EYE_OUTER)
+    )
     tint(rim * front * at["upper"], (0.55, 0.5, 0.5))
     tint(rim * front * ~at["upper"].astype(bool) * 0.5, (0.8, 0.62, 0.6))
     tint(at["lid"], (1.25, 0.95, 0.95))
@@ -166,7 +188,9 @@ def paint(grid: Grid, who: Identity) -> Texture:
     tint(np.clip(hole * 1.5, 0, 1), (0.13, 0.06, 0.06))
     lips = lip_mask(a, y, at["upper"], who) * front
     deep = 0.35 + 0.75 * who.lip_colour
-    tint(lips * deep, (0.92 - 0.1 * who.melanin, 0.52 + 0.12 * who.melanin, 0.56 + 0.1 * who.melanin))
+    tint(
+        lips * deep, (0.92 - 0.1 * who.melanin, 0.52 + 0.12 * who.melanin, 0.56 + 0.1 * who.melanin)
+    )
     tint(at["lip"], (0.55, 0.35, 0.36))
     if who.freckles > 0:
         spots = speckles(at["x"] / 2.6, y / 2.6, who.seed + 9, 0.75 * who.freckles, 0.42)
@@ -177,8 +201,7 @@ def paint(grid: Grid, who: Identity) -> Texture:
     age_spots = np.clip(cloudy(at["x"] / 7, y / 7, who.seed + 47) - 0.25, 0, 1)
     tint(age_spots * who.age**2 * 1.2, (0.75, 0.62, 0.55))
     hair = hair_tone(who)
-    pores = cloudy(at["x"] / 2.6, y / 2.6, who.seed + 3, 1)
-    relief = 0.05 * pores * front + 0.10 * who.age * cloudy(at["x"] / 2.4, y / 1.2, who.seed + 13, 2)
+    relief = (0.035 + 0.05 * who.age) * _grainy(who.seed + 3) * front
     brow = _brows(at, who)
     beard = _beard(at, who)
     bristle = np.clip(0.55 + 0.6 * cloudy(at["x"] / 0.8, y / 1.3, who.seed + 17, 2), 0, 1)
@@ -192,9 +215,13 @@ def paint(grid: Grid, who: Identity) -> Texture:
     brow_colour = hair * np.array([0.62, 0.6, 0.6]) + 0.06 * tone
     colour = colour * (1 - 0.93 * brow[..., None]) + 0.93 * brow_colour * brow[..., None]
     relief = relief + 0.35 * brow + 0.12 * growth * bristle
-    creases = np.cos(a * 3.1) * 0.12 * lips
+    creases = np.cos(a * 3.3 + 2.5 * cloudy(a / 5, y / 4, who.seed + 61, 2)) * 0.07 * lips
     relief = relief * (1 - 0.7 * lips) + creases
-    oil = blob(a, y, 0, -30, 9, 14) + 0.7 * blob(a, y, 0, 42, 26, 16) + 0.4 * blob(a, y, 36, -20, 12, 8)
+    oil = (
+        blob(a, y, 0, -30, 9, 14)
+        + 0.7 * blob(a, y, 0, 42, 26, 16)
+        + 0.4 * blob(a, y, 36, -20, 12, 8)
+    )
     gloss = 0.28 + 0.22 * np.clip(oil, 0, 1) + 0.34 * lips - 0.2 * brow + 0.5 * at["lid"]
     gloss = np.clip(gloss * (1 - 0.6 * scalp) * (1 - 0.5 * growth), 0.05, 1)
     return Texture(colour.astype(np.float32), relief.astype(np.float32), gloss.astype(np.float32))

@@ -116,8 +116,11 @@ def features(grid: Grid, who: Identity) -> Floats:
     z -= 1.6 * blob(x, y, 22, -17, 8, 5)
     z += 1.5 * blob(x, y, 0, -62, 21, 14)
     fold = 21.5 + (-40 - y) * 0.55
-    z -= (0.7 + 1.3 * who.age) * np.exp(-0.5 * ((x - fold) / 2.3) ** 2) * step(y, -70, -62) * step(
-        y, -36, -43
+    z -= (
+        (0.7 + 1.3 * who.age)
+        * np.exp(-0.5 * ((x - fold) / 2.3) ** 2)
+        * step(y, -70, -62)
+        * step(y, -36, -43)
     )
     z += (0.9 + 0.8 * who.cheeks) * blob(x, y, 31, -47, 7, 11)
     z -= 1.3 * blob(x, y, 0, -53, 2.6, 4.5) - 0.5 * blob(x, y, 5, -53, 1.8, 5)
@@ -134,7 +137,7 @@ def features(grid: Grid, who: Identity) -> Floats:
     points[:, 2] -= 1.5 * hole * front
     under = blob(x, y, 0, -45.0, 4.0, 2.6) * front
     points[:, 1] -= 2.4 * under
-    return points
+    return points[grid.weld]
 
 
 def _stretch(points: Floats, who: Identity) -> Floats:

@@ -96,8 +96,16 @@ def _unit(x: float, y: float, z: float) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _lit_share(shadow: Single, x: float, y: float, near: float) -> float:
-    """Share of the key light that arrives: 5 by 5 comparisons, blurred as a soft box blurs."""
+def _lit_share(shadow: Single, x: float, y: float, near: float, facing: float) -> float:
+    """Share of the key light that arrives: 5 by 5 comparisons, blurred as a soft box blurs.
+
+    Args:
+        shadow: What the light sees.
+        x, y, near: The place in it.
+        facing: Cosine between the surface and the light; steep ones need more tolerance.
+    """
+    facing = max(facing, 0.2)
+    bias = 1.2 + 2.4 * math.sqrt(1 - facing * facing) / facing
     size = shadow.shape[0]
     total = 0.0
     for dy in range(-2, 3):
@@ -108,7 +116,7 @@ def _lit_share(shadow: Single, x: float, y: float, near: float) -> float:
                 total += 1.0
                 continue
             gap = shadow[int(v + 0.5), int(u + 0.5)] - near
-            total += 1.0 - min(max((gap - 1.6) / 2.2, 0.0), 1.0)
+            total += 1.0 - min(max((gap - bias) / 2.2, 0.0), 1.0)
     return total / 25.0
 
 
@@ -134,7 +142,9 @@ def _height(relief: Any, u: float, v: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _bumped(mesh: Any, scene: Any, t: int, u: float, v: float, nx: float, ny: float, nz: float) -> Any:
+def _bumped(
+    mesh: Any, scene: Any, t: int, u: float, v: float, nx: float, ny: float, nz: float
+) -> Any:
     """The normal, tilted by the relief's slope (Mikkelsen, 2010)."""
     a, b, c = mesh.triangles[t, 0], mesh.triangles[t, 1], mesh.triangles[t, 2]
     u1, v1 = mesh.place[b, 0] - mesh.place[a, 0], mesh.place[b, 1] - mesh.place[a, 1]
@@ -241,7 +251,7 @@ def _pixel(mesh: Any, scene: Any, t: int, wa: float, wb: float, wc: float) -> An
         wrap_r, wrap_g, wrap_b, wet = 0.3, 0.22, 0.2, 1.0
     elif material == ENAMEL or material == FLESH:
         wrap_r, wrap_g, wrap_b = 0.4, 0.3, 0.3
-        wet = 0.25
+        wet = 0.25 if material == ENAMEL else 0.04
     up = 0.5 + 0.5 * sy
     r = (scene.ground[0] * (1 - up) + scene.sky[0] * up) * sky
     g = (scene.ground[1] * (1 - up) + scene.sky[1] * up) * sky
@@ -256,7 +266,7 @@ def _pixel(mesh: Any, scene: Any, t: int, wa: float, wb: float, wc: float) -> An
         dx, dy, dz = scene.towards[k, 0], scene.towards[k, 1], scene.towards[k, 2]
         arrives = 1.0
         if k == 0:
-            arrives = _lit_share(scene.shadow, lx, ly, near)
+            arrives = _lit_share(scene.shadow, lx, ly, near, sx * dx + sy * dy + sz * dz)
         else:
             arrives = 0.35 + 0.65 * sky
         if material == EYE:
