@@ -35,6 +35,10 @@ class ModelError(SwapperError):
     """A model file that is damaged, foreign or lacks what was asked of it."""
 
 
+class EstimatorError(SwapperError):
+    """An affect estimator whose weights are damaged, foreign or of another architecture."""
+
+
 class CheckpointError(SwapperError):
     """A checkpoint that cannot be written, read or continued."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 
 Coverage = Literal["face", "full", "head"]
 COVERAGES: tuple[Coverage, ...] = ("face", "full", "head")
+# Set by eye on real clips with raised brows and jaws wide open.
+WINDOW_MM: Final[Mapping[Coverage, tuple[float, float]]] = {
+    "face": (48.0, 96.0),
+    "full": (30.0, 120.0),
+    "head": (8.0, 165.0),
+}
+"""The square that each coverage shows, in millimetres of an average face: height of its centre
+below the eyes, and half its side."""
 
 NUM_LANDMARKS = 68
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.types import NUM_LANDMARKS, Coverage
+from swapper.types import NUM_LANDMARKS, WINDOW_MM, Coverage
 
 Border = Literal["replicate", "zero"]
 Interpolation = Literal["auto", "linear", "nearest"]
@@ -56,13 +56,6 @@ _WEIGHTS: Final = np.array(
 # Pose is read off the points before the mouth: with its corners an open jaw looked like a lifted
 # head (on the real clips the distance to MediaPipe's own pitch fell from 5.4 to 3.1 degrees).
 _BONE: Final = slice(0, -2)
-# The square each coverage shows, in the millimetres above: height of its centre below the eyes and
-# half its side. Set by eye on real clips with raised brows and jaws wide open.
-_WINDOW_MM: Final[dict[str, tuple[float, float]]] = {
-    "face": (48.0, 96.0),
-    "full": (30.0, 120.0),
-    "head": (8.0, 165.0),
-}
 # Left and right swapped, iBUG order.
 _MIRROR: Final = np.array(
     [
@@ -95,12 +88,12 @@ def similarity_from_landmarks(
 
     Source: weighted form of Umeyama 1991, doi:10.1109/34.88573.
     """
-    if coverage not in _WINDOW_MM:
-        raise ValueError(f"coverage must be one of {', '.join(_WINDOW_MM)}, got {coverage!r}")
+    if coverage not in WINDOW_MM:
+        raise ValueError(f"coverage must be one of {', '.join(WINDOW_MM)}, got {coverage!r}")
     if size < 2:
         raise ValueError(f"size must be at least 2 pixels, got {size}")
     points = _checked(landmarks)[_INDICES]
-    middle_mm, half_mm = _WINDOW_MM[coverage]
+    middle_mm, half_mm = WINDOW_MM[coverage]
     pixels_per_mm = size / (2.0 * half_mm)
     template = (_MODEL_MM[:, :2] - (0.0, middle_mm)) * pixels_per_mm + (size - 1) / 2.0
     return _umeyama(points, template, _WEIGHTS)
