@@ -1,0 +1,72 @@
+"""Smooth functions of time: how muscles move from here to there, and how a body idles.
+
+Everything is a function of time and not of frames, so the same performance at another frame rate
+passes through the same values.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def minimum_jerk(share: Floats) -> Floats:
+    """From 0 at 0 to 1 at 1 as limbs and faces move, still at both ends; constant outside.
+
+    Source: Flash and Hogan, The coordination of arm movements, J. Neuroscience 5, 1985.
+    """
+    s = np.clip(share, 0.0, 1.0)
+    result: Floats = s**3 * (10.0 + s * (6.0 * s - 15.0))
+    return result
+
+
+def rise(times: Floats, start: float, duration: float) -> Floats:
+    """0 before `start`, 1 from ``start + duration`` on, minimum jerk between."""
+    return minimum_jerk((times - start) / max(duration, 1e-6))
+
+
+def bump(times: Floats, start: float, attack: float, hold: float, release: float) -> Floats:
+    """Up in `attack` seconds, held at 1 for `hold`, down again in `release`."""
+    return rise(times, start, attack) * (1.0 - rise(times, start + attack + hold, release))
+
+
+def wander(times: Floats, rate: float, rng: np.random.Generator, octaves: int = 2) -> Floats:
+    """Smooth noise about 0 with a standard deviation of about 1, never beyond about 3.
+
+    Args:
+        times: Seconds, 0 or more.
+        rate: Turns of its coarsest movement a second.
+        rng: Draws the phases; the same generator gives the same noise at any times.
+        octaves: Each twice as fast and a little over half as strong.
+    """
+    total, power = np.zeros_like(times), 0.0
+    for octave in range(octaves):
+        strength = 0.6**octave
+        # Rates that share no period, so that nothing ever repeats.
+        for detune in (0.61, 0.83, 1.0, 1.29, 1.57):
+            hertz = rate * 2**octave * detune * float(rng.uniform(0.92, 1.08))
+            phase = float(rng.uniform(0.0, 2.0 * np.pi))
+            total += strength * np.sin(2.0 * np.pi * hertz * times + phase)
+            power += strength**2 / 2.0
+    result: Floats = total / np.sqrt(power)
+    return result
+
+
+def through(times: Floats, keys: Floats, values: Floats) -> Floats:
+    """Move from value to value, each key reached smoothly and left smoothly.
+
+    Args:
+        times: (T,) seconds.
+        keys: (K,) seconds, rising.
+        values: (K, D) at the keys; before the first and after the last they stay.
+
+    Returns:
+        (T, D).
+    """
+    after = np.clip(np.searchsorted(keys, times, side="right"), 1, len(keys) - 1)
+    start, end = keys[after - 1], keys[after]
+    share = minimum_jerk((times - start) / np.maximum(end - start, 1e-6))[:, None]
+    moved: Floats = values[after - 1] + share * (values[after] - values[after - 1])
+    return moved
