@@ -24,6 +24,7 @@ ALLOWED = {
     "kernels": {"errors"},
     "media": GROUND,
     "faces": GROUND,
+    "actors": GROUND,
     "models": {"kernels", *GROUND},
     "losses": {"kernels", *GROUND},
     "data": {"faces", "media", "kernels", *GROUND},

@@ -22,7 +22,7 @@ from swapper.actors.shade import Mesh, Scene, shade
 from swapper.actors.soften import soften
 from swapper.actors.stage import Stage
 from swapper.actors.surface import Floats
-from swapper.actors.units import LEFT, MIDLINE, RIGHT, UNITS
+from swapper.actors.units import INDEX, MIDLINE, UNITS
 from swapper.errors import UsageError
 
 _IRISES: Final = {
@@ -79,8 +79,8 @@ class Actor:
             if unit in MIDLINE:
                 shown[:, column] = moment.units[:, column].mean() * gain[column]
         # A lid that shuts, shuts: nobody's blink stops half way.
-        shown[:, UNITS.index(43)] = moment.units[:, UNITS.index(43)]
-        return np.clip(shown, 0, 1).astype(np.float32)
+        shown[:, INDEX[43]] = moment.units[:, INDEX[43]]
+        return np.asarray(np.clip(shown, 0, 1), dtype=np.float32)
 
     def landmarks(self, moment: Moment, stage: Stage, size: int) -> Floats:
         """(68, 2) float64 landmarks in pixels, without drawing."""

@@ -14,7 +14,7 @@ from swapper.actors.identity import Identity
 from swapper.actors.lids import edges, lay_lids, regions
 from swapper.actors.muscles import fields, jaw_weight, narrowing
 from swapper.actors.noise import hashed
-from swapper.actors.organs import ENAMEL, EYE, FLESH, HAIR, LASH, SKIN, Part, linear, sheet
+from swapper.actors.organs import ENAMEL, EYE, FLESH, HAIR, LASH, SKIN, Part, linear
 from swapper.actors.paint import SIZE, skin_tone
 from swapper.actors.raster import vertex_normals
 from swapper.actors.sculpt import EYE_Z, eye_frame, features, proportions, step
@@ -176,7 +176,7 @@ class Body:
             sums = (weights[active] @ self._fields[active]).astype(np.float64)
             moved[self._moved_vertices] = sums.reshape(-1, 3)
             points[self.skin] += moved
-        angle = jaw.opening(shown)
+        angle = jaw.opening(shown.astype(np.float64))
         if angle > 0:
             points[self.skin, 0] += angle * self._narrowing
             points = jaw.turn(points, self._jaw, angle)

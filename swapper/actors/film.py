@@ -51,7 +51,7 @@ def shrink(values: Single, factor: int) -> Single:
     for i in range(factor):
         for j in range(factor):
             total += values[i::factor, j::factor]
-    return total / np.float32(factor * factor)
+    return np.asarray(total / np.float32(factor * factor), dtype=np.float32)
 
 
 @njit(cache=True, nogil=True)

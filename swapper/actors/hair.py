@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from swapper.actors.identity import Identity
 from swapper.actors.noise import cloudy, hashed
@@ -67,71 +68,107 @@ def _colours(u: Floats, v: Floats, who: Identity) -> Floats:
     return result
 
 
-def _cap(who: Identity, cut: Cut, detail: int) -> Part:
+@dataclass(frozen=True, eq=False)
+class _Scalp:
+    """Where hair grows: columns run from the crown down to the hairline or to the tips.
+
+    Attributes:
+        angle: (1, C) degrees around the head.
+        crown: (R, 1) 0 at the crown, 1 at the lower end.
+        height: (R, C) mm.
+        low: (1, C) height of each column's lower end.
+        hangs: (C,) whether a column falls past the head.
+        base: (R, C, 3) the skull below, template points.
+        front: (R, C) 1 above the forehead.
+    """
+
+    angle: Floats
+    crown: Floats
+    height: Floats
+    low: Floats
+    hangs: NDArray[np.bool_]
+    base: Floats
+    front: Floats
+
+
+def _scalp(who: Identity, cut: Cut, detail: int) -> _Scalp:
     angle = np.linspace(-180, 180, 240 // detail + 1)
-    down = np.linspace(0, 1, 64 // detail)
-    jitter = 9.0 * (hashed(np.arange(len(angle)), np.zeros(len(angle), int), who.seed) - 0.5)
+    count = len(angle)
+    jitter = 9.0 * (hashed(np.arange(count), np.zeros(count, int), who.seed) - 0.5)
     jitter += 6.0 * cloudy(angle / 7.0, 0 * angle, who.seed + 3)
     jitter[-1] = jitter[0]
     ragged = (0.3 if cut.side < 4 else 0.6) * step(np.cos(np.radians(angle)), 0.75, 0.3) + 0.12
     low = hairline(angle, who) + jitter * ragged
-    hangs = np.zeros(len(angle), dtype=bool)
+    hangs = np.zeros(count, dtype=bool)
     if cut.falls_to is not None:
         hangs = np.abs(angle) > _PARTS_AT
         low = np.where(hangs, cut.falls_to + jitter, low)
-    # Rows run from the crown down each column to its own hairline.
-    crown = np.linspace(0, 1, len(down))[:, None]
+    crown = np.linspace(0, 1, 64 // detail)[:, None]
     height = 115.0 - (115.0 - low[None, :]) * crown**1.35
-    v = 115 - height
-    u = angle[None, :] + cut.sweep * (crown - 0.3) * np.ones_like(height)
-    radius = np.stack(
-        [plain_radius(height[:, j], angle[j : j + 1])[:, 0] for j in range(len(angle))], 1
-    )
+    radius = np.stack([plain_radius(height[:, j], angle[j : j + 1])[:, 0] for j in range(count)], 1)
     theta = np.radians(angle)[None, :]
     # Hair that hangs keeps the skull's width on its way down, drawn in a little towards its tips.
     draped = np.maximum.accumulate(radius, axis=0) - 10 * step(height, -10, -130)
     radius = np.where(hangs, draped, radius)
     base = np.stack([radius * np.sin(theta), height, radius * np.cos(theta)], -1)
     front = step(np.cos(theta), 0.0, 0.85) * step(height, 112, 70)
-    side = step(height, 88, 40)
-    thick = cut.top + (cut.front - cut.top) * front
-    thick = thick + (cut.side - thick) * side * (1 - 0.75 * front)
+    return _Scalp(angle[None, :], crown, height, low[None, :], hangs, base, front)
+
+
+def _thickness(on: _Scalp, who: Identity, cut: Cut) -> Floats:
+    """(R, C) mm of hair over the skull."""
+    theta = np.radians(on.angle)
+    v = 115 - on.height
+    thick = cut.top + (cut.front - cut.top) * on.front
+    thick = thick + (cut.side - thick) * step(on.height, 88, 40) * (1 - 0.75 * on.front)
     # At the forehead hair rises slowly from its roots; around the ears it ends bluntly.
-    roots = step(crown, 1.0, 0.88 if cut.side > 4 else 0.7) ** 0.55
-    rise = np.clip((height - low[None, :]) / 42, 0, 1) ** 0.75
-    roots = roots + (rise - roots) * step(np.cos(theta), 0.25, 0.7) * ~hangs
-    roots = np.where(hangs, 1.0, roots)
-    thick = thick * roots
-    thick = thick + hangs * 3.0 * np.sin(height / 17 + 2 * np.sin(theta * 3)) * step(
-        height, 30, -40
-    )
+    roots = step(on.crown, 1.0, 0.88 if cut.side > 4 else 0.7) ** 0.55
+    rise = np.clip((on.height - on.low) / 42, 0, 1) ** 0.75
+    roots = roots + (rise - roots) * step(np.cos(theta), 0.25, 0.7) * ~on.hangs
+    thick = thick * np.where(on.hangs, 1.0, roots)
+    wave = 3.0 * np.sin(on.height / 17 + 2 * np.sin(theta * 3)) * step(on.height, 30, -40)
+    thick = thick + on.hangs * wave
     if who.hair_style == "side part":
-        away = angle[None, :] - 28
-        thick = thick * (1 - 0.75 * np.exp(-((away / 7) ** 2)) * front)
-        thick = thick + 5 * np.exp(-(((away + 26) / 18) ** 2)) * front
+        away = on.angle - 28
+        thick = thick * (1 - 0.75 * np.exp(-((away / 7) ** 2)) * on.front)
+        thick = thick + 5 * np.exp(-(((away + 26) / 18) ** 2)) * on.front
     if cut.curl:
-        lumps = cloudy(angle[None, :] / 9 + 0 * v, v / 11, who.seed + 11, 3)
-        thick = thick * (1 + 0.28 * lumps)
-        clump = 2.2 * cloudy(angle[None, :] / 2.6 + 0 * v, v / 4, who.seed + 13, 2)
+        around = on.angle + 0 * v
+        thick = thick * (1 + 0.28 * cut.curl * cloudy(around / 9, v / 11, who.seed + 11, 3))
+        clump = 2.2 * cut.curl * cloudy(around / 2.6, v / 4, who.seed + 13, 2)
     else:
-        clump = cut.rough * _strands(u, v, who.seed)
-    thick = np.maximum(thick + clump * step(crown, 1.0, 0.8) * step(crown, 0.0, 0.15), 0.25)
-    points = proportions(base.reshape(-1, 3), who).reshape(base.shape)
-    outward = np.stack([np.sin(theta) * np.ones_like(height), 0.35 + 1.5 * step(height, 80, 114),
-                        np.cos(theta) * np.ones_like(height)], -1)  # fmt: skip
+        clump = cut.rough * _strands(_combed(on, cut), v, who.seed)
+    clump = clump * step(on.crown, 1.0, 0.8) * step(on.crown, 0.0, 0.15)
+    result: Floats = np.maximum(thick + clump, 0.25)
+    return result
+
+
+def _combed(on: _Scalp, cut: Cut) -> Floats:
+    """(R, C) degrees at which the strand through each place leaves the crown."""
+    return on.angle + cut.sweep * (on.crown - 0.3) + 0 * on.height
+
+
+def _cap(who: Identity, cut: Cut, detail: int) -> Part:
+    on = _scalp(who, cut, detail)
+    theta = np.radians(on.angle)
+    thick = _thickness(on, who, cut)
+    points = proportions(on.base.reshape(-1, 3), who).reshape(on.base.shape)
+    flat = np.ones_like(on.height)
+    outward = np.stack(
+        [np.sin(theta) * flat, 0.35 + 1.5 * step(on.height, 80, 114), np.cos(theta) * flat], -1
+    )
     outward /= np.linalg.norm(outward, axis=-1, keepdims=True)
     points = points + outward * thick[..., None]
     if who.hair_style == "swept":
-        points[..., 2] -= 7 * front * crown[:, :] * step(crown, 1.0, 0.8)
-    root = 0.55 + 0.45 * step(thick, 0.3, 5.0)
-    colours = _colours(u, v, who) * root[..., None]
+        points[..., 2] -= 7 * on.front * on.crown * step(on.crown, 1.0, 0.8)
+    u, v = _combed(on, cut), 115 - on.height
+    colours = _colours(u, v, who) * (0.55 + 0.45 * step(thick, 0.3, 5.0))[..., None]
     # The first millimetres are thin enough for the skin to show between the roots.
-    thin = step(height - low[None, :], 5, 0) * 0.45 * ~hangs
-    thin = thin * (0.6 + 0.5 * cloudy(u / 1.3, v / 9, who.seed + 51, 2))
-    colours = colours + np.clip(thin, 0, 1)[..., None] * (0.8 * skin_tone(who) - colours)
-    extra = np.stack([np.zeros_like(v), np.ones_like(v)], -1)
-    return Part(points.reshape(-1, 3), sheet(*height.shape), colours.reshape(-1, 3),
-                extra.reshape(-1, 2), HAIR, False, height.shape[1])  # fmt: skip
+    thin = step(on.height - on.low, 5, 0) * 0.45 * ~on.hangs
+    thin = np.clip(thin * (0.6 + 0.5 * cloudy(u / 1.3, v / 9, who.seed + 51, 2)), 0, 1)
+    colours = colours + thin[..., None] * (0.8 * skin_tone(who) - colours)
+    return Part(points.reshape(-1, 3), sheet(*on.height.shape), colours.reshape(-1, 3),
+                np.zeros((v.size, 2)), HAIR, False, v.shape[1])  # fmt: skip
 
 
 def _bun(who: Identity) -> Part:
@@ -143,9 +180,8 @@ def _bun(who: Identity) -> Part:
         [r * np.sin(p) * np.cos(a), 74 + r * np.cos(p), -92 + r * np.sin(p) * np.sin(a)], -1
     )
     colours = _colours(np.degrees(a) + 40 * p, 30 * p, who)
-    extra = np.stack([np.zeros_like(p), np.ones_like(p)], -1)
     return Part(points.reshape(-1, 3), sheet(*p.shape, flip=True), colours.reshape(-1, 3),
-                extra.reshape(-1, 2), HAIR, False, p.shape[1])  # fmt: skip
+                np.zeros((p.size, 2)), HAIR, False, p.shape[1])  # fmt: skip
 
 
 def hair(who: Identity, detail: int = 1) -> list[Part]:

@@ -11,7 +11,8 @@ from swapper.actors.surface import EYE_INNER, EYE_OUTER, MOUTH_HALF, MOUTH_Y, Gr
 
 # Along the jaw from the ear to the chin: degrees around the head and height.
 _JAW: Final = (
-    (79, 8), (78, -17), (76, -33), (73, -65), (66, -80), (53, -91), (31, -104), (11, -109), (0, -110),
+    (79, 8), (78, -17), (76, -33), (73, -65), (66, -80), (53, -91), (31, -104),
+    (11, -109), (0, -110),
 )  # fmt: skip
 _BROW: Final = ((55.0, 17.0), (48.5, 19.8), (40, 22.2), (29, 21.6), (15.5, 20.0))
 _BRIDGE: Final = (2.5, -12.0, -26.0, -34.0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numba import njit
@@ -64,7 +65,7 @@ def edge(t: float, opening: float) -> float:
         return 0.0
     # The upper edge is highest towards the nose, the lower one lowest towards the temple.
     skew = 0.86 if opening >= 0 else 1.2
-    return opening * np.sin(np.pi * t**skew) ** 0.82
+    return float(opening * np.sin(np.pi * t**skew) ** 0.82)
 
 
 @njit(cache=True, nogil=True)
@@ -73,7 +74,53 @@ def corner_line(x: float) -> float:
     t = (x - EYE_INNER) / (EYE_OUTER - EYE_INNER)
     line = -1.6 + 2.6 * min(max(t, 0.0), 1.0)
     beyond = max(-t, t - 1.0, 0.0) * (EYE_OUTER - EYE_INNER)
-    return line * max(0.0, 1.0 - beyond / 7.0)
+    return float(line * max(0.0, 1.0 - beyond / 7.0))
+
+
+@njit(cache=True, nogil=True)
+def _socket(column: Any, height: Any, y: float, r: int, upward: bool) -> Any:
+    """Depth of the resting skin at height y in one column, searched for from row r on."""
+    k = r
+    if upward:
+        while k > 0 and height[k] < y:
+            k -= 1
+        other = min(k + 1, len(height) - 1)
+    else:
+        while k < len(height) - 1 and height[k] > y:
+            k += 1
+        other = max(k - 1, 0)
+    gap = height[k] - height[other]
+    f = (y - height[other]) / gap if abs(gap) > 1e-9 else 1.0
+    return column[other, 2] + f * (column[k, 2] - column[other, 2])
+
+
+@njit(cache=True, nogil=True)
+def _fold(off: float, upward: bool, near: float, openness: float, hood: float, age: float) -> Any:
+    """Rise and depth of the lid's folds, `off` mm from its edge: the upper lid's, which hangs over
+    as the eye opens, or the bag and crease under the lower one."""
+    if upward:
+        place = 3.4 - 1.7 * hood
+        strength = near * openness
+        hang = math.exp(-0.5 * ((off - place - 3.2) / 2.3) ** 2)
+        crease = math.exp(-0.5 * ((off - place) / 0.85) ** 2)
+        out = strength * ((1.5 + 0.9 * hood) * hang - (1.5 + 0.6 * age) * crease)
+        return -strength * (1.0 + 1.3 * hood + 0.6 * age) * hang, out
+    bag = math.exp(-0.5 * ((off - 4.2) / 2.0) ** 2)
+    crease = math.exp(-0.5 * ((off - 7.5) / 1.2) ** 2)
+    return 0.0, near * ((0.4 + 1.2 * age) * bag - (0.4 + 0.7 * age) * crease)
+
+
+@njit(cache=True, nogil=True)
+def _over_the_ball(x: float, y: float, z: float) -> Any:
+    """Depth of a lid's skin that would be at z but for the eyeball; x and y from its middle."""
+    skin = EYE_RADIUS + _LID
+    flat = x * x + y * y
+    if flat >= skin * skin:
+        return z
+    ball = EYE_Z + math.sqrt(skin * skin - flat)
+    gap = z - ball
+    # A maximum with its corner rounded off.
+    return ball + 0.5 * (gap + math.sqrt(gap * gap + 5.0))
 
 
 @njit(cache=True, nogil=True)
@@ -94,64 +141,36 @@ def lay_lids(
     Args:
         template: (R, C, 3) the sculpted face at rest, sockets included.
         moved: (R, C, 3) displacement by the muscles around the eye.
-        height, depth, upper: (R,) the grid's rows.
+        height: (R,) of the grid's rows.
+        depth: (R,) how far a row rolls in.
+        upper: (R,) whether a row belongs to the upper lid.
         side: 1 left, -1 right.
-        upper_edge, lower_edge: Height of the lids' edges in mm over the line of the corners.
+        upper_edge: Height of the upper lid's edge in mm over the line of the corners.
+        lower_edge: Of the lower lid's.
         hood: In [-1, 1], how far the fold hangs over the lid.
         age: In [0, 1], deepens the fold.
     """
     rows, columns = template.shape[0], template.shape[1]
     result = np.empty_like(template)
-    openness = min(max((upper_edge - lower_edge) / 10.4, 0.0), 1.3)
+    openness = min(max((upper_edge - lower_edge) / 10.4, 0.0), 1.0)
     for c in range(columns):
         for r in range(rows):
-            x, z = template[r, c, 0], template[r, c, 2]
-            a = x * side
-            t = (a - EYE_INNER) / (EYE_OUTER - EYE_INNER)
-            line = corner_line(a)
+            x = template[r, c, 0]
+            t = (x * side - EYE_INNER) / (EYE_OUTER - EYE_INNER)
             near = max(0.0, 1.0 - max(-t, t - 1.0, 0.0) * 3.6)
-            if upper[r]:
-                start, end = line + edge(t, upper_edge), TOP
-            else:
-                start, end = line + edge(t, lower_edge), BOTTOM
-            share = height[r] / end
-            y = start + share * (end - start)
-            # Skin of the socket at that height, read along the column.
-            k = r
-            if upper[r]:
-                while k > 0 and height[k] < y:
-                    k -= 1
-            else:
-                while k < rows - 1 and height[k] > y:
-                    k += 1
-            other = k + 1 if upper[r] else k - 1
-            other = min(max(other, 0), rows - 1)
-            gap = height[k] - height[other]
-            f = (y - height[other]) / gap if abs(gap) > 1e-9 else 1.0
-            z = template[other, c, 2] + f * (template[k, c, 2] - template[other, c, 2])
+            opening, end = (upper_edge, TOP) if upper[r] else (lower_edge, BOTTOM)
+            start = corner_line(x * side) + edge(t, opening)
+            # The skin between the edge and the region's end slides, evenly spread.
+            y = start + height[r] / end * (end - start)
+            z = _socket(template[:, c], height, y, r, upper[r])
             off = abs(y - start)
             ramp = min(off / 9.0, 1.0)
             x += moved[r, c, 0] * ramp
             y += moved[r, c, 1] * ramp
             z += moved[r, c, 2] * ramp
-            if upper[r]:
-                fold = 3.4 - 1.7 * hood
-                open_fold = near * min(openness, 1.0)
-                hang = np.exp(-0.5 * ((off - fold - 3.2) / 2.3) ** 2)
-                crease = np.exp(-0.5 * ((off - fold) / 0.85) ** 2)
-                z += open_fold * ((1.5 + 0.9 * hood) * hang - (1.5 + 0.6 * age) * crease)
-                y -= open_fold * (1.0 + 1.3 * hood + 0.6 * age) * hang
-            else:
-                bag = np.exp(-0.5 * ((off - 4.2) / 2.0) ** 2)
-                crease = np.exp(-0.5 * ((off - 7.5) / 1.2) ** 2)
-                z += near * ((0.4 + 1.2 * age) * bag - (0.4 + 0.7 * age) * crease)
-            # Over the eyeball, never through it; the rows that roll in reach its surface.
-            ex, skin = x * side - EYE_X, EYE_RADIUS + _LID
-            flat = ex * ex + y * y
-            if flat < skin * skin:
-                ball = EYE_Z + np.sqrt(skin * skin - flat)
-                gap = z - ball
-                z = ball + 0.5 * (gap + np.sqrt(gap * gap + 5.0))
+            rise, out = _fold(off, upper[r], near, openness, hood, age)
+            y += rise
+            z = _over_the_ball(x * side - EYE_X, y, z + out)
             if depth[r] > 0.0:
                 z -= depth[r] * (_LID + 0.7) * near
                 inward = 0.35 * depth[r] * near

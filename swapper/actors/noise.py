@@ -16,7 +16,8 @@ def hashed(x: NDArray[np.int64], y: NDArray[np.int64], seed: int) -> Floats:
         h = (h ^ (h >> np.uint32(13))) * np.uint32(1274126177)
         h = (h ^ (h >> np.uint32(16))) * np.uint32(2654435761)
         h ^= h >> np.uint32(15)
-    return h.astype(np.float64) / 2**32
+    unit: Floats = h.astype(np.float64) / 2**32
+    return unit
 
 
 def smooth(x: Floats, y: Floats, seed: int) -> Floats:
@@ -45,7 +46,8 @@ def speckles(x: Floats, y: Floats, seed: int, density: float, size: float) -> Fl
     """Round spots, one at most in each unit cell: 1 at a spot's middle, 0 outside.
 
     Args:
-        x, y: Places, in cells.
+        x: Places, in cells.
+        y: The same, the other way.
         seed: Of the pattern.
         density: Share of cells that hold a spot.
         size: Largest radius, in cells, up to 0.5.

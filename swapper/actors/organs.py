@@ -181,7 +181,7 @@ def ear(who: Identity, side: float, skin: Floats) -> Part:
     red = np.array([1.0, 0.86, 0.84]) ** (0.6 + 0.8 * step(r, 0.6, 1.0))[..., None]
     colours = skin * red * dark[..., None]
     zero = np.zeros((points[..., 0].size, 2))
-    return Part(points.reshape(-1, 3), sheet(*points.shape[:2], flip=side > 0),
+    return Part(points.reshape(-1, 3), sheet(points.shape[0], points.shape[1], flip=side > 0),
                 colours.reshape(-1, 3), zero, BARE, one_sided=False)  # fmt: skip
 
 

@@ -21,7 +21,7 @@ def blob(x: Floats, y: Floats, cx: float, cy: float, sx: float, sy: float) -> Fl
     return hill
 
 
-def step(value: Floats, start: float, end: float) -> Floats:
+def step(value: Floats, start: Floats | float, end: Floats | float) -> Floats:
     """0 at `start`, 1 at `end` (which may be the smaller), smooth in between."""
     t = np.clip((value - start) / (end - start), 0.0, 1.0)
     smooth: Floats = t * t * (3 - 2 * t)
@@ -54,7 +54,8 @@ class EyeFrame:
         x = cos * offset[:, 0] - sin * offset[:, 1]
         y = sin * offset[:, 0] + cos * offset[:, 1]
         centre = np.array([side * self.centre[0], *self.centre[1:]])
-        return np.stack([x, y, offset[:, 2]], axis=1) * self.scale + centre
+        placed: Floats = np.stack([x, y, offset[:, 2]], axis=1) * self.scale + centre
+        return placed
 
 
 def _nose(x: Floats, y: Floats, who: Identity) -> Floats:

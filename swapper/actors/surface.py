@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -67,10 +68,10 @@ def spline(knots: Floats, values: Floats, at: Floats) -> Floats:
     step = np.diff(knots)
     system = np.eye(len(knots))
     right = np.zeros_like(values)
-    for k in range(1, len(knots) - 1):
-        system[k, k - 1 : k + 2] = step[k - 1], 2 * (step[k - 1] + step[k]), step[k]
-        right[k] = 6 * (
-            (values[k + 1] - values[k]) / step[k] - (values[k] - values[k - 1]) / step[k - 1]
+    for n in range(1, len(knots) - 1):
+        system[n, n - 1 : n + 2] = step[n - 1], 2 * (step[n - 1] + step[n]), step[n]
+        right[n] = 6 * (
+            (values[n + 1] - values[n]) / step[n] - (values[n] - values[n - 1]) / step[n - 1]
         )
     bend = np.linalg.solve(system, right.reshape(len(knots), -1)).reshape(values.shape)
     k = np.clip(np.searchsorted(knots, at) - 1, 0, len(step) - 1)
@@ -119,7 +120,7 @@ class Grid:
 
 def _spaced(spacing: tuple[tuple[float, float], ...], detail: int) -> list[float]:
     places: list[float] = []
-    for (start, step), (end, _) in zip(spacing, spacing[1:], strict=False):
+    for (start, step), (end, _) in pairwise(spacing):
         count = max(1, round(abs(end - start) / (step * detail)))
         places += list(np.linspace(start, end, count, endpoint=False))
     return [*places, spacing[-1][0]]
@@ -161,10 +162,12 @@ def _columns(detail: int) -> Floats:
 def plain_radius(height: Floats, angle: Floats) -> Floats:
     """(R, C) distance from the head's axis at (R,) heights and (C,) degrees."""
     table = np.array(_SECTIONS, dtype=np.float64)
-    # A mirrored copy on both sides makes the spline even about nose and nape.
+    # Mirrored copies on both sides make the spline even about nose and nape.
     degrees = np.array(_ANGLES, dtype=np.float64)
-    mirrored = np.concatenate([-degrees[:0:-1], degrees, 360 - degrees[-2:0:-1]])
-    around = np.concatenate([table[:, :1:-1], table[:, 1:], table[:, -2:1:-1]], axis=1)
+    half = np.concatenate([degrees, 360 - degrees[-2::-1]])
+    mirrored = np.concatenate([-half[:0:-1], half])
+    once = np.concatenate([table[:, 1:], table[:, -2:0:-1]], axis=1)
+    around = np.concatenate([once[:, :0:-1], once], axis=1)
     sections = spline(mirrored, around.T, np.asarray(angle, dtype=np.float64)).T
     # Against the root of the distance to the crown, the radius is smooth there.
     knots = np.sqrt(116.0 - table[:, 0])
@@ -194,7 +197,7 @@ def grid(detail: int = 1) -> Grid:
          front & (-across > EYE_INNER) & (-across < EYE_OUTER)]
     )  # fmt: skip
     mouth_slit = front & (np.abs(points[mouth_row, :, 0]) < MOUTH_HALF)
-    open_at = {EYE_Y: eye_slit.any(axis=0), MOUTH_Y: mouth_slit}
+    open_at = {EYE_Y: eye_slit[0] | eye_slit[1], MOUTH_Y: mouth_slit}
     weld = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
     weld[0] = weld[0, 0]
     keep = np.ones((rows - 1, columns - 1), dtype=bool)
@@ -202,8 +205,7 @@ def grid(detail: int = 1) -> Grid:
         at = np.flatnonzero(height == y)
         weld[np.ix_(at, ~slit)] = weld[at[0], ~slit][None, :]
         middle = (at[0] + at[-1] + 1) // 2
-        cut = slit[:-1] | slit[1:]
-        keep[middle - 1, cut] = False
+        keep[middle - 1, np.logical_or(slit[:-1], slit[1:])] = False
     weld[:, -1] = weld[:, 0]
     corner = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
     a, b = corner[:-1, :-1][keep], corner[:-1, 1:][keep]
