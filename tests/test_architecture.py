@@ -54,6 +54,7 @@ QUARANTINE = {
     "wandb": (),
     "face_alignment": ("faces/fan.py",),
     "mediapipe": ("faces/mediapipe.py",),
+    "numba": ("actors/",),
     "pickle": ("training/checkpoint.py",),  # for the name of its error only
 }
 

@@ -97,7 +97,8 @@ def _socket(column: Any, height: Any, y: float, r: int, upward: bool) -> Any:
 @njit(cache=True, nogil=True)
 def _fold(off: float, upward: bool, near: float, openness: float, hood: float, age: float) -> Any:
     """Rise and depth of the lid's folds, `off` mm from its edge: the upper lid's, which hangs over
-    as the eye opens, or the bag and crease under the lower one."""
+    as the eye opens, or the bag and crease under the lower one.
+    """
     if upward:
         place = 3.4 - 1.7 * hood
         strength = near * openness
