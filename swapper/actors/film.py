@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from swapper.actors.jit import compiled
 from swapper.actors.noise import cloudy
 from swapper.actors.stage import Film, Stage
 
@@ -54,7 +54,7 @@ def shrink(values: Single, factor: int) -> Single:
     return np.asarray(total / np.float32(factor * factor), dtype=np.float32)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def smear(picture: Single, motion: Single, shutter: float, result: Single) -> None:
     """Blur along each pixel's own movement.
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from swapper.actors.jit import compiled
 from swapper.actors.sculpt import EYE_RADIUS, EYE_Z
 from swapper.actors.surface import EYE_INNER, EYE_OUTER, EYE_X, Floats, Grid
 
@@ -53,7 +53,7 @@ def regions(grid: Grid) -> tuple[LidRegion, LidRegion]:
     return found[0], found[1]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def edge(t: float, opening: float) -> float:
     """Height of a lid's edge over the line between the corners.
 
@@ -68,7 +68,7 @@ def edge(t: float, opening: float) -> float:
     return float(opening * np.sin(np.pi * t**skew) ** 0.82)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def corner_line(x: float) -> float:
     """Height of the line between the eye's corners at template |x|, fading beyond them."""
     t = (x - EYE_INNER) / (EYE_OUTER - EYE_INNER)
@@ -77,7 +77,7 @@ def corner_line(x: float) -> float:
     return float(line * max(0.0, 1.0 - beyond / 7.0))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _socket(column: Any, height: Any, y: float, r: int, upward: bool) -> Any:
     """Depth of the resting skin at height y in one column, searched for from row r on."""
     k = r
@@ -94,7 +94,7 @@ def _socket(column: Any, height: Any, y: float, r: int, upward: bool) -> Any:
     return column[other, 2] + f * (column[k, 2] - column[other, 2])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fold(off: float, upward: bool, near: float, openness: float, hood: float, age: float) -> Any:
     """Rise and depth of the lid's folds, `off` mm from its edge: the upper lid's, which hangs over
     as the eye opens, or the bag and crease under the lower one.
@@ -111,7 +111,7 @@ def _fold(off: float, upward: bool, near: float, openness: float, hood: float, a
     return 0.0, near * ((0.4 + 1.2 * age) * bag - (0.4 + 0.7 * age) * crease)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _over_the_ball(x: float, y: float, z: float) -> Any:
     """Depth of a lid's skin that would be at z but for the eyeball; x and y from its middle."""
     skin = EYE_RADIUS + _LID
@@ -124,7 +124,7 @@ def _over_the_ball(x: float, y: float, z: float) -> Any:
     return ball + 0.5 * (gap + math.sqrt(gap * gap + 5.0))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def lay_lids(
     template: NDArray[np.float64],
     moved: NDArray[np.float64],

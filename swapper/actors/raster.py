@@ -7,13 +7,14 @@ side. Sums run in a fixed order: the same input gives the same bits.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from swapper.actors.jit import compiled
 
 NOTHING = -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def rasterise(
     points: NDArray[np.float32],
     triangles: NDArray[np.int32],
@@ -64,7 +65,7 @@ def rasterise(
                     seen[y, x] = t
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def vertex_normals(
     points: NDArray[np.float64], triangles: NDArray[np.int32], weld: NDArray[np.int32]
 ) -> NDArray[np.float64]:

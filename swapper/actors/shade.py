@@ -9,9 +9,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from swapper.actors.jit import compiled
 from swapper.actors.materials import bumped, iris, lit_share, mix, texel, under_lids, unit
 from swapper.actors.organs import BARE, ENAMEL, EYE, FLESH, HAIR, SKIN
 
@@ -78,7 +78,7 @@ class Scene(NamedTuple):
     scatter: NDArray[np.float64]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _surface(mesh: Any, scene: Any, t: int, wa: float, wb: float, wc: float, normal: Any) -> Any:
     """What the surface is made of.
 
@@ -116,7 +116,7 @@ def _surface(mesh: Any, scene: Any, t: int, wa: float, wb: float, wc: float, nor
     return colour, normal, gloss, wrap, wet, sky
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _strand(
     scene: Any, colour: Any, tangent: Any, normal: Any, view: Any, shares: Any, out: Any
 ) -> None:
@@ -136,7 +136,7 @@ def _strand(
             out[n] += scene.light[k, n] * (colour[n] * (diffuse + glow) + band)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _surface_light(scene: Any, made: Any, soft: Any, view: Any, shares: Any, out: Any) -> None:
     """Light on skin, eyes, teeth and cloth: diffuse that scatters, and what the surface mirrors."""
     colour, normal, gloss, wrap, wet, _ = made
@@ -168,7 +168,7 @@ def _surface_light(scene: Any, made: Any, soft: Any, view: Any, shares: Any, out
             out[n] += scene.light[k, n] * shine
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _pixel(
     mesh: Any, scene: Any, t: int, wa: float, wb: float, wc: float, shares: Any, out: Any
 ) -> None:
@@ -212,7 +212,7 @@ def _pixel(
         _surface_light(scene, made, soft, view, shares, out)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def shade(
     mesh: Mesh, scene: Scene, seen: NDArray[np.int32], backdrop: Single, picture: Single
 ) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from swapper.actors.jit import compiled
 
-@njit(cache=True, nogil=True)
+
+@compiled
 def soften(normals: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
     """(R, C, 3) unit normals averaged over `reach` rows and columns on each side."""
     rows, columns = normals.shape[0], normals.shape[1]
