@@ -319,6 +319,13 @@ def _run_convert(options: Any, cfg: DictConfig) -> int:
     return 0
 
 
+def _run_actors(options: Any, cfg: DictConfig) -> int:
+    from swapper.perform import actors
+
+    actors(options)
+    return 0
+
+
 def _run_verify(options: Any, cfg: DictConfig) -> int:
     return int(importlib.import_module("swapper.verify").verify_file(options))
 
@@ -340,6 +347,7 @@ _RUNNERS: Mapping[str, Callable[[Any, Any], Any]] = {
     "train": _run_train,
     "convert": _run_convert,
     "verify": _run_verify,
+    "actors": _run_actors,
 }
 
 

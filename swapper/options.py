@@ -158,11 +158,73 @@ class VerifyOptions:
     json: bool = option(False, "print the whole verdict as JSON")
 
 
+@dataclass
+class FilmOptions:
+    """What film and storage do to an actor's picture."""
+
+    grain: Any = option(None, "standard deviation of the grain, of full scale, 0 to 0.2")
+    softness: Any = option(None, "sigma of the lens blur, of the picture's side, 0 to 0.02")
+    shutter: Any = option(None, "share of the frame that the shutter stays open, 0 to 1")
+    vignette: Any = option(None, "darkening of the corners, 0 to 1")
+    crf: Any = option(None, "H.264's rate factor, 0 to 51")
+
+
+@dataclass
+class StageOptions:
+    """An actor's camera and light; what is not given is drawn from the seed."""
+
+    focal: Any = option(None, "focal length in mm, 24 to 200")
+    framing: Any = option(None, "head's height, of the picture's side, 0.3 to 0.95")
+    camera_height: Any = option(None, "degrees by which the camera looks down, -30 to 30")
+    distortion: Any = option(None, "radial distortion at the picture's edge, -0.2 to 0.2")
+    key_azimuth: Any = option(None, "degrees of the key light to the picture's right, -90 to 90")
+    key_elevation: Any = option(None, "degrees of the key light above the eyes, -20 to 80")
+    key_strength: Any = option(None, "0 to 3; 1 exposes fair skin well")
+    fill_strength: Any = option(None, "light from the side opposite the key, 0 to 2")
+    rim_strength: Any = option(None, "light from behind, 0 to 3")
+    ambient: Any = option(None, "light from everywhere, 0 to 1")
+    warmth: Any = option(None, "key from cold to warm, -1 to 1")
+    exposure: Any = option(None, "stops, -2 to 2")
+    backdrop_hue: Any = option(None, "0 to 1")
+    backdrop_light: Any = option(None, "0 to 1")
+    seed: Any = option(None, "of the grain and the backdrop")
+    film: FilmOptions = field(default_factory=FilmOptions)
+
+
+@dataclass
+class ActorsOptions:
+    """Film drawn actors, with the exact truth of every frame."""
+
+    output: str = option("", "folder for the clips and their truth")
+    sheet: str = option("", "picture of eight identities with eight expressions, such as s.png")
+    scenario: str = option(
+        "none",
+        "films performer, identity, held-out clips and their exact answers; none: one clip",
+        choices=("none", "rich", "limited", "rare", "archive"),
+    )
+    score: str = option(
+        "",
+        "of one clip: EMOTION[+EMOTION]:SECONDS[@STRENGTH][+speech],...; empty: every emotion once",
+    )
+    name: str = option("clip", "of one clip's files")
+    performer: int = option(1, "seed of who performs in a scenario", least=0, most=2**31 - 1)
+    identity: int = option(2, "seed of who is seen in one clip, or swapped in", least=0,
+                           most=2**31 - 1)  # fmt: skip
+    seed: int = option(0, "of scores, movements, cameras and lights", least=0, most=2**31 - 1)
+    seconds: float = option(40.0, "of training footage of each, or of one clip without a score",
+                            least=0.4, most=3600)  # fmt: skip
+    fps: float = option(25.0, "frames a second", least=1, most=120)
+    size: int = option(256, "side of the picture in pixels, even", least=32, most=2048)
+    workers: int = option(2, "threads that draw", least=1, most=256)
+    stage: StageOptions = field(default_factory=StageOptions)
+
+
 VERBS: Mapping[str, type[Any]] = {
     "extract": ExtractOptions,
     "train": TrainOptions,
     "convert": ConvertOptions,
     "verify": VerifyOptions,
+    "actors": ActorsOptions,
 }
 
 

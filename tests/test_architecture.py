@@ -25,6 +25,7 @@ ALLOWED = {
     "media": GROUND,
     "faces": GROUND,
     "actors": GROUND,
+    "affect": GROUND,
     "models": {"kernels", *GROUND},
     "losses": {"kernels", *GROUND},
     "data": {"faces", "media", "kernels", *GROUND},
@@ -35,7 +36,8 @@ ALLOWED = {
     "convert": {"media", "faces", "models", "options", "progress", *GROUND},
     "scoring": {"media", "faces", "measures", "errors"},
     "verify": {"media", "options", *GROUND},
-    "cli": {"extract", "train", "convert", "verify", "options", "arguments", "errors"},
+    "perform": {"actors", "media", "options", "progress", *GROUND},
+    "cli": {"extract", "train", "convert", "verify", "perform", "options", "arguments", "errors"},
     "__main__": {"cli"},
     "__init__": set(),
 }
