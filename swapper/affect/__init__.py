@@ -1,0 +1,1 @@
+"""What a face seems to feel: frozen estimators."""

@@ -1,0 +1,114 @@
+"""Weights of small networks as safetensors: written whole, read with suspicion."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from swapper.errors import EstimatorError
+
+OWN: Final = Path(__file__).parent / "weights"
+"""Folder of the weights that swapper brings."""
+_LARGEST_HEADER: Final = 1 << 20
+_DTYPES: Final = ("F32", "F16")
+_CURE: Final = "restore it, or train it with scripts/train_actor_affect.py"
+
+
+def save_weights(net: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write a network's weights as float16, in one move.
+
+    Args:
+        net: Whose state to keep; its counters of integers are left out.
+        path: Of the file.
+        metadata: What the file says of itself.
+
+    Raises:
+        EstimatorError: A weight is not finite as float16, or the file cannot be written.
+    """
+    tensors = {name: value.to(torch.float16).contiguous() for name, value in _weights(net).items()}
+    for name, value in tensors.items():
+        if not torch.isfinite(value).all():
+            raise EstimatorError(f"{path}: not written, {name} is not finite; train it anew")
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary, dict(metadata))
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise EstimatorError(f"{path}: cannot be written ({_one_line(error)})") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def load_weights(net: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
+    """Fill a network with the weights of a file that may be hostile.
+
+    Args:
+        net: Takes them, as float32.
+        path: Of the file.
+        metadata: What the file must say of itself; it may say more.
+
+    Raises:
+        EstimatorError: The file is missing, damaged, too large or of another network.
+    """
+    expected = _weights(net)
+    try:
+        _check_size(path, 4 * sum(value.numel() for value in expected.values()))
+        with safe_open(path, framework="pt", device="cpu") as file:
+            _check_metadata(file.metadata() or {}, metadata)
+            tensors = _read(file, expected)
+    except FileNotFoundError as error:
+        raise EstimatorError(f"{path}: no such file; {_CURE}") from error
+    except (OSError, SafetensorError, ValueError) as error:
+        raise EstimatorError(f"{path}: {_one_line(error)}; {_CURE}") from error
+    net.load_state_dict(tensors, strict=False)
+
+
+def _check_size(path: Path, largest: int) -> None:
+    if path.stat().st_size > largest + _LARGEST_HEADER:
+        raise ValueError("is larger than its network")
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if header > _LARGEST_HEADER:
+        raise ValueError("is not a safetensors file")
+
+
+def _check_metadata(said: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+    for key, value in wanted.items():
+        if said.get(key) != value:
+            raise ValueError(f"says {key} {str(said.get(key))[:80]!r} instead of {value!r}")
+
+
+def _read(file: Any, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    if wrong := set(file.keys()) ^ set(expected):
+        raise ValueError(f"is of another network, {min(wrong)[:80]!r} differs")
+    tensors = {}
+    for name, value in expected.items():
+        found = file.get_slice(name)
+        kind, shape = found.get_dtype(), tuple(found.get_shape())
+        if shape != tuple(value.shape) or kind not in _DTYPES:
+            raise ValueError(f"holds {name} as {kind} {shape} instead of {tuple(value.shape)}")
+        tensors[name] = file.get_tensor(name).to(torch.float32, copy=True)
+        if not torch.isfinite(tensors[name]).all():
+            raise ValueError(f"holds numbers in {name} that are not finite")
+    return tensors
+
+
+def _weights(net: nn.Module) -> dict[str, Tensor]:
+    """The state without BatchNorm's counters, which only training looks at."""
+    return {name: value for name, value in net.state_dict().items() if value.is_floating_point()}
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
