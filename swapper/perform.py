@@ -117,7 +117,7 @@ def film_take(
         UsageError: If an argument is out of its range.
         MediaError: If the files cannot be written.
     """
-    _check(size, workers)
+    _check(take.name, size, workers)
     files = Filmed.at(Path(folder), take.name)
     record = _record(take, size, supersample)
     if files.all_there() and files.record.read_bytes() == record:
@@ -147,7 +147,9 @@ def film_take(
     return files
 
 
-def _check(size: int, workers: int) -> None:
+def _check(name: str, size: int, workers: int) -> None:
+    if not name or name.startswith(".") or Path(name).name != name:
+        raise UsageError(f"name={name!r}: must be a plain name for files, without folders")
     least, most = SIZES
     if not least <= size <= most or size % 2:
         raise UsageError(f"size={size}: must be an even number from {least} to {most}")

@@ -27,11 +27,11 @@ _CONSONANTS: Final = tuple(
     units_of(**shape)
     for shape in (
         {"au24": 0.5, "au17": 0.15},  # m, b, p: the lips meet
-        {"au25": 0.2, "au10": 0.2, "au17": 0.2},  # f, v
-        {"au25": 0.3, "au20": 0.2, "au26": 0.05},  # s, z
-        {"au25": 0.3, "au26": 0.15},  # t, d, n, l
-        {"au25": 0.3, "au23": 0.35, "au26": 0.1},  # sh, r, w
-        {"au25": 0.35, "au26": 0.2},  # k, g
+        {"au25": 0.12, "au10": 0.2, "au17": 0.2},  # f, v
+        {"au25": 0.2, "au20": 0.2},  # s, z
+        {"au25": 0.2, "au26": 0.05},  # t, d, n, l
+        {"au25": 0.2, "au23": 0.35, "au26": 0.05},  # sh, r, w
+        {"au25": 0.25, "au26": 0.1},  # k, g
     )
 )
 _LIPS: Final = [INDEX[unit] for unit in (12, 15, 17, 20, 23, 24, 25, 26, 27)]
