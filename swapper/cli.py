@@ -330,6 +330,12 @@ def _run_verify(options: Any, cfg: DictConfig) -> int:
     return int(importlib.import_module("swapper.verify").verify_file(options))
 
 
+def _run_demo(options: Any, cfg: DictConfig) -> int:
+    from swapper.demo import demo
+
+    return demo(options)
+
+
 def _run_train(options: Any, cfg: DictConfig) -> float | None:
     from omegaconf import OmegaConf
 
@@ -348,6 +354,7 @@ _RUNNERS: Mapping[str, Callable[[Any, Any], Any]] = {
     "convert": _run_convert,
     "verify": _run_verify,
     "actors": _run_actors,
+    "demo": _run_demo,
 }
 
 

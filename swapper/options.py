@@ -219,12 +219,24 @@ class ActorsOptions:
     stage: StageOptions = field(default_factory=StageOptions)
 
 
+@dataclass
+class DemoOptions:
+    """Draw two actors, swap one's face onto the other, and compare with the exact answer."""
+
+    output: str = option("demo", "folder for everything; what an earlier demo left is used again")
+    budget: str = option(
+        "full", "full takes minutes, ci about one, and looks it", choices=("full", "ci")
+    )
+    seed: int = option(0, "of scores, movements, cameras and lights", least=0, most=2**31 - 1)
+
+
 VERBS: Mapping[str, type[Any]] = {
     "extract": ExtractOptions,
     "train": TrainOptions,
     "convert": ConvertOptions,
     "verify": VerifyOptions,
     "actors": ActorsOptions,
+    "demo": DemoOptions,
 }
 
 

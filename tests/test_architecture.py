@@ -37,7 +37,18 @@ ALLOWED = {
     "scoring": {"media", "faces", "measures", "errors"},
     "verify": {"media", "options", *GROUND},
     "perform": {"actors", "media", "options", "progress", *GROUND},
-    "cli": {"extract", "train", "convert", "verify", "perform", "options", "arguments", "errors"},
+    "rehearsal": {
+        *("perform", "extract", "convert", "scoring", "actors", "affect", "faces", "measures"),
+        *("media", "options", "errors"),
+    },
+    "demo": {
+        *("rehearsal", "perform", "scoring", "actors", "affect", "measures", "media", "options"),
+        "errors",
+    },
+    "cli": {
+        *("extract", "train", "convert", "verify", "perform", "demo"),
+        *("options", "arguments", "errors"),
+    },
     "__main__": {"cli"},
     "__init__": set(),
 }
