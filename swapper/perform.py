@@ -29,7 +29,7 @@ from swapper.actors.stage import Film, Stage, sample_stage
 from swapper.actors.truth import OPENFACE_COLUMNS, TRUTH_COLUMNS, openface_row, table, truth_row
 from swapper.errors import MediaError, UsageError
 from swapper.media.clip import ClipWriter
-from swapper.media.image import write_atomically, write_image
+from swapper.media.image import IMAGE_SUFFIXES, write_atomically, write_image
 from swapper.media.strip import strip
 from swapper.options import ActorsOptions, StageOptions
 from swapper.progress import progress
@@ -261,8 +261,11 @@ def draw_sheet(
         workers: Threads that draw.
 
     Raises:
+        UsageError: If the suffix is no picture's.
         MediaError: If it cannot be written.
     """
+    if Path(path).suffix.lower() not in IMAGE_SUFFIXES:
+        raise UsageError(f"sheet={path}: must end in one of {', '.join(IMAGE_SUFFIXES)}")
     moments = [Moment(units=REPERTOIRE[name].variants[0].intensities()) for name in BASIC]
 
     def row(seed: int) -> tuple[str, list[NDArray[np.uint8]]]:
