@@ -55,7 +55,7 @@ def test_cfg_job_prints_the_config(verb: str) -> None:
     [
         (
             "extrct",
-            "no such verb, choose from extract, train, convert, verify; did you mean extract",
+            "choose from extract, train, convert, verify, actors, demo; did you mean extract",
         ),
         ("extract coverag=full", "coverag: no such option; did you mean coverage?"),
         ("extract size=big", "size: Value 'big' of type 'str' could not be converted to Integer"),
@@ -134,7 +134,7 @@ def test_multirun_runs_each_combination(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("swapper ", "extract train convert verify"),
+        ("swapper ", "extract train convert verify actors demo"),
         ("swapper con", "convert"),
         ("swapper extract aligner=", "aligner=fan aligner=mediapipe aligner=openface"),
         ("swapper convert blend.er", "blend.erode="),
