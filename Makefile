@@ -1,4 +1,4 @@
-# Two commands: `make test` builds .venv from nothing and runs the tests.
+# Two commands: `make test` builds .venv from nothing and runs the tests, `make demo` makes a swap.
 PYTHON ?= python3
 VENV := .venv
 EXTRAS ?= dev,tensorboard
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The tests start processes of their own; threads of OpenMP that wait by spinning slow them all.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: test lint fmt types venv clean
+.PHONY: test demo lint fmt types venv clean
 
 venv: $(VENV)/.installed
 
@@ -18,6 +18,12 @@ $(VENV)/.installed: pyproject.toml
 
 test: venv lint types
 	$(BIN)/python -m pytest
+
+# `make demo BUDGET=ci` takes about a minute, and looks it.
+BUDGET ?= full
+OUTPUT ?= demo
+demo: venv
+	$(BIN)/swapper demo budget=$(BUDGET) output=$(OUTPUT)
 
 lint: venv
 	$(BIN)/ruff format --check .

@@ -1,0 +1,382 @@
+r"""Does the feeling survive? Trains configs on actors and holds their swaps against exact answers.
+
+    python scripts/bench_affect.py --scenario limited rich --seeds 0 1 2 --steps 4000 \
+        --config "plain:" --config "trunk: model.shared_stages=2"
+
+Every cell (scenario, casting, config, seed) trains one model and converts every held-out clip of
+its casting. A finished cell is a line in ``OUT/cells.jsonl`` and is not done again; a cell that was
+killed goes on where it stopped. Footage is shared by all configs, so that they can be compared clip
+by clip. The table goes to the screen and to ``OUT/table.md``.
+
+Expressions are read by ``affect=judge``, which takes no part in any training, calibrated on the
+answers themselves. β and ρ are of the swap against the answer's true intensities over time. Two
+rows bound the others: ``(answer)`` scores the exact answer as if it were the swap, the best that
+the instruments can tell; ``(performer)`` the performer's own face, the right feeling on the wrong
+face.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from swapper import __version__
+from swapper.actors.identity import sample_identity
+from swapper.actors.scenarios import SCENARIOS, cast
+from swapper.affect.estimator import load_estimator
+from swapper.errors import SwapperError, UsageError
+from swapper.faces.aligners import Aligner
+from swapper.faces.mediapipe import MediapipeAligner
+from swapper.measures import tally
+from swapper.measures.score import score
+from swapper.measures.traces import Calibration
+from swapper.media.image import write_atomically
+from swapper.perform import drawn_by, film_casting
+from swapper.rehearsal import answer_of, clip_of, cut_faces, reader_of, swap, train
+from swapper.scoring import Reader, compare
+
+log = logging.getLogger("bench")
+
+PERFORMER, ANSWER = "(performer)", "(answer)"
+Scores = dict[str, dict[str, Any]]
+"""By clip, a `ClipScore` as plain values."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A name for a list of `swapper train` overrides."""
+
+    name: str
+    overrides: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Config:
+        """Read ``name: override override ...``.
+
+        Raises:
+            UsageError: It has no name, or something is no override.
+        """
+        name, colon, rest = text.partition(":")
+        overrides = tuple(shlex.split(rest))
+        wrong = next((each for each in overrides if "=" not in each), None)
+        if not name.strip() or not colon or wrong is not None:
+            raise UsageError(
+                f"--config {text!r}: write 'name: key=value key=value'"
+                + (f"; {wrong!r} is no override" if wrong else "")
+            )
+        if name.strip() in (PERFORMER, ANSWER):
+            raise UsageError(f"--config {text!r}: that name is taken, choose another")
+        return cls(name.strip(), overrides)
+
+
+@dataclass(frozen=True)
+class Footage:
+    """What is filmed of each casting, for all configs alike.
+
+    Attributes:
+        size: Side of the pictures in pixels.
+        seconds: Of training footage of each actor.
+        held_out: How many clips are converted.
+        held_out_seconds: Of each.
+        drawn_by: Hash of the code that draws: footage of other code is other footage.
+    """
+
+    size: int
+    seconds: float
+    held_out: int
+    held_out_seconds: float
+    drawn_by: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model to train and score; for `PERFORMER` and `ANSWER`, only to score."""
+
+    scenario: str
+    casting: int
+    config: Config
+    seed: int
+    steps: int
+    experiment: str
+    footage: Footage
+
+    @property
+    def name(self) -> str:
+        """Names the cell's run, and everything that its model depends on."""
+        config = "".join(c if c.isalnum() else "-" for c in self.config.name).strip("-")
+        return f"{self.scenario}-{self.casting}-{config}-{self.seed}-{_digest(asdict(self))}"
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is a model to train."""
+        return self.config.name not in (PERFORMER, ANSWER)
+
+
+def _digest(recipe: Any) -> str:
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:10]
+
+
+class Journal:
+    """Finished cells, one line of JSON each; a line that a kill tore is dropped.
+
+    Args:
+        path: Made if need be.
+
+    Raises:
+        UsageError: A whole line is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = path.read_bytes() if path.exists() else b""
+        whole = text[: text.rfind(b"\n") + 1]
+        if len(whole) < len(text):
+            with path.open("r+b") as stream:
+                stream.truncate(len(whole))
+        self.rows: dict[str, dict[str, Any]] = {}
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
+                row = json.loads(line)
+                self.rows[row["key"]] = row
+            except (ValueError, KeyError, TypeError) as error:
+                raise UsageError(f"{path}: line {number} is damaged; remove that line") from error
+
+    def add(self, key: str, row: Mapping[str, Any]) -> None:
+        """Keep a finished cell; on the disk when this returns."""
+        line = json.dumps({"key": key, **row}, allow_nan=False) + "\n"
+        with self.path.open("ab") as stream:
+            stream.write(line.encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+        self.rows[key] = json.loads(line)
+
+
+class Casting:
+    """One scenario played by one pair of actors: on film, cut, and its answers at hand.
+
+    Args:
+        cell: Any of its cells.
+        out: The benchmark's folder.
+        read: The instrument for expressions.
+    """
+
+    def __init__(self, cell: Cell, out: Path, read: Reader) -> None:
+        footage, self.read = cell.footage, read
+        self.takes = cast(
+            cell.scenario, sample_identity(2 * cell.casting + 1),
+            sample_identity(2 * cell.casting + 2), cell.casting, footage.seconds,
+            held_out=footage.held_out, held_out_seconds=footage.held_out_seconds,
+        )  # fmt: skip
+        folder = out / "castings" / f"{cell.scenario}-{cell.casting}-{_digest(asdict(footage))}"
+        self.reel = film_casting(self.takes, folder / "footage", footage.size)
+        self.facesets = cut_faces(self.reel, folder / "facesets", footage.size // 2)
+        self.answers = [answer_of(each) for each in self.reel["truth"]]
+        self.performed = [clip_of(each) for each in self.reel["held_out"]]
+        self.left = [
+            compare(clip, answer, read)
+            for clip, answer in zip(self.performed, self.answers, strict=True)
+        ]
+        self.calibration = Calibration.fit(
+            np.concatenate([each.answer_readings for each in self.left]),
+            np.concatenate([answer.units for answer in self.answers]),
+        )
+
+    def score(self, cell: Cell, out: Path, make_aligner: Callable[[], Aligner] | None) -> Scores:
+        """Train if need be, convert, compare; a `ClipScore` as plain values by clip."""
+        run = out / "runs" / cell.name
+        if cell.trains:
+            train(run, self.facesets, overrides_of(cell), cell.steps)
+        scores = {}
+        for i, answer in enumerate(self.answers):
+            name = self.takes.held_out[i].name
+            clip, masks = self.performed[i], None
+            if cell.trains:
+                target = out / "swaps" / cell.name / f"{name}.mp4"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                clip, masks = swap(run, self.reel["held_out"][i], target)
+            elif cell.config.name == ANSWER:
+                clip = answer
+            found = compare(clip, answer, self.read, blend_masks=masks, make_aligner=make_aligner)
+            scores[name] = score(found, answer, self.calibration, self.takes.unseen).to_dict()
+        return scores
+
+
+def overrides_of(cell: Cell) -> list[str]:
+    """What the cell's model is trained with."""
+    return [f"experiment={cell.experiment}", f"seed={cell.seed}", *cell.config.overrides]
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    out: Path,
+    make_aligner: Callable[[], Aligner] | None = None,
+    told_only: bool = False,
+) -> dict[Cell, Scores]:
+    """Do what is not done; a cell that fails is told and left out.
+
+    Args:
+        cells: In the order in which they are to be done, casting by casting.
+        out: The benchmark's folder.
+        make_aligner: Of an instrument for landmarks, or None.
+        told_only: Do nothing, and give back what is done.
+    """
+    judge = load_estimator("judge", "measuring")
+    journal = Journal(out / "cells.jsonl")
+    place, casting = None, None
+    done = {}
+    for number, cell in enumerate(cells, 1):
+        instruments = [judge.fingerprint, make_aligner is not None]
+        key = f"{cell.name}-{_digest(instruments)}"
+        if key not in journal.rows:
+            if told_only:
+                continue
+            log.info("\n[%d/%d] %s", number, len(cells), cell.name)
+            start = time.monotonic()
+            try:
+                if casting is None or place != (cell.scenario, cell.casting):
+                    casting = Casting(cell, out, reader_of(judge))
+                    place = cell.scenario, cell.casting
+                scores = casting.score(cell, out, make_aligner)
+            except SwapperError as error:
+                log.error("%s: left out: %s", cell.name, error)
+                continue
+            journal.add(key, {
+                "cell": asdict(cell), "scores": scores, "judge": judge.fingerprint,
+                "seconds": round(time.monotonic() - start, 1), "software": __version__,
+                "commit": _commit(), "torch": torch.__version__,
+            })  # fmt: skip
+        done[cell] = journal.rows[key]["scores"]
+    return done
+
+
+def _commit() -> str:
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parent,
+    )  # fmt: skip
+    return found.stdout.strip()
+
+
+def tables(done: Mapping[Cell, Scores]) -> list[str]:
+    """Everything found out, as Markdown: scenario by scenario."""
+    lines = []
+    for scenario in dict.fromkeys(cell.scenario for cell in done):
+        configs: dict[str, dict[tuple[int, str], Mapping[str, Any]]] = {}
+        for cell, scores in done.items():
+            if cell.scenario == scenario:
+                held = configs.setdefault(cell.config.name, {})
+                held |= {(cell.seed, f"{cell.casting}/{name}"): s for name, s in scores.items()}
+        lines += ["", f"## {scenario}", "", *_scenario(configs)]
+    return lines
+
+
+def _scenario(configs: Mapping[str, tally.Scores]) -> list[str]:
+    trained = {name: each for name, each in configs.items() if name not in (PERFORMER, ANSWER)}
+    every = [score for each in configs.values() for score in each.values()]
+    unseen = {name for s in every for name, e in s["emotions"].items() if e["unseen"]}
+    emotions = dict.fromkeys(name for s in every for name in s["emotions"] if name != "neutral")
+    units = sorted({name for s in every for name in s["units"]}, key=lambda name: int(name[2:]))
+    lines = [
+        f"{len({clip for each in configs.values() for _, clip in each})} clips; mean [95 %]. "
+        f"Never seen of the identity: {', '.join(sorted(unseen)) or 'nothing'}.",
+        "", *tally.table(configs, tally.WHOLE),
+        "", *tally.table(configs, tally.BY_EMOTION),
+        "", *tally.table(configs, tally.emotions(list(emotions))),
+    ]  # fmt: skip
+    if len(trained) > 1:
+        base = next(iter(trained))
+        lines += [
+            "", f"Difference to {base}, clip by clip; bold where the interval leaves out 0.",
+            "", *tally.differences(trained, base, tally.WHOLE),
+            "", *tally.differences(trained, base, tally.BY_EMOTION),
+        ]  # fmt: skip
+    for columns in (tally.units(units[i : i + 6]) for i in range(0, len(units), 6)):
+        lines += ["", *tally.table(configs, columns)]
+    return lines
+
+
+def cells_of(arguments: argparse.Namespace) -> list[Cell]:
+    """All cells asked for, casting by casting."""
+    configs = [Config.parse(text) for text in arguments.config or ["plain:"]]
+    if len({config.name for config in configs}) < len(configs):
+        raise UsageError("--config: two configs have one name; give each its own")
+    footage = Footage(
+        arguments.size, arguments.seconds, arguments.held_out, arguments.held_out_seconds,
+        drawn_by(),
+    )  # fmt: skip
+
+    def cell(scenario: str, casting: int, config: Config, seed: int) -> Cell:
+        steps, experiment = arguments.steps, arguments.experiment
+        if config.name in (PERFORMER, ANSWER):
+            steps, experiment = 0, ""
+        return Cell(scenario, casting, config, seed, steps, experiment, footage)
+
+    runs = [(Config(name), 0) for name in (PERFORMER, ANSWER)]
+    runs += [(config, seed) for seed in arguments.seeds for config in configs]
+    return [
+        cell(scenario, casting, *run)
+        for scenario in arguments.scenario
+        for casting in arguments.castings
+        for run in runs
+    ]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    told = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = told.add_argument
+    add("--scenario", nargs="+", choices=SCENARIOS, default=["rich", "limited"])
+    add("--config", action="append", help="'name: key=value ...'; the first one is the base")
+    add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of training")
+    add("--castings", nargs="+", type=int, default=[0, 1], help="pairs of actors and their scores")
+    add("--steps", type=int, default=4000, help="of training")
+    add("--experiment", default="cpu64", help="of swapper train, under every config")
+    add("--size", type=int, default=256, help="of the footage in pixels")
+    add("--seconds", type=float, default=40.0, help="of training footage of each actor")
+    add("--held-out", type=int, default=2, help="clips to convert, for each casting")
+    add("--held-out-seconds", type=float, default=20.0, help="of each clip")
+    add("--landmarker", help="MediaPipe's face_landmarker.task, to measure landmarks by")
+    add("--out", type=Path, default=Path("out/bench_affect"))
+    add("--table", action="store_true", help="only tell what is done already")
+    return told
+
+
+def main() -> int:
+    """Run, and print the table."""
+    arguments = parser().parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        cells = cells_of(arguments)
+        make_aligner = None
+        if arguments.landmarker:
+            make_aligner = partial(MediapipeAligner, arguments.landmarker)
+        done = run_cells(cells, arguments.out, make_aligner, told_only=arguments.table)
+    except SwapperError as error:
+        print(f"bench_affect: {error}", file=sys.stderr)
+        return error.exit_code
+    text = "\n".join(tables(done)).strip() + "\n"
+    write_atomically(arguments.out / "table.md", text.encode())
+    print(text)
+    return 0 if arguments.table or len(done) == len(cells) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
