@@ -22,7 +22,7 @@ from swapper.actors.shade import Mesh, Scene, shade
 from swapper.actors.soften import soften
 from swapper.actors.stage import Stage
 from swapper.actors.surface import Floats
-from swapper.actors.units import INDEX, MIDLINE, UNITS
+from swapper.actors.units import INDEX, MIDLINE, UNITS, units_of
 from swapper.errors import UsageError
 
 _IRISES: Final = {
@@ -58,10 +58,7 @@ class Actor:
         own = face_triangles(self.body.grid)
         self._in_face = np.isin(self.body.material, (EYE, ENAMEL, FLESH, LASH))
         self._in_face[: len(own)] = own
-        posed = self.body.at_rest()
-        self._open_sky = sky_seen(
-            posed.points, self.body.normals(posed.points), self.body.triangles
-        ).astype(np.float32)
+        self._open_sky = self._occlusion()
         # At rest the closed lips hide these; the mouth lets light in as it opens.
         inside = self.body.inside
         self._open_sky[inside] = 0.8
@@ -69,6 +66,20 @@ class Actor:
         self._iris = np.array([linear(colours[0]), linear(colours[1])]) * 1.1
         deep = 1 - 0.65 * identity.melanin
         self._scatter = np.array([0.42, 0.16, 0.09]) * deep
+
+    def _occlusion(self) -> NDArray[np.float32]:
+        """(N,) share of the sky that each vertex sees with a relaxed face."""
+        body = self.body
+
+        def seen(posed: Posed, rays: int) -> Floats:
+            return sky_seen(posed.points, body.normals(posed.points), body.triangles, rays)
+
+        sky = seen(body.at_rest(), 48)
+        # What an open lid hides in its fold sees the sky once the eye is shut.
+        shut = seen(body.pose(units_of(au43=1.0), (0.0, 0.0)), 24)
+        lids = body.lid_vertices()
+        sky[lids] = np.maximum(sky[lids], shut[lids])
+        return sky.astype(np.float32)
 
     def shown(self, moment: Moment) -> NDArray[np.float32]:
         """(2, 19) intensities in [0, 1] as this actor's face shows the intended ones."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.actors import jaw, organs
-from swapper.actors.hair import hair
+from swapper.actors.hair import hair, hangs
 from swapper.actors.identity import Identity
 from swapper.actors.lids import edges, lay_lids, regions
 from swapper.actors.muscles import fields, jaw_weight, narrowing
@@ -76,8 +76,9 @@ class Body:
         bag_weight = step(bag.points[:, 1], -58, -74)
         inside: list[tuple[Part, Floats | float, float]] = [
             (upper, 0.0, 1.0), (lower, 1.0, 1.0), (tongue, 1.0, 1.0), (bag, bag_weight, 1.0),
-            (organs.ear(who, 1.0, tone), 0.0, 1.0), (organs.ear(who, -1.0, tone), 0.0, 1.0),
         ]  # fmt: skip
+        if not hangs(who):
+            inside += [(organs.ear(who, side, tone), 0.0, 1.0) for side in (1.0, -1.0)]
         fitted: list[tuple[Part, Floats | float, float]] = [
             (_moved(part, proportions(part.points, who)), turns, head)
             for part, turns, head in inside
@@ -227,6 +228,13 @@ class Body:
                 knee[:, 2] += 0.2
                 blades.append(np.stack([base - half, base + half, knee, tip], 1).reshape(-1, 3))
         return np.concatenate(blades)
+
+    def lid_vertices(self) -> NDArray[np.int64]:
+        """Vertices of the skin around both eyes."""
+        number = np.arange(len(self.rest_skin)).reshape(self.grid.shape)
+        return np.concatenate(
+            [number[slice(*r.rows), slice(*r.columns)].ravel() for r in self.regions]
+        )
 
     def normals(self, points: Floats) -> Floats:
         """(N, 3) unit normals of posed points."""

@@ -184,6 +184,12 @@ def _bun(who: Identity) -> Part:
                 np.zeros((p.size, 2)), HAIR, False, p.shape[1])  # fmt: skip
 
 
+def hangs(who: Identity) -> bool:
+    """Whether the hair falls over the ears and hides them."""
+    cut = CUTS.get(who.hair_style)
+    return cut is not None and cut.falls_to is not None
+
+
 def hair(who: Identity, detail: int = 1) -> list[Part]:
     """The parts of one person's hair, in head space; none when shaved."""
     cut = CUTS.get(who.hair_style)
