@@ -60,8 +60,8 @@ class Plan:
 
 
 PLANS: Final = {
-    "actors": Plan(actors, actors.ActorsNet, 14_400, 28, 3e-3, 20_261),
-    "judge": Plan(judge, judge.JudgeNet, 9_600, 24, 1.5e-3, 77_003),
+    "actors": Plan(actors, actors.ActorsNet, 9_600, 28, 3e-3, 20_261),
+    "judge": Plan(judge, judge.JudgeNet, 6_000, 24, 3e-3, 77_003),
 }
 
 

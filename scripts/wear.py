@@ -17,7 +17,7 @@ _TAPS: Final = torch.arange(-4.0, 5.0)
 def wear(pictures: Tensor, random: Generator) -> Tensor:
     """Move, blur, shrink, grain, compress and relight crops.
 
-    A third of them stay clean but for the move and the light; the rest suffer a random choice.
+    Half of them stay clean but for the move and the light; the rest suffers a random choice.
 
     Args:
         pictures: (N, 3, S, S) RGB in [0, 1].
@@ -28,7 +28,7 @@ def wear(pictures: Tensor, random: Generator) -> Tensor:
     """
     side = _SIDES[int(torch.randint(len(_SIDES), (), generator=random))]
     worn = _move(pictures, side, random)
-    suffers = torch.rand(len(worn), generator=random) < 0.67
+    suffers = torch.rand(len(worn), generator=random) < 0.5
 
     def some(share: float) -> Tensor:
         chosen = torch.rand(len(worn), generator=random) < share

@@ -35,7 +35,8 @@ class JudgeNet(nn.Module):
         super().__init__()
         self.upper = Tower((_BROWS_END, WIDTH))
         self.lower = Tower((HEIGHT - _MOUTH_STARTS, WIDTH))
-        self.embed = nn.Linear(2 * Tower.FEATURES, 160)
+        # Without the norm, the hyperbolic tangent saturates in the first steps and learns no more.
+        self.embed = nn.Sequential(nn.Linear(2 * Tower.FEATURES, 160), nn.LayerNorm(160))
         self.readings = Readings(160)
 
     def forward(self, x: Tensor) -> AffectBatch:
@@ -66,11 +67,9 @@ class Tower(nn.Module):
             _layer(64, 64),
             nn.MaxPool2d(2),
             _layer(64, 64),
-            nn.Conv2d(64, 24, 1),
+            _layer(64, 24, kernel=1),
             nn.Flatten(),
-            nn.ReLU(),
             nn.Linear(24 * (size[0] // 8) * (size[1] // 8), self.FEATURES),
-            nn.ReLU(),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,8 +80,8 @@ class Tower(nn.Module):
 
 def _layer(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2),
-        nn.GroupNorm(4, outputs),
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
         nn.ReLU(),
     )
 
