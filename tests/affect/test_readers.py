@@ -28,11 +28,6 @@ SIZES = (64, 128, 256)
 HeldOut = tuple[dict[int, NDArray[np.uint8]], NDArray[np.int64], NDArray[np.float32]]
 FIRST_SEED = 4_000_000  # of people whom no set that the networks learn from holds
 
-trained = pytest.mark.skipif(
-    not all((OWN / f"{name}.safetensors").is_file() for name in ("actors", "judge")),
-    reason="no weights yet: scripts/train_actor_affect.py makes them",
-)
-
 
 def name_of(module: ModuleType) -> str:
     return module.__name__.rpartition(".")[2]
@@ -110,14 +105,12 @@ def held_out() -> HeldOut:
     return stacked, np.array(emotions), np.stack(shown)
 
 
-@trained
 @pytest.mark.parametrize("module", READERS)
 def test_weights_are_small_and_their_own(module: ModuleType) -> None:
     assert (OWN / f"{name_of(module)}.safetensors").stat().st_size < 2_000_000
     assert actors.load().fingerprint != judge.load().fingerprint
 
 
-@trained
 @pytest.mark.parametrize("module", READERS)
 def test_reads_people_it_never_saw(module: ModuleType, held_out: HeldOut) -> None:
     crops, emotions, shown = held_out
@@ -133,7 +126,6 @@ def test_reads_people_it_never_saw(module: ModuleType, held_out: HeldOut) -> Non
         assert np.mean(rho) > 0.5, f"{size} px"
 
 
-@trained
 @pytest.mark.parametrize("module", READERS)
 def test_reads_a_crop_alike_at_every_size(module: ModuleType, held_out: HeldOut) -> None:
     crops, _, _ = held_out
