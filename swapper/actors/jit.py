@@ -21,3 +21,12 @@ def compiled(function: F) -> F:
         return cast(F, njit(cache=True, nogil=True)(function))
     except RuntimeError:
         return cast(F, njit(nogil=True)(function))
+
+
+def inlined(function: F) -> F:
+    """Compile as a part of whoever calls it.
+
+    For what takes tuples of arrays: handing one over counts a reference to each array, which takes
+    longer than to shade a pixel.
+    """
+    return cast(F, njit(inline="always")(function))

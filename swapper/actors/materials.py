@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.actors.jit import compiled
+from swapper.actors.jit import inlined
 from swapper.actors.lids import corner_line, edge
 from swapper.actors.surface import EYE_INNER, EYE_OUTER
 
@@ -20,7 +20,7 @@ IRIS = 0.45
 """Polar angle of the iris' edge on the eyeball, radians."""
 
 
-@compiled
+@inlined
 def mix(values: Any, a: int, b: int, c: int, wa: float, wb: float, wc: float) -> Any:
     """Three numbers of the vertices a, b and c, by their weights."""
     return (
@@ -30,14 +30,14 @@ def mix(values: Any, a: int, b: int, c: int, wa: float, wb: float, wc: float) ->
     )
 
 
-@compiled
+@inlined
 def unit(x: float, y: float, z: float) -> Any:
     """The vector at length 1."""
     inverse = 1.0 / math.sqrt(x * x + y * y + z * z + 1e-20)
     return x * inverse, y * inverse, z * inverse
 
 
-@compiled
+@inlined
 def lit_share(shadow: Single, x: float, y: float, near: float, facing: float) -> float:
     """Share of the key light that arrives: 5 by 5 comparisons, blurred as a soft box blurs.
 
@@ -64,7 +64,7 @@ def lit_share(shadow: Single, x: float, y: float, near: float, facing: float) ->
     return total / 25.0
 
 
-@compiled
+@inlined
 def texel(texture: Any, u: float, v: float, channel: int) -> Any:
     """One channel of a texture between its pixels; u is the column."""
     size = texture.shape[0]
@@ -76,7 +76,7 @@ def texel(texture: Any, u: float, v: float, channel: int) -> Any:
     return top * (1 - fv) + low * fv
 
 
-@compiled
+@inlined
 def _height(relief: Any, u: float, v: float) -> Any:
     size = relief.shape[0]
     j = min(max(int(u), 0), size - 2)
@@ -86,7 +86,7 @@ def _height(relief: Any, u: float, v: float) -> Any:
     return top * (1 - fv) + (relief[i + 1, j] * (1 - fu) + relief[i + 1, j + 1] * fu) * fv
 
 
-@compiled
+@inlined
 def bumped(
     mesh: Any, scene: Any, t: int, u: float, v: float, nx: float, ny: float, nz: float
 ) -> Any:
@@ -121,7 +121,7 @@ def bumped(
     return unit(nx - gx * limit, ny - gy * limit, nz - gz * limit)
 
 
-@compiled
+@inlined
 def iris(scene: Any, polar: float, azimuth: float) -> Any:
     """Colour of the eyeball at a place on it."""
     if polar < IRIS + 0.03:
@@ -144,7 +144,7 @@ def iris(scene: Any, polar: float, azimuth: float) -> Any:
             0.63 - 0.17 * flush - max(veins, 0.0))  # fmt: skip
 
 
-@compiled
+@inlined
 def under_lids(scene: Any, x: float, y: float) -> float:
     """How much light gets past lids and lashes to the eyeball."""
     side = 0 if x > 0 else 1

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.actors.jit import compiled
+from swapper.actors.jit import compiled, inlined
 from swapper.actors.materials import bumped, iris, lit_share, mix, texel, under_lids, unit
 from swapper.actors.organs import BARE, ENAMEL, EYE, FLESH, HAIR, SKIN
 
@@ -78,7 +78,7 @@ class Scene(NamedTuple):
     scatter: NDArray[np.float64]
 
 
-@compiled
+@inlined
 def _surface(mesh: Any, scene: Any, t: int, wa: float, wb: float, wc: float, normal: Any) -> Any:
     """What the surface is made of.
 
@@ -116,63 +116,87 @@ def _surface(mesh: Any, scene: Any, t: int, wa: float, wb: float, wc: float, nor
     return colour, normal, gloss, wrap, wet, sky
 
 
-@compiled
-def _strand(
-    scene: Any, colour: Any, tangent: Any, normal: Any, view: Any, shares: Any, out: Any
-) -> None:
-    """Light on hair: diffuse around each strand and two highlights along it (Kajiya-Kay, 1989)."""
+@inlined
+def _strand(scene: Any, tangent: Any, normal: Any, view: Any, key: float, rest: float) -> Any:
+    """Light on hair: diffuse around each strand and two highlights along it (Kajiya-Kay, 1989).
+
+    Returns:
+        What the hair's colour multiplies (3), and what it does not (3).
+    """
+    red, green, blue = 0.0, 0.0, 0.0
+    shine_red, shine_green, shine_blue = 0.0, 0.0, 0.0
     for k in range(scene.towards.shape[0]):
         dx, dy, dz = scene.towards[k, 0], scene.towards[k, 1], scene.towards[k, 2]
+        share = key if k == 0 else rest
         sharp = normal[0] * dx + normal[1] * dy + normal[2] * dz
         hx, hy, hz = unit(dx + view[0], dy + view[1], dz + view[2])
         along = tangent[0] * dx + tangent[1] * dy + tangent[2] * dz
         half = tangent[0] * hx + tangent[1] * hy + tangent[2] * hz
         around = math.sqrt(max(1 - along * along, 0.0)) * max(0.25 + 0.75 * sharp, 0.0)
         base = math.sqrt(max(1 - half * half, 0.0))
-        shine = shares[k] * max(min(0.3 + sharp * 2, 1.0), 0.0)
-        band, glow = 0.05 * base**90 * shine, 0.55 * base**22 * shine
-        for n in range(3):
-            diffuse = around * shares[k] * 0.8 * DIFFUSE
-            out[n] += scene.light[k, n] * (colour[n] * (diffuse + glow) + band)
+        shine = share * max(min(0.3 + sharp * 2, 1.0), 0.0)
+        own = around * share * 0.8 * DIFFUSE + 0.55 * base**22 * shine
+        band = 0.05 * base**90 * shine
+        red += scene.light[k, 0] * own
+        green += scene.light[k, 1] * own
+        blue += scene.light[k, 2] * own
+        shine_red += scene.light[k, 0] * band
+        shine_green += scene.light[k, 1] * band
+        shine_blue += scene.light[k, 2] * band
+    return red, green, blue, shine_red, shine_green, shine_blue
 
 
-@compiled
-def _surface_light(scene: Any, made: Any, soft: Any, view: Any, shares: Any, out: Any) -> None:
-    """Light on skin, eyes, teeth and cloth: diffuse that scatters, and what the surface mirrors."""
-    colour, normal, gloss, wrap, wet, _ = made
-    # Red light travels furthest under the skin: softer normals, wider wrap.
-    sharpness = (0.3, 0.65, 0.8)
+@inlined
+def _diffuse(scene: Any, normal: Any, soft: Any, wrap: Any, key: float, rest: float) -> Any:
+    """(3) light that scatters in skin and comes back: red travels furthest, so it sees softer
+    normals and wraps further around.
+    """  # fmt: skip
+    red, green, blue = 0.0, 0.0, 0.0
+    wrap_r, wrap_g, wrap_b = wrap
     for k in range(scene.towards.shape[0]):
         dx, dy, dz = scene.towards[k, 0], scene.towards[k, 1], scene.towards[k, 2]
-        arrives = shares[k]
+        share = key if k == 0 else rest
         sharp = normal[0] * dx + normal[1] * dy + normal[2] * dz
         blunt = soft[0] * dx + soft[1] * dy + soft[2] * dz
-        reddened = arrives ** (1.0 - 0.6 * wrap[0])
-        for n in range(3):
-            bent = sharpness[n] * sharp + (1 - sharpness[n]) * blunt
-            diffuse = max((bent + wrap[n]) / (1 + wrap[n]), 0.0)
-            share = reddened if n == 0 else arrives
-            out[n] += scene.light[k, n] * diffuse * share * colour[n] * DIFFUSE
+        bent_r = max((0.3 * sharp + 0.7 * blunt + wrap_r) / (1 + wrap_r), 0.0)
+        bent_g = max((0.65 * sharp + 0.35 * blunt + wrap_g) / (1 + wrap_g), 0.0)
+        bent_b = max((0.8 * sharp + 0.2 * blunt + wrap_b) / (1 + wrap_b), 0.0)
+        reddened = share if share >= 1.0 or wrap_r == 0.0 else share ** (1.0 - 0.6 * wrap_r)
+        red += scene.light[k, 0] * bent_r * reddened
+        green += scene.light[k, 1] * bent_g * share
+        blue += scene.light[k, 2] * bent_b * share
+    return red * DIFFUSE, green * DIFFUSE, blue * DIFFUSE
+
+
+@inlined
+def _mirrored(
+    scene: Any, normal: Any, view: Any, gloss: float, wet: float, key: float, rest: float
+) -> Any:
+    """(3) light that skin's oil or a wet surface mirrors; two lobes, Schlick's Fresnel (1994)."""
+    red, green, blue = 0.0, 0.0, 0.0
+    for k in range(scene.towards.shape[0]):
+        dx, dy, dz = scene.towards[k, 0], scene.towards[k, 1], scene.towards[k, 2]
+        sharp = normal[0] * dx + normal[1] * dy + normal[2] * dz
         if sharp <= 0:
             continue
         hx, hy, hz = unit(dx + view[0], dy + view[1], dz + view[2])
         nh = max(normal[0] * hx + normal[1] * hy + normal[2] * hz, 0.0)
-        grazing = (1.0 - max(hx * view[0] + hy * view[1] + hz * view[2], 0.0)) ** 5
+        away = 1.0 - max(hx * view[0] + hy * view[1] + hz * view[2], 0.0)
+        grazing = away * away * away * away * away
+        share = (key if k == 0 else rest) * sharp
         if gloss > 0.0:
-            lobes = 1.54 * nh**18 + 2.7 * nh**80
-            shine = (0.03 + 0.97 * grazing) * gloss * lobes * sharp * arrives
+            shine = (0.03 + 0.97 * grazing) * gloss * (1.54 * nh**18 + 2.7 * nh**80) * share
         else:
-            lobes = 70.0 * nh**300 + 1.0 * nh**60
-            shine = wet * (0.03 + 0.9 * grazing) * lobes * sharp * arrives
-        for n in range(3):
-            out[n] += scene.light[k, n] * shine
+            shine = wet * (0.03 + 0.9 * grazing) * (70.0 * nh**300 + nh**60) * share
+        red += scene.light[k, 0] * shine
+        green += scene.light[k, 1] * shine
+        blue += scene.light[k, 2] * shine
+    return red, green, blue
 
 
-@compiled
-def _pixel(
-    mesh: Any, scene: Any, t: int, wa: float, wb: float, wc: float, shares: Any, out: Any
-) -> None:
-    """Linear RGB of one place on triangle t, into `out`; `shares` is room for a number a light."""
+@inlined
+def _pixel(mesh: Any, scene: Any, t: int, wa: float, wb: float, wc: float) -> Any:
+    """Linear RGB of one place on triangle t."""
     a, b, c = mesh.triangles[t, 0], mesh.triangles[t, 1], mesh.triangles[t, 2]
     material = mesh.material[t]
     x, y, z = mix(mesh.world, a, b, c, wa, wb, wc)
@@ -186,30 +210,36 @@ def _pixel(
     if material in (SKIN, BARE):
         sx, sy, sz = mix(mesh.soft, a, b, c, wa, wb, wc)
         soft = unit(sx, sy, sz)
-    made = _surface(mesh, scene, t, wa, wb, wc, normal)
-    colour, normal, gloss, _, wet, sky = made
+    colour, normal, gloss, wrap, wet, sky = _surface(mesh, scene, t, wa, wb, wc, normal)
     u, v, near = mix(mesh.lit, a, b, c, wa, wb, wc)
     towards = scene.towards
-    key = soft[0] * towards[0, 0] + soft[1] * towards[0, 1] + soft[2] * towards[0, 2]
-    shares[0] = lit_share(scene.shadow, u, v, near, key)
-    for k in range(1, towards.shape[0]):
-        shares[k] = 0.35 + 0.65 * sky
-    for k in range(towards.shape[0]):
-        if material == EYE:
-            shares[k] *= sky
-        elif material == ENAMEL:
-            shares[k] = 0.4 + 0.6 * shares[k]
+    lit = soft[0] * towards[0, 0] + soft[1] * towards[0, 1] + soft[2] * towards[0, 2]
+    key, rest = lit_share(scene.shadow, u, v, near, lit), 0.35 + 0.65 * sky
+    if material == EYE:
+        key, rest = key * sky, rest * sky
+    elif material == ENAMEL:
+        key, rest = 0.4 + 0.6 * key, 0.4 + 0.6 * rest
     up = 0.5 + 0.5 * soft[1]
-    facing = max(normal[0] * view[0] + normal[1] * view[1] + normal[2] * view[2], 0.0)
-    rim = (1.0 - facing) ** 4 * 0.12 * sky if gloss > 0.0 or wet > 0.0 else 0.0
-    for n in range(3):
-        ambient = (scene.ground[n] * (1 - up) + scene.sky[n] * up) * sky
-        out[n] = ambient * colour[n] * DIFFUSE + rim * scene.sky[n]
+    around = (
+        (scene.ground[0] * (1 - up) + scene.sky[0] * up) * sky * DIFFUSE,
+        (scene.ground[1] * (1 - up) + scene.sky[1] * up) * sky * DIFFUSE,
+        (scene.ground[2] * (1 - up) + scene.sky[2] * up) * sky * DIFFUSE,
+    )
     if material == HAIR:
         tx, ty, tz = mix(mesh.tangents, a, b, c, wa, wb, wc)
-        _strand(scene, colour, unit(tx, ty, tz), normal, view, shares, out)
+        r, g, bl, mr, mg, mb = _strand(scene, unit(tx, ty, tz), normal, view, key, rest)
     else:
-        _surface_light(scene, made, soft, view, shares, out)
+        r, g, bl = _diffuse(scene, normal, soft, wrap, key, rest)
+        mr, mg, mb = 0.0, 0.0, 0.0
+        if gloss > 0.0 or wet > 0.0:
+            mr, mg, mb = _mirrored(scene, normal, view, gloss, wet, key, rest)
+            facing = max(normal[0] * view[0] + normal[1] * view[1] + normal[2] * view[2], 0.0)
+            rim = (1.0 - facing) ** 4 * 0.12 * sky
+            mr, mg, mb = mr + rim * scene.sky[0], mg + rim * scene.sky[1], mb + rim * scene.sky[2]
+    return (
+        colour[0] * (r + around[0]) + mr, colour[1] * (g + around[1]) + mg,
+        colour[2] * (bl + around[2]) + mb,
+    )  # fmt: skip
 
 
 @compiled
@@ -226,7 +256,6 @@ def shade(
         picture: (H, W, 3) float32, written.
     """
     height, width = seen.shape
-    shares = np.empty(scene.towards.shape[0])
     for i in range(height):
         for j in range(width):
             t = seen[i, j]
@@ -245,4 +274,5 @@ def shade(
             wa = (1.0 - wb - wc) * s[a, 2]
             wb, wc = wb * s[b, 2], wc * s[c, 2]
             total = wa + wb + wc
-            _pixel(mesh, scene, t, wa / total, wb / total, wc / total, shares, picture[i, j])
+            red, green, blue = _pixel(mesh, scene, t, wa / total, wb / total, wc / total)
+            picture[i, j, 0], picture[i, j, 1], picture[i, j, 2] = red, green, blue
