@@ -21,7 +21,7 @@ from swapper.perform import Filmed
 from swapper.rehearsal import answer_of, clip_of, reader_of
 
 FRAMES = 18
-TINY = Budget(seconds=5.0, held_out=4.4, fps=4.0, size=128, steps=8)
+TINY = Budget(5.0, 4.0, held_out=4.4, fps=4.0, size=128, steps=8)
 
 
 def untaught(name: str, purpose: str) -> Estimator:

@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 LEAST_MOTION: Final = 0.04
 """Standard deviation of a unit, of full intensity, from which it counts as moving."""
-LEAST_READABLE: Final = 0.5
+LEAST_READABLE: Final = 0.6
 """Correlation with the truth from which a reader is trusted with a unit."""
 
 
