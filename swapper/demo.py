@@ -21,6 +21,7 @@ from swapper.actors.scenarios import Casting, cast
 from swapper.affect.estimator import load_estimator
 from swapper.errors import UsageError
 from swapper.measures.answer import Answer, Clip
+from swapper.measures.pictures import MOST_DB
 from swapper.measures.score import AREAS, ClipScore, score
 from swapper.measures.traces import Calibration
 from swapper.media.image import write_atomically, write_image
@@ -57,7 +58,7 @@ class Budget:
 
 
 BUDGETS: Final = {
-    "full": Budget(40.0, 8.0, held_out=5.5, fps=25.0, size=256, steps=2400),
+    "full": Budget(40.0, 8.0, held_out=5.5, fps=25.0, size=256, steps=2800),
     "ci": Budget(10.0, 6.0, held_out=4.4, fps=12.5, size=128, steps=160),
 }
 PERFORMER, IDENTITY = 11, 17
@@ -262,4 +263,6 @@ def _told(outcome: Outcome, folder: Path, run: Path) -> list[str]:
 
 
 def _number(value: float, form: str) -> str:
+    if value == MOST_DB:
+        return "exact"
     return format(value, form) if np.isfinite(value) else "–"
