@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from swapper.downloads import existing
 from swapper.errors import AlignerError
 from swapper.faces.aligners import FrameLike, sound_faces
-from swapper.faces.weights import existing
 from swapper.types import Face
 
 Detector = Literal["sfd", "blazeface", "retinaface", "scrfd", "yunet"]
@@ -248,9 +248,13 @@ def _detector_paths(detector: str, weights: _Weights) -> dict[str, str]:
 
     paths = {}
     if weights.detector is not None:
-        paths["path_to_detector"] = str(existing(weights.detector, "aligner.detector_weights"))
+        paths["path_to_detector"] = str(
+            existing(weights.detector, "aligner.detector_weights", AlignerError)
+        )
     if weights.anchors is not None:
-        paths["path_to_anchor"] = str(existing(weights.anchors, "aligner.detector_anchors"))
+        paths["path_to_anchor"] = str(
+            existing(weights.anchors, "aligner.detector_anchors", AlignerError)
+        )
     if paths:
         return paths
     if detector == "sfd":
@@ -280,7 +284,7 @@ def _alignment_class(landmark_weights: str | None) -> Any:
             self, network_name: str, network_size: int, device: str, dtype: torch.dtype
         ) -> torch.nn.Module:
             path = (
-                existing(landmark_weights, "aligner.landmark_weights")
+                existing(landmark_weights, "aligner.landmark_weights", AlignerError)
                 if landmark_weights is not None
                 else load_file_from_url(models_urls[network_name], check_hash=True)
             )

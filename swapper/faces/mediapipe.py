@@ -14,9 +14,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from swapper.downloads import existing, pinned
 from swapper.errors import AlignerError
 from swapper.faces.aligners import FrameLike, sound_faces
-from swapper.faces.weights import existing, pinned
 from swapper.types import Face
 
 _MODEL_URL: Final = (
@@ -97,9 +97,9 @@ class MediapipeAligner:
             return
         if self._path is None:
             self._path = (
-                existing(self.model, "aligner.model")
+                existing(self.model, "aligner.model", AlignerError)
                 if self.model
-                else pinned(_MODEL_URL, _MODEL_SHA256, "aligner.model")
+                else pinned(_MODEL_URL, _MODEL_SHA256, "aligner.model", AlignerError)
             )
         _survive_profiling()
         with _quiet():

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from swapper import downloads
 from swapper.errors import AlignerError
-from swapper.faces import weights
 
 URL = "https://example.org/models/net.task"
 BODY = b"some weights" * 1000
@@ -36,25 +36,25 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_fetched_once_then_kept(fetched: list[str]) -> None:
-    path = weights.pinned(URL, SHA, "aligner.model")
+    path = downloads.pinned(URL, SHA, "aligner.model", AlignerError)
     assert path.read_bytes() == BODY
-    assert path.parent == weights.cache_folder()
-    assert weights.pinned(URL, SHA, "aligner.model") == path
+    assert path.parent == downloads.cache_folder()
+    assert downloads.pinned(URL, SHA, "aligner.model", AlignerError) == path
     assert fetched == [URL]
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
 def test_a_damaged_copy_is_fetched_anew(fetched: list[str]) -> None:
-    path = weights.pinned(URL, SHA, "aligner.model")
+    path = downloads.pinned(URL, SHA, "aligner.model", AlignerError)
     path.write_bytes(b"half")
-    assert weights.pinned(URL, SHA, "aligner.model").read_bytes() == BODY
+    assert downloads.pinned(URL, SHA, "aligner.model", AlignerError).read_bytes() == BODY
     assert len(fetched) == 2
 
 
 def test_another_file_is_refused_and_not_kept(fetched: list[str]) -> None:
     with pytest.raises(AlignerError, match=r"sha256 differs.*aligner\.model=PATH"):
-        weights.pinned(URL, "0" * 64, "aligner.model")
-    assert list(weights.cache_folder().iterdir()) == []
+        downloads.pinned(URL, "0" * 64, "aligner.model", AlignerError)
+    assert list(downloads.cache_folder().iterdir()) == []
 
 
 def test_without_a_network_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,32 +63,32 @@ def test_without_a_network_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     with pytest.raises(AlignerError) as caught:
-        weights.pinned(URL, SHA, "aligner.model")
+        downloads.pinned(URL, SHA, "aligner.model", AlignerError)
     message = str(caught.value)
     assert f"download {URL} and pass aligner.model=PATH" in message
     assert "Name or service not known" in message
     assert "\n" not in message
-    assert list(weights.cache_folder().iterdir()) == []
+    assert list(downloads.cache_folder().iterdir()) == []
 
 
 def test_only_https_even_after_a_redirect(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="https"):
-        weights.pinned(URL.replace("https", "http"), SHA, "aligner.model")
+        downloads.pinned(URL.replace("https", "http"), SHA, "aligner.model", AlignerError)
     monkeypatch.setattr(
         urllib.request, "urlopen", lambda url, **_: Answer(BODY, "http://example.org/net.task")
     )
     with pytest.raises(AlignerError, match="redirected away from https"):
-        weights.pinned(URL, SHA, "aligner.model")
+        downloads.pinned(URL, SHA, "aligner.model", AlignerError)
 
 
 def test_the_cache_follows_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SWAPPER_HOME", str(tmp_path / "mine"))
-    assert weights.cache_folder() == tmp_path / "mine" / "weights"
+    assert downloads.cache_folder() == tmp_path / "mine" / "weights"
     monkeypatch.delenv("SWAPPER_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert weights.cache_folder() == tmp_path / ".cache" / "swapper" / "weights"
+    assert downloads.cache_folder() == tmp_path / ".cache" / "swapper" / "weights"
 
 
 def test_a_path_that_is_not_there() -> None:
     with pytest.raises(AlignerError, match=r"absent\.pth: no such file: pass aligner\.model=PATH"):
-        weights.existing("absent.pth", "aligner.model")
+        downloads.existing("absent.pth", "aligner.model", AlignerError)

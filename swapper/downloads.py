@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from swapper.errors import AlignerError
+from swapper.errors import SwapperError
 
 _TIMEOUT_S: Final = 30.0
 _LARGEST: Final = 1024**3
@@ -26,49 +26,50 @@ def cache_folder() -> Path:
     return root / "weights"
 
 
-def pinned(url: str, sha256: str, option: str) -> Path:
+def pinned(url: str, sha256: str, option: str, error: type[SwapperError]) -> Path:
     """A file of these very bytes, from the cache or else from the network.
 
     Args:
         url: Where it is published, https.
         sha256: Of its bytes, hex.
         option: The option that takes a path instead, named in errors.
+        error: Raised if it cannot be fetched or is another file.
 
     Raises:
-        AlignerError: It cannot be fetched or is another file.
+        SwapperError: As `error` says.
         ValueError: The address is not https.
     """
     if urlsplit(url).scheme != "https":
         raise ValueError(f"weights are fetched by https only, not {url}")
     path = cache_folder() / f"{sha256[:12]}-{Path(urlsplit(url).path).name}"
     if path.is_file():
-        if _sha256(path) == sha256:
+        if sha256_of(path) == sha256:
             return path
         path.unlink()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _download(url, sha256, path, option)
-    except (OSError, http.client.HTTPException) as error:
-        reason = str(getattr(error, "reason", error)).splitlines()[0]
-        raise AlignerError(
+        _download(url, sha256, path, option, error)
+    except (OSError, http.client.HTTPException) as failure:
+        reason = str(getattr(failure, "reason", failure)).splitlines()[0]
+        raise error(
             f"{path.name}: could not be fetched ({reason}): download {url} and pass {option}=PATH"
-        ) from error
+        ) from failure
     return path
 
 
-def existing(path: str | Path, option: str) -> Path:
+def existing(path: str | Path, option: str, error: type[SwapperError]) -> Path:
     """The file given by an option.
 
     Raises:
-        AlignerError: There is none.
+        SwapperError: There is none; of the kind `error`.
     """
     found = Path(path).expanduser()
     if not found.is_file():
-        raise AlignerError(f"{found}: no such file: pass {option}=PATH of the weights")
+        raise error(f"{found}: no such file: pass {option}=PATH of the weights")
     return found
 
 
-def _download(url: str, sha256: str, path: Path, option: str) -> None:
+def _download(url: str, sha256: str, path: Path, option: str, error: type[SwapperError]) -> None:
     # A sibling file, so that a killed or second download never leaves half a file under the name.
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-", delete=False) as partial:
         temporary = Path(partial.name)
@@ -79,8 +80,8 @@ def _download(url: str, sha256: str, path: Path, option: str) -> None:
                 _copy(answer, partial)
             partial.flush()
             os.fsync(partial.fileno())
-            if _sha256(temporary) != sha256:
-                raise AlignerError(
+            if sha256_of(temporary) != sha256:
+                raise error(
                     f"{url}: holds another file than the one swapper knows (sha256 differs): "
                     f"pass {option}=PATH of a file you trust"
                 )
@@ -98,6 +99,7 @@ def _copy(answer: http.client.HTTPResponse, partial: tempfile._TemporaryFileWrap
         partial.write(chunk)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
