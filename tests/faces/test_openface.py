@@ -185,7 +185,9 @@ def test_confidence_outside_its_range() -> None:
         OpenfaceAligner("clip.csv", min_confidence=1.5)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_no_text_does_more_than_be_refused(tmp_path: Path, data: st.DataObject) -> None:
     cells = row(1)
