@@ -23,6 +23,7 @@ import json
 import logging
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -368,7 +369,11 @@ def main() -> int:
         make_aligner = None
         if arguments.landmarker:
             make_aligner = partial(MediapipeAligner, arguments.landmarker)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and no training is left behind
         done = run_cells(cells, arguments.out, make_aligner, told_only=arguments.table)
+    except KeyboardInterrupt:
+        print("bench_affect: interrupted; run it again to go on", file=sys.stderr)
+        return 130
     except SwapperError as error:
         print(f"bench_affect: {error}", file=sys.stderr)
         return error.exit_code

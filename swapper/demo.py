@@ -72,6 +72,7 @@ TRAINING: Final = (
 _RECIPE: Final = "demo.json"
 _OWN: Final = ("footage", "facesets", "runs", "swap.mp4", "strip.png", "report.json")
 _LEAST_OVERLAP: Final = 0.6
+_LEAST_OPACITY: Final = 0.75
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +201,11 @@ def _judge(
             f"the swap was laid beside the face: mask IoU {swapped.mask_iou:.2f}, not "
             f"{_LEAST_OVERLAP} or more"
         )
+    if not swapped.opacity >= _LEAST_OPACITY:
+        broken.append(
+            f"the performer's face shines through: opacity {swapped.opacity:.2f}, not "
+            f"{_LEAST_OPACITY} or more"
+        )
     if not swapped.areas["face"] < left.areas["face"]:
         broken.append("the swap is no nearer to the identity's face than the performer's own was")
     return Outcome(swapped, left, ideal, broken)
@@ -241,6 +247,7 @@ def _told(outcome: Outcome, folder: Path, run: Path) -> list[str]:
     row("PSNR inside the face, dB", ".1f", "psnr_face")
     row("PSNR of the whole frame, dB", ".1f", "psnr_frame")
     row("mask IoU", ".2f", "mask_iou")
+    row("opacity: how little of the performer shines through", ".2f", "opacity")
     for area in AREAS:
         row(f"error of the aligned {area}, grey levels", ".1f", "areas", area)
     row("expression error, action units from 0 to 1", ".3f", "units_error")

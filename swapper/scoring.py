@@ -26,6 +26,7 @@ from swapper.measures.pictures import (
     intersection_over_union,
     mean_absolute_error,
     mean_square_error,
+    opacity,
 )
 from swapper.measures.score import Comparison
 from swapper.media.video import Frame, VideoReader
@@ -78,6 +79,7 @@ def compare(
                 mean_square_error(ours.image, theirs.image, mask),
                 mean_square_error(ours.image, theirs.image),
                 math.nan if blend is None else intersection_over_union(blend, mask),
+                math.nan if blend is None else opacity(blend, mask),
                 math.nan if find is None else _landmark_error(*find, ours, theirs),
                 *_area_errors(crop, other, answer.landmarks[t]),
             ))  # fmt: skip
@@ -85,8 +87,9 @@ def compare(
     return Comparison(
         square=table[:, :2],
         overlap=table[:, 2],
-        landmarks=table[:, 3],
-        areas=table[:, 4:],
+        opacity=table[:, 3],
+        landmarks=table[:, 4],
+        areas=table[:, 5:],
         readings=ours_read.finish(),
         answer_readings=theirs_read.finish(),
     )

@@ -129,12 +129,13 @@ def test_what_is_broken_is_said(played: tuple[Path, int]) -> None:
     nowhere = [np.zeros((128, 128), np.float32)] * FRAMES
     read = reader_of(untaught("judge", "measuring"))
     outcome = demo._judge(performer, nowhere, performer, answer, read)
-    assert len(outcome.broken) == 3
+    assert len(outcome.broken) == 4
     assert "does not carry its provenance" in outcome.broken[0]
     assert "mask IoU 0.00" in outcome.broken[1]
-    assert "no nearer" in outcome.broken[2]
+    assert "opacity nan" in outcome.broken[2]
+    assert "no nearer" in outcome.broken[3]
     told = demo._told(outcome, folder, folder / "runs" / "demo")
-    assert sum(line.startswith("broken: ") for line in told) == 3
+    assert sum(line.startswith("broken: ") for line in told) == 4
 
 
 def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

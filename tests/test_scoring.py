@@ -52,6 +52,7 @@ def test_a_clip_is_its_own_answer(bob: Clip) -> None:
     found = compare(bob, answer, mouth, blend_masks=answer.masks)
     assert (found.square == 0).all()
     assert (found.overlap == 1).all()
+    assert (found.opacity == 1).all()
     assert found.areas.shape == (FRAMES, len(AREAS))
     assert found.areas.max() < 1e-3
     assert np.isnan(found.landmarks).all()
@@ -67,6 +68,7 @@ def test_another_moment_differs_most_where_the_face_moves(bob: Clip, tmp_path: P
     assert lips > 2 * face
     assert eyes > face
     assert np.isnan(found.overlap).all()
+    assert np.isnan(found.opacity).all()
     assert np.corrcoef(found.readings[:, 0], found.answer_readings[:, 0])[0, 1] < 0.5
 
 

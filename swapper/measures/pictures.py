@@ -59,6 +59,28 @@ def intersection_over_union(mask: Weight, truth: Weight) -> float:
     return float((here & there).sum() / union) if union else 1.0
 
 
+def opacity(blend_mask: Weight, truth: Weight) -> float:
+    """How little shines through a swap: mean of its mask (H, W) where it lies on the face.
+
+    A half-trained mask is half transparent, and what moves under it is the performer's own face.
+
+    Args:
+        blend_mask: In [0, 1].
+        truth: Face mask in [0, 1]; only what is face counts.
+
+    Returns:
+        NaN where the swap covers nothing of the face.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    if blend_mask.shape != truth.shape:
+        raise ValueError(f"masks {blend_mask.shape} and {truth.shape} must have one shape")
+    # The feathered rim is meant to be thin; a fifth tells a rim from a face.
+    laid = (blend_mask >= 0.2) & (truth >= 0.5)
+    return float(blend_mask[laid].mean()) if laid.any() else float("nan")
+
+
 def fit_tone(picture: Picture, truth: Picture, weight: Weight) -> NDArray[np.float32]:
     """The picture in the truth's tone: gain and offset of each channel by least squares.
 

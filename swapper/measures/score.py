@@ -30,6 +30,7 @@ class Comparison:
     Attributes:
         square: (T, 2) mean square error inside the answer's face mask and of the whole frame.
         overlap: (T,) intersection over union of blend mask and face mask; NaN if none was given.
+        opacity: (T,) mean of the blend mask where it is laid on the face; NaN likewise.
         areas: (T, 4) mean absolute error of the aligned, tone-fitted face and its regions, in grey
             levels; columns are `AREAS`.
         landmarks: (T,) error over the distance of the eyes, NaN where none were read.
@@ -39,6 +40,7 @@ class Comparison:
 
     square: Floats
     overlap: Floats
+    opacity: Floats
     areas: Floats
     landmarks: Floats
     readings: Floats
@@ -81,6 +83,7 @@ class ClipScore:
         psnr_face: In dB, inside the answer's face mask.
         psnr_frame: In dB, of the whole frame.
         mask_iou: Mean overlap of blend mask and face mask.
+        opacity: How little of the performer's own face shines through, on average.
         areas: Mean absolute error of the aligned, tone-fitted face and its regions, grey levels.
         landmark_error: Mean distance over that of the eyes' outer corners.
         units_error: Mean absolute error of calibrated intensities, over readable units.
@@ -93,6 +96,7 @@ class ClipScore:
     psnr_face: float
     psnr_frame: float
     mask_iou: float
+    opacity: float
     areas: Mapping[str, float]
     landmark_error: float
     units_error: float
@@ -146,6 +150,7 @@ def score(
         psnr_face=psnr(_mean(comparison.square[:, 0])),
         psnr_frame=psnr(_mean(comparison.square[:, 1])),
         mask_iou=_mean(comparison.overlap),
+        opacity=_mean(comparison.opacity),
         areas=_by_area(comparison.areas),
         landmark_error=_mean(comparison.landmarks),
         units_error=_mean(np.abs(read - truth)),

@@ -69,6 +69,7 @@ WHOLE: Final = (
     Column("ρ ↑", at("correlation")),
     Column("PSNR ↑", at("psnr_face"), 1),
     Column("mask IoU ↑", at("mask_iou")),
+    Column("opacity ↑", at("opacity")),
 )
 BY_EMOTION: Final = tuple(
     Column(f"{title}, {word}", over_emotions(unseen, *path), digits)

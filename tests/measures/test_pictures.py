@@ -52,6 +52,17 @@ def test_overlap_of_masks() -> None:
     assert pictures.intersection_over_union(empty, LEFT) == 0.0
 
 
+def test_a_mask_that_lets_the_performer_through_is_told() -> None:
+    half = np.where(LEFT > 0, 0.5, 0.0).astype(np.float32)
+    assert pictures.opacity(half, LEFT) == pytest.approx(0.5)
+    assert pictures.intersection_over_union(half, LEFT) == 1.0
+    rim = LEFT.copy()
+    rim[:, 12:16] = 0.1
+    assert pictures.opacity(rim, LEFT) == 1.0
+    assert math.isnan(pictures.opacity(LEFT * 0, LEFT))
+    assert math.isnan(pictures.opacity(LEFT, LEFT * 0))
+
+
 def test_tone_is_forgiven_and_shape_is_not() -> None:
     gain, offset = np.array([0.7, 0.9, 1.1]), np.array([20.0, -5.0, 3.0])
     toned = (TRUTH * gain + offset).astype(np.float32)
@@ -81,3 +92,5 @@ def test_shapes_must_fit() -> None:
         pictures.mean_square_error(TRUTH, TRUTH, LEFT[1:])
     with pytest.raises(ValueError, match="one shape"):
         pictures.intersection_over_union(LEFT, LEFT[1:])
+    with pytest.raises(ValueError, match="one shape"):
+        pictures.opacity(LEFT, LEFT[1:])
