@@ -69,6 +69,7 @@ QUARANTINE = {
     "wandb": (),
     "face_alignment": ("faces/fan.py",),
     "mediapipe": ("faces/mediapipe.py",),
+    "h5py": ("affect/keras.py",),
     "numba": ("actors/",),
     "pickle": ("training/checkpoint.py",),  # for the name of its error only
 }

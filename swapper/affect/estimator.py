@@ -11,7 +11,7 @@ import hashlib
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from swapper.types import Affect, Coverage
 ESTIMATORS: Final[Mapping[str, str]] = {
     "actors": "swapper.affect.actors",
     "judge": "swapper.affect.judge",
+    "xception": "swapper.affect.xception",
 }
 """Name of each estimator and the module whose ``load()`` makes it."""
 
@@ -206,12 +207,13 @@ def fingerprint(net: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def load_estimator(name: str, purpose: Purpose) -> Estimator:
+def load_estimator(name: str, purpose: Purpose, **settings: Any) -> Estimator:
     """The estimator of that name, with the weights that swapper brings or knows how to fetch.
 
     Args:
         name: One of `ESTIMATORS`.
         purpose: Whether it will guide a training or only measure.
+        settings: Of its module's ``load()``, such as ``weights``.
 
     Raises:
         UsageError: There is none, or it must not guide a training.
@@ -219,7 +221,7 @@ def load_estimator(name: str, purpose: Purpose) -> Estimator:
     """
     if name not in ESTIMATORS:
         raise UsageError(f"affect={name}: no such estimator, choose from {', '.join(ESTIMATORS)}")
-    estimator: Estimator = importlib.import_module(ESTIMATORS[name]).load()
+    estimator: Estimator = importlib.import_module(ESTIMATORS[name]).load(**settings)
     if purpose == "training":
         refuse_judges(estimator)
     return estimator
