@@ -39,22 +39,27 @@ def pinned(url: str, sha256: str, option: str, error: type[SwapperError]) -> Pat
         SwapperError: As `error` says.
         ValueError: The address is not https.
     """
-    if urlsplit(url).scheme != "https":
-        raise ValueError(f"weights are fetched by https only, not {url}")
-    path = cache_folder() / f"{sha256[:12]}-{Path(urlsplit(url).path).name}"
+    path = _kept(url, sha256)
     if path.is_file():
         if sha256_of(path) == sha256:
             return path
         path.unlink()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _download(url, sha256, path, option, error)
-    except (OSError, http.client.HTTPException) as failure:
-        reason = str(getattr(failure, "reason", failure)).splitlines()[0]
-        raise error(
-            f"{path.name}: could not be fetched ({reason}): download {url} and pass {option}=PATH"
-        ) from failure
-    return path
+    return _fetched(url, sha256, option, error)
+
+
+def fetched(url: str, option: str, error: type[SwapperError]) -> Path:
+    """A file whose hash nobody knows yet; kept where `pinned` finds it once it is confirmed.
+
+    Args:
+        url: Where it is published, https.
+        option: The option that takes a path instead, named in errors.
+        error: Raised if it cannot be fetched.
+
+    Raises:
+        SwapperError: As `error` says.
+        ValueError: The address is not https.
+    """
+    return _fetched(url, None, option, error)
 
 
 def existing(path: str | Path, option: str, error: type[SwapperError]) -> Path:
@@ -69,9 +74,29 @@ def existing(path: str | Path, option: str, error: type[SwapperError]) -> Path:
     return found
 
 
-def _download(url: str, sha256: str, path: Path, option: str, error: type[SwapperError]) -> None:
+def _kept(url: str, sha256: str) -> Path:
+    return cache_folder() / f"{sha256[:12]}-{Path(urlsplit(url).path).name}"
+
+
+def _fetched(url: str, sha256: str | None, option: str, error: type[SwapperError]) -> Path:
+    if urlsplit(url).scheme != "https":
+        raise ValueError(f"weights are fetched by https only, not {url}")
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        return _download(url, sha256, option, error)
+    except (OSError, http.client.HTTPException) as failure:
+        reason = str(getattr(failure, "reason", failure)).splitlines()[0]
+        name = Path(urlsplit(url).path).name
+        raise error(
+            f"{name}: could not be fetched ({reason}): download {url} and pass {option}=PATH"
+        ) from failure
+
+
+def _download(url: str, sha256: str | None, option: str, error: type[SwapperError]) -> Path:
     # A sibling file, so that a killed or second download never leaves half a file under the name.
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-", delete=False) as partial:
+    with tempfile.NamedTemporaryFile(
+        dir=cache_folder(), prefix=".partial-", delete=False
+    ) as partial:
         temporary = Path(partial.name)
         try:
             with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 (https above)
@@ -80,12 +105,13 @@ def _download(url: str, sha256: str, path: Path, option: str, error: type[Swappe
                 _copy(answer, partial)
             partial.flush()
             os.fsync(partial.fileno())
-            if sha256_of(temporary) != sha256:
+            found = sha256_of(temporary)
+            if sha256 not in (None, found):
                 raise error(
                     f"{url}: holds another file than the one swapper knows (sha256 differs): "
                     f"pass {option}=PATH of a file you trust"
                 )
-            temporary.replace(path)
+            return temporary.replace(_kept(url, found))
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -26,6 +26,7 @@ ESTIMATORS: Final[Mapping[str, str]] = {
     "actors": "swapper.affect.actors",
     "judge": "swapper.affect.judge",
     "xception": "swapper.affect.xception",
+    "emotieff": "swapper.affect.emotieff",
 }
 """Name of each estimator and the module whose ``load()`` makes it."""
 

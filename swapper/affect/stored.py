@@ -22,18 +22,21 @@ _DTYPES: Final = ("F32", "F16")
 _CURE: Final = "restore it, or train it with scripts/train_actor_affect.py"
 
 
-def save_weights(net: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write a network's weights as float16, in one move.
+def save_weights(
+    net: nn.Module, path: Path, metadata: Mapping[str, str], dtype: torch.dtype = torch.float16
+) -> None:
+    """Write a network's weights, in one move.
 
     Args:
         net: Whose state to keep; its counters of integers are left out.
         path: Of the file.
         metadata: What the file says of itself.
+        dtype: Their precision, float16 or float32.
 
     Raises:
-        EstimatorError: A weight is not finite as float16, or the file cannot be written.
+        EstimatorError: A weight is not finite in that precision, or the file cannot be written.
     """
-    tensors = {name: value.to(torch.float16).contiguous() for name, value in _weights(net).items()}
+    tensors = {name: value.to(dtype).contiguous() for name, value in _weights(net).items()}
     for name, value in tensors.items():
         if not torch.isfinite(value).all():
             raise EstimatorError(f"{path}: not written, {name} is not finite; train it anew")
