@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from swapper.affect.efficientnet import EfficientNetB0
 from swapper.affect.estimator import AffectBatch, Estimator
 from swapper.affect.harvest import harvest
-from swapper.affect.stored import load_weights, save_weights
+from swapper.affect.stored import fill, load_weights, save_weights
 from swapper.affect.view import View, Window
 from swapper.downloads import cache_folder, existing, fetched, pinned, sha256_of
 from swapper.errors import EstimatorError, UsageError
@@ -89,7 +89,12 @@ def load(
     says = {"network": _NETWORK, "sha256": digest}
     if not _loaded(net, kept, says):
         log.info("%s: sha256 %s, taking its tensors to %s", path, digest, kept)
-        _fill(net, harvest(path), path)
+        # A head of one layer may have been wrapped in a Sequential.
+        tensors = {
+            name.replace("classifier.0.", "classifier."): value
+            for name, value in harvest(path).items()
+        }
+        fill(net, tensors, path, _NETWORK)
         save_weights(net, kept, says, torch.float32)
     return Estimator("emotieff", view(), net, labels=LABELS)
 
@@ -147,7 +152,7 @@ def _remember(**said: str) -> None:
         raise EstimatorError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def _loaded(net: nn.Module, kept: Path, says: dict[str, str]) -> bool:
+def _loaded(net: torch.nn.Module, kept: Path, says: dict[str, str]) -> bool:
     """Fill the network from what was harvested before, if that is whole."""
     if not kept.is_file():
         return False
@@ -157,29 +162,3 @@ def _loaded(net: nn.Module, kept: Path, says: dict[str, str]) -> bool:
         log.warning("%s: harvested anew", error)
         return False
     return True
-
-
-def _fill(net: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Copy harvested tensors.
-
-    Raises:
-        EstimatorError: They are another network's.
-    """
-    expected = {name: value for name, value in net.state_dict().items() if value.ndim}
-    # A head of one layer may have been wrapped in a Sequential.
-    found = {
-        name.replace("classifier.0.", "classifier."): value
-        for name, value in tensors.items()
-        if value.ndim
-    }
-    if wrong := set(expected) ^ set(found):
-        raise EstimatorError(f"{path}: is not {_NETWORK}, {min(wrong)[:80]!r} differs")
-    for name, value in expected.items():
-        if found[name].shape != value.shape:
-            raise EstimatorError(
-                f"{path}: is not {_NETWORK}, {name} is {tuple(found[name].shape)} instead of "
-                f"{tuple(value.shape)}"
-            )
-        if not torch.isfinite(found[name]).all():
-            raise EstimatorError(f"{path}: holds numbers in {name} that are not finite")
-    net.load_state_dict(found, strict=False)

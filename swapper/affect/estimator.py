@@ -27,6 +27,7 @@ ESTIMATORS: Final[Mapping[str, str]] = {
     "judge": "swapper.affect.judge",
     "xception": "swapper.affect.xception",
     "emotieff": "swapper.affect.emotieff",
+    "torchvision": "swapper.affect.classifier",
 }
 """Name of each estimator and the module whose ``load()`` makes it."""
 

@@ -78,6 +78,33 @@ def load_weights(net: nn.Module, path: Path, metadata: Mapping[str, str]) -> Non
     net.load_state_dict(tensors, strict=False)
 
 
+def fill(net: nn.Module, tensors: Mapping[str, Tensor], path: Path, network: str) -> None:
+    """Copy other people's weights into a network, if they are just its own.
+
+    Args:
+        net: Takes them, as float32.
+        tensors: By the names of its state; counters of integers may lack.
+        path: Where they came from, for errors.
+        network: What it is called, for errors.
+
+    Raises:
+        EstimatorError: They are another network's or not finite.
+    """
+    expected = _weights(net)
+    found = {name: value for name, value in tensors.items() if value.is_floating_point()}
+    if wrong := set(expected) ^ set(found):
+        raise EstimatorError(f"{path}: is not {network}, {min(wrong)[:80]!r} differs")
+    for name, value in expected.items():
+        if found[name].shape != value.shape:
+            raise EstimatorError(
+                f"{path}: is not {network}, {name} is {tuple(found[name].shape)} instead of "
+                f"{tuple(value.shape)}"
+            )
+        if not torch.isfinite(found[name]).all():
+            raise EstimatorError(f"{path}: holds numbers in {name} that are not finite")
+    net.load_state_dict(found, strict=False)
+
+
 def _check_size(path: Path, largest: int) -> None:
     if path.stat().st_size > largest + _LARGEST_HEADER:
         raise ValueError("is larger than its network")
