@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -33,11 +32,6 @@ _IRISES: Final = {
 SMALLEST, LARGEST = 16, 2048
 
 
-@lru_cache(maxsize=16)
-def _backdrop(stage: Stage, size: int) -> NDArray[np.float32]:
-    return backdrop(stage, size)
-
-
 class Actor:
     """One identity, ready to perform.
 
@@ -52,16 +46,14 @@ class Actor:
     def __init__(self, identity: Identity, detail: int = 1) -> None:
         self.identity = identity
         self.body = Body(identity, detail)
-        texture = paint(self.body.grid, identity)
-        self._texture = texture
+        self._texture = paint(self.body.grid, identity)
         self._landmarks = landmark_vertices(self.body.grid)
         own = face_triangles(self.body.grid)
         self._in_face = np.isin(self.body.material, (EYE, ENAMEL, FLESH, LASH))
         self._in_face[: len(own)] = own
         self._open_sky = self._occlusion()
         # At rest the closed lips hide these; the mouth lets light in as it opens.
-        inside = self.body.inside
-        self._open_sky[inside] = 0.8
+        self._open_sky[self.body.inside] = 0.8
         colours = _IRISES[identity.eye_colour]
         self._iris = np.array([linear(colours[0]), linear(colours[1])]) * 1.1
         deep = 1 - 0.65 * identity.melanin
@@ -158,9 +150,7 @@ class Actor:
         rows, columns = body.grid.shape
         skin = normals[body.skin].reshape(rows, columns, 3)
         soft[body.skin] = soften(skin, 4 if rows > 180 else 2).reshape(-1, 3)
-        middle = np.array([0.0, 0.0, 0.0])
-        axes = light_space(lights.towards[0])
-        shadow, lit = depth_map(world - middle, body.triangles, axes)
+        shadow, lit = depth_map(world, body.triangles, light_space(lights.towards[0]))
         turn = head_turn(moment)
         mesh = Mesh(
             body.triangles, body.material, screen, world.astype(np.float32),
@@ -174,7 +164,7 @@ class Actor:
             self._texture.gloss, posed.lids, self._iris, self._scatter,
         )  # fmt: skip
         picture = np.empty((*seen.shape, 3), np.float32)
-        shade(mesh, scene, seen, _backdrop(stage, seen.shape[0]), picture)
+        shade(mesh, scene, seen, backdrop(stage, seen.shape[0]), picture)
         return picture
 
     def _blur(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -80,7 +80,7 @@ class Body:
         if not hangs(who):
             inside += [(organs.ear(who, side, tone), 0.0, 1.0) for side in (1.0, -1.0)]
         fitted: list[tuple[Part, Floats | float, float]] = [
-            (_moved(part, proportions(part.points, who)), turns, head)
+            (replace(part, points=proportions(part.points, who)), turns, head)
             for part, turns, head in inside
         ]
         fitted += [(part, 0.0, 1.0) for part in hair(who, detail)]
@@ -89,7 +89,7 @@ class Body:
 
     def _join(self, parts: list[tuple[Part, Floats | float, float]]) -> None:
         skin = self.rest_skin
-        ball = organs.eyeball()
+        ball, polar = organs.eyeball()
         blades = self._lash_triangles()
         pieces = [p for p, _, _ in parts]
         counts = [len(skin), len(ball.points), len(ball.points), blades[0]]
@@ -117,7 +117,7 @@ class Body:
         self.place[self.skin] = np.stack([j * (SIZE - 1) / (columns - 1),
                                           i * (SIZE - 1) / (rows - 1)], 1)  # fmt: skip
         for eye in self.eyes:
-            self.place[eye] = ball.extra
+            self.place[eye] = polar
         dark = 0.35 * linear((40, 28, 24))
         self.colours[self.lashes] = dark
         self._static = np.zeros((total, 3))
@@ -243,10 +243,6 @@ class Body:
     def at_rest(self) -> Posed:
         """The body with a relaxed face."""
         return self.pose(rest(), (0.0, 0.0))
-
-
-def _moved(part: Part, points: Floats) -> Part:
-    return Part(points, part.triangles, part.colours, part.extra, part.material, part.one_sided)
 
 
 def _look(ball: Floats, gaze: tuple[float, float], side: float) -> Floats:

@@ -33,7 +33,10 @@ def backdrop(stage: Stage, size: int) -> Single:
 
 
 def tone(picture: Single) -> Single:
-    """Linear light to [0, 1] sRGB, with a shoulder for what is too bright (Hable's fit of ACES)."""
+    """Linear light to sRGB in [0, 1], with a shoulder for what is too bright.
+
+    The curve is Narkowicz's fit of ACES (2015).
+    """
     x = np.maximum(picture, 0.0) * np.float32(0.66)
     mapped = (x * (2.51 * x + 0.03)) / (x * (2.43 * x + 0.59) + 0.14)
     mapped = np.clip(mapped, 0, 1)

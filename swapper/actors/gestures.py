@@ -14,8 +14,9 @@ from swapper.actors.emotions import EMOTIONS, REPERTOIRE
 from swapper.actors.expression import Phase
 from swapper.actors.units import INDEX, rest, units_of
 
-MICRO_SECONDS: Final = (0.06, 0.2)
-"""Within the 40 to 200 ms of a micro-expression (Ekman and Friesen, 1969; Yan et al., 2013)."""
+MICRO_SECONDS: Final = (0.04, 0.2)
+"""How long a micro-expression lasts (Ekman and Friesen, 1969; Yan et al., 2013): at 25 frames a
+second the shortest show in one frame, or between two."""
 _NOT_MICRO: Final = [INDEX[26], INDEX[27], INDEX[43]]
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from swapper.actors.identity import Identity
 from swapper.actors.noise import cloudy, hashed
-from swapper.actors.organs import HAIR, Part, sheet
+from swapper.actors.organs import HAIR, Part, woven
 from swapper.actors.paint import hair_tone, hairline, skin_tone
 from swapper.actors.sculpt import proportions, step
 from swapper.actors.surface import Floats, plain_radius
@@ -167,8 +167,7 @@ def _cap(who: Identity, cut: Cut, detail: int) -> Part:
     thin = step(on.height - on.low, 5, 0) * 0.45 * ~on.hangs
     thin = np.clip(thin * (0.6 + 0.5 * cloudy(u / 1.3, v / 9, who.seed + 51, 2)), 0, 1)
     colours = colours + thin[..., None] * (0.8 * skin_tone(who) - colours)
-    return Part(points.reshape(-1, 3), sheet(*on.height.shape), colours.reshape(-1, 3),
-                np.zeros((v.size, 2)), HAIR, False, v.shape[1])  # fmt: skip
+    return woven(points, colours, HAIR)
 
 
 def _bun(who: Identity) -> Part:
@@ -180,8 +179,7 @@ def _bun(who: Identity) -> Part:
         [r * np.sin(p) * np.cos(a), 74 + r * np.cos(p), -92 + r * np.sin(p) * np.sin(a)], -1
     )
     colours = _colours(np.degrees(a) + 40 * p, 30 * p, who)
-    return Part(points.reshape(-1, 3), sheet(*p.shape, flip=True), colours.reshape(-1, 3),
-                np.zeros((p.size, 2)), HAIR, False, p.shape[1])  # fmt: skip
+    return woven(points, colours, HAIR, flip=True)
 
 
 def hangs(who: Identity) -> bool:

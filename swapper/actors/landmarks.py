@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -17,6 +18,9 @@ _JAW: Final = (
 _BROW: Final = ((55.0, 17.0), (48.5, 19.8), (40, 22.2), (29, 21.6), (15.5, 20.0))
 _BRIDGE: Final = (2.5, -12.0, -26.0, -34.0)
 _BASE: Final = ((13.0, -44.0), (6.8, -46.5), (0, -49.0))
+
+_Nearest = Callable[[float, float, NDArray[np.bool_]], int]
+"""Template x and y, and the (N,) vertices that may be it, to the nearest one."""
 
 
 def landmark_vertices(grid: Grid) -> NDArray[np.int64]:
@@ -36,20 +40,17 @@ def landmark_vertices(grid: Grid) -> NDArray[np.int64]:
         far = np.hypot((angle - degrees) * 1.5, height - y)
         return int(np.argmin(np.where(edge, far, np.inf)))
 
-    def mirrored(places: list[tuple[float, float]], allowed: NDArray[np.bool_]) -> list[int]:
-        return [nearest(x, y, allowed) for x, y in places]
-
     anywhere = np.ones_like(front)
     jaw = [around(-a, y) for a, y in _JAW] + [around(a, y) for a, y in _JAW[-2::-1]]
-    brows = mirrored([(-x, y) for x, y in _BROW], anywhere)
-    brows += mirrored([(x, y) for x, y in _BROW[::-1]], anywhere)
+    brows = [nearest(-x, y, anywhere) for x, y in _BROW]
+    brows += [nearest(x, y, anywhere) for x, y in _BROW[::-1]]
     nose = [nearest(0.0, y, anywhere) for y in _BRIDGE]
-    nose += mirrored([(-x, y) for x, y in _BASE], anywhere)
-    nose += mirrored([(x, y) for x, y in _BASE[-2::-1]], anywhere)
+    nose += [nearest(-x, y, anywhere) for x, y in _BASE]
+    nose += [nearest(x, y, anywhere) for x, y in _BASE[-2::-1]]
     return np.array(jaw + brows + nose + _eyes(nearest, upper) + _mouth(nearest, upper))
 
 
-def _eyes(nearest, upper: NDArray[np.bool_]) -> list[int]:  # type: ignore[no-untyped-def]
+def _eyes(nearest: _Nearest, upper: NDArray[np.bool_]) -> list[int]:
     width = EYE_OUTER - EYE_INNER
     thirds = (EYE_INNER + width * 0.32, EYE_INNER + width * 0.68)
     inner, outer = EYE_INNER - 0.1, EYE_OUTER + 0.1
@@ -66,7 +67,7 @@ def _eyes(nearest, upper: NDArray[np.bool_]) -> list[int]:  # type: ignore[no-un
     return right + left
 
 
-def _mouth(nearest, upper: NDArray[np.bool_]) -> list[int]:  # type: ignore[no-untyped-def]
+def _mouth(nearest: _Nearest, upper: NDArray[np.bool_]) -> list[int]:
     corner, y = MOUTH_HALF + 0.4, MOUTH_Y
     top = [(-16.0, 4.4), (-7.0, 7.6), (0.0, 6.2), (7.0, 7.6), (16.0, 4.4)]
     bottom = [(15.5, -6.2), (8.0, -7.9), (0.0, -8.3), (-8.0, -7.9), (-15.5, -6.2)]

@@ -9,7 +9,7 @@ from swapper.actors.surface import Floats
 
 
 def hashed(x: NDArray[np.int64], y: NDArray[np.int64], seed: int) -> Floats:
-    """A number in [0, 1) for each lattice point (Wang's integer mix)."""
+    """A number in [0, 1) for each lattice point (products and shifts mix the bits)."""
     with np.errstate(over="ignore"):
         h = x.astype(np.uint32) * np.uint32(374761393) + y.astype(np.uint32) * np.uint32(668265263)
         h = h + np.uint32(seed & 0xFFFFFFFF) * np.uint32(2246822519)

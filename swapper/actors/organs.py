@@ -31,19 +31,17 @@ class Part:
         points: (N, 3) mm in head space.
         triangles: (T, 3) int32, counter-clockwise from outside.
         colours: (N, 3) linear RGB.
-        extra: (N, 2) what the material's shader wants to know of a place.
         material: One of the constants above.
         one_sided: Whether its back is never seen.
-        columns: Of hair: points a row; strands run down the columns.
+        columns: Points a row; strands of hair run down the columns.
     """
 
     points: Floats
     triangles: NDArray[np.int32]
     colours: Floats
-    extra: Floats
     material: int
-    one_sided: bool = True
-    columns: int = 0
+    one_sided: bool
+    columns: int
 
 
 def sheet(rows: int, columns: int, flip: bool = False) -> NDArray[np.int32]:
@@ -55,6 +53,25 @@ def sheet(rows: int, columns: int, flip: bool = False) -> NDArray[np.int32]:
     return np.ascontiguousarray(triangles[:, ::-1] if flip else triangles)
 
 
+def woven(
+    points: Floats, colours: Floats, material: int, *, flip: bool = False, one_sided: bool = False
+) -> Part:
+    """A part out of a grid of points.
+
+    Args:
+        points: (R, C, 3) mm.
+        colours: (R, C, 3) linear RGB.
+        material: One of the constants above.
+        flip: Whether the grid, as it lies, shows its back.
+        one_sided: Whether its back is never seen.
+    """
+    rows, columns = points.shape[:2]
+    return Part(
+        points.reshape(-1, 3), sheet(rows, columns, flip), colours.reshape(-1, 3), material,
+        one_sided, columns,
+    )  # fmt: skip
+
+
 def linear(colour: tuple[float, float, float]) -> Floats:
     """(3,) linear RGB of an sRGB colour in 0..255."""
     srgb = np.asarray(colour, dtype=np.float64) / 255
@@ -62,21 +79,23 @@ def linear(colour: tuple[float, float, float]) -> Floats:
     return light
 
 
-def eyeball() -> Part:
-    """A sphere with a cornea, centred at 0 and looking along z; `extra` is polar, in radians."""
+def eyeball() -> tuple[Part, Floats]:
+    """A sphere with a cornea, centred at 0 and looking along z.
+
+    Returns:
+        The sphere, and (N, 2) polar angle and azimuth of its points in radians.
+    """
     polar = np.concatenate([np.linspace(0, 0.62, 16), np.linspace(0.68, 2.0, 16)])
     around = np.linspace(0, 2 * np.pi, 37)
     p, a = np.meshgrid(polar, around, indexing="ij")
     radius = EYE_RADIUS + 0.75 * np.exp(-((p / 0.4) ** 4))
     points = np.stack([np.sin(p) * np.cos(a), np.sin(p) * np.sin(a), np.cos(p)], -1)
-    points = (points * radius[..., None]).reshape(-1, 3)
-    extra = np.stack([p.ravel(), a.ravel()], 1)
-    triangles = sheet(*p.shape)
-    return Part(points, triangles, np.ones_like(points), extra, EYE)
+    ball = woven(points * radius[..., None], np.ones_like(points), EYE, one_sided=True)
+    return ball, np.stack([p.ravel(), a.ravel()], 1)
 
 
 _WIDTHS: Final = (8.6, 6.8, 7.8, 7.0, 6.8, 9.5)
-"""Of the upper teeth from the midline, mm (Wheeler's dental anatomy, rounded)."""
+"""Of the upper teeth from the midline, mm; near the means of textbooks of dental anatomy."""
 
 
 def _arch(radius: float, ratio: float, top: float, edge: float, gum: float) -> Part:
@@ -108,9 +127,7 @@ def _arch(radius: float, ratio: float, top: float, edge: float, gum: float) -> P
     colours = (enamel[..., None] * white * shade) + (1 - enamel[..., None]) * pink
     back = np.exp(-np.maximum(np.abs(along) - 12, 0) / 14)[None, :, None]
     colours = np.broadcast_to(colours * (0.25 + 0.75 * back), points.shape)
-    extra = np.stack([enamel * np.ones_like(r), 0 * r], -1)
-    return Part(points.reshape(-1, 3), sheet(rows, columns, flip=down > 0),
-                colours.reshape(-1, 3), extra.reshape(-1, 2), ENAMEL, one_sided=False)  # fmt: skip
+    return woven(points, colours, ENAMEL, flip=down > 0)
 
 
 def teeth() -> tuple[Part, Part]:
@@ -126,18 +143,13 @@ def mouth_inside() -> tuple[Part, Part]:
                        - 9 * np.clip((s - 0.8) / 0.2, 0, 1) ** 3, 48 + 33 * s], -1)  # fmt: skip
     dark = (0.2 + 0.8 * s**1.5)[..., None]
     colour = linear((196, 100, 100)) * dark * np.ones_like(tongue)
-    zero = np.zeros((tongue[..., 0].size, 2))
-    first = Part(tongue.reshape(-1, 3), sheet(*s.shape, flip=False), colour.reshape(-1, 3), zero,
-                 FLESH, one_sided=False)  # fmt: skip
     p, a = np.meshgrid(np.linspace(0.12, 1, 14), np.linspace(0, 2 * np.pi, 33), indexing="ij")
     wide = np.sin(p * np.pi / 2)
     bag = np.stack([27 * wide * np.cos(a), -66 + 20 * wide * np.sin(a),
                     30 + (50 - 20 * np.cos(a) ** 2) * (1 - np.cos(p * np.pi / 2))], -1)  # fmt: skip
     deep = (0.015 + 0.3 * p**3)[..., None]
     shade = linear((150, 60, 60)) * deep * np.ones_like(bag)
-    second = Part(bag.reshape(-1, 3), sheet(*p.shape), shade.reshape(-1, 3),
-                  np.zeros((p.size, 2)), FLESH, one_sided=False)  # fmt: skip
-    return first, second
+    return woven(tongue, colour, FLESH), woven(bag, shade, FLESH)
 
 
 def ear(who: Identity, side: float, skin: Floats) -> Part:
@@ -153,9 +165,8 @@ def ear(who: Identity, side: float, skin: Floats) -> Part:
     phi = np.linspace(0, 2 * np.pi, 49)[None, :]
     back, up = -np.cos(phi), np.sin(phi)
     reach_back = np.where(back > 0, 18.5, 12.0) * np.where(up < 0, 1 - 0.28 * up**2, 1)
-    reach_up = np.where(up > 0, 31.0, 31.0)
     p = rho * back * reach_back
-    q = rho * up * reach_up
+    q = rho * up * 31.0
     r = np.hypot(p / np.where(p > 0, 18.5, 13), q / 31)
     rim = step(-back, 0.85, 0.45) * step(up, -0.75, -0.3)
     relief = 4.6 * np.exp(-(((r - 0.92) / 0.075) ** 2)) * rim
@@ -180,9 +191,7 @@ def ear(who: Identity, side: float, skin: Floats) -> Part:
     dark = dark * (1 - 0.5 * behind)
     red = np.array([1.0, 0.86, 0.84]) ** (0.6 + 0.8 * step(r, 0.6, 1.0))[..., None]
     colours = skin * red * dark[..., None]
-    zero = np.zeros((points[..., 0].size, 2))
-    return Part(points.reshape(-1, 3), sheet(points.shape[0], points.shape[1], flip=side > 0),
-                colours.reshape(-1, 3), zero, BARE, one_sided=False)  # fmt: skip
+    return woven(points, colours, BARE, flip=side > 0)
 
 
 def shoulders(colour: Floats) -> Part:
@@ -196,5 +205,4 @@ def shoulders(colour: Floats) -> Part:
     points = np.stack([wide * np.sin(a), y, -16 + deep * front * (1 + 0.12 * step(t, 0, 0.3))], -1)
     collar = 1 - 0.3 * np.exp(-(((t - 0.09) / 0.02) ** 2))
     colours = colour * collar[..., None] * np.ones_like(points)
-    return Part(points.reshape(-1, 3), sheet(*t.shape), colours.reshape(-1, 3),
-                np.zeros((t.size, 2)), CLOTH, one_sided=False)  # fmt: skip
+    return woven(points, colours, CLOTH)

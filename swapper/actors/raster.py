@@ -34,7 +34,7 @@ def rasterise(
         nearness: (H, W) float32, written: nearness there, 0 where nothing is.
     """
     height, width = seen.shape
-    seen[:] = -1
+    seen[:] = NOTHING
     nearness[:] = 0.0
     for t in range(triangles.shape[0]):
         ia, ib, ic = triangles[t, 0], triangles[t, 1], triangles[t, 2]

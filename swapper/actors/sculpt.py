@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from swapper.actors.identity import Identity
 from swapper.actors.surface import EYE_X, MOUTH_HALF, MOUTH_Y, Floats, Grid, spline
@@ -204,8 +203,3 @@ def proportions(points: Floats, who: Identity) -> Floats:
         core *= step(points[:, 0] * side, -1.0, 9.0)
         moved += core[:, None] * (frame.place(offset, side) - moved)
     return moved
-
-
-def rest_mask(grid: Grid) -> NDArray[np.bool_]:
-    """(N,) vertices on the face's front, where template x and y tell places apart."""
-    return np.abs(np.tile(grid.angle, grid.shape[0])) < 95

@@ -27,7 +27,7 @@ MOUTH_HALF: Final = 25.5
 
 _ANGLES: Final = (0, 20, 40, 60, 80, 100, 125, 150, 180)
 # Height, then distance from the axis at each of the angles above (0 is the nose, 180 the nape): a
-# head without nose, lips and eye sockets, from the means of anthropometric surveys (Farkas, 1994).
+# head without nose, lips and eye sockets, drawn by hand to proportions near published means.
 _SECTIONS: Final = (
     (115, 0, 0, 0, 0, 0, 0, 0, 0, 0),
     (113, 21, 21, 20, 20, 20, 20, 22, 24, 25),

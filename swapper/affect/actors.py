@@ -9,12 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swapper.affect.estimator import AffectBatch, Estimator
-from swapper.affect.stored import OWN, load_weights
+from swapper.affect.stored import OWN, blank, load_weights
 from swapper.affect.view import View, Window
 
 LABELS: Final = ("neutral", "happy", "sad", "surprise", "fear", "anger", "disgust", "contempt")
@@ -117,8 +116,6 @@ def load(path: Path | None = None) -> Estimator:
     Raises:
         EstimatorError: The weights cannot be used.
     """
-    # The weights drawn at random here are replaced; a run's own random numbers must not notice.
-    with torch.random.fork_rng(devices=()):
-        net = ActorsNet()
+    net = blank(ActorsNet)
     load_weights(net, path or OWN / "actors.safetensors", METADATA)
     return Estimator("actors", view(), net, labels=LABELS, units=UNITS)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from swapper.affect.estimator import AffectBatch, Estimator
-from swapper.affect.stored import fill
+from swapper.affect.stored import blank, fill
 from swapper.affect.view import View, Window
 from swapper.downloads import existing
 from swapper.errors import EstimatorError, UsageError
@@ -98,9 +98,7 @@ def load(
         raise UsageError(f"affect=torchvision: {error}") from error
     path = existing(weights, "affect.weights", EstimatorError)
     tensors = _tensors(path)
-    # The weights drawn at random here are replaced; a run's own random numbers must not notice.
-    with torch.random.fork_rng(devices=()):
-        whole = models.get_model(arch, weights=None, num_classes=len(names))
+    whole = blank(lambda: models.get_model(arch, weights=None, num_classes=len(names)))
     fill(whole, tensors, path, f"{arch} with {len(names)} classes")
     try:
         net = Classifier(whole, len(names))

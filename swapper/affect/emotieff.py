@@ -24,7 +24,7 @@ from torch import Tensor
 from swapper.affect.efficientnet import EfficientNetB0
 from swapper.affect.estimator import AffectBatch, Estimator
 from swapper.affect.harvest import harvest
-from swapper.affect.stored import fill, load_weights, save_weights
+from swapper.affect.stored import blank, fill, load_weights, save_weights
 from swapper.affect.view import View, Window
 from swapper.downloads import cache_folder, existing, fetched, pinned, sha256_of
 from swapper.errors import EstimatorError, UsageError
@@ -82,9 +82,7 @@ def load(
     _accept(licence)
     path = _file(weights, sha256)
     digest = sha256_of(path)
-    # The weights drawn at random here are replaced; a run's own random numbers must not notice.
-    with torch.random.fork_rng(devices=()):
-        net = EmotiEffNet()
+    net = blank(EmotiEffNet)
     kept = cache_folder() / f"{digest[:12]}-{_NETWORK}.safetensors"
     says = {"network": _NETWORK, "sha256": digest}
     if not _loaded(net, kept, says):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from swapper.affect.actors import LABELS, UNITS, Readings
 from swapper.affect.estimator import AffectBatch, Estimator
-from swapper.affect.stored import OWN, load_weights
+from swapper.affect.stored import OWN, blank, load_weights
 from swapper.affect.view import View, Window
 
 METADATA: Final = {"network": "judge-1", "labels": ",".join(LABELS)}
@@ -118,8 +118,6 @@ def load(path: Path | None = None) -> Estimator:
     Raises:
         EstimatorError: The weights cannot be used.
     """
-    # The weights drawn at random here are replaced; a run's own random numbers must not notice.
-    with torch.random.fork_rng(devices=()):
-        net = JudgeNet()
+    net = blank(JudgeNet)
     load_weights(net, path or OWN / "judge.safetensors", METADATA)
     return Estimator("judge", view(), net, labels=LABELS, units=UNITS, measuring_only=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,11 +15,23 @@ from torch import Tensor, nn
 
 from swapper.errors import EstimatorError
 
+Net = TypeVar("Net", bound=nn.Module)
+
 OWN: Final = Path(__file__).parent / "weights"
 """Folder of the weights that swapper brings."""
 _LARGEST_HEADER: Final = 1 << 20
 _DTYPES: Final = ("F32", "F16")
 _CURE: Final = "restore it, or train it with scripts/train_actor_affect.py"
+
+
+def blank(build: Callable[[], Net]) -> Net:
+    """A network to be filled: a run's own random numbers do not notice the ones it starts with.
+
+    Args:
+        build: Makes it, with weights drawn at random.
+    """
+    with torch.random.fork_rng(devices=()):
+        return build()
 
 
 def save_weights(

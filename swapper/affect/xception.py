@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from swapper.affect.estimator import AffectBatch, Estimator
 from swapper.affect.keras import Layer, read_layers
 from swapper.affect.same import pad_same
+from swapper.affect.stored import blank
 from swapper.affect.view import View, Window
 from swapper.downloads import existing, pinned
 from swapper.errors import EstimatorError
@@ -125,9 +126,7 @@ def load(weights: str | Path | None = None) -> Estimator:
         else pinned(URL, SHA256, _OPTION, EstimatorError)
     )
     layers = read_layers(path, _KINDS)
-    # The weights drawn at random here are replaced; a run's own random numbers must not notice.
-    with torch.random.fork_rng(devices=()):
-        net = MiniXception()
+    net = blank(MiniXception)
     try:
         _fill(net, iter(layers))
     except (KeyError, TypeError, ValueError) as error:
