@@ -7,7 +7,7 @@ pixel centres at integers; a transform is named ``destination_from_source``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -66,20 +66,42 @@ class Face:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Affect:
-    """What an estimator says of a face.
+class Readings:
+    """What one estimator said of N faces; None where it has no opinion of that kind.
 
     Attributes:
-        embedding: (D,) float32, penultimate features.
-        probabilities: Class name to probability, summing to 1; empty if it has no classes.
-        valence: In [-1, 1], or None.
-        arousal: In [-1, 1], or None.
+        lineage: Of the estimator, "name:sha256 of its weights".
+        labels: Names of its classes.
+        units: Numbers of its action units.
+        embedding: (N, D) float32, penultimate features.
+        probabilities: (N, C) float32, each row summing to 1, in the order of `labels`.
+        valence: (N,) float32 in [-1, 1], unpleasant to pleasant.
+        arousal: (N,) float32 in [-1, 1], calm to excited.
+        intensities: (N, U) float32 in [0, 1], in the order of `units`.
     """
 
+    lineage: str
+    labels: tuple[str, ...]
+    units: tuple[int, ...]
     embedding: NDArray[np.float32]
-    probabilities: Mapping[str, float] = field(default_factory=dict)
-    valence: float | None = None
-    arousal: float | None = None
+    probabilities: NDArray[np.float32] | None = None
+    valence: NDArray[np.float32] | None = None
+    arousal: NDArray[np.float32] | None = None
+    intensities: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.embedding)
+
+    def take(self, rows: NDArray[np.int64]) -> Readings:
+        """The same of some faces only, in the order of `rows`."""
+        kept = {
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if each.name not in ("lineage", "labels", "units")
+        }
+        return replace(
+            self, **{name: value[rows] for name, value in kept.items() if value is not None}
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +120,6 @@ class FaceRecord:
         sharpness: Higher is sharper; comparable within one aligned size.
         confidence: The aligner's, in [0, 1].
         sha256: Of the picture file's bytes.
-        affect: By estimator name.
     """
 
     id: str
@@ -114,7 +135,6 @@ class FaceRecord:
     sharpness: float
     confidence: float
     sha256: str
-    affect: Mapping[str, Affect] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.landmarks.shape != (NUM_LANDMARKS, 2):
@@ -138,6 +158,9 @@ class FaceBatch:
         grid: (N, G, G, 2) float32: random warp of the input, (dx, dy) in target pixels.
         gain: (N, 3, 2) float32: per channel scale and shift of the input, on [0, 1].
         identity: (N,) int64, index into the identities.
+        code: (N, K) float32: affect codes of the faces, each relative to its own identity; K = 0
+            where nothing conditions the decoders.
+        follows: (N,) int64: place in the batch of the same footage's frame just before, -1 if none.
         step: Which batch this is, counted from 0 over the whole run.
     """
 
@@ -147,6 +170,8 @@ class FaceBatch:
     grid: Tensor
     gain: Tensor
     identity: Tensor
+    code: Tensor
+    follows: Tensor
     step: int
 
     def _map(self, move: Any) -> FaceBatch:
@@ -157,6 +182,8 @@ class FaceBatch:
             grid=move(self.grid),
             gain=move(self.gain),
             identity=move(self.identity),
+            code=move(self.code),
+            follows=move(self.follows),
             step=self.step,
         )
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from swapper.affect.view import View
 from swapper.errors import UsageError
-from swapper.types import Affect, Coverage
+from swapper.types import Coverage, Readings
 
 ESTIMATORS: Final[Mapping[str, str]] = {
     "actors": "swapper.affect.actors",
@@ -65,25 +65,6 @@ class AffectBatch:
         return replace(
             self, **{name: value.detach().float().cpu() for name, value in _present(self).items()}
         )
-
-    def rows(self, labels: Sequence[str]) -> list[Affect]:
-        """One plain `Affect` a face, to be stored.
-
-        Args:
-            labels: The estimator's.
-        """
-        plain = {name: value.numpy() for name, value in _present(self.cpu()).items()}
-        shares = self.probabilities
-        table = None if shares is None else shares.detach().float().cpu().tolist()
-        return [
-            Affect(
-                embedding=plain["embedding"][row],
-                probabilities={} if table is None else dict(zip(labels, table[row], strict=True)),
-                valence=float(plain["valence"][row]) if "valence" in plain else None,
-                arousal=float(plain["arousal"][row]) if "arousal" in plain else None,
-            )
-            for row in range(len(self.embedding))
-        ]
 
 
 def _present(batch: AffectBatch) -> dict[str, Tensor]:
@@ -179,6 +160,27 @@ class Estimator(nn.Module):
             faces = some.to(self.view.mean.device).permute(0, 3, 1, 2).to(self.view.mean.dtype)
             parts.append(_present(self(faces / 255, coverage).cpu()))
         return AffectBatch(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+
+    def readings(
+        self, pictures: NDArray[np.uint8], coverage: Coverage = "face", batch_size: int = 64
+    ) -> Readings:
+        """Read pictures as plain arrays, to be kept; arguments as `read`."""
+        found = self.read(pictures, coverage, batch_size)
+        shares = found.probabilities
+
+        def plain(value: Tensor | None) -> NDArray[np.float32] | None:
+            return None if value is None else value.numpy()
+
+        return Readings(
+            lineage=self.lineage,
+            labels=self.labels,
+            units=self.units,
+            embedding=found.embedding.numpy(),
+            probabilities=plain(shares),
+            valence=plain(found.valence),
+            arousal=plain(found.arousal),
+            intensities=plain(found.units),
+        )
 
     def train(self, mode: bool = True) -> Estimator:
         """Nothing: whoever trains the module around it leaves it evaluating."""

@@ -140,5 +140,7 @@ def assemble(
         grid=torch.from_numpy(np.stack([each.grid for each in draws])),
         gain=torch.from_numpy(np.stack([each.gain for each in draws])),
         identity=blocks.repeat_interleave(len(faces) // num_identities),
+        code=torch.zeros(len(faces), 0),
+        follows=torch.full((len(faces),), -1, dtype=torch.int64),
         step=step,
     )

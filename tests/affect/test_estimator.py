@@ -130,17 +130,20 @@ def test_the_coverage_of_the_crop_counts() -> None:
     assert not torch.equal(estimator(given).embedding, estimator(given, "head").embedding)
 
 
-def test_rows_are_plain() -> None:
+def test_readings_are_plain_and_can_be_thinned() -> None:
     estimator = make()
-    answer = estimator(faces())
-    rows = answer.rows(estimator.labels)
-    assert len(rows) == 3
-    for row, first in zip(rows, answer.embedding, strict=True):
-        np.testing.assert_array_equal(row.embedding, first.detach())
-        assert list(row.probabilities) == ["calm", "glad", "cross"]
-        assert sum(row.probabilities.values()) == pytest.approx(1)
-        assert row.valence == pytest.approx(float(first[0].tanh()))
-        assert row.arousal is None
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 20, 20, 3), dtype=np.uint8)
+    answer, plain = estimator.read(pictures), estimator.readings(pictures)
+    assert len(plain) == 3 and plain.lineage == estimator.lineage
+    assert plain.labels == ("calm", "glad", "cross") and plain.arousal is None
+    np.testing.assert_array_equal(plain.embedding, answer.embedding)
+    assert plain.probabilities is not None
+    np.testing.assert_allclose(plain.probabilities.sum(axis=1), 1, rtol=1e-6)
+    fewer = plain.take(np.array([2, 0]))
+    np.testing.assert_array_equal(fewer.embedding, plain.embedding[[2, 0]])
+    assert fewer.valence is not None and plain.valence is not None
+    np.testing.assert_array_equal(fewer.valence, plain.valence[[2, 0]])
+    assert fewer.arousal is None and fewer.labels == plain.labels
 
 
 @pytest.mark.parametrize(
