@@ -61,7 +61,8 @@ def test_every_way_to_keep_weights(kind: str, net: nn.Module, tmp_path: Path) ->
     torch.testing.assert_close(answer.logits, net(estimator.view(faces)))
     assert answer.embedding.shape == (2, 512)
     assert list(estimator.labels) == LABELS
-    assert answer.probabilities is not None and answer.probabilities.shape == (2, len(LABELS))
+    assert answer.probabilities is not None
+    assert answer.probabilities.shape == (2, len(LABELS))
     answer.embedding.sum().backward()
     assert faces.grad is not None
     assert faces.grad.abs().sum() > 0

@@ -134,16 +134,20 @@ def test_readings_are_plain_and_can_be_thinned() -> None:
     estimator = make()
     pictures = np.random.default_rng(0).integers(0, 256, (3, 20, 20, 3), dtype=np.uint8)
     answer, plain = estimator.read(pictures), estimator.readings(pictures)
-    assert len(plain) == 3 and plain.lineage == estimator.lineage
-    assert plain.labels == ("calm", "glad", "cross") and plain.arousal is None
+    assert len(plain) == 3
+    assert plain.lineage == estimator.lineage
+    assert plain.labels == ("calm", "glad", "cross")
+    assert plain.arousal is None
     np.testing.assert_array_equal(plain.embedding, answer.embedding)
     assert plain.probabilities is not None
     np.testing.assert_allclose(plain.probabilities.sum(axis=1), 1, rtol=1e-6)
     fewer = plain.take(np.array([2, 0]))
     np.testing.assert_array_equal(fewer.embedding, plain.embedding[[2, 0]])
-    assert fewer.valence is not None and plain.valence is not None
+    assert fewer.valence is not None
+    assert plain.valence is not None
     np.testing.assert_array_equal(fewer.valence, plain.valence[[2, 0]])
-    assert fewer.arousal is None and fewer.labels == plain.labels
+    assert fewer.arousal is None
+    assert fewer.labels == plain.labels
 
 
 @pytest.mark.parametrize(
