@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.resources
 import logging
 import os
 import re
@@ -20,20 +19,11 @@ from typing import TYPE_CHECKING, Any
 from swapper import __version__
 from swapper.arguments import check_target
 from swapper.errors import SwapperError, UsageError
-from swapper.options import MISSING, VERBS, check, describe, fields_of
+from swapper.manual import config_root, group_choices, usage, verb_help
+from swapper.options import MISSING, VERBS, check, fields_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-CONFIGS = "swapper.configs"
-# Training's groups have a root of their own, or `model=` of convert would be taken for one of them.
-_ROOTS = {"train": f"{CONFIGS}.train"}
-_HYDRA_FLAGS = (
-    ("--cfg job", "print the composed config and stop (add --resolve to fill in references)"),
-    ("--multirun, -m", "run once for each combination of comma-separated values"),
-    ("--config-dir DIR", "a folder of your own configs, searched first"),
-    ("--hydra-help", "Hydra's own options"),
-)
 
 
 def main() -> None:
@@ -63,7 +53,7 @@ def _one_line(error: BaseException) -> str:
 
 def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_usage())
+        print(usage())
         return 0
     if arguments[0] in ("-V", "--version"):
         print(f"swapper {__version__}")
@@ -76,59 +66,13 @@ def _dispatch(arguments: list[str]) -> int:
         hint = f"; did you mean {close[0]}?" if close else ""
         raise UsageError(f"{verb}: no such verb, choose from {', '.join(VERBS)}{hint}")
     if "-h" in overrides or "--help" in overrides:
-        print(_verb_help(verb))
+        print(verb_help(verb))
         return 0
     if verb == "verify" and overrides and not re.match(r"-|[+~]?[\w.@/]+=", overrides[0]):
         overrides[0] = f"file={overrides[0]}"
     status: list[int] = []
     _compose_and_call(verb, quote_text(verb, overrides), status)
     return max(status, default=0)
-
-
-# --- help -----------------------------------------------------------------------------------------
-
-
-def _usage() -> str:
-    lines = ["usage: swapper VERB [key=value ...]", "", "verbs:"]
-    lines += [f"  {verb:9} {(kind.__doc__ or '').strip()}" for verb, kind in VERBS.items()]
-    lines += [
-        "",
-        "swapper VERB --help      the verb's options",
-        "swapper VERB --cfg job   the config that would run",
-        'eval "$(swapper -sc install=bash)"   completion for this shell (zsh, fish: see README)',
-    ]
-    return "\n".join(lines)
-
-
-def _root(verb: str) -> str:
-    return _ROOTS.get(verb, CONFIGS)
-
-
-def _group_choices(verb: str, group: str) -> list[str]:
-    folder = importlib.resources.files(_root(verb)) / group
-    if not folder.is_dir():
-        return []
-    names = (each.name for each in folder.iterdir())
-    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
-
-
-def _verb_help(verb: str) -> str:
-    kind = VERBS[verb]
-    rows = describe(kind)
-    width = min(34, max(len(key) for key, _ in rows))
-    lines = [f"usage: swapper {verb} [key=value ...]", "", (kind.__doc__ or "").strip(), ""]
-    if verb == "verify":
-        lines[0] = "usage: swapper verify FILE [key=value ...]"
-    lines += ["options:"] + [f"  {key:{width}}  {text}" for key, text in rows]
-    groups = {name: _group_choices(verb, name) for name in fields_of(verb)}
-    if verb == "train":
-        groups["experiment"] = _group_choices(verb, "experiment")
-    groups = {name: choices for name, choices in groups.items() if choices}
-    if groups:
-        lines += ["", "config groups (GROUP=CHOICE, then GROUP.key=value; see --cfg job):"]
-        lines += [f"  {name:{width}}  [{', '.join(found)}]" for name, found in groups.items()]
-    lines += ["", "flags:"] + [f"  {flag:{width}}  {text}" for flag, text in _HYDRA_FLAGS]
-    return "\n".join(lines)
 
 
 # --- composing ------------------------------------------------------------------------------------
@@ -190,7 +134,9 @@ def _compose_and_call(verb: str, overrides: list[str], status: list[int]) -> Non
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, so that we and not Hydra word the message
     sys.argv = [before[0], *overrides]
     try:
-        hydra.main(version_base="1.3", config_path=f"pkg://{_root(verb)}", config_name=verb)(task)()
+        hydra.main(version_base="1.3", config_path=f"pkg://{config_root(verb)}", config_name=verb)(
+            task
+        )()
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(_explain(verb, overrides, error)) from error
     except SystemExit as stop:
@@ -247,8 +193,8 @@ def _unknown_key(verb: str, overrides: Sequence[str], key: str, whole: str) -> s
     GlobalHydra.instance().clear()
     parent, _, last = key.rpartition(".")
     # The choices made say which keys there could have been.
-    chosen = [each for each in overrides if _group_choices(verb, each.partition("=")[0])]
-    with initialize_config_module(_root(verb), version_base="1.3"):
+    chosen = [each for each in overrides if group_choices(verb, each.partition("=")[0])]
+    with initialize_config_module(config_root(verb), version_base="1.3"):
         config = compose(verb, chosen)
         node = OmegaConf.select(config, parent) if parent else config
     if not isinstance(node, DictConfig):
@@ -387,7 +333,7 @@ def _completion(arguments: list[str]) -> int:
         os.environ["COMP_LINE"] = " ".join(words)
     _register_schemas()
     sys.argv = [sys.argv[0], "-sc", request]
-    hydra.main(version_base="1.3", config_path=f"pkg://{_root(verb)}", config_name=verb)(
+    hydra.main(version_base="1.3", config_path=f"pkg://{config_root(verb)}", config_name=verb)(
         lambda _: None
     )()
     return 0

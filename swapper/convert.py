@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from swapper import __version__
+from swapper.devices import pick_device
 from swapper.errors import MediaError, ProvenanceError, UsageError
 from swapper.faces.aligners import Aligner, check_claim
 from swapper.faces.blending import mask_in_frame
@@ -164,24 +164,6 @@ def _claim(options: ConvertOptions, model: LoadedModel) -> Claim:
         software=f"swapper/{__version__}",
         parameters={"identity": options.identity, "faces": options.faces},
     )
-
-
-def pick_device(name: str) -> torch.device:
-    """The device called `name`; "auto" takes CUDA, then MPS, then the CPU.
-
-    Raises:
-        UsageError: There is no such device here.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device={name}: not available here; pass device=auto or cpu") from error
-    return device
 
 
 def _detect(footage: Footage, aligner: Aligner, which: str) -> Iterator[tuple[Frame, list[Face]]]:

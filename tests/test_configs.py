@@ -14,6 +14,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
 from swapper import cli
+from swapper.manual import config_root
 from swapper.options import VERBS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,7 +29,7 @@ REQUIRED = {"train": ["name=x", "facesets=[alice,bob]"]}
 
 def composed(verb: str, *overrides: str) -> DictConfig:
     cli._register_schemas()
-    with initialize_config_module(cli._root(verb), version_base="1.3"):
+    with initialize_config_module(config_root(verb), version_base="1.3"):
         return compose(verb, [*REQUIRED.get(verb, []), *overrides])
 
 
