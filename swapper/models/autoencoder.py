@@ -16,13 +16,15 @@ from torch import Tensor, nn
 from swapper.errors import ModelError
 from swapper.models.card import shortened
 from swapper.models.decoder import Decoder, make_stages, stage_widths
-from swapper.models.encoder import Encoder, num_downs
+from swapper.models.encoder import NECKS, Encoder, Neck, latent_side, num_downs
 from swapper.models.original import OriginalDecoder, OriginalEncoder
 from swapper.types import SwapOutput
 
 MAX_IDENTITIES = 64
 MAX_NAME = 128
 MAX_PARAMETERS = 2_000_000_000
+FINEST_PX = 64
+"""An expression is shape: what draws finer than this must not learn from an expression loss."""
 
 
 class Autoencoder(nn.Module, ABC):
@@ -37,6 +39,7 @@ class Autoencoder(nn.Module, ABC):
 
     Attributes:
         config: Plain data from which `build_model` makes the same network.
+        null: (code_dim,) learnt code that stands for "not told"; there if `code_dim` is above 0.
 
     Raises:
         ValueError: An argument is out of range.
@@ -51,6 +54,8 @@ class Autoencoder(nn.Module, ABC):
         self.identities = _checked_identities(identities)
         self.resolution = resolution
         self.code_dim = code_dim
+        if code_dim:
+            self.null = nn.Parameter(torch.zeros(code_dim))
         self.config: dict[str, Any] = {"name": self.name, "identities": list(self.identities)}
 
     def encode(self, x: Tensor) -> Tensor:
@@ -79,7 +84,7 @@ class Autoencoder(nn.Module, ABC):
         Args:
             latent: (N, C, h, w), from `encode`.
             identity: One of `identities`.
-            code: (N, code_dim); None and zeros are the unconditioned result.
+            code: (N, code_dim); None for the result that is told nothing.
 
         Returns:
             Image and mask, at least float32.
@@ -93,9 +98,33 @@ class Autoencoder(nn.Module, ABC):
             raise ValueError(
                 f"code must be ({latent.shape[0]}, {self.code_dim}), got {tuple(code.shape)}"
             )
-        if code is not None and not self.code_dim:
+        if not self.code_dim:
             code = None
+        elif code is None:
+            code = self.null.expand(latent.shape[0], -1)
         return self._decode(latent, self.identities.index(identity), code)
+
+    def told(self, code: Tensor, share: Tensor | float) -> Tensor:
+        """Between "not told" and `code`: 0 is the former, 1 the latter, beyond is more of it.
+
+        Stages listen linearly, so this is to blend or extrapolate what the code does to them.
+
+        Args:
+            code: (N, code_dim).
+            share: Scalar or (N,).
+        """
+        if not isinstance(share, Tensor):
+            share = torch.full_like(code[:, 0], share)
+        return self.null + share[:, None] * (code - self.null)
+
+    def trained_by_expression(self, *, fine: bool) -> set[str]:
+        """Names of the weights that an expression loss may train; see `losses.expression.Reach`.
+
+        Args:
+            fine: Besides what listens to the code also the encoder and all that draws at up to
+                64 px, but neither colours nor masks.
+        """
+        return set()
 
     def forward(self, x: Tensor, identity: str, code: Tensor | None = None) -> SwapOutput:
         """Encode and decode."""
@@ -140,7 +169,8 @@ class DfAutoencoder(Autoencoder):
         identities: Names, at least two.
         resolution: 64 to 512, a multiple of 32.
         width: Channels of the decoders' finest features, 4 to 256; all else scales with it.
-        latent: Size of the dense bottleneck, 8 to 8192.
+        latent: Numbers that pass the encoder's neck, 8 to 8192.
+        neck: "dense" or "local"; see `Encoder`.
         shared_stages: How many of the decoders' coarsest stages are one trunk for all identities,
             with a learnt scale and shift each; 0 = fully separate.
         code_dim: Length of the code that conditions all but the finest stage; 0 = none.
@@ -159,8 +189,11 @@ class DfAutoencoder(Autoencoder):
         latent: int = 512,
         shared_stages: int = 0,
         code_dim: int = 0,
+        neck: Neck = "dense",
     ) -> None:
         _check_range("resolution", resolution, 64, 512)
+        if neck not in NECKS:
+            raise ValueError(f"neck must be one of {', '.join(NECKS)}, got {shortened(neck)}")
         if resolution % 32:
             raise ValueError(f"resolution must be a multiple of 32, got {resolution}")
         num_stages = num_downs(resolution) - 1
@@ -175,10 +208,12 @@ class DfAutoencoder(Autoencoder):
             "latent": latent,
             "shared_stages": shared_stages,
             "code_dim": code_dim,
+            "neck": neck,
         }
         widths = stage_widths(num_stages, width)
+        self._num_stages = num_stages
         channels = min(8 * width, 2 * widths[0])
-        self.encoder = Encoder(resolution, width, latent, channels)
+        self.encoder = Encoder(resolution, width, latent, channels, neck)
         shared, own = range(shared_stages), range(shared_stages, num_stages)
         self.trunk = nn.ModuleList(make_stages(channels, widths, code_dim, shared))
         self.decoders = nn.ModuleList(
@@ -191,6 +226,24 @@ class DfAutoencoder(Autoencoder):
     def _decode(self, latent: Tensor, index: int, code: Tensor | None) -> SwapOutput:
         output: SwapOutput = self.decoders[index](latent, self.trunk, code)
         return output
+
+    def trained_by_expression(self, *, fine: bool) -> set[str]:
+        """See `Autoencoder.trained_by_expression`."""
+        listening = {name for name, _ in self.named_parameters() if ".listen." in name}
+        if not fine:
+            return listening
+        side = latent_side(self.resolution)
+        levels = sum(1 for level in range(self._num_stages) if side << (level + 1) <= FINEST_PX)
+        shared = len(self.trunk)
+        coarse = {f"trunk.{level}." for level in range(min(levels, shared))}
+        coarse |= {
+            f"decoders.{index}.stages.{level - shared}."
+            for index in range(len(self.identities))
+            for level in range(shared, levels)
+        }
+        coarse.add("encoder.")
+        named = {name for name, _ in self.named_parameters() if name.startswith(tuple(coarse))}
+        return named | listening
 
 
 ARCHITECTURES: dict[str, type[Autoencoder]] = {

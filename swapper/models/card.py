@@ -40,9 +40,10 @@ class ModelCard:
         step: Training steps behind these weights.
         software: What wrote it, "swapper/<version>".
         aligned_size: Side in pixels of the facesets' pictures; 0 if unknown.
-        lineage: Fingerprints of the estimators that it was trained against or conditioned by; the
-            evaluator must not judge with them.
-        affect_space: Reserved; None.
+        lineage: "name:sha256" of the estimators that it was trained against, conditioned by or
+            selected with; the evaluator must not judge with them.
+        affect_space: What its affect codes mean, plain values; the numbers lie with the weights.
+            None if nothing conditions it.
         weights_sha256: Of the weights file, hex; filled in by `save_model`.
     """
 
@@ -53,7 +54,7 @@ class ModelCard:
     software: str
     aligned_size: int = 0
     lineage: Sequence[str] = field(default=())
-    affect_space: None = None
+    affect_space: Mapping[str, Any] | None = None
     weights_sha256: str = ""
 
     def to_json(self) -> str:
@@ -74,7 +75,7 @@ class ModelCard:
             "software": self.software,
             "aligned_size": self.aligned_size,
             "lineage": list(self.lineage),
-            "affect_space": self.affect_space,
+            "affect_space": None if self.affect_space is None else dict(self.affect_space),
             "weights_sha256": self.weights_sha256,
         }
         parse_card(data)
@@ -149,7 +150,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "software": (_text, "a text"),
     "aligned_size": (_count, "a count of pixels"),
     "lineage": (_list_of(_text, MAX_LINEAGE), "a list of texts"),
-    "affect_space": (lambda value: value is None, "null"),
+    "affect_space": (lambda value: value is None or isinstance(value, dict), "null or a mapping"),
     "weights_sha256": (_sha256_or_empty, "64 hexadecimal digits"),
 }
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from swapper.models.blocks import Down, rms_norm
+
+Neck = Literal["dense", "local"]
+NECKS: tuple[Neck, ...] = ("dense", "local")
 
 MIN_DOWNS = 4
 LATENT_GAIN = 0.25
@@ -28,34 +32,57 @@ def num_downs(resolution: int) -> int:
 
 
 class Encoder(nn.Module):
-    """Strided convolutions, a dense bottleneck and back to a map.
+    """Strided convolutions, a narrow neck, and back to a map.
 
     Args:
         resolution: Of the pictures, a multiple of 32.
         width: Channels are 2, 4, 8, 16, 16, ... times this.
-        latent: Size of the bottleneck.
+        latent: Numbers that pass the neck.
         channels: Of the map that it returns.
+        neck: "dense": any number of the neck may speak of any place. "local": each speaks of its
+            own cell of the map; it learns from far fewer faces what is where (docs/LOG.md).
+
+    Raises:
+        ValueError: A local neck whose numbers do not fill the cells evenly.
     """
 
-    def __init__(self, resolution: int, width: int, latent: int, channels: int) -> None:
+    def __init__(
+        self, resolution: int, width: int, latent: int, channels: int, neck: Neck = "dense"
+    ) -> None:
         super().__init__()
         downs = num_downs(resolution)
         widths = [3, *(width * min(2 << level, 16) for level in range(downs))]
         self.downs = nn.Sequential(*(Down(a, b) for a, b in itertools.pairwise(widths)))
         self.side = latent_side(resolution)
-        self.squeeze = nn.Linear(widths[-1] * self.side**2, latent)
-        self.spread = nn.Linear(latent, channels * self.side**2)
-        for dense in (self.squeeze, self.spread):
-            nn.init.kaiming_normal_(dense.weight, nonlinearity="linear")
-            nn.init.zeros_(dense.bias)
+        cells = self.side**2
+        self.squeeze: nn.Module
+        self.spread: nn.Module
+        if neck == "dense":
+            self.squeeze = nn.Linear(widths[-1] * cells, latent)
+            self.spread = nn.Linear(latent, channels * cells)
+        else:
+            if latent % cells:
+                raise ValueError(
+                    f"latent must be a multiple of {cells} with neck=local at resolution "
+                    f"{resolution}, got {latent}"
+                )
+            self.squeeze = nn.Conv2d(widths[-1], latent // cells, 1)
+            self.spread = nn.Conv2d(latent // cells, channels, 3, padding=1)
+        self.neck = neck
+        for layer in (self.squeeze, self.spread):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         with torch.no_grad():
             self.spread.weight *= LATENT_GAIN
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, R, R) in [0, 1] to (N, channels, side, side)."""
-        features = self.downs(2 * x - 1).flatten(1)
+        features = self.downs(2 * x - 1)
         # Of unit size at the bottleneck, another person's face cannot drive a decoder far from what
         # it was trained on: swaps hold together earlier (docs/LOG.md), and half precision is safe.
-        code = rms_norm(self.squeeze(rms_norm(features, 1)), 1)
-        spread: Tensor = self.spread(code)
+        if self.neck == "dense":
+            numbers = rms_norm(self.squeeze(rms_norm(features.flatten(1), 1)), 1)
+        else:
+            numbers = rms_norm(self.squeeze(rms_norm(features, 1)), (1, 2, 3))
+        spread: Tensor = self.spread(numbers)
         return spread.reshape(x.shape[0], -1, self.side, self.side)

@@ -1,8 +1,9 @@
 """A trained network as two files: ``model.safetensors`` and ``model.json``.
 
 The weights, and beside them the card: how to build the network, whose faces it draws and by what
-right, where it came from, and the sha256 of the weights. No pickle; whatever is read is hostile
-until it has been checked.
+right, where it came from, and the sha256 of the weights. Numbers that say what affect codes mean
+lie among the weights, their names after `AFFECT`. No pickle; whatever is read is hostile until it
+has been checked.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,15 @@ from torch import Tensor
 
 from swapper.errors import ModelError
 from swapper.models.autoencoder import Autoencoder, build_model
-from swapper.models.card import ModelCard, ModelIdentity, parse_card
+from swapper.models.card import ModelCard, ModelIdentity, parse_card, shortened
 
 WEIGHTS = "model.safetensors"
 CARD = "model.json"
 MAX_CARD_BYTES = 1 << 20
 MAX_HEADER_BYTES = 16 << 20
+AFFECT = "affect_space."
+MAX_AFFECT_TENSORS = 1024
+MAX_AFFECT_NUMBERS = 1 << 26
 
 __all__ = ["LoadedModel", "ModelCard", "ModelIdentity", "load_model", "save_model"]
 
@@ -42,12 +46,14 @@ class LoadedModel:
         card: What the file says of it.
         sha256: Of the weights file, hex.
         path: Of the weights file.
+        affect_space: Numbers of the affect space by name, float32 in main memory; empty without.
     """
 
     net: Autoencoder
     card: ModelCard
     sha256: str
     path: Path
+    affect_space: Mapping[str, Tensor] = field(default_factory=dict)
 
     def identity(self, name: str) -> ModelIdentity:
         """What the card says of an identity.
@@ -67,6 +73,7 @@ def save_model(
     card: ModelCard,
     state: Mapping[str, Tensor],
     *,
+    affect_space: Mapping[str, Tensor] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
     """Write ``model.safetensors`` and ``model.json`` into `directory`.
@@ -78,6 +85,7 @@ def save_model(
         directory: Made if it is missing.
         card: Its `weights_sha256` is filled in here.
         state: Weights of the network of ``card.architecture``, averaged ones if there are any.
+        affect_space: Numbers that belong to ``card.affect_space``, by name; kept as float32.
         dtype: To store them in: float32, or float16 or bfloat16 for half the size.
 
     Raises:
@@ -87,6 +95,8 @@ def save_model(
     """
     weights, description = directory / WEIGHTS, directory / CARD
     tensors = _checked_weights(directory, card, state, dtype)
+    for name, value in (affect_space or {}).items():
+        tensors[AFFECT + name] = value.detach().to("cpu", torch.float32, copy=True).contiguous()
     temporary = [path.with_name(f".{path.name}.partial") for path in (weights, description)]
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -160,7 +170,7 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> LoadedModel:
             f"{description}: identities and architecture name different people; restore the file"
         )
     try:
-        if weights.stat().st_size > _most_bytes(net):
+        if weights.stat().st_size > _most_bytes(net, card):
             raise ModelError(f"{weights}: is larger than its architecture; restore the file")
         digest = _sha256(weights)
         if digest != card.weights_sha256:
@@ -168,12 +178,12 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> LoadedModel:
                 f"{weights}: is not the file that {description.name} describes (sha256 differs); "
                 "restore both, or save the model again"
             )
-        tensors = _read_weights(weights, _shapes(net))
+        tensors, affect_space = _read_weights(weights, _shapes(net), card)
     except OSError as error:
         raise ModelError(f"{weights}: cannot be read ({_one_line(error)})") from error
     net.load_state_dict(tensors, strict=True, assign=True)
     net = net.to(device).eval().requires_grad_(False)
-    return LoadedModel(net=net, card=card, sha256=digest, path=weights)
+    return LoadedModel(net, card, digest, weights, affect_space)
 
 
 def _outline(architecture: Mapping[str, Any]) -> Autoencoder:
@@ -186,9 +196,11 @@ def _shapes(net: Autoencoder) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in net.state_dict().items()}
 
 
-def _most_bytes(net: Autoencoder) -> int:
+def _most_bytes(net: Autoencoder, card: ModelCard) -> int:
     """Size that a file of its weights cannot exceed."""
     numbers: int = sum(each.numel() for each in net.state_dict().values())
+    if card.affect_space is not None:
+        numbers += MAX_AFFECT_NUMBERS
     return 4 * numbers + MAX_HEADER_BYTES
 
 
@@ -226,17 +238,24 @@ def _read_card(path: Path) -> ModelCard:
         raise ModelError(f"{path}: {error}") from error
 
 
-def _read_weights(path: Path, expected: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """All tensors of the file as float32, if they are what is expected."""
+def _read_weights(
+    path: Path, expected: Mapping[str, tuple[int, ...]], card: ModelCard
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """All tensors of the file as float32, if they are what is expected: weights, affect space."""
     with path.open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
     if header > MAX_HEADER_BYTES:
         raise ModelError(f"{path}: is not a safetensors file; restore it")
-    tensors = {}
+    tensors, affect = {}, {}
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            if set(file.keys()) != set(expected):
-                wrong = min(set(file.keys()) ^ set(expected))
+            extra = {name for name in file.keys() if name.startswith(AFFECT)}  # noqa: SIM118
+            if bool(extra) != (card.affect_space is not None) or len(extra) > MAX_AFFECT_TENSORS:
+                raise ModelError(
+                    f"{path}: its affect space does not fit {CARD} beside it; restore both"
+                )
+            if set(file.keys()) - extra != set(expected):
+                wrong = min((set(file.keys()) - extra) ^ set(expected))
                 raise ModelError(f"{path}: is of another architecture ({wrong[:80]!r} differs)")
             for name, shape in expected.items():
                 found = file.get_slice(name)
@@ -245,12 +264,19 @@ def _read_weights(path: Path, expected: Mapping[str, tuple[int, ...]]) -> dict[s
                         f"{path}: {name} should be {shape}, is {found.get_dtype()} "
                         f"{tuple(found.get_shape())}; it is of another architecture"
                     )
-                tensors[name] = file.get_tensor(name).to(torch.float32, copy=True)
-                if not torch.isfinite(tensors[name]).all():
-                    raise ModelError(f"{path}: {name} is not finite; use an earlier model")
+                tensors[name] = _finite(path, name, file.get_tensor(name))
+            for name in extra:
+                affect[name.removeprefix(AFFECT)] = _finite(path, name, file.get_tensor(name))
     except SafetensorError as error:
         raise ModelError(f"{path}: is damaged ({_one_line(error)}); restore it") from error
-    return tensors
+    return tensors, affect
+
+
+def _finite(path: Path, name: str, tensor: Tensor) -> Tensor:
+    tensor = tensor.to(torch.float32, copy=True)
+    if not torch.isfinite(tensor).all():
+        raise ModelError(f"{path}: {shortened(name)} is not finite; use an earlier model")
+    return tensor
 
 
 _DTYPES = ("F32", "F16", "BF16")

@@ -13,10 +13,12 @@ from torch.optim import Optimizer
 
 from swapper.errors import TrainingError
 from swapper.kernels.warp import warp_pair
+from swapper.losses.expression import ExpressionLoss
 from swapper.losses.reconstruction import ReconstructionLoss
 from swapper.losses.weighted import total
 from swapper.models.autoencoder import Autoencoder
 from swapper.training.optim import Optim
+from swapper.training.swap_path import expression_step
 from swapper.types import FaceBatch, SwapOutput
 
 log = logging.getLogger(__name__)
@@ -26,12 +28,15 @@ MAX_BAD_STEPS = 20
 
 
 class SwapModule(LightningModule):
-    """Warp, encode, decode each identity's own faces, hold them to their targets.
+    """Warp, encode, decode: own faces are held to their targets, swaps to their performers.
 
     Args:
         net: Shared encoder and the identities' decoders.
         loss: Reconstruction loss; its parts are logged by name.
         optim: Optimiser and schedule.
+        expression: Loss on the swaps, bound to its estimator; None for none.
+        untold: Chance that a sample's code is replaced by the learnt null code, so that the
+            decoders can do without, and conversion can go beyond.
         seed: Of what the network draws itself (dropout), keyed by step and rank.
         record: Plain data that every checkpoint carries: the resolved config and the identities.
     """
@@ -42,36 +47,47 @@ class SwapModule(LightningModule):
         loss: ReconstructionLoss,
         optim: Optim,
         *,
+        expression: ExpressionLoss | None = None,
+        untold: float = 0.1,
         seed: int = 0,
         record: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        if not 0 <= untold <= 1:
+            raise ValueError(f"untold must be between 0 and 1, got {untold}")
         self.net = net
         self.loss = loss
         self.optim = optim
+        self.expression = expression
+        self.untold = untold
         self.seed = seed
         self.record = dict(record or {})
         self.mark_step: Callable[[int], None] = lambda _: None
         self._batch_step = -1
         self._bad_steps = 0
 
-    def reconstruct(self, warped: Tensor) -> SwapOutput:
+    def reconstruct(self, latent: Tensor, code: Tensor | None) -> SwapOutput:
         """Decode each identity's own faces.
 
         Args:
-            warped: (N, 3, R, R) in [0, 1], in equal blocks, one an identity, in their order.
+            latent: (N, C, h, w), in equal blocks, one an identity, in their order.
+            code: (N, K), or None.
         """
-        blocks = self.net.encode(warped).chunk(len(self.net.identities))
+        count = len(self.net.identities)
+        codes = [None] * count if code is None else code.chunk(count)
         outputs = [
-            self.net.decode(block, identity)
-            for block, identity in zip(blocks, self.net.identities, strict=True)
+            self.net.decode(block, identity, its_code)
+            for block, identity, its_code in zip(
+                latent.chunk(count), self.net.identities, codes, strict=True
+            )
         ]
         return SwapOutput(
             image=torch.cat([output.image for output in outputs]),
             mask=torch.cat([output.mask for output in outputs]),
         )
 
-    def _parts(self, batch: FaceBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    def _made(self, batch: FaceBatch) -> tuple[Tensor, Tensor]:
+        """Latent of the warped faces, and their targets."""
         warped, target = warp_pair(
             batch.faces,
             batch.faces_from_target,
@@ -80,23 +96,58 @@ class SwapModule(LightningModule):
             size=self.net.resolution,
             degraded=batch.degraded,
         )
-        parts: dict[str, Tensor] = self.loss(self.reconstruct(warped), target)
-        return total(parts, self.loss.weights), parts
+        return self.net.encode(warped), target
+
+    def _code(self, batch: FaceBatch, untold: float) -> Tensor | None:
+        """What the decoders are told of the batch; a share of it is the null code."""
+        if not self.net.code_dim:
+            return None
+        if tuple(batch.code.shape) != (len(batch.identity), self.net.code_dim):
+            raise ValueError(
+                f"the model takes codes of {self.net.code_dim}, the batch has "
+                f"{tuple(batch.code.shape)}"
+            )
+        told = torch.rand(len(batch.code), device=batch.code.device) >= untold
+        return self.net.told(batch.code, told.to(batch.code.dtype))
 
     def training_step(self, batch: FaceBatch, batch_idx: int) -> Tensor:
         """Loss of one batch; the batch and every draw depend on (seed, step, rank) alone."""
         self._batch_step = batch.step
         torch.manual_seed(hash((self.seed, batch.step, self.global_rank)) % 2**63)
-        loss, parts = self._parts(batch)
-        logged = {f"train/{name}": value.detach() for name, value in parts.items()}
-        self.log_dict({"train/loss": loss.detach(), **logged}, batch_size=1)
+        latent, target = self._made(batch)
+        output = self.reconstruct(latent, self._code(batch, self.untold))
+        parts: dict[str, Tensor] = self.loss(output, target)
+        loss = total(parts, self.loss.weights)
+        told = {"loss": loss, **parts}
+        strength = self._expression_strength()
+        if self.expression is not None and strength > 0:
+            (pull,) = torch.autograd.grad(loss, output.image, retain_graph=True)
+            most = strength * pull.float().norm() / len(pull) ** 0.5
+            extra, more = expression_step(
+                self.net, self.expression, batch, latent, output.image, target, most
+            )
+            # Its value means nothing: what is told is the loss of the reconstruction.
+            loss = loss + (extra - extra.detach())
+            told |= more
+        self.log_dict(
+            {f"train/{name}": value.detach() for name, value in told.items()}, batch_size=1
+        )
         return loss
+
+    def _expression_strength(self) -> float:
+        if self.expression is None:
+            return 0.0
+        return self.expression.strength(self.global_step, self.trainer.max_steps)
 
     def validation_step(self, batch: FaceBatch, batch_idx: int) -> None:
         """Loss on held-out faces, unwarped, by the averaged weights where there are some."""
-        loss, parts = self._parts(batch)
+        latent, target = self._made(batch)
+        parts: dict[str, Tensor] = self.loss(
+            self.reconstruct(latent, self._code(batch, 0.0)), target
+        )
         logged = {f"val/{name}": value for name, value in parts.items()}
-        self.log_dict({"val/loss": loss, **logged}, batch_size=1, on_epoch=True, sync_dist=True)
+        logged["val/loss"] = total(parts, self.loss.weights)
+        self.log_dict(logged, batch_size=1, on_epoch=True, sync_dist=True)
 
     def configure_optimizers(self) -> Optimizer:
         """The optimiser over the trained weights."""

@@ -168,19 +168,66 @@ def test_code_conditions_all_but_the_finest_stage(shared: int) -> None:
     wake(net)
     latent = net.encode(x)
     plain = net.decode(latent, "alice").image
-    assert torch.equal(net.decode(latent, "alice", torch.zeros(2, 5)).image, plain)
+    assert torch.equal(net.decode(latent, "alice", net.null.expand(2, -1)).image, plain)
+    assert not torch.equal(net.decode(latent, "alice", torch.zeros(2, 5)).image, plain)
     swapped = net.decode(latent, "alice", code.flip(0)).image
     assert not torch.equal(net.decode(latent, "alice", code).image, swapped)
     assert not torch.equal(swapped, plain)
 
 
-def test_no_code_is_exactly_the_unconditioned_network() -> None:
-    with_code, without = make(code_dim=5), make()
-    wake(with_code)
-    state = {k: v for k, v in with_code.state_dict().items() if "listen" not in k}
-    without.load_state_dict(state)
-    x = torch.rand(2, 3, 64, 64)
-    assert torch.equal(with_code(x, "alice").image, without(x, "alice").image)
+def test_what_is_told_can_be_blended_and_exaggerated() -> None:
+    net = make(code_dim=5)
+    wake(net)
+    code = torch.randn(3, 5)
+    torch.testing.assert_close(net.told(code, 1.0), code)
+    torch.testing.assert_close(net.told(code, 0.0), net.null.expand(3, -1))
+    torch.testing.assert_close(net.told(code, 1.5), code + 0.5 * (code - net.null))
+    mixed = net.told(code, torch.tensor([1.0, 0.0, 1.0]))
+    torch.testing.assert_close(mixed[1], net.null)
+    torch.testing.assert_close(mixed[2], code[2])
+    # Stages listen linearly: half the way in the code is half the way in what it does to them.
+    listen = net.decoders[0].stages[0].listen
+    whole, half, none = (listen(net.told(code, share)).gamma for share in (1.0, 0.5, 0.0))
+    torch.testing.assert_close(half, (whole + none) / 2)
+
+
+@pytest.mark.parametrize("shared", [0, 2])
+@pytest.mark.parametrize("resolution", [64, 256])
+def test_what_an_expression_loss_may_train(resolution: int, shared: int) -> None:
+    net = make(resolution=resolution, latent=64, code_dim=3, shared_stages=shared)
+    names = {name for name, _ in net.named_parameters()}
+    listening = {name for name in names if ".listen." in name}
+    assert net.trained_by_expression(fine=False) == listening
+    coarse = net.trained_by_expression(fine=True)
+    assert coarse > listening
+    assert {name for name in names if name.startswith("encoder.")} < coarse
+    rest = names - coarse
+    # At 64 px colours, masks and what tunes the trunk are left alone; at 256 also the last stage.
+    kinds = {name.split(".")[2] for name in rest if name.startswith("decoders")}
+    assert kinds == {"colour", "mask"} | ({"stages"} if resolution == 256 else set()) | (
+        {"films"} if shared else set()
+    )
+    assert make(latent=64).trained_by_expression(fine=False) == set()
+
+
+@pytest.mark.parametrize("resolution", [64, 128])
+def test_a_local_neck_keeps_places_apart(resolution: int) -> None:
+    net = make(resolution=resolution, latent=64, neck="local")
+    x = torch.rand(1, 3, resolution, resolution)
+    other = x.clone()
+    other[:, :, : resolution // 16, : resolution // 16] = 0
+    with torch.no_grad():
+        difference = (net.encode(x) - net.encode(other)).abs().amax(dim=1)[0]
+    # But for the common size a corner is not heard of in the opposite one.
+    assert difference[0, 0] > 20 * difference[-1, -1]
+    assert build_model(net.config).config == net.config
+
+
+def test_a_local_neck_needs_cells_evenly_filled() -> None:
+    with pytest.raises(ValueError, match="latent must be a multiple of 16 with neck=local"):
+        make(latent=40, neck="local")
+    with pytest.raises(ValueError, match="neck must be one of dense, local, got 'round'"):
+        make(neck="round")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -254,7 +254,7 @@ def test_foreign_cards(saved: Path, content: bytes, message: str) -> None:
         ("software", "\ud800", "software must be a text"),
         ("software", "x" * 20_000, "software must be a text"),
         ("lineage", ["x"] * 2000, "lineage must be a list"),
-        ("affect_space", {}, "affect_space must be null"),
+        ("affect_space", [], "affect_space must be null or a mapping"),
         ("weights_sha256", "../../etc/passwd", "weights_sha256 must be 64"),
         ("weights_sha256", None, "weights_sha256 must be 64"),
         ("extra", 1, "has the unknown key 'extra'"),

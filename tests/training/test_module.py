@@ -39,7 +39,7 @@ def batch(per_identity: int = 2) -> FaceBatch:
 def test_each_decoder_learns_from_its_own_faces_only() -> None:
     made = module()
     faces = batch()
-    output = made.reconstruct(torch.rand(4, 3, 64, 64))
+    output = made.reconstruct(made.net.encode(torch.rand(4, 3, 64, 64)), None)
     assert output.image.shape == (4, 3, 64, 64)
     output.image[:2].sum().backward()
     gradients = [

@@ -1,0 +1,233 @@
+"""How far the expression of a swap is from the performer's, as a frozen estimator sees it.
+
+A swap has no ground truth, and a classifier is easily pleased: a few blotches of paint, and its
+score is perfect. So the loss compares features relative to each one's own rest, not classes; it
+looks through random views; its gradient at the picture is bounded by that of the reconstruction;
+on the swap it trains only what `Reach` names, none of it fine enough to paint; and the swap's
+colours are tied to those that the decoder draws without a code. Reconstructions are held to the
+same reading: there every pixel has its truth, so what pleases the estimator must be the face.
+
+Source: features and Huber as EMOCA found them (Danecek et al. 2022, arXiv:2204.11312); the tether
+and the reach are ours, see docs/LOG.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from swapper.losses.views import RandomView
+from swapper.types import Coverage
+
+Reach = Literal["conditioning", "coarse"]
+"""What the loss trains: the layers that listen to the code; or besides them the encoder and all
+stages up to 64 px, but never what draws colours and masks."""
+
+
+class Reading(Protocol):
+    """What the loss needs of an estimator's answer."""
+
+    @property
+    def embedding(self) -> Tensor:
+        """(N, D)."""
+
+    @property
+    def valence(self) -> Tensor | None:
+        """(N,)."""
+
+    @property
+    def arousal(self) -> Tensor | None:
+        """(N,)."""
+
+
+class Reader(Protocol):
+    """A frozen, differentiable estimator."""
+
+    def __call__(self, faces: Tensor, coverage: Coverage) -> Reading:
+        """Read (N, 3, S, S) in [0, 1]."""
+
+    def to(self, device: torch.device) -> Reader:
+        """The same, on `device`."""
+
+
+@dataclass(frozen=True, eq=False)
+class CodeMap:
+    """From an estimator's embedding to an identity's code: ``(embedding - neutral) @ matrix``.
+
+    Attributes:
+        neutral: (D,).
+        matrix: (D, K).
+    """
+
+    neutral: Tensor
+    matrix: Tensor
+
+
+class ExpressionLoss:
+    """Holds a swap's expression to the performer's.
+
+    Not a module: the estimator inside belongs to no optimiser, average or checkpoint, and DDP must
+    not send it around.
+
+    Args:
+        swap: Its gradient at swapped pictures is at most this share of the reconstruction loss's
+            at reconstructed ones, by their norms; 0 leaves swaps alone.
+        own: The same for the reconstructed pictures themselves; it trains all weights.
+        circumplex: Weight of the difference in valence and arousal, where the estimator has them.
+        change: Weight of the difference in change over neighbouring frames, where there are some.
+        tether: Weight of the difference in colour, 8 x 8 pixels pooled, to the swap without code.
+        start: Share of the run after which it sets in.
+        ramp: Share of the run over which it grows to full strength.
+        reach: What it trains on the swap.
+        faces: Share of each identity's faces in a batch that it looks at, in (0, 1].
+        view: Through which swap and performer are looked at.
+
+    Raises:
+        ValueError: A number is out of its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        swap: float = 0.3,
+        own: float = 0.5,
+        circumplex: float = 0.25,
+        change: float = 0.5,
+        tether: float = 1.0,
+        start: float = 0.1,
+        ramp: float = 0.1,
+        reach: Reach = "conditioning",
+        faces: float = 1.0,
+        view: RandomView | None = None,
+    ) -> None:
+        for name, value in (
+            ("swap", swap), ("own", own), ("circumplex", circumplex), ("change", change),
+            ("tether", tether),
+        ):  # fmt: skip
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be a finite number, at least 0, got {value}")
+        for name, value in (("start", start), ("ramp", ramp)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be between 0 and 1, got {value}")
+        if not 0 < faces <= 1:
+            raise ValueError(f"faces must be above 0 and at most 1, got {faces}")
+        if reach not in get_args(Reach):
+            raise ValueError(f"reach must be one of {', '.join(get_args(Reach))}, got {reach}")
+        self.swap, self.own = swap, own
+        self.weights = {"affect": 1.0, "circumplex": circumplex, "affect_change": change}
+        self.tether = tether
+        self.start, self.ramp = start, ramp
+        self.reach: Reach = reach
+        self.faces = faces
+        self.view = RandomView() if view is None else view
+        self._reader: Reader | None = None
+        self._coverage: Coverage = "face"
+        self._maps: Sequence[CodeMap] = ()
+
+    def bind(self, reader: Reader, coverage: Coverage, maps: Sequence[CodeMap]) -> None:
+        """Give it the estimator and every identity's way from embeddings to codes, in order."""
+        self._reader, self._coverage, self._maps = reader, coverage, tuple(maps)
+
+    def strength(self, step: int, max_steps: int) -> float:
+        """Share of its full strength at `step`, in [0, 1]; a run without end starts at once."""
+        if max_steps < 1:
+            return 1.0
+        done = step / max_steps - self.start
+        if done < 0:
+            return 0.0
+        return min(1.0, done / self.ramp) if self.ramp else 1.0
+
+    def per_sample(
+        self,
+        drawn: Sequence[tuple[Tensor, Tensor]],
+        face: Tensor,
+        performer: Tensor,
+        follows: Tensor,
+    ) -> list[dict[str, Tensor]]:
+        """The unweighted parts of each sample, for several drawings of the same performers.
+
+        Args:
+            drawn: Each (M, 3, R, R) pictures in [0, 1], and (M,) int64, as whom.
+            face: (M, 3, R, R), the performers themselves, unwarped.
+            performer: (M,) int64, who.
+            follows: (M,) int64, the sample one frame before, or -1.
+
+        Returns:
+            For each drawing, name to (M,): those of `weights` that can be told.
+
+        Raises:
+            RuntimeError: Nothing has been bound.
+        """
+        if self._reader is None:
+            raise RuntimeError("bind an estimator first")
+        self._reader = self._reader.to(face.device)
+        *seen, wanted = self.view(*(pictures.float() for pictures, _ in drawn), face.float())
+        with torch.no_grad():
+            theirs = self._reader(wanted, self._coverage)
+            goal = self._code(theirs, performer)
+        found = []
+        for pictures, (_, who) in zip(seen, drawn, strict=True):
+            ours = self._reader(pictures, self._coverage)
+            code = self._code(ours, who)
+            parts = {"affect": F.huber_loss(code, goal, reduction="none").mean(dim=1)}
+            if ours.valence is not None and ours.arousal is not None:
+                assert theirs.valence is not None
+                assert theirs.arousal is not None
+                parts["circumplex"] = (
+                    (ours.valence - theirs.valence).abs() + (ours.arousal - theirs.arousal).abs()
+                ) / 2
+            if self.weights["affect_change"]:
+                parts["affect_change"] = _change(code - goal, follows)
+            found.append(parts)
+        return found
+
+    def _code(self, reading: Reading, who: Tensor) -> Tensor:
+        code = reading.embedding.new_empty(len(who), self._maps[0].matrix.shape[1])
+        for index, each in enumerate(self._maps):
+            rows = (who == index).nonzero()[:, 0]
+            deviation = reading.embedding[rows] - each.neutral.to(code)
+            code = code.index_put((rows,), deviation @ each.matrix.to(code))
+        return code
+
+    def combine(self, parts: Mapping[str, Tensor]) -> Tensor:
+        """Weighted sum of the parts' means, before it is bounded."""
+        terms = [self.weights[name] * value.mean() for name, value in parts.items()]
+        return torch.stack(terms).sum()
+
+    def colours(self, swap: Tensor, plain: Tensor) -> Tensor:
+        """(M,) mean difference of the pooled colours of a swap and of the one without a code."""
+        pooled = F.avg_pool2d(swap.float(), 8) - F.avg_pool2d(plain.float(), 8)
+        return pooled.abs().mean(dim=(1, 2, 3))
+
+
+def _change(error: Tensor, follows: Tensor) -> Tensor:
+    """(M,) how much a code's error (M, K) changed since the frame before; 0 where there is none.
+
+    Scaled so that its mean is one over the samples that follow another.
+    """
+    known = (follows >= 0).to(error.dtype)
+    change = (error - error[follows.clamp_min(0)]).abs().mean(dim=1)
+    return change * known * (len(known) / known.sum().clamp_min(1))
+
+
+def bounded(loss: Tensor, pictures: Tensor, most: Tensor) -> tuple[Tensor, Tensor]:
+    """A stand-in for `loss` whose gradient at `pictures` has a norm of at most `most`.
+
+    Args:
+        loss: Scalar, a function of `pictures`.
+        pictures: Any shape, part of the graph.
+        most: Scalar, the bound.
+
+    Returns:
+        The stand-in, whose value means nothing, and by how much the gradient was shrunk, in [0, 1].
+    """
+    (gradient,) = torch.autograd.grad(loss, pictures, retain_graph=True)
+    norm = gradient.float().norm().clamp_min(1e-20)
+    factor = (most / norm).clamp(max=1.0)
+    return (pictures * (gradient * factor).detach()).sum(), factor
