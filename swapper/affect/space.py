@@ -1,0 +1,251 @@
+"""Affect made comparable between people: from an estimator's embedding to a short code.
+
+Every face rests differently, and moves by other amounts for the same feeling. So an embedding is
+taken relative to its person's own rest, and measured by how far that person's face departs from it.
+
+::
+
+    code = (embedding - neutral of the person) @ basis @ whitening of the person
+
+The basis holds the directions in which faces depart from their own rest the most, all people
+pooled, scaled to unit variance. Whitening by person is drawn towards the pooled, the less footage
+there is: of someone who was filmed at rest only, the spread in other directions is noise, and
+dividing by it would turn that noise into feelings.
+
+Source: subtracting a person's neutral as Baltrusaitis et al. 2015 do for action units; shrinkage as
+Ledoit and Wolf 2004, with a fixed prior strength.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.affect.leak import identity_leak
+from swapper.affect.neutral import neutral_of
+from swapper.types import Readings
+
+Floats = NDArray[np.float64]
+
+MAX_DIM: Final = 64
+_MAX_FEATURES: Final = 4096
+_MAX_IDENTITIES: Final = 64
+_FLOOR: Final = 1e-4
+"""Variance, of the largest, below which a direction of the embedding is taken for noise."""
+
+
+@dataclass(frozen=True, eq=False)
+class AffectSpace:
+    """Fitted once for a run, saved with its model.
+
+    Attributes:
+        lineage: Of the estimator whose embeddings it takes.
+        basis: (D, K) float32.
+        neutrals: Of each identity, (D,) float32.
+        whitening: Of each identity, (K, K) float32.
+        figures: How it came out, plain values: identity leak before and after, faces used.
+    """
+
+    lineage: str
+    basis: NDArray[np.float32]
+    neutrals: Mapping[str, NDArray[np.float32]]
+    whitening: Mapping[str, NDArray[np.float32]]
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def fit(
+        cls,
+        readings: Mapping[str, Readings],
+        poses: Mapping[str, NDArray[np.floating[Any]]],
+        clips: Mapping[str, Sequence[str]],
+        *,
+        dim: int = 16,
+        shrink: float = 500.0,
+    ) -> AffectSpace:
+        """Fit to the faces of all identities.
+
+        Args:
+            readings: Of each identity's faces, in the order of its footage; all of one lineage.
+            poses: (N, 3) yaw, pitch, roll in degrees, likewise.
+            clips: Which file each face is from, likewise.
+            dim: K at most, 1 to 64; there are no more than the embedding has directions.
+            shrink: So many independent faces weigh as much as what all people have in common.
+
+        Raises:
+            ValueError: An argument is out of range, or readings do not belong together.
+        """
+        _check(readings, dim, shrink)
+        names = list(readings)
+        neutrals = {name: neutral_of(readings[name], poses[name][:, 0]) for name in names}
+        deviations = {
+            name: readings[name].embedding.astype(np.float64) - neutrals[name] for name in names
+        }
+        # Each person counts the same, however long they were filmed.
+        pooled = sum(d.T @ d / len(d) for d in deviations.values()) / len(names)
+        values, vectors = np.linalg.eigh(pooled)
+        order = np.argsort(-values)[:dim]
+        order = order[values[order] > _FLOOR * max(float(values.max()), 1e-12)]
+        basis = vectors[:, order] / np.sqrt(values[order])
+        whitening = {}
+        for name in names:
+            codes = deviations[name] @ basis
+            weight = shrink / (shrink + _independent(codes, clips[name]))
+            own = (1 - weight) * (codes.T @ codes / len(codes)) + weight * np.eye(len(order))
+            whitening[name] = _inverse_root(own)
+        space = cls(
+            lineage=readings[names[0]].lineage,
+            basis=basis.astype(np.float32),
+            neutrals={name: each.astype(np.float32) for name, each in neutrals.items()},
+            whitening={name: each.astype(np.float32) for name, each in whitening.items()},
+        )
+        raw = {name: each.embedding for name, each in readings.items()}
+        told = {name: space.own(each.embedding, name) for name, each in readings.items()}
+        figures = {
+            "faces": {name: len(each) for name, each in readings.items()},
+            "identity_leak": {
+                "chance": 1 / len(names),
+                "embedding": identity_leak(raw, clips),
+                "code": identity_leak(told, clips),
+            },
+        }
+        return cls(space.lineage, space.basis, space.neutrals, space.whitening, figures)
+
+    @property
+    def dim(self) -> int:
+        """K, length of a code."""
+        return int(self.basis.shape[1])
+
+    def own(self, embedding: NDArray[np.float32], identity: str) -> NDArray[np.float32]:
+        """Codes (N, K) of an identity's own faces, from embeddings (N, D)."""
+        return self.code(embedding, identity, identity)
+
+    def code(
+        self,
+        embedding: NDArray[np.float32],
+        performer: str | NDArray[np.float32],
+        identity: str,
+        relative: float = 1.0,
+    ) -> NDArray[np.float32]:
+        """Codes of a performer's faces, for the decoder of an identity.
+
+        Args:
+            embedding: (N, D).
+            performer: Who acts: one of the identities, or the neutral (D,) of someone else.
+            identity: Whose decoder is to hear it.
+            relative: 1 takes the performer's departure from the performer's rest; 0 takes the
+                performer's face literally, as if it were the identity's; between is between.
+
+        Returns:
+            (N, K) float32.
+
+        Raises:
+            ValueError: Someone is unknown, or `relative` not in [0, 1].
+        """
+        if not 0 <= relative <= 1:
+            raise ValueError(f"relative must be between 0 and 1, got {relative}")
+        for name in (identity, *((performer,) if isinstance(performer, str) else ())):
+            if name not in self.neutrals:
+                raise ValueError(f"{name} is not of this affect space: {', '.join(self.neutrals)}")
+        if isinstance(performer, str):
+            neutral, whitening = self.neutrals[performer], self.whitening[performer]
+        else:
+            neutral, whitening = performer, np.eye(self.dim, dtype=np.float32)
+        middle = relative * neutral + (1 - relative) * self.neutrals[identity]
+        scale = relative * whitening + (1 - relative) * self.whitening[identity]
+        codes: NDArray[np.float32] = ((embedding - middle) @ self.basis @ scale).astype(np.float32)
+        return codes
+
+    def linear(self, identity: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Matrix (D, K) and neutral (D,) by which ``(embedding - neutral) @ matrix`` is a code."""
+        return self.basis @ self.whitening[identity], self.neutrals[identity]
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """Its numbers by name; `restore` takes them back."""
+        found = {"basis": self.basis}
+        for index, name in enumerate(self.neutrals):
+            found[f"neutral.{index}"] = self.neutrals[name]
+            found[f"whitening.{index}"] = self.whitening[name]
+        return found
+
+    def summary(self) -> dict[str, Any]:
+        """All that is no array, as plain values."""
+        return {
+            "lineage": self.lineage,
+            "dim": self.dim,
+            "identities": list(self.neutrals),
+            "figures": dict(self.figures),
+        }
+
+    @classmethod
+    def restore(
+        cls, summary: Mapping[str, Any], tensors: Mapping[str, NDArray[np.float32]]
+    ) -> AffectSpace:
+        """The inverse of `summary` and `tensors`; both may be hostile.
+
+        Raises:
+            ValueError: They do not make an affect space.
+        """
+        lineage, names = summary.get("lineage"), summary.get("identities")
+        dim, figures = summary.get("dim"), summary.get("figures")
+        if not isinstance(lineage, str) or len(lineage) > 200 or not isinstance(figures, dict):
+            raise ValueError("the affect space does not name its estimator")
+        if not isinstance(names, list) or not 1 <= len(names) <= _MAX_IDENTITIES:
+            raise ValueError(f"the affect space must name 1 to {_MAX_IDENTITIES} identities")
+        if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+            raise ValueError("the affect space's identities must be different names")
+        if type(dim) is not int or not 1 <= dim <= MAX_DIM:
+            raise ValueError(f"the affect space's dim must be 1 to {MAX_DIM}")
+        basis = tensors.get("basis", np.zeros((0, 0), np.float32))
+        if basis.ndim != 2 or not 1 <= len(basis) <= _MAX_FEATURES or basis.shape[1] != dim:
+            raise ValueError("the affect space's basis has another shape")
+        shapes = {"basis": basis.shape}
+        for index in range(len(names)):
+            shapes |= {f"neutral.{index}": (len(basis),), f"whitening.{index}": (dim, dim)}
+        if {name: each.shape for name, each in tensors.items()} != shapes:
+            raise ValueError("the affect space's numbers are not those of its identities")
+        if not all(np.isfinite(each).all() for each in tensors.values()):
+            raise ValueError("the affect space's numbers are not finite")
+        return cls(
+            lineage,
+            basis,
+            {name: tensors[f"neutral.{index}"] for index, name in enumerate(names)},
+            {name: tensors[f"whitening.{index}"] for index, name in enumerate(names)},
+            figures,
+        )
+
+
+def _check(readings: Mapping[str, Readings], dim: int, shrink: float) -> None:
+    if not 1 <= dim <= MAX_DIM:
+        raise ValueError(f"dim must be from 1 to {MAX_DIM}, got {dim}")
+    if not shrink >= 0:
+        raise ValueError(f"shrink must be at least 0, got {shrink}")
+    if not readings or any(len(each) < 2 for each in readings.values()):
+        raise ValueError("every identity needs two faces at least")
+    if len({each.lineage for each in readings.values()}) > 1:
+        raise ValueError("the identities were read by different weights")
+
+
+def _independent(codes: Floats, clips: Sequence[str]) -> float:
+    """How many independent faces (N, K) in order of time are worth, from how alike neighbours are.
+
+    Source: the usual correction for a first-order autoregressive series, n (1 - r) / (1 + r).
+    """
+    if len(codes) < 3:
+        return 1.0
+    same = np.array([a == b for a, b in zip(clips[1:], clips[:-1], strict=True)])
+    if not same.any():
+        return float(len(codes))
+    before, after = codes[:-1][same], codes[1:][same]
+    power = float(np.sqrt((before**2).sum() * (after**2).sum()))
+    alike = min(max(float((before * after).sum()) / max(power, 1e-12), 0.0), 0.999)
+    return max(1.0, len(codes) * (1 - alike) / (1 + alike))
+
+
+def _inverse_root(covariance: Floats) -> Floats:
+    values, vectors = np.linalg.eigh(covariance)
+    root: Floats = (vectors / np.sqrt(values.clip(1e-6))) @ vectors.T
+    return root
