@@ -23,6 +23,7 @@ class StepDataset(Dataset[FaceBatch]):
         caches: Faces of each identity, all of one size.
         allowed: For each identity, indices of the faces that may be drawn.
         augment: What is drawn for a sample.
+        codes: For each identity the affect codes of its faces, (N, K) float32, N as its cache.
         resolution: Side of the target in pixels.
         batch_size: Faces of each identity.
         seed: Of the run.
@@ -35,6 +36,7 @@ class StepDataset(Dataset[FaceBatch]):
         caches: Sequence[FaceCache],
         allowed: Sequence[NDArray[np.int64]],
         augment: Augment,
+        codes: Sequence[NDArray[np.float32]],
         *,
         resolution: int,
         batch_size: int,
@@ -45,6 +47,7 @@ class StepDataset(Dataset[FaceBatch]):
         self.caches = caches
         self.allowed = allowed
         self.augment = augment
+        self.codes = codes
         self.resolution = resolution
         self.batch_size = batch_size
         self.seed = seed
@@ -71,7 +74,9 @@ class StepDataset(Dataset[FaceBatch]):
             treated = self.augment.degrade(random, degraded[sample])
             if treated is not None:
                 degraded[sample] = treated
-        return assemble(faces, degraded, draws, len(self.caches), step)
+        return assemble(
+            faces, degraded, draws, len(self.caches), step, codes_of(self.codes, chosen)
+        )
 
     def _of_another_identity(self, random: np.random.Generator, sample: int) -> int:
         """Place in the batch of a face that is not of the sample's identity."""
@@ -88,6 +93,7 @@ class PlainDataset(Dataset[FaceBatch]):
 
     Args:
         caches: Faces of each identity, all of one size.
+        codes: For each identity the affect codes of its faces, (N, K) float32, N as its cache.
         batches: For each batch and identity the indices of its faces.
         resolution: Side of the target in pixels.
     """
@@ -95,10 +101,12 @@ class PlainDataset(Dataset[FaceBatch]):
     def __init__(
         self,
         caches: Sequence[FaceCache],
+        codes: Sequence[NDArray[np.float32]],
         batches: Sequence[Sequence[NDArray[np.int64]]],
         resolution: int,
     ) -> None:
         self.caches = caches
+        self.codes = codes
         self.batches = batches
         self.resolution = resolution
 
@@ -106,9 +114,17 @@ class PlainDataset(Dataset[FaceBatch]):
         return len(self.batches)
 
     def __getitem__(self, index: int) -> FaceBatch:
-        faces = gather(self.caches, self.batches[index])
+        chosen = self.batches[index]
+        faces = gather(self.caches, chosen)
         draw = Augment.none().draw(generator(0, 0, 0, 0), faces.shape[1], self.resolution)
-        return assemble(faces, faces[..., :3], [draw] * len(faces), len(self.caches), index)
+        return assemble(
+            faces,
+            faces[..., :3],
+            [draw] * len(faces),
+            len(self.caches),
+            index,
+            codes_of(self.codes, chosen),
+        )
 
 
 def gather(caches: Sequence[FaceCache], chosen: Sequence[NDArray[np.int64]]) -> NDArray[np.uint8]:
@@ -124,14 +140,25 @@ def gather(caches: Sequence[FaceCache], chosen: Sequence[NDArray[np.int64]]) -> 
     return faces
 
 
+def codes_of(
+    codes: Sequence[NDArray[np.float32]], chosen: Sequence[NDArray[np.int64]]
+) -> NDArray[np.float32]:
+    """(N, K) codes of the chosen faces of each identity, in blocks."""
+    return np.concatenate([each[rows] for each, rows in zip(codes, chosen, strict=True)])
+
+
 def assemble(
     faces: NDArray[np.uint8],
     degraded: NDArray[np.uint8],
     draws: Sequence[Draw],
     num_identities: int,
     step: int,
+    codes: NDArray[np.float32] | None = None,
 ) -> FaceBatch:
-    """The batch of `faces` (N, S, S, 5), equal blocks of `num_identities`, and their draws."""
+    """The batch of `faces` (N, S, S, 5), equal blocks of `num_identities`, their draws and codes.
+
+    Without codes they are of length 0.
+    """
     blocks = torch.arange(num_identities, dtype=torch.int64)
     return FaceBatch(
         faces=torch.from_numpy(faces),
@@ -140,7 +167,7 @@ def assemble(
         grid=torch.from_numpy(np.stack([each.grid for each in draws])),
         gain=torch.from_numpy(np.stack([each.gain for each in draws])),
         identity=blocks.repeat_interleave(len(faces) // num_identities),
-        code=torch.zeros(len(faces), 0),
+        code=torch.zeros(len(faces), 0) if codes is None else torch.from_numpy(codes),
         follows=torch.full((len(faces),), -1, dtype=torch.int64),
         step=step,
     )

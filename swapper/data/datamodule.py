@@ -63,7 +63,8 @@ class FaceDataModule(LightningDataModule):
     Attributes:
         next_step: The first step not yet trained on: the training loop sets it, a checkpoint
             keeps it, and the next loader starts there.
-        cards: Of the facesets; known after `setup`, as are the rest.
+        facesets: Opened; known after `setup`, as are the rest.
+        cards: Of the facesets.
         content_hashes: Of the facesets.
 
     Raises:
@@ -101,11 +102,13 @@ class FaceDataModule(LightningDataModule):
         self.val_batches = val_batches
         self.seed = seed
         self.next_step = 0
+        self.facesets: tuple[Faceset, ...] = ()
         self.cards: tuple[FacesetCard, ...] = ()
         self.content_hashes: tuple[str, ...] = ()
         self._caches: list[FaceCache] = []
         self._trained: list[NDArray[np.int64]] = []
         self._held: list[NDArray[np.int64]] = []
+        self._codes: list[NDArray[np.float32]] = []
 
     @property
     def identities(self) -> tuple[str, ...]:
@@ -145,8 +148,29 @@ class FaceDataModule(LightningDataModule):
             self._trained.append(trained)
             self._held.append(held)
         self._caches = caches
+        self._codes = [np.zeros((len(each), 0), np.float32) for each in facesets]
+        self.facesets = tuple(facesets)
         self.cards = tuple(faceset.card for faceset in facesets)
         self.content_hashes = tuple(faceset.content_hash for faceset in facesets)
+
+    @property
+    def trained(self) -> tuple[NDArray[np.int64], ...]:
+        """Which faces of each faceset are trained on, by their place in its records."""
+        return tuple(self._trained)
+
+    def condition(self, codes: Sequence[NDArray[np.float32]]) -> None:
+        """Give every face its affect code; after `setup`, before a loader is made.
+
+        Args:
+            codes: For each faceset (N, K), in the order of its records.
+
+        Raises:
+            ValueError: Not one code a face.
+        """
+        shapes = [(len(each), codes[0].shape[1]) for each in self.facesets]
+        if [each.shape for each in codes] != shapes:
+            raise ValueError(f"codes must be {shapes}, got {[each.shape for each in codes]}")
+        self._codes = [np.ascontiguousarray(each, np.float32) for each in codes]
 
     def _stored_size(self, facesets: Sequence[Faceset]) -> int:
         """Side of cached faces: what a bilinear read of four neighbours can use, and no more."""
@@ -169,6 +193,7 @@ class FaceDataModule(LightningDataModule):
             self._caches,
             self._trained,
             self.augment,
+            self._codes,
             resolution=self.resolution,
             batch_size=self.batch_size,
             seed=self.seed,
@@ -206,7 +231,7 @@ class FaceDataModule(LightningDataModule):
             for number in range(count)
         ]
         return DataLoader(
-            PlainDataset(self._caches, batches, self.resolution),
+            PlainDataset(self._caches, self._codes, batches, self.resolution),
             batch_size=None,
             generator=torch.Generator().manual_seed(self.seed),
         )
@@ -214,7 +239,7 @@ class FaceDataModule(LightningDataModule):
     def preview_batch(self, count: int) -> FaceBatch:
         """`count` held-out faces of each identity, spread over its footage, only resized."""
         chosen = [_spread(each, count) for each in self._held]
-        return PlainDataset(self._caches, [chosen], self.resolution)[0]
+        return PlainDataset(self._caches, self._codes, [chosen], self.resolution)[0]
 
     def transfer_batch_to_device(
         self, batch: FaceBatch, device: torch.device, dataloader_idx: int
