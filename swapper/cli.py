@@ -254,14 +254,30 @@ def build(cfg: DictConfig, key: str) -> Any:
 def _run_extract(options: Any, cfg: DictConfig) -> int:
     from swapper.extract import extract
 
-    extract(options, lambda: build(cfg, "aligner"))
+    extract(options, lambda: build(cfg, "aligner"), lambda: _estimator(cfg))
     return 0
+
+
+def _run_affect(options: Any, cfg: DictConfig) -> int:
+    from swapper.read_affect import read_affect
+
+    read_affect(options, lambda: _estimator(cfg))
+    return 0
+
+
+def _estimator(cfg: DictConfig) -> Any:
+    """The one that ``affect=`` names; None for ``affect=none``."""
+    return build(cfg, "affect") or None
 
 
 def _run_convert(options: Any, cfg: DictConfig) -> int:
     from swapper.convert import convert
 
-    convert(options, lambda: build(cfg, "aligner"))
+    convert(
+        options,
+        lambda: build(cfg, "aligner"),
+        make_estimator=lambda: build(cfg, "estimator") or None,
+    )
     return 0
 
 
@@ -290,12 +306,17 @@ def _run_train(options: Any, cfg: DictConfig) -> float | None:
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
     names = ("data", "model", "loss", "optim", "trainer", "callbacks", "logger")
-    parts = Parts(**{name: build(cfg, name) for name in names})
+    parts = Parts(
+        **{name: build(cfg, name) for name in names},
+        affect=_estimator(cfg),
+        expression=build(cfg, "expression") or None,
+    )
     return train(options, parts, {str(key): value for key, value in config.items()})
 
 
 _RUNNERS: Mapping[str, Callable[[Any, Any], Any]] = {
     "extract": _run_extract,
+    "affect": _run_affect,
     "train": _run_train,
     "convert": _run_convert,
     "verify": _run_verify,

@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from swapper import __version__
+from swapper.affect.estimator import Estimator
 from swapper.devices import pick_device
 from swapper.errors import MediaError, ProvenanceError, UsageError
 from swapper.faces.aligners import Aligner, check_claim
 from swapper.faces.blending import mask_in_frame
 from swapper.faces.tracks import smooth_alignments
+from swapper.feeling import feeling_of, middle_rest, rest_in, space_of
 from swapper.frame_swapper import FrameSwapper, Matrix, Picture, Placed
 from swapper.media.footage import Footage, open_footage
 from swapper.media.provenance import Claim, Signer, sign
@@ -51,7 +54,10 @@ class ConvertSummary:
 
 
 def convert(
-    options: ConvertOptions, make_aligner: Callable[[], Aligner], watch: Watch | None = None
+    options: ConvertOptions,
+    make_aligner: Callable[[], Aligner],
+    watch: Watch | None = None,
+    make_estimator: Callable[[], Estimator | None] = lambda: None,
 ) -> ConvertSummary:
     """Put `options.identity` onto the performer in `options.video`.
 
@@ -59,6 +65,8 @@ def convert(
         options: What, where and how.
         make_aligner: Called once the cheap checks have passed.
         watch: Told of every frame, in order; for measuring.
+        make_estimator: Of the performer's affect, for a model that listens to it; None to take the
+            one that the model names.
 
     Raises:
         SwapperError: In one line. Where footage breaks off, what was decoded has been converted
@@ -71,6 +79,14 @@ def convert(
     output = Path(options.output)
     if output.exists() and not options.overwrite:
         raise UsageError(f"{output}: exists; pass overwrite=true or another output=")
+    feeling = feeling_of(
+        model,
+        options.identity,
+        options.affect,
+        make_estimator,
+        partial(_find_rest, options, model, make_aligner),
+        device,
+    )
     with open_footage(options.video) as footage:
         if output in footage.paths or output.resolve() in [p.resolve() for p in footage.paths]:
             raise UsageError(f"{output}: is the performer's own footage; pass another output=")
@@ -80,7 +96,7 @@ def convert(
             aligner.prepare()
             check_claim(aligner, footage.info.num_frames)
             swapper = FrameSwapper(
-                model, options.identity, options.blend, device, options.precision
+                model, options.identity, options.blend, device, options.precision, feeling
             )
             summary = _run(options, footage, sink, aligner, swapper, watch)
         finally:
@@ -93,6 +109,34 @@ def convert(
             f"the {summary.frames} frames before are in {options.output}"
         )
     return summary
+
+
+def _find_rest(
+    options: ConvertOptions,
+    model: LoadedModel,
+    make_aligner: Callable[[], Aligner],
+    estimator: Estimator,
+    side: int,
+) -> NDArray[np.float32]:
+    """How the performer rests, from a first look at the clip."""
+    with open_footage(options.video) as footage:
+        aligner = make_aligner()
+        try:
+            aligner.prepare()
+            rest = rest_in(footage, aligner, estimator, model.card.coverage, side)
+        finally:
+            aligner.close()
+    if rest is None:
+        space = space_of(model)
+        assert space is not None
+        log.warning(
+            "%s: too few faces to know how the performer rests; the mean of %s is taken. Pass "
+            "affect.performer= if one of them performs",
+            options.video,
+            ", ".join(space.neutrals),
+        )
+        return middle_rest(space)
+    return rest
 
 
 def _unsigned(output: Path) -> Path:
@@ -162,7 +206,8 @@ def _claim(options: ConvertOptions, model: LoadedModel) -> Claim:
         ],
         performer_rights=options.performer_rights or None,
         software=f"swapper/{__version__}",
-        parameters={"identity": options.identity, "faces": options.faces},
+        parameters={"identity": options.identity, "faces": options.faces}
+        | ({} if model.card.affect_space is None else {"affect": asdict(options.affect)}),
     )
 
 
@@ -229,7 +274,7 @@ def _write(
 ) -> int:
     """Swap, blend and write one chunk; returns how many frames were changed."""
     every = [each for _, faces in chunk for each in faces]
-    results = iter(swapper.swap([each.aligned for each in every]))
+    results = iter(swapper.swap(every))
     swapped = 0
     for frame, faces in chunk:
         if not faces:

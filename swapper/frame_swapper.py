@@ -8,10 +8,12 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from swapper.faces.blending import ColourMatch, composite, match_colour, shape_mask
-from swapper.faces.geometry import transform_points, warp
+from swapper.faces.geometry import resized, transform_points, warp
 from swapper.faces.masks import face_mask
+from swapper.feeling import Feeling
 from swapper.media.video import Frame
 from swapper.models.portable import LoadedModel
 from swapper.options import BlendOptions
@@ -29,11 +31,13 @@ class Placed:
         face: With landmarks in frame pixels.
         aligned_from_frame: (2, 3).
         aligned: (R, R, 3) uint8 crop.
+        seen: (A, A, 3) uint8 crop from which the affect is read; None if nobody asks.
     """
 
     face: Face
     aligned_from_frame: Matrix
     aligned: Picture
+    seen: Picture | None = None
 
 
 class FrameSwapper:
@@ -45,6 +49,7 @@ class FrameSwapper:
         blend: How it is laid into the frame.
         device: Where the network runs.
         precision: "auto", "bf16", "16" or "32".
+        feeling: Reads the performer's affect for a model that listens to it.
     """
 
     def __init__(
@@ -54,10 +59,12 @@ class FrameSwapper:
         blend: BlendOptions,
         device: torch.device,
         precision: str = "auto",
+        feeling: Feeling | None = None,
     ) -> None:
         self.model = model
         self.identity = identity
         self.blend = blend
+        self.feeling = feeling
         self.device = device
         if precision == "auto":
             precision = "bf16" if device.type == "cuda" else "32"
@@ -66,27 +73,40 @@ class FrameSwapper:
 
     def place(self, frame: Frame, face: Face, aligned_from_frame: Matrix) -> Placed:
         """Cut the network's input out of the frame."""
-        return Placed(face, aligned_from_frame, warp(frame.image, aligned_from_frame, self.size))
+        aligned = warp(frame.image, aligned_from_frame, self.size)
+        if self.feeling is None:
+            return Placed(face, aligned_from_frame, aligned)
+        side = self.feeling.side
+        seen_from_frame = resized(aligned_from_frame, self.size, side)
+        return Placed(face, aligned_from_frame, aligned, warp(frame.image, seen_from_frame, side))
 
     @torch.inference_mode()
-    def swap(self, aligned: list[Picture]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """Swap aligned faces.
+    def swap(self, placed: list[Placed]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Swap faces.
 
         Args:
-            aligned: Each (R, R, 3) uint8; may be empty.
+            placed: As `place` gave them; may be empty.
 
         Returns:
             For each its colours (R, R, 3) and its mask (R, R), float32 in [0, 1].
         """
-        if not aligned:
+        if not placed:
             return []
-        stacked = torch.from_numpy(np.stack(aligned)).to(self.device)
+        stacked = torch.from_numpy(np.stack([each.aligned for each in placed])).to(self.device)
+        code = self._code(placed)
         inputs = stacked.permute(0, 3, 1, 2).float().div(255)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            output = self.model.net.decode(self.model.net.encode(inputs), self.identity)
+            output = self.model.net.decode(self.model.net.encode(inputs), self.identity, code)
         image = output.image.float().permute(0, 2, 3, 1).clamp(0, 1)
         mask = output.mask.float()[:, 0].clamp(0, 1)
         return list(zip(image.cpu().numpy(), mask.cpu().numpy(), strict=True))
+
+    def _code(self, placed: list[Placed]) -> Tensor | None:
+        if self.feeling is None:
+            return None
+        seen = [each.seen for each in placed if each.seen is not None]
+        code = self.feeling.codes(seen).to(self.device)
+        return self.model.net.told(code, self.feeling.options.strength)
 
     def blend_mask(self, placed: Placed, mask: NDArray[np.float32]) -> NDArray[np.float32]:
         """Where a swap is laid: (R, R) aligned, in [0, 1], from the mask that came with it."""

@@ -54,6 +54,18 @@ class ExtractOptions:
     min_size: int = option(40, "drop faces whose landmarks span fewer pixels", least=0)
     format: str = option("png", "picture format", choices=("png", "webp", "jpg"))
     aligner: Any = None
+    affect: Any = None
+
+
+@dataclass
+class AffectOptions:
+    """Read what the faces of facesets seem to feel, and keep it with them."""
+
+    facesets: Any = option(MISSING, "faceset folder, or a list of them")
+    refresh: bool = option(False, "read faces that are known, too")
+    sheet: bool = option(False, "draw the surest faces of each emotion beside the readings")
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...")
+    affect: Any = None
 
 
 @dataclass
@@ -71,6 +83,8 @@ class TrainOptions:
     augment: Any = None
     model: Any = None
     loss: Any = None
+    affect: Any = None
+    expression: Any = None
     optim: Any = None
     trainer: Any = None
     callbacks: Any = None
@@ -123,6 +137,21 @@ class CodecOptions:
 
 
 @dataclass
+class FeelingOptions:
+    """How the performer's affect is told to a model that listens to it."""
+
+    strength: float = option(
+        1.0, "0 tells the model nothing, 1 what is there, more exaggerates", least=0, most=1.5
+    )
+    relative: float = option(
+        1.0, "1: departures from the performer's own rest; 0: the face as it is", least=0, most=1
+    )
+    performer: str = option(
+        "", "identity of the model that performs; empty: find the performer's rest in the clip"
+    )
+
+
+@dataclass
 class ConvertOptions:
     """Put an identity's face onto a performer's footage."""
 
@@ -146,7 +175,9 @@ class ConvertOptions:
     performer_rights: str = option("", "by what right the performer's footage is used")
     blend: BlendOptions = field(default_factory=BlendOptions)
     codec: CodecOptions = field(default_factory=CodecOptions)
+    affect: FeelingOptions = field(default_factory=FeelingOptions)
     aligner: Any = None
+    estimator: Any = None
 
 
 @dataclass
@@ -232,6 +263,7 @@ class DemoOptions:
 
 VERBS: Mapping[str, type[Any]] = {
     "extract": ExtractOptions,
+    "affect": AffectOptions,
     "train": TrainOptions,
     "convert": ConvertOptions,
     "verify": VerifyOptions,

@@ -19,14 +19,14 @@ Ledoit and Wolf 2004, with a fixed prior strength.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from swapper.affect.leak import identity_leak
-from swapper.affect.neutral import neutral_of
+from swapper.affect.neutral import calmness, neutral_of
 from swapper.types import Readings
 
 Floats = NDArray[np.float64]
@@ -102,17 +102,7 @@ class AffectSpace:
             neutrals={name: each.astype(np.float32) for name, each in neutrals.items()},
             whitening={name: each.astype(np.float32) for name, each in whitening.items()},
         )
-        raw = {name: each.embedding for name, each in readings.items()}
-        told = {name: space.own(each.embedding, name) for name, each in readings.items()}
-        figures = {
-            "faces": {name: len(each) for name, each in readings.items()},
-            "identity_leak": {
-                "chance": 1 / len(names),
-                "embedding": identity_leak(raw, clips),
-                "code": identity_leak(told, clips),
-            },
-        }
-        return cls(space.lineage, space.basis, space.neutrals, space.whitening, figures)
+        return replace(space, figures=_figures(space, readings, poses, clips))
 
     @property
     def dim(self) -> int:
@@ -227,6 +217,31 @@ def _check(readings: Mapping[str, Readings], dim: int, shrink: float) -> None:
         raise ValueError("every identity needs two faces at least")
     if len({each.lineage for each in readings.values()}) > 1:
         raise ValueError("the identities were read by different weights")
+
+
+def _figures(
+    space: AffectSpace,
+    readings: Mapping[str, Readings],
+    poses: Mapping[str, NDArray[np.floating[Any]]],
+    clips: Mapping[str, Sequence[str]],
+) -> dict[str, Any]:
+    """How many faces there were, and how well a probe tells whose they are, before and after."""
+    # Like with like: where one is filmed angry and the other calm, anger names the person.
+    calm = {
+        name: np.sort(np.argsort(-calmness(each, poses[name][:, 0]))[: max(2, len(each) // 3)])
+        for name, each in readings.items()
+    }
+    raw = {name: each.embedding[calm[name]] for name, each in readings.items()}
+    shots = {name: [clips[name][row] for row in rows] for name, rows in calm.items()}
+    leak = {
+        "chance": 1 / len(readings),
+        "embedding": identity_leak(raw, shots),
+        "code": identity_leak({name: space.own(each, name) for name, each in raw.items()}, shots),
+    }
+    return {
+        "faces": {name: len(each) for name, each in readings.items()},
+        "identity_leak": leak,
+    }
 
 
 def _independent(codes: Floats, clips: Sequence[str]) -> float:

@@ -148,6 +148,17 @@ def compose(c_from_b: NDArray[np.float64], b_from_a: NDArray[np.float64]) -> NDA
     return np.hstack([linear, offset[:, None]])
 
 
+def resized(
+    aligned_from_frame: NDArray[np.float64], size: int, new_size: int
+) -> NDArray[np.float64]:
+    """The transform (2, 3) to the same square in `new_size` pixels instead of `size`."""
+    factor = new_size / size
+    larger = aligned_from_frame * factor
+    # Pixel centres are at integers: what is scaled about zero is the picture's edge at -0.5.
+    larger[:, 2] += (factor - 1) / 2
+    return larger
+
+
 def transform_points(
     matrix: NDArray[np.float64], points: NDArray[np.floating]
 ) -> NDArray[np.float32]:

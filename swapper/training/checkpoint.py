@@ -15,7 +15,7 @@ from lightning.fabric.plugins import CheckpointIO
 from swapper.errors import CheckpointError
 
 # Changing one of these makes the saved weights or the optimiser's state meaningless.
-_BINDING = ("model", "facesets", "optim.optimizer._target_")
+_BINDING = ("model", "facesets", "affect.name", "optim.optimizer._target_")
 # Changing one of these changes nothing that is learnt.
 _HARMLESS = (
     "name", "runs", "resume", "trainer.max_steps", "trainer.max_time", "trainer.accelerator",
