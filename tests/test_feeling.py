@@ -1,0 +1,191 @@
+"""Affect through every verb, on drawn faces: read, train, resume, convert; and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from swapper import cli
+from swapper.affect.estimator import load_estimator
+from swapper.errors import ModelError
+from swapper.faces.geometry import resized, warp
+from swapper.feeling import feeling_of, space_of
+from swapper.media.video import VideoReader
+from swapper.models.portable import load_model
+from swapper.options import FeelingOptions
+from swapper.training.checkpoint import read_checkpoint
+from tests.drawing import ALICE, BOB, write_clip
+
+FRAMES = 40
+
+
+def train_line(folder: Path, name: str, steps: int, *more: str) -> list[str]:
+    facesets = f"[{folder / 'facesets/alice'},{folder / 'facesets/bob'}]"
+    return [
+        "train", f"name={name}", f"facesets={facesets}", f"runs={folder / 'runs'}",
+        "experiment=affect64", "model.width=8", "model.latent=32", "model.code_dim=4",
+        "data.batch_size=4", "data.num_workers=0", f"trainer.max_steps={steps}",
+        "trainer.val_check_interval=6", "trainer.log_every_n_steps=1",
+        "callbacks.checkpoint.every_n_steps=6", "callbacks.preview.every_n_steps=6",
+        "expression.swap=0.3", *more,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two clips, facesets that have been read, and a run that was stopped and resumed."""
+    folder = tmp_path_factory.mktemp("feeling")
+    for name, look in (("alice", ALICE), ("bob", BOB)):
+        clip, landmarks = write_clip(folder / f"{name}.mp4", look, frames=FRAMES)
+        line = [
+            "extract", f"input={clip}", f"identity={name}", "rights=drawn by this test",
+            f"facesets={folder / 'facesets'}", "size=96", "aligner=openface",
+            f"aligner.csv={landmarks}", "affect=actors",
+        ]  # fmt: skip
+        assert cli.run(line) == 0
+    for steps in (6, 12):
+        assert cli.run(train_line(folder, "run", steps, "affect=actors")) == 0
+    return folder
+
+
+def convert_line(world: Path, output: Path, *more: str) -> list[str]:
+    return [
+        "convert", f"model={world / 'runs/run'}", f"video={world / 'alice.mp4'}", "identity=bob",
+        f"output={output}", "aligner=openface", f"aligner.csv={world / 'alice.csv'}",
+        "device=cpu", "provenance=none", "codec.crf=0", "codec.preset=ultrafast", *more,
+    ]  # fmt: skip
+
+
+def test_the_model_says_what_it_was_trained_with(world: Path) -> None:
+    estimator = load_estimator("actors", "training")
+    card = json.loads((world / "runs/run/model.json").read_text())
+    assert card["lineage"] == [estimator.lineage]
+    assert card["aligned_size"] == 96
+    assert card["affect_space"]["identities"] == ["alice", "bob"]
+    assert 0 <= card["affect_space"]["figures"]["identity_leak"]["code"] <= 1
+    names = load_file(world / "runs/run/model.safetensors")
+    assert not [name for name in names if "expression" in name or "estimator" in name]
+
+
+def test_a_resumed_run_keeps_its_affect_space(world: Path) -> None:
+    saved = read_checkpoint(world / "runs/run/checkpoints/last.ckpt")["swapper"]["affect_space"]
+    model = load_model(world / "runs/run")
+    assert saved["summary"] == model.card.affect_space
+    for name, tensor in saved["tensors"].items():
+        torch.testing.assert_close(model.affect_space[name], tensor, rtol=0, atol=0)
+
+
+def test_everything_is_logged_by_name(world: Path) -> None:
+    header = (world / "runs/run/metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"train/own_affect", "train/own_bound", "train/swap_affect", "train/tether"} <= {*header}
+
+
+def test_more_or_less_of_the_performers_affect_is_another_picture(
+    world: Path, tmp_path: Path
+) -> None:
+    pictures = {}
+    for strength in (0, 1, 1.5):
+        output = tmp_path / f"{strength}.mp4"
+        assert cli.run(convert_line(world, output, f"affect.strength={strength}")) == 0
+        pictures[strength] = [frame.image.astype(int) for frame in VideoReader(output)]
+    assert len(pictures[0]) == FRAMES
+    step = np.abs(np.array(pictures[1]) - pictures[0]).sum()
+    further = np.abs(np.array(pictures[1.5]) - pictures[0]).sum()
+    assert 0 < step < further
+
+
+def test_a_known_performer_needs_no_first_look(world: Path, tmp_path: Path) -> None:
+    assert cli.run(convert_line(world, tmp_path / "a.mp4", "affect.performer=alice")) == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        (["affect.performer=carol"], "affect.performer=carol: the model knows alice, bob"),
+        (["affect.strength=9"], "affect.strength=9"),
+        (["affect@estimator=actors", "estimator.name=judge", "estimator.purpose=measuring"],
+         "the model was trained with actors:"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_told_in_one_line(
+    world: Path, tmp_path: Path, more: list[str], what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(convert_line(world, tmp_path / "a.mp4", *more)) != 0
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("swapper: ")]
+    assert what in line
+    assert not (tmp_path / "a.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ([], "need an estimator; pass affect=emotieff"),
+        (["affect=actors", "model.code_dim=0", "expression=none", "~expression.swap"],
+         "nothing listens to it"),
+        (["affect=actors", "affect.name=judge"], "kept for measuring"),
+        (["affect=actors", "model.code_dim=0"], "has nothing that it could train"),
+    ],
+)  # fmt: skip
+def test_a_training_that_does_not_fit_together_is_refused(
+    world: Path, more: list[str], what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = train_line(world, "wrong", 6, *more)
+    if "~expression.swap" in more:
+        line = [each for each in line if not each.startswith(("expression.swap", "~"))]
+    assert cli.run(line) != 0
+    assert what in capsys.readouterr().err
+    assert not (world / "runs/wrong/model.json").exists()
+
+
+def test_faces_that_were_never_read_are_told_with_the_cure(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(world / "facesets", tmp_path / "facesets")
+    shutil.rmtree(tmp_path / "facesets/bob/affect")
+    assert cli.run(train_line(tmp_path, "run", 6, "affect=actors")) != 0
+    told = capsys.readouterr().err
+    assert "actors has not read these faces" in told
+    assert "swapper affect facesets=" in told
+
+
+def test_a_model_with_a_torn_affect_space_is_refused(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "runs/run", tmp_path / "run")
+    path = tmp_path / "run/model.safetensors"
+    tensors = load_file(path)
+    save_file({k: v for k, v in tensors.items() if k != "affect_space.neutral.1"}, path)
+    card = tmp_path / "run/model.json"
+    data = json.loads(card.read_text())
+    data["weights_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    card.write_text(json.dumps(data))
+    with pytest.raises(ModelError, match="not those of its identities; restore the file"):
+        space_of(load_model(tmp_path / "run"))
+
+
+def test_a_model_that_hears_nothing_asks_for_no_estimator(world: Path) -> None:
+    model = load_model(world / "runs/run")
+    net, card = model.net, model.card
+    assert net.code_dim == 4
+    deaf = replace(model, card=replace(card, affect_space=None), affect_space={})
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    options = FeelingOptions()
+    assert feeling_of(deaf, "bob", options, never, never, torch.device("cpu")) is None  # type: ignore[arg-type]
+
+
+def test_a_crop_of_another_size_shows_the_same_square() -> None:
+    ramp = np.linspace(0, 255, 200)[None, :, None].repeat(200, 0).repeat(3, 2).astype(np.uint8)
+    small_from_frame = np.array([[0.32, 0.0, 3.0], [0.0, 0.32, 1.0]])
+    small = warp(ramp, small_from_frame, 64).astype(float)
+    large = warp(ramp, resized(small_from_frame, 64, 128), 128).astype(float)
+    halved = large.reshape(64, 2, 64, 2, 3).mean(axis=(1, 3))
+    assert np.abs(halved - small)[2:-2, 2:-2].max() < 2
