@@ -214,7 +214,9 @@ def call(verb: str, cfg: DictConfig) -> Any:
     from omegaconf import OmegaConf
 
     order = list(fields_of(verb))
-    missing = sorted(OmegaConf.missing_keys(cfg), key=lambda key: order.index(key.split(".")[0]))
+    missing = sorted(
+        OmegaConf.missing_keys(cfg), key=lambda key: (order.index(key.split(".")[0]), key)
+    )
     if missing:
         known = fields_of(verb).get(missing[0])
         help_text = f" ({known.metadata['help']})" if known and known.metadata else ""

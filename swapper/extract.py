@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from swapper.data.card import FacesetCard, ImageFormat, Source
+from swapper.data.faceset import Faceset
 from swapper.data.faceset_writer import FacesetWriter, face_id
 from swapper.errors import MediaError, UsageError
 from swapper.faces.aligners import Aligner, check_claim
@@ -20,6 +21,9 @@ from swapper.media.video import Frame
 from swapper.options import ExtractOptions
 from swapper.progress import progress
 from swapper.types import Coverage, Face, FaceRecord
+
+if TYPE_CHECKING:
+    from swapper.affect.estimator import Estimator
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +50,11 @@ class ExtractSummary:
     known: int
 
 
-def extract(options: ExtractOptions, make_aligner: Callable[[], Aligner]) -> ExtractSummary:
+def extract(
+    options: ExtractOptions,
+    make_aligner: Callable[[], Aligner],
+    make_estimator: Callable[[], Estimator | None] = lambda: None,
+) -> ExtractSummary:
     """Add the faces of `options.input` to the identity's faceset.
 
     Frames done by an earlier run are left alone, so a killed extraction continues.
@@ -54,11 +62,12 @@ def extract(options: ExtractOptions, make_aligner: Callable[[], Aligner]) -> Ext
     Args:
         options: What to cut and how.
         make_aligner: Called once the cheap checks have passed; once for each input.
+        make_estimator: Called before anything is cut; what it makes reads the faces in the end.
 
     Raises:
         UsageError: No rights statement.
-        MediaError, AlignerError, FacesetError: By kind of what is wrong, in one line. Faces found
-            before are kept.
+        MediaError, AlignerError, FacesetError, EstimatorError: By kind of what is wrong, in one
+            line. Faces found before are kept.
     """
     if not options.rights.strip():
         raise UsageError(RIGHTS_CURE)
@@ -66,6 +75,7 @@ def extract(options: ExtractOptions, make_aligner: Callable[[], Aligner]) -> Ext
     inputs = [options.input] if isinstance(options.input, str) else list(options.input)
     if not inputs:
         raise UsageError("input is empty: pass a video, a folder of pictures or a list of them")
+    estimator = make_estimator()
     total = ExtractSummary(Path(options.facesets) / options.identity, 0, 0, 0)
     for each in inputs:
         with open_footage(str(each)) as footage:
@@ -76,7 +86,23 @@ def extract(options: ExtractOptions, make_aligner: Callable[[], Aligner]) -> Ext
             "lower min_size"
         )
     log.info("%s: %d faces of %d frames", total.faceset, total.kept, total.frames)
+    _read_affect(total.faceset, estimator)
     return total
+
+
+def _read_affect(path: Path, estimator: Estimator | None) -> None:
+    if estimator is None:
+        log.info(
+            "affect was not read; to add it: swapper affect facesets=[%s] affect=emotieff", path
+        )
+        return
+    # Here, since whoever reads no affect need not wait for torch.
+    from swapper.devices import pick_device
+    from swapper.read_affect import describe, read_faceset
+
+    faceset = Faceset.open(path)
+    if faceset.records:  # a person may have deleted them all
+        log.info("%s", describe(read_faceset(faceset, estimator.to(pick_device("auto")))))
 
 
 def _card(options: ExtractOptions, aligner: str) -> FacesetCard:

@@ -55,7 +55,8 @@ def test_cfg_job_prints_the_config(verb: str) -> None:
     [
         (
             "extrct",
-            "choose from extract, train, convert, verify, actors, demo; did you mean extract",
+            "choose from extract, affect, train, convert, verify, actors, demo; "
+            "did you mean extract",
         ),
         ("extract coverag=full", "coverag: no such option; did you mean coverage?"),
         ("extract size=big", "size: Value 'big' of type 'str' could not be converted to Integer"),
@@ -66,6 +67,11 @@ def test_cfg_job_prints_the_config(verb: str) -> None:
         ("extract input=a identity=b", "rights is missing"),
         ("extract input=a identity=../b rights=c", "identity must be 1 to 64 letters"),
         ("train name=x facesets=a", "must be a list"),
+        ("affect", "facesets is missing: pass facesets=..."),
+        ("affect facesets=x affect=huge", "affect=huge: choose from actors, emotieff, none"),
+        ("affect facesets=x affect=emotieff affect.weihgts=y", "did you mean weights? legal under"),
+        ("affect facesets=x affect=torchvision", "affect.arch is missing: pass affect.arch=..."),
+        ("affect facesets=[]", "facesets is empty: pass facesets=[facesets/NAME,...]"),
         ("extract aligner.foo=1", "aligner.foo: no such option; legal under aligner:"),
         ("train model=huge", "model=huge: choose from df, original, tiny"),
         ("train name=x facesets=[a,b] model.widht=3", "did you mean width?"),
@@ -134,7 +140,7 @@ def test_multirun_runs_each_combination(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("swapper ", "extract train convert verify actors demo"),
+        ("swapper ", "extract affect train convert verify actors demo"),
         ("swapper con", "convert"),
         ("swapper extract aligner=", "aligner=fan aligner=mediapipe aligner=openface"),
         ("swapper convert blend.er", "blend.erode="),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.resources
+import inspect
 import subprocess
 import sys
 import zipfile
@@ -14,6 +16,8 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
 from swapper import cli
+from swapper.affect.estimator import ESTIMATORS
+from swapper.errors import UsageError
 from swapper.manual import config_root
 from swapper.options import VERBS
 
@@ -24,7 +28,8 @@ GROUPS = sorted(
     if path.parent.name != "experiment"
 )
 ALIGNERS = sorted(path.stem for path in (ROOT / "configs" / "aligner").glob("*.yaml"))
-REQUIRED = {"train": ["name=x", "facesets=[alice,bob]"]}
+ESTIMATORS_BY_CONFIG = sorted(path.stem for path in (ROOT / "configs" / "affect").glob("*.yaml"))
+REQUIRED = {"train": ["name=x", "facesets=[alice,bob]"], "affect": ["facesets=[alice]"]}
 
 
 def composed(verb: str, *overrides: str) -> DictConfig:
@@ -64,6 +69,44 @@ def test_every_aligner_s_config_fits_its_constructor(choice: str) -> None:
     assert isinstance(node, dict)
     values = {key: ("x.csv" if value == "???" else value) for key, value in node.items()}
     cli.check_target(values, "aligner")
+
+
+@pytest.mark.parametrize("choice", ESTIMATORS_BY_CONFIG)
+@pytest.mark.parametrize("verb", ["affect", "extract"])
+def test_every_estimator_s_config_asks_its_loader_for_what_it_takes(verb: str, choice: str) -> None:
+    node = OmegaConf.to_container(composed(verb, f"affect={choice}").affect)
+    assert isinstance(node, dict)
+    if choice == "none":
+        assert node == {}
+        assert cli.build(composed(verb), "affect") == {}
+        return
+    cli.check_target(
+        {key: "x" if value == "???" else value for key, value in node.items()}, "affect"
+    )
+    settings = {
+        key: value for key, value in node.items() if key not in ("_target_", "name", "purpose")
+    }
+    takes = inspect.signature(importlib.import_module(ESTIMATORS[node["name"]]).load).parameters
+    wanted = {name: each for name, each in takes.items() if name != "path"}  # of our own weights
+    assert set(settings) == set(wanted)
+    for name, each in wanted.items():
+        if each.default is not each.empty:
+            default = list(each.default) if isinstance(each.default, tuple) else each.default
+            assert settings[name] == default
+        else:
+            assert settings[name] == "???"
+
+
+def test_training_can_name_the_same_estimators() -> None:
+    """The group is found from training's own root, too."""
+    assert composed("train", "affect=actors").affect == composed("affect", "affect=actors").affect
+
+
+def test_a_judge_is_in_no_config_and_refused_by_its_name() -> None:
+    assert "judge" not in ESTIMATORS_BY_CONFIG
+    config = composed("affect", "affect=actors", "affect.name=judge")
+    with pytest.raises(UsageError, match="affect=judge: kept for measuring"):
+        cli.build(config, "affect")
 
 
 def test_experiments_compose() -> None:
