@@ -22,6 +22,10 @@ SETTINGS = [
     "model=tiny",
     "model.width=4",
     "model.latent=16",
+    "model.code_dim=4",
+    "affect=actors",
+    "expression=default",
+    "expression.swap=0.3",
     "data.batch_size=2",
     f"trainer.max_steps={STEPS}",
     "trainer.accelerator=cpu",
@@ -41,6 +45,7 @@ def facesets(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         line = [
             "extract", f"input={clip}", f"identity={name}", "rights=drawn by this test",
             f"facesets={folder}", "size=96", "aligner=openface", f"aligner.csv={landmarks}",
+            "affect=actors",
         ]  # fmt: skip
         assert cli.run(line) == 0
         found.append(folder / name)

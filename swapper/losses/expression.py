@@ -82,8 +82,8 @@ class ExpressionLoss:
         circumplex: Weight of the difference in valence and arousal, where the estimator has them.
         change: Weight of the difference in change over neighbouring frames, where there are some.
         tether: Weight of the difference in colour, 8 x 8 pixels pooled, to the swap without code.
-        start: Share of the run after which it sets in.
-        ramp: Share of the run over which it grows to full strength.
+        start: Step at which it sets in.
+        ramp: Steps over which it grows to full strength.
         reach: What it trains on the swap.
         faces: Share of each identity's faces in a batch that it looks at, in (0, 1].
         view: Through which swap and performer are looked at.
@@ -100,8 +100,8 @@ class ExpressionLoss:
         circumplex: float = 0.25,
         change: float = 0.5,
         tether: float = 1.0,
-        start: float = 0.1,
-        ramp: float = 0.1,
+        start: int = 0,
+        ramp: int = 200,
         reach: Reach = "conditioning",
         faces: float = 1.0,
         view: RandomView | None = None,
@@ -112,9 +112,8 @@ class ExpressionLoss:
         ):  # fmt: skip
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} must be a finite number, at least 0, got {value}")
-        for name, value in (("start", start), ("ramp", ramp)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must be between 0 and 1, got {value}")
+        if start < 0 or ramp < 0:
+            raise ValueError(f"start and ramp must be at least 0, got {start} and {ramp}")
         if not 0 < faces <= 1:
             raise ValueError(f"faces must be above 0 and at most 1, got {faces}")
         if reach not in get_args(Reach):
@@ -134,11 +133,12 @@ class ExpressionLoss:
         """Give it the estimator and every identity's way from embeddings to codes, in order."""
         self._reader, self._coverage, self._maps = reader, coverage, tuple(maps)
 
-    def strength(self, step: int, max_steps: int) -> float:
-        """Share of its full strength at `step`, in [0, 1]; a run without end starts at once."""
-        if max_steps < 1:
-            return 1.0
-        done = step / max_steps - self.start
+    def strength(self, step: int) -> float:
+        """Share of its full strength at `step`, in [0, 1].
+
+        Of the step alone, so that a run which is given more steps goes on as if it had had them.
+        """
+        done = step - self.start
         if done < 0:
             return 0.0
         return min(1.0, done / self.ramp) if self.ramp else 1.0

@@ -119,7 +119,7 @@ class SwapModule(LightningModule):
         parts: dict[str, Tensor] = self.loss(output, target)
         loss = total(parts, self.loss.weights)
         told = {"loss": loss, **parts}
-        strength = self._expression_strength()
+        strength = 0.0 if self.expression is None else self.expression.strength(self.global_step)
         if self.expression is not None and strength > 0:
             (pull,) = torch.autograd.grad(loss, output.image, retain_graph=True)
             most = strength * pull.float().norm() / len(pull) ** 0.5
@@ -133,11 +133,6 @@ class SwapModule(LightningModule):
             {f"train/{name}": value.detach() for name, value in told.items()}, batch_size=1
         )
         return loss
-
-    def _expression_strength(self) -> float:
-        if self.expression is None:
-            return 0.0
-        return self.expression.strength(self.global_step, self.trainer.max_steps)
 
     def validation_step(self, batch: FaceBatch, batch_idx: int) -> None:
         """Loss on held-out faces, unwarped, by the averaged weights where there are some."""

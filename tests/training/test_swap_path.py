@@ -179,7 +179,7 @@ def toy(with_loss: bool) -> tuple[float, float]:
     torch.manual_seed(0)
     net = DfAutoencoder(NAMES[:2], 64, width=4, latent=16, code_dim=1, shared_stages=1)
     expression = ExpressionLoss(
-        swap=0.1 if with_loss else 0.0, own=3.0 if with_loss else 0.0, start=0.0, ramp=0.2,
+        swap=0.1 if with_loss else 0.0, own=3.0 if with_loss else 0.0, ramp=24,
         view=RandomView(), reach="coarse",
     )  # fmt: skip
     rest = [
@@ -193,7 +193,7 @@ def toy(with_loss: bool) -> tuple[float, float]:
     optimizer = module.configure_optimizers()
     for step in range(120):
         module._trainer = SimpleNamespace(  # type: ignore[assignment]
-            global_rank=0, global_step=step, max_steps=120
+            global_rank=0, global_step=step
         )
         random = torch.Generator().manual_seed(step)
         openness = torch.rand(16, generator=random)
