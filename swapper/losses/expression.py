@@ -5,7 +5,7 @@ score is perfect. So the loss compares features relative to each one's own rest,
 looks through random views; its gradient at the picture is bounded by that of the reconstruction;
 on the swap it trains only what `Reach` names, none of it fine enough to paint; and the swap's
 colours are tied to those that the decoder draws without a code. Reconstructions are held to the
-same reading: there every pixel has its truth, so what pleases the estimator must be the face.
+same reading, as they are: there every pixel has its truth, and paint is no way to please it.
 
 Source: features and Huber as EMOCA found them (Danecek et al. 2022, arXiv:2204.11312); the tether
 and the reach are ours, see docs/LOG.md.
@@ -86,7 +86,7 @@ class ExpressionLoss:
         ramp: Steps over which it grows to full strength.
         reach: What it trains on the swap.
         faces: Share of each identity's faces in a batch that it looks at, in (0, 1].
-        view: Through which swap and performer are looked at.
+        view: Through which swaps and their performers are looked at.
 
     Raises:
         ValueError: A number is out of its range.
@@ -145,21 +145,27 @@ class ExpressionLoss:
 
     def per_sample(
         self,
-        drawn: Sequence[tuple[Tensor, Tensor]],
+        drawn: Tensor,
+        identity: Tensor,
         face: Tensor,
         performer: Tensor,
         follows: Tensor,
-    ) -> list[dict[str, Tensor]]:
-        """The unweighted parts of each sample, for several drawings of the same performers.
+        *,
+        by_chance: bool = True,
+    ) -> dict[str, Tensor]:
+        """The unweighted parts of each sample.
 
         Args:
-            drawn: Each (M, 3, R, R) pictures in [0, 1], and (M,) int64, as whom.
+            drawn: (M, 3, R, R) in [0, 1], the performers as others or as themselves.
+            identity: (M,) int64, as whom.
             face: (M, 3, R, R), the performers themselves, unwarped.
             performer: (M,) int64, who.
             follows: (M,) int64, the sample one frame before, or -1.
+            by_chance: Whether both are looked at through a random view. Not needed where every
+                pixel of `drawn` has its truth.
 
         Returns:
-            For each drawing, name to (M,): those of `weights` that can be told.
+            Name to (M,): those of `weights` that can be told.
 
         Raises:
             RuntimeError: Nothing has been bound.
@@ -167,25 +173,25 @@ class ExpressionLoss:
         if self._reader is None:
             raise RuntimeError("bind an estimator first")
         self._reader = self._reader.to(face.device)
-        *seen, wanted = self.view(*(pictures.float() for pictures, _ in drawn), face.float())
+        seen, wanted = drawn.float(), face.float()
+        if by_chance:
+            seen, wanted = self.view(seen, wanted)
+        ours = self._reader(seen, self._coverage)
         with torch.no_grad():
             theirs = self._reader(wanted, self._coverage)
-            goal = self._code(theirs, performer)
-        found = []
-        for pictures, (_, who) in zip(seen, drawn, strict=True):
-            ours = self._reader(pictures, self._coverage)
-            code = self._code(ours, who)
-            parts = {"affect": F.huber_loss(code, goal, reduction="none").mean(dim=1)}
-            if ours.valence is not None and ours.arousal is not None:
-                assert theirs.valence is not None
-                assert theirs.arousal is not None
-                parts["circumplex"] = (
-                    (ours.valence - theirs.valence).abs() + (ours.arousal - theirs.arousal).abs()
-                ) / 2
-            if self.weights["affect_change"]:
-                parts["affect_change"] = _change(code - goal, follows)
-            found.append(parts)
-        return found
+        error = self._code(ours, identity) - self._code(theirs, performer)
+        parts = {
+            "affect": F.huber_loss(error, torch.zeros_like(error), reduction="none").mean(dim=1)
+        }
+        if ours.valence is not None and ours.arousal is not None:
+            assert theirs.valence is not None
+            assert theirs.arousal is not None
+            parts["circumplex"] = (
+                (ours.valence - theirs.valence).abs() + (ours.arousal - theirs.arousal).abs()
+            ) / 2
+        if self.weights["affect_change"]:
+            parts["affect_change"] = _change(error, follows)
+        return parts
 
     def _code(self, reading: Reading, who: Tensor) -> Tensor:
         code = reading.embedding.new_empty(len(who), self._maps[0].matrix.shape[1])

@@ -122,25 +122,27 @@ def expression_step(
     """
     cast = Cast.of(batch, len(net.identities), loss.faces)
     limit = most * math.sqrt(len(cast.rows))
-    drawn: list[tuple[Tensor, Tensor]] = []
-    tie = None
-    if loss.swap:
-        swap, tie = _swap(net, loss, batch, latent, cast)
-        drawn.append((swap, cast.identity))
-    if loss.own:
-        drawn.append((own[cast.rows], cast.performer))
-    readings = loss.per_sample(drawn, target[cast.rows, :3], cast.performer, cast.follows)
-    kinds = [("swap", loss.swap)] * bool(loss.swap) + [("own", loss.own)] * bool(loss.own)
+    face = target[cast.rows, :3]
     extra = torch.zeros_like(most)
     told: dict[str, Tensor] = {}
-    for (kind, share), (pictures, _), parts in zip(kinds, drawn, readings, strict=True):
+
+    def hold(kind: str, pictures: Tensor, who: Tensor, share: float) -> Tensor:
+        parts = loss.per_sample(
+            pictures, who, face, cast.performer, cast.follows, by_chance=kind == "swap"
+        )
         stand_in, factor = bounded(loss.combine(parts), pictures, share * limit)
-        extra = extra + stand_in
-        told |= {f"{kind}_{name}": value.mean() for name, value in parts.items()}
+        told.update({f"{kind}_{name}": value.mean() for name, value in parts.items()})
         told[f"{kind}_bound"] = factor
-    if tie is not None:
-        extra = extra + loss.tether * tie
-        told["tether"] = tie
+        return stand_in
+
+    if loss.own:
+        extra = extra + hold("own", own[cast.rows], cast.performer, loss.own)
+    if loss.swap:
+        swap, tie = _swap(net, loss, batch, latent, cast)
+        extra = extra + hold("swap", swap, cast.identity, loss.swap)
+        if tie is not None:
+            extra = extra + loss.tether * tie
+            told["tether"] = tie
     return extra, told
 
 
