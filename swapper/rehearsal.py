@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from swapper.actors.emotions import EMOTIONS
 from swapper.actors.truth import read_landmarks, read_truth
 from swapper.actors.units import UNITS
-from swapper.affect.estimator import Estimator
+from swapper.affect.estimator import Estimator, load_estimator
 from swapper.convert import convert
 from swapper.errors import ModelError, TrainingError
 from swapper.extract import extract
@@ -45,7 +45,7 @@ UNIT_NAMES: Final = tuple(f"AU{unit}" for unit in UNITS)
 
 
 def cut_faces(reel: Reel, folder: Path, size: int) -> list[Path]:
-    """Extract the faces of both actors, by their exact landmarks.
+    """Extract the faces of both actors by their exact landmarks, and read their affect.
 
     Args:
         reel: Their footage.
@@ -55,12 +55,13 @@ def cut_faces(reel: Reel, folder: Path, size: int) -> list[Path]:
     Returns:
         The performer's faceset and the identity's.
     """
+    estimator = load_estimator("actors", "training")
     for name in (PERFORMER, IDENTITY):
         for take in reel[name]:
             options = ExtractOptions(
                 input=str(take.video), identity=name, rights=RIGHTS, facesets=str(folder), size=size
             )
-            extract(options, partial(OpenfaceAligner, str(take.landmarks)))
+            extract(options, partial(OpenfaceAligner, str(take.landmarks)), lambda: estimator)
     return [folder / PERFORMER, folder / IDENTITY]
 
 

@@ -46,7 +46,8 @@ def played(
 def in_small(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(demo.BUDGETS, "full", TINY)
     patch.setattr(demo, "load_estimator", untaught)
-    small = ("experiment=cpu64", "model.width=4", "model.latent=16", "data.num_workers=0")
+    small = (*("experiment=affect64", "affect=actors", "model.width=4", "model.latent=16"),
+             "data.num_workers=0")  # fmt: skip
     patch.setattr(demo, "TRAINING", small)
 
 
