@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -134,22 +133,8 @@ def read_faceset(
         if new:
             parts = [] if held is None else [_still(faceset, held)]
             _read_new(faceset, estimator, new, parts, save_seconds)
-        readings = read_readings(faceset, name, lineage=estimator.lineage)
+        readings = read_readings(faceset, name, lineage=estimator.lineage, look=estimator.look)
     return AffectSummary(faceset, len(new), len(faceset.records) - len(new), readings)
-
-
-def look_of(estimator: Estimator) -> str:
-    """Hex sha256 of how `estimator` looks at a crop: window, size and normalisation."""
-    view = estimator.view
-    says = (
-        view.window,
-        tuple(view.size),
-        *(
-            tuple(round(float(each), 6) for each in part.flatten())
-            for part in (view.mean, view.std)
-        ),
-    )
-    return hashlib.sha256(repr(says).encode()).hexdigest()
 
 
 def describe(summary: AffectSummary) -> str:
@@ -179,7 +164,7 @@ def _same_reader(stored: StoredReadings, estimator: Estimator) -> bool:
         estimator.lineage,
         estimator.labels,
         estimator.units,
-        look_of(estimator),
+        estimator.look,
     )
 
 
@@ -202,7 +187,7 @@ def _read_new(
     save_seconds: float,
 ) -> None:
     """Read `records`, and write them below `parts`."""
-    look = look_of(estimator)
+    look = estimator.look
     bar = progress(
         len(faceset.records),
         f"{estimator.name} reads {faceset.card.identity}",

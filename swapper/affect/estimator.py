@@ -115,6 +115,16 @@ class Estimator(nn.Module):
         """How a model file names an estimator that it was trained or selected with."""
         return f"{self.name}:{self.fingerprint}"
 
+    @property
+    def look(self) -> str:
+        """Hex sha256 of how it looks at a crop: window, size, normalisation; no weights tell."""
+        means, deviations = (
+            tuple(round(float(each), 6) for each in part.flatten())
+            for part in (self.view.mean, self.view.std)
+        )
+        says = (self.view.window, tuple(self.view.size), means, deviations)
+        return hashlib.sha256(repr(says).encode()).hexdigest()
+
     def forward(self, faces: Tensor, coverage: Coverage = "face") -> AffectBatch:
         """Read faces; differentiable.
 

@@ -44,19 +44,24 @@ def readings_path(folder: Path, name: str) -> Path:
     return folder / FOLDER_NAME / f"{name}.parquet"
 
 
-def read_readings(faceset: Faceset, name: str, *, lineage: str | None = None) -> Readings:
+def read_readings(
+    faceset: Faceset, name: str, *, lineage: str | None = None, look: str | None = None
+) -> Readings:
     """What the estimator called `name` said of each face of `faceset`.
 
     Args:
         faceset: Opened.
         name: Of the estimator.
         lineage: Of the weights that must have read them; None takes any.
+        look: How the estimator must have looked at the crops (`StoredReadings.look`); None takes
+            any.
 
     Returns:
         A row a face, in the order of ``faceset.records``.
 
     Raises:
-        FacesetError: Not read yet, not all of it, by other weights, or the file is damaged.
+        FacesetError: Not read yet, not all of it, by other weights or through another window, or
+            the file is damaged.
         ValueError: No estimator is called so.
     """
     path, cure = readings_path(faceset.path, name), _cure(faceset.path, name)
@@ -65,6 +70,8 @@ def read_readings(faceset: Faceset, name: str, *, lineage: str | None = None) ->
         raise damaged(path, f"not there: {name} has not read these faces", cure)
     if lineage is not None and stored.readings.lineage != lineage:
         raise damaged(path, f"was read by other weights ({stored.readings.lineage[:80]})", cure)
+    if look is not None and stored.look != look:
+        raise damaged(path, "was read through another window or normalisation", cure)
     rows = rows_of(faceset, stored)
     if lacking := int((rows < 0).sum()):
         known = set(stored.ids)
@@ -169,7 +176,7 @@ def read_stored(folder: Path, name: str) -> StoredReadings | None:
     try:
         with open_regular(path, _MAX_BYTES) as stream:
             return read_table(stream, name)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return None
     except FacesetError:
         raise
