@@ -7,6 +7,7 @@
       faces.parquet    a row a face
       faces.journal    rows since the index was last written (normally empty)
       images/          the pictures, for a person to browse and thin out
+      affect/          what estimators said of the faces (`swapper.data.readings`)
       cache/           what training keeps; may be deleted at any time
 
 A row whose picture was deleted is left out (and comes back with it). A picture without a row has no
