@@ -95,8 +95,8 @@ class ExpressionLoss:
     def __init__(
         self,
         *,
-        swap: float = 0.3,
-        own: float = 0.5,
+        swap: float = 0.0,
+        own: float = 4.0,
         circumplex: float = 0.25,
         change: float = 0.5,
         tether: float = 1.0,
