@@ -12,8 +12,11 @@ from torch.utils.data import Dataset
 
 from swapper.data.augment import Augment, Draw
 from swapper.data.cache import CHANNELS, FaceCache
-from swapper.data.sampling import face_indices, generator, rank_first
+from swapper.data.pairs import LikePosed
+from swapper.data.sampling import Draws, generator
 from swapper.types import FaceBatch
+
+_PAIRING = 1  # the stream of generators that chooses inputs, so that it moves no other draw
 
 
 class StepDataset(Dataset[FaceBatch]):
@@ -24,8 +27,11 @@ class StepDataset(Dataset[FaceBatch]):
         allowed: For each identity, indices of the faces that may be drawn.
         augment: What is drawn for a sample.
         codes: For each identity the affect codes of its faces, (N, K) float32, N as its cache.
+        draws: For each identity, which of `allowed` stand in a block.
+        partners: For each identity, which of `allowed` may lend each other their input.
+        pairs: Share of samples whose input is another face of the identity in like pose. Frames
+            in succession keep their own.
         resolution: Side of the target in pixels.
-        batch_size: Faces of each identity.
         seed: Of the run.
         rank: Of this process.
         world: Number of processes; together they draw each face once an epoch.
@@ -38,8 +44,10 @@ class StepDataset(Dataset[FaceBatch]):
         augment: Augment,
         codes: Sequence[NDArray[np.float32]],
         *,
+        draws: Sequence[Draws],
+        partners: Sequence[LikePosed] = (),
+        pairs: float = 0.0,
         resolution: int,
-        batch_size: int,
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
@@ -48,35 +56,85 @@ class StepDataset(Dataset[FaceBatch]):
         self.allowed = allowed
         self.augment = augment
         self.codes = codes
+        self.draws = draws
+        self.partners = partners
+        self.pairs = pairs
         self.resolution = resolution
-        self.batch_size = batch_size
+        self.batch_size = draws[0].block
         self.seed = seed
         self.rank = rank
         self.world = world
 
     def __getitem__(self, step: int) -> FaceBatch:
-        first = rank_first(step, self.rank, self.world, self.batch_size)
-        chosen = [
-            allowed[face_indices(self.seed, identity, first, self.batch_size, len(allowed))]
-            for identity, allowed in enumerate(self.allowed)
-        ]
+        blocks = [draws.blocks(step * self.world + self.rank, 1) for draws in self.draws]
+        drawn = [faces[0] for faces, _ in blocks]
+        follows = np.concatenate(
+            [
+                np.where(before[0] < 0, -1, before[0] + identity * self.batch_size)
+                for identity, (_, before) in enumerate(blocks)
+            ]
+        )
+        chosen = [allowed[rows] for allowed, rows in zip(self.allowed, drawn, strict=True)]
         faces = gather(self.caches, chosen)
-        stored = faces.shape[1]
+        inputs = self._inputs(faces, drawn, follows, step)
+        draws, degraded = self._augmented(faces, inputs, follows, step)
+        return assemble(
+            faces,
+            degraded,
+            draws,
+            len(self.caches),
+            step,
+            codes_of(self.codes, chosen),
+            follows,
+        )
+
+    def _inputs(
+        self,
+        faces: NDArray[np.uint8],
+        drawn: Sequence[NDArray[np.int64]],
+        follows: NDArray[np.int64],
+        step: int,
+    ) -> NDArray[np.uint8]:
+        """What each sample is seen by, (N, S, S, 5): itself, or another face in like pose."""
+        if self.pairs == 0:
+            return faces
+        inputs = faces.copy()
+        in_succession = set(follows.tolist()) | set(np.flatnonzero(follows >= 0).tolist())
+        for sample in range(len(faces)):
+            random = generator(self.seed, step, self.rank, sample, _PAIRING)
+            if random.random() >= self.pairs or sample in in_succession:
+                continue
+            identity, place = divmod(sample, self.batch_size)
+            other = self.partners[identity].other(random, int(drawn[identity][place]))
+            if other is not None:
+                inputs[sample] = self.caches[identity].array[self.allowed[identity][other]]
+        return inputs
+
+    def _augmented(
+        self,
+        faces: NDArray[np.uint8],
+        inputs: NDArray[np.uint8],
+        follows: NDArray[np.int64],
+        step: int,
+    ) -> tuple[list[Draw], NDArray[np.uint8]]:
+        """What is drawn for each sample, and the pictures (N, S, S, 3) that inputs are made of."""
         draws: list[Draw] = []
-        degraded = faces[..., :3]
+        stored = faces.shape[1]
+        degraded = inputs[..., :3]
         if self.augment.degrading > 0:
             degraded = degraded.copy()
         for sample in range(len(faces)):
-            random = generator(self.seed, step, self.rank, sample)
+            # A frame in succession is shown exactly as the one before it, so that what changes
+            # between them is the face.
+            key = int(follows[sample]) if follows[sample] >= 0 else sample
+            random = generator(self.seed, step, self.rank, key)
             draw = self.augment.draw(random, stored, self.resolution)
             other = faces[self._of_another_identity(random, sample)]
-            draws.append(self.augment.borrow(random, draw, faces[sample], other))
+            draws.append(self.augment.borrow(random, draw, inputs[sample], other))
             treated = self.augment.degrade(random, degraded[sample])
             if treated is not None:
                 degraded[sample] = treated
-        return assemble(
-            faces, degraded, draws, len(self.caches), step, codes_of(self.codes, chosen)
-        )
+        return draws, degraded
 
     def _of_another_identity(self, random: np.random.Generator, sample: int) -> int:
         """Place in the batch of a face that is not of the sample's identity."""
@@ -154,11 +212,14 @@ def assemble(
     num_identities: int,
     step: int,
     codes: NDArray[np.float32] | None = None,
+    follows: NDArray[np.int64] | None = None,
 ) -> FaceBatch:
     """The batch of `faces` (N, S, S, 5), equal blocks of `num_identities`, their draws and codes.
 
-    Without codes they are of length 0.
+    Without codes they are of length 0; without `follows` none is a frame after another.
     """
+    if follows is None:
+        follows = np.full(len(faces), -1, np.int64)
     blocks = torch.arange(num_identities, dtype=torch.int64)
     return FaceBatch(
         faces=torch.from_numpy(faces),
@@ -168,6 +229,6 @@ def assemble(
         gain=torch.from_numpy(np.stack([each.gain for each in draws])),
         identity=blocks.repeat_interleave(len(faces) // num_identities),
         code=torch.zeros(len(faces), 0) if codes is None else torch.from_numpy(codes),
-        follows=torch.full((len(faces),), -1, dtype=torch.int64),
+        follows=torch.from_numpy(follows),
         step=step,
     )

@@ -17,11 +17,16 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 
 from swapper.data.augment import Augment
+from swapper.data.balance import Balance
 from swapper.data.batches import PlainDataset, StepDataset
 from swapper.data.cache import FaceCache
 from swapper.data.card import FacesetCard
 from swapper.data.faceset import Faceset, check_together
+from swapper.data.footage import Footage, next_frames
 from swapper.data.holdout import split_holdout
+from swapper.data.pairs import LikePosed
+from swapper.data.repeats import Repeated, Repeats
+from swapper.data.sampling import Draws
 from swapper.types import FaceBatch
 
 log = logging.getLogger(__name__)
@@ -59,6 +64,11 @@ class FaceDataModule(LightningDataModule):
         holdout: Share of each identity's faces kept from training, in [0, 0.5].
         val_batches: Most validation batches.
         seed: Of everything random.
+        balance: How much rare faces are favoured; None draws each once an epoch.
+        pairs: Share of samples whose input is another face of the identity in like pose, while
+            target and code are their own.
+        neighbours: Faces of each identity's block that are the frame after another of the block;
+            both are shown under one augmentation.
 
     Attributes:
         next_step: The first step not yet trained on: the training loop sets it, a checkpoint
@@ -81,6 +91,9 @@ class FaceDataModule(LightningDataModule):
         holdout: float = 0.05,
         val_batches: int = 8,
         seed: int = 0,
+        balance: Balance | None = None,
+        pairs: float = 0.0,
+        neighbours: int = 0,
     ) -> None:
         super().__init__()
         for name, value, least, most in (
@@ -90,6 +103,8 @@ class FaceDataModule(LightningDataModule):
             ("holdout", holdout, 0, 0.5),
             ("val_batches", val_batches, 0, 65536),
             ("seed", seed, 0, 2**63 - 1),
+            ("pairs", pairs, 0, 1),
+            ("neighbours (at most half of batch_size)", neighbours, 0, batch_size // 2),
         ):
             if not least <= value <= most:
                 raise ValueError(f"{name} must be between {least} and {most}, got {value}")
@@ -101,6 +116,9 @@ class FaceDataModule(LightningDataModule):
         self.holdout = holdout
         self.val_batches = val_batches
         self.seed = seed
+        self.balance = Balance(temper=0) if balance is None else balance
+        self.pairs = pairs
+        self.neighbours = neighbours
         self.next_step = 0
         self.facesets: tuple[Faceset, ...] = ()
         self.cards: tuple[FacesetCard, ...] = ()
@@ -109,6 +127,9 @@ class FaceDataModule(LightningDataModule):
         self._trained: list[NDArray[np.int64]] = []
         self._held: list[NDArray[np.int64]] = []
         self._codes: list[NDArray[np.float32]] = []
+        self._draws: list[Draws] = []
+        self._partners: list[LikePosed] = []
+        self._repeats: list[Repeats] = []
 
     @property
     def identities(self) -> tuple[str, ...]:
@@ -171,6 +192,41 @@ class FaceDataModule(LightningDataModule):
         if [each.shape for each in codes] != shapes:
             raise ValueError(f"codes must be {shapes}, got {[each.shape for each in codes]}")
         self._codes = [np.ascontiguousarray(each, np.float32) for each in codes]
+        self._draws = []
+
+    def _plan(self) -> None:
+        """Settle how often each face is drawn, once codes are known."""
+        if self._draws:
+            return
+        self._partners, self._repeats = [], []
+        for number, (faceset, rows, all_codes) in enumerate(
+            zip(self.facesets, self._trained, self._codes, strict=True)
+        ):
+            records = [faceset.records[row] for row in rows]
+            footage, codes = Footage.of(records), all_codes[rows]
+            rates = self.balance.rates(footage, codes)
+            draws = Draws(
+                self.seed,
+                number,
+                len(rows),
+                self.batch_size,
+                rate=rates.rate if self.balance.temper else None,
+                order=rates.order if self.balance.temper else None,
+                following=next_frames(footage) if self.neighbours else None,
+                neighbours=self.neighbours,
+            )
+            self._draws.append(draws)
+            self._partners.append(LikePosed(footage, codes))
+            self._repeats.append(
+                Repeats(faceset.card.identity, [each.id for each in records], rates, draws)
+            )
+            log.info("%s: %s", faceset.path, self._repeats[-1].summary())
+
+    def repeats(self, step: int) -> tuple[Repeated, ...]:
+        """How often each face of each identity was drawn before `step`, by all ranks."""
+        self._plan()
+        world = self.trainer.world_size if self.trainer else 1
+        return tuple(each.until(step * world) for each in self._repeats)
 
     def _stored_size(self, facesets: Sequence[Faceset]) -> int:
         """Side of cached faces: what a bilinear read of four neighbours can use, and no more."""
@@ -189,13 +245,16 @@ class FaceDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[FaceBatch]:
         """Endless, from `next_step` on."""
         trainer = self.trainer
+        self._plan()
         dataset = StepDataset(
             self._caches,
             self._trained,
             self.augment,
             self._codes,
+            draws=self._draws,
+            partners=self._partners,
+            pairs=self.pairs,
             resolution=self.resolution,
-            batch_size=self.batch_size,
             seed=self.seed,
             rank=trainer.global_rank if trainer else 0,
             world=trainer.world_size if trainer else 1,

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 # Takes the stream's place in the keys of permutations; streams are never so large.
 _ORDER = 2**64 - 1
+_GOLDEN = (5**0.5 - 1) / 2
+_COUNTED_AT_ONCE = 1 << 18
 
 
 def generator(seed: int, step: int, rank: int, sample: int, stream: int = 0) -> np.random.Generator:
@@ -84,3 +86,126 @@ def face_indices(seed: int, identity: int, first: int, count: int, n: int) -> ND
 def rank_first(step: int, rank: int, world: int, count: int) -> int:
     """Number of the first draw of `rank` at `step`, where each of `world` ranks draws `count`."""
     return (step * world + rank) * count
+
+
+class Draws:
+    """Which faces of one identity stand in each batch's block: a function of the block's number.
+
+    Block b of rank r at step s has the number s * ranks + r.
+
+    Args:
+        seed: Of the run.
+        identity: Index of the identity.
+        n: Number of faces, at least 1.
+        block: Faces a block.
+        rate: (n,) draws of each face while n are drawn, adding up to n; None draws each once.
+        order: (n,) all faces; those that stand side by side take turns where they are drawn less
+            than once an epoch. Needed with `rate`.
+        following: (n,) the frame after each face, or -1; needed with `neighbours`.
+        neighbours: So many of a block's faces are the frame after another: from the block's front,
+            every second one follows the one before it, where there is such a frame.
+
+    Raises:
+        ValueError: An argument is out of range, or one is missing that another needs.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        identity: int,
+        n: int,
+        block: int,
+        *,
+        rate: NDArray[np.float64] | None = None,
+        order: NDArray[np.int64] | None = None,
+        following: NDArray[np.int64] | None = None,
+        neighbours: int = 0,
+    ) -> None:
+        if n < 1 or block < 1 or min(seed, identity) < 0:
+            raise ValueError(
+                f"need faces, a block and no negative counter, got {(n, block, seed, identity)}"
+            )
+        if not 0 <= 2 * neighbours <= block:
+            raise ValueError(
+                f"neighbours must be at most half of a block of {block}, got {neighbours}"
+            )
+        if (rate is None) != (order is None) or (neighbours > 0 and following is None):
+            raise ValueError("rate needs order, neighbours need following")
+        self.seed, self.identity, self.n, self.block = seed, identity, n, block
+        self.rate, self.following, self.neighbours = rate, following, neighbours
+        self._ends: NDArray[np.float64] | None = None
+        if rate is not None and order is not None:
+            ends = np.cumsum(rate[order])
+            self._ends, self._faces = ends * (n / ends[-1]), order
+            self._ends[-1] = n
+        self._epochs: dict[int, NDArray[np.int64]] = {}
+        self._counted = 0, np.zeros(n, np.int64)
+
+    def blocks(self, first: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Faces of blocks ``first`` to ``first + count - 1``.
+
+        Returns:
+            (count, block) int64 in [0, n), and likewise the place within the block of the frame
+            before, or -1.
+        """
+        faces = self._drawn(first * self.block, count * self.block).reshape(count, self.block)
+        follows = np.full_like(faces, -1)
+        if self.neighbours and self.following is not None:
+            leaders = np.arange(0, 2 * self.neighbours, 2)
+            later = self.following[faces[:, leaders]]
+            faces[:, leaders + 1] = np.where(later >= 0, later, faces[:, leaders + 1])
+            follows[:, leaders + 1] = np.where(later >= 0, leaders, -1)
+        return faces, follows
+
+    def _drawn(self, first: int, count: int) -> NDArray[np.int64]:
+        if self._ends is None:
+            return face_indices(self.seed, self.identity, first, count, self.n)
+        parts = [np.empty(0, np.int64)]
+        while count:
+            epoch, place = divmod(first, self.n)
+            part = self._epoch(epoch)[place : place + count]
+            parts.append(part)
+            first, count = first + len(part), count - len(part)
+        return np.concatenate(parts)
+
+    def _epoch(self, epoch: int) -> NDArray[np.int64]:
+        """What is drawn in one epoch; each face its rate, rounded up or down.
+
+        Systematic sampling whose start moves by the golden ratio from epoch to epoch, so that over
+        many epochs counts follow the rates far more closely than independent draws would.
+        """
+        assert self._ends is not None
+        if epoch not in self._epochs:
+            begin = _philox((self.seed, _ORDER), (1, self.identity, 0)).random()
+            start = (begin + epoch * _GOLDEN) % 1.0
+            places = np.searchsorted(self._ends, np.arange(self.n) + start, side="right")
+            drawn = self._faces[np.minimum(places, self.n - 1)]
+            while len(self._epochs) > 1:
+                self._epochs.pop(next(iter(self._epochs)))
+            self._epochs[epoch] = drawn[_order(self.seed, self.identity, epoch, self.n)]
+        return self._epochs[epoch]
+
+    def counts(self, blocks: int) -> NDArray[np.int64]:
+        """(n,) how often each face stands in the first `blocks` blocks."""
+        done, counts = self._counted
+        if done > blocks:
+            done, counts = 0, np.zeros(self.n, np.int64)
+        while done < blocks:
+            some = min(blocks - done, max(1, _COUNTED_AT_ONCE // self.block))
+            faces, _ = self.blocks(done, some)
+            counts = counts + np.bincount(faces.reshape(-1), minlength=self.n)
+            done += some
+        self._counted = done, counts
+        return counts
+
+    def expected(self, blocks: int) -> NDArray[np.float64]:
+        """(n,) float64, what `counts` would be by the rates alone."""
+        rate = np.ones(self.n) if self.rate is None else self.rate
+        if self.neighbours and self.following is not None:
+            goes_on = self.following >= 0
+            later = np.zeros(self.n)
+            np.add.at(later, self.following[goes_on], rate[goes_on])
+            later += rate * (rate[~goes_on].sum() / self.n)
+            share = self.neighbours / self.block
+            rate = (1 - share) * rate + share * later
+        return rate * (blocks * self.block / self.n)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import dataclasses
 import hashlib
 import itertools
 import warnings
@@ -13,11 +15,16 @@ import torch
 from lightning import LightningModule, Trainer
 
 from swapper.data.augment import Augment
+from swapper.data.balance import Balance
+from swapper.data.card import Source
 from swapper.data.datamodule import FaceDataModule
+from swapper.data.faceset_writer import FacesetWriter
+from swapper.data.repeats import write_repeats
+from swapper.data.sampling import face_indices
 from swapper.errors import FacesetError
 from swapper.kernels.warp import warp_pair
 from swapper.types import FaceBatch
-from tests.data.making import SIZE, make_faceset
+from tests.data.making import SIZE, SOURCE, make_card, make_faceset, make_image, make_record
 
 COUNTS = (60, 45)
 
@@ -44,6 +51,17 @@ def module(facesets: list[str], **changes: Any) -> FaceDataModule:
     data = FaceDataModule(facesets, **settings | changes)
     data.setup("fit")
     return data
+
+
+def still_faceset(folder: Path, identity: str, seed: int, count: int = 60) -> str:
+    """Frames of one clip in which the head keeps its pose."""
+    path = folder / identity
+    with FacesetWriter(path, make_card(identity)) as writer:
+        writer.add_source(Source("clip.mp4", SOURCE))
+        for frame in range(count):
+            record = dataclasses.replace(make_record(frame), yaw=1.0)
+            writer.add(record, make_image(frame, seed))
+    return str(path)
 
 
 def digest(batch: FaceBatch) -> str:
@@ -209,11 +227,154 @@ def test_refuses_what_cannot_be_trained_on(facesets: list[str], tmp_path: Path) 
 @pytest.mark.parametrize(
     "bad",
     [{"resolution": 0}, {"batch_size": 0}, {"num_workers": -1}, {"holdout": 0.6},
-     {"holdout": float("nan")}, {"val_batches": -1}, {"seed": -1}],
+     {"holdout": float("nan")}, {"val_batches": -1}, {"seed": -1},
+     {"pairs": 1.1}, {"neighbours": 2}],
 )  # fmt: skip
 def test_refuses_bad_numbers(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):
         module(["a", "b"], **bad)
+
+
+BUSY = {"balance": Balance(), "pairs": 0.5, "neighbours": 1}
+
+
+def all_of(batch: FaceBatch) -> str:
+    return digest(batch) + str((batch.code.tolist(), batch.follows.tolist()))
+
+
+def told(facesets: list[str], **changes: Any) -> FaceDataModule:
+    """With codes that name the identity and the face."""
+    data = module(facesets, **BUSY | changes)
+    data.condition(
+        [
+            np.array([(identity, row, row % 3) for row in range(len(each))], np.float32)
+            for identity, each in enumerate(data.facesets)
+        ]
+    )
+    return data
+
+
+def test_without_balance_every_face_is_drawn_once_an_epoch(facesets: list[str]) -> None:
+    want = [digest(batch) for batch in first(module(facesets), 16)]
+    plain = module(facesets, balance=Balance(temper=0.0), pairs=0.0, neighbours=0)
+    batches = first(plain, 16)
+    assert [digest(batch) for batch in batches] == want
+    seen = [row for batch in batches for identity, row in which(plain, batch) if identity == 0]
+    assert seen == plain.trained[0][face_indices(11, 0, 0, 48, 48)].tolist()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_balanced_batch_is_a_function_of_its_step(facesets: list[str], workers: int) -> None:
+    want = [all_of(batch) for batch in first(told(facesets), 9)]
+    assert len(set(want)) == 9
+    resumed = told(facesets, num_workers=workers)
+    resumed.load_state_dict({"next_step": 4})
+    assert [all_of(batch) for batch in first(resumed, 5)] == want[4:]
+
+
+def test_codes_are_those_of_the_faces(facesets: list[str]) -> None:
+    data = told(facesets)
+    for batch in [*first(data, 10), *data.val_dataloader(), data.preview_batch(3)]:
+        assert batch.code.dtype == torch.float32
+        assert batch.code[:, :2].int().tolist() == [list(each) for each in which(data, batch)]
+    assert module(facesets).preview_batch(2).code.shape == (4, 0)
+
+
+def test_codes_come_one_a_face(facesets: list[str]) -> None:
+    data = module(facesets)
+    with pytest.raises(ValueError, match="codes must be"):
+        data.condition([np.zeros((60, 2), np.float32), np.zeros((44, 2), np.float32)])
+    with pytest.raises(ValueError, match="codes must be"):
+        data.condition([np.zeros((60, 2), np.float32), np.zeros((45, 3), np.float32)])
+
+
+def test_codes_change_what_is_drawn(facesets: list[str]) -> None:
+    data = module(facesets, balance=Balance(uniform=0.0))
+    before = data.repeats(10)[0]
+    codes = [np.zeros((len(each), 2), np.float32) for each in data.facesets]
+    for each in codes:
+        each[13:16] = 9.0
+    data.condition(codes)
+    after = data.repeats(10)[0]
+    rare = np.isin(data.trained[0], [13, 14, 15])
+    assert rare.any()
+    assert (after.expected[rare] > 1.5 * before.expected[rare]).all()
+
+
+def test_pairs_move_nothing_but_the_input(tmp_path: Path) -> None:
+    paths = [still_faceset(tmp_path, name, seed) for seed, name in enumerate(("anna", "bert"))]
+    calm = Augment(degrade=0, borrow=0)
+    plain, paired = (first(told(paths, augment=calm, pairs=share), 20) for share in (0.0, 0.5))
+    for one, other in zip(plain, paired, strict=True):
+        for name in ("faces", "code", "grid", "gain", "faces_from_target", "follows"):
+            assert torch.equal(getattr(one, name), getattr(other, name)), name
+        assert torch.equal(one.degraded, one.faces[..., :3])
+    assert any(not torch.equal(each.degraded, each.faces[..., :3]) for each in paired)
+
+
+def test_without_a_like_pose_the_input_is_its_own(facesets: list[str]) -> None:
+    """Yaw is the frame's number there, so what is alike is of the same half second."""
+    for batch in first(module(facesets, pairs=1.0, augment=None), 5):
+        assert torch.equal(batch.degraded, batch.faces[..., :3])
+
+
+def test_pairs_lend_the_input_of_another_moment(tmp_path: Path) -> None:
+    paths = [still_faceset(tmp_path, name, seed) for seed, name in enumerate(("anna", "bert"))]
+    data = module(paths, pairs=0.5, augment=None)
+    lent = total = 0
+    for batch in first(data, 40):
+        for sample, (identity, row) in enumerate(which(data, batch)):
+            pictures = data._caches[identity].array[..., :3]
+            same = (pictures == batch.degraded[sample].numpy()).all(axis=(1, 2, 3))
+            source = int(same.argmax())
+            assert same.sum() == 1
+            assert source == row or abs(source - row) >= 15
+            assert source in data.trained[identity]
+            lent, total = lent + (source != row), total + 1
+    assert 0.4 < lent / total < 0.6
+
+
+def test_followers_are_the_next_frame_under_the_same_augmentation(tmp_path: Path) -> None:
+    paths = [still_faceset(tmp_path, name, seed) for seed, name in enumerate(("anna", "bert"))]
+    data = module(paths, neighbours=2, batch_size=5, pairs=1.0, augment=Augment(borrow=0))
+    found = 0
+    for batch in first(data, 20):
+        faces = which(data, batch)
+        follows = batch.follows.tolist()
+        assert {sample for sample, before in enumerate(follows) if before >= 0} <= {1, 3, 6, 8}
+        for sample, before in enumerate(follows):
+            if before < 0:
+                continue
+            found += 1
+            assert before == sample - 1
+            assert faces[sample][0] == faces[before][0]
+            assert faces[sample][1] == faces[before][1] + 1
+            for name in ("faces_from_target", "grid", "gain"):
+                drawn = getattr(batch, name)
+                assert torch.equal(drawn[sample], drawn[before])
+                assert not torch.equal(drawn[sample], drawn[4])
+    assert found > 60
+
+
+def test_repeats_are_counted(facesets: list[str], tmp_path: Path) -> None:
+    data = told(facesets)
+    seen = [face for batch in first(data, 30) for face in which(data, batch)]
+    found = data.repeats(30)
+    for identity, each in enumerate(found):
+        records = data.facesets[identity].records
+        assert list(each.ids) == [records[row].id for row in data.trained[identity]]
+        want = [seen.count((identity, int(row))) for row in data.trained[identity]]
+        assert each.drawn.tolist() == want
+        assert each.expected.sum() == pytest.approx(90)
+    write_repeats(tmp_path / "run" / "repeats.csv", found)
+    with (tmp_path / "run" / "repeats.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == sum(data.num_faces)
+    assert set(rows[0]) == {"identity", "id", "cell", "run", "expected", "drawn"}
+    assert int(rows[0]["drawn"]) == max(found[0].drawn)
+    assert sum(int(row["drawn"]) for row in rows if row["identity"] == "bert") == 90
+    data.trainer = SimpleNamespace(global_rank=0, world_size=2)  # type: ignore[assignment]
+    assert data.repeats(15)[0].drawn.tolist() == found[0].drawn.tolist()
 
 
 class Listener(LightningModule):

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from swapper.data.sampling import face_indices, generator, rank_first
+from swapper.data.sampling import Draws, face_indices, generator, rank_first
 
 
 def test_a_generator_is_a_function_of_its_key() -> None:
@@ -67,3 +67,85 @@ def test_refuses_what_cannot_be() -> None:
         generator(0, -1, 0, 0)
     with pytest.raises(ValueError, match="n >= 1"):
         face_indices(0, 0, 0, 1, 0)
+
+
+RATE = np.array([0.5] * 6 + [1.0] * 3 + [3.0, 0.75, 2.25])
+
+
+def weighted(**changes: object) -> Draws:
+    settings: dict[str, object] = {"rate": RATE, "order": np.arange(12), "block": 4}
+    return Draws(3, 1, 12, **settings | changes)  # type: ignore[arg-type]
+
+
+def test_without_rates_draws_are_face_indices() -> None:
+    draws = Draws(5, 2, 7, 4)
+    faces, follows = draws.blocks(3, 6)
+    assert faces.reshape(-1).tolist() == face_indices(5, 2, 12, 24, 7).tolist()
+    assert (follows == -1).all()
+
+
+def test_weighted_draws_keep_no_state() -> None:
+    whole, _ = weighted().blocks(0, 60)
+    draws = weighted()
+    for block in (59, 0, 31, 30, 2, 59):
+        assert draws.blocks(block, 1)[0].tolist() == whole[block : block + 1].tolist()
+    assert weighted(order=np.arange(12)[::-1]).blocks(0, 60)[0].tolist() != whole.tolist()
+
+
+def test_weighted_draws_round_the_rates_every_epoch_and_differ() -> None:
+    faces, _ = weighted().blocks(0, 3 * 200)
+    epochs = faces.reshape(200, 12)
+    counts = np.stack([np.bincount(each, minlength=12) for each in epochs])
+    assert (counts >= np.floor(RATE)).all()
+    assert (counts <= np.ceil(RATE)).all()
+    # Far closer than independent draws, which would stray by about 14 for a rate of 1.
+    assert np.abs(counts.sum(axis=0) - 200 * RATE).max() < 3
+    assert len({tuple(row) for row in epochs.tolist()}) == 200
+    # Of two side by side with a half each, one is drawn.
+    assert (counts[:, :6].reshape(200, 3, 2).sum(axis=2).mean(axis=0) == 1).all()
+
+
+def test_ranks_share_weighted_epochs_out() -> None:
+    one = weighted(block=12).blocks(0, 1)[0].reshape(-1).tolist()
+    ranks = weighted(block=2)
+    seen = [ranks.blocks(step * 3 + rank, 1)[0].tolist() for step in range(2) for rank in range(3)]
+    assert np.concatenate(seen, axis=1).reshape(-1).tolist() == one
+
+
+def test_counts_are_what_was_drawn() -> None:
+    following = np.array([1, 2, 3, -1, 5, 6, 7, 8, 9, 10, 11, -1])
+    draws = weighted(following=following, neighbours=1)
+    want = np.zeros(12, np.int64)
+    for block in range(50):
+        want += np.bincount(draws.blocks(block, 1)[0][0], minlength=12)
+    assert draws.counts(50).tolist() == want.tolist()
+    assert draws.counts(20).sum() == 80
+    assert draws.counts(50).tolist() == want.tolist()
+    many = draws.counts(30_000)
+    # Of a dozen faces, those of one block hang together a little.
+    np.testing.assert_allclose(many / many.sum(), draws.expected(1) / 4, atol=5e-3)
+
+
+def test_followers_are_the_next_frame_where_there_is_one() -> None:
+    following = np.array([1, 2, 3, 4, 5, -1, 7, 8, -1, -1, -1, -1])
+    plain = weighted(block=6)
+    faces, follows = weighted(block=6, following=following, neighbours=2).blocks(0, 40)
+    kept, _ = plain.blocks(0, 40)
+    assert faces[:, [0, 2, 4, 5]].tolist() == kept[:, [0, 2, 4, 5]].tolist()
+    assert (follows[:, [0, 2, 4, 5]] == -1).all()
+    for leader in (0, 2):
+        later = following[faces[:, leader]]
+        assert 0 < (later < 0).sum() < 40
+        assert (faces[:, leader + 1] == np.where(later < 0, kept[:, leader + 1], later)).all()
+        assert (follows[:, leader + 1] == np.where(later < 0, -1, leader)).all()
+
+
+def test_draws_refuse_what_cannot_be() -> None:
+    with pytest.raises(ValueError, match="half of a block of 4"):
+        weighted(neighbours=3, following=np.arange(12))
+    with pytest.raises(ValueError, match="need following"):
+        weighted(neighbours=1)
+    with pytest.raises(ValueError, match="rate needs order"):
+        Draws(0, 0, 12, 4, rate=RATE)
+    with pytest.raises(ValueError, match="need faces"):
+        Draws(0, 0, 0, 4)

@@ -1,0 +1,174 @@
+"""How often each face is drawn: rare poses and feelings more than their share, none without bound.
+
+Faces are counted in cells of yaw, pitch and affect. A cell is drawn as its count to the power of
+1 - temper, near-copies count as one, a part of the draws stays uniform, and no face is drawn more
+than a few times as often as it would be without all this: balance without that bound shows a bin of
+one picture as often as one of a thousand, and the picture is learnt by heart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.data.footage import Footage, runs
+from swapper.data.sampling import generator
+
+YAW_EDGES = (-45.0, -25.0, -10.0, 10.0, 25.0, 45.0)
+PITCH_EDGES = (-12.0, 12.0)
+"""Degrees; what is turned further stands in the outermost of the 7 and 3 cells."""
+_FACES_PER_CLUSTER = 8
+_ROUNDS = 50
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rates:
+    """How often the faces of one identity are drawn.
+
+    Attributes:
+        rate: (N,) float64, draws of each face while N faces are drawn; their sum is N.
+        cell: (N, 3) int64, number of the yaw, pitch and affect cell of each face.
+        run: (N,) int64, faces of one number are near-copies.
+        order: (N,) int64, faces by cell, then as they follow each other in the footage.
+    """
+
+    rate: NDArray[np.float64]
+    cell: NDArray[np.int64]
+    run: NDArray[np.int64]
+    order: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Balance:
+    """How much rare faces are favoured.
+
+    Attributes:
+        temper: A cell's faces weigh as their number to the power of -temper; 0 draws every face
+            once an epoch, copies or not, and 1 every cell alike.
+        cap: Most draws of any face, where 1 is what it would have without balance.
+        uniform: Share of draws that take every face alike.
+        clusters: Most affect cells; fewer where there are less than 8 different faces for each.
+
+    Raises:
+        ValueError: A number is out of its range.
+    """
+
+    temper: float = 0.5
+    cap: float = 8.0
+    uniform: float = 0.3
+    clusters: int = 16
+
+    def __post_init__(self) -> None:
+        for name, value, least, most in (
+            ("temper", self.temper, 0, 1),
+            ("cap", self.cap, 1, 1000),
+            ("uniform", self.uniform, 0, 1),
+            ("clusters", self.clusters, 1, 256),
+        ):
+            if not least <= value <= most:
+                raise ValueError(f"{name} must be between {least} and {most}, got {value}")
+
+    def rates(self, footage: Footage, codes: NDArray[np.float32]) -> Rates:
+        """Rates of the faces of one identity.
+
+        Args:
+            footage: Of N faces.
+            codes: (N, K) of unit variance along each dimension; with K = 0 all faces are of one
+                affect cell.
+        """
+        run = runs(footage, codes)
+        share = 1 / np.bincount(run)[run]
+        clusters = min(self.clusters, 1 + int(run.max()) // _FACES_PER_CLUSTER)
+        cell = np.stack(
+            [
+                np.digitize(footage.pose[:, 0], YAW_EDGES),
+                np.digitize(footage.pose[:, 1], PITCH_EDGES),
+                k_means(codes, clusters),
+            ],
+            axis=1,
+        )
+        _, number = np.unique(cell, axis=0, return_inverse=True)
+        number = number.reshape(-1)
+        count = np.bincount(number, weights=share)[number]
+        # A cell may hold a part of a run only, which is no reason to favour it over a whole face.
+        weight = share * np.maximum(count, 1) ** -self.temper
+        rate = np.ones(len(footage)) if self.temper == 0 else self._bounded(weight)
+        place = np.empty(len(footage), np.int64)
+        place[footage.order] = np.arange(len(footage))
+        return Rates(rate, cell, run, np.lexsort((place, number)))
+
+    def _bounded(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Rates from weights: part of them uniform, none above the cap, their sum kept."""
+        if self.uniform == 1 or self.cap == 1:
+            return np.ones(len(weight))
+        most = (self.cap - self.uniform) / (1 - self.uniform)
+        tempered = weight * (len(weight) / weight.sum())
+        full = tempered > most
+        # What is cut off goes to the others, which may fill some of these in turn.
+        while full.any():
+            rest = len(weight) - most * full.sum()
+            tempered[full] = most
+            tempered[~full] *= rest / tempered[~full].sum()
+            more = tempered > most * (1 + 1e-12)
+            if not more.any():
+                break
+            full |= more
+        rate: NDArray[np.float64] = self.uniform + (1 - self.uniform) * tempered
+        return rate
+
+
+def cell_name(cell: NDArray[np.int64]) -> str:
+    """What a row of `Rates.cell` stands for, such as ``yaw -10..10 pitch ..-12 affect 3``."""
+    parts = []
+    for name, edges, at in (("yaw", YAW_EDGES, cell[0]), ("pitch", PITCH_EDGES, cell[1])):
+        low = f"{edges[at - 1]:g}" if at > 0 else ""
+        high = f"{edges[at]:g}" if at < len(edges) else ""
+        parts.append(f"{name} {low}..{high}")
+    return " ".join([*parts, f"affect {cell[2]}"])
+
+
+def k_means(points: NDArray[np.float32], clusters: int) -> NDArray[np.int64]:
+    """Lloyd's algorithm from a k-means++ start; the same points give the same clusters.
+
+    Source of the start: Arthur and Vassilvitskii 2007, "k-means++".
+
+    Args:
+        points: (N, K), N at least 1.
+        clusters: Most clusters, at least 1; fewer are found where fewer points differ.
+
+    Returns:
+        (N,) int64, number of each point's cluster.
+    """
+    found = np.zeros(len(points), np.int64)
+    if clusters == 1 or not points.shape[1]:
+        return found
+    data = points.astype(np.float64)
+    centres = _start(data, clusters)
+    for _ in range(_ROUNDS):
+        distance = np.square(centres).sum(axis=1) - 2 * (data @ centres.T)
+        nearest = distance.argmin(axis=1)
+        if (nearest == found).all():
+            break
+        found = nearest
+        count = np.bincount(found, minlength=len(centres))
+        totals = np.zeros_like(centres)
+        np.add.at(totals, found, data)
+        centres = np.where(count[:, None] > 0, totals / np.maximum(count, 1)[:, None], centres)
+    return found
+
+
+def _start(data: NDArray[np.float64], clusters: int) -> NDArray[np.float64]:
+    """Up to `clusters` of the points, far from each other."""
+    random = generator(0, 0, 0, 0)
+    chosen = [int(random.integers(len(data)))]
+    distance = np.full(len(data), np.inf)
+    while len(chosen) < clusters:
+        distance = np.minimum(distance, np.square(data - data[chosen[-1]]).sum(axis=1))
+        ends = distance.cumsum()
+        if not ends[-1] > 0:
+            break
+        at = np.searchsorted(ends, random.random() * ends[-1], side="right")
+        chosen.append(min(int(at), len(data) - 1))
+    return data[chosen]
