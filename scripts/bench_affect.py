@@ -39,7 +39,7 @@ import torch
 from swapper import __version__
 from swapper.actors.identity import sample_identity
 from swapper.actors.scenarios import SCENARIOS, cast
-from swapper.affect.estimator import load_estimator
+from swapper.affect.estimator import Estimator, load_estimator
 from swapper.errors import SwapperError, UsageError
 from swapper.faces.aligners import Aligner
 from swapper.faces.mediapipe import MediapipeAligner
@@ -48,7 +48,7 @@ from swapper.measures.score import score
 from swapper.measures.traces import Calibration
 from swapper.media.image import write_atomically
 from swapper.perform import drawn_by, film_casting
-from swapper.rehearsal import answer_of, clip_of, cut_faces, reader_of, swap, train
+from swapper.rehearsal import answer_of, check_unbiased, clip_of, cut_faces, reader_of, swap, train
 from swapper.scoring import Reader, compare
 
 log = logging.getLogger("bench")
@@ -174,11 +174,12 @@ class Casting:
     Args:
         cell: Any of its cells.
         out: The benchmark's folder.
-        read: The instrument for expressions.
+        judge: The instrument for expressions.
     """
 
-    def __init__(self, cell: Cell, out: Path, read: Reader) -> None:
-        footage, self.read = cell.footage, read
+    def __init__(self, cell: Cell, out: Path, judge: Estimator) -> None:
+        footage, self.judge = cell.footage, judge
+        self.read: Reader = reader_of(judge)
         self.takes = cast(
             cell.scenario, sample_identity(2 * cell.casting + 1),
             sample_identity(2 * cell.casting + 2), cell.casting, footage.seconds,
@@ -190,7 +191,7 @@ class Casting:
         self.answers = [answer_of(each) for each in self.reel["truth"]]
         self.performed = [clip_of(each) for each in self.reel["held_out"]]
         self.left = [
-            compare(clip, answer, read)
+            compare(clip, answer, self.read)
             for clip, answer in zip(self.performed, self.answers, strict=True)
         ]
         self.calibration = Calibration.fit(
@@ -203,6 +204,7 @@ class Casting:
         run = out / "runs" / cell.name
         if cell.trains:
             train(run, self.facesets, overrides_of(cell), cell.steps)
+            check_unbiased(run, self.judge)
         scores = {}
         for i, answer in enumerate(self.answers):
             name = self.takes.held_out[i].name
@@ -251,7 +253,7 @@ def run_cells(
             start = time.monotonic()
             try:
                 if casting is None or place != (cell.scenario, cell.casting):
-                    casting = Casting(cell, out, reader_of(judge))
+                    casting = Casting(cell, out, judge)
                     place = cell.scenario, cell.casting
                 scores = casting.score(cell, out, make_aligner)
             except SwapperError as error:

@@ -30,7 +30,7 @@ from swapper.media.strip import strip
 from swapper.media.video import VideoReader
 from swapper.options import DemoOptions
 from swapper.perform import drawn_by, film_casting
-from swapper.rehearsal import answer_of, clip_of, cut_faces, reader_of, swap, train
+from swapper.rehearsal import answer_of, check_unbiased, clip_of, cut_faces, reader_of, swap, train
 from swapper.scoring import Reader, compare
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,8 @@ def demo(options: DemoOptions) -> int:
                     "training": TRAINING, "actors": drawn_by()})  # fmt: skip
     run = folder / "runs" / "demo"
     seconds: dict[str, float] = {}
-    read = reader_of(load_estimator("judge", "measuring"))
+    judge = load_estimator("judge", "measuring")
+    read = reader_of(judge)
     with _timed(1, "filming two actors, one performance, and its exact answer", seconds):
         reel = film_casting(_casting(budget, options.seed), folder / "footage", budget.size)
     with _timed(2, "cutting out their faces", seconds):
@@ -117,6 +118,7 @@ def demo(options: DemoOptions) -> int:
     with _timed(4, f"resuming, to step {budget.steps}", seconds):
         train(run, facesets, [*TRAINING, *_rhythm(budget)], budget.steps)
     with _timed(5, "putting the identity's face on the performance", seconds):
+        check_unbiased(run, judge)
         clip, masks = swap(run, reel["held_out"][0], folder / "swap.mp4")
     with _timed(6, "comparing with the exact answer", seconds):
         performer, answer = clip_of(reel["held_out"][0]), answer_of(reel["truth"][0])

@@ -30,6 +30,7 @@ from swapper.extract import extract
 from swapper.faces.openface import OpenfaceAligner
 from swapper.measures.answer import Answer, Clip
 from swapper.media.clip import read_masks
+from swapper.models.portable import load_model
 from swapper.options import ConvertOptions, ExtractOptions
 from swapper.perform import Filmed
 from swapper.scoring import Reader
@@ -126,6 +127,24 @@ def swap(model: Path, performer: Filmed, output: Path) -> tuple[Clip, list[NDArr
     aligner = partial(OpenfaceAligner, str(performer.landmarks))
     convert(options, aligner, lambda _, __, mask: masks.append(mask))
     return Clip(output, clip_of(performer).landmarks), masks
+
+
+def check_unbiased(model: Path, estimator: Estimator) -> None:
+    """Refuse to judge a model by an estimator that it was trained or selected with.
+
+    Args:
+        model: Run folder.
+        estimator: The instrument.
+
+    Raises:
+        ModelError: It stands in the model's lineage, or the model cannot be read.
+    """
+    lineage = load_model(model).card.lineage
+    if estimator.lineage in lineage:
+        raise ModelError(
+            f"{model}: was trained with {estimator.name}, which would be pleased with whatever it "
+            "taught; judge it by another estimator"
+        )
 
 
 def clip_of(filmed: Filmed) -> Clip:

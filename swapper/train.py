@@ -189,7 +189,9 @@ def _feel(parts: Parts, net: Autoencoder, checkpoint: Path | None) -> AffectSpac
             "model.code_dim=16 with model=df or tiny, or expression.swap=0"
         )
     found = {
-        faceset.card.identity: read_readings(faceset, estimator.name, lineage=estimator.lineage)
+        faceset.card.identity: read_readings(
+            faceset, estimator.name, lineage=estimator.lineage, look=estimator.look
+        )
         for faceset in data.facesets
     }
     space = _space(data, found, net.code_dim or DEFAULT_DIM, checkpoint)

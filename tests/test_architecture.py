@@ -53,7 +53,7 @@ ALLOWED = {
     "perform": {"actors", "media", "options", "progress", *GROUND},
     "rehearsal": {
         *("perform", "extract", "convert", "scoring", "actors", "affect", "faces", "measures"),
-        *("media", "options", "errors"),
+        *("media", "models", "options", "errors"),
     },
     "demo": {
         *("rehearsal", "perform", "scoring", "actors", "affect", "measures", "media", "options"),

@@ -21,6 +21,7 @@ from swapper.feeling import feeling_of, space_of
 from swapper.media.video import VideoReader
 from swapper.models.portable import load_model
 from swapper.options import FeelingOptions
+from swapper.rehearsal import check_unbiased
 from swapper.training.checkpoint import read_checkpoint
 from tests.drawing import ALICE, BOB, write_clip
 
@@ -189,3 +190,9 @@ def test_a_crop_of_another_size_shows_the_same_square() -> None:
     large = warp(ramp, resized(small_from_frame, 64, 128), 128).astype(float)
     halved = large.reshape(64, 2, 64, 2, 3).mean(axis=(1, 3))
     assert np.abs(halved - small)[2:-2, 2:-2].max() < 2
+
+
+def test_a_model_is_not_judged_by_what_trained_it(world: Path) -> None:
+    check_unbiased(world / "runs/run", load_estimator("judge", "measuring"))
+    with pytest.raises(ModelError, match=r"was trained with actors.*judge it by another"):
+        check_unbiased(world / "runs/run", load_estimator("actors", "measuring"))

@@ -80,7 +80,6 @@ def stage(bench: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Stage:
     judge = SimpleNamespace(fingerprint="a judge")
     monkeypatch.setattr(bench, "Casting", stage)
     monkeypatch.setattr(bench, "load_estimator", lambda name, purpose: judge)
-    monkeypatch.setattr(bench, "reader_of", lambda estimator: None)
     return stage
 
 
