@@ -96,7 +96,7 @@ class ExpressionLoss:
         self,
         *,
         swap: float = 0.0,
-        own: float = 8.0,
+        own: float = 0.5,
         circumplex: float = 0.25,
         change: float = 0.5,
         tether: float = 1.0,
