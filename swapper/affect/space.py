@@ -7,8 +7,8 @@ taken relative to its person's own rest, and measured by how far that person's f
 
     code = (embedding - neutral of the person) @ basis @ whitening of the person
 
-The basis holds the directions in which faces depart from their own rest the most, all people
-pooled, scaled to unit variance. Whitening by person is drawn towards the pooled, the less footage
+The basis holds the directions that speak of expression (`affect.basis`), all people pooled, scaled
+to unit variance. Whitening by person is drawn towards the pooled, the less footage
 there is: of someone who was filmed at rest only, the spread in other directions is noise, and
 dividing by it would turn that noise into feelings.
 
@@ -25,6 +25,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from swapper.affect.basis import expression_basis
 from swapper.affect.leak import identity_leak
 from swapper.affect.neutral import calmness, neutral_of
 from swapper.types import Readings
@@ -34,8 +35,6 @@ Floats = NDArray[np.float64]
 MAX_DIM: Final = 64
 _MAX_FEATURES: Final = 4096
 _MAX_IDENTITIES: Final = 64
-_FLOOR: Final = 1e-4
-"""Variance, of the largest, below which a direction of the embedding is taken for noise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,17 +83,12 @@ class AffectSpace:
         deviations = {
             name: readings[name].embedding.astype(np.float64) - neutrals[name] for name in names
         }
-        # Each person counts the same, however long they were filmed.
-        pooled = sum(d.T @ d / len(d) for d in deviations.values()) / len(names)
-        values, vectors = np.linalg.eigh(pooled)
-        order = np.argsort(-values)[:dim]
-        order = order[values[order] > _FLOOR * max(float(values.max()), 1e-12)]
-        basis = vectors[:, order] / np.sqrt(values[order])
+        basis = expression_basis(deviations, readings, dim)
         whitening = {}
         for name in names:
             codes = deviations[name] @ basis
             weight = shrink / (shrink + _independent(codes, clips[name]))
-            own = (1 - weight) * (codes.T @ codes / len(codes)) + weight * np.eye(len(order))
+            own = (1 - weight) * (codes.T @ codes / len(codes)) + weight * np.eye(basis.shape[1])
             whitening[name] = _inverse_root(own)
         space = cls(
             lineage=readings[names[0]].lineage,
@@ -228,7 +222,7 @@ def _figures(
     """How many faces there were, and how well a probe tells whose they are, before and after."""
     # Like with like: where one is filmed angry and the other calm, anger names the person.
     calm = {
-        name: np.sort(np.argsort(-calmness(each, poses[name][:, 0]))[: max(2, len(each) // 3)])
+        name: np.sort(np.argsort(-calmness(each, poses[name][:, 0]))[: max(20, len(each) // 10)])
         for name, each in readings.items()
     }
     raw = {name: each.embedding[calm[name]] for name, each in readings.items()}
