@@ -1,0 +1,257 @@
+"""A concept: a word such as "tired" as a direction in an estimator's embedding, and its two files.
+
+``NAME.safetensors`` holds the direction, ``NAME.json`` what is known of it: how well it held when
+it was checked (`affect.contrast`), by what right its pictures were used, and the sha256 of the
+other file. What a concept shows is how faces *look*; nobody knows what they felt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from swapper.errors import EstimatorError
+
+CONCEPT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+"""Names of concepts: they are keys of options and names of files."""
+NAMING: Final = "a letter, then letters, digits, _ or -, at most 64"
+_LINEAGE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}:[0-9a-f]{64}")
+_SCHEMA: Final = 1
+_TENSOR: Final = "direction"
+_MAX_FEATURES: Final = 4096
+_MAX_BYTES: Final = 4 * _MAX_FEATURES + (1 << 16)
+_MAX_CARD_BYTES: Final = 1 << 20
+_MAX_ENTRIES: Final = 64
+_MAX_TEXT: Final = 10_000
+_CURE: Final = "restore both files, or make it anew with swapper concept"
+
+Plain = None | bool | int | float | str
+
+
+@dataclass(frozen=True, eq=False)
+class Concept:
+    """A direction with a name, and how far it can be trusted.
+
+    Attributes:
+        name: A letter, then letters, digits, ``_`` or ``-``; at most 64.
+        lineage: Of the estimator in whose embedding it lies, "name:sha256 of its weights".
+        direction: (D,) float32, as long as its positives are apart from its negatives: adding it
+            once is as much as the pictures showed.
+        figures: How it came out, plain values; `affect.contrast.FIGURES` says what each is.
+        verdict: "accepted", or "rejected: " and why, for a person to read.
+        accepted: Whether it passed.
+        provenance: Rights to the pictures, how many there were, and so on; plain values.
+
+    Raises:
+        ValueError: A value is not as described.
+    """
+
+    name: str
+    lineage: str
+    direction: NDArray[np.float32]
+    figures: Mapping[str, Plain]
+    verdict: str
+    accepted: bool
+    provenance: Mapping[str, Plain] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not CONCEPT.fullmatch(_text("name", self.name)):
+            raise ValueError(f"name must be {NAMING}, got {self.name[:80]!r}")
+        if not _LINEAGE.fullmatch(_text("lineage", self.lineage)):
+            raise ValueError(f"lineage must be name:sha256, got {self.lineage[:80]!r}")
+        shape, dtype = self.direction.shape, self.direction.dtype
+        if len(shape) != 1 or not 1 <= shape[0] <= _MAX_FEATURES or dtype != np.float32:
+            raise ValueError(
+                f"direction must be (D,) float32, D at most {_MAX_FEATURES}, got {dtype} {shape}"
+            )
+        if not np.isfinite(self.direction).all():
+            raise ValueError("direction is not finite")
+        if type(self.accepted) is not bool:
+            raise ValueError("accepted must be true or false")
+        if self.accepted and not self.direction.any():
+            raise ValueError("direction is zero, and yet it is accepted")
+        _text("verdict", self.verdict)
+        _check_plain("figures", self.figures)
+        _check_plain("provenance", self.provenance)
+
+
+def _text(what: str, value: object) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= _MAX_TEXT:
+        raise ValueError(f"{what} must be a text of 1 to {_MAX_TEXT} letters")
+    return value
+
+
+def _check_plain(what: str, values: object) -> None:
+    """Hold `values` to be a flat mapping of short names to plain values."""
+    if not isinstance(values, Mapping) or len(values) > _MAX_ENTRIES:
+        raise ValueError(f"{what} must be an object of at most {_MAX_ENTRIES} entries")
+    for key, value in values.items():
+        if not isinstance(key, str) or not 0 < len(key) <= 64:
+            raise ValueError(f"{what} has a key that is no short text")
+        if value is not None and not isinstance(value, bool | int | float | str):
+            raise ValueError(f"{what} {key!r} must be a number, a text or null")
+        if isinstance(value, str) and len(value) > _MAX_TEXT:
+            raise ValueError(f"{what} {key!r} is longer than {_MAX_TEXT} letters")
+        if isinstance(value, int | float) and not abs(value) < 2**53:
+            raise ValueError(f"{what} {key!r} is no number of use")
+
+
+def save_concept(concept: Concept, folder: Path) -> Path:
+    """Write a concept's two files, an accepted or a rejected one.
+
+    Both are on the disk before either takes its place, so a kill leaves the concept that was there.
+
+    Args:
+        concept: To be kept.
+        folder: Made if it is missing.
+
+    Returns:
+        Path of its ``.safetensors``.
+
+    Raises:
+        EstimatorError: They cannot be written.
+    """
+    path = folder / f"{concept.name}.safetensors"
+    data = save({_TENSOR: np.ascontiguousarray(concept.direction)})
+    card = {
+        "schema": _SCHEMA,
+        "name": concept.name,
+        "lineage": concept.lineage,
+        "verdict": concept.verdict,
+        "accepted": concept.accepted,
+        "figures": dict(concept.figures),
+        "provenance": dict(concept.provenance),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    places = {path: data, path.with_suffix(".json"): text.encode()}
+    partial = {each: each.with_name(f".{each.name}.{os.getpid()}.partial") for each in places}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for each, content in places.items():
+            with partial[each].open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+        # Between these two moves old card and new direction disagree; load_concept then says so.
+        for each in places:
+            partial[each].replace(each)
+    except OSError as error:
+        raise EstimatorError(
+            f"{path}: cannot be written ({error.strerror or error}); make room or check permissions"
+        ) from error
+    finally:
+        for each in partial.values():
+            with contextlib.suppress(OSError):
+                each.unlink()
+    return path
+
+
+def load_concept(path: Path) -> Concept:
+    """Read a concept that may be hostile.
+
+    Args:
+        path: ``FOLDER/NAME``, with or without the suffix of one of its files.
+
+    Raises:
+        EstimatorError: A file is missing, damaged, too large, or does not fit the other.
+    """
+    path = Path(path)
+    known = path.suffix in (".safetensors", ".json")
+    weights = (
+        path.with_suffix(".safetensors") if known else path.with_name(f"{path.name}.safetensors")
+    )
+    description = weights.with_suffix(".json")
+    card = _read_card(description)
+    data = _read(weights, _MAX_BYTES)
+    if hashlib.sha256(data).hexdigest() != card.get("sha256"):
+        raise EstimatorError(
+            f"{weights}: is not the file that {description.name} tells of (sha256 differs); {_CURE}"
+        )
+    try:
+        concept = Concept(
+            name=card["name"],
+            lineage=card["lineage"],
+            direction=_direction(weights),
+            figures=card["figures"],
+            verdict=card["verdict"],
+            accepted=card["accepted"],
+            provenance=card["provenance"],
+        )
+    except KeyError as error:
+        raise EstimatorError(f"{description}: {error} is missing; {_CURE}") from error
+    except (OSError, SafetensorError, ValueError) as error:
+        raise EstimatorError(f"{description}: {_one_line(error)}; {_CURE}") from error
+    if concept.name != weights.stem:
+        raise EstimatorError(
+            f"{description}: is of {concept.name!r}; a concept's files bear its name, rename them"
+        )
+    return concept
+
+
+def _direction(path: Path) -> NDArray[np.float32]:
+    with safe_open(path, framework="np") as file:
+        if list(file.keys()) != [_TENSOR]:
+            raise ValueError(f"{path.name} must hold one tensor, {_TENSOR}")
+        found = file.get_slice(_TENSOR)
+        kind, shape = found.get_dtype(), found.get_shape()
+        if kind != "F32" or len(shape) != 1:
+            raise ValueError(f"{path.name} holds a direction of {kind} {tuple(shape)[:4]}")
+        direction: NDArray[np.float32] = file.get_tensor(_TENSOR)
+    return direction
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    data = _read(path, _MAX_CARD_BYTES)
+    try:
+        card = json.loads(data.decode(), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise EstimatorError(f"{path}: is not JSON ({_one_line(error)}); {_CURE}") from error
+    if not isinstance(card, dict) or type(card.get("schema")) is not int:
+        raise EstimatorError(f"{path}: is no concept; {_CURE}")
+    if card["schema"] != _SCHEMA:
+        raise EstimatorError(
+            f"{path}: has schema {card['schema'] % 10**9}, this swapper reads {_SCHEMA}; upgrade "
+            "swapper, or make it anew"
+        )
+    return card
+
+
+def _refuse(word: str) -> float:
+    raise ValueError(f"{word} is no number")
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """All of a plain file.
+
+    Raises:
+        EstimatorError: It is missing, something else, or larger than `limit` bytes.
+    """
+    if not path.is_file():
+        raise EstimatorError(
+            f"{path}: missing; a concept is NAME.safetensors and NAME.json, made by swapper concept"
+        )
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(limit + 1)
+    except OSError as error:
+        raise EstimatorError(f"{path}: cannot be read ({error.strerror})") from error
+    if len(data) > limit:
+        raise EstimatorError(f"{path}: has more than {limit} bytes; no concept of ours has")
+    return data
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
