@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 from swapper.affect.basis import expression_basis
 from swapper.affect.leak import identity_leak
 from swapper.affect.neutral import calmness, neutral_of
+from swapper.affect.rising import rising
+from swapper.affect.shown import MOST_SHOWN, spread_over
 from swapper.types import Readings
 
 Floats = NDArray[np.float64]
@@ -46,6 +48,10 @@ class AffectSpace:
         basis: (D, K) float32.
         neutrals: Of each identity, (D,) float32.
         whitening: Of each identity, (K, K) float32.
+        shown: Of each identity, up to 256 of its own codes (M, K) float32, evenly over its footage:
+            what it has been seen to do.
+        valence, arousal: (K,) float32, the shortest step by which a code's predicted valence or
+            arousal rises by 1; (0,) where the codes do not tell it.
         figures: How it came out, plain values: identity leak before and after, faces used.
     """
 
@@ -53,6 +59,9 @@ class AffectSpace:
     basis: NDArray[np.float32]
     neutrals: Mapping[str, NDArray[np.float32]]
     whitening: Mapping[str, NDArray[np.float32]]
+    shown: Mapping[str, NDArray[np.float32]]
+    valence: NDArray[np.float32]
+    arousal: NDArray[np.float32]
     figures: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -84,17 +93,21 @@ class AffectSpace:
             name: readings[name].embedding.astype(np.float64) - neutrals[name] for name in names
         }
         basis = expression_basis(deviations, readings, dim)
-        whitening = {}
+        whitening, own_codes = {}, {}
         for name in names:
             codes = deviations[name] @ basis
             weight = shrink / (shrink + _independent(codes, clips[name]))
             own = (1 - weight) * (codes.T @ codes / len(codes)) + weight * np.eye(basis.shape[1])
             whitening[name] = _inverse_root(own)
+            own_codes[name] = codes @ whitening[name]
         space = cls(
             lineage=readings[names[0]].lineage,
             basis=basis.astype(np.float32),
             neutrals={name: each.astype(np.float32) for name, each in neutrals.items()},
             whitening={name: each.astype(np.float32) for name, each in whitening.items()},
+            shown={name: spread_over(each) for name, each in own_codes.items()},
+            valence=rising(own_codes, {name: each.valence for name, each in readings.items()}),
+            arousal=rising(own_codes, {name: each.arousal for name, each in readings.items()}),
         )
         return replace(space, figures=_figures(space, readings, poses, clips))
 
@@ -153,7 +166,9 @@ class AffectSpace:
         for index, name in enumerate(self.neutrals):
             found[f"neutral.{index}"] = self.neutrals[name]
             found[f"whitening.{index}"] = self.whitening[name]
-        return found
+            found[f"shown.{index}"] = self.shown[name]
+        told = {"valence": self.valence, "arousal": self.arousal}
+        return found | {name: step for name, step in told.items() if len(step)}
 
     def summary(self) -> dict[str, Any]:
         """All that is no array, as plain values."""
@@ -189,6 +204,8 @@ class AffectSpace:
         shapes = {"basis": basis.shape}
         for index in range(len(names)):
             shapes |= {f"neutral.{index}": (len(basis),), f"whitening.{index}": (dim, dim)}
+            shapes[f"shown.{index}"] = (_count_shown(tensors, f"shown.{index}"), dim)
+        shapes |= {name: (dim,) for name in ("valence", "arousal") if name in tensors}
         if {name: each.shape for name, each in tensors.items()} != shapes:
             raise ValueError("the affect space's numbers are not those of its identities")
         if not all(np.isfinite(each).all() for each in tensors.values()):
@@ -198,8 +215,23 @@ class AffectSpace:
             basis,
             {name: tensors[f"neutral.{index}"] for index, name in enumerate(names)},
             {name: tensors[f"whitening.{index}"] for index, name in enumerate(names)},
+            {name: tensors[f"shown.{index}"] for index, name in enumerate(names)},
+            tensors.get("valence", np.zeros(0, np.float32)),
+            tensors.get("arousal", np.zeros(0, np.float32)),
             figures,
         )
+
+
+def _count_shown(tensors: Mapping[str, NDArray[np.float32]], name: str) -> int:
+    if name not in tensors:
+        raise ValueError(
+            "the affect space lacks what its identities have shown (if an older swapper made it, "
+            "train anew)"
+        )
+    count = len(tensors[name]) if tensors[name].ndim else 0
+    if not 1 <= count <= MOST_SHOWN:
+        raise ValueError(f"the affect space must hold 1 to {MOST_SHOWN} codes of an identity")
+    return count
 
 
 def _check(readings: Mapping[str, Readings], dim: int, shrink: float) -> None:

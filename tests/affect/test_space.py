@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,33 @@ def test_it_comes_back_from_plain_values(two: dict[str, Readings]) -> None:
     some = two["alice"].embedding[:5]
     np.testing.assert_array_equal(back.own(some, "alice"), space.own(some, "alice"))
     assert back.figures == space.figures
+    assert {*space.tensors()} == {*back.tensors()}
+    for name, tensor in space.tensors().items():
+        np.testing.assert_array_equal(back.tensors()[name], tensor)
+
+
+def test_what_was_shown_is_the_persons_own_codes(two: dict[str, Readings]) -> None:
+    space = fit(two)
+    for name, each in two.items():
+        own = space.own(each.embedding, name)
+        assert space.shown[name].shape == (256, FEELINGS)
+        np.testing.assert_allclose(space.shown[name][[0, -1]], own[[0, -1]], atol=1e-4)
+
+
+def test_valence_has_a_direction_where_it_is_told(two: dict[str, Readings]) -> None:
+    assert fit(two).valence.shape == (0,)
+    assert "valence" not in fit(two).tensors()
+    pleasant = {
+        name: replace(each, valence=(0.2 * each.embedding @ WAYS[1]).astype(np.float32))
+        for name, each in two.items()
+    }
+    space = fit(pleasant)
+    more = space.neutrals["bob"] + np.linalg.pinv(space.linear("bob")[0]).T @ space.valence
+    risen = 0.2 * (more - space.neutrals["bob"]) @ WAYS[1]
+    assert risen == pytest.approx(1, abs=0.2)
+    assert space.arousal.shape == (0,)
+    back = AffectSpace.restore(space.summary(), space.tensors())
+    np.testing.assert_array_equal(back.valence, space.valence)
 
 
 @pytest.mark.parametrize(
@@ -164,6 +192,10 @@ def test_it_comes_back_from_plain_values(two: dict[str, Readings]) -> None:
         (lambda s, _: s.update(identities="ab"), "1 to 64 identities"),
         (lambda s, _: s.update(identities=["alice"]), "not those of its identities"),
         (lambda _, t: t.pop("neutral.1"), "not those of its identities"),
+        (lambda _, t: t.pop("shown.1"), "lacks what its identities have shown"),
+        (lambda _, t: t.update({"shown.0": np.zeros((300, 3), np.float32)}), "1 to 256 codes"),
+        (lambda _, t: t.update({"shown.0": np.zeros((9, 4), np.float32)}), "not those of its"),
+        (lambda _, t: t.update(valence=np.zeros(2, np.float32)), "not those of its identities"),
         (lambda _, t: t.update(basis=np.zeros((9000, 3), np.float32)), "another shape"),
         (lambda _, t: t.update({"neutral.0": np.full(D, np.nan, np.float32)}), "not finite"),
     ],
