@@ -16,6 +16,7 @@ from torch import Tensor
 
 from swapper import __version__
 from swapper.affect.estimator import Estimator
+from swapper.affect.shown import gaps
 from swapper.affect.space import AffectSpace
 from swapper.data.datamodule import FaceDataModule
 from swapper.data.files import replacing
@@ -194,6 +195,9 @@ def _feel(parts: Parts, net: Autoencoder, checkpoint: Path | None) -> AffectSpac
         )
         for faceset in data.facesets
     }
+    rows = dict(zip(found, data.trained, strict=True))
+    for gap in gaps({name: each.take(rows[name]) for name, each in found.items()}):
+        log.info("%s", gap)
     space = _space(data, found, net.code_dim or DEFAULT_DIM, checkpoint)
     if net.code_dim:
         if space.dim != net.code_dim:
@@ -220,7 +224,10 @@ def _space(
         if not isinstance(saved, dict):
             raise CheckpointError(f"{checkpoint}: was trained without affect; pass another name=")
         tensors = {name: each.numpy() for name, each in saved["tensors"].items()}
-        return AffectSpace.restore(saved["summary"], tensors)
+        try:
+            return AffectSpace.restore(saved["summary"], tensors)
+        except ValueError as error:
+            raise CheckpointError(f"{checkpoint}: {error}; pass another name=") from error
     rows = dict(zip(readings, data.trained, strict=True))
     records = {each.card.identity: each.records for each in data.facesets}
     space = AffectSpace.fit(
