@@ -20,7 +20,7 @@ from swapper import __version__
 from swapper.arguments import check_target
 from swapper.errors import SwapperError, UsageError
 from swapper.manual import config_root, group_choices, usage, verb_help
-from swapper.options import MISSING, VERBS, check, fields_of
+from swapper.options import MISSING, VERBS, check, describe, fields_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -103,10 +103,24 @@ def quote_text(verb: str, overrides: Sequence[str]) -> list[str]:
 
 def _register_schemas() -> None:
     from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
 
     store = ConfigStore.instance()
     for verb, kind in VERBS.items():
-        store.store(name=f"schema_{verb}", node=kind, provider="swapper")
+        schema = OmegaConf.structured(kind)
+        _open_mappings(schema)
+        store.store(name=f"schema_{verb}", node=schema, provider="swapper")
+
+
+def _open_mappings(node: DictConfig) -> None:
+    """Let options that are mappings take keys of the user's own."""
+    from omegaconf import DictConfig, OmegaConf
+
+    for key in node:
+        if not OmegaConf.is_missing(node, key) and isinstance(node[key], DictConfig):
+            if OmegaConf.get_type(node[key]) is dict:
+                OmegaConf.set_struct(node[key], False)
+            _open_mappings(node[key])
 
 
 def _compose_and_call(verb: str, overrides: list[str], status: list[int]) -> None:
@@ -165,6 +179,9 @@ def _explain(verb: str, overrides: Sequence[str], error: BaseException) -> str:
         r"(Value .*|Invalid value .*|Cannot convert .*)\n\s*full_key: (\S+)", whole
     ):
         return f"{found[2]}: {found[1].rstrip('.')}"
+    if found := re.search(r"Error merging override (([^=\s]+)=.*)", whole):
+        helps = {key.partition("=")[0]: text for key, text in describe(VERBS[verb])}
+        return f"{found[1]}: does not fit ({helps.get(found[2], 'see --help')})"
     if found := re.search(
         r"mismatched input|no viable alternative|extraneous input|token recog", whole
     ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from swapper.errors import MediaError, ProvenanceError, UsageError
 from swapper.faces.aligners import Aligner, check_claim
 from swapper.faces.blending import mask_in_frame
 from swapper.faces.tracks import smooth_alignments
-from swapper.feeling import feeling_of, middle_rest, rest_in, space_of
+from swapper.feeling import dialled, feeling_of, middle_rest, rest_in, said_of, space_of
 from swapper.frame_swapper import FrameSwapper, Matrix, Picture, Placed
 from swapper.media.footage import Footage, open_footage
 from swapper.media.provenance import Claim, Signer, sign
@@ -102,7 +102,16 @@ def convert(
         finally:
             aligner.close()
         summary = _publish(summary, output, footage, _claim(options, model), signer)
-    log.info("%s: %d frames, %d of them swapped", options.output, summary.frames, summary.swapped)
+    named = dialled(options.affect)
+    log.info(
+        "%s: %d frames, %d of them swapped%s",
+        options.output,
+        summary.frames,
+        summary.swapped,
+        f"; {named}" if named else "",
+    )
+    if feeling is not None and (told := feeling.tally.describe()):
+        log.info("%s: %s", options.output, told)
     if footage.stopped is not None:
         raise MediaError(
             f"{options.video}: damaged or truncated, decoding stopped at {footage.stopped:.3f} s; "
@@ -207,7 +216,7 @@ def _claim(options: ConvertOptions, model: LoadedModel) -> Claim:
         performer_rights=options.performer_rights or None,
         software=f"swapper/{__version__}",
         parameters={"identity": options.identity, "faces": options.faces}
-        | ({} if model.card.affect_space is None else {"affect": asdict(options.affect)}),
+        | ({} if model.card.affect_space is None else {"affect": said_of(options.affect)}),
     )
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from swapper.affect.concepts import load_concept
+from swapper.affect.dials import Capped, Dials
 from swapper.affect.estimator import Estimator, load_estimator
 from swapper.affect.neutral import neutral_of
+from swapper.affect.shown import Shown
 from swapper.affect.space import AffectSpace
 from swapper.errors import ModelError, SwapperError, UsageError
 from swapper.faces.aligners import Aligner
@@ -30,8 +34,53 @@ SIDE: Final = 160
 _SAMPLE: Final = 200
 """Frames of a clip from which a performer's rest is found."""
 _FEWEST: Final = 20
+_WORTH_TELLING: Final = 0.03
 
 Picture = NDArray[np.uint8]
+
+
+class Tally:
+    """Counts over a conversion what was asked of an identity.
+
+    Args:
+        identity: Its name.
+        shown: What it has been seen to do.
+
+    Attributes:
+        faces: Faces counted.
+        more: Of these, how many were told more than the identity has shown.
+        capped: How often dials were held back.
+    """
+
+    def __init__(self, identity: str, shown: Shown) -> None:
+        self.identity = identity
+        self.shown = shown
+        self.faces = self.more = 0
+        self.capped = Capped()
+
+    def add(self, codes: NDArray[np.float32], capped: Capped) -> None:
+        """Count faces whose codes (N, K) have been dialled."""
+        self.faces += len(codes)
+        self.more += int(self.shown.asks_for_more(codes).sum())
+        self.capped += capped
+
+    def describe(self) -> str:
+        """One line, or nothing where nothing was too much."""
+        parts = []
+        share = self.more / max(self.faces, 1)
+        if share >= _WORTH_TELLING:
+            parts.append(
+                f"{100 * share:.0f} % of the faces ask for more than {self.identity} has shown, "
+                "and are guesses"
+            )
+        held = {name: count for name, count in self.capped.by_dial.items() if count}
+        if held:
+            each = ", ".join(f"{name} in {count}" for name, count in held.items())
+            parts.append(
+                f"of {self.capped.faces} faces, dials went no further than {self.identity} has "
+                f"shown in {self.capped.any} ({each})"
+            )
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +95,8 @@ class Feeling:
         coverage: Of the crops.
         side: Of the crops, in pixels.
         options: Strength and how relative.
+        dials: What is added to the performance.
+        tally: Of what was asked.
     """
 
     estimator: Estimator
@@ -55,13 +106,68 @@ class Feeling:
     coverage: Coverage
     side: int
     options: FeelingOptions
+    dials: Dials = field(default_factory=Dials)
+    tally: Tally = field(init=False)
+
+    def __post_init__(self) -> None:
+        shown = Shown(self.space.shown[self.identity])
+        object.__setattr__(self, "tally", Tally(self.identity, shown))
 
     def codes(self, seen: list[Picture]) -> Tensor:
-        """Affect codes (N, K) of crops, each (side, side, 3)."""
+        """Affect codes (N, K) of crops, each (side, side, 3): the performer's, then dialled.
+
+        How strongly the decoder is told them (``options.strength``) comes after.
+        """
         embedding = self.estimator.read(np.stack(seen), self.coverage).embedding.numpy()
-        return torch.from_numpy(
-            self.space.code(embedding, self.performer, self.identity, self.options.relative)
-        )
+        codes = self.space.code(embedding, self.performer, self.identity, self.options.relative)
+        codes, capped = self.dials.apply(self.space, codes, self.identity)
+        self.tally.add(codes, capped)
+        return torch.from_numpy(codes)
+
+
+def dials_of(options: FeelingOptions) -> Dials:
+    """Read what `options` dial.
+
+    Raises:
+        UsageError: A concept is nowhere to be found, or named twice.
+        EstimatorError: Its files are damaged.
+    """
+    found = []
+    for name, amount in options.concepts.items():
+        path = Path(name)
+        if path.name == name and not path.suffix:
+            path = Path(options.concept_folder) / name
+        path = path.with_suffix(".json")
+        if not path.is_file():
+            raise UsageError(
+                f"affect.concepts.{name}: no {path}; make it with swapper concept, or pass "
+                "affect.concept_folder=FOLDER"
+            )
+        found.append((load_concept(path), amount))
+    try:
+        return Dials(found, options.valence, options.arousal)
+    except ValueError as error:
+        raise UsageError(f"affect.concepts: {error}; drop or mend one") from error
+
+
+def said_of(options: FeelingOptions) -> dict[str, Any]:
+    """What a manifest says of the options: no folders, concepts by name."""
+    return {
+        "strength": options.strength,
+        "relative": options.relative,
+        "performer": options.performer,
+        "concepts": {Path(name).stem: amount for name, amount in options.concepts.items()},
+        "valence": options.valence,
+        "arousal": options.arousal,
+        "force": options.force,
+    }
+
+
+def dialled(options: FeelingOptions) -> str:
+    """The dials that are turned, for the log: such as "tired +0.50, valence -0.20"; or nothing."""
+    said = said_of(options)
+    amounts = said["concepts"] | {name: said[name] for name in ("valence", "arousal")}
+    return ", ".join(f"{name} {amount:+.2f}" for name, amount in amounts.items() if amount)
 
 
 def space_of(model: LoadedModel) -> AffectSpace | None:
@@ -105,12 +211,22 @@ def feeling_of(
 
     Raises:
         ModelError: The affect space is damaged.
-        UsageError: The estimator is not the model's, or the performer unknown.
+        UsageError: The estimator is not the model's, the performer unknown, or a dial cannot be
+            turned.
         EstimatorError: Its weights cannot be used.
     """
+    dials = dials_of(options)
     space = space_of(model)
     if space is None:
+        if named := dialled(options):
+            raise UsageError(
+                f"{named}: {model.path} hears no affect, so nothing can be dialled; train with "
+                "experiment=affect64, or drop affect.concepts, affect.valence and affect.arousal"
+            )
         return None
+    dials.check(space, force=options.force)
+    if vain := dials.amounts().keys() - dials.steps(space, identity).keys():
+        log.warning("%s: lies wholly outside what the model hears, nothing is added", min(vain))
     estimator = _estimator(space, make_estimator).to(device)
     side = model.card.aligned_size or max(SIDE, model.net.resolution)
     performer: str | NDArray[np.float32] = options.performer
@@ -121,7 +237,7 @@ def feeling_of(
         )
     if not options.performer:
         performer = find_rest(estimator, side)
-    return Feeling(estimator, space, performer, identity, model.card.coverage, side, options)
+    return Feeling(estimator, space, performer, identity, model.card.coverage, side, options, dials)
 
 
 def _estimator(space: AffectSpace, make: Callable[[], Estimator | None]) -> Estimator:

@@ -28,8 +28,8 @@ def option(
 ) -> Any:
     """A dataclass field that knows its help, its choices and its range."""
     metadata = {"help": help, "choices": tuple(choices), "least": least, "most": most}
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)
+    if isinstance(default, (list, dict)):
+        return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
@@ -167,6 +167,13 @@ class ConvertOptions:
     precision: str = option(
         "auto", "auto: bf16 on CUDA, else 32", choices=("auto", "bf16", "16", "32")
     )
+    concepts: dict[str, float] = option(
+        {}, "how much of which concepts to add, such as {tired: 0.5}", least=-1.5, most=1.5
+    )
+    concept_folder: str = option("concepts", "where concepts are looked for by name")
+    force: bool = option(False, "take concepts that were not accepted, too")
+    valence: float = option(0.0, "how much more pleasant to look", least=-1, most=1)
+    arousal: float = option(0.0, "how much more excited to look", least=-1, most=1)
     provenance: str = option(
         "c2pa", "sign the output; 'none' leaves it unmarked", choices=("c2pa", "none")
     )
@@ -302,8 +309,16 @@ def check(options: Any, prefix: str = "") -> None:
             hint = f" (did you mean {close[0]}?)" if close else ""
             raise UsageError(f"{key}={value}: choose from {', '.join(choices)}{hint}")
         least, most = each.metadata.get("least"), each.metadata.get("most")
-        if (least is not None and value < least) or (most is not None and value > most):
-            raise UsageError(f"{key}={value}: must be {_range(least, most)}")
+        numbers = (
+            {f"{key}.{name}": number for name, number in value.items()}
+            if isinstance(value, Mapping)
+            else {key: value}
+        )
+        for name, number in numbers.items():
+            # Put so that nan, which compares with nothing, is refused as well.
+            low, high = least is None or number >= least, most is None or number <= most
+            if not (low and high):
+                raise UsageError(f"{name}={number}: must be {_range(least, most)}")
 
 
 def describe(options: type[Any], prefix: str = "") -> list[tuple[str, str]]:

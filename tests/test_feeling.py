@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -14,10 +16,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from swapper import cli
+from swapper.affect.concepts import Concept, save_concept
+from swapper.affect.dials import Capped
 from swapper.affect.estimator import load_estimator
-from swapper.errors import ModelError
+from swapper.affect.shown import Shown
+from swapper.errors import EstimatorError, ModelError, UsageError
 from swapper.faces.geometry import resized, warp
-from swapper.feeling import feeling_of, space_of
+from swapper.feeling import Tally, dialled, dials_of, feeling_of, said_of, space_of
 from swapper.media.video import VideoReader
 from swapper.models.portable import load_model
 from swapper.options import FeelingOptions
@@ -26,6 +31,11 @@ from swapper.training.checkpoint import read_checkpoint
 from tests.drawing import ALICE, BOB, write_clip
 
 FRAMES = 40
+CPU = torch.device("cpu")
+
+
+def never(*_: object) -> NoReturn:
+    raise AssertionError
 
 
 def train_line(folder: Path, name: str, steps: int, *more: str) -> list[str]:
@@ -103,6 +113,149 @@ def test_more_or_less_of_the_performers_affect_is_another_picture(
     assert 0 < step < further
 
 
+def write_concept(world: Path, folder: Path, name: str, **changes: object) -> Path:
+    """A concept along one of the directions that the model hears."""
+    space = space_of(load_model(world / "runs/run"))
+    assert space is not None
+    matrix, _ = space.linear("bob")
+    told = np.linalg.pinv(matrix)[0].astype(np.float32)
+    values = {
+        "name": name,
+        "lineage": space.lineage,
+        "direction": told,
+        "figures": {"auc": 0.9},
+        "verdict": "accepted",
+        "accepted": True,
+        "provenance": {},
+    }
+    return save_concept(Concept(**(values | changes)), folder)
+
+
+def frames_of(world: Path, output: Path, *more: str) -> list[bytes]:
+    assert cli.run(convert_line(world, output, "affect.performer=alice", *more)) == 0
+    return [frame.image.tobytes() for frame in VideoReader(output)]
+
+
+def test_dials_change_the_picture_and_at_zero_do_not(
+    world: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = f"affect.concept_folder={tmp_path / 'concepts'}"
+    path = write_concept(world, tmp_path / "concepts", "tired")
+    plain = frames_of(world, tmp_path / "plain.mp4")
+    zero = frames_of(world, tmp_path / "0.mp4", "affect.concepts={tired: 0}", folder)
+    assert zero == plain
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        much = frames_of(world, tmp_path / "1.mp4", "affect.concepts.tired=1.5", folder)
+    assert much != plain
+    assert "; tired +1.50" in caplog.text
+    assert frames_of(world, tmp_path / "2.mp4", f"affect.concepts={{{path}: 1.5}}") == much
+    assert frames_of(world, tmp_path / "3.mp4", "affect.concepts.tired=-1.5", folder) != much
+
+
+def test_a_cap_binds_and_is_told(
+    world: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = load_model(world / "runs/run")
+    space = space_of(model)
+    assert space is not None
+    far = 50 * np.linalg.pinv(space.linear("bob")[0])[0].astype(np.float32)
+    write_concept(world, tmp_path, "tired", direction=far)
+    more = ("affect.concepts.tired=1", f"affect.concept_folder={tmp_path}")
+    with caplog.at_level("INFO"):
+        frames_of(world, tmp_path / "a.mp4", *more)
+    assert re.search(r"went no further than bob has shown in \d+ \(tired in \d+\)", caplog.text)
+    options = FeelingOptions(concepts={"tired": 1.0}, concept_folder=str(tmp_path))
+    feeling = feeling_of(
+        model, "bob", replace(options, performer="alice"), lambda: None, never, CPU
+    )
+    assert feeling is not None
+    codes = feeling.codes([np.full((96, 96, 3), 128, np.uint8)]).numpy()
+    most = np.quantile(space.shown["bob"][:, 0], 0.99)
+    bare = replace(feeling, dials=dials_of(FeelingOptions())).codes(
+        [np.full((96, 96, 3), 128, np.uint8)]
+    )
+    assert codes[0, 0] == pytest.approx(max(most, float(bare[0, 0])), abs=1e-3)
+    assert feeling.tally.faces == 1
+
+
+def test_valence_and_arousal_are_dials(world: Path) -> None:
+    model = load_model(world / "runs/run")
+    space = space_of(model)
+    assert space is not None
+    crop = [np.full((96, 96, 3), 128, np.uint8)]
+    codes = {}
+    for amount in (0.0, 0.05):
+        options = FeelingOptions(performer="alice", valence=amount)
+        if amount and not len(space.valence):
+            with pytest.raises(UsageError, match="tell nothing of valence"):
+                feeling_of(model, "bob", options, lambda: None, never, CPU)
+            return
+        feeling = feeling_of(model, "bob", options, lambda: None, never, CPU)
+        assert feeling is not None
+        codes[amount] = feeling.codes(crop).numpy()
+    step = codes[0.05] - codes[0.0]
+    unit = space.valence / np.linalg.norm(space.valence)
+    assert 0 <= float(step[0] @ unit) <= 0.05 * np.linalg.norm(space.valence) + 1e-5
+
+
+@pytest.mark.parametrize(
+    ("changes", "more", "what"),
+    [
+        ({"lineage": f"other:{0:064x}"}, [], "affect.concepts.tired: was read by other:000"),
+        ({"verdict": "rejected: AUC .6", "accepted": False}, [], "pass affect.force=true"),
+        ({}, ["affect.concepts.bored=1"], "affect.concepts.bored: no "),
+        ({}, ["affect.concepts.tired=2"], "affect.concepts.tired=2.0: must be between -1.5 and"),
+        ({}, ["affect.valence=-1.1"], "affect.valence=-1.1: must be between -1 and 1"),
+    ],
+)
+def test_a_dial_that_does_not_fit_is_refused_in_one_line(
+    world: Path,
+    tmp_path: Path,
+    changes: dict[str, object],
+    more: list[str],
+    what: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_concept(world, tmp_path, "tired", **changes)
+    dial = ["affect.concepts.tired=0.5", f"affect.concept_folder={tmp_path}", *more]
+    assert cli.run(convert_line(world, tmp_path / "a.mp4", *dial)) != 0
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("swapper: ")]
+    assert what in line
+    assert not (tmp_path / "a.mp4").exists()
+
+
+def test_a_rejected_concept_can_be_forced(world: Path, tmp_path: Path) -> None:
+    write_concept(world, tmp_path, "tired", verdict="rejected: AUC .6", accepted=False)
+    more = ("affect.concepts.tired=1.5", f"affect.concept_folder={tmp_path}", "affect.force=true")
+    assert frames_of(world, tmp_path / "a.mp4", *more) != frames_of(world, tmp_path / "b.mp4")
+
+
+def test_a_damaged_concept_is_told(world: Path, tmp_path: Path) -> None:
+    write_concept(world, tmp_path, "tired").write_bytes(b"x" * 99)
+    with pytest.raises(EstimatorError, match=r"tired\.safetensors"):
+        dials_of(FeelingOptions(concepts={"tired": 0.5}, concept_folder=str(tmp_path)))
+
+
+def test_what_is_said_of_dials_names_no_folder() -> None:
+    options = FeelingOptions(concepts={"/home/me/tired.json": 0.5, "bored": 0.0}, arousal=-0.25)
+    assert dialled(options) == "tired +0.50, arousal -0.25"
+    assert said_of(options)["concepts"] == {"tired": 0.5, "bored": 0.0}
+    assert "/" not in json.dumps(said_of(options))
+
+
+def test_the_tally_tells_what_was_too_much_only() -> None:
+    shown = Shown(np.linspace(-1, 1, 100, dtype=np.float32)[:, None])
+    tally = Tally("bob", shown)
+    tally.add(np.zeros((60, 1), np.float32), Capped(60, 0, {"tired": 0}))
+    assert tally.describe() == ""
+    tally.add(np.full((40, 1), 3, np.float32), Capped(40, 7, {"tired": 7}))
+    assert tally.describe() == (
+        "40 % of the faces ask for more than bob has shown, and are guesses; of 100 faces, dials "
+        "went no further than bob has shown in 7 (tired in 7)"
+    )
+
+
 def test_a_known_performer_needs_no_first_look(world: Path, tmp_path: Path) -> None:
     assert cli.run(convert_line(world, tmp_path / "a.mp4", "affect.performer=alice")) == 0
 
@@ -176,11 +329,9 @@ def test_a_model_that_hears_nothing_asks_for_no_estimator(world: Path) -> None:
     assert net.code_dim == 4
     deaf = replace(model, card=replace(card, affect_space=None), affect_space={})
 
-    def never(*_: object) -> None:
-        raise AssertionError
-
-    options = FeelingOptions()
-    assert feeling_of(deaf, "bob", options, never, never, torch.device("cpu")) is None  # type: ignore[arg-type]
+    assert feeling_of(deaf, "bob", FeelingOptions(), never, never, CPU) is None
+    with pytest.raises(UsageError, match=r"valence \+0.20: .* hears no affect"):
+        feeling_of(deaf, "bob", FeelingOptions(valence=0.2), never, never, CPU)
 
 
 def test_a_crop_of_another_size_shows_the_same_square() -> None:
