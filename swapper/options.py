@@ -149,6 +149,13 @@ class FeelingOptions:
     performer: str = option(
         "", "identity of the model that performs; empty: find the performer's rest in the clip"
     )
+    concepts: dict[str, float] = option(
+        {}, "how much of which concepts to add, such as {tired: 0.5}", least=-1.5, most=1.5
+    )
+    concept_folder: str = option("concepts", "where concepts are looked for by name")
+    force: bool = option(False, "take concepts that were not accepted, too")
+    valence: float = option(0.0, "how much more pleasant to look", least=-1, most=1)
+    arousal: float = option(0.0, "how much more excited to look", least=-1, most=1)
 
 
 @dataclass
@@ -167,13 +174,6 @@ class ConvertOptions:
     precision: str = option(
         "auto", "auto: bf16 on CUDA, else 32", choices=("auto", "bf16", "16", "32")
     )
-    concepts: dict[str, float] = option(
-        {}, "how much of which concepts to add, such as {tired: 0.5}", least=-1.5, most=1.5
-    )
-    concept_folder: str = option("concepts", "where concepts are looked for by name")
-    force: bool = option(False, "take concepts that were not accepted, too")
-    valence: float = option(0.0, "how much more pleasant to look", least=-1, most=1)
-    arousal: float = option(0.0, "how much more excited to look", least=-1, most=1)
     provenance: str = option(
         "c2pa", "sign the output; 'none' leaves it unmarked", choices=("c2pa", "none")
     )
