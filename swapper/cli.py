@@ -284,6 +284,13 @@ def _run_affect(options: Any, cfg: DictConfig) -> int:
     return 0
 
 
+def _run_concept(options: Any, cfg: DictConfig) -> int:
+    from swapper.concept import concept
+
+    concept(options, lambda: build(cfg, "aligner"), lambda: _estimator(cfg))
+    return 0
+
+
 def _estimator(cfg: DictConfig) -> Any:
     """The one that ``affect=`` names; None for ``affect=none``."""
     return build(cfg, "affect") or None
@@ -336,6 +343,7 @@ def _run_train(options: Any, cfg: DictConfig) -> float | None:
 _RUNNERS: Mapping[str, Callable[[Any, Any], Any]] = {
     "extract": _run_extract,
     "affect": _run_affect,
+    "concept": _run_concept,
     "train": _run_train,
     "convert": _run_convert,
     "verify": _run_verify,

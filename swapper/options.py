@@ -69,6 +69,24 @@ class AffectOptions:
 
 
 @dataclass
+class ConceptOptions:
+    """Make a word such as tired a direction of affect, from example pictures."""
+
+    name: str = option(MISSING, "the word; names the concept's files and its dial")
+    positives: Any = option(
+        MISSING, "pictures that show it: folder with a sub-folder a person, or facesets; or a list"
+    )
+    negatives: Any = option(MISSING, "pictures of the same people that do not, likewise")
+    rights: str = option("", "by what right these pictures are used; kept with the concept")
+    output: str = option("concepts", "folder in which concepts live")
+    overwrite: bool = option(False, "replace a concept that exists")
+    min_size: int = option(40, "leave out faces whose landmarks span fewer pixels", least=0)
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...")
+    aligner: Any = None
+    affect: Any = None
+
+
+@dataclass
 class TrainOptions:
     """Learn the faces of two or more identities."""
 
@@ -271,6 +289,7 @@ class DemoOptions:
 VERBS: Mapping[str, type[Any]] = {
     "extract": ExtractOptions,
     "affect": AffectOptions,
+    "concept": ConceptOptions,
     "train": TrainOptions,
     "convert": ConvertOptions,
     "verify": VerifyOptions,

@@ -40,6 +40,7 @@ ALLOWED = {
         *GROUND,
     },
     "affect_sheet": {"data", "media", *GROUND},
+    "concept": {"affect", "data", "devices", "faces", "media", "options", "progress", *GROUND},
     "train": {"training", "affect", "options", *LEARNING},
     "feeling": {"media", "faces", "affect", "models", "options", *GROUND},
     "frame_swapper": {"feeling", "media", "faces", "models", "options", *GROUND},
@@ -60,7 +61,7 @@ ALLOWED = {
         "errors",
     },
     "cli": {
-        *("extract", "read_affect", "train", "convert", "verify", "perform", "demo"),
+        *("extract", "read_affect", "concept", "train", "convert", "verify", "perform", "demo"),
         *("options", "arguments", "manual", "errors"),
     },
     "__main__": {"cli"},

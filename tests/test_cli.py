@@ -55,7 +55,7 @@ def test_cfg_job_prints_the_config(verb: str) -> None:
     [
         (
             "extrct",
-            "choose from extract, affect, train, convert, verify, actors, demo; "
+            "choose from extract, affect, concept, train, convert, verify, actors, demo; "
             "did you mean extract",
         ),
         ("extract coverag=full", "coverag: no such option; did you mean coverage?"),
@@ -72,6 +72,9 @@ def test_cfg_job_prints_the_config(verb: str) -> None:
         ("affect facesets=x affect=emotieff affect.weihgts=y", "did you mean weights? legal under"),
         ("affect facesets=x affect=torchvision", "affect.arch is missing: pass affect.arch=..."),
         ("affect facesets=[]", "facesets is empty: pass facesets=[facesets/NAME,...]"),
+        ("concept name=a positives=b", "negatives is missing: pass negatives=..."),
+        ("concept name=a positives=b negatives=c", "rights is missing: say by what right"),
+        ("concept name=a.b positives=b negatives=c rights=d", "name=a.b: must be a letter, then"),
         ("extract aligner.foo=1", "aligner.foo: no such option; legal under aligner:"),
         ("train model=huge", "model=huge: choose from df, original, tiny"),
         ("train name=x facesets=[a,b] model.widht=3", "did you mean width?"),
@@ -140,8 +143,8 @@ def test_multirun_runs_each_combination(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("swapper ", "extract affect train convert verify actors demo"),
-        ("swapper con", "convert"),
+        ("swapper ", "extract affect concept train convert verify actors demo"),
+        ("swapper con", "concept convert"),
         ("swapper extract aligner=", "aligner=fan aligner=mediapipe aligner=openface"),
         ("swapper convert blend.er", "blend.erode="),
         ("swapper train model=o", "model=original"),
