@@ -75,6 +75,7 @@ def test_cfg_job_prints_the_config(verb: str) -> None:
         ("concept name=a positives=b", "negatives is missing: pass negatives=..."),
         ("concept name=a positives=b negatives=c", "rights is missing: say by what right"),
         ("concept name=a.b positives=b negatives=c rights=d", "name=a.b: must be a letter, then"),
+        ("concept name=arousal positives=b negatives=c rights=d", "is a dial already"),
         ("extract aligner.foo=1", "aligner.foo: no such option; legal under aligner:"),
         ("train model=huge", "model=huge: choose from df, original, tiny"),
         ("train name=x facesets=[a,b] model.widht=3", "did you mean width?"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ from swapper.concept import concept
 from swapper.errors import UsageError
 from swapper.media.image import list_images, write_image
 from swapper.options import ConceptOptions
-from swapper.types import Face
+from swapper.types import Face, Readings
 from tests.data.making import make_faceset
 from tests.drawing import write_openface
 
@@ -246,6 +248,23 @@ def test_a_concept_is_not_replaced_unasked(
     write_csv(*work, "neutral", "happy")
     assert cli.run(line("positives=neutral", "negatives=happy", "overwrite=true")) == 0
     assert json.loads(Path("concepts/glad.json").read_text())["sha256"] != before["sha256"]
+
+
+def test_an_estimator_that_answers_nothing_finite_is_named(
+    work: tuple[Path, Landmarks],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_csv(*work, "happy", "neutral")
+    real = Estimator.readings
+
+    def broken(self: Estimator, *faces: Any) -> Readings:
+        found = real(self, *faces)
+        return replace(found, embedding=found.embedding * np.float32(np.nan))
+
+    monkeypatch.setattr(Estimator, "readings", broken)
+    assert cli.run(line()) == 1
+    assert "affect=actors: it answers what is not finite" in capsys.readouterr().err
 
 
 class Following:
