@@ -110,7 +110,7 @@ class Feeling:
     tally: Tally = field(init=False)
 
     def __post_init__(self) -> None:
-        shown = Shown(self.space.shown[self.identity])
+        shown = Shown(self.space.shown[self.identity], self.space.told)
         object.__setattr__(self, "tally", Tally(self.identity, shown))
 
     def codes(self, seen: list[Picture]) -> Tensor:

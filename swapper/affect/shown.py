@@ -25,7 +25,7 @@ _FURTHER: Final = 1.5
 _REST: Final = 0.5
 """No reach is less, in units of a code's spread: that close to rest, codes differ by noise."""
 _ABSENT_SHARE: Final = 0.01
-_ABSENT_FACES: Final = 5
+_FEWEST_FACES: Final = 5
 _PRESENT_SHARE: Final = 0.03
 
 
@@ -42,9 +42,12 @@ class Shown:
 
     Attributes:
         codes: (M, K), a sample of its own, M >= 1.
+        told: (K, L) orthonormal directions in which feelings are told apart; None for all. In the
+            others people differ by much that is no feeling, so that any is more than another's.
     """
 
     codes: NDArray[np.float32]
+    told: NDArray[np.float32] | None = None
 
     def reach(self, units: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """99 % quantile of its codes along unit directions (N, K), (N,); the 1 % one is - of -u."""
@@ -55,9 +58,10 @@ class Shown:
     def asks_for_more(self, codes: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
         """Which codes (N, K) go further than the identity has been seen to go in their direction.
 
-        Further means half as far again as its reach. In many dimensions a code's own direction is
-        the one in which it is extreme, and many of the identity's own faces would be further; so
-        it must be further, in the same measure, than 99 of 100 of these, too.
+        Further, in the directions that are told, means half as far again as its reach. In many
+        dimensions a code's own direction is the one in which it is extreme, and many of the
+        identity's own faces would be further; so it must be further, in the same measure, than 99
+        of 100 of these, too.
         """
         return self._times(codes) > self._limit
 
@@ -67,8 +71,11 @@ class Shown:
 
     def _times(self, codes: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """By how many times the reach in its own direction each code is away from rest, (N,)."""
-        length = np.linalg.norm(codes.astype(np.float64), axis=1)
-        units = codes / length.clip(1e-12)[:, None]
+        seen = codes.astype(np.float64)
+        if self.told is not None and self.told.shape[1]:
+            seen = seen @ self.told @ self.told.T
+        length = np.linalg.norm(seen, axis=1)
+        units = seen / length.clip(1e-12)[:, None]
         times: NDArray[np.float64] = length / self.reach(units).clip(_REST)
         return times
 
@@ -76,8 +83,8 @@ class Shown:
 def gaps(readings: Mapping[str, Readings]) -> list[str]:
     """Which feelings one identity lacks that another one shows, a line each.
 
-    Lacking is less than 1 % of the faces or fewer than 5; shown is more than 3 % of them. A face
-    counts for the class that it looks most like.
+    Lacking is less than 1 % of the faces or fewer than 5; shown is more than 3 % of them and 5 at
+    least. A face counts for the class that it looks most like.
 
     Args:
         readings: Of each identity's faces; all of one estimator.
@@ -95,11 +102,15 @@ def gaps(readings: Mapping[str, Readings]) -> list[str]:
     for name, own in counts.items():
         for number, feeling in enumerate(readings[name].labels):
             faces = int(own[number])
-            if faces >= _ABSENT_FACES and faces >= _ABSENT_SHARE * own.sum():
+            if faces >= _FEWEST_FACES and faces >= _ABSENT_SHARE * own.sum():
                 continue
             shares = {other: each[number] / each.sum() for other, each in counts.items()}
             others = sorted(
-                (other for other in counts if other != name and shares[other] > _PRESENT_SHARE),
+                (
+                    other
+                    for other, each in counts.items()
+                    if shares[other] > _PRESENT_SHARE and each[number] >= _FEWEST_FACES
+                ),
                 key=lambda other: -shares[other],
             )
             if others:

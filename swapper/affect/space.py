@@ -25,10 +25,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.affect.basis import expression_basis
+from swapper.affect.basis import expression_basis, outputs
 from swapper.affect.leak import identity_leak
 from swapper.affect.neutral import calmness, neutral_of
-from swapper.affect.rising import rising
+from swapper.affect.rising import axes_told, rising
 from swapper.affect.shown import MOST_SHOWN, spread_over
 from swapper.types import Readings
 
@@ -52,6 +52,8 @@ class AffectSpace:
             what it has been seen to do.
         valence, arousal: (K,) float32, the shortest step by which a code's predicted valence or
             arousal rises by 1; (0,) where the codes do not tell it.
+        told: (K, L) float32, orthonormal directions of codes from which what the estimator says
+            aloud can be read; L from 0 to K.
         figures: How it came out, plain values: identity leak before and after, faces used.
     """
 
@@ -62,6 +64,7 @@ class AffectSpace:
     shown: Mapping[str, NDArray[np.float32]]
     valence: NDArray[np.float32]
     arousal: NDArray[np.float32]
+    told: NDArray[np.float32]
     figures: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -108,6 +111,7 @@ class AffectSpace:
             shown={name: spread_over(each) for name, each in own_codes.items()},
             valence=rising(own_codes, {name: each.valence for name, each in readings.items()}),
             arousal=rising(own_codes, {name: each.arousal for name, each in readings.items()}),
+            told=axes_told(own_codes, {name: outputs(each) for name, each in readings.items()}),
         )
         return replace(space, figures=_figures(space, readings, poses, clips))
 
@@ -167,8 +171,8 @@ class AffectSpace:
             found[f"neutral.{index}"] = self.neutrals[name]
             found[f"whitening.{index}"] = self.whitening[name]
             found[f"shown.{index}"] = self.shown[name]
-        told = {"valence": self.valence, "arousal": self.arousal}
-        return found | {name: step for name, step in told.items() if len(step)}
+        optional = {"valence": self.valence, "arousal": self.arousal, "told": self.told}
+        return found | {name: each for name, each in optional.items() if each.size}
 
     def summary(self) -> dict[str, Any]:
         """All that is no array, as plain values."""
@@ -206,6 +210,11 @@ class AffectSpace:
             shapes |= {f"neutral.{index}": (len(basis),), f"whitening.{index}": (dim, dim)}
             shapes[f"shown.{index}"] = (_count_shown(tensors, f"shown.{index}"), dim)
         shapes |= {name: (dim,) for name in ("valence", "arousal") if name in tensors}
+        none, nowhere = np.zeros(0, np.float32), np.zeros((dim, 0), np.float32)
+        told = tensors.get("told", nowhere)
+        if told.ndim != 2 or told.shape[1] > dim:
+            raise ValueError("the affect space tells more directions than it has")
+        shapes |= {"told": (dim, told.shape[1])} if "told" in tensors else {}
         if {name: each.shape for name, each in tensors.items()} != shapes:
             raise ValueError("the affect space's numbers are not those of its identities")
         if not all(np.isfinite(each).all() for each in tensors.values()):
@@ -216,8 +225,9 @@ class AffectSpace:
             {name: tensors[f"neutral.{index}"] for index, name in enumerate(names)},
             {name: tensors[f"whitening.{index}"] for index, name in enumerate(names)},
             {name: tensors[f"shown.{index}"] for index, name in enumerate(names)},
-            tensors.get("valence", np.zeros(0, np.float32)),
-            tensors.get("arousal", np.zeros(0, np.float32)),
+            tensors.get("valence", none),
+            tensors.get("arousal", none),
+            told,
             figures,
         )
 

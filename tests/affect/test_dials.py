@@ -30,6 +30,7 @@ def space() -> AffectSpace:
         {name: shown.astype(np.float32) for name in ("alice", "bob")},
         np.array([0.0, 0.3, 0.0], np.float32),
         np.zeros(0, np.float32),
+        np.eye(K, 2, dtype=np.float32),
     )
 
 

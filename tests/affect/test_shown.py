@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from swapper.affect.rising import rising
+from swapper.affect.rising import axes_told, rising
 from swapper.affect.shown import MOST_SHOWN, Shown, gaps, spread_over
 from swapper.types import Readings
 
@@ -56,6 +58,14 @@ def test_half_as_far_again_is_more() -> None:
     assert shown.asks_for_more(along).tolist() == [False, False, True, True]
 
 
+def test_only_what_is_told_is_more() -> None:
+    shown = Shown(np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32))
+    heard = replace(shown, told=np.eye(3, 2, dtype=np.float32))
+    far = np.array([[0.0, 0.0, 9.0], [9.0, 0.0, 0.0]])
+    assert shown.asks_for_more(far).tolist() == [True, True]
+    assert heard.asks_for_more(far).tolist() == [False, True]
+
+
 def test_gaps_are_told_in_words() -> None:
     people = {
         "alice": read_as(neutral=988, happy=2, surprise=0, anger=10),
@@ -72,6 +82,8 @@ def test_gaps_are_told_in_words() -> None:
 def test_no_gaps_where_all_is_shown_or_nothing_is_classified() -> None:
     both = {"alice": read_as(neutral=50, happy=50), "bob": read_as(neutral=90, happy=10)}
     assert gaps(both) == []
+    few = {"alice": read_as(neutral=60, happy=0), "bob": read_as(neutral=60, happy=4)}
+    assert gaps(few) == []
     mute = Readings("test:00", (), (), np.zeros((9, 2), np.float32))
     assert gaps({"alice": mute, "bob": mute}) == []
 
@@ -88,6 +100,18 @@ def test_a_step_of_one_raises_the_prediction_by_one() -> None:
     assert float(step @ (0.2, -0.1, 0.0)) == pytest.approx(1, abs=0.03)
     assert step[2] == pytest.approx(0, abs=0.05)
     assert np.linalg.norm(step) == pytest.approx(1 / np.hypot(0.2, 0.1), rel=0.03)
+
+
+def test_the_axes_told_are_those_that_outputs_rise_along() -> None:
+    people = {name: made(3000, seed, 0.01, seed) for name, seed in (("alice", 1), ("bob", 2))}
+    codes = {name: each[0] for name, each in people.items()}
+    random = np.random.default_rng(0)
+    said = {n: np.stack([each[1], random.normal(size=3000)], 1) for n, each in people.items()}
+    axes = axes_told(codes, said)
+    assert axes.shape == (3, 1)
+    assert abs(axes[:, 0] @ (0.2, -0.1, 0.0)) == pytest.approx(np.hypot(0.2, 0.1), rel=0.01)
+    assert axes_told(codes, {n: each[:, 1:] for n, each in said.items()}).shape == (3, 0)
+    assert axes_told(codes, {n: each[:, :0] for n, each in said.items()}).shape == (3, 0)
 
 
 def test_there_is_no_step_where_codes_do_not_tell() -> None:

@@ -195,6 +195,8 @@ def test_valence_has_a_direction_where_it_is_told(two: dict[str, Readings]) -> N
         (lambda _, t: t.pop("shown.1"), "lacks what its identities have shown"),
         (lambda _, t: t.update({"shown.0": np.zeros((300, 3), np.float32)}), "1 to 256 codes"),
         (lambda _, t: t.update({"shown.0": np.zeros((9, 4), np.float32)}), "not those of its"),
+        (lambda _, t: t.update(told=np.zeros((3, 9), np.float32)), "more directions than it has"),
+        (lambda _, t: t.update(told=np.zeros((2, 1), np.float32)), "not those of its identities"),
         (lambda _, t: t.update(valence=np.zeros(2, np.float32)), "not those of its identities"),
         (lambda _, t: t.update(basis=np.zeros((9000, 3), np.float32)), "another shape"),
         (lambda _, t: t.update({"neutral.0": np.full(D, np.nan, np.float32)}), "not finite"),
