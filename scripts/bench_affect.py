@@ -28,7 +28,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,12 +47,14 @@ from swapper.measures import tally
 from swapper.measures.score import score
 from swapper.measures.traces import Calibration
 from swapper.media.image import write_atomically
+from swapper.options import FeelingOptions
 from swapper.perform import drawn_by, film_casting
 from swapper.rehearsal import answer_of, check_unbiased, clip_of, cut_faces, reader_of, swap, train
 from swapper.scoring import Reader, compare
 
 log = logging.getLogger("bench")
 
+_CONVERT = "convert.affect."
 PERFORMER, ANSWER = "(performer)", "(answer)"
 Scores = dict[str, dict[str, Any]]
 """By clip, a `ClipScore` as plain values."""
@@ -60,14 +62,21 @@ Scores = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Config:
-    """A name for a list of `swapper train` overrides."""
+    """A name for what is asked of `swapper train` and `swapper convert`.
+
+    Attributes:
+        name: In the table.
+        overrides: Of the training.
+        feeling: `affect.strength` and such of the conversion, by name.
+    """
 
     name: str
     overrides: tuple[str, ...] = ()
+    feeling: tuple[tuple[str, float], ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Config:
-        """Read ``name: override override ...``.
+        """Read ``name: override override ...``; ``convert.affect.KEY=`` is the conversion's.
 
         Raises:
             UsageError: It has no name, or something is no override.
@@ -82,7 +91,15 @@ class Config:
             )
         if name.strip() in (PERFORMER, ANSWER):
             raise UsageError(f"--config {text!r}: that name is taken, choose another")
-        return cls(name.strip(), overrides)
+        told = [each.removeprefix(_CONVERT) for each in overrides if each.startswith(_CONVERT)]
+        try:
+            feeling = tuple((key, float(value)) for key, value in (e.split("=", 1) for e in told))
+        except ValueError as error:
+            raise UsageError(f"--config {text!r}: {error}; write {_CONVERT}strength=1.5") from error
+        if any(key not in ("strength", "relative") for key, _ in feeling):
+            raise UsageError(f"--config {text!r}: {_CONVERT} takes strength= and relative=")
+        trained = tuple(each for each in overrides if not each.startswith(_CONVERT))
+        return cls(name.strip(), trained, feeling)
 
 
 @dataclass(frozen=True)
@@ -92,6 +109,8 @@ class Footage:
     Attributes:
         size: Side of the pictures in pixels.
         seconds: Of training footage of each actor.
+        clips: That it is cut into, each with a camera and light of its own.
+        fps: Frames a second.
         held_out: How many clips are converted.
         held_out_seconds: Of each.
         drawn_by: Hash of the code that draws: footage of other code is other footage.
@@ -99,6 +118,8 @@ class Footage:
 
     size: int
     seconds: float
+    clips: int
+    fps: float
     held_out: int
     held_out_seconds: float
     drawn_by: str
@@ -118,9 +139,15 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Names the cell's run, and everything that its model depends on."""
+        """Names the cell, and everything that its scores depend on."""
         config = "".join(c if c.isalnum() else "-" for c in self.config.name).strip("-")
         return f"{self.scenario}-{self.casting}-{config}-{self.seed}-{_digest(asdict(self))}"
+
+    @property
+    def run(self) -> str:
+        """Names the model by all that it depends on: converted in two ways, it is trained once."""
+        recipe = asdict(replace(self, config=Config("", self.config.overrides)))
+        return f"{self.scenario}-{self.casting}-{self.seed}-{_digest(recipe)}"
 
     @property
     def trains(self) -> bool:
@@ -183,7 +210,8 @@ class Casting:
         self.takes = cast(
             cell.scenario, sample_identity(2 * cell.casting + 1),
             sample_identity(2 * cell.casting + 2), cell.casting, footage.seconds,
-            held_out=footage.held_out, held_out_seconds=footage.held_out_seconds,
+            fps=footage.fps, clips=footage.clips, held_out=footage.held_out,
+            held_out_seconds=footage.held_out_seconds,
         )  # fmt: skip
         folder = out / "castings" / f"{cell.scenario}-{cell.casting}-{_digest(asdict(footage))}"
         self.reel = film_casting(self.takes, folder / "footage", footage.size)
@@ -201,7 +229,8 @@ class Casting:
 
     def score(self, cell: Cell, out: Path, make_aligner: Callable[[], Aligner] | None) -> Scores:
         """Train if need be, convert, compare; a `ClipScore` as plain values by clip."""
-        run = out / "runs" / cell.name
+        run = out / "runs" / cell.run
+        feeling = FeelingOptions(**dict(cell.config.feeling))
         if cell.trains:
             train(run, self.facesets, overrides_of(cell), cell.steps)
             check_unbiased(run, self.judge)
@@ -212,7 +241,7 @@ class Casting:
             if cell.trains:
                 target = out / "swaps" / cell.name / f"{name}.mp4"
                 target.parent.mkdir(parents=True, exist_ok=True)
-                clip, masks = swap(run, self.reel["held_out"][i], target)
+                clip, masks = swap(run, self.reel["held_out"][i], target, feeling)
             elif cell.config.name == ANSWER:
                 clip = answer
             found = compare(clip, answer, self.read, blend_masks=masks, make_aligner=make_aligner)
@@ -285,32 +314,8 @@ def tables(done: Mapping[Cell, Scores]) -> list[str]:
             if cell.scenario == scenario:
                 held = configs.setdefault(cell.config.name, {})
                 held |= {(cell.seed, f"{cell.casting}/{name}"): s for name, s in scores.items()}
-        lines += ["", f"## {scenario}", "", *_scenario(configs)]
-    return lines
-
-
-def _scenario(configs: Mapping[str, tally.Scores]) -> list[str]:
-    trained = {name: each for name, each in configs.items() if name not in (PERFORMER, ANSWER)}
-    every = [score for each in configs.values() for score in each.values()]
-    unseen = {name for s in every for name, e in s["emotions"].items() if e["unseen"]}
-    emotions = dict.fromkeys(name for s in every for name in s["emotions"] if name != "neutral")
-    units = sorted({name for s in every for name in s["units"]}, key=lambda name: int(name[2:]))
-    lines = [
-        f"{len({clip for each in configs.values() for _, clip in each})} clips; mean [95 %]. "
-        f"Never seen of the identity: {', '.join(sorted(unseen)) or 'nothing'}.",
-        "", *tally.table(configs, tally.WHOLE),
-        "", *tally.table(configs, tally.BY_EMOTION),
-        "", *tally.table(configs, tally.emotions(list(emotions))),
-    ]  # fmt: skip
-    if len(trained) > 1:
-        base = next(iter(trained))
-        lines += [
-            "", f"Difference to {base}, clip by clip; bold where the interval leaves out 0.",
-            "", *tally.differences(trained, base, tally.WHOLE),
-            "", *tally.differences(trained, base, tally.BY_EMOTION),
-        ]  # fmt: skip
-    for columns in (tally.units(units[i : i + 6]) for i in range(0, len(units), 6)):
-        lines += ["", *tally.table(configs, columns)]
+        bounds = (PERFORMER, ANSWER)
+        lines += ["", f"## {scenario}", "", *tally.scenario(configs, bounds)]
     return lines
 
 
@@ -320,8 +325,8 @@ def cells_of(arguments: argparse.Namespace) -> list[Cell]:
     if len({config.name for config in configs}) < len(configs):
         raise UsageError("--config: two configs have one name; give each its own")
     footage = Footage(
-        arguments.size, arguments.seconds, arguments.held_out, arguments.held_out_seconds,
-        drawn_by(),
+        arguments.size, arguments.seconds, arguments.clips, arguments.fps,
+        arguments.held_out, arguments.held_out_seconds, drawn_by(),
     )  # fmt: skip
 
     def cell(scenario: str, casting: int, config: Config, seed: int) -> Cell:
@@ -354,6 +359,8 @@ def parser() -> argparse.ArgumentParser:
     add("--experiment", default="cpu64", help="of swapper train, under every config")
     add("--size", type=int, default=256, help="of the footage in pixels")
     add("--seconds", type=float, default=40.0, help="of training footage of each actor")
+    add("--clips", type=int, default=2, help="that it is cut into, each under its own light")
+    add("--fps", type=float, default=25.0, help="frames a second, of all footage")
     add("--held-out", type=int, default=2, help="clips to convert, for each casting")
     add("--held-out-seconds", type=float, default=20.0, help="of each clip")
     add("--landmarker", help="MediaPipe's face_landmarker.task, to measure landmarks by")

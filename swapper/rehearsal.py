@@ -31,7 +31,7 @@ from swapper.faces.openface import OpenfaceAligner
 from swapper.measures.answer import Answer, Clip
 from swapper.media.clip import read_masks
 from swapper.models.portable import load_model
-from swapper.options import ConvertOptions, ExtractOptions
+from swapper.options import ConvertOptions, ExtractOptions, FeelingOptions
 from swapper.perform import Filmed
 from swapper.scoring import Reader
 
@@ -108,13 +108,16 @@ def trained_steps(run: Path) -> int:
         raise ModelError(f"{card}: is damaged; remove {run} and train anew") from error
 
 
-def swap(model: Path, performer: Filmed, output: Path) -> tuple[Clip, list[NDArray[np.float32]]]:
+def swap(
+    model: Path, performer: Filmed, output: Path, feeling: FeelingOptions | None = None
+) -> tuple[Clip, list[NDArray[np.float32]]]:
     """Put the identity's face on a performer's clip, in place of an older conversion.
 
     Args:
         model: Run folder.
         performer: The clip.
         output: Video to write.
+        feeling: How the performer's affect is told, if not by default.
 
     Returns:
         The converted clip, and a blend mask (H, W) in [0, 1] for each frame.
@@ -122,7 +125,7 @@ def swap(model: Path, performer: Filmed, output: Path) -> tuple[Clip, list[NDArr
     masks: list[NDArray[np.float32]] = []
     options = ConvertOptions(
         model=str(model), video=str(performer.video), identity=IDENTITY, output=str(output),
-        overwrite=True, performer_rights=RIGHTS,
+        overwrite=True, performer_rights=RIGHTS, affect=feeling or FeelingOptions(),
     )  # fmt: skip
     aligner = partial(OpenfaceAligner, str(performer.landmarks))
     convert(options, aligner, lambda _, __, mask: masks.append(mask))

@@ -133,6 +133,37 @@ def differences(configs: Mapping[str, Scores], base: str, columns: Sequence[Colu
     return _table(others, columns, difference, bold=True)
 
 
+def scenario(configs: Mapping[str, Scores], bounds: Sequence[str]) -> list[str]:
+    """Everything found out under one scenario, as Markdown.
+
+    Args:
+        configs: By name; the first that was trained is the one that others are compared with.
+        bounds: Names of those that were not trained.
+    """
+    trained = {name: each for name, each in configs.items() if name not in bounds}
+    every = [score for each in configs.values() for score in each.values()]
+    unseen = {name for s in every for name, e in s["emotions"].items() if e["unseen"]}
+    feelings = dict.fromkeys(name for s in every for name in s["emotions"] if name != "neutral")
+    numbers = sorted({name for s in every for name in s["units"]}, key=lambda name: int(name[2:]))
+    lines = [
+        f"{len({clip for each in configs.values() for _, clip in each})} clips; mean [95 %]. "
+        f"Never seen of the identity: {', '.join(sorted(unseen)) or 'nothing'}.",
+        "", *table(configs, WHOLE),
+        "", *table(configs, BY_EMOTION),
+        "", *table(configs, emotions(list(feelings))),
+    ]  # fmt: skip
+    if len(trained) > 1:
+        base = next(iter(trained))
+        lines += [
+            "", f"Difference to {base}, clip by clip; bold where the interval leaves out 0.",
+            "", *differences(trained, base, WHOLE),
+            "", *differences(trained, base, BY_EMOTION),
+        ]  # fmt: skip
+    for columns in (units(numbers[i : i + 6]) for i in range(0, len(numbers), 6)):
+        lines += ["", *table(configs, columns)]
+    return lines
+
+
 def _table(
     configs: Mapping[str, Scores],
     columns: Sequence[Column],

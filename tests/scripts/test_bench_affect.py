@@ -90,7 +90,8 @@ def test_a_config_is_a_name_and_overrides(bench: ModuleType) -> None:
     assert bench.Config.parse("plain:").overrides == ()
 
 
-@pytest.mark.parametrize("text", ["plain", ": a=1", "plain: steps", "(answer): a=1"])
+@pytest.mark.parametrize("text", ["plain", ": a=1", "plain: steps", "(answer): a=1",
+    "a: convert.affect.strength=much", "a: convert.affect.colour=1"])  # fmt: skip
 def test_a_config_that_is_none_is_refused(bench: ModuleType, text: str) -> None:
     with pytest.raises(UsageError, match="--config"):
         bench.Config.parse(text)
@@ -106,11 +107,27 @@ def test_a_cell_s_name_tells_everything_its_model_depends_on(bench: ModuleType) 
         {cell.name for cell in cells(bench, *arguments) if cell.trains}
         for arguments in (
             (), ("--steps", "9"), ("--config", "plain: optim.lr=1"), ("--size", "128"),
-            ("--experiment", "gpu256"), ("--held-out-seconds", "9"),
+            ("--experiment", "gpu256"), ("--held-out-seconds", "9"), ("--fps", "9"),
         )
     ]  # fmt: skip
     assert len(set.union(*names)) == sum(map(len, names))
     assert names[0] == {cell.name for cell in cells(bench) if cell.trains}
+
+
+def test_a_model_converted_in_two_ways_is_trained_once(bench: ModuleType) -> None:
+    told = "affect@affect=actors model.code_dim=16"
+    plain, strong, other = (
+        cell
+        for cell in cells(
+            bench, "--config", f"a: {told}", "--config", f"b: {told} convert.affect.strength=1.5",
+            "--config", "c: model.code_dim=8",
+        )
+        if cell.trains and cell.seed == 0
+    )  # fmt: skip
+    assert plain.run == strong.run != other.run
+    assert plain.name != strong.name
+    assert strong.config.feeling == (("strength", 1.5),)
+    assert bench.overrides_of(strong)[2:] == told.split()
 
 
 def test_what_a_kill_interrupts_is_done_again_and_nothing_else(
