@@ -110,7 +110,7 @@ def convert(
         summary.swapped,
         f"; {named}" if named else "",
     )
-    if feeling is not None and (told := feeling.tally.describe()):
+    if feeling is not None and (told := feeling.asked.describe()):
         log.info("%s: %s", options.output, told)
     if footage.stopped is not None:
         raise MediaError(

@@ -39,7 +39,7 @@ _WORTH_TELLING: Final = 0.03
 Picture = NDArray[np.uint8]
 
 
-class Tally:
+class Asked:
     """Counts over a conversion what was asked of an identity.
 
     Args:
@@ -96,7 +96,7 @@ class Feeling:
         side: Of the crops, in pixels.
         options: Strength and how relative.
         dials: What is added to the performance.
-        tally: Of what was asked.
+        asked: Of what was asked.
     """
 
     estimator: Estimator
@@ -107,11 +107,11 @@ class Feeling:
     side: int
     options: FeelingOptions
     dials: Dials = field(default_factory=Dials)
-    tally: Tally = field(init=False)
+    asked: Asked = field(init=False)
 
     def __post_init__(self) -> None:
         shown = Shown(self.space.shown[self.identity], self.space.told)
-        object.__setattr__(self, "tally", Tally(self.identity, shown))
+        object.__setattr__(self, "asked", Asked(self.identity, shown))
 
     def codes(self, seen: list[Picture]) -> Tensor:
         """Affect codes (N, K) of crops, each (side, side, 3): the performer's, then dialled.
@@ -121,7 +121,7 @@ class Feeling:
         embedding = self.estimator.read(np.stack(seen), self.coverage).embedding.numpy()
         codes = self.space.code(embedding, self.performer, self.identity, self.options.relative)
         codes, capped = self.dials.apply(self.space, codes, self.identity)
-        self.tally.add(codes, capped)
+        self.asked.add(codes, capped)
         return torch.from_numpy(codes)
 
 

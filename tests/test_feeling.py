@@ -8,7 +8,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -17,17 +17,18 @@ from safetensors.torch import load_file, save_file
 
 from swapper import cli
 from swapper.affect.concepts import Concept, save_concept
-from swapper.affect.dials import Capped
+from swapper.affect.dials import Capped, Dials
 from swapper.affect.estimator import load_estimator
 from swapper.affect.shown import Shown
 from swapper.errors import EstimatorError, ModelError, UsageError
 from swapper.faces.geometry import resized, warp
-from swapper.feeling import Tally, dialled, dials_of, feeling_of, said_of, space_of
+from swapper.feeling import Asked, dialled, dials_of, feeling_of, said_of, space_of
 from swapper.media.video import VideoReader
 from swapper.models.portable import load_model
 from swapper.options import FeelingOptions
 from swapper.rehearsal import check_unbiased
 from swapper.training.checkpoint import read_checkpoint
+from swapper.types import Readings
 from tests.drawing import ALICE, BOB, write_clip
 
 FRAMES = 40
@@ -176,27 +177,25 @@ def test_a_cap_binds_and_is_told(
         [np.full((96, 96, 3), 128, np.uint8)]
     )
     assert codes[0, 0] == pytest.approx(max(most, float(bare[0, 0])), abs=1e-3)
-    assert feeling.tally.faces == 1
+    assert feeling.asked.faces == 1
 
 
-def test_valence_and_arousal_are_dials(world: Path) -> None:
+def test_valence_is_a_dial(world: Path) -> None:
     model = load_model(world / "runs/run")
-    space = space_of(model)
-    assert space is not None
+    options = FeelingOptions(performer="alice")
+    plain = feeling_of(model, "bob", options, lambda: None, never, CPU)
+    assert plain is not None
+    along = np.array([0.0, 0.6, 0.8, 0.0], np.float32)
+    pleasant = replace(plain.space, valence=along)
     crop = [np.full((96, 96, 3), 128, np.uint8)]
-    codes = {}
-    for amount in (0.0, 0.05):
-        options = FeelingOptions(performer="alice", valence=amount)
-        if amount and not len(space.valence):
-            with pytest.raises(UsageError, match="tell nothing of valence"):
-                feeling_of(model, "bob", options, lambda: None, never, CPU)
-            return
-        feeling = feeling_of(model, "bob", options, lambda: None, never, CPU)
-        assert feeling is not None
-        codes[amount] = feeling.codes(crop).numpy()
-    step = codes[0.05] - codes[0.0]
-    unit = space.valence / np.linalg.norm(space.valence)
-    assert 0 <= float(step[0] @ unit) <= 0.05 * np.linalg.norm(space.valence) + 1e-5
+    before = plain.codes(crop).numpy()[0]
+    # Towards the middle of what was shown, where no cap is.
+    amount = -0.5 * float(np.sign(before @ along))
+    dialled_so = replace(plain, space=pleasant, dials=Dials(valence=amount))
+    np.testing.assert_allclose(
+        dialled_so.codes(crop).numpy()[0] - before, amount * along, atol=1e-5
+    )
+    assert dialled_so.asked.capped.any == 0
 
 
 @pytest.mark.parametrize(
@@ -246,11 +245,11 @@ def test_what_is_said_of_dials_names_no_folder() -> None:
 
 def test_the_tally_tells_what_was_too_much_only() -> None:
     shown = Shown(np.linspace(-1, 1, 100, dtype=np.float32)[:, None])
-    tally = Tally("bob", shown)
-    tally.add(np.zeros((60, 1), np.float32), Capped(60, 0, {"tired": 0}))
-    assert tally.describe() == ""
-    tally.add(np.full((40, 1), 3, np.float32), Capped(40, 7, {"tired": 7}))
-    assert tally.describe() == (
+    asked = Asked("bob", shown)
+    asked.add(np.zeros((60, 1), np.float32), Capped(60, 0, {"tired": 0}))
+    assert asked.describe() == ""
+    asked.add(np.full((40, 1), 3, np.float32), Capped(40, 7, {"tired": 7}))
+    assert asked.describe() == (
         "40 % of the faces ask for more than bob has shown, and are guesses; of 100 faces, dials "
         "went no further than bob has shown in 7 (tired in 7)"
     )
@@ -297,6 +296,54 @@ def test_a_training_that_does_not_fit_together_is_refused(
     assert cli.run(line) != 0
     assert what in capsys.readouterr().err
     assert not (world / "runs/wrong/model.json").exists()
+
+
+def test_a_training_says_what_one_identity_lacks(
+    world: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: dict[str, Readings] = {}
+
+    def gaps(readings: dict[str, Readings]) -> list[str]:
+        seen.update(readings)
+        return ["alice shows no surprise (bob: 12 %); a swap will have to guess it"]
+
+    monkeypatch.setattr("swapper.train.gaps", gaps)
+    with caplog.at_level("INFO"):
+        assert cli.run(train_line(world, "gaps", 1, "affect=actors")) == 0
+    assert "alice shows no surprise" in caplog.text
+    trained = {name: len(each) for name, each in seen.items()}
+    assert list(trained) == ["alice", "bob"]
+    assert all(0 < count < FRAMES for count in trained.values())  # without those held out
+
+
+def test_a_run_of_an_older_swapper_is_not_continued(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def older(path: Path) -> dict[str, Any]:
+        saved = read_checkpoint(path)
+        for name in [*saved["swapper"]["affect_space"]["tensors"]]:
+            if name.startswith("shown"):
+                del saved["swapper"]["affect_space"]["tensors"][name]
+        return saved
+
+    monkeypatch.setattr("swapper.train.read_checkpoint", older)
+    assert cli.run(train_line(world, "run", 13, "affect=actors")) != 0
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("swapper: ")]
+    assert "last.ckpt: the affect space lacks what its identities have shown" in line
+    assert line.endswith("pass another name=")
+
+
+def test_the_manifest_tells_the_dials(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_concept(world, tmp_path, "tired")
+    more = (f"affect.concepts={{{path}: 0.5}}", "provenance=c2pa")
+    frames_of(world, tmp_path / "a.mp4", *more)
+    capsys.readouterr()
+    assert cli.run(["verify", str(tmp_path / "a.mp4"), "json=true"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r'"concepts": \{\s*"tired": 0.5\s*\}', said)
+    assert str(tmp_path / "tired") not in said
 
 
 def test_faces_that_were_never_read_are_told_with_the_cure(
