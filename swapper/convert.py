@@ -19,7 +19,7 @@ from swapper.errors import MediaError, ProvenanceError, UsageError
 from swapper.faces.aligners import Aligner, check_claim
 from swapper.faces.blending import mask_in_frame
 from swapper.faces.tracks import smooth_alignments
-from swapper.feeling import dialled, feeling_of, middle_rest, rest_in, said_of, space_of
+from swapper.feeling import Feeling, dialled, feeling_of, middle_rest, rest_in, said_of, space_of
 from swapper.frame_swapper import FrameSwapper, Matrix, Picture, Placed
 from swapper.media.footage import Footage, open_footage
 from swapper.media.provenance import Claim, Signer, sign
@@ -102,6 +102,16 @@ def convert(
         finally:
             aligner.close()
         summary = _publish(summary, output, footage, _claim(options, model), signer)
+    _report(options, summary, feeling)
+    if footage.stopped is not None:
+        raise MediaError(
+            f"{options.video}: damaged or truncated, decoding stopped at {footage.stopped:.3f} s; "
+            f"the {summary.frames} frames before are in {options.output}"
+        )
+    return summary
+
+
+def _report(options: ConvertOptions, summary: ConvertSummary, feeling: Feeling | None) -> None:
     named = dialled(options.affect)
     log.info(
         "%s: %d frames, %d of them swapped%s",
@@ -112,12 +122,6 @@ def convert(
     )
     if feeling is not None and (told := feeling.asked.describe()):
         log.info("%s: %s", options.output, told)
-    if footage.stopped is not None:
-        raise MediaError(
-            f"{options.video}: damaged or truncated, decoding stopped at {footage.stopped:.3f} s; "
-            f"the {summary.frames} frames before are in {options.output}"
-        )
-    return summary
 
 
 def _find_rest(

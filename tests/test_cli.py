@@ -76,6 +76,16 @@ def test_cfg_job_prints_the_config(verb: str) -> None:
         ("concept name=a positives=b negatives=c", "rights is missing: say by what right"),
         ("concept name=a.b positives=b negatives=c rights=d", "name=a.b: must be a letter, then"),
         ("concept name=arousal positives=b negatives=c rights=d", "is a dial already"),
+        ("convert affect.concepts=tired", "does not fit (how much of which concepts to add"),
+        ("convert affect.concepts.tired=much", "affect.concepts.tired: Value 'much'"),
+        (
+            "convert model=a video=b identity=c output=d affect.concepts.tired=2",
+            "affect.concepts.tired=2.0: must be between -1.5 and 1.5",
+        ),
+        (
+            "convert model=a video=b identity=c output=d affect.valence=nan",
+            "affect.valence=nan: must be between -1 and 1",
+        ),
         ("extract aligner.foo=1", "aligner.foo: no such option; legal under aligner:"),
         ("train model=huge", "model=huge: choose from df, original, tiny"),
         ("train name=x facesets=[a,b] model.widht=3", "did you mean width?"),
