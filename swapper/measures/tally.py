@@ -63,6 +63,7 @@ def over_emotions(unseen: bool, *path: str) -> Metric:
 
 WHOLE: Final = (
     *(Column(f"{area} ↓", at("areas", area)) for area in AREAS),
+    Column("at rest ↓", at("emotions", "neutral", "areas", "face")),
     Column("landmarks ↓", at("landmark_error"), 3),
     Column("AU error ↓", at("units_error"), 3),
     Column("β → 1", at("gain")),

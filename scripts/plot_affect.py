@@ -1,0 +1,136 @@
+r"""Draw what bench_affect.py found: expression against expression, and the picture's error.
+
+    pip install 'swapper[plots]'
+    python scripts/plot_affect.py out/bench_affect/cells.jsonl docs/affect.svg
+
+A column a scenario. Above, gain β over correlation ρ of every config: a dot a seed, a disc their
+mean; the top right corner is a swap that plays as the performer does, the star what the instrument
+says of the exact answer itself. Below, error of the picture against the exact answer, on emotions
+that the identity never showed where there are any, else on all frames.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from swapper.measures.tally import Metric, at, grid, over_emotions
+
+Scores = dict[tuple[int, str], Mapping[str, Any]]
+ANSWER, PERFORMER = "(answer)", "(performer)"
+GOAL = 0.95
+_COLOURS = ("#555555", "#8a8a8a", "#4477aa", "#ccbb44", "#aa3377", "#228833", "#66ccee", "#ee6677")
+
+
+def read_cells(path: Path) -> dict[str, dict[str, Scores]]:
+    """Scores by scenario and config, in the order in which they were found.
+
+    Raises:
+        ValueError: A line is none of bench_affect's.
+    """
+    found: dict[str, dict[str, Scores]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            cell, scores = row["cell"], row["scores"]
+            config = found.setdefault(cell["scenario"], {}).setdefault(cell["config"]["name"], {})
+            for clip, score in scores.items():
+                config[cell["seed"], f"{cell['casting']}/{clip}"] = score
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"line {number} is no cell of bench_affect.py") from error
+    if not found:
+        raise ValueError("holds no finished cell")
+    return found
+
+
+def by_seed(scores: Scores, metric: Metric) -> NDArray[np.float64]:
+    """(seeds,) mean over clips."""
+    mean: NDArray[np.float64] = np.nanmean(grid(scores, metric), axis=1)
+    return mean
+
+
+def draw(found: Mapping[str, Mapping[str, Scores]]) -> Figure:
+    """All scenarios beside each other."""
+    names = dict.fromkeys(name for each in found.values() for name in each)
+    trained = [name for name in names if name not in (ANSWER, PERFORMER)]
+    colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(trained)}
+    figure = Figure(figsize=(4.2 * len(found), 7.4), layout="constrained")
+    for column, (scenario, configs) in enumerate(found.items()):
+        above = figure.add_subplot(2, len(found), column + 1)
+        _expression(above, configs, colours)
+        above.set_title(scenario)
+        below = figure.add_subplot(2, len(found), len(found) + column + 1)
+        _error(below, configs, colours)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def _expression(axes: Axes, configs: Mapping[str, Scores], colours: Mapping[str, str]) -> None:
+    gain, correlation = at("gain"), at("correlation")
+    for name, colour in colours.items():
+        if name not in configs:
+            continue
+        x, y = by_seed(configs[name], correlation), by_seed(configs[name], gain)
+        axes.scatter(x, y, s=12, color=colour, alpha=0.6, linewidths=0)
+        axes.scatter(x.mean(), y.mean(), s=80, color=colour, label=name, linewidths=0)
+    if ANSWER in configs:
+        x, y = by_seed(configs[ANSWER], correlation), by_seed(configs[ANSWER], gain)
+        axes.scatter(x.mean(), y.mean(), s=120, marker="*", color="black", label="exact answer")
+    for line in (axes.axhline, axes.axvline):
+        line(GOAL, color="black", linewidth=0.6, linestyle=":")
+    axes.set(xlim=(0, 1.05), ylim=(0, 1.25), xlabel="correlation ρ", ylabel="gain β")
+    axes.grid(color="#dddddd", linewidth=0.5)
+
+
+def _error(axes: Axes, configs: Mapping[str, Scores], colours: Mapping[str, str]) -> None:
+    unseen = any(
+        each["unseen"]
+        for scores in configs.values()
+        for score in scores.values()
+        for each in score["emotions"].values()
+    )
+    metric = over_emotions(True, "areas", "face") if unseen else at("areas", "face")
+    shown = [name for name in colours if name in configs]
+    for place, name in enumerate(reversed(shown)):
+        values = by_seed(configs[name], metric)
+        axes.barh(place, values.mean(), color=colours[name], height=0.7)
+        axes.scatter(values, np.full(len(values), place), s=10, color="black", zorder=3)
+    axes.set_yticks(range(len(shown)), list(reversed(shown)), fontsize=8)
+    what = "emotions never shown" if unseen else "all frames"
+    axes.set_xlabel(f"face error, {what} (grey levels)")
+    axes.grid(axis="x", color="#dddddd", linewidth=0.5)
+
+
+def main() -> int:
+    """Read, draw, write."""
+    told = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    told.add_argument("cells", type=Path, help="cells.jsonl of bench_affect.py")
+    told.add_argument("figure", type=Path, help=".svg, .png or .pdf to write")
+    arguments = told.parse_args()
+    try:
+        figure = draw(read_cells(arguments.cells))
+        # The same figure is the same bytes: no date, no random names inside.
+        plain = {"Date": None} if arguments.figure.suffix == ".svg" else None
+        with mpl.rc_context({"svg.hashsalt": "swapper", "svg.fonttype": "none"}):
+            figure.savefig(arguments.figure, metadata=plain)
+    except (OSError, ValueError) as error:
+        print(f"plot_affect: {arguments.cells}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
