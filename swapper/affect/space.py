@@ -264,7 +264,7 @@ def _figures(
     """How many faces there were, and how well a probe tells whose they are, before and after."""
     # Like with like: where one is filmed angry and the other calm, anger names the person.
     calm = {
-        name: np.sort(np.argsort(-calmness(each, poses[name][:, 0]))[: max(20, len(each) // 10)])
+        name: np.sort(np.argsort(-calmness(each, poses[name][:, 0]))[: max(2, len(each) // 3)])
         for name, each in readings.items()
     }
     raw = {name: each.embedding[calm[name]] for name, each in readings.items()}
