@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from swapper.errors import ModelError
 from swapper.models.card import shortened
+from swapper.models.conditioning import CodeShift
 from swapper.models.decoder import Decoder, make_stages, stage_widths
 from swapper.models.encoder import NECKS, Encoder, Neck, latent_side, num_downs
 from swapper.models.original import OriginalDecoder, OriginalEncoder
@@ -174,6 +175,7 @@ class DfAutoencoder(Autoencoder):
         shared_stages: How many of the decoders' coarsest stages are one trunk for all identities,
             with a learnt scale and shift each; 0 = fully separate.
         code_dim: Length of the code that conditions all but the finest stage; 0 = none.
+        code_shift: Whether the code also shifts the latent, by one map for all identities.
 
     Raises:
         ValueError: An argument is out of range.
@@ -190,10 +192,13 @@ class DfAutoencoder(Autoencoder):
         shared_stages: int = 0,
         code_dim: int = 0,
         neck: Neck = "dense",
+        code_shift: bool = True,
     ) -> None:
         _check_range("resolution", resolution, 64, 512)
         if neck not in NECKS:
             raise ValueError(f"neck must be one of {', '.join(NECKS)}, got {shortened(neck)}")
+        if not isinstance(code_shift, bool):
+            raise ValueError(f"code_shift must be true or false, got {shortened(code_shift)}")
         if resolution % 32:
             raise ValueError(f"resolution must be a multiple of 32, got {resolution}")
         num_stages = num_downs(resolution) - 1
@@ -209,11 +214,15 @@ class DfAutoencoder(Autoencoder):
             "shared_stages": shared_stages,
             "code_dim": code_dim,
             "neck": neck,
+            "code_shift": code_shift,
         }
         widths = stage_widths(num_stages, width)
         self._num_stages = num_stages
         channels = min(8 * width, 2 * widths[0])
         self.encoder = Encoder(resolution, width, latent, channels, neck)
+        self.shift = None
+        if code_dim and code_shift:
+            self.shift = CodeShift(code_dim, channels, latent_side(resolution))
         shared, own = range(shared_stages), range(shared_stages, num_stages)
         self.trunk = nn.ModuleList(make_stages(channels, widths, code_dim, shared))
         self.decoders = nn.ModuleList(
@@ -224,12 +233,18 @@ class DfAutoencoder(Autoencoder):
         )
 
     def _decode(self, latent: Tensor, index: int, code: Tensor | None) -> SwapOutput:
+        if self.shift is not None and code is not None:
+            latent = latent + self.shift(code)
         output: SwapOutput = self.decoders[index](latent, self.trunk, code)
         return output
 
     def trained_by_expression(self, *, fine: bool) -> set[str]:
         """See `Autoencoder.trained_by_expression`."""
-        listening = {name for name, _ in self.named_parameters() if ".listen." in name}
+        listening = {
+            name
+            for name, _ in self.named_parameters()
+            if ".listen." in name or name.startswith("shift.")
+        }
         if not fine:
             return listening
         side = latent_side(self.resolution)

@@ -45,6 +45,30 @@ class IdentityFilm(nn.Module):
         return Film(self.gamma, self.beta)
 
 
+class CodeShift(nn.Module):
+    """Linear map from a code to a change of the latent; starts at zero, without bias.
+
+    One for all identities: what a feeling does to a face, each learns from the faces of all. A
+    modulation turns whole channels up and down; this says where.
+
+    Args:
+        code_dim: Length of the code.
+        channels: Of the latent.
+        side: Of the latent.
+    """
+
+    def __init__(self, code_dim: int, channels: int, side: int) -> None:
+        super().__init__()
+        self.shape = channels, side, side
+        self.linear = nn.Linear(code_dim, channels * side * side, bias=False)
+        nn.init.zeros_(self.linear.weight)
+
+    def forward(self, code: Tensor) -> Tensor:
+        """(N, code_dim) to (N, C, side, side), to be added to the latent."""
+        moved: Tensor = self.linear(code)
+        return moved.reshape(-1, *self.shape)
+
+
 class CodeFilm(nn.Module):
     """Linear map from a code to a stage's scale and shift; starts at zero, without bias.
 

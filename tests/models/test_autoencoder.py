@@ -157,8 +157,9 @@ def test_code_conditions_all_but_the_finest_stage(shared: int) -> None:
     plain = net.decode(latent, "alice").image
     assert torch.equal(net.decode(latent, "alice", code).image, plain), "must start silent"
     net.decode(latent, "alice", code).image.sum().backward()
-    listening = [name for name, each in net.named_parameters() if "listen" in name]
-    assert len(listening) == (4 if shared == 0 else 2)
+    names = [name for name, _ in net.named_parameters()]
+    listening = [name for name in names if "listen" in name or name.startswith("shift.")]
+    assert len(listening) == (5 if shared == 0 else 3)
     heard = dict(net.named_parameters())
     for name in listening:
         gradient = heard[name].grad
@@ -191,12 +192,31 @@ def test_what_is_told_can_be_blended_and_exaggerated() -> None:
     torch.testing.assert_close(half, (whole + none) / 2)
 
 
+@pytest.mark.parametrize("resolution", [64, 256])
+def test_a_code_shifts_the_latent_for_all_identities_alike(resolution: int) -> None:
+    net = make(resolution=resolution, latent=64, code_dim=5)
+    assert net.shift is not None
+    latent, code = net.encode(torch.rand(2, 3, resolution, resolution)), torch.randn(2, 5)
+    assert net.shift(code).shape == latent.shape
+    wake(net)
+    with torch.no_grad():
+        for name, each in net.named_parameters():
+            if ".listen." in name:
+                each.zero_()
+    for identity in net.identities:
+        moved = net.decode(latent + net.shift(code), identity, torch.zeros(2, 5)).image
+        torch.testing.assert_close(net.decode(latent, identity, code).image, moved)
+    without = make(resolution=resolution, latent=64, code_dim=5, code_shift=False)
+    assert without.shift is None
+    assert not any(name.startswith("shift.") for name, _ in without.named_parameters())
+
+
 @pytest.mark.parametrize("shared", [0, 2])
 @pytest.mark.parametrize("resolution", [64, 256])
 def test_what_an_expression_loss_may_train(resolution: int, shared: int) -> None:
     net = make(resolution=resolution, latent=64, code_dim=3, shared_stages=shared)
     names = {name for name, _ in net.named_parameters()}
-    listening = {name for name in names if ".listen." in name}
+    listening = {name for name in names if ".listen." in name or name == "shift.linear.weight"}
     assert net.trained_by_expression(fine=False) == listening
     coarse = net.trained_by_expression(fine=True)
     assert coarse > listening
