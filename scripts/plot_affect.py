@@ -70,7 +70,7 @@ def draw(found: Mapping[str, Mapping[str, Scores]]) -> Figure:
         _expression(above, configs, colours)
         above.set_title(scenario)
         below = figure.add_subplot(2, len(found), len(found) + column + 1)
-        _error(below, configs, colours)
+        _error(below, configs, colours, named=not column)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     return figure
@@ -82,8 +82,8 @@ def _expression(axes: Axes, configs: Mapping[str, Scores], colours: Mapping[str,
         if name not in configs:
             continue
         x, y = by_seed(configs[name], correlation), by_seed(configs[name], gain)
-        axes.scatter(x, y, s=12, color=colour, alpha=0.6, linewidths=0)
-        axes.scatter(x.mean(), y.mean(), s=80, color=colour, label=name, linewidths=0)
+        axes.scatter(x.mean(), y.mean(), s=110, color=colour, label=name, linewidths=0)
+        axes.scatter(x, y, s=14, color=colour, edgecolors="black", linewidths=0.5, zorder=3)
     if ANSWER in configs:
         x, y = by_seed(configs[ANSWER], correlation), by_seed(configs[ANSWER], gain)
         axes.scatter(x.mean(), y.mean(), s=120, marker="*", color="black", label="exact answer")
@@ -93,7 +93,9 @@ def _expression(axes: Axes, configs: Mapping[str, Scores], colours: Mapping[str,
     axes.grid(color="#dddddd", linewidth=0.5)
 
 
-def _error(axes: Axes, configs: Mapping[str, Scores], colours: Mapping[str, str]) -> None:
+def _error(
+    axes: Axes, configs: Mapping[str, Scores], colours: Mapping[str, str], *, named: bool
+) -> None:
     unseen = any(
         each["unseen"]
         for scores in configs.values()
@@ -101,12 +103,14 @@ def _error(axes: Axes, configs: Mapping[str, Scores], colours: Mapping[str, str]
         for each in score["emotions"].values()
     )
     metric = over_emotions(True, "areas", "face") if unseen else at("areas", "face")
-    shown = [name for name in colours if name in configs]
-    for place, name in enumerate(reversed(shown)):
+    for place, name in enumerate(reversed(colours)):
+        if name not in configs:
+            continue
         values = by_seed(configs[name], metric)
         axes.barh(place, values.mean(), color=colours[name], height=0.7)
         axes.scatter(values, np.full(len(values), place), s=10, color="black", zorder=3)
-    axes.set_yticks(range(len(shown)), list(reversed(shown)), fontsize=8)
+    labels = list(reversed(colours)) if named else []
+    axes.set_yticks(range(len(labels)), labels, fontsize=8)
     what = "emotions never shown" if unseen else "all frames"
     axes.set_xlabel(f"face error, {what} (grey levels)")
     axes.grid(axis="x", color="#dddddd", linewidth=0.5)

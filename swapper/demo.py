@@ -65,7 +65,7 @@ PERFORMER, IDENTITY = 11, 17
 """Seeds of two actors that no one takes for each other."""
 TRAINING: Final = (
     *("experiment=affect64", "affect=actors", "optim.lr=2e-3", "optim.decay=cosine"),
-    *("loss.dssim=0.5", "expression.ramp=50", "model.neck=local", "model.shared_stages=3"),
+    *("loss.dssim=0.5", "expression.ramp=50"),
     *("augment.rotation=0", "augment.scale=0", "augment.shift=0", "augment.warp=0.05"),
     *("augment.degrade=0", "data.num_workers=1"),
 )
