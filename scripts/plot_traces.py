@@ -79,7 +79,13 @@ def draw(clips: Mapping[str, Shares], labels: Sequence[str], title: str) -> Figu
             label = name if not place else f"{name} r = {_correlation(truth[:, index], one):.2f}"
             axes.plot(frames, one, color="black" if not place else f"C{place}", lw=1, label=label)
         axes.set(ylim=(0, 1), ylabel=labels[index])
-        axes.legend(loc="upper right", fontsize=7, frameon=False, ncols=len(series))
+        axes.legend(
+            loc="lower right",
+            bbox_to_anchor=(1, 0.94),
+            fontsize=7,
+            frameon=False,
+            ncols=len(series),
+        )
     if figure.axes:
         figure.axes[-1].set_xlabel("frame")
     return figure
