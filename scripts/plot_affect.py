@@ -29,7 +29,10 @@ from swapper.measures.tally import Metric, at, grid, over_emotions
 Scores = dict[tuple[int, str], Mapping[str, Any]]
 ANSWER, PERFORMER = "(answer)", "(performer)"
 GOAL = 0.95
-_COLOURS = ("#555555", "#8a8a8a", "#4477aa", "#ccbb44", "#aa3377", "#228833", "#66ccee", "#ee6677")
+_COLOURS = (
+    *("#333333", "#999999", "#4477aa", "#ccbb44", "#aa3377", "#228833", "#66ccee", "#ee6677"),
+    *("#ee9922", "#882255", "#44aa99", "#997744"),
+)
 
 
 def read_cells(path: Path) -> dict[str, dict[str, Scores]]:
