@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The tests start processes of their own; threads of OpenMP that wait by spinning slow them all.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: test demo lint fmt types venv clean
+.PHONY: test test-gpu demo lint fmt types venv clean
 
 venv: $(VENV)/.installed
 
@@ -18,6 +18,10 @@ $(VENV)/.installed: pyproject.toml
 
 test: venv lint types
 	$(BIN)/python -m pytest
+
+# What needs a CUDA device.
+test-gpu: venv
+	$(BIN)/python -m pytest -m gpu
 
 # `make demo BUDGET=ci` takes about a minute, and looks it.
 BUDGET ?= full

@@ -1,0 +1,176 @@
+"""Which implementation of a hot operation runs, and why.
+
+Each operation has a plain torch reference, which is its specification and runs anywhere, and a
+Triton kernel for CUDA devices. "auto" takes the kernel where it can run; "triton" and "reference"
+are taken at their word.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from swapper.errors import UsageError
+
+log = logging.getLogger(__name__)
+
+Backend = Literal["auto", "triton", "reference"]
+
+VARIABLE = "SWAPPER_KERNELS"
+"""Environment variable that names the backend where none was set by `use`."""
+OPERATIONS = ("dssim_l1", "film_lrelu", "warp_pair")
+LEAST_CAPABILITY = (7, 5)
+LEAST_CAPABILITY_BF16 = (8, 0)
+
+_asked: Backend | None = None
+_told: set[str] = set()
+
+
+def use(backend: Backend) -> None:
+    """Choose the backend of all operations of this process.
+
+    Args:
+        backend: "auto", or "triton" or "reference", which then never fall back.
+
+    Raises:
+        UsageError: Another name.
+    """
+    global _asked
+    _asked = _checked(backend, "kernels")
+
+
+@contextmanager
+def using(backend: Backend) -> Iterator[None]:
+    """The same for a while."""
+    global _asked
+    before = _asked
+    use(backend)
+    try:
+        yield
+    finally:
+        _asked = before
+
+
+def backend() -> Backend:
+    """What was asked for: by `use`, else by the environment, else "auto".
+
+    Raises:
+        UsageError: The environment variable holds another name.
+    """
+    if _asked is not None:
+        return _asked
+    return _checked(os.environ.get(VARIABLE, "auto"), VARIABLE)
+
+
+def takes_kernel(operation: str, *tensors: Tensor | None, limit: str = "") -> bool:
+    """Whether the Triton kernel of `operation` is to run on `tensors`.
+
+    Args:
+        operation: One of `OPERATIONS`.
+        tensors: All that the operation reads; None is passed over.
+        limit: Why the kernel cannot serve these arguments, in plain words; "" if it can.
+
+    Raises:
+        UsageError: "triton" was asked for and the kernel cannot run.
+    """
+    asked = backend()
+    if asked == "reference":
+        return False
+    given = [each for each in tensors if each is not None]
+    obstacle = limit or _dtypes(given) or _place({each.device for each in given})
+    if not obstacle:
+        # The interpreter is for tests: it is far slower than the reference.
+        return asked == "triton" or given[0].device.type == "cuda"
+    if asked == "triton":
+        raise UsageError(
+            f"kernels=triton: {operation} cannot run as a kernel: {obstacle}; pass kernels=auto"
+        )
+    if given[0].device.type == "cuda":
+        _warn_once(f"{operation}: plain torch instead of its Triton kernel: {obstacle}")
+    return False
+
+
+def explain(device: torch.device | str) -> str:
+    """One line on what runs on `device`, for the log."""
+    device = torch.device(device)
+    names = ", ".join(OPERATIONS)
+    asked = backend()
+    if asked == "reference":
+        return f"{names}: plain torch, as asked"
+    obstacle = _place({device})
+    if obstacle and asked == "triton":
+        return f"{names}: cannot run as kernels: {obstacle}"
+    if obstacle or (asked == "auto" and device.type != "cuda"):
+        return f"{names}: plain torch: {obstacle or 'kernels are for CUDA devices'}"
+    return f"{names}: Triton kernels{', as asked' if asked == 'triton' else ''}"
+
+
+def interpreted() -> bool:
+    """Whether Triton runs its kernels in its interpreter, on the CPU."""
+    return os.environ.get("TRITON_INTERPRET", "") == "1"
+
+
+def _checked(name: str, where: str) -> Backend:
+    for known in get_args(Backend):
+        if name == known:
+            return known  # type: ignore[no-any-return]
+    raise UsageError(f"{where}={name}: must be one of {', '.join(get_args(Backend))}")
+
+
+def _dtypes(tensors: list[Tensor]) -> str:
+    for each in tensors:
+        if each.dtype == torch.float64:
+            return "float64 is for the reference"
+        if (
+            each.dtype == torch.bfloat16
+            and each.device.type == "cuda"
+            and _capability(each.device.index or 0) < LEAST_CAPABILITY_BF16
+        ):
+            return "this GPU has no bfloat16"
+    return ""
+
+
+def _place(devices: set[torch.device]) -> str:
+    """Why no kernel can run there; "" if one can."""
+    if len(devices) != 1:
+        return f"tensors lie on {' and '.join(sorted(map(str, devices)))}"
+    (device,) = devices
+    if not _has_triton():
+        return "triton is not installed"
+    if device.type == "cpu":
+        return "" if interpreted() else "kernels are for CUDA devices"
+    if device.type != "cuda":
+        return f"kernels are for CUDA devices, not {device.type}"
+    if torch.version.hip is not None:
+        return "kernels are for NVIDIA's devices"
+    if interpreted():
+        return "TRITON_INTERPRET=1 keeps kernels off the device"
+    capability = _capability(device.index or 0)
+    if capability < LEAST_CAPABILITY:
+        have, least = (".".join(map(str, each)) for each in (capability, LEAST_CAPABILITY))
+        return f"this GPU is of compute capability {have}, the kernels need {least}"
+    return ""
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _capability(index: int) -> tuple[int, int]:
+    return torch.cuda.get_device_capability(index)
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _warn_once(message: str) -> None:
+    if message not in _told:
+        _told.add(message)
+        log.warning("%s", message)
