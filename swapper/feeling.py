@@ -35,6 +35,8 @@ _SAMPLE: Final = 200
 """Frames of a clip from which a performer's rest is found."""
 _FEWEST: Final = 20
 _WORTH_TELLING: Final = 0.03
+_MOSTLY: Final = 0.5
+"""A concept of which a model hears less will look like another feeling."""
 
 Picture = NDArray[np.uint8]
 
@@ -225,8 +227,9 @@ def feeling_of(
             )
         return None
     dials.check(space, force=options.force)
-    if vain := dials.amounts().keys() - dials.steps(space, identity).keys():
-        log.warning("%s: lies wholly outside what the model hears, nothing is added", min(vain))
+    for name, share in dials.heard(space).items():
+        if share < _MOSTLY:
+            log.warning("%s: the model hears %.0f %% of it, no more is added", name, 100 * share)
     estimator = _estimator(space, make_estimator).to(device)
     side = model.card.aligned_size or max(SIDE, model.net.resolution)
     performer: str | NDArray[np.float32] = options.performer

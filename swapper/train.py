@@ -195,10 +195,16 @@ def _feel(parts: Parts, net: Autoencoder, checkpoint: Path | None) -> AffectSpac
         )
         for faceset in data.facesets
     }
-    rows = dict(zip(found, data.trained, strict=True))
-    for gap in gaps({name: each.take(rows[name]) for name, each in found.items()}):
+    trained = {
+        name: each.take(rows)
+        for (name, each), rows in zip(found.items(), data.trained, strict=True)
+    }
+    for gap in gaps(trained):
         log.info("%s", gap)
-    space = _space(data, found, net.code_dim or DEFAULT_DIM, checkpoint)
+    if checkpoint is None:
+        space = _fitted(data, trained, net.code_dim or DEFAULT_DIM)
+    else:
+        space = _continued(checkpoint)
     if net.code_dim:
         if space.dim != net.code_dim:
             raise UsageError(
@@ -216,29 +222,26 @@ def _feel(parts: Parts, net: Autoencoder, checkpoint: Path | None) -> AffectSpac
     return space
 
 
-def _space(
-    data: FaceDataModule, readings: Mapping[str, Readings], dim: int, checkpoint: Path | None
-) -> AffectSpace:
-    if checkpoint is not None:
-        saved = read_checkpoint(checkpoint)["swapper"].get("affect_space")
-        if not isinstance(saved, dict):
-            raise CheckpointError(f"{checkpoint}: was trained without affect; pass another name=")
-        tensors = {name: each.numpy() for name, each in saved["tensors"].items()}
-        try:
-            return AffectSpace.restore(saved["summary"], tensors)
-        except ValueError as error:
-            raise CheckpointError(f"{checkpoint}: {error}; pass another name=") from error
-    rows = dict(zip(readings, data.trained, strict=True))
-    records = {each.card.identity: each.records for each in data.facesets}
-    space = AffectSpace.fit(
-        {name: each.take(rows[name]) for name, each in readings.items()},
-        {
-            name: np.array([(r.yaw, r.pitch, r.roll) for r in records[name]])[rows[name]]
-            for name in readings
-        },
-        {name: [records[name][row].source for row in rows[name]] for name in readings},
-        dim=dim,
-    )
+def _continued(checkpoint: Path) -> AffectSpace:
+    """The affect space that a run was begun with."""
+    saved = read_checkpoint(checkpoint)["swapper"].get("affect_space")
+    if not isinstance(saved, dict):
+        raise CheckpointError(f"{checkpoint}: was trained without affect; pass another name=")
+    tensors = {name: each.numpy() for name, each in saved["tensors"].items()}
+    try:
+        return AffectSpace.restore(saved["summary"], tensors)
+    except ValueError as error:
+        raise CheckpointError(f"{checkpoint}: {error}; pass another name=") from error
+
+
+def _fitted(data: FaceDataModule, trained: Mapping[str, Readings], dim: int) -> AffectSpace:
+    """An affect space of what is trained on: readings by identity, in the order of the facesets."""
+    poses, sources = {}, {}
+    for name, faceset, rows in zip(trained, data.facesets, data.trained, strict=True):
+        records = [faceset.records[row] for row in rows]
+        poses[name] = np.array([(each.yaw, each.pitch, each.roll) for each in records])
+        sources[name] = [each.source for each in records]
+    space = AffectSpace.fit(trained, poses, sources, dim=dim)
     leak = space.figures["identity_leak"]
     log.info(
         "affect space of %d directions; a linear probe tells the identity from a code in %.0f %% "

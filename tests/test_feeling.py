@@ -230,6 +230,20 @@ def test_a_rejected_concept_can_be_forced(world: Path, tmp_path: Path) -> None:
     assert frames_of(world, tmp_path / "a.mp4", *more) != frames_of(world, tmp_path / "b.mp4")
 
 
+def test_a_concept_that_the_model_hardly_hears_is_told(
+    world: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    space = space_of(load_model(world / "runs/run"))
+    assert space is not None
+    span, _ = np.linalg.qr(space.basis.astype(np.float64))
+    direction = np.random.default_rng(0).normal(size=len(span))
+    direction -= span @ (span.T @ direction)
+    write_concept(world, tmp_path, "tired", direction=direction.astype(np.float32))
+    line = ("affect.concepts.tired=1", f"affect.concept_folder={tmp_path}")
+    frames_of(world, tmp_path / "a.mp4", *line)
+    assert "tired: the model hears 0 % of it, no more is added" in caplog.text
+
+
 def test_a_damaged_concept_is_told(world: Path, tmp_path: Path) -> None:
     write_concept(world, tmp_path, "tired").write_bytes(b"x" * 99)
     with pytest.raises(EstimatorError, match=r"tired\.safetensors"):

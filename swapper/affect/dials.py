@@ -130,6 +130,17 @@ class Dials:
                 found[name] = amount * getattr(space, name).astype(np.float64)
         return {name: step for name, step in found.items() if np.linalg.norm(step) > _NEGLIGIBLE}
 
+    def heard(self, space: AffectSpace) -> dict[str, float]:
+        """Share of a turned concept's squared length that codes can express, in [0, 1], by name."""
+        span, _ = np.linalg.qr(space.basis.astype(np.float64))
+        found = {}
+        for concept in (each for each, amount in self.concepts if amount):
+            direction = concept.direction.astype(np.float64)
+            found[concept.name] = float(
+                np.linalg.norm(direction @ span) ** 2 / np.linalg.norm(direction) ** 2
+            )
+        return found
+
     def apply(
         self, space: AffectSpace, codes: NDArray[np.float32], identity: str
     ) -> tuple[NDArray[np.float32], Capped]:

@@ -64,6 +64,15 @@ def test_valence_is_a_step_in_its_own_units(space: AffectSpace) -> None:
     np.testing.assert_allclose(told, [(0.1, -0.1, 0.3)], atol=1e-6)
 
 
+def test_it_is_known_how_much_of_a_concept_is_heard(space: AffectSpace) -> None:
+    inside, half, outside = concept(1.0, 2.0), concept(1.0, 0, 0, 1.0, name="half"), [0.0] * 5
+    dials = Dials([(inside, 1.0), (half, -0.5), (concept(*outside, 1.0, name="out"), 0.5)])
+    assert dials.heard(space) == pytest.approx({"tired": 1.0, "half": 0.5, "out": 0.0})
+    stretched = replace(space, basis=space.basis @ np.diag([1.0, 7.0, 0.1]).astype(np.float32))
+    assert dials.heard(stretched) == pytest.approx({"tired": 1.0, "half": 0.5, "out": 0.0})
+    assert Dials([(inside, 0.0)]).heard(space) == {}
+
+
 def test_dials_at_zero_change_nothing(space: AffectSpace) -> None:
     before = codes((0.3, 9.0, -1.0))
     told, capped = Dials([(concept(1.0), 0.0)]).apply(space, before, "bob")

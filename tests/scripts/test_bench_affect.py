@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -18,19 +18,12 @@ from swapper.measures.score import AREAS, Comparison
 from swapper.measures.score import score as score_of
 from swapper.measures.traces import Calibration
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "bench_affect.py"
 EMOTIONS = ("neutral", "happy", "anger")
 
 
 @pytest.fixture(scope="module")
-def bench() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bench_affect", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["bench_affect"] = module
-    spec.loader.exec_module(module)
-    return module
+def bench(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("bench_affect")
 
 
 def cells(bench: ModuleType, *arguments: str) -> list[Any]:

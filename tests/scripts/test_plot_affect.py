@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "plot_affect.py"
-
 
 @pytest.fixture(scope="module")
-def plot() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("plot_affect", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def plot(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("plot_affect")
 
 
 def row(config: str, seed: int, gain: float, scenario: str = "rich") -> dict[str, Any]:

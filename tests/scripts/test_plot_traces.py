@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -12,18 +12,12 @@ import pytest
 
 from swapper.errors import UsageError
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "plot_traces.py"
 LABELS = ("neutral", "happy", "sad")
 
 
 @pytest.fixture(scope="module")
-def plot() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("plot_traces", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def plot(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("plot_traces")
 
 
 def shares(first: int, count: int, sign: float = 1.0) -> dict[int, np.ndarray]:
