@@ -331,7 +331,7 @@ def _run_train(options: Any, cfg: DictConfig) -> float | None:
 
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
-    names = ("data", "model", "loss", "optim", "trainer", "callbacks", "logger")
+    names = ("data", "model", "loss", "optim", "trainer", "speed", "callbacks", "logger")
     parts = Parts(
         **{name: build(cfg, name) for name in names},
         affect=_estimator(cfg),

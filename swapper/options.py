@@ -105,6 +105,7 @@ class TrainOptions:
     expression: Any = None
     optim: Any = None
     trainer: Any = None
+    speed: Any = None
     callbacks: Any = None
     logger: Any = None
 

@@ -37,6 +37,7 @@ from swapper.training.fit import (
 )
 from swapper.training.module import SwapModule
 from swapper.training.optim import Optim
+from swapper.training.speed import Speed
 from swapper.types import Readings
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Parts:
         expression: Expression loss, not bound yet, or None.
         optim: Optimiser and schedule.
         trainer: Makes Lightning's trainer.
+        speed: How the device is used.
         callbacks: By name; None entries are left out.
         logger: By name; None or empty for none.
     """
@@ -68,6 +70,7 @@ class Parts:
     expression: ExpressionLoss | None
     optim: Optim
     trainer: Callable[..., Any]
+    speed: Speed
     callbacks: Mapping[str, Any] | None
     logger: Mapping[str, Any] | None
 
@@ -148,6 +151,7 @@ def _train(
         logger=[each for each in (parts.logger or {}).values() if each is not None],
         run=run,
     )
+    parts.speed.prepare(module, trainer.strategy.root_device)
     if is_first_rank():
         with replacing(run / "config.yaml") as stream:
             stream.write(yaml.safe_dump(dict(config), sort_keys=False).encode())
@@ -167,28 +171,10 @@ def _feel(parts: Parts, net: Autoencoder, checkpoint: Path | None) -> AffectSpac
         UsageError: What was asked for does not fit together.
         FacesetError: The faces have not been read by this estimator.
     """
-    loss, estimator, data = parts.expression, parts.affect, parts.data
-    if not net.code_dim and loss is None:
-        if estimator is not None:
-            raise UsageError(
-                f"affect={estimator.name}: nothing listens to it; pass model.code_dim=16 or "
-                "expression=default, or affect=none"
-            )
-        return None
+    loss, data = parts.expression, parts.data
+    estimator = _wanted(net, loss, parts.affect)
     if estimator is None:
-        raise UsageError(
-            f"model.code_dim={net.code_dim}, expression: need an estimator; pass affect=emotieff "
-            "or another, or set model.code_dim=0 and expression=none"
-        )
-    if (
-        loss is not None
-        and loss.swap
-        and not net.trained_by_expression(fine=loss.reach == "coarse")
-    ):
-        raise UsageError(
-            f"expression.reach={loss.reach}: this model has nothing that it could train; pass "
-            "model.code_dim=16 with model=df or tiny, or expression.swap=0"
-        )
+        return None
     found = {
         faceset.card.identity: read_readings(
             faceset, estimator.name, lineage=estimator.lineage, look=estimator.look
@@ -220,6 +206,31 @@ def _feel(parts: Parts, net: Autoencoder, checkpoint: Path | None) -> AffectSpac
             [CodeMap(torch.from_numpy(n), torch.from_numpy(m)) for m, n in maps],
         )
     return space
+
+
+def _wanted(
+    net: Autoencoder, loss: ExpressionLoss | None, estimator: Estimator | None
+) -> Estimator | None:
+    """The estimator, if anything listens to it; both or neither must be there."""
+    if not net.code_dim and loss is None:
+        if estimator is not None:
+            raise UsageError(
+                f"affect={estimator.name}: nothing listens to it; pass model.code_dim=16 or "
+                "expression=default, or affect=none"
+            )
+        return None
+    if estimator is None:
+        raise UsageError(
+            f"model.code_dim={net.code_dim}, expression: need an estimator; pass affect=emotieff "
+            "or another, or set model.code_dim=0 and expression=none"
+        )
+    fine = loss is not None and loss.reach == "coarse"
+    if loss is not None and loss.swap and not net.trained_by_expression(fine=fine):
+        raise UsageError(
+            f"expression.reach={loss.reach}: this model has nothing that it could train; pass "
+            "model.code_dim=16 with model=df or tiny, or expression.swap=0"
+        )
+    return estimator
 
 
 def _continued(checkpoint: Path) -> AffectSpace:

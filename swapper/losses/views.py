@@ -63,6 +63,10 @@ class RandomView:
         def draw(*shape: int) -> Tensor:
             return torch.rand(shape, dtype=first.dtype, device=first.device) * 2 - 1
 
+        def grain(picture: Tensor) -> Tensor:
+            # Not randn_like, which would deal the same numbers out by the order in memory.
+            return torch.randn(picture.shape, dtype=picture.dtype, device=picture.device)
+
         zoom = (1 + self.scale) ** draw(n)
         sigma = self.blur * draw(n).abs()
         rows = _taps(height, zoom, self.shift * draw(n), sigma)
@@ -71,7 +75,7 @@ class RandomView:
         offset = (1 - gain) / 2 + self.light * draw(n, 1, 1, 1)
         deviation = self.noise * draw(n, 1, 1, 1).abs()
         return tuple(
-            (rows @ (each @ columns.mT)) * gain + offset + deviation * torch.randn_like(each)
+            (rows @ (each @ columns.mT)) * gain + offset + deviation * grain(each)
             for each in pictures
         )
 

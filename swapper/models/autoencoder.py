@@ -14,11 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from swapper.errors import ModelError
+from swapper.models.blocks import Down, Head
 from swapper.models.card import shortened
 from swapper.models.conditioning import CodeShift
-from swapper.models.decoder import Decoder, make_stages, stage_widths
+from swapper.models.decoder import Decoder, Stage, make_stages, stage_widths
 from swapper.models.encoder import NECKS, Encoder, Neck, latent_side, num_downs
-from swapper.models.original import OriginalDecoder, OriginalEncoder
+from swapper.models.original import (
+    OriginalDecoder,
+    OriginalDown,
+    OriginalEncoder,
+    OriginalUp,
+)
 from swapper.types import SwapOutput
 
 MAX_IDENTITIES = 64
@@ -117,6 +123,10 @@ class Autoencoder(nn.Module, ABC):
         if not isinstance(share, Tensor):
             share = torch.full_like(code[:, 0], share)
         return self.null + share[:, None] * (code - self.null)
+
+    def regions(self) -> list[nn.Module]:
+        """Its repeated blocks, each worth compiling by itself."""
+        return [each for each in self.modules() if isinstance(each, REGIONS)]
 
     def trained_by_expression(self, *, fine: bool) -> set[str]:
         """Names of the weights that an expression loss may train; see `losses.expression.Reach`.
@@ -261,6 +271,7 @@ class DfAutoencoder(Autoencoder):
         return named | listening
 
 
+REGIONS = (Down, Stage, Head, OriginalDown, OriginalUp)
 ARCHITECTURES: dict[str, type[Autoencoder]] = {
     each.name: each for each in (DfAutoencoder, OriginalAutoencoder)
 }

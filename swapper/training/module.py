@@ -63,6 +63,7 @@ class SwapModule(LightningModule):
         self.seed = seed
         self.record = dict(record or {})
         self.mark_step: Callable[[int], None] = lambda _: None
+        self.before_step: Callable[[], None] = lambda: None
         self._batch_step = -1
         self._bad_steps = 0
 
@@ -153,6 +154,7 @@ class SwapModule(LightningModule):
         rate = self.optim.rate(self.global_step, self.trainer.max_steps)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = rate
+        self.before_step()
 
     def configure_gradient_clipping(
         self,
