@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from swapper.kernels.dispatch import takes_kernel
+
 HALF_TYPES = (torch.float16, torch.bfloat16)
 
 
@@ -30,21 +32,27 @@ def pixel_shuffle(x: Tensor, upscale: int) -> Tensor:
     Raises:
         ValueError: Not four dimensions, or the channels are no multiple of r * r.
     """
-    if x.ndim != 4:
-        raise ValueError(f"x must have 4 dimensions (N, r*r*C, H, W), got {tuple(x.shape)}")
-    r = upscale
-    if r < 1:
-        raise ValueError(f"upscale must be at least 1, got {r}")
-    n, channels, h, w = x.shape
-    if channels % (r * r):
-        raise ValueError(f"x dimension 1 must be a multiple of {r * r}, got {channels}")
+    n, c, height, width = _shuffled(x, upscale)
+    r, (h, w) = upscale, x.shape[2:]
     if r == 1:
         return x
-    c = channels // (r * r)
     if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
         pixels = x.permute(0, 2, 3, 1).reshape(n, h, w, r, r, c).permute(0, 1, 3, 2, 4, 5)
-        return pixels.reshape(n, h * r, w * r, c).permute(0, 3, 1, 2)
-    return x.reshape(n, r, r, c, h, w).permute(0, 3, 4, 1, 5, 2).reshape(n, c, h * r, w * r)
+        return pixels.reshape(n, height, width, c).permute(0, 3, 1, 2)
+    return x.reshape(n, r, r, c, h, w).permute(0, 3, 4, 1, 5, 2).reshape(n, c, height, width)
+
+
+def _shuffled(x: Tensor, upscale: int) -> tuple[int, int, int, int]:
+    """Shape of `x` after `pixel_shuffle`, which may fail."""
+    if x.ndim != 4:
+        raise ValueError(f"x must have 4 dimensions (N, r*r*C, H, W), got {tuple(x.shape)}")
+    if upscale < 1:
+        raise ValueError(f"upscale must be at least 1, got {upscale}")
+    n, channels, h, w = x.shape
+    parts = upscale * upscale
+    if channels % parts:
+        raise ValueError(f"x dimension 1 must be a multiple of {parts}, got {channels}")
+    return n, channels // parts, h * upscale, w * upscale
 
 
 def film_lrelu(
@@ -58,8 +66,11 @@ def film_lrelu(
 ) -> Tensor:
     """Scale and shift channels, activate, enlarge: ``shuffle(lrelu(x * (1 + gamma) + beta))``.
 
-    The convolution before it needs no bias: `beta` is its bias. This is the reference, in plain
-    torch, on any device.
+    The convolution before it needs no bias: `beta` is its bias. On CUDA devices a Triton kernel
+    does it, if the values are of at most float32; see `swapper.kernels.dispatch`. It is made for
+    channels_last tensors; other layouts, contiguous ones too, it reads and writes by their strides,
+    slower but without a copy. Its gradients come in the dtype of their inputs and have no
+    gradients of their own.
 
     Args:
         x: Features, (N, r * r * C, H, W); sub-pixel order (i, j, c), see `pixel_shuffle`.
@@ -76,34 +87,65 @@ def film_lrelu(
     Raises:
         ValueError: A shape does not fit.
     """
-    if x.ndim != 4:
-        raise ValueError(f"x must have 4 dimensions (N, r*r*C, H, W), got {tuple(x.shape)}")
+    _check(x, gamma, beta, upscale, residual)
+    if takes_kernel("film_lrelu", x, gamma, beta, residual, limit=_limit(x, gamma, beta, residual)):
+        from swapper.kernels import triton_film
+
+        result: Tensor = triton_film.film_lrelu(x, gamma, beta, slope, upscale, residual)
+        return result
+    return film_lrelu_reference(x, gamma, beta, slope=slope, upscale=upscale, residual=residual)
+
+
+def film_lrelu_reference(
+    x: Tensor,
+    gamma: Tensor | None,
+    beta: Tensor,
+    *,
+    slope: float = 0.1,
+    upscale: int = 1,
+    residual: Tensor | None = None,
+) -> Tensor:
+    """The same in plain torch, on any device: the specification."""
     y = x.float() if x.dtype in HALF_TYPES else x
-    shift = _per_channel("beta", beta, x).to(y.dtype)
-    if gamma is None:
-        y = y + shift
-    else:
-        y = torch.addcmul(y + shift, y, _per_channel("gamma", gamma, x).to(y.dtype))
-    y = pixel_shuffle(F.leaky_relu(y, slope), upscale)
+    shifted = y + _per_channel(beta).to(y.dtype)
+    if gamma is not None:
+        shifted = torch.addcmul(shifted, y, _per_channel(gamma).to(y.dtype))
+    y = pixel_shuffle(F.leaky_relu(shifted, slope), upscale)
     if residual is not None:
-        if residual.shape != y.shape:
-            raise ValueError(
-                f"residual must be {tuple(y.shape)} like the output, got {tuple(residual.shape)}"
-            )
         y = y + residual.to(y.dtype)
     return y.to(x.dtype)
 
 
-def _per_channel(name: str, value: Tensor, x: Tensor) -> Tensor:
-    """`value` as (N or 1, channels, 1, 1), checked against `x`."""
-    n, channels = x.shape[:2]
-    if value.ndim not in (1, 2):
-        raise ValueError(f"{name} must have 1 or 2 dimensions, got {tuple(value.shape)}")
-    if value.shape[-1] != channels:
+def _per_channel(values: Tensor) -> Tensor:
+    """(N, channels) or (channels,) to (N or 1, channels, 1, 1)."""
+    return values.reshape(-1, values.shape[-1], 1, 1)
+
+
+def _limit(*tensors: Tensor | None) -> str:
+    """Why the kernel cannot serve these; "" if it can."""
+    for each in tensors:
+        if each is not None and each.dtype not in (torch.float32, *HALF_TYPES):
+            return f"{str(each.dtype).removeprefix('torch.')} is for the reference"
+    return ""
+
+
+def _check(
+    x: Tensor, gamma: Tensor | None, beta: Tensor, upscale: int, residual: Tensor | None
+) -> None:
+    n, c, h, w = _shuffled(x, upscale)
+    for name, values in (("beta", beta), ("gamma", gamma)):
+        if values is None:
+            continue
+        if values.ndim not in (1, 2):
+            raise ValueError(f"{name} must have 1 or 2 dimensions, got {tuple(values.shape)}")
+        if values.shape[-1] != x.shape[1]:
+            raise ValueError(
+                f"{name} dimension {values.ndim - 1} must be {x.shape[1]} like x dimension 1, "
+                f"got {values.shape[-1]}"
+            )
+        if values.ndim == 2 and values.shape[0] != n:
+            raise ValueError(f"{name} dimension 0 must be {n} like x, got {values.shape[0]}")
+    if residual is not None and residual.shape != (n, c, h, w):
         raise ValueError(
-            f"{name} dimension {value.ndim - 1} must be {channels} like x dimension 1, "
-            f"got {value.shape[-1]}"
+            f"residual must be {(n, c, h, w)} like the output, got {tuple(residual.shape)}"
         )
-    if value.ndim == 2 and value.shape[0] != n:
-        raise ValueError(f"{name} dimension 0 must be {n} like x, got {value.shape[0]}")
-    return value.reshape(-1, channels, 1, 1)
