@@ -257,8 +257,7 @@ def _result(x: Tensor, upscale: int) -> Tensor:
     if upscale == 1:
         return torch.empty_like(x)
     n, channels, h, w = x.shape
-    dense = torch.empty_like(x, device="meta")
-    last = dense.is_contiguous(memory_format=torch.channels_last) and not dense.is_contiguous()
+    last = torch.empty_like(x, device="meta").is_contiguous(memory_format=torch.channels_last)
     return torch.empty(
         (n, channels // (upscale * upscale), h * upscale, w * upscale),
         dtype=x.dtype,
