@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor
 
+from swapper.kernels import dispatch
 from swapper.kernels.film import film_lrelu, pixel_shuffle
 
 SHAPES = [(2, 3, 1, 1, 1), (1, 8, 7, 5, 2), (3, 3, 4, 6, 2), (2, 2, 3, 2, 3)]
 """N, C, H, W, upscale."""
+
+INTERPRETS = importlib.util.find_spec("triton") is not None and not torch.cuda.is_available()
+
+
+@pytest.fixture(
+    params=[
+        torch.float64,
+        pytest.param(
+            torch.float32,
+            marks=pytest.mark.skipif(not INTERPRETS, reason="Triton does not interpret here"),
+        ),
+    ],
+    ids=["reference", "triton"],
+)
+def precision(request: pytest.FixtureRequest) -> Iterator[torch.dtype]:
+    """The best that a backend computes in; it is that backend which runs."""
+    dtype: torch.dtype = request.param
+    with dispatch.using("reference" if dtype == torch.float64 else "triton"):
+        yield dtype
 
 
 def loop_reference(
@@ -47,19 +70,23 @@ def draw(shape: tuple[int, int, int, int, int], dtype: torch.dtype) -> tuple[Ten
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_equals_the_contract_written_as_loops(
-    shape: tuple[int, int, int, int, int], memory_format: torch.memory_format
+    shape: tuple[int, int, int, int, int],
+    memory_format: torch.memory_format,
+    precision: torch.dtype,
 ) -> None:
-    x, gamma, beta, residual = draw(shape, torch.float64)
+    x, gamma, beta, residual = draw(shape, precision)
     expected = loop_reference(x, gamma, beta, 0.2, shape[-1], residual)
     x = x.contiguous(memory_format=memory_format)
     got = film_lrelu(x, gamma, beta, slope=0.2, upscale=shape[-1], residual=residual)
-    torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)
+    tolerance = 1e-12 if precision == torch.float64 else 2e-6
+    torch.testing.assert_close(got, expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
     [(torch.float32, 1e-6), (torch.float16, 1e-3), (torch.bfloat16, 8e-3)],
 )
+@pytest.mark.usefixtures("precision")
 def test_half_types_are_computed_in_float32(dtype: torch.dtype, tolerance: float) -> None:
     x, gamma, beta, residual = draw((2, 8, 7, 5, 2), dtype)
     got = film_lrelu(x, gamma.float(), beta.float(), upscale=2, residual=residual)
@@ -82,6 +109,7 @@ def test_gradients_in_float64() -> None:
     assert torch.autograd.gradcheck(lambda a, b: film_lrelu(a, None, b, upscale=2), (x, shared))
 
 
+@pytest.mark.usefixtures("precision")
 def test_no_gamma_is_exactly_zero_gamma() -> None:
     x, gamma, beta, _ = draw((2, 8, 7, 5, 2), torch.float32)
     assert torch.equal(
@@ -89,12 +117,13 @@ def test_no_gamma_is_exactly_zero_gamma() -> None:
     )
 
 
-def test_one_vector_serves_every_sample() -> None:
-    x, gamma, beta, _ = draw((3, 2, 3, 2, 1), torch.float64)
+def test_one_vector_serves_every_sample(precision: torch.dtype) -> None:
+    x, gamma, beta, _ = draw((3, 2, 3, 2, 1), precision)
     one = film_lrelu(x, gamma[0], beta[0])
     assert torch.equal(one, film_lrelu(x, gamma[:1].expand(3, -1), beta[:1].expand(3, -1)))
 
 
+@pytest.mark.usefixtures("precision")
 @pytest.mark.parametrize("upscale", [1, 2])
 def test_channels_last_stays(upscale: int) -> None:
     x, gamma, beta, _ = draw((2, 8, 6, 4, upscale), torch.float32)
@@ -109,6 +138,7 @@ def test_order_is_not_torchs() -> None:
     assert pixel_shuffle(x, 2)[0, 1].tolist() == [[1, 3], [5, 7]]
 
 
+@pytest.mark.usefixtures("precision")
 def test_bad_shapes_name_dimension_expected_and_actual() -> None:
     x, gamma, beta, residual = draw((2, 2, 3, 3, 2), torch.float32)
     with pytest.raises(ValueError, match=r"beta dimension 1 must be 8 .* got 7"):
