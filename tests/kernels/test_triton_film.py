@@ -93,6 +93,12 @@ def draw(
     return x, None if film == "beta" else gamma, beta[0] if film == "beta" else beta, residual
 
 
+def noise(like: Tensor, layout: str) -> Tensor:
+    """An upstream gradient."""
+    values = torch.randn(like.shape, generator=torch.Generator().manual_seed(3))
+    return lay(values.to(like), layout)
+
+
 def run(function: Any, inputs: Any, upstream: Tensor, **options: Any) -> list[Tensor]:
     """Output, then the gradients of x, gamma, beta and residual, those that there are."""
     leaves = [None if each is None else each.detach().requires_grad_() for each in inputs]
@@ -123,8 +129,7 @@ def test_output_and_every_gradient(
     device: str,
 ) -> None:
     inputs = draw(shape, dtype, device, layout, film)
-    up = lay(torch.randn(inputs[3].shape, generator=torch.Generator().manual_seed(3)), upstream)
-    up = up.to(device, dtype)
+    up = noise(inputs[3].to(dtype), upstream)
     got = run(film_lrelu, inputs, up, slope=0.2, upscale=shape[-1])
     exact = [None if each is None else each.double() for each in inputs]
     want = run(film_lrelu_reference, exact, up, slope=0.2, upscale=shape[-1])
@@ -161,6 +166,7 @@ def test_the_memory_format_is_the_references(layout: str, upscale: int, device: 
         assert all(a == b for size, a, b in strides if size > 1)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
 @pytest.mark.parametrize("slope", [0.0, 1.0, -0.5, 2.0, 1e-40, float("inf")])
 def test_any_slope_and_no_number(slope: float, device: str) -> None:
     x, gamma, beta, residual = draw((1, 8, 5, 3, 2), torch.float32, device)
@@ -216,6 +222,7 @@ def test_all_is_written_and_nothing_around_it(
         assert whole.isnan().all()
 
 
+@pytest.mark.filterwarnings("ignore:Input #")
 def test_gradients_are_finite_differences(device: str) -> None:
     """Away from the kink all is linear in each input, so float32 is enough."""
     inputs = [torch.tensor(v, device=device).reshape(1, 4) for v in ([0.5, -1, 2, -3], [0.25] * 4)]
@@ -235,7 +242,7 @@ def test_gradients_are_finite_differences(device: str) -> None:
 def test_one_gradient_alone_is_the_same(wanted: str, device: str) -> None:
     inputs = draw((2, 8, 7, 5, 2), torch.bfloat16, device)
     place = ["x", "gamma", "beta", "residual"].index(wanted)
-    up = lay(torch.randn(inputs[3].shape).to(device, torch.bfloat16), "last")
+    up = noise(inputs[3], "last")
     want = run(film_lrelu, inputs, up, upscale=2)[1 + place]
     leaves = [each.clone() for each in inputs if each is not None]
     leaves[place].requires_grad_()
@@ -290,7 +297,7 @@ def test_the_operators_keep_torchs_rules(device: str) -> None:
 
 def test_compiles_without_a_break(device: str) -> None:
     inputs = draw((2, 3, 3, 2, 2), torch.float32, device)
-    up = torch.randn_like(inputs[3])
+    up = noise(inputs[3], "last")
     torch._dynamo.reset()
     backend = "inductor" if device == "cuda" else "aot_eager"  # it takes 15 s on a CPU
     compiled = torch.compile(film_lrelu, fullgraph=True, backend=backend)
@@ -338,7 +345,7 @@ def test_programs_are_neither_too_few_nor_too_many(upscale: int) -> None:
 def test_a_cuda_graph_replays_it(layout: str) -> None:
     with dispatch.using("triton"):
         inputs = draw((4, 64, 16, 16, 2), torch.bfloat16, "cuda", layout)
-        up = torch.randn_like(inputs[3])
+        up = noise(inputs[3], "last")
         leaves = [each.detach().requires_grad_() for each in inputs if each is not None]
 
         def step() -> list[Tensor]:
@@ -366,7 +373,7 @@ def test_a_cuda_graph_replays_it(layout: str) -> None:
 def test_large_maps_on_a_device() -> None:
     """A level of a decoder at its real size: bfloat16 rounded to even, so closer than above."""
     inputs = draw((8, 64, 128, 128, 2), torch.bfloat16, "cuda")
-    up = lay(torch.randn_like(inputs[3]), "last")
+    up = noise(inputs[3], "last")
     with dispatch.using("triton"):
         got = run(film_lrelu, inputs, up, upscale=2)
     exact = [None if each is None else each.double() for each in inputs]
