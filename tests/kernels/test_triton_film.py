@@ -174,6 +174,7 @@ def test_any_slope_and_no_number(slope: float, device: str) -> None:
     for place, value in enumerate((torch.nan, torch.inf, -torch.inf, 0.0, -0.0)):
         x[0, 3 * place, 1, 1] = value
     gamma[0, 20], beta[0, 21] = 0.0, torch.nan
+    x[:, 22] = beta[:, 22] = 0.0  # on the kink
     up = torch.ones_like(residual)
     got = run(film_lrelu, (x, gamma, beta, residual), up, slope=slope, upscale=2)
     want = run(film_lrelu_reference, (x, gamma, beta, residual), up, slope=slope, upscale=2)
@@ -309,35 +310,49 @@ def test_compiles_without_a_break(device: str) -> None:
 
 
 def test_offsets_beyond_31_bits(device: str) -> None:
-    """Two samples that lie 2**31 elements apart, in memory of which all else is never touched."""
-    apart = 2**31 + 64
-    room = torch.empty(apart + 64, dtype=torch.float16, device=device)
-    x = torch.as_strided(room, (2, 8, 2, 3), (apart, 1, 24, 8))
-    values, gamma, beta, _ = draw((2, 8, 2, 3, 1), torch.float16, device)
+    """Three samples 2**30 and some elements apart, in memory of which the rest is never touched."""
+    apart = 2**30 + 65
+    room = torch.empty(2 * apart + 48, dtype=torch.float16, device=device)
+    x = torch.as_strided(room, (3, 8, 2, 3), (apart, 1, 24, 8))
+    values, gamma, beta, _ = draw((3, 8, 2, 3, 1), torch.float16, device)
     x.copy_(values)
     got = film_lrelu(x, gamma, beta)
     assert torch.equal(got, film_lrelu(values, gamma, beta))
 
 
+@pytest.mark.parametrize("layout", ["last", "planes"])
+def test_a_program_may_take_many_tiles(
+    layout: str, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "ENOUGH_PROGRAMS", 8)
+    monkeypatch.setattr(kernel, "BACKWARD_TILE", 256)
+    inputs = draw((1, 8, 37, 29, 2), torch.float32, device, layout)
+    block, _, steps = kernel._backward_tile(inputs[0], 2)
+    assert steps > 4
+    assert steps * block < 37 * 29  # more than one program, the last of them not full
+    up = noise(inputs[3], "last")
+    got = run(film_lrelu, inputs, up, upscale=2)
+    want = run(
+        film_lrelu_reference, [each.double() for each in inputs if each is not None], up, upscale=2
+    )
+    for a, b in zip(got, want, strict=True):
+        assert_near(a, b, TOLERANCES[torch.float32])
+
+
 @pytest.mark.parametrize("upscale", [1, 2])
 def test_programs_are_neither_too_few_nor_too_many(upscale: int) -> None:
-    def programs(n: int, c: int, side: int) -> tuple[int, int]:
-        x = torch.empty(n, c * upscale**2, side, side, device="meta")
-        block, run_ = kernel._forward_tile(x, upscale)
-        tile, wide, steps = kernel._backward_tile(x, upscale)
-        return (
-            kernel._programs(x, upscale, block, run_),
-            kernel._programs(x, upscale, tile * steps, wide),
-        )
-
     for n, c, side in ((64, 512, 8), (16, 1024, 8), (32, 256, 16), (16, 64, 64), (64, 64, 128)):
-        forward, backward = programs(n, c, side)
-        assert forward >= 256
+        x = torch.empty(n, c * upscale**2, side, side, device="meta")
+        forward = kernel._forward_tile(x, upscale)
+        block, run_, steps = kernel._backward_tile(x, upscale)
+        backward = kernel._programs(x, upscale, steps * block, run_)
+        assert kernel._programs(x, upscale, *forward) >= 256
         assert backward >= 256
-        elements = n * c * upscale**2 * side * side
-        assert forward <= elements / 1024
-        assert backward <= elements / 1024
-    assert max(programs(1024, 512, 1024)) < 2**31
+        assert kernel._programs(x, upscale, *forward) <= x.numel() / 1024
+        if side >= 128:  # both sums are written and read, against three tensors of two bytes
+            assert 4 * 4 * backward * run_ <= 0.02 * 6 * x.numel()
+    x = torch.empty(1024, 512 * upscale**2, 1024, 1024, device="meta")
+    assert kernel._programs(x, upscale, *kernel._forward_tile(x, upscale)) < 2**31
 
 
 @pytest.mark.gpu
