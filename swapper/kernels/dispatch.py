@@ -25,7 +25,8 @@ Backend = Literal["auto", "triton", "reference"]
 
 VARIABLE = "SWAPPER_KERNELS"
 """Environment variable that names the backend where none was set by `use`."""
-OPERATIONS = ("dssim_l1", "film_lrelu", "warp_pair")
+OPERATIONS = ("film_lrelu", "warp_pair")
+"""That have a kernel; dssim_l1 has none yet."""
 LEAST_CAPABILITY = (7, 5)
 LEAST_CAPABILITY_BF16 = (8, 0)
 

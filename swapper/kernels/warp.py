@@ -20,6 +20,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from swapper.kernels.dispatch import takes_kernel
+
+KERNEL_TYPES = (torch.float32, torch.float16, torch.bfloat16)
+LAST = 2**31 - 1
+
 
 def warp_pair(
     faces: Tensor,
@@ -30,21 +35,26 @@ def warp_pair(
     size: int,
     degraded: Tensor | None = None,
     dtype: torch.dtype = torch.float32,
+    index: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Read the warped input and the target; no gradient flows.
 
-    This is the reference, in plain torch, on any device. It computes in float32 (float64 if that is
-    `dtype`), value by value in a fixed order, so that a sample's result does not depend on the
-    batch around it. A transform of identity without displacement returns ``faces / 255`` exactly.
+    Computed in float32 (float64 if that is `dtype`), value by value in a fixed order, so that a
+    sample's result does not depend on the batch around it. A transform of identity without
+    displacement returns ``faces / 255`` exactly.
 
     Args:
-        faces: (N, S, S, C) uint8, C >= 3; the first three are red, green, blue.
+        faces: (N, S, S, C) uint8, C >= 3; the first three are red, green, blue. With `index`,
+            (M, S, S, C): a whole faceset, of which nothing is copied if it is contiguous.
         faces_from_target: (N, 2, 3), target pixels to pixels of `faces`.
         grid: (N, G, G, 2), displacement (dx, dy) in target pixels, G >= 2; for `warped` only.
         gain: (N, 3, 2), scale and shift of each colour on [0, 1], then clipped; for `warped` only.
         size: Side of both outputs in pixels.
-        degraded: (N, S, S, 3) uint8 to read `warped` from; None reads `faces`.
+        degraded: (N, S, S, 3) uint8 to read `warped` from; None reads `faces`. Not indexed.
         dtype: Of the outputs, floating.
+        index: (N,) int64, the row of `faces` for each sample, 0 to M - 1; None takes them in turn.
+            Values are not checked: on a GPU that would wait for the device, and one outside
+            reads memory that is not the faceset's.
 
     Returns:
         ``warped`` (N, 3, size, size) and ``target`` (N, C, size, size), both in [0, 1] and
@@ -53,18 +63,52 @@ def warp_pair(
     Raises:
         ValueError: A shape, dtype or size does not fit.
     """
-    _check(faces, faces_from_target, grid, gain, size, degraded, dtype)
+    _check(faces, faces_from_target, grid, gain, size, degraded, dtype, index)
+    if dtype == torch.float64:
+        drawn = faces_from_target, grid, gain
+    else:
+        drawn = faces_from_target.float(), grid.float(), gain.float()
+    tensors = faces, degraded, index, *drawn
+    if not takes_kernel("warp_pair", *tensors, limit=_limit(faces, degraded, dtype)):
+        return warp_pair_reference(
+            faces, *drawn, size=size, degraded=degraded, dtype=dtype, index=index
+        )
+    from swapper.kernels.triton_warp import warp_pair as kernel
+
+    affine, grid, gain = (each.detach().contiguous() for each in drawn)
+    rows = None if index is None else index.contiguous()
+    warped, target = kernel(faces, affine, grid, gain, size, degraded, dtype, rows)
+    return warped, target
+
+
+def warp_pair_reference(
+    faces: Tensor,
+    faces_from_target: Tensor,
+    grid: Tensor,
+    gain: Tensor,
+    *,
+    size: int,
+    degraded: Tensor | None = None,
+    dtype: torch.dtype = torch.float32,
+    index: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`warp_pair` in plain torch, on any device: the specification. Arguments are not checked."""
     exact = torch.float64 if dtype == torch.float64 else torch.float32
     with torch.no_grad():
         affine = faces_from_target.to(exact)
         ramp = torch.arange(size, device=faces.device, dtype=exact)
         x, y = ramp[None, None, :], ramp[None, :, None]
-        target = _read(faces, *_transform(affine, x, y)) / 255
-        source = faces[..., :3] if degraded is None else degraded
+        each = torch.arange(len(affine), device=faces.device)
+        rows = each if index is None else index
+        target = _read(faces, rows, *_transform(affine, x, y)) / 255
         displacement = _spread(grid.to(exact), size)
         shifted = _transform(affine, x + displacement[..., 0], y + displacement[..., 1])
         scale, shift = gain.to(exact)[:, None, None].unbind(-1)
-        warped = (_read(source, *shifted) / 255 * scale + shift).clamp(0, 1)
+        if degraded is None:
+            values = _read(faces, rows, *shifted, channels=3)
+        else:
+            values = _read(degraded, each, *shifted)
+        warped = (values / 255 * scale + shift).clamp(0, 1)
         return warped.permute(0, 3, 1, 2).to(dtype), target.permute(0, 3, 1, 2).to(dtype)
 
 
@@ -92,20 +136,26 @@ def _spread(grid: Tensor, size: int) -> Tensor:
     return left + (right - left) * part[None, None, :, None]
 
 
-def _read(image: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Bilinear values of `image` (N, H, W, C) uint8 at (N, h, w) places, unscaled, border held."""
-    n, height, width, channels = image.shape
+def _read(
+    images: Tensor, rows: Tensor, x: Tensor, y: Tensor, channels: int | None = None
+) -> Tensor:
+    """Bilinear values of rows (N,) of uint8 `images` (M, H, W, C) at (N, h, w) places, unscaled.
+
+    Border held; the first `channels` only, or all.
+    """
+    height, width = images.shape[1:3]
     x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
     left, top = x.floor(), y.floor()
     dx, dy = (x - left)[..., None], (y - top)[..., None]
     x0, y0 = left.long(), top.long()
     x1, y1 = (x0 + 1).clamp(max=width - 1), (y0 + 1).clamp(max=height - 1)
-    first = torch.arange(n, device=image.device)[:, None, None] * height
+    first = rows[:, None, None] * height
     upper, lower = (first + y0) * width, (first + y1) * width
-    pixels = image.reshape(-1, channels)
+    pixels = images.reshape(-1, images.shape[3])
 
-    def at(index: Tensor) -> Tensor:
-        return pixels.index_select(0, index.reshape(-1)).reshape(*index.shape, channels).to(x.dtype)
+    def at(place: Tensor) -> Tensor:
+        read = pixels.index_select(0, place.reshape(-1)).reshape(*place.shape, -1)
+        return read[..., :channels].to(x.dtype)
 
     above = at(upper + x0)
     above += (at(upper + x1) - above) * dx
@@ -122,6 +172,7 @@ def _check(
     size: int,
     degraded: Tensor | None,
     dtype: torch.dtype,
+    index: Tensor | None,
 ) -> None:
     if faces.ndim != 4 or faces.shape[3] < 3 or faces.dtype != torch.uint8:
         raise ValueError(
@@ -130,6 +181,13 @@ def _check(
     if 0 in faces.shape:
         raise ValueError(f"faces must not be empty, got {tuple(faces.shape)}")
     n = faces.shape[0]
+    if index is not None:
+        n = faces_from_target.shape[0] if faces_from_target.ndim else 0
+        if tuple(index.shape) != (n,) or index.dtype != torch.int64 or not n:
+            raise ValueError(
+                f"index must be int64 (N,), N >= 1 like the rows of faces_from_target, "
+                f"got {index.dtype} {tuple(index.shape)}"
+            )
     if tuple(faces_from_target.shape) != (n, 2, 3):
         raise ValueError(
             f"faces_from_target must be ({n}, 2, 3), got {tuple(faces_from_target.shape)}"
@@ -145,8 +203,25 @@ def _check(
         raise ValueError(f"dtype must be floating, got {dtype}")
     if degraded is None:
         return
-    expected = (*faces.shape[:3], 3)
+    expected = (n, *faces.shape[1:3], 3)
     if tuple(degraded.shape) != expected or degraded.dtype != torch.uint8:
         raise ValueError(
             f"degraded must be uint8 {expected}, got {degraded.dtype} {tuple(degraded.shape)}"
         )
+
+
+def _limit(faces: Tensor, degraded: Tensor | None, dtype: torch.dtype) -> str:
+    """Why the kernel cannot serve these arguments; "" if it can."""
+    if dtype == torch.float64:
+        return "float64 is for the reference"
+    if dtype not in KERNEL_TYPES:
+        return f"it writes no {dtype}"
+    # The kernel counts in int32 within a picture.
+    for picture in (faces, degraded):
+        if picture is not None and sum(map(_reach, picture.shape[1:], picture.stride()[1:])) > LAST:
+            return "a picture spans 2^31 bytes"
+    return ""
+
+
+def _reach(length: int, stride: int) -> int:
+    return (length - 1) * stride

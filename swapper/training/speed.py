@@ -10,6 +10,7 @@ import torch
 
 from swapper.errors import UsageError
 from swapper.kernels import dispatch
+from swapper.kernels.proof import complaints
 from swapper.training.module import SwapModule
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Speed:
             UsageError: What was asked for cannot be had there.
         """
         dispatch.use(self.kernels)
+        self._try_kernels(device)
         said = []
         if self._on(self.channels_last, device.type == "cuda"):
             module.net.to(memory_format=torch.channels_last)
@@ -74,6 +76,17 @@ class Speed:
         elif self.cuda_graphs:
             raise UsageError("speed.cuda_graphs=true: needs speed.compile=true")
         log.info("%s; %s", ", ".join(said) or "plain", dispatch.explain(device))
+
+    def _try_kernels(self, device: torch.device) -> None:
+        """A driver or compiler that this machine alone has must not cost a week of training."""
+        if device.type != "cuda" or self.kernels == "reference":
+            return
+        faults = complaints(device)
+        if faults and self.kernels == "triton":
+            raise UsageError(f"speed.kernels=triton: {'; '.join(faults)}; pass speed.kernels=auto")
+        if faults:
+            log.warning("plain torch instead of kernels: %s", "; ".join(faults))
+            dispatch.use("reference")
 
     @staticmethod
     def _on(switch: Switch, default: bool) -> bool:

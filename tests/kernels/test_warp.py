@@ -209,3 +209,13 @@ def test_refuses_what_does_not_fit(change: dict[str, object], words: str) -> Non
     } | change
     with pytest.raises(ValueError, match=words):
         warp_pair(**arguments)  # type: ignore[arg-type]
+
+
+def test_index_picks_rows_of_a_whole_faceset() -> None:
+    faces, index = _faces(6, 16), torch.tensor([5, 0, 5])
+    arguments = (_affine(3, 16), *_still(3))
+    expected = warp_pair(faces[index], *arguments, size=9)
+    for got, right in zip(warp_pair(faces, *arguments, size=9, index=index), expected, strict=True):
+        assert torch.equal(got, right)
+    with pytest.raises(ValueError, match=r"index must be int64 \(N,\).* got torch.int32"):
+        warp_pair(faces, *arguments, size=9, index=index.int())

@@ -159,6 +159,7 @@ def test_auto_asks_the_device(
 ) -> None:
     monkeypatch.setattr("swapper.training.speed._has_compiler", lambda: True)
     monkeypatch.setattr("swapper.kernels.dispatch._capability", lambda _: (9, 0))
+    monkeypatch.setattr("swapper.training.speed.complaints", lambda _: [])
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     module = made()
     with caplog.at_level(logging.INFO):
@@ -169,6 +170,17 @@ def test_auto_asks_the_device(
     assert (module.loss._compiled_call_impl is not None) == on_cuda
     said = "channels_last, compiled by block; " if on_cuda else "plain; "
     assert caplog.messages[-1].startswith(said)
+
+
+def test_faulty_kernels_are_not_used(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("swapper.training.speed.complaints", lambda _: ["film_lrelu: differs"])
+    Speed(compile=False).prepare(made(), torch.device("cuda"))
+    assert "plain torch instead of kernels: film_lrelu: differs" in caplog.text
+    assert dispatch.backend() == "reference"
+    with pytest.raises(UsageError, match=r"speed\.kernels=triton: film_lrelu: differs; pass"):
+        Speed(kernels="triton").prepare(made(), torch.device("cuda"))
 
 
 @pytest.mark.parametrize(
