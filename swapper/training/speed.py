@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sysconfig
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -28,7 +30,7 @@ class Speed:
         kernels: Backend of the hot operations, see `swapper.kernels.dispatch`.
         channels_last: Weights and features with their channels innermost; "auto": on CUDA.
         compile: Each block of the network and the loss through `torch.compile`, for its one shape;
-            "auto": on CUDA where a C compiler is there. On CPUs it gained nothing.
+            "auto": on CUDA where a C compiler and Python's headers are. On CPUs it gained nothing.
         cuda_graphs: Record the compiled blocks as CUDA graphs: for small models, whose steps are
             shorter than their launches.
         backend: Of `torch.compile`.
@@ -109,4 +111,5 @@ class Speed:
 
 def _has_compiler() -> bool:
     """Inductor and Triton build small C programs even where the work is the GPU's."""
-    return any(shutil.which(name) for name in ("cc", "gcc", "clang"))
+    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    return headers.is_file() and any(shutil.which(name) for name in ("cc", "gcc", "clang"))
