@@ -6,7 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
+
+# Without a CUDA device Triton interprets its kernels. It reads this when its own library is
+# imported, which other tests may do before those of the kernels are even collected.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # A busy machine is no counterexample.
 settings.register_profile("patient", deadline=None)
