@@ -77,7 +77,9 @@ class Speed:
             said.append(f"compiled by block{', as CUDA graphs' if self.cuda_graphs else ''}")
         elif self.cuda_graphs:
             raise UsageError("speed.cuda_graphs=true: needs speed.compile=true")
-        log.info("%s; %s", ", ".join(said) or "plain", dispatch.explain(device))
+        worth_telling = said or device.type == "cuda" or self.kernels != "auto"
+        level = logging.INFO if worth_telling else logging.DEBUG
+        log.log(level, "%s; %s", ", ".join(said) or "plain", dispatch.explain(device))
 
     def _try_kernels(self, device: torch.device) -> None:
         """A driver or compiler that this machine alone has must not cost a week of training."""

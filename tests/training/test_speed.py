@@ -162,7 +162,7 @@ def test_auto_asks_the_device(
     monkeypatch.setattr("swapper.training.speed.complaints", lambda _: [])
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     module = made()
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.DEBUG):
         Speed().prepare(module, torch.device(device))
     weight = module.net.encoder.downs[1].conv.weight
     on_cuda = device == "cuda"
@@ -170,6 +170,7 @@ def test_auto_asks_the_device(
     assert (module.loss._compiled_call_impl is not None) == on_cuda
     said = "channels_last, compiled by block; " if on_cuda else "plain; "
     assert caplog.messages[-1].startswith(said)
+    assert caplog.records[-1].levelname == ("INFO" if on_cuda else "DEBUG")
 
 
 def test_faulty_kernels_are_not_used(
