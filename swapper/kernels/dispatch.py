@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 Backend = Literal["auto", "triton", "reference"]
 
 VARIABLE = "SWAPPER_KERNELS"
-"""Environment variable that names the backend where none was set by `use`."""
+"""Environment variable that names the backend where nobody asks for one but "auto"."""
 OPERATIONS = ("film_lrelu", "warp_pair")
 """That have a kernel; dssim_l1 has none yet."""
 LEAST_CAPABILITY = (7, 5)
@@ -38,13 +38,15 @@ def use(backend: Backend) -> None:
     """Choose the backend of all operations of this process.
 
     Args:
-        backend: "auto", or "triton" or "reference", which then never fall back.
+        backend: "auto": what the environment says, else kernels where they can run; or "triton" or
+            "reference", which then never fall back.
 
     Raises:
         UsageError: Another name.
     """
     global _asked
-    _asked = _checked(backend, "kernels")
+    # Read here and not at every call, which may be traced by torch.compile.
+    _asked = _from_environment() if backend == "auto" else _checked(backend, "kernels")
 
 
 @contextmanager
@@ -65,9 +67,7 @@ def backend() -> Backend:
     Raises:
         UsageError: The environment variable holds another name.
     """
-    if _asked is not None:
-        return _asked
-    return _checked(os.environ.get(VARIABLE, "auto"), VARIABLE)
+    return _from_environment() if _asked is None else _asked
 
 
 def takes_kernel(operation: str, *tensors: Tensor | None, limit: str = "") -> bool:
@@ -104,7 +104,7 @@ def explain(device: torch.device | str) -> str:
     names = ", ".join(OPERATIONS)
     asked = backend()
     if asked == "reference":
-        return f"{names}: plain torch, as asked"
+        return f"{names}: plain torch"
     obstacle = _place({device})
     if obstacle and asked == "triton":
         return f"{names}: cannot run as kernels: {obstacle}"
@@ -116,6 +116,10 @@ def explain(device: torch.device | str) -> str:
 def interpreted() -> bool:
     """Whether Triton runs its kernels in its interpreter, on the CPU."""
     return os.environ.get("TRITON_INTERPRET", "") == "1"
+
+
+def _from_environment() -> Backend:
+    return _checked(os.environ.get(VARIABLE, "auto"), VARIABLE)
 
 
 def _checked(name: str, where: str) -> Backend:

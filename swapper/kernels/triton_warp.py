@@ -45,6 +45,7 @@ def _spread(grid, x, y, inside, cells: tl.constexpr, points: tl.constexpr):  # t
 
 @triton.jit
 def _transform(affine, x, y):  # type: ignore[no-untyped-def]
+    """The six numbers at `affine`, row by row, applied to points of the target."""
     a, b, c = tl.load(affine), tl.load(affine + 1), tl.load(affine + 2)
     d, e, f = tl.load(affine + 3), tl.load(affine + 4), tl.load(affine + 5)
     return a * x + b * y + c, d * x + e * y + f
@@ -238,15 +239,8 @@ def warp_pair(
     return warped, target
 
 
-@warp_pair.register_fake
-def _fake(
-    faces: Tensor,
-    faces_from_target: Tensor,
-    grid: Tensor,
-    gain: Tensor,
-    size: int,
-    degraded: Tensor | None,
-    dtype: torch.dtype,
-    index: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    return _empty(faces, faces_from_target.shape[0], size, dtype)
+warp_pair.register_fake(
+    lambda faces, faces_from_target, grid, gain, size, degraded, dtype, index: _empty(
+        faces, len(faces_from_target), size, dtype
+    )
+)

@@ -83,11 +83,12 @@ class Speed:
 
     def _try_kernels(self, device: torch.device) -> None:
         """A driver or compiler that this machine alone has must not cost a week of training."""
-        if device.type != "cuda" or self.kernels == "reference":
+        asked = dispatch.backend()
+        if device.type != "cuda" or asked == "reference":
             return
         faults = complaints(device)
-        if faults and self.kernels == "triton":
-            raise UsageError(f"speed.kernels=triton: {'; '.join(faults)}; pass speed.kernels=auto")
+        if faults and asked == "triton":
+            raise UsageError(f"kernels=triton: {'; '.join(faults)}; pass speed.kernels=auto")
         if faults:
             log.warning("plain torch instead of kernels: %s", "; ".join(faults))
             dispatch.use("reference")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -36,20 +35,6 @@ CASES: list[tuple[tuple[int, int, int, int, int], str, str, str]] = [
     ((2, 2, 3, 4, 3), "last", "mixed", "last"),
     ((2, 1, 5, 4, 1), "last", "each", "planes"),
 ]
-
-
-@pytest.fixture(
-    params=[
-        pytest.param(
-            "cpu",
-            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="the gpu tests do it"),
-        ),
-        pytest.param("cuda", marks=pytest.mark.gpu),
-    ]
-)
-def device(request: pytest.FixtureRequest) -> Iterator[str]:
-    with dispatch.using("triton"):
-        yield str(request.param)
 
 
 def lay(values: Tensor, layout: str) -> Tensor:

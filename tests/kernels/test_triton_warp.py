@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,20 +27,6 @@ CASES = [
 ]
 HALVES = {torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7}
 """Spacing of numbers below 1; the interpreter cuts bfloat16 off where a device rounds it."""
-
-
-@pytest.fixture(
-    params=[
-        pytest.param(
-            "cpu",
-            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="the gpu tests do it"),
-        ),
-        pytest.param("cuda", marks=pytest.mark.gpu),
-    ]
-)
-def device(request: pytest.FixtureRequest) -> Iterator[str]:
-    with dispatch.using("triton"):
-        yield str(request.param)
 
 
 def drawn(
