@@ -152,8 +152,12 @@ class FaceBatch:
     N = identities × batch size, in blocks of one identity each.
 
     Attributes:
-        faces: (N, S, S, 5) uint8: red, green, blue, face mask, eyes-and-mouth mask.
-        degraded: (N, S, S, 3) uint8: what the archive did to them; the input is made from these.
+        faces: (M, S, S, 5) uint8: red, green, blue, face mask, eyes-and-mouth mask. The batch's own
+            N, or all that the device holds; none on the way there.
+        index: (N,) int64: the row of `faces` for each sample.
+        degraded: (K, S, S, 3) uint8: pictures that inputs are made from instead of those faces,
+            such as what an archive did to them.
+        degraded_index: (N,) int64: the row of `degraded` for each sample, -1 for its own face.
         faces_from_target: (N, 2, 3) float32: target pixels to pixels of `faces`, shared by both.
         grid: (N, G, G, 2) float32: random warp of the input, (dx, dy) in target pixels.
         gain: (N, 3, 2) float32: per channel scale and shift of the input, on [0, 1].
@@ -165,7 +169,9 @@ class FaceBatch:
     """
 
     faces: Tensor
+    index: Tensor
     degraded: Tensor
+    degraded_index: Tensor
     faces_from_target: Tensor
     grid: Tensor
     gain: Tensor
@@ -175,17 +181,8 @@ class FaceBatch:
     step: int
 
     def _map(self, move: Any) -> FaceBatch:
-        return FaceBatch(
-            faces=move(self.faces),
-            degraded=move(self.degraded),
-            faces_from_target=move(self.faces_from_target),
-            grid=move(self.grid),
-            gain=move(self.gain),
-            identity=move(self.identity),
-            code=move(self.code),
-            follows=move(self.follows),
-            step=self.step,
-        )
+        tensors = (each.name for each in fields(self) if each.name != "step")
+        return replace(self, **{name: move(getattr(self, name)) for name in tensors})
 
     def to(self, device: torch.device) -> FaceBatch:
         """The same batch on `device`, copied without waiting."""

@@ -188,25 +188,27 @@ class Augment:
         offset = (1 - scale) / 2 + self.bias * shift
         return np.stack([scale, offset], axis=1).astype(np.float32)
 
+    def borrows(self, random: np.random.Generator) -> bool:
+        """Draw whether the input takes on the light of another face."""
+        return random.random() < self.borrowing
+
     def borrow(
         self,
         random: np.random.Generator,
         draw: Draw,
-        face: NDArray[np.uint8],
-        other: NDArray[np.uint8],
+        light: NDArray[np.float64],
+        goal: NDArray[np.float64],
     ) -> Draw:
-        """Perhaps give the input the light of another face, before the gain drawn for it.
+        """Give the input the light of another face to a drawn degree, before the gain drawn for it.
 
         Args:
             random: The sample's own generator.
-            draw: Drawn for `face`.
-            face: (S, S, 5) uint8, colours and masks.
-            other: As `face`, of another identity.
+            draw: Drawn for the sample.
+            light: Of the face that the input is made from, see `light_of`.
+            goal: Of a face of another identity.
         """
-        if random.random() >= self.borrowing:
-            return draw
         degree = random.random()
-        (mean, deviation), (goal_mean, goal_deviation) = light_of(face), light_of(other)
+        (mean, deviation), (goal_mean, goal_deviation) = light, goal
         ratio = np.clip(goal_deviation / deviation, 1 / _LARGEST_RATIO, _LARGEST_RATIO)
         scale = 1 + degree * (ratio - 1)
         shift = degree * (goal_mean - mean * ratio)
@@ -214,20 +216,17 @@ class Augment:
         gain = np.stack([drawn_scale * scale, drawn_scale * shift + drawn_shift], axis=1)
         return dataclasses.replace(draw, gain=gain.astype(np.float32))
 
-    def degrade(
-        self, random: np.random.Generator, image: NDArray[np.uint8]
-    ) -> NDArray[np.uint8] | None:
-        """Perhaps send a picture through an archive.
+    def degrades(self, random: np.random.Generator) -> bool:
+        """Draw whether the input goes through an archive."""
+        return random.random() < self.degrading
+
+    def degrade(self, random: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Send a picture (S, S, 3) uint8 RGB through an archive; it is not written to.
 
         Args:
             random: The sample's own generator.
-            image: (S, S, 3) uint8 RGB; not written to.
-
-        Returns:
-            (S, S, 3) uint8, or None if nothing was to be done.
+            image: To be degraded.
         """
-        if random.random() >= self.degrading:
-            return None
         side = image.shape[0]
         if side not in self._archives:
             self._archives[side] = self._archive(side)
@@ -267,20 +266,20 @@ class Augment:
         return self.__dict__ | {"_archives": {}}
 
 
-def light_of(face: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def light_of(face: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Mean and deviation of each colour inside the face mask.
 
     Args:
         face: (S, S, 5) uint8: red, green, blue, face mask, eyes-and-mouth mask.
 
     Returns:
-        (3,) each, on [0, 1]; the deviation is at least one grey level.
+        (2, 3), on [0, 1]; the deviation is at least one grey level.
     """
     # Every fourth pixel tells as much, at a fraction of the cost.
     some = face[::4, ::4].reshape(-1, face.shape[2])
     inside = some[some[:, 3] > 127, :3]
     pixels = (inside if len(inside) else some[:, :3]) / 255.0
-    return pixels.mean(axis=0), np.maximum(pixels.std(axis=0), 1 / 255)
+    return np.stack([pixels.mean(axis=0), np.maximum(pixels.std(axis=0), 1 / 255)])
 
 
 def _refine(field: NDArray[np.float64], factor: int) -> NDArray[np.float64]:

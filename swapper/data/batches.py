@@ -8,12 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from swapper.data.augment import Augment, Draw
+from swapper.data.augment import Augment, Draw, light_of
 from swapper.data.cache import CHANNELS, FaceCache
 from swapper.data.pairs import LikePosed
 from swapper.data.sampling import Draws, generator
+from swapper.kernels.warp import warp_pair
 from swapper.types import FaceBatch
 
 _PAIRING = 1  # the stream of generators that chooses inputs, so that it moves no other draw
@@ -35,6 +37,8 @@ class StepDataset(Dataset[FaceBatch]):
         seed: Of the run.
         rank: Of this process.
         world: Number of processes; together they draw each face once an epoch.
+        resident: Whether the device holds all faces: batches then come without, and their index
+            counts through the caches one after another.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class StepDataset(Dataset[FaceBatch]):
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
+        resident: bool = False,
     ) -> None:
         self.caches = caches
         self.allowed = allowed
@@ -64,6 +69,8 @@ class StepDataset(Dataset[FaceBatch]):
         self.seed = seed
         self.rank = rank
         self.world = world
+        self.resident = resident
+        self._lights = [np.full((len(each), 2, 3), np.nan) for each in caches]
 
     def __getitem__(self, step: int) -> FaceBatch:
         blocks = [draws.blocks(step * self.world + self.rank, 1) for draws in self.draws]
@@ -75,66 +82,93 @@ class StepDataset(Dataset[FaceBatch]):
             ]
         )
         chosen = [allowed[rows] for allowed, rows in zip(self.allowed, drawn, strict=True)]
-        faces = gather(self.caches, chosen)
-        inputs = self._inputs(faces, drawn, follows, step)
-        draws, degraded = self._augmented(faces, inputs, follows, step)
+        rows = np.concatenate(chosen)
+        inputs = self._inputs(rows, drawn, follows, step)
+        draws, pictures, place = self._augmented(rows, inputs, follows, step)
+        size = self.caches[0].size
+        if self.resident:
+            faces = np.empty((0, size, size, CHANNELS), np.uint8)
+            first = np.cumsum([0, *(len(each) for each in self.caches[:-1])])
+            index = rows + np.repeat(first, self.batch_size)
+        else:
+            faces, index = gather(self.caches, chosen), None
         return assemble(
             faces,
-            degraded,
             draws,
             len(self.caches),
             step,
-            codes_of(self.codes, chosen),
-            follows,
+            index=index,
+            degraded=np.stack(pictures) if pictures else None,
+            degraded_index=place,
+            codes=codes_of(self.codes, chosen),
+            follows=follows,
         )
 
     def _inputs(
         self,
-        faces: NDArray[np.uint8],
+        rows: NDArray[np.int64],
         drawn: Sequence[NDArray[np.int64]],
         follows: NDArray[np.int64],
         step: int,
-    ) -> NDArray[np.uint8]:
-        """What each sample is seen by, (N, S, S, 5): itself, or another face in like pose."""
+    ) -> NDArray[np.int64]:
+        """(N,) the face that each sample is seen by: itself, or another in like pose."""
         if self.pairs == 0:
-            return faces
-        inputs = faces.copy()
+            return rows
+        inputs = rows.copy()
         in_succession = set(follows.tolist()) | set(np.flatnonzero(follows >= 0).tolist())
-        for sample in range(len(faces)):
+        for sample in range(len(rows)):
             random = generator(self.seed, step, self.rank, sample, _PAIRING)
             if random.random() >= self.pairs or sample in in_succession:
                 continue
             identity, place = divmod(sample, self.batch_size)
             other = self.partners[identity].other(random, int(drawn[identity][place]))
             if other is not None:
-                inputs[sample] = self.caches[identity].array[self.allowed[identity][other]]
+                inputs[sample] = self.allowed[identity][other]
         return inputs
 
     def _augmented(
         self,
-        faces: NDArray[np.uint8],
-        inputs: NDArray[np.uint8],
+        rows: NDArray[np.int64],
+        inputs: NDArray[np.int64],
         follows: NDArray[np.int64],
         step: int,
-    ) -> tuple[list[Draw], NDArray[np.uint8]]:
-        """What is drawn for each sample, and the pictures (N, S, S, 3) that inputs are made of."""
+    ) -> tuple[list[Draw], list[NDArray[np.uint8]], NDArray[np.int64]]:
+        """What is drawn for each sample.
+
+        Returns:
+            The draws; pictures (S, S, 3) of those inputs that are not the sample's own face as it
+            is; and (N,) the place of each sample's picture among them, or -1.
+        """
         draws: list[Draw] = []
-        stored = faces.shape[1]
-        degraded = inputs[..., :3]
-        if self.augment.degrading > 0:
-            degraded = degraded.copy()
-        for sample in range(len(faces)):
+        pictures: list[NDArray[np.uint8]] = []
+        places = np.full(len(rows), -1, np.int64)
+        for sample in range(len(rows)):
             # A frame in succession is shown exactly as the one before it, so that what changes
             # between them is the face.
             key = int(follows[sample]) if follows[sample] >= 0 else sample
             random = generator(self.seed, step, self.rank, key)
-            draw = self.augment.draw(random, stored, self.resolution)
-            other = faces[self._of_another_identity(random, sample)]
-            draws.append(self.augment.borrow(random, draw, inputs[sample], other))
-            treated = self.augment.degrade(random, degraded[sample])
-            if treated is not None:
-                degraded[sample] = treated
-        return draws, degraded
+            draw = self.augment.draw(random, self.caches[0].size, self.resolution)
+            other = self._of_another_identity(random, sample)
+            if self.augment.borrows(random):
+                light, goal = self._light(sample, inputs[sample]), self._light(other, rows[other])
+                draw = self.augment.borrow(random, draw, light, goal)
+            draws.append(draw)
+            degrades = self.augment.degrades(random)
+            if not degrades and inputs[sample] == rows[sample]:
+                continue
+            picture = self.caches[sample // self.batch_size].array[inputs[sample], ..., :3]
+            places[sample] = len(pictures)
+            pictures.append(self.augment.degrade(random, picture) if degrades else picture)
+        return draws, pictures, places
+
+    def _light(self, sample: int, row: np.int64) -> NDArray[np.float64]:
+        """`light_of` a face of the sample's identity, remembered."""
+        identity = sample // self.batch_size
+        lights = self._lights[identity]
+        if np.isnan(lights[row, 0, 0]):
+            lights[row] = light_of(self.caches[identity].array[row])
+        light: NDArray[np.float64] = lights[row]
+        return light
 
     def _of_another_identity(self, random: np.random.Generator, sample: int) -> int:
         """Place in the batch of a face that is not of the sample's identity."""
@@ -175,14 +209,8 @@ class PlainDataset(Dataset[FaceBatch]):
         chosen = self.batches[index]
         faces = gather(self.caches, chosen)
         draw = Augment.none().draw(generator(0, 0, 0, 0), faces.shape[1], self.resolution)
-        return assemble(
-            faces,
-            faces[..., :3],
-            [draw] * len(faces),
-            len(self.caches),
-            index,
-            codes_of(self.codes, chosen),
-        )
+        codes = codes_of(self.codes, chosen)
+        return assemble(faces, [draw] * len(faces), len(self.caches), index, codes=codes)
 
 
 def gather(caches: Sequence[FaceCache], chosen: Sequence[NDArray[np.int64]]) -> NDArray[np.uint8]:
@@ -207,28 +235,60 @@ def codes_of(
 
 def assemble(
     faces: NDArray[np.uint8],
-    degraded: NDArray[np.uint8],
     draws: Sequence[Draw],
     num_identities: int,
     step: int,
+    *,
+    index: NDArray[np.int64] | None = None,
+    degraded: NDArray[np.uint8] | None = None,
+    degraded_index: NDArray[np.int64] | None = None,
     codes: NDArray[np.float32] | None = None,
     follows: NDArray[np.int64] | None = None,
 ) -> FaceBatch:
-    """The batch of `faces` (N, S, S, 5), equal blocks of `num_identities`, their draws and codes.
+    """The batch of N samples in equal blocks of `num_identities`; see `FaceBatch`.
 
-    Without codes they are of length 0; without `follows` none is a frame after another.
+    Args:
+        faces: (M, S, S, 5).
+        draws: N of them.
+        num_identities: How many blocks there are.
+        step: Which batch this is.
+        index: (N,); None takes `faces` in turn.
+        degraded: (K, S, S, 3); None for none.
+        degraded_index: (N,); None where each sample is seen by its own face.
+        codes: (N, K); None for codes of length 0.
+        follows: (N,); None where no sample is the frame after another.
     """
-    if follows is None:
-        follows = np.full(len(faces), -1, np.int64)
-    blocks = torch.arange(num_identities, dtype=torch.int64)
+    count = len(draws)
+    none = np.full(count, -1, np.int64)
+    if degraded is None:
+        degraded = np.empty((0, *faces.shape[1:3], 3), np.uint8)
     return FaceBatch(
         faces=torch.from_numpy(faces),
+        index=torch.arange(count) if index is None else torch.from_numpy(index),
         degraded=torch.from_numpy(degraded),
+        degraded_index=torch.from_numpy(none if degraded_index is None else degraded_index),
         faces_from_target=torch.from_numpy(np.stack([each.faces_from_target for each in draws])),
         grid=torch.from_numpy(np.stack([each.grid for each in draws])),
         gain=torch.from_numpy(np.stack([each.gain for each in draws])),
-        identity=blocks.repeat_interleave(len(faces) // num_identities),
-        code=torch.zeros(len(faces), 0) if codes is None else torch.from_numpy(codes),
-        follows=torch.from_numpy(follows),
+        identity=torch.arange(num_identities).repeat_interleave(count // num_identities),
+        code=torch.zeros(count, 0) if codes is None else torch.from_numpy(codes),
+        follows=torch.from_numpy(none if follows is None else follows),
         step=step,
+    )
+
+
+def warped_and_target(batch: FaceBatch, size: int) -> tuple[Tensor, Tensor]:
+    """The network's input (N, 3, size, size) and its target (N, 5, size, size), in [0, 1].
+
+    On whichever device the batch lies; see `swapper.kernels.warp.warp_pair`.
+    """
+    return warp_pair(
+        batch.faces,
+        batch.faces_from_target,
+        batch.grid,
+        batch.gain,
+        size=size,
+        degraded=batch.degraded,
+        index=batch.index,
+        degraded_index=batch.degraded_index,
     )

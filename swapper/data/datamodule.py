@@ -7,13 +7,15 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import torch
 from lightning import LightningDataModule
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from swapper.data.augment import Augment
@@ -26,6 +28,7 @@ from swapper.data.footage import Footage, next_frames
 from swapper.data.holdout import split_holdout
 from swapper.data.pairs import LikePosed
 from swapper.data.repeats import Repeated, Repeats
+from swapper.data.resident import fits, resident_faces
 from swapper.data.sampling import Draws
 from swapper.types import FaceBatch
 
@@ -69,6 +72,9 @@ class FaceDataModule(LightningDataModule):
             target and code are their own.
         neighbours: Faces of each identity's block that are the frame after another of the block;
             both are shown under one augmentation.
+        resident: Whether all faces stay on the device that trains, so that batches bring only what
+            is drawn and the degraded inputs; "auto": on a GPU with room for them. Batches mean the
+            same either way.
 
     Attributes:
         next_step: The first step not yet trained on: the training loop sets it, a checkpoint
@@ -94,6 +100,7 @@ class FaceDataModule(LightningDataModule):
         balance: Balance | None = None,
         pairs: float = 0.0,
         neighbours: int = 0,
+        resident: bool | Literal["auto"] = "auto",
     ) -> None:
         super().__init__()
         for name, value, least, most in (
@@ -108,6 +115,8 @@ class FaceDataModule(LightningDataModule):
         ):
             if not least <= value <= most:
                 raise ValueError(f"{name} must be between {least} and {most}, got {value}")
+        if resident != "auto" and not isinstance(resident, bool):
+            raise ValueError(f"resident must be true, false or auto, got {resident}")
         self.folders = [facesets] if isinstance(facesets, str) else [str(each) for each in facesets]
         self.resolution = resolution
         self.batch_size = batch_size
@@ -119,6 +128,7 @@ class FaceDataModule(LightningDataModule):
         self.balance = Balance(temper=0) if balance is None else balance
         self.pairs = pairs
         self.neighbours = neighbours
+        self.resident = resident
         self.next_step = 0
         self.facesets: tuple[Faceset, ...] = ()
         self.cards: tuple[FacesetCard, ...] = ()
@@ -130,6 +140,7 @@ class FaceDataModule(LightningDataModule):
         self._draws: list[Draws] = []
         self._partners: list[LikePosed] = []
         self._repeats: list[Repeats] = []
+        self._resident: Tensor | None = None
 
     @property
     def identities(self) -> tuple[str, ...]:
@@ -246,6 +257,7 @@ class FaceDataModule(LightningDataModule):
         """Endless, from `next_step` on."""
         trainer = self.trainer
         self._plan()
+        self._settle()
         dataset = StepDataset(
             self._caches,
             self._trained,
@@ -258,6 +270,7 @@ class FaceDataModule(LightningDataModule):
             seed=self.seed,
             rank=trainer.global_rank if trainer else 0,
             world=trainer.world_size if trainer else 1,
+            resident=self._resident is not None,
         )
         if self.num_workers:
             # Before the workers fork: a child that inherits OpenCV's pool of threads waits for ever
@@ -274,6 +287,14 @@ class FaceDataModule(LightningDataModule):
             # Else the loader takes its workers' seeds from the generator that the model uses.
             generator=torch.Generator().manual_seed(self.seed),
         )
+
+    def _settle(self) -> None:
+        """Lay the faces down where the training runs, if they are to stay there."""
+        strategy = getattr(self.trainer, "strategy", None)
+        device = torch.device("cpu") if strategy is None else strategy.root_device
+        stay = fits(self._caches, device) if self.resident == "auto" else self.resident
+        if stay and self._resident is None:
+            self._resident = resident_faces(self._caches, device)
 
     def val_dataloader(self) -> DataLoader[FaceBatch]:
         """Held-out faces spread over each identity's footage, only resized; always the same.
@@ -303,8 +324,11 @@ class FaceDataModule(LightningDataModule):
     def transfer_batch_to_device(
         self, batch: FaceBatch, device: torch.device, dataloader_idx: int
     ) -> FaceBatch:
-        """Lightning cannot move a frozen dataclass itself."""
-        return batch.to(device)
+        """Lightning cannot move a frozen dataclass itself; faces that are there stay there."""
+        batch = batch.to(device)
+        if self._resident is not None and not len(batch.faces):
+            batch = replace(batch, faces=self._resident)
+        return batch
 
     def state_dict(self) -> dict[str, Any]:
         """Where the data stands: the next step is all there is to know."""

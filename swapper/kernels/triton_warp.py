@@ -137,11 +137,11 @@ def _copy(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _warp_pair(  # type: ignore[no-untyped-def]
-    faces, degraded, index, affine, grid, gain, warped, target,
+    faces, degraded, index, degraded_index, affine, grid, gain, warped, target,
     face, face_row, face_pixel, face_step, other, other_row, other_pixel, other_step,
     size: tl.constexpr, height: tl.constexpr, width: tl.constexpr, channels: tl.constexpr,
     points: tl.constexpr, cells: tl.constexpr, has_index: tl.constexpr, has_degraded: tl.constexpr,
-    block: tl.constexpr,
+    has_degraded_index: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
     """`face`, `other` and what starts with them are strides of `faces` and of `degraded`."""
     blocks: tl.constexpr = (size * size + block - 1) // block
@@ -161,13 +161,20 @@ def _warp_pair(  # type: ignore[no-untyped-def]
     dx, dy = _spread(grid + sample * (points * points * 2), x, y, inside, cells, points)
     u, v = _transform(affine, x + dx, y + dy)
     output = warped + sample * (size * size * 3)
+    row, pixel, step = face_row, face_pixel, face_step
     if has_degraded:
-        source = degraded + sample * other
-        corners = _corners(source, u, v, other_row, other_pixel, height, width)
-        _copy(output, corners, number, inside, other_step, gain, 3, True, block)
-    else:
-        corners = _corners(source, u, v, face_row, face_pixel, height, width)
-        _copy(output, corners, number, inside, face_step, gain, 3, True, block)
+        if has_degraded_index:
+            place = tl.load(degraded_index + sample)
+            own = place < 0
+            source = tl.where(own, source, degraded + place * other)
+            row = tl.where(own, row, other_row)
+            pixel = tl.where(own, pixel, other_pixel)
+            step = tl.where(own, step, other_step)
+        else:
+            source = degraded + sample * other
+            row, pixel, step = other_row, other_pixel, other_step
+    corners = _corners(source, u, v, row, pixel, height, width)
+    _copy(output, corners, number, inside, step, gain, 3, True, block)
 
 
 def _empty(faces: Tensor, samples: int, size: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -191,6 +198,7 @@ def warp_pair(
     degraded: Tensor | None,
     dtype: torch.dtype,
     index: Tensor | None,
+    degraded_index: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """See `swapper.kernels.warp.warp_pair`; arguments are not checked.
 
@@ -200,9 +208,10 @@ def warp_pair(
         grid: (N, G, G, 2) float32.
         gain: (N, 3, 2) float32.
         size: Side of both outputs.
-        degraded: (N, H, W, 3) uint8, any strides, or None.
+        degraded: (K, H, W, 3) uint8, any strides, or None; K is N without `degraded_index`.
         dtype: float32, float16 or bfloat16.
         index: (N,) int64, contiguous, or None.
+        degraded_index: Likewise; -1 reads the sample's own face.
 
     Returns:
         (N, 3, size, size) and (N, C, size, size), channels_last.
@@ -217,6 +226,7 @@ def warp_pair(
             faces,
             other,
             faces if index is None else index,
+            faces if degraded_index is None else degraded_index,
             faces_from_target,
             grid,
             gain,
@@ -232,6 +242,7 @@ def warp_pair(
             cells=(points - 1) / max(size - 1, 1),
             has_index=index is not None,
             has_degraded=degraded is not None,
+            has_degraded_index=degraded_index is not None,
             block=PIXELS,
             num_warps=WARPS,
             enable_fp_fusion=False,
@@ -240,7 +251,7 @@ def warp_pair(
 
 
 warp_pair.register_fake(
-    lambda faces, faces_from_target, grid, gain, size, degraded, dtype, index: _empty(
-        faces, len(faces_from_target), size, dtype
+    lambda faces, faces_from_target, grid, gain, size, degraded, dtype, index, degraded_index: (
+        _empty(faces, len(faces_from_target), size, dtype)
     )
 )

@@ -24,6 +24,8 @@ from swapper.kernels.dispatch import takes_kernel
 
 KERNEL_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 LAST = 2**31 - 1
+_PIXELS = 1 << 15
+"""Of a plane, worked on at once on a CPU: what is in between then stays in a core's cache."""
 
 
 def warp_pair(
@@ -36,6 +38,7 @@ def warp_pair(
     degraded: Tensor | None = None,
     dtype: torch.dtype = torch.float32,
     index: Tensor | None = None,
+    degraded_index: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Read the warped input and the target; no gradient flows.
 
@@ -50,11 +53,14 @@ def warp_pair(
         grid: (N, G, G, 2), displacement (dx, dy) in target pixels, G >= 2; for `warped` only.
         gain: (N, 3, 2), scale and shift of each colour on [0, 1], then clipped; for `warped` only.
         size: Side of both outputs in pixels.
-        degraded: (N, S, S, 3) uint8 to read `warped` from; None reads `faces`. Not indexed.
+        degraded: (N, S, S, 3) uint8 to read `warped` from; None reads `faces`. With
+            `degraded_index`, (K, S, S, 3), K >= 0.
         dtype: Of the outputs, floating.
         index: (N,) int64, the row of `faces` for each sample, 0 to M - 1; None takes them in turn.
             Values are not checked: on a GPU that would wait for the device, and one outside
             reads memory that is not the faceset's.
+        degraded_index: (N,) int64, the row of `degraded` for each sample, or -1 for one that reads
+            its own face; None takes them in turn. Values are not checked either.
 
     Returns:
         ``warped`` (N, 3, size, size) and ``target`` (N, C, size, size), both in [0, 1] and
@@ -63,21 +69,28 @@ def warp_pair(
     Raises:
         ValueError: A shape, dtype or size does not fit.
     """
-    _check(faces, faces_from_target, grid, gain, size, degraded, dtype, index)
+    _check(faces, faces_from_target, grid, gain, size, dtype, index)
+    degraded, degraded_index = _check_degraded(faces, len(grid), degraded, degraded_index)
     if dtype == torch.float64:
         drawn = faces_from_target, grid, gain
     else:
         drawn = faces_from_target.float(), grid.float(), gain.float()
-    tensors = faces, degraded, index, *drawn
+    tensors = faces, degraded, index, degraded_index, *drawn
     if not takes_kernel("warp_pair", *tensors, limit=_limit(faces, degraded, dtype)):
         return warp_pair_reference(
-            faces, *drawn, size=size, degraded=degraded, dtype=dtype, index=index
+            faces,
+            *drawn,
+            size=size,
+            degraded=degraded,
+            dtype=dtype,
+            index=index,
+            degraded_index=degraded_index,
         )
     from swapper.kernels.triton_warp import warp_pair as kernel
 
     affine, grid, gain = (each.detach().contiguous() for each in drawn)
-    rows = None if index is None else index.contiguous()
-    warped, target = kernel(faces, affine, grid, gain, size, degraded, dtype, rows)
+    rows, others = (None if each is None else each.contiguous() for each in (index, degraded_index))
+    warped, target = kernel(faces, affine, grid, gain, size, degraded, dtype, rows, others)
     return warped, target
 
 
@@ -91,25 +104,53 @@ def warp_pair_reference(
     degraded: Tensor | None = None,
     dtype: torch.dtype = torch.float32,
     index: Tensor | None = None,
+    degraded_index: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """`warp_pair` in plain torch, on any device: the specification. Arguments are not checked."""
+    samples, channels = len(grid), faces.shape[3]
     exact = torch.float64 if dtype == torch.float64 else torch.float32
+    warped, target = (
+        torch.empty((samples, size, size, c), device=faces.device, dtype=dtype)
+        for c in (3, channels)
+    )
+    each = torch.arange(samples, device=faces.device)
+    rows = each if index is None else index
+    others = each if degraded_index is None else degraded_index
+    step = samples if faces.is_cuda else max(1, _PIXELS // size**2)
     with torch.no_grad():
-        affine = faces_from_target.to(exact)
-        ramp = torch.arange(size, device=faces.device, dtype=exact)
-        x, y = ramp[None, None, :], ramp[None, :, None]
-        each = torch.arange(len(affine), device=faces.device)
-        rows = each if index is None else index
-        target = _read(faces, rows, *_transform(affine, x, y)) / 255
-        displacement = _spread(grid.to(exact), size)
-        shifted = _transform(affine, x + displacement[..., 0], y + displacement[..., 1])
-        scale, shift = gain.to(exact)[:, None, None].unbind(-1)
-        if degraded is None:
-            values = _read(faces, rows, *shifted, channels=3)
-        else:
-            values = _read(degraded, each, *shifted)
-        warped = (values / 255 * scale + shift).clamp(0, 1)
-        return warped.permute(0, 3, 1, 2).to(dtype), target.permute(0, 3, 1, 2).to(dtype)
+        for first in range(0, samples, step):
+            some = slice(first, first + step)
+            affine, points, light = (
+                part[some].to(exact) for part in (faces_from_target, grid, gain)
+            )
+            straight, shifted = _places(affine, points, size)
+            target[some] = _read(faces, rows[some], *straight) / 255
+            values = _seen(faces, rows[some], degraded, others[some], *shifted)
+            scale, shift = light[:, None, None].unbind(-1)
+            warped[some] = (values / 255 * scale + shift).clamp(0, 1)
+    return warped.permute(0, 3, 1, 2), target.permute(0, 3, 1, 2)
+
+
+def _places(affine: Tensor, grid: Tensor, size: int) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Where the pixels of the target are read, and those of the input: x and y of each."""
+    ramp = torch.arange(size, device=affine.device, dtype=affine.dtype)
+    x, y = ramp[None, None, :], ramp[None, :, None]
+    displacement = _spread(grid, size)
+    shifted = x + displacement[..., 0], y + displacement[..., 1]
+    return _transform(affine, x, y), _transform(affine, *shifted)
+
+
+def _seen(
+    faces: Tensor, rows: Tensor, degraded: Tensor | None, others: Tensor, x: Tensor, y: Tensor
+) -> Tensor:
+    """Colours of the inputs, each from its own face or from `degraded`."""
+    values = _read(faces, rows, x, y, channels=3)
+    if degraded is not None:
+        away = torch.nonzero(others >= 0)[:, 0]
+        if not len(away):
+            return values
+        values[away] = _read(degraded, others[away], x[away], y[away])
+    return values
 
 
 def _transform(affine: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -170,7 +211,6 @@ def _check(
     grid: Tensor,
     gain: Tensor,
     size: int,
-    degraded: Tensor | None,
     dtype: torch.dtype,
     index: Tensor | None,
 ) -> None:
@@ -201,13 +241,27 @@ def _check(
         raise ValueError(f"size must be at least 1, got {size}")
     if not dtype.is_floating_point:
         raise ValueError(f"dtype must be floating, got {dtype}")
+
+
+def _check_degraded(
+    faces: Tensor, samples: int, degraded: Tensor | None, index: Tensor | None
+) -> tuple[Tensor | None, Tensor | None]:
+    """Both as given, or neither where no picture is there to be read."""
     if degraded is None:
-        return
-    expected = (n, *faces.shape[1:3], 3)
+        if index is not None:
+            raise ValueError("degraded_index needs degraded")
+        return None, None
+    count = samples if index is None else len(degraded)
+    expected = (count, *faces.shape[1:3], 3)
     if tuple(degraded.shape) != expected or degraded.dtype != torch.uint8:
         raise ValueError(
             f"degraded must be uint8 {expected}, got {degraded.dtype} {tuple(degraded.shape)}"
         )
+    if index is not None and (tuple(index.shape) != (samples,) or index.dtype != torch.int64):
+        raise ValueError(
+            f"degraded_index must be int64 ({samples},), got {index.dtype} {tuple(index.shape)}"
+        )
+    return (degraded, index) if count else (None, None)
 
 
 def _limit(faces: Tensor, degraded: Tensor | None, dtype: torch.dtype) -> str:

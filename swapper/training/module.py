@@ -11,8 +11,8 @@ from lightning import LightningModule
 from torch import Tensor
 from torch.optim import Optimizer
 
+from swapper.data.batches import warped_and_target
 from swapper.errors import TrainingError
-from swapper.kernels.warp import warp_pair
 from swapper.losses.expression import ExpressionLoss
 from swapper.losses.reconstruction import ReconstructionLoss
 from swapper.losses.weighted import total
@@ -89,14 +89,7 @@ class SwapModule(LightningModule):
 
     def _made(self, batch: FaceBatch) -> tuple[Tensor, Tensor]:
         """Latent of the warped faces, and their targets."""
-        warped, target = warp_pair(
-            batch.faces,
-            batch.faces_from_target,
-            batch.grid,
-            batch.gain,
-            size=self.net.resolution,
-            degraded=batch.degraded,
-        )
+        warped, target = warped_and_target(batch, self.net.resolution)
         return self.net.encode(warped), target
 
     def _code(self, batch: FaceBatch, untold: float) -> Tensor | None:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from swapper.kernels.warp import warp_pair
+from swapper.data.batches import warped_and_target
 from swapper.models.autoencoder import Autoencoder
 from swapper.types import FaceBatch
 
@@ -38,13 +38,7 @@ def _pictures(images: torch.Tensor) -> NDArray[np.uint8]:
 
 def preview_rows(net: Autoencoder, batch: FaceBatch) -> list[SheetRow]:
     """Decode every face of `batch` as every identity."""
-    inputs, _ = warp_pair(
-        batch.faces,
-        batch.faces_from_target,
-        batch.grid,
-        batch.gain,
-        size=net.resolution,
-    )
+    inputs, _ = warped_and_target(batch, net.resolution)
     latent = net.encode(inputs)
     columns = [_pictures(inputs)]
     for identity in net.identities:

@@ -50,7 +50,8 @@ def test_nothing_is_exactly_nothing(augment: Augment) -> None:
         warped, target = pair(draw, image, 48)
         assert torch.equal(warped, target)
         assert torch.equal(target[0].permute(1, 2, 0), torch.from_numpy(image).float() / 255)
-    assert augment.degrade(generator(0, 0, 0, 0), image) is None
+    assert not augment.degrades(generator(0, 0, 0, 0))
+    assert not Augment.none().borrows(generator(0, 0, 0, 0))
 
 
 def test_nothing_at_half_the_size_is_a_box() -> None:
@@ -132,8 +133,8 @@ def test_degradation_is_as_frequent_as_asked_and_varied() -> None:
     image = make_image(size=64)
     before = image.copy()
     augment = Augment(degrade=0.4)
-    treated = [augment.degrade(generator(0, step, 0, 0), image) for step in range(300)]
-    done = [each for each in treated if each is not None]
+    chances = [generator(0, step, 0, 0) for step in range(300)]
+    done = [augment.degrade(random, image) for random in chances if augment.degrades(random)]
     assert 0.3 < len(done) / 300 < 0.5
     assert all(each.shape == image.shape and each.dtype == np.uint8 for each in done)
     assert np.array_equal(image, before)
@@ -145,7 +146,6 @@ def test_each_strength_can_be_turned_off() -> None:
     quiet = Augment(degrade=1, blur=0, downscale=1, noise=0, jpeg=100)
     for step in range(20):
         treated = quiet.degrade(generator(0, step, 0, 0), make_image())
-        assert treated is not None
         assert np.array_equal(treated, make_image())
 
 
@@ -155,7 +155,7 @@ def fingerprint(augment: Augment, steps: list[int]) -> list[str]:
     for step in steps:
         random = generator(7, step, 0, 3)
         draw = augment.draw(random, 64, 48)
-        treated = augment.degrade(random, image)
+        treated = augment.degrade(random, image) if augment.degrades(random) else None
         digest = hashlib.sha256(b"" if treated is None else treated.tobytes())
         for each in (draw.faces_from_target, draw.grid, draw.gain):
             assert each.dtype == np.float32
@@ -214,7 +214,9 @@ def test_borrowed_light_lies_between_the_two_faces() -> None:
     degrees = []
     for sample in range(20):
         random = generator(0, 0, 0, sample)
-        draw = augment.borrow(random, augment.draw(random, 64, 64), own, other)
+        draw = augment.draw(random, 64, 64)
+        assert augment.borrows(random)
+        draw = augment.borrow(random, draw, light_of(own), light_of(other))
         scale, shift = draw.gain.T
         degree = (mean * scale + shift - mean) / (goal_mean - mean)
         assert np.allclose(degree, degree[0], atol=1e-5)
@@ -225,11 +227,14 @@ def test_borrowed_light_lies_between_the_two_faces() -> None:
 
 
 def test_light_is_borrowed_as_often_as_asked_and_bounded() -> None:
-    own, other = _lit(0.5, 0.001), _lit(0.5, 0.3)
+    own, other = light_of(_lit(0.5, 0.001)), light_of(_lit(0.5, 0.3))
     augment = Augment(gain=0, tint=0, bias=0, borrow=0.5)
     scales = []
     for sample in range(400):
         random = generator(1, 0, 0, sample)
-        scales.append(augment.borrow(random, augment.draw(random, 64, 64), own, other).gain[0, 0])
+        draw = augment.draw(random, 64, 64)
+        if augment.borrows(random):
+            draw = augment.borrow(random, draw, own, other)
+        scales.append(draw.gain[0, 0])
     assert 0.4 < np.mean(np.array(scales) != 1) < 0.6
     assert max(scales) <= 2.5

@@ -16,13 +16,13 @@ from lightning import LightningModule, Trainer
 
 from swapper.data.augment import Augment
 from swapper.data.balance import Balance
+from swapper.data.batches import warped_and_target
 from swapper.data.card import Source
 from swapper.data.datamodule import FaceDataModule
 from swapper.data.faceset_writer import FacesetWriter
 from swapper.data.repeats import write_repeats
 from swapper.data.sampling import face_indices
 from swapper.errors import FacesetError
-from swapper.kernels.warp import warp_pair
 from swapper.types import FaceBatch
 from tests.data.making import SIZE, SOURCE, make_card, make_faceset, make_image, make_record
 
@@ -66,7 +66,7 @@ def still_faceset(folder: Path, identity: str, seed: int, count: int = 60) -> st
 
 def digest(batch: FaceBatch) -> str:
     found = hashlib.sha256(str(batch.step).encode())
-    for name in ("faces", "degraded", "faces_from_target", "grid", "gain", "identity"):
+    for name in (each.name for each in dataclasses.fields(batch) if each.name != "step"):
         value = getattr(batch, name)
         found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         found.update(value.contiguous().numpy().tobytes())
@@ -75,6 +75,14 @@ def digest(batch: FaceBatch) -> str:
 
 def first(data: FaceDataModule, count: int) -> list[FaceBatch]:
     return list(itertools.islice(iter(data.train_dataloader()), count))
+
+
+def inputs(batch: FaceBatch) -> torch.Tensor:
+    """(N, S, S, 3): the picture that each sample is seen by, before it is warped."""
+    pictures = batch.faces[batch.index, ..., :3].clone()
+    away = batch.degraded_index >= 0
+    pictures[away] = batch.degraded[batch.degraded_index[away]]
+    return pictures
 
 
 def which(data: FaceDataModule, batch: FaceBatch) -> list[tuple[int, int]]:
@@ -95,7 +103,10 @@ def test_a_batch_is_as_the_types_say(facesets: list[str]) -> None:
     for number, batch in enumerate(first(data, 2)):
         assert batch.step == number
         assert batch.faces.shape == (6, SIZE, SIZE, 5)
-        assert batch.degraded.shape == (6, SIZE, SIZE, 3)
+        assert batch.index.tolist() == list(range(6))
+        treated = batch.degraded_index[batch.degraded_index >= 0]
+        assert treated.tolist() == list(range(len(treated)))
+        assert batch.degraded.shape == (len(treated), SIZE, SIZE, 3)
         assert batch.faces_from_target.shape == (6, 2, 3)
         assert batch.grid.shape == (6, 9, 9, 2)
         assert batch.gain.shape == (6, 3, 2)
@@ -103,10 +114,7 @@ def test_a_batch_is_as_the_types_say(facesets: list[str]) -> None:
         assert batch.faces.dtype == batch.degraded.dtype == torch.uint8
         kinds = {batch.faces_from_target.dtype, batch.grid.dtype, batch.gain.dtype}
         assert kinds == {torch.float32}
-        warped, target = warp_pair(
-            batch.faces, batch.faces_from_target, batch.grid, batch.gain,
-            size=16, degraded=batch.degraded,
-        )  # fmt: skip
+        warped, target = warped_and_target(batch, 16)
         assert warped.shape == (6, 3, 16, 16)
         assert target.shape == (6, 5, 16, 16)
         which(data, batch)
@@ -158,10 +166,7 @@ def test_validation_is_held_out_fixed_and_plain(facesets: list[str]) -> None:
         held = which(data, batch)
         assert len(set(held)) == 6
         assert not set(held) & trained
-        warped, target = warp_pair(
-            batch.faces, batch.faces_from_target, batch.grid, batch.gain,
-            size=16, degraded=batch.degraded,
-        )  # fmt: skip
+        warped, target = warped_and_target(batch, 16)
         assert torch.equal(warped, target[:, :3])
         box = torch.nn.functional.avg_pool2d(batch.faces.permute(0, 3, 1, 2) / 255.0, 2)
         torch.testing.assert_close(target, box)
@@ -228,7 +233,7 @@ def test_refuses_what_cannot_be_trained_on(facesets: list[str], tmp_path: Path) 
     "bad",
     [{"resolution": 0}, {"batch_size": 0}, {"num_workers": -1}, {"holdout": 0.6},
      {"holdout": float("nan")}, {"val_batches": -1}, {"seed": -1},
-     {"pairs": 1.1}, {"neighbours": 2}],
+     {"pairs": 1.1}, {"neighbours": 2}, {"resident": "yes"}],
 )  # fmt: skip
 def test_refuses_bad_numbers(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):
@@ -236,10 +241,6 @@ def test_refuses_bad_numbers(bad: dict[str, Any]) -> None:
 
 
 BUSY = {"balance": Balance(), "pairs": 0.5, "neighbours": 1}
-
-
-def all_of(batch: FaceBatch) -> str:
-    return digest(batch) + str((batch.code.tolist(), batch.follows.tolist()))
 
 
 def told(facesets: list[str], **changes: Any) -> FaceDataModule:
@@ -265,11 +266,11 @@ def test_without_balance_every_face_is_drawn_once_an_epoch(facesets: list[str]) 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_balanced_batch_is_a_function_of_its_step(facesets: list[str], workers: int) -> None:
-    want = [all_of(batch) for batch in first(told(facesets), 9)]
+    want = [digest(batch) for batch in first(told(facesets), 9)]
     assert len(set(want)) == 9
     resumed = told(facesets, num_workers=workers)
     resumed.load_state_dict({"next_step": 4})
-    assert [all_of(batch) for batch in first(resumed, 5)] == want[4:]
+    assert [digest(batch) for batch in first(resumed, 5)] == want[4:]
 
 
 def test_codes_are_those_of_the_faces(facesets: list[str]) -> None:
@@ -308,14 +309,14 @@ def test_pairs_move_nothing_but_the_input(tmp_path: Path) -> None:
     for one, other in zip(plain, paired, strict=True):
         for name in ("faces", "code", "grid", "gain", "faces_from_target", "follows"):
             assert torch.equal(getattr(one, name), getattr(other, name)), name
-        assert torch.equal(one.degraded, one.faces[..., :3])
-    assert any(not torch.equal(each.degraded, each.faces[..., :3]) for each in paired)
+        assert torch.equal(inputs(one), one.faces[..., :3])
+    assert any(not torch.equal(inputs(each), each.faces[..., :3]) for each in paired)
 
 
 def test_without_a_like_pose_the_input_is_its_own(facesets: list[str]) -> None:
     """Yaw is the frame's number there, so what is alike is of the same half second."""
     for batch in first(module(facesets, pairs=1.0, augment=None), 5):
-        assert torch.equal(batch.degraded, batch.faces[..., :3])
+        assert torch.equal(inputs(batch), batch.faces[..., :3])
 
 
 def test_pairs_lend_the_input_of_another_moment(tmp_path: Path) -> None:
@@ -325,7 +326,7 @@ def test_pairs_lend_the_input_of_another_moment(tmp_path: Path) -> None:
     for batch in first(data, 40):
         for sample, (identity, row) in enumerate(which(data, batch)):
             pictures = data._caches[identity].array[..., :3]
-            same = (pictures == batch.degraded[sample].numpy()).all(axis=(1, 2, 3))
+            same = (pictures == inputs(batch)[sample].numpy()).all(axis=(1, 2, 3))
             source = int(same.argmax())
             assert same.sum() == 1
             assert source == row or abs(source - row) >= 15
@@ -375,6 +376,23 @@ def test_repeats_are_counted(facesets: list[str], tmp_path: Path) -> None:
     assert sum(int(row["drawn"]) for row in rows if row["identity"] == "bert") == 90
     data.trainer = SimpleNamespace(global_rank=0, world_size=2)  # type: ignore[assignment]
     assert data.repeats(15)[0].drawn.tolist() == found[0].drawn.tolist()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_faces_that_stay_make_the_same_batches(facesets: list[str], workers: int) -> None:
+    sent, stay = (told(facesets, resident=each, num_workers=workers) for each in (False, True))
+    for one, other in zip(first(sent, 6), first(stay, 6), strict=True):
+        assert other.faces.shape == (0, SIZE, SIZE, 5)
+        moved = stay.transfer_batch_to_device(other, torch.device("cpu"), 0)
+        assert len(moved.faces) == sum(COUNTS)
+        assert torch.equal(moved.faces[moved.index], one.faces)
+        for got, right in zip(
+            warped_and_target(moved, 16), warped_and_target(one, 16), strict=True
+        ):
+            assert torch.equal(got, right)
+        assert digest(dataclasses.replace(moved, faces=one.faces, index=one.index)) == digest(one)
+    for batch in stay.val_dataloader():
+        assert stay.transfer_batch_to_device(batch, torch.device("cpu"), 0).faces is batch.faces
 
 
 class Listener(LightningModule):

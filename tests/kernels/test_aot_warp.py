@@ -22,16 +22,19 @@ from swapper.kernels import triton_warp as at
 TOOL = pathlib.Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 STRIDES = ["face", "face_row", "face_pixel", "face_step",
            "other", "other_row", "other_pixel", "other_step"]
-POINTERS = ["faces", "degraded", "index", "affine", "grid", "gain", "warped", "target"]
+POINTERS = ["faces", "degraded", "index", "degraded_index", "affine", "grid", "gain", "warped",
+            "target"]
 
 
 def compiled(capability, kind, size, indexed, degraded, strides):
     constants = {
         "size": size, "height": 288, "width": 288, "channels": 5, "points": 9,
-        "cells": 8 / (size - 1), "has_index": indexed, "has_degraded": degraded, "block": at.PIXELS,
+        "cells": 8 / (size - 1), "has_index": indexed, "has_degraded": bool(degraded),
+        "has_degraded_index": degraded == "some", "block": at.PIXELS,
     }
     types = {"faces": "*u8", "degraded": "*u8", "index": "*i64" if indexed else "*u8",
-             "affine": "*fp32", "grid": "*fp32", "gain": "*fp32",
+             "degraded_index": "*i64" if degraded == "some" else "*u8", "affine": "*fp32",
+             "grid": "*fp32", "gain": "*fp32",
              "warped": "*" + kind, "target": "*" + kind}
     # As the launcher specialises them: a stride of 1 is a constant.
     constants |= {name: 1 for name in ("face_step", "other_step")} if strides else {}
@@ -61,9 +64,9 @@ def told(kernel):
 CASES = [
     (capability, kind, size, indexed, degraded, strides)
     for capability, kind, size, indexed, degraded, strides in [
-        (80, "bf16", 256, True, True, True), (80, "fp32", 37, False, False, False),
-        (90, "bf16", 256, True, True, True), (90, "fp32", 256, False, True, True),
-        (90, "fp16", 37, True, False, False), (120, "bf16", 256, True, True, True),
+        (80, "bf16", 256, True, "some", True), (80, "fp32", 37, False, False, False),
+        (90, "bf16", 256, True, "some", True), (90, "fp32", 256, False, True, True),
+        (90, "fp16", 37, True, False, False), (120, "bf16", 256, True, "some", True),
         (120, "fp32", 64, False, False, True),
     ]
 ]

@@ -24,13 +24,22 @@ CASES = [
     (12, 29, 5, 9, True, True),
     (32, 16, 9, 3, False, False),
     (7, 33, 4, 4, True, True),
+    (9, 18, 5, 3, "some", True),
+    (14, 11, 3, 2, "some", False),
 ]
+Case = tuple[int, int, int, int, bool | str, bool]
 HALVES = {torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7}
 """Spacing of numbers below 1; the interpreter cuts bfloat16 off where a device rounds it."""
 
 
 def drawn(
-    stored: int, size: int, channels: int, points: int, degraded: bool, indexed: bool, n: int = 3
+    stored: int,
+    size: int,
+    channels: int,
+    points: int,
+    degraded: bool | str,
+    indexed: bool,
+    n: int = 3,
 ) -> dict[str, Any]:
     """Arguments; parts of the pictures lie outside, gains clip."""
     generator = torch.Generator().manual_seed(stored * 100 + size)
@@ -53,6 +62,7 @@ def drawn(
         "size": size,
         "degraded": bytes_(n, stored, stored, 3) if degraded else None,
         "index": torch.tensor([4, 0, 5])[:n] if indexed else None,
+        "degraded_index": torch.tensor([2, -1, 0])[:n] if degraded == "some" else None,
     }
 
 
@@ -61,9 +71,7 @@ def on(device: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_float32_is_the_reference_to_the_bit(
-    case: tuple[int, int, int, int, bool, bool], device: str
-) -> None:
+def test_float32_is_the_reference_to_the_bit(case: Case, device: str) -> None:
     arguments = drawn(*case)
     expected = warp_pair_reference(**arguments)
     again = [warp_pair(**on(device, arguments)) for _ in range(2)]
@@ -75,9 +83,7 @@ def test_float32_is_the_reference_to_the_bit(
 
 @pytest.mark.parametrize("dtype", list(HALVES))
 @pytest.mark.parametrize("case", [CASES[2], CASES[3]])
-def test_halves_are_within_a_spacing(
-    case: tuple[int, int, int, int, bool, bool], dtype: torch.dtype, device: str
-) -> None:
+def test_halves_are_within_a_spacing(case: Case, dtype: torch.dtype, device: str) -> None:
     arguments = drawn(*case)
     expected = warp_pair_reference(**arguments)
     got = warp_pair(**on(device, arguments), dtype=dtype)
@@ -157,7 +163,7 @@ def test_nothing_beside_the_outputs_is_written(
         moved = on(device, drawn(*case))
         kernel.warp_pair._init_fn(
             *(moved[k] for k in ("faces", "faces_from_target", "grid", "gain", "size")),
-            *(moved["degraded"], torch.float32, moved["index"]),
+            *(moved["degraded"], torch.float32, moved["index"], moved["degraded_index"]),
         )
     assert len(buffers) == 4
     for buffer in buffers:
@@ -167,11 +173,10 @@ def test_nothing_beside_the_outputs_is_written(
 
 
 def test_it_is_a_well_formed_operator(device: str) -> None:
-    moved = on(device, drawn(*CASES[3]))
-    arguments = tuple(moved[k] for k in ("faces", "faces_from_target", "grid", "gain", "size"))
-    torch.library.opcheck(
-        kernel.warp_pair, (*arguments, moved["degraded"], torch.float32, moved["index"])
-    )
+    moved = on(device, drawn(*CASES[6]))
+    first = tuple(moved[k] for k in ("faces", "faces_from_target", "grid", "gain", "size"))
+    last = moved["degraded"], torch.float32, moved["index"], moved["degraded_index"]
+    torch.library.opcheck(kernel.warp_pair, (*first, *last))
 
 
 def test_it_compiles_into_one_graph(device: str) -> None:

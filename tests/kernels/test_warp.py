@@ -219,3 +219,30 @@ def test_index_picks_rows_of_a_whole_faceset() -> None:
         assert torch.equal(got, right)
     with pytest.raises(ValueError, match=r"index must be int64 \(N,\).* got torch.int32"):
         warp_pair(faces, *arguments, size=9, index=index.int())
+
+
+def test_degraded_index_tells_who_reads_which_picture() -> None:
+    faces, degraded = _faces(3, 16), _faces(2, 16, 3, seed=5)
+    arguments = (_affine(3, 16), *_still(3))
+    some = torch.tensor([1, -1, 0])
+    got, target = warp_pair(faces, *arguments, size=9, degraded=degraded, degraded_index=some)
+    whole = torch.stack([degraded[1], faces[1, ..., :3], degraded[0]])
+    expected = warp_pair(faces, *arguments, size=9, degraded=whole)
+    assert torch.equal(got, expected[0])
+    assert torch.equal(target, expected[1])
+    none = torch.full((3,), -1)
+    for pictures in (degraded, degraded[:0]):
+        plain = warp_pair(faces, *arguments, size=9, degraded=pictures, degraded_index=none)
+        assert torch.equal(plain[0], warp_pair(faces, *arguments, size=9)[0])
+    with pytest.raises(ValueError, match=r"degraded_index must be int64 \(3,\)"):
+        warp_pair(faces, *arguments, size=9, degraded=degraded, degraded_index=some[:2])
+    with pytest.raises(ValueError, match="degraded_index needs degraded"):
+        warp_pair(faces, *arguments, size=9, degraded_index=some)
+
+
+def test_more_samples_than_are_worked_on_at_once() -> None:
+    faces, arguments = _faces(70, 12), (_affine(70, 12), *_still(70))
+    whole = warp_pair(faces, *arguments, size=32)
+    alone = warp_pair(faces[-1:], *(each[-1:] for each in arguments), size=32)
+    assert torch.equal(whole[0][-1:], alone[0])
+    assert torch.equal(whole[1][-1:], alone[1])

@@ -33,7 +33,7 @@ def module(**settings: Any) -> SwapModule:
 def batch(per_identity: int = 2) -> FaceBatch:
     faces = np.random.default_rng(0).integers(0, 256, (2 * per_identity, 64, 64, 5), dtype=np.uint8)
     draw = Augment.none().draw(np.random.default_rng(0), 64, 64)
-    return assemble(faces, faces[..., :3].copy(), [draw] * len(faces), 2, 0)
+    return assemble(faces, [draw] * len(faces), 2, 0)
 
 
 def test_each_decoder_learns_from_its_own_faces_only() -> None:

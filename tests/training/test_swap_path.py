@@ -32,7 +32,7 @@ def batch(identities: int = 2, each: int = 3, step: int = 0) -> FaceBatch:
     count = identities * each
     faces = np.random.default_rng(0).integers(0, 256, (count, 64, 64, 5), dtype=np.uint8)
     draw = Augment.none().draw(np.random.default_rng(0), 64, 64)
-    made = assemble(faces, faces[..., :3].copy(), [draw] * count, identities, step)
+    made = assemble(faces, [draw] * count, identities, step)
     code = torch.randn(count, K, generator=torch.Generator().manual_seed(0))
     return replace(made, code=code)
 
@@ -201,7 +201,7 @@ def toy(with_loss: bool) -> tuple[float, float]:
         faces = torch.cat([drawn(openness[:8], 0.8), drawn(openness[8:], 0.5)])
         stored = (faces.permute(0, 2, 3, 1) * 255).round().byte().numpy()
         draw = Augment.none().draw(np.random.default_rng(0), 64, 64)
-        made = assemble(stored, stored[..., :3].copy(), [draw] * 16, 2, step)
+        made = assemble(stored, [draw] * 16, 2, step)
         loss = module.training_step(replace(made, code=openness[:, None] * 2), 0)
         optimizer.zero_grad()
         loss.backward()

@@ -1,0 +1,57 @@
+"""All faces of a run in the memory of the device that trains on them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from swapper.data.cache import CHANNELS, FaceCache
+
+log = logging.getLogger(__name__)
+
+LARGEST_SHARE = 0.25
+"""Of the device's free memory before training; the network and its features need the rest."""
+_AT_ONCE = 1 << 28
+"""Bytes copied at a time."""
+
+
+def num_bytes(caches: Sequence[FaceCache]) -> int:
+    """What the faces of `caches` take."""
+    return sum(len(each) * each.size**2 * CHANNELS for each in caches)
+
+
+def fits(caches: Sequence[FaceCache], device: torch.device) -> bool:
+    """Whether `device` is a GPU with room for all faces."""
+    if device.type != "cuda":
+        return False
+    free, _ = torch.cuda.mem_get_info(device)
+    return num_bytes(caches) <= LARGEST_SHARE * free
+
+
+def resident_faces(caches: Sequence[FaceCache], device: torch.device) -> Tensor:
+    """The faces of all `caches`, one after another, on `device`.
+
+    Args:
+        caches: All of one size S.
+        device: A CPU gets a copy, too.
+
+    Returns:
+        (M, S, S, 5) uint8.
+    """
+    size = caches[0].size
+    table = torch.empty(
+        (sum(map(len, caches)), size, size, CHANNELS), dtype=torch.uint8, device=device
+    )
+    rows = max(1, _AT_ONCE // (size**2 * CHANNELS))
+    first = 0
+    for cache in caches:
+        for begin in range(0, len(cache), rows):
+            # A copy: torch warns of memory that may not be written, such as the cache's map.
+            some = torch.from_numpy(cache.array[begin : begin + rows].copy())
+            table[first : first + len(some)].copy_(some)
+            first += len(some)
+    log.info("%d faces (%.2f GiB) stay on %s", len(table), table.nbytes / 2**30, device)
+    return table
