@@ -85,6 +85,7 @@ QUARANTINE = {
     "mediapipe": ("faces/mediapipe.py",),
     "h5py": ("affect/keras.py",),
     "numba": ("actors/",),
+    "scipy": ("measures/",),
     "pickle": ("training/checkpoint.py",),  # for the name of its error only
 }
 
