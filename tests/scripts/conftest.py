@@ -20,6 +20,8 @@ def load_script() -> Callable[[str], ModuleType]:
     def load(name: str) -> ModuleType:
         spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
         assert spec is not None
+        if str(SCRIPTS) not in sys.path:  # where Python itself looks for a script's neighbours
+            sys.path.insert(0, str(SCRIPTS))
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # dataclasses look their module up
