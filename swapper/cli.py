@@ -307,6 +307,13 @@ def _run_convert(options: Any, cfg: DictConfig) -> int:
     return 0
 
 
+def _run_export(options: Any, cfg: DictConfig) -> int:
+    from swapper.export import export
+
+    export(options)
+    return 0
+
+
 def _run_actors(options: Any, cfg: DictConfig) -> int:
     from swapper.perform import actors
 
@@ -346,6 +353,7 @@ _RUNNERS: Mapping[str, Callable[[Any, Any], Any]] = {
     "concept": _run_concept,
     "train": _run_train,
     "convert": _run_convert,
+    "export": _run_export,
     "verify": _run_verify,
     "actors": _run_actors,
     "demo": _run_demo,

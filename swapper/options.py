@@ -207,6 +207,20 @@ class ConvertOptions:
 
 
 @dataclass
+class ExportOptions:
+    """Write a model into a folder to hand on, with a page about it; as ONNX, too, if asked."""
+
+    model: str = option(MISSING, "run folder, or a model.safetensors beside its model.json")
+    output: str = option("exported", "folder to write")
+    overwrite: bool = option(False, "replace an export that is there")
+    onnx: bool = option(False, "also write an ONNX file for each identity")
+    opset: int = option(20, "version of ONNX's operators", least=18, most=23)
+    facesets: Any = option(
+        [], "facesets that it was trained on, to tell of them; empty: where the run says"
+    )
+
+
+@dataclass
 class VerifyOptions:
     """Read a file's provenance back and check it."""
 
@@ -293,6 +307,7 @@ VERBS: Mapping[str, type[Any]] = {
     "concept": ConceptOptions,
     "train": TrainOptions,
     "convert": ConvertOptions,
+    "export": ExportOptions,
     "verify": VerifyOptions,
     "actors": ActorsOptions,
     "demo": DemoOptions,

@@ -51,6 +51,11 @@ ALLOWED = {
         *GROUND,
     },
     "scoring": {"media", "faces", "measures", "errors"},
+    "origin": {"affect", "data", "models", *GROUND},
+    "markdown": set(),
+    "model_making": {"affect", "markdown", "models", "origin"},
+    "model_page": {"affect", "markdown", "model_making", "models", "origin"},
+    "export": {"feeling", "model_page", "models", "options", "origin", "errors"},
     "verify": {"media", "options", *GROUND},
     "perform": {"actors", "media", "options", "progress", *GROUND},
     "rehearsal": {
@@ -62,8 +67,8 @@ ALLOWED = {
         "errors",
     },
     "cli": {
-        *("extract", "read_affect", "concept", "train", "convert", "verify", "perform", "demo"),
-        *("options", "arguments", "manual", "errors"),
+        *("extract", "read_affect", "concept", "train", "convert", "export", "verify", "perform"),
+        *("demo", "options", "arguments", "manual", "errors"),
     },
     "__main__": {"cli"},
     "__init__": set(),
@@ -84,6 +89,8 @@ QUARANTINE = {
     "face_alignment": ("faces/fan.py",),
     "mediapipe": ("faces/mediapipe.py",),
     "h5py": ("affect/keras.py",),
+    "onnx": ("models/onnx_file.py",),
+    "onnxruntime": ("models/onnx_file.py",),
     "numba": ("actors/",),
     "scipy": ("measures/",),
     "pickle": ("training/checkpoint.py",),  # for the name of its error only

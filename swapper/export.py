@@ -1,0 +1,146 @@
+"""A trained model as a folder to hand on: weights, card, a page for people, ONNX where asked."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from swapper.errors import ModelError, UsageError
+from swapper.feeling import space_of
+from swapper.model_page import Figure, OnnxFile, model_page
+from swapper.models import onnx_file
+from swapper.models.portable import CARD, WEIGHTS, LoadedModel, load_model
+from swapper.options import ExportOptions
+from swapper.origin import origin_of
+
+log = logging.getLogger(__name__)
+
+PAGE: Final = "model.md"
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
+_OURS: Final = re.compile(r"model\.(safetensors|json|md)|[A-Za-z0-9_.-]+\.onnx(\.data)?")
+
+
+def export(options: ExportOptions, evaluation: Mapping[str, Figure] | None = None) -> list[Path]:
+    """Write a model into a folder of its own.
+
+    Equal models give equal bytes.
+
+    Args:
+        options: Which model, where to, and whether as ONNX too.
+        evaluation: Figures of an evaluation by name, for the page; None if there was none.
+
+    Returns:
+        The files, sorted by name.
+
+    Raises:
+        SwapperError: In one line; no folder is left then, and an older one stays as it was.
+    """
+    output = Path(options.output)
+    if options.onnx:
+        onnx_file.check_installed()
+    model = load_model(Path(options.model))
+    _check_output(output, model, overwrite=options.overwrite)
+    facesets = [options.facesets] if isinstance(options.facesets, str) else options.facesets
+    origin = origin_of(model, [Path(each) for each in facesets])
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        _copy(model, partial)
+        files = _write_onnx(model, partial, options.opset) if options.onnx else []
+        page = model_page(model, space_of(model), origin, files, evaluation or {})
+        (partial / PAGE).write_text(page, encoding="utf-8")
+        _put(partial, output)
+    except OSError as error:
+        raise ModelError(
+            f"{output}: cannot be written ({error.strerror or error}); free space or check "
+            "permissions"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    written = sorted(output.iterdir())
+    log.info("%s: %s", output, ", ".join(each.name for each in written))
+    return written
+
+
+def _check_output(output: Path, model: LoadedModel, *, overwrite: bool) -> None:
+    """Refuse a folder that is not free, before any work.
+
+    Raises:
+        UsageError: Says why, and the cure.
+    """
+    if (
+        output.name in ("", "..")
+        or output.is_symlink()
+        or (output.exists() and not output.is_dir())
+    ):
+        raise UsageError(f"output={output}: is no folder that could be made; pass another output=")
+    if output.resolve() == model.path.parent.resolve():
+        raise UsageError(f"output={output}: is the model's own folder; pass another output=")
+    present = sorted(each.name for each in output.iterdir()) if output.exists() else []
+    if present and not overwrite:
+        raise UsageError(f"{output}: is not empty; pass overwrite=true or another output=")
+    if foreign := [name for name in present if not _OURS.fullmatch(name)]:
+        raise UsageError(
+            f"{output}: holds {foreign[0]}, which no export wrote, so it is not replaced; pass "
+            "another output="
+        )
+
+
+def _copy(model: LoadedModel, folder: Path) -> None:
+    """Both files under their usual names; what was read and checked is what is written."""
+    shutil.copyfile(model.path, folder / WEIGHTS)
+    (folder / CARD).write_text(model.card.to_json(), encoding="utf-8")
+    load_model(folder)
+
+
+def _write_onnx(model: LoadedModel, folder: Path, opset: int) -> list[OnnxFile]:
+    """A file for each identity, each held against torch.
+
+    Raises:
+        ModelError: One does not compute what torch does.
+    """
+    files = []
+    for identity, name in zip(model.net.identities, onnx_names(model.net.identities), strict=True):
+        path = folder / name
+        onnx_file.write_onnx(model, identity, path, opset)
+        apart = onnx_file.difference(model, identity, path)
+        if apart is None:
+            log.warning(
+                "%s: not held against torch: onnxruntime is not installed; %s",
+                name,
+                onnx_file.INSTALL,
+            )
+        elif not apart <= onnx_file.TOLERANCE:
+            raise ModelError(
+                f"{name}: differs from torch by {apart:.1g}, more than {onnx_file.TOLERANCE:g}; "
+                "pass another opset= or onnx=false"
+            )
+        files.append(OnnxFile(name, identity, opset, apart))
+    return files
+
+
+def onnx_names(identities: tuple[str, ...]) -> list[str]:
+    """A file name for each identity: its own where that is a safe and distinct one."""
+    lower = [each.lower() for each in identities]
+    own = all(_PLAIN_NAME.fullmatch(each) for each in identities) and len(set(lower)) == len(lower)
+    return [f"{each if own else f'identity_{i}'}.onnx" for i, each in enumerate(identities)]
+
+
+def _put(partial: Path, output: Path) -> None:
+    """Give the finished folder its name; an older export is replaced whole."""
+    old = output.with_name(f".{output.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if output.exists():
+        output.replace(old)
+    try:
+        partial.replace(output)
+    except OSError:
+        if old.exists():
+            old.replace(output)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

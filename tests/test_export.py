@@ -1,0 +1,302 @@
+"""The verb export: a folder to hand on, and a page that tells the truth and nothing but text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from swapper import cli
+from swapper import export as verb
+from swapper.errors import FacesetError, ModelError, UsageError
+from swapper.export import export, onnx_names
+from swapper.feeling import space_of
+from swapper.markdown import escaped
+from swapper.model_page import OnnxFile, model_page
+from swapper.models import onnx_file
+from swapper.models.autoencoder import build_model
+from swapper.models.portable import ModelCard, ModelIdentity, load_model, save_model
+from swapper.options import ExportOptions
+from swapper.origin import Origin, origin_of
+from tests.drawing import ALICE, BOB, write_clip
+
+HOSTILE = "</td><script>alert(1)</script> | ![x](http://e.vil/a.png) `*_ www.e.vil\u202e\n# me"
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that was never trained, of nobody."""
+    folder = tmp_path_factory.mktemp("plain")
+    torch.manual_seed(0)
+    net = build_model({"name": "df", "identities": ["alice", "bob"], "resolution": 64, "width": 4,
+                       "latent": 8})  # fmt: skip
+    identities = [ModelIdentity("alice", "drawn"), ModelIdentity("bob", HOSTILE, HOSTILE)]
+    card = ModelCard(net.config, identities, "face", 7, "swapper/0.1.0", lineage=[f"x:{HOSTILE}"])
+    save_model(folder, card, net.state_dict())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two read facesets and a run that hears affect."""
+    folder = tmp_path_factory.mktemp("export")
+    for name, look in (("alice", ALICE), ("bob", BOB)):
+        clip, landmarks = write_clip(folder / f"{name}.mp4", look, frames=24)
+        line = [
+            "extract", f"input={clip}", f"identity={name}", f"rights=drawn for {name}",
+            f"facesets={folder / 'facesets'}", "size=96", "aligner=openface",
+            f"aligner.csv={landmarks}", "affect=actors",
+        ]  # fmt: skip
+        assert cli.run(line) == 0
+    facesets = f"[{folder / 'facesets/alice'},{folder / 'facesets/bob'}]"
+    line = [
+        "train", "name=run", f"facesets={facesets}", f"runs={folder / 'runs'}", "affect=actors",
+        "experiment=affect64", "model.width=4", "model.latent=16", "model.code_dim=4",
+        "data.batch_size=4", "data.num_workers=0", "trainer.max_steps=2", "seed=5",
+        "trainer.val_check_interval=2", "callbacks.checkpoint.every_n_steps=2",
+        "callbacks.preview.every_n_steps=2", "expression.swap=0",
+    ]  # fmt: skip
+    assert cli.run(line) == 0
+    return folder
+
+
+def said(folder: Path) -> str:
+    return (folder / "model.md").read_text(encoding="utf-8")
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {each.name: hashlib.sha256(each.read_bytes()).hexdigest() for each in folder.iterdir()}
+
+
+def test_a_run_becomes_a_folder_with_its_story(world: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    assert cli.run(["export", f"model={world / 'runs/run'}", f"output={output}", "onnx=true"]) == 0
+    names = {"model.safetensors", "model.json", "model.md", "alice.onnx", "bob.onnx"}
+    assert {each.name for each in output.iterdir()} == names
+    model, page = load_model(output), said(output)
+    source = json.loads((world / "facesets/alice/faceset.json").read_text())["sources"][0]["sha256"]
+    estimator = model.card.lineage[0].partition(":")[2]
+    for told in (
+        "| **alice** | drawn for alice |", "trained for | 2 steps", f"`{model.sha256}`", source,
+        "| reconstruction | dssim ", "24 faces of 96 x 96", "| seed | 5 |", "optimizer AdamW",
+        f"`{estimator}`", "openface(", "`code` | `(batch, 4)`", "`bob.onnx` | bob | 20 |", "valence from rest",
+        "Not evaluated yet", "a linear probe still tells the person", "from 24 faces only",
+    ):  # fmt: skip
+        assert told in page, told
+    assert "not measured" not in page
+    assert str(world) not in page
+    before = hashes(output)
+    again = ["export", f"model={output}", f"output={tmp_path / 'again'}", "onnx=true"]
+    assert cli.run(again) == 0
+    after = hashes(tmp_path / "again")
+    assert {name for name in names if before[name] != after[name]} == {"model.md"}
+    assert "`config.yaml` was not at hand" in said(tmp_path / "again")
+
+
+def test_equal_models_give_equal_bytes(world: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        export(ExportOptions(str(world / "runs/run"), str(tmp_path / name), onnx=True))
+    assert hashes(tmp_path / "a") == hashes(tmp_path / "b")
+    for name in ("model.safetensors", "model.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (world / "runs/run" / name).read_bytes()
+
+
+def test_facesets_can_be_named_and_must_be_the_right_ones(world: Path, tmp_path: Path) -> None:
+    moved = shutil.copytree(
+        world / "runs/run", tmp_path / "moved", ignore=lambda *_: ["config.yaml"]
+    )
+    model = load_model(moved)
+    assert origin_of(model) == Origin()
+    alice, bob = (world / "facesets" / name for name in ("alice", "bob"))
+    found = origin_of(model, [alice, bob])
+    assert {name: each.faces for name, each in found.footage.items()} == {"alice": 24, "bob": 24}
+    assert sum(found.footage["alice"].feelings.values()) == pytest.approx(1)
+    thinned = shutil.copytree(bob, tmp_path / "bob")
+    next((thinned / "images").iterdir()).unlink()
+    with pytest.raises(FacesetError, match=r"bob: is not what .* was trained on"):
+        origin_of(model, [thinned])
+    (moved / "config.yaml").write_text(f"facesets: ['{thinned}', 3, \"a\\0b\", '{alice}']")
+    assert set(origin_of(model).footage) == {"alice"}
+
+
+@pytest.mark.parametrize(
+    "config",
+    ["[1]", "{", "a: !!python/object/apply:os.getcwd []", "&a [*a]", "\x00",
+     "seed: 0x" + "f" * 9999, "loss: {dssim: {a: b}, _x: 1, 3: 4, l1: |-\n  <b>hi</b>}",
+     "facesets: {a: 1}"],
+)  # fmt: skip
+def test_a_strange_config_harms_nothing(plain: Path, tmp_path: Path, config: str) -> None:
+    run = shutil.copytree(plain, tmp_path / "run")
+    (run / "config.yaml").write_text(config)
+    export(ExportOptions(str(run), str(tmp_path / "out")))
+    page = said(tmp_path / "out")
+    assert "<b>" not in page
+    assert "fffff" not in page
+    (run / "config.yaml").unlink()
+    (run / "config.yaml").symlink_to("/etc/hostname")
+    assert origin_of(load_model(run)) == Origin()
+
+
+def test_what_came_from_a_file_is_text(plain: Path, tmp_path: Path) -> None:
+    export(ExportOptions(str(plain), str(tmp_path / "out")))
+    page = said(tmp_path / "out")
+    assert "\u202e" not in page
+    assert "\n# me" not in page
+    assert not re.search(r"(?<!\\)<script", page)
+    assert not re.search(r"(?<!\\)\]\(http", page)
+    assert "http://" not in page
+    row = next(line for line in page.splitlines() if line.startswith("| **bob** |"))
+    assert len(re.findall(r"(?<!\\)\|", row)) == 3
+    assert load_model(tmp_path / "out").identity("bob").rights == HOSTILE
+
+
+@pytest.mark.parametrize(
+    ("text", "plain_text"),
+    [
+        ("signed release, 2026 (all mine)", "signed release, 2026 (all mine)"),
+        ("a|b", r"a\|b"),
+        ("a\nb", "a b"),
+        ("see www.x.org", r"see www\.x.org"),
+        ("https://x", r"https\://x"),
+        ("\\`*_[<&", r"\\\`\*\_\[\<\&"),
+        ("a" * 3000, "a" * 2000 + " ... (the rest is in model.json)"),
+    ],
+)
+def test_escaping(text: str, plain_text: str) -> None:
+    assert escaped(text) == plain_text
+
+
+def test_figures_and_thin_footage_are_told(world: Path) -> None:
+    model = load_model(world / "runs/run")
+    space = space_of(model)
+    assert space is not None
+    page = model_page(model, space, Origin(), [OnnxFile("a.onnx", "alice", 18, None)],
+                      {"gain | of AU12": (0.5, 0.25, 0.75)})  # fmt: skip
+    assert "| gain \\| of AU12 | 0.5 | 0.25 to 0.75 |" in page
+    assert "Not evaluated" not in page
+    assert "not measured" in page
+    assert "half as far" not in page
+    still = replace(space, shown=dict(space.shown) | {"bob": 0.3 * space.shown["alice"]})
+    still = replace(still, valence=space.basis[0], arousal=space.basis[0][:0])
+    page = model_page(model, still, Origin(gaps=("bob shows no anger",)))
+    assert "**bob** moves less than half as far in valence as alice does" in page
+    assert "- bob shows no anger." in page
+    assert "arousal from rest" not in page
+    for leak in (None, {"code": "<b>", "chance": 1}, {"code": float("nan"), "chance": 0.5}):
+        broken = replace(space, figures={"identity_leak": leak})
+        assert "linear probe" not in model_page(model, broken, Origin())
+
+
+def _foreign(output: Path) -> None:
+    output.mkdir()
+    (output / "thesis.tex").write_text("years of work")
+
+
+def _earlier(output: Path) -> None:
+    output.mkdir()
+    (output / "model.md").write_text("old")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "changes", "message"),
+    [
+        (lambda _: None, {"model": "nowhere"}, r"nowhere: is neither a folder"),
+        (_earlier, {}, r"out: is not empty; pass overwrite=true"),
+        (_foreign, {"overwrite": True}, r"out: holds thesis\.tex, which no export wrote"),
+        (lambda out: out.write_text("a file"), {"overwrite": True}, r"out: is no folder"),
+        (lambda _: None, {"output": "{plain}", "overwrite": True}, r"the model's own folder"),
+        (lambda _: None, {"output": ""}, r"output=\.: is no folder"),
+        (_earlier, {"output": "{out}/.."}, r"output=.*\.\.: is no folder"),
+        (lambda _: None, {"facesets": ["no/where"]}, r"no/where: no such faceset"),
+        (
+            lambda out: out.parent.joinpath("x").symlink_to(out),
+            {"output": "{out.parent}/x"},
+            r"no folder",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_leaves_all_as_it_was(
+    plain: Path,
+    tmp_path: Path,
+    prepare: Callable[[Path], Any],
+    changes: dict[str, Any],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = tmp_path / "out"
+    prepare(output)
+    before = {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()}
+    options = {"model": str(plain), "output": str(output)} | changes
+    options = {
+        key: value.format(plain=plain, out=output) if isinstance(value, str) else value
+        for key, value in options.items()
+    }
+    with pytest.raises((UsageError, ModelError, FacesetError), match=message) as caught:
+        export(ExportOptions(**options))
+    assert "\n" not in str(caught.value)
+    assert {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()} == before
+
+
+def test_an_older_export_is_replaced_whole(plain: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "carol.onnx").write_text("of another model")
+    export(ExportOptions(str(plain), str(output), overwrite=True))
+    assert {each.name for each in output.iterdir()} == {
+        "model.safetensors", "model.json", "model.md",
+    }  # fmt: skip
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_file_that_differs_from_torch_is_not_handed_on(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_file, "difference", lambda *_: float("nan"))
+    with pytest.raises(ModelError, match=r"alice\.onnx: differs from torch by nan"):
+        export(ExportOptions(str(plain), str(tmp_path / "out"), onnx=True))
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_onnxruntime_it_says_that_nothing_was_compared(
+    plain: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(onnx_file, "difference", lambda *_: None)
+    export(ExportOptions(str(plain), str(tmp_path / "out"), onnx=True))
+    assert "alice.onnx: not held against torch: onnxruntime is not installed" in caplog.text
+    assert "| not measured |" in said(tmp_path / "out")
+
+
+def test_missing_libraries_are_named_before_any_work(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none() -> None:
+        raise UsageError("onnx=true: needs onnx; pip install 'swapper[onnx]'")
+
+    monkeypatch.setattr(onnx_file, "check_installed", none)
+    monkeypatch.setattr(verb, "load_model", lambda *_: pytest.fail("worked"))
+    with pytest.raises(UsageError, match="swapper"):
+        export(ExportOptions(str(plain), str(tmp_path / "out"), onnx=True))
+
+
+@pytest.mark.parametrize(
+    ("identities", "names"),
+    [
+        (("alice", "bob.b-1"), ["alice.onnx", "bob.b-1.onnx"]),
+        (("alice", "Alice"), ["identity_0.onnx", "identity_1.onnx"]),
+        (("../../x", "bob"), ["identity_0.onnx", "identity_1.onnx"]),
+        (("..", "bob"), ["identity_0.onnx", "identity_1.onnx"]),
+    ],
+)
+def test_names_of_files_are_safe(identities: tuple[str, ...], names: list[str]) -> None:
+    assert onnx_names(identities) == names
