@@ -204,13 +204,13 @@ def warp_pair(
 
     Args:
         faces: (M, H, W, C) uint8, any strides; M is N without `index`.
-        faces_from_target: (N, 2, 3) float32, contiguous, as are the next two.
+        faces_from_target: (N, 2, 3) float32.
         grid: (N, G, G, 2) float32.
         gain: (N, 3, 2) float32.
         size: Side of both outputs.
         degraded: (K, H, W, 3) uint8, any strides, or None; K is N without `degraded_index`.
         dtype: float32, float16 or bfloat16.
-        index: (N,) int64, contiguous, or None.
+        index: (N,) int64, or None.
         degraded_index: Likewise; -1 reads the sample's own face.
 
     Returns:
@@ -220,16 +220,17 @@ def warp_pair(
     height, width, channels = faces.shape[1:]
     warped, target = _empty(faces, samples, size, dtype)
     other = faces if degraded is None else degraded
+    rows, others = (
+        faces if each is None else each.contiguous() for each in (index, degraded_index)
+    )
     # Triton launches on the current device, which need not be the tensors'.
     with torch.cuda.device_of(faces):  # type: ignore[no-untyped-call]
         _warp_pair[(samples * triton.cdiv(size * size, PIXELS),)](
             faces,
             other,
-            faces if index is None else index,
-            faces if degraded_index is None else degraded_index,
-            faces_from_target,
-            grid,
-            gain,
+            rows,
+            others,
+            *(each.contiguous() for each in (faces_from_target, grid, gain)),
             warped,
             target,
             *faces.stride(),

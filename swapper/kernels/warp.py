@@ -17,6 +17,8 @@ or fine detail aliases.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -71,27 +73,13 @@ def warp_pair(
     """
     _check(faces, faces_from_target, grid, gain, size, dtype, index)
     degraded, degraded_index = _check_degraded(faces, len(grid), degraded, degraded_index)
-    if dtype == torch.float64:
-        drawn = faces_from_target, grid, gain
-    else:
-        drawn = faces_from_target.float(), grid.float(), gain.float()
-    tensors = faces, degraded, index, degraded_index, *drawn
-    if not takes_kernel("warp_pair", *tensors, limit=_limit(faces, degraded, dtype)):
-        return warp_pair_reference(
-            faces,
-            *drawn,
-            size=size,
-            degraded=degraded,
-            dtype=dtype,
-            index=index,
-            degraded_index=degraded_index,
-        )
-    from swapper.kernels.triton_warp import warp_pair as kernel
-
-    affine, grid, gain = (each.detach().contiguous() for each in drawn)
-    rows, others = (None if each is None else each.contiguous() for each in (index, degraded_index))
-    warped, target = kernel(faces, affine, grid, gain, size, degraded, dtype, rows, others)
-    return warped, target
+    exact = torch.float64 if dtype == torch.float64 else torch.float32
+    affine, grid, gain = (each.detach().to(exact) for each in (faces_from_target, grid, gain))
+    read = faces, degraded, index, degraded_index, affine, grid, gain
+    warp: Callable[..., tuple[Tensor, Tensor]] = warp_pair_reference
+    if takes_kernel("warp_pair", *read, limit=_limit(faces, degraded, dtype)):
+        from swapper.kernels.triton_warp import warp_pair as warp
+    return warp(faces, affine, grid, gain, size, degraded, dtype, index, degraded_index)
 
 
 def warp_pair_reference(
@@ -99,7 +87,6 @@ def warp_pair_reference(
     faces_from_target: Tensor,
     grid: Tensor,
     gain: Tensor,
-    *,
     size: int,
     degraded: Tensor | None = None,
     dtype: torch.dtype = torch.float32,
