@@ -24,9 +24,8 @@ log = logging.getLogger(__name__)
 Backend = Literal["auto", "triton", "reference"]
 
 VARIABLE = "SWAPPER_KERNELS"
-"""Environment variable that names the backend where nobody asks for one but "auto"."""
-OPERATIONS = ("film_lrelu", "warp_pair")
-"""That have a kernel; dssim_l1 has none yet."""
+OPERATIONS = ("film_lrelu", "warp_pair", "dssim_l1")
+"""That have a kernel."""
 LEAST_CAPABILITY = (7, 5)
 LEAST_CAPABILITY_BF16 = (8, 0)
 

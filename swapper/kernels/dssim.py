@@ -10,10 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from swapper.kernels.dispatch import takes_kernel
+
 C1 = 0.01**2
 C2 = 0.03**2
 MIN_WEIGHT = 1e-6
 """Least sum of weights of a picture: below it the picture counts as unweighted, its loss is 0."""
+KERNEL_TYPES = (torch.float32, torch.float16, torch.bfloat16)
+LARGEST_WINDOW = 15
+"""Of the kernel, which keeps that many rows of sums in registers."""
 
 
 def dssim_l1(
@@ -40,6 +45,13 @@ def dssim_l1(
     gaussian is separable and applied as two banded matrices: faster than a depthwise convolution.
     With TF32 matrix products switched on for float32 (torch's default is off) it loses precision.
 
+    On CUDA devices a Triton kernel does it, see `swapper.kernels.dispatch`, unless `target` or
+    `mask` requires a gradient, an input is of another dtype than float32, float16 and bfloat16, or
+    `window` exceeds `LARGEST_WINDOW`. It copies no layout: it is made for channels_last pictures
+    and reads others, contiguous and sliced ones too, by their strides, somewhat slower. Its
+    gradient comes in the dtype of `pred` and has no gradient of its own. It always keeps float32's
+    precision.
+
     Args:
         pred: (N, C, H, W), in [0, 1].
         target: (N, C, H, W), in [0, 1].
@@ -57,6 +69,25 @@ def dssim_l1(
         ValueError: A shape, the window, sigma or the number of scales does not fit.
     """
     _check(pred, target, mask, window, sigma, scales)
+    if takes_kernel("dssim_l1", pred, target, mask, limit=_limit(pred, target, mask, window)):
+        from swapper.kernels import triton_dssim
+
+        wanted = pred.requires_grad and torch.is_grad_enabled()
+        dssim, l1, *_ = triton_dssim.dssim_l1(pred, target, mask, window, sigma, scales, wanted)
+        return dssim, l1
+    return dssim_l1_reference(pred, target, mask, window=window, sigma=sigma, scales=scales)
+
+
+def dssim_l1_reference(
+    pred: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    *,
+    window: int = 11,
+    sigma: float = 1.5,
+    scales: int = 3,
+) -> tuple[Tensor, Tensor]:
+    """The same in plain torch, on any device: the specification."""
     dtype = torch.promote_types(torch.promote_types(pred.dtype, target.dtype), torch.float32)
     with torch.autocast(pred.device.type, enabled=False):
         x, y = pred.to(dtype), target.to(dtype)
@@ -87,6 +118,22 @@ def _check(
         raise ValueError(f"sigma must be positive, got {sigma}")
     if scales < 1:
         raise ValueError(f"scales must be at least 1, got {scales}")
+
+
+def _limit(pred: Tensor, target: Tensor, mask: Tensor | None, window: int) -> str:
+    """Why the kernel cannot serve these arguments; "" if it can."""
+    for each in (pred, target, mask):
+        if each is not None and each.dtype not in KERNEL_TYPES:
+            return f"{str(each.dtype).removeprefix('torch.')} is for the reference"
+    if torch.is_grad_enabled():
+        for name, each in (("target", target), ("mask", mask)):
+            if each is not None and each.requires_grad:
+                return f"{name} requires a gradient, which only the reference gives"
+    if window > LARGEST_WINDOW:
+        return f"window above {LARGEST_WINDOW}"
+    if 0 in pred.shape[1:]:
+        return "pictures are empty"
+    return ""
 
 
 def _weighted_mean(values: Tensor, weight: Tensor) -> Tensor:

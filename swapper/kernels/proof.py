@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from swapper.kernels import dispatch
+from swapper.kernels.dssim import dssim_l1
 from swapper.kernels.film import film_lrelu
 from swapper.kernels.warp import warp_pair
 
@@ -23,7 +24,7 @@ def complaints(device: torch.device) -> list[str]:
         A line for each operation that fails or differs; none if all is well.
     """
     found = []
-    for name, run in (("film_lrelu", _film), ("warp_pair", _warp)):
+    for name, run in (("film_lrelu", _film), ("dssim_l1", _dssim), ("warp_pair", _warp)):
         with dispatch.using("reference"):
             expected = run(device)
         try:
@@ -51,6 +52,18 @@ def _film(device: torch.device) -> list[Tensor]:
     leaves = [each.requires_grad_() for each in leaves]
     y = film_lrelu(*leaves, upscale=2)
     return [y.detach(), *torch.autograd.grad(y, leaves, upstream)]
+
+
+def _dssim(device: torch.device) -> list[Tensor]:
+    random = torch.Generator().manual_seed(0)
+    pred, target, mask = (
+        torch.rand(shape, generator=random).to(device)
+        for shape in ((2, 3, 9, 7), (2, 3, 9, 7), (2, 1, 9, 7))
+    )
+    leaf = pred.contiguous(memory_format=torch.channels_last).requires_grad_()
+    dssim, l1 = dssim_l1(leaf, target, mask, window=5, scales=2)
+    (change,) = torch.autograd.grad((dssim + l1).sum(), leaf)
+    return [dssim.detach(), l1.detach(), change]
 
 
 def _warp(device: torch.device) -> list[Tensor]:
