@@ -192,15 +192,8 @@ def _forward(  # type: ignore[no-untyped-def]
             weight_sum += weights
             if planes_ptr is not None:
                 norm *= weights
-                there = _at(
-                    planes_ptr,
-                    (height * width * channels, width * channels, 1),
-                    channels,
-                    n,
-                    y,
-                    pixel,
-                    channel,
-                )
+                strides = (height * width * channels, width * channels, 1)
+                there = _at(planes_ptr, strides, channels, n, y, pixel, channel)
                 tl.store(there, by_mean * norm, mask=inside)
                 tl.store(there + plane, by_square * norm, mask=inside)
                 tl.store(there + 2 * plane, by_product * norm, mask=inside)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 
 import pytest
@@ -22,3 +23,12 @@ from swapper.kernels import dispatch
 def device(request: pytest.FixtureRequest) -> Iterator[str]:
     with dispatch.using("triton"):
         yield str(request.param)
+
+
+@pytest.fixture
+def few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Larger tiles: the interpreter is slow by operations, not by values."""
+    if not torch.cuda.is_available():
+        kernel = importlib.import_module("swapper.kernels.triton_dssim")
+        monkeypatch.setattr(kernel, "COLUMNS", 128)
+        monkeypatch.setattr(kernel, "STRIPS", 8)

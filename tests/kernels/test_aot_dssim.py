@@ -26,12 +26,12 @@ MOST_REGISTERS = 168
 CASES: dict[str, dict[str, Any]] = {
     # A training's: colours are three of the target's five channels.
     "training": {"shape": (8, 3, 256, 256), "target": 5},
-    "bfloat16": {"shape": (8, 3, 256, 256), "dtype": "bfloat16", "masked": False},
-    "planes": {"shape": (8, 3, 100, 60), "last": False, "dtype": "float16"},
+    "bfloat16": {"shape": (8, 3, 256, 256), "dtype": "bfloat16", "masked": False, "scales": 1},
+    "planes": {"shape": (8, 3, 100, 60), "last": False, "dtype": "float16", "scales": 1},
     "small": {"shape": (2, 24, 20, 17), "scales": 1},
     "wide": {"shape": (2, 3, 128, 128), "window": 15, "scales": 1},
 }
-ARCHITECTURES_OF = {"planes": (90,), "small": (90,), "wide": (90,)}
+ARCHITECTURES_OF = {name: (90,) for name in CASES if name != "training"}
 
 
 class _Recorder:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from swapper.kernels import dispatch
 from swapper.kernels.dssim import LARGEST_WINDOW, dssim_l1, dssim_l1_reference
 
 pytest.importorskip("triton", reason="triton is not installed")
+pytestmark = pytest.mark.usefixtures("few_programs")
 kernel: Any = importlib.import_module("swapper.kernels.triton_dssim")
 
 TOLERANCES = {torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 8e-3}
@@ -29,28 +29,6 @@ CASES: list[tuple[tuple[int, int, int, int], int, int, bool, str]] = [
     ((1, 3, 37, 29), 5, 2, True, "colours"),
     ((1, 1, 70, 5), 3, 1, True, "planes"),
 ]
-
-
-@pytest.fixture(
-    params=[
-        pytest.param(
-            "cpu",
-            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="the gpu tests do it"),
-        ),
-        pytest.param("cuda", marks=pytest.mark.gpu),
-    ]
-)
-def device(request: pytest.FixtureRequest) -> Iterator[str]:
-    with dispatch.using("triton"):
-        yield str(request.param)
-
-
-@pytest.fixture(autouse=True)
-def _few_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The interpreter is slow by operations, not by values."""
-    if not torch.cuda.is_available():
-        monkeypatch.setattr(kernel, "COLUMNS", 128)
-        monkeypatch.setattr(kernel, "STRIPS", 8)
 
 
 def lay(values: Tensor, layout: str) -> Tensor:
@@ -267,7 +245,8 @@ def test_what_the_kernel_cannot_do_is_said(device: str) -> None:
 
 
 def test_the_operators_keep_torchs_rules(device: str) -> None:
-    pred, target, mask = draw((2, 3, 3, 2), torch.bfloat16, device)
+    # Of a size that leaves no gaps between the parts of a buffer: nothing is ever said of gaps.
+    pred, target, mask = draw((4, 4, 8, 8), torch.bfloat16, device)
     leaf = pred.requires_grad_()
     for weights in (mask, None):
         torch.library.opcheck(kernel.dssim_l1, (leaf, target, weights, 3, 1.5, 2, True))
