@@ -1,0 +1,1 @@
+"""What was found out, laid out for a person to read."""
