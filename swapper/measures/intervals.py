@@ -68,8 +68,8 @@ def bootstrap(values: Floats, level: float = 0.95, draws: int = 4000, seed: int 
     rng = np.random.default_rng(seed)
     present = np.isfinite(held).astype(np.float64)
     filled = np.nan_to_num(held)
-    rows = _counts(rng, held.shape[0], draws)
-    columns = _counts(rng, held.shape[1], draws)
+    rows = drawn_counts(rng, held.shape[0], draws)
+    columns = drawn_counts(rng, held.shape[1], draws)
     total = np.einsum("ds,sc,dc->d", rows, filled, columns)
     count = np.einsum("ds,sc,dc->d", rows, present, columns)
     means = total[count > 0] / count[count > 0]
@@ -84,6 +84,6 @@ def paired(values: Floats, base: Floats, **settings: float) -> Interval:
     return bootstrap(values - base, **settings)  # type: ignore[arg-type]
 
 
-def _counts(rng: np.random.Generator, many: int, draws: int) -> Floats:
+def drawn_counts(rng: np.random.Generator, many: int, draws: int) -> Floats:
     """(draws, many) how often each was drawn."""
     return rng.multinomial(many, np.full(many, 1.0 / many), size=draws).astype(np.float64)
