@@ -72,25 +72,6 @@ def pooled_gain(trace: Floats, truth: Floats) -> float:
     return float((trace * truth).sum() / power) if power > 1e-9 else float("nan")
 
 
-def lag(trace: Floats, truth: Floats, most: int) -> int:
-    """By how many frames a trace (T,) comes after the truth (T,), from -most to most.
-
-    Raises:
-        ValueError: The shapes differ or there are not more than 2 · most + 1 frames.
-    """
-    if trace.shape != truth.shape or trace.ndim != 1 or not 0 <= 2 * most + 1 < len(trace):
-        raise ValueError(f"traces {trace.shape}, {truth.shape} are too short for a lag of {most}")
-    best, found = -np.inf, 0
-    # Nearest to none first, so that a tie is no lag.
-    for shift in sorted(range(-most, most + 1), key=abs):
-        here = trace[max(shift, 0) : len(trace) + min(shift, 0)]
-        there = truth[max(-shift, 0) : len(truth) + min(-shift, 0)]
-        _, rho = gain_and_correlation(here[:, None], there[:, None], 0.0)
-        if np.nan_to_num(rho[0], nan=-1.0) > best + 1e-12:
-            best, found = float(np.nan_to_num(rho[0], nan=-1.0)), shift
-    return found
-
-
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """What a reader says of intensities, turned into intensities.

@@ -1,4 +1,4 @@
-"""The instruments find what was planted: damping, jitter, a lag, a frozen face."""
+"""The instruments find what was planted: damping, jitter, a frozen face."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from swapper.measures.traces import Calibration, gain_and_correlation, lag, pooled_gain
+from swapper.measures.traces import Calibration, gain_and_correlation, pooled_gain
 
 DRAW = np.random.default_rng(11)
 
@@ -43,14 +43,6 @@ def test_jitter_does_not_hide_damping() -> None:
     gain, correlation = gain_and_correlation(swap, TRUTH)
     np.testing.assert_allclose(gain, 0.6, atol=0.12)
     assert correlation.max() < 0.75
-
-
-@pytest.mark.parametrize("frames", [-3, 0, 3, 7])
-def test_a_planted_lag_is_found_and_lowers_the_correlation(frames: int) -> None:
-    late = np.roll(TRUTH, frames, axis=0)
-    assert lag(late[10:-10, 0], TRUTH[10:-10, 0], most=10) == frames
-    _, correlation = gain_and_correlation(late[10:-10], TRUTH[10:-10])
-    assert (correlation.max() < 0.999) == (frames != 0)
 
 
 def test_a_frozen_face_has_neither() -> None:
@@ -104,5 +96,3 @@ def test_shapes_must_fit() -> None:
         gain_and_correlation(TRUTH[:1], TRUTH[:1])
     with pytest.raises(ValueError, match="must both be"):
         pooled_gain(TRUTH, TRUTH[1:])
-    with pytest.raises(ValueError, match="too short"):
-        lag(TRUTH[:5, 0], TRUTH[:5, 0], most=3)
