@@ -49,3 +49,7 @@ class TrainingError(SwapperError):
 
 class ProvenanceError(SwapperError):
     """A manifest or certificate that cannot be made or read."""
+
+
+class StudyError(SwapperError):
+    """A study that cannot be made, or answers to one that cannot be counted."""

@@ -1,0 +1,82 @@
+"""What a participant is shown, in which order and on which side: a function of their seed.
+
+The page draws it in the browser, and the answers are held against what is drawn here, so both must
+do the same, number for number: `pages/study.js` has the same functions under the same names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+Item = TypeVar("Item")
+SEEDS = 2**32
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One question as a participant sees it.
+
+    Attributes:
+        trial: Which of the study's trials, its id.
+        swapped: Whether the trial's second clip is on the left.
+        repeat: Whether it was asked before with its sides the other way round.
+    """
+
+    trial: str
+    swapped: bool
+    repeat: bool = False
+
+
+def schedule(
+    seed: int, pairs: Sequence[str], checks: Sequence[str], limits: tuple[int, int, int]
+) -> list[Shown]:
+    """The questions of the participant with this seed.
+
+    Args:
+        seed: 0 to 2**32 - 1.
+        pairs: Ids of the trials between two swaps.
+        checks: Ids of the trials that have the performer's own clip on one side.
+        limits: Most pairs, checks and repeats that are asked; of repeats no more than there are
+            pairs in the first half.
+
+    Returns:
+        In the order in which they are asked; at least one question lies between a trial and its
+        repeat.
+    """
+    most_pairs, most_checks, most_repeats = limits
+    draw = _below(seed)
+    chosen = _shuffled(pairs, draw)[:most_pairs]
+    caught = _shuffled(checks, draw)[:most_checks]
+    compared = set(chosen)
+    asked = [Shown(each, draw(2) == 1) for each in _shuffled(chosen + caught, draw)]
+    half = len(asked) // 2
+    again = [each for each in asked[:half] if each.trial in compared][:most_repeats]
+    for each in again:
+        at = half + 1 + draw(len(asked) - half)
+        asked.insert(at, Shown(each.trial, not each.swapped, repeat=True))
+    return asked
+
+
+def _shuffled(items: Sequence[Item], draw: Callable[[int], int]) -> list[Item]:
+    """Fisher and Yates, from the end."""
+    result = list(items)
+    for last in range(len(result) - 1, 0, -1):
+        other = draw(last + 1)
+        result[last], result[other] = result[other], result[last]
+    return result
+
+
+def _below(seed: int) -> Callable[[int], int]:
+    """A function that draws a whole number below its argument: mulberry32, 32 bits of state."""
+    state = seed % SEEDS
+
+    def draw(many: int) -> int:
+        nonlocal state
+        state = (state + 0x6D2B79F5) % SEEDS
+        mixed = (state ^ (state >> 15)) * (state | 1) % SEEDS
+        mixed ^= (mixed + (mixed ^ (mixed >> 7)) * (mixed | 61)) % SEEDS
+        return (mixed ^ (mixed >> 14)) * many >> 32
+
+    return draw
