@@ -177,6 +177,26 @@ def test_predictions_are_for_the_devices_that_they_were_made_for(
     assert floor == pytest.approx(1e3 * site.bytes["full"] / 3.87e12)
 
 
+@pytest.mark.usefixtures("cheap")
+def test_a_prediction_stands_beside_what_was_measured(
+    bench: ModuleType,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bench, "environment", lambda _: {"device": "as if NVIDIA H200"})
+    asked = ["--op", "warp_pair", "--variants", "naive", "reference", "kernel"]
+    naive, reference, kernel = rows_of(bench, tmp_path / "rows", *asked)[1:]
+    share = 2 * 64**2 / (64 * 256**2)
+    assert naive["predicted_ms"] == pytest.approx([0.65 * share] * 2)
+    assert reference["predicted_ms"] is None
+    assert kernel["predicted_ms"] == pytest.approx([0.02 * share, 0.05 * share])
+    lines = capsys.readouterr().out.splitlines()
+    assert next(line for line in lines if "peak MB" in line).endswith("| predicted ms |")
+    assert next(line for line in lines if "| naive |" in line).endswith("| 0.00127 |")
+    assert next(line for line in lines if "| kernel |" in line).endswith("| 3.91e-05 to 9.77e-05 |")
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
