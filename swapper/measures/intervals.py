@@ -43,7 +43,8 @@ def bootstrap(values: Floats, level: float = 0.95, draws: int = 4000, seed: int 
     """Percentile interval of a mean over seeds × clips.
 
     Seeds and clips are each drawn with replacement, and every value stands where both meet: all
-    frames of a clip are one observation, and so are all clips of a seed that went wrong.
+    frames of a clip are one observation, and so are all clips of a seed that went wrong. Clips of
+    one model, in clusters and without seeds, have `statistics.interval`.
 
     Args:
         values: (seeds, clips), NaN where a cell is missing.
