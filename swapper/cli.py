@@ -314,6 +314,13 @@ def _run_export(options: Any, cfg: DictConfig) -> int:
     return 0
 
 
+def _run_study(options: Any, cfg: DictConfig) -> int:
+    from swapper.study import study
+
+    study(options)
+    return 0
+
+
 def _run_actors(options: Any, cfg: DictConfig) -> int:
     from swapper.perform import actors
 
@@ -354,6 +361,7 @@ _RUNNERS: Mapping[str, Callable[[Any, Any], Any]] = {
     "train": _run_train,
     "convert": _run_convert,
     "export": _run_export,
+    "study": _run_study,
     "verify": _run_verify,
     "actors": _run_actors,
     "demo": _run_demo,

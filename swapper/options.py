@@ -221,6 +221,31 @@ class ExportOptions:
 
 
 @dataclass
+class StudyOptions:
+    """Ask people which swap feels like the performer, or count what they answered."""
+
+    clips: str = option(
+        "", "to ask: folder with CLIP/performer.mp4 and CLIP/SYSTEM.mp4 for each clip and system"
+    )
+    answers: str = option("", "to count: folder with participants' answers-*.json")
+    key: str = option("", "to count: the key.json that was written with the study")
+    output: str = option("", "folder to write; empty: study, or that of the key")
+    overwrite: bool = option(False, "replace a study that is there")
+    pairs: int = option(24, "most comparisons that a participant is asked", least=1, most=1000)
+    checks: int = option(
+        3, "questions with the performer's own clip on one side, to see who attends",
+        least=0, most=100,
+    )  # fmt: skip
+    repeats: int = option(
+        2, "comparisons asked again with sides changed, to see who is consistent",
+        least=0, most=100,
+    )  # fmt: skip
+    misses: int = option(
+        0, "to count: checks that a participant may miss and still count", least=0, most=100
+    )
+
+
+@dataclass
 class VerifyOptions:
     """Read a file's provenance back and check it."""
 
@@ -308,6 +333,7 @@ VERBS: Mapping[str, type[Any]] = {
     "train": TrainOptions,
     "convert": ConvertOptions,
     "export": ExportOptions,
+    "study": StudyOptions,
     "verify": VerifyOptions,
     "actors": ActorsOptions,
     "demo": DemoOptions,

@@ -33,6 +33,7 @@ ALLOWED = {
     "losses": {"kernels", *GROUND},
     "data": {"faces", "media", "kernels", *GROUND},
     "measures": GROUND,
+    "judging": {"measures", "media", *GROUND},
     "report": GROUND,
     "training": {"progress", *LEARNING},
     "extract": {"read_affect", "devices", "media", "faces", "data", "options", "progress", *GROUND},
@@ -57,6 +58,7 @@ ALLOWED = {
     "model_making": {"affect", "markdown", "models", "origin"},
     "model_page": {"affect", "markdown", "model_making", "models", "origin"},
     "export": {"feeling", "model_page", "models", "options", "origin", "errors"},
+    "study": {"judging", "options", "errors"},
     "verify": {"media", "options", *GROUND},
     "perform": {"actors", "media", "options", "progress", *GROUND},
     "rehearsal": {
@@ -69,7 +71,7 @@ ALLOWED = {
     },
     "cli": {
         *("extract", "read_affect", "concept", "train", "convert", "export", "verify", "perform"),
-        *("demo", "options", "arguments", "manual", "errors"),
+        *("demo", "study", "options", "arguments", "manual", "errors"),
     },
     "__main__": {"cli"},
     "api": {

@@ -1,0 +1,165 @@
+"""People as judges of a swap: write the page that asks them, count what they answered."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Final
+
+from swapper.errors import StudyError, UsageError
+from swapper.judging.answers import LeftOut, read_answers
+from swapper.judging.clips import gather
+from swapper.judging.page import readme, study_page
+from swapper.judging.results import results_data, results_page
+from swapper.judging.tally import Tally, tally
+from swapper.judging.trials import Limits, Study, read_key
+from swapper.options import StudyOptions
+
+log = logging.getLogger(__name__)
+
+KEY: Final = "key.json"
+_OURS: Final = {"page", KEY, "README.txt", "results.json", "results.html"}
+
+
+def study(options: StudyOptions) -> Path:
+    """Write a study of the clips in ``clips=``, or count the answers in ``answers=``.
+
+    Returns:
+        The page, or the results as a page.
+
+    Raises:
+        SwapperError: In one line; a study that was there stays as it was.
+    """
+    if bool(options.clips) == bool(options.answers):
+        raise UsageError(
+            "study: pass clips=FOLDER to write a study, or answers=FOLDER key=key.json to count "
+            "one's answers"
+        )
+    if options.answers and not options.key:
+        raise UsageError(
+            "key is missing: pass key=STUDY/key.json, which the study was written with"
+        )
+    if options.clips and options.key:
+        raise UsageError("key is written with clips=, not read; drop key=, or pass answers=")
+    return _count(options) if options.answers else _write(options)
+
+
+def _write(options: StudyOptions) -> Path:
+    output = Path(options.output or "study")
+    _check_output(output, Path(options.clips), overwrite=options.overwrite)
+    limits = Limits(options.pairs, options.checks, options.repeats)
+    asked, sources = gather(Path(options.clips), limits)
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        clips = partial / "page" / "clips"
+        clips.mkdir(parents=True)
+        for name, path in sources.items():
+            # The bytes alone: times and permissions of a file would tell which were made together.
+            shutil.copyfile(path, clips / f"{name}{asked.kind}")
+        (partial / "page" / "index.html").write_text(study_page(asked), encoding="utf-8")
+        (partial / "README.txt").write_text(readme(asked), encoding="utf-8")
+        (partial / KEY).write_text(_json(asked.key_data()), encoding="utf-8")
+        if output.exists():
+            shutil.rmtree(output)
+        partial.replace(output)
+    except OSError as error:
+        raise _unwritable(output, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    page = output / "page" / "index.html"
+    counts = (len(asked.clips), len(asked.systems), len(asked.pairs))
+    log.info("%s: %d clips, %d systems, %d pairs; open it, or serve its folder", page, *counts)
+    log.info("%s: keep it back; who has it is not blind", output / KEY)
+    return page
+
+
+def _check_output(output: Path, clips: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that is not free, before any work.
+
+    Raises:
+        UsageError: Says why, and the cure.
+    """
+    if (
+        output.name in ("", "..")
+        or output.is_symlink()
+        or (output.exists() and not output.is_dir())
+    ):
+        raise UsageError(f"output={output}: is no folder that could be made; pass another output=")
+    if clips.resolve().is_relative_to(output.resolve()):
+        raise UsageError(f"output={output}: holds the clips themselves; pass another output=")
+    present = sorted(each.name for each in output.iterdir()) if output.exists() else []
+    if present and not overwrite:
+        raise UsageError(f"{output}: is not empty; pass overwrite=true or another output=")
+    if foreign := [name for name in present if name not in _OURS]:
+        raise UsageError(f"{output}: holds {foreign[0]}, which no study wrote, so it is not "
+                         "replaced; pass another output=")  # fmt: skip
+
+
+def _count(options: StudyOptions) -> Path:
+    key = Path(options.key)
+    asked = read_key(key)
+    participants, left_out = read_answers(Path(options.answers), asked)
+    for each in left_out:
+        log.warning("%s: left out: %s", each.who, each.why)
+    try:
+        found = tally(participants, asked, options.misses)
+    except ValueError as error:
+        reason = (
+            f"all {len(participants)} missed more than {options.misses} checks; pass a larger "
+            "misses=" if participants else "none of its files answers this study; pass its own key="
+        )  # fmt: skip
+        raise StudyError(f"answers={options.answers}: {reason}") from error
+    output = Path(options.output) if options.output else key.parent
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "results.json").write_text(
+            _json(results_data(asked, found, left_out)), encoding="utf-8"
+        )
+        page = output / "results.html"
+        page.write_text(results_page(asked, found, left_out), encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(output, error) from error
+    print("\n".join(_lines(asked, found, left_out)))
+    log.info("%s", page)
+    return page
+
+
+def _lines(asked: Study, found: Tally, left_out: list[LeftOut]) -> list[str]:
+    """What is told on the spot."""
+    missed = [each for each in found.attention if not each.counts]
+    lines = [
+        f"study {asked.id}: {len(found.attention) - len(missed)} participants, {found.answers} "
+        f"comparisons, {found.ties} of them undecided (half a win each)"
+    ]
+    lines += [
+        f"  {each.participant} left out: missed {each.missed} of {each.checks} checks"
+        for each in missed
+    ]
+    if left_out:
+        lines.append(f"  {len(left_out)} files left out")
+    lines.append("strength (log-odds, mean 0):")
+    width = max(len(each) for each in found.systems)
+    lines += [
+        f"  {name:{width}}  {each}"
+        for name, each in zip(found.systems, found.strengths, strict=True)
+    ]
+    lines.append("share of answers:")
+    return lines + [
+        f"  {first} over {second}: {rate.share:.2f} [{rate.low:.2f}, {rate.high:.2f}] of "
+        f"{rate.answers}"
+        for first, second, rate in found.pairs
+        if rate.answers
+    ]
+
+
+def _json(data: dict[str, object]) -> str:
+    return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _unwritable(output: Path, error: OSError) -> StudyError:
+    return StudyError(
+        f"{output}: cannot be written ({error.strerror or error}); free space or check permissions"
+    )
