@@ -23,6 +23,9 @@ _SHORTEST: Final = 0.8
 _NYQUIST_SHARE: Final = 0.8
 """Of half the frame rate; what lies above is aliased or filtered away."""
 
+_MAD: Final = 1.4826
+"""A normal's standard deviation over its median absolute deviation."""
+
 Floats = NDArray[np.float64]
 _Change = Callable[[Floats], Floats]
 
@@ -136,6 +139,14 @@ def low_pass(trace: Floats, fps: float, hz: float) -> Floats:
     pad = min(len(trace) - 1, round(1.5 * fps / hz))
     slow: Floats = signal.sosfiltfilt(sections, trace, axis=0, padlen=pad)
     return slow
+
+
+def robust_spread(values: Floats) -> float:
+    """Standard deviation of the normal that has this median absolute deviation (T,).
+
+    What happens in fewer than half of the frames hardly moves it.
+    """
+    return float(_MAD * np.median(np.abs(values - np.median(values))))
 
 
 def runs(known: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from swapper.measures.alongside import Alongside, runs
+from swapper.measures.alongside import Alongside, robust_spread, runs
 
 LONGEST: Final = 0.5
 """Seconds; micro-expressions last 1/25 to 1/2 (Yan et al., 2013)."""
@@ -36,7 +36,6 @@ _CHATTER: Final = 2
 """Of the like within a second, either way, from which movements are speech: three to six syllables
 a second, kept or not, would outnumber everything else that is brief."""
 _CHATTER_SECONDS: Final = 1.0
-_MAD: Final = 1.4826
 
 Floats = NDArray[np.float64]
 
@@ -83,7 +82,7 @@ def brief_movements(pair: Alongside, gain: float = 1.0, lids: Sequence[int] = ()
     width = round(2 * _HALF_HEIGHT * pair.fps) | 1
     pieces = [tuple(_brief(each, width) for each in both) for both in told.stretches]
     swap_noise, noise = (
-        np.array([_spread(each) for each in np.concatenate(side).T])
+        np.array([robust_spread(each) for each in np.concatenate(side).T])
         for side in zip(*pieces, strict=True)
     )
     doubtful = np.sqrt(swap_noise**2 + (gain * noise) ** 2)
@@ -147,7 +146,3 @@ def _soft(trace: Floats) -> Floats:
     """Over three frames, for half a frame of lag halves the peak of what shows in one."""
     soft: Floats = ndimage.convolve1d(trace, (0.25, 0.5, 0.25), axis=0, mode="nearest")
     return soft
-
-
-def _spread(values: Floats) -> float:
-    return float(_MAD * np.median(np.abs(values - np.median(values))))

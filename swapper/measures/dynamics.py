@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
-from swapper.measures.alongside import SLOW_HZ, Alongside
+from swapper.measures.alongside import SLOW_HZ, Alongside, robust_spread
 from swapper.measures.traces import LEAST_MOTION
 
 MOST_LAG: Final = 0.4
@@ -29,7 +29,6 @@ _TIMING_HZ: Final = 5.0
 _VELOCITY_HZ: Final = 4.0
 _SEGMENT: Final = 1.28
 """Seconds of a Welch segment: 32 frames at 25 a second, 0.8 Hz a bin."""
-_MAD: Final = 1.4826
 _BLOCK: Final = 1.0
 
 Floats = NDArray[np.float64]
@@ -233,7 +232,7 @@ def jitter(pair: Alongside) -> Floats:
     found = np.zeros(units)
     for u in range(units):
         taps = np.linalg.lstsq(around[:, u], swap[:, u], rcond=1e-6)[0]
-        left = _spread(swap[:, u] - around[:, u] @ taps)
+        left = robust_spread(swap[:, u] - around[:, u] @ taps)
         # The reader's noise is on the swap, and again on what was taken off.
         found[u] = left**2 - reader[u] * (1 + (taps**2).sum())
     kept: Floats = np.sqrt(np.maximum(found, 0.0))
@@ -245,7 +244,7 @@ def reader_noise(pair: Alongside) -> Floats:
     thirds = np.concatenate(
         [np.diff(them, n=3, axis=0) for _, them in pair.stretches if len(them) > 4]
     )
-    noise: Floats = np.array([_spread(each) for each in thirds.T]) / np.sqrt(20.0)
+    noise: Floats = np.array([robust_spread(each) for each in thirds.T]) / np.sqrt(20.0)
     return noise
 
 
@@ -320,8 +319,3 @@ def _spectra(
     _, theirs = signal.welch(performer, **settings)
     many = len(swap)
     return frequency, cross * many, own * many, theirs * many
-
-
-def _spread(values: Floats) -> float:
-    """Standard deviation of a normal with this median absolute deviation."""
-    return float(_MAD * np.median(np.abs(values - np.median(values))))

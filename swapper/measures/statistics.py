@@ -196,7 +196,7 @@ def _apart(values: Floats, base: Floats) -> Floats:
 
 
 def _signed_rank(differences: Floats, alternative: str) -> float:
-    """Probability by a signed-rank test; exact where all signs can be tried, ties and zeros or not."""
+    """Probability by a signed-rank test; exact where all signs can be tried, ties or not."""
     rounded = np.round(differences, _DIGITS)
     if not rounded.any():
         return 1.0
