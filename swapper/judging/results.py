@@ -81,9 +81,9 @@ def results_page(study: Study, found: Tally, left_out: Sequence[LeftOut]) -> str
 <h1>{_verdict(found)}</h1>
 <ul class="facts">{listed}</ul>
 <figure>
-{_forest(found)}
+<div class="scroll" tabindex="0">{_forest(found)}</div>
 <figcaption>How often each system would be chosen over one of middling strength (Bradley-Terry),
-with 95 % intervals over participants. The broken line is chance.</figcaption>
+with 95&nbsp;% intervals over participants. The broken line is chance.</figcaption>
 </figure>
 <h2>Two at a time</h2>
 {_table(("Chosen", "over", "share of answers", "answers", "participants"), _pair_rows(found))}

@@ -178,13 +178,13 @@ def test_a_participant_comes_through(made: Path, tmp_path: Path, width: int) -> 
     (answers / tale["file"]).write_text(said["text"], encoding="utf-8")
     people, left_out = read_answers(answers, study)
     assert not left_out
-    assert len(people[0].answers) == 3 + 2 + 1
     asked = schedule(
         saved["seed"],
         [each.id for each in study.pairs],
         [each.id for each in study.checks],
         (24, 2, 1),
     )
+    assert len(people[0].answers) == len(asked) >= 3 + 2
     assert [each["trial"] for each in saved["answers"]] == [each.trial for each in asked]
     line = ["study", f"answers={answers}", f"key={made / 'study/key.json'}"]
     assert cli.run([*line, f"output={tmp_path / 'results'}"]) == 0
