@@ -22,7 +22,9 @@ _HALF_HEIGHT: Final = 0.35
 """Seconds that the longest of them stays above half its height. A longer look would take the
 rounded tops of ordinary expressions for brief ones."""
 LOST_BELOW: Final = 0.5
-"""Of the strength that the swap's slow movements have: less than this of a movement is gone."""
+"""Of the strength that is to be expected: less than this of a movement is gone."""
+LEAST_GAIN: Final = 0.3
+"""Of a unit's slow movements: below it a brief one would be lost in the reader's noise anyway."""
 _SURE: Final = 4.5
 """Deviations of the noise from which a reading is a movement: at 25 frames a second and 20 units,
 noise reaches that less than twice a minute."""
@@ -47,7 +49,7 @@ class BriefMovements:
     Attributes:
         shown: How many the performer made that the swap's noise allows to judge.
         lost: How many of them are missing in the swap beyond doubt.
-        gain: Mean strength of those shown; NaN if there are none.
+        gain: Mean strength of those shown, of what is to be expected; NaN if there are none.
     """
 
     shown: int
@@ -64,7 +66,9 @@ class _Movement:
     involved: NDArray[np.bool_]
 
 
-def brief_movements(pair: Alongside, gain: float = 1.0, lids: Sequence[int] = ()) -> BriefMovements:
+def brief_movements(
+    pair: Alongside, gain: float | Floats = 1.0, lids: Sequence[int] = ()
+) -> BriefMovements:
     """Find the performer's brief movements and look for each in the swap.
 
     What a running median over longer than twice a movement leaves is brief: it keeps onsets and
@@ -72,11 +76,16 @@ def brief_movements(pair: Alongside, gain: float = 1.0, lids: Sequence[int] = ()
 
     Args:
         pair: Aligned.
-        gain: Of the swap's slow movements; a damped swap damps these too, and has not lost them.
+        gain: Of the swap's slow movements, one or (U,) for the pair's columns: a damped swap damps
+            these too, and has not lost them, and another face shows less of one unit and more of
+            another. Units with less than `LEAST_GAIN` of it cannot tell.
         lids: Columns, as handed to `Alongside.of`, that close the eyes: blinks are brief as well,
             there are more of them, and they would hide what is lost.
     """
-    told = pair.only(~np.isin(pair.columns, np.asarray(lids, np.intp)))
+    open_eyed = ~np.isin(pair.columns, np.asarray(lids, np.intp))
+    gains = np.broadcast_to(gain, pair.columns.shape)
+    open_eyed &= gains >= LEAST_GAIN
+    told, gains = pair.only(open_eyed), gains[open_eyed]
     if not told.enough or not told.columns.size:
         return BriefMovements(0, 0, np.nan)
     width = round(2 * _HALF_HEIGHT * pair.fps) | 1
@@ -85,15 +94,15 @@ def brief_movements(pair: Alongside, gain: float = 1.0, lids: Sequence[int] = ()
         np.array([robust_spread(each) for each in np.concatenate(side).T])
         for side in zip(*pieces, strict=True)
     )
-    doubtful = np.sqrt(swap_noise**2 + (gain * noise) ** 2)
+    doubtful = np.sqrt(swap_noise**2 + (gains * noise) ** 2)
     found = []
     for swap, performer in pieces:
         movements = _movements(performer, noise, pair.fps)
-        found += [_left(_soft(swap), _soft(performer), each, doubtful) for each in movements]
+        expected = _soft(performer) * gains
+        found += [_left(_soft(swap), expected, each, doubtful) for each in movements]
     strength, doubt = np.array(found).reshape(-1, 2).T
-    threshold = LOST_BELOW * gain
-    clear = _SEPARATE * doubt < threshold
-    lost = clear & (strength < threshold)
+    clear = _SEPARATE * doubt < LOST_BELOW
+    lost = clear & (strength < LOST_BELOW)
     shown = int(clear.sum())
     mean = float(strength[clear].mean()) if shown else float("nan")
     return BriefMovements(shown, int(lost.sum()), mean)
@@ -131,11 +140,11 @@ def _is_chatter(one: _Movement, among: list[_Movement], fps: float) -> bool:
 
 
 def _left(
-    swap: Floats, performer: Floats, movement: _Movement, doubtful: Floats
+    swap: Floats, expected: Floats, movement: _Movement, doubtful: Floats
 ) -> tuple[float, float]:
-    """How much of one movement is in the swap, and the standard error of that."""
+    """How much of what is expected of one movement is in the swap, and the standard error of it."""
     start, end, involved = movement.start, movement.end, movement.involved
-    x = performer[start:end, involved]
+    x = expected[start:end, involved]
     power = float((x * x).sum())
     # A lag of less than a frame leaves a sharp peak on either side.
     slope = max(float((x * swap[start + s : end + s, involved]).sum()) / power for s in (-1, 0, 1))
