@@ -12,7 +12,7 @@ from swapper.judging.tally import Tally
 from swapper.judging.trials import SCHEMA, Study
 from swapper.measures.intervals import Interval
 
-_ROW, _LEFT, _WIDTH, _TOP = 40, 190, 720, 14
+_ROW, _LEFT, _WIDTH, _TOP = 40, 140, 520, 14
 _RIGHT = _WIDTH - 22
 
 
@@ -81,7 +81,7 @@ def results_page(study: Study, found: Tally, left_out: Sequence[LeftOut]) -> str
 <h1>{_verdict(found)}</h1>
 <ul class="facts">{listed}</ul>
 <figure>
-<div class="scroll" tabindex="0">{_forest(found)}</div>
+{_forest(found)}
 <figcaption>How often each system would be chosen over one of middling strength (Bradley-Terry),
 with 95&nbsp;% intervals over participants. The broken line is chance.</figcaption>
 </figure>
@@ -141,7 +141,7 @@ def _forest(found: Tally) -> str:
 
 
 def _forest_row(name: str, each: Interval, y: float) -> str:
-    short = name if len(name) <= 22 else f"{name[:21]}…"
+    short = name if len(name) <= 15 else f"{name[:14]}…"
     text = f'<text x="0" y="{y + 5}">{html.escape(short)}<title>{html.escape(name)}</title></text>'
     if math.isfinite(each.low) and math.isfinite(each.high):
         low, high = _across(_odds(each.low)), _across(_odds(each.high))
