@@ -1,26 +1,24 @@
-"""``swapper VERB [key=value ...]``: the only place that knows Hydra.
+"""``swapper VERB [key=value ...]``: with `swapper.calling` the only place that knows Hydra.
 
-Composes the verb's config, checks it, builds the parts named in it and calls the verb with plain
-values. Whatever is wrong with the input ends as one line on stderr and a non-zero exit.
+Composes the verb's config and has it called. Whatever is wrong with the input ends as one line on
+stderr and a non-zero exit.
 """
 
 from __future__ import annotations
 
 import difflib
-import importlib
-import logging
 import os
 import re
-import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from swapper import __version__
-from swapper.arguments import check_target
+from swapper.calling import call, causes, one_line
 from swapper.errors import SwapperError, UsageError
 from swapper.manual import config_root, group_choices, usage, verb_help
-from swapper.options import MISSING, VERBS, check, describe, fields_of
+from swapper.option_fields import MISSING, describe
+from swapper.options import VERBS, fields_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -36,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return _dispatch(list(arguments))
     except SwapperError as error:
-        print(f"swapper: {_one_line(error)}", file=sys.stderr)
+        print(f"swapper: {one_line(error)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("swapper: interrupted", file=sys.stderr)
@@ -45,10 +43,6 @@ def run(arguments: Sequence[str]) -> int:
         # The reader of our output has gone; keep the interpreter from complaining on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -138,7 +132,7 @@ def _compose_and_call(verb: str, overrides: list[str], status: list[int]) -> Non
         try:
             result = call(verb, cfg)
         except SwapperError as error:  # Hydra would print a preamble of its own
-            print(f"swapper: {_one_line(error)}", file=sys.stderr)
+            print(f"swapper: {one_line(error)}", file=sys.stderr)
             status.append(error.exit_code)
             return None
         status.append(result if isinstance(result, int) else 0)
@@ -164,7 +158,7 @@ def _compose_and_call(verb: str, overrides: list[str], status: list[int]) -> Non
 
 def _explain(verb: str, overrides: Sequence[str], error: BaseException) -> str:
     """Say in one line which key is wrong and what would be legal."""
-    texts = [str(each) for each in _causes(error)]
+    texts = [str(each) for each in causes(error)]
     whole = "\n".join(texts)
     if found := re.search(
         r"Could not find '([^']+)'\n\nAvailable options in '([^']+)':((?:\n\t.*)*)", whole
@@ -185,16 +179,9 @@ def _explain(verb: str, overrides: Sequence[str], error: BaseException) -> str:
     if found := re.search(
         r"mismatched input|no viable alternative|extraneous input|token recog", whole
     ):
-        grammar = re.sub(r"See https\S+.*", "", _one_line(error)).strip()
+        grammar = re.sub(r"See https\S+.*", "", one_line(error)).strip()
         return f"{grammar} (quote values that hold special characters: 'key=\"a (b), c\"')"
-    return _one_line(error)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
+    return one_line(error)
 
 
 def _legal_keys(verb: str) -> list[str]:
@@ -215,157 +202,12 @@ def _unknown_key(verb: str, overrides: Sequence[str], key: str, whole: str) -> s
         config = compose(verb, chosen)
         node = OmegaConf.select(config, parent) if parent else config
     if not isinstance(node, DictConfig):
-        return f"{key}: no such option; {_one_line(Exception(whole.splitlines()[0]))}"
+        return f"{key}: no such option; {one_line(Exception(whole.splitlines()[0]))}"
     legal = sorted(str(each) for each in node if not str(each).startswith("_"))
     close = difflib.get_close_matches(last, legal, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     where = f"under {parent}" if parent else "here"
     return f"{key}: no such option; {hint}legal {where}: {', '.join(legal)}"
-
-
-# --- calling --------------------------------------------------------------------------------------
-
-
-def call(verb: str, cfg: DictConfig) -> Any:
-    """Check the composed config, build its parts and run the verb."""
-    from omegaconf import OmegaConf
-
-    order = list(fields_of(verb))
-    missing = sorted(
-        OmegaConf.missing_keys(cfg), key=lambda key: (order.index(key.split(".")[0]), key)
-    )
-    if missing:
-        known = fields_of(verb).get(missing[0])
-        help_text = f" ({known.metadata['help']})" if known and known.metadata else ""
-        raise UsageError(f"{missing[0]} is missing: pass {missing[0]}=...{help_text}")
-    options = OmegaConf.to_object(cfg)
-    check(options)
-    # Of several ranks on a machine the first one speaks; all may warn.
-    first = os.environ.get("LOCAL_RANK", "0") == "0"
-    level = logging.INFO if first else logging.WARNING
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
-    if verb != "train":  # Lightning brings its own handling of signals
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    return _RUNNERS[verb](options, cfg)
-
-
-def build(cfg: DictConfig, key: str) -> Any:
-    """Instantiate the part at `key` after holding its keys and types to the signature."""
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-    from omegaconf import OmegaConf
-
-    part = cfg[key]
-    if part is None:
-        return None
-    check_target(OmegaConf.to_container(part, resolve=True), key)
-    try:
-        return instantiate(part, _convert_="all")
-    except InstantiationException as error:
-        for cause in _causes(error):
-            if isinstance(cause, SwapperError):
-                raise cause from error
-            if isinstance(cause, (ValueError, TypeError)):
-                raise UsageError(f"{key}: {_one_line(cause)}") from error
-        raise UsageError(f"{key}: {_one_line(error)}") from error
-
-
-def _run_extract(options: Any, cfg: DictConfig) -> int:
-    from swapper.extract import extract
-
-    extract(options, lambda: build(cfg, "aligner"), lambda: _estimator(cfg))
-    return 0
-
-
-def _run_affect(options: Any, cfg: DictConfig) -> int:
-    from swapper.read_affect import read_affect
-
-    read_affect(options, lambda: _estimator(cfg))
-    return 0
-
-
-def _run_concept(options: Any, cfg: DictConfig) -> int:
-    from swapper.concept import concept
-
-    concept(options, lambda: build(cfg, "aligner"), lambda: _estimator(cfg))
-    return 0
-
-
-def _estimator(cfg: DictConfig) -> Any:
-    """The one that ``affect=`` names; None for ``affect=none``."""
-    return build(cfg, "affect") or None
-
-
-def _run_convert(options: Any, cfg: DictConfig) -> int:
-    from swapper.convert import convert
-
-    convert(
-        options,
-        lambda: build(cfg, "aligner"),
-        make_estimator=lambda: build(cfg, "estimator") or None,
-    )
-    return 0
-
-
-def _run_export(options: Any, cfg: DictConfig) -> int:
-    from swapper.export import export
-
-    export(options)
-    return 0
-
-
-def _run_study(options: Any, cfg: DictConfig) -> int:
-    from swapper.study import study
-
-    study(options)
-    return 0
-
-
-def _run_actors(options: Any, cfg: DictConfig) -> int:
-    from swapper.perform import actors
-
-    actors(options)
-    return 0
-
-
-def _run_verify(options: Any, cfg: DictConfig) -> int:
-    return int(importlib.import_module("swapper.verify").verify_file(options))
-
-
-def _run_demo(options: Any, cfg: DictConfig) -> int:
-    from swapper.demo import demo
-
-    return demo(options)
-
-
-def _run_train(options: Any, cfg: DictConfig) -> float | None:
-    from omegaconf import OmegaConf
-
-    from swapper.train import Parts, train
-
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
-    names = ("data", "model", "loss", "optim", "trainer", "speed", "callbacks", "logger")
-    parts = Parts(
-        **{name: build(cfg, name) for name in names},
-        affect=_estimator(cfg),
-        expression=build(cfg, "expression") or None,
-    )
-    return train(options, parts, {str(key): value for key, value in config.items()})
-
-
-_RUNNERS: Mapping[str, Callable[[Any, Any], Any]] = {
-    "extract": _run_extract,
-    "affect": _run_affect,
-    "concept": _run_concept,
-    "train": _run_train,
-    "convert": _run_convert,
-    "export": _run_export,
-    "study": _run_study,
-    "verify": _run_verify,
-    "actors": _run_actors,
-    "demo": _run_demo,
-}
 
 
 # --- completion -----------------------------------------------------------------------------------

@@ -219,7 +219,11 @@ def _claim(options: ConvertOptions, model: LoadedModel) -> Claim:
         ],
         performer_rights=options.performer_rights or None,
         software=f"swapper/{__version__}",
-        parameters={"identity": options.identity, "faces": options.faces}
+        parameters={
+            "identity": options.identity,
+            "faces": options.faces,
+            "trained_with": list(model.card.lineage),  # who may not judge the result
+        }
         | ({} if model.card.affect_space is None else {"affect": said_of(options.affect)}),
     )
 

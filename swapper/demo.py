@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from swapper import __version__
 from swapper.actors.identity import sample_identity
 from swapper.actors.scenarios import Casting, cast
-from swapper.affect.estimator import load_estimator
+from swapper.affect.estimator import Estimator, load_estimator
 from swapper.errors import UsageError
+from swapper.evaluate import REPORT, evaluate
+from swapper.faces.openface import OpenfaceAligner
 from swapper.measures.answer import Answer, Clip
 from swapper.measures.pictures import MOST_DB
 from swapper.measures.score import AREAS, ClipScore, score
@@ -28,9 +30,19 @@ from swapper.media.image import write_atomically, write_image
 from swapper.media.provenance import verify
 from swapper.media.strip import strip
 from swapper.media.video import VideoReader
-from swapper.options import DemoOptions
+from swapper.options import DemoOptions, EvaluateOptions
 from swapper.perform import drawn_by, film_casting
-from swapper.rehearsal import answer_of, check_unbiased, clip_of, cut_faces, reader_of, swap, train
+from swapper.rehearsal import (
+    Reel,
+    answer_of,
+    check_unbiased,
+    clip_of,
+    cut_faces,
+    reader_of,
+    swap,
+    train,
+)
+from swapper.report.content import Report
 from swapper.scoring import Reader, compare
 
 log = logging.getLogger(__name__)
@@ -71,7 +83,8 @@ TRAINING: Final = (
 )
 """A model that is to learn two clean, steady faces in minutes, and nothing else."""
 _RECIPE: Final = "demo.json"
-_OWN: Final = ("footage", "facesets", "runs", "swap.mp4", "strip.png", "report.json")
+_OWN: Final = ("footage", "facesets", "runs", "swap.mp4", "strip.png", "report.json",
+               "evaluation")  # fmt: skip
 _LEAST_OVERLAP: Final = 0.6
 _LEAST_OPACITY: Final = 0.75
 
@@ -124,12 +137,31 @@ def demo(options: DemoOptions) -> int:
         performer, answer = clip_of(reel["held_out"][0]), answer_of(reel["truth"][0])
         outcome = _judge(clip, masks, performer, answer, read)
         write_image(folder / "strip.png", _strip(performer, clip, answer))
+    with _timed(7, "asking whether the feeling survived", seconds):
+        verdict = _evaluated(reel, clip.video, run, folder / "evaluation", judge).verdict
     report = {
         name: getattr(outcome, name).to_dict() for name in ("swap", "performer", "answer")
-    } | {"broken": outcome.broken, "seconds": seconds}
+    } | {"verdict": verdict, "broken": outcome.broken, "seconds": seconds}
     write_atomically(folder / "report.json", json.dumps(report, indent=2).encode())
-    print("\n".join(_told(outcome, folder, run)))
+    print("\n".join([*_told(outcome, folder, run), "", verdict]))
+    print(f"Does the feeling survive? Open {(folder / 'evaluation' / REPORT).resolve()}")
     return 1 if outcome.broken else 0
+
+
+def _evaluated(reel: Reel, swap: Path, run: Path, output: Path, judge: Estimator) -> Report:
+    """What `swapper evaluate` says of the swap, by landmarks that are known."""
+    performer, truth = reel["held_out"][0], reel["truth"][0]
+    # In the order in which clips are watched; the swap was laid by the performer's landmarks.
+    tables = iter([performer, performer, truth, performer])
+    options = EvaluateOptions(
+        performer=str(performer.video),
+        swap=str(swap),
+        truth=str(truth.video),
+        model=str(run),
+        output=str(output),
+        overwrite=True,
+    )
+    return evaluate(options, lambda: OpenfaceAligner(str(next(tables).landmarks)), lambda: judge)
 
 
 def _casting(budget: Budget, seed: int) -> Casting:
@@ -178,7 +210,7 @@ def _rhythm(budget: Budget) -> list[str]:
 
 @contextmanager
 def _timed(number: int, what: str, seconds: dict[str, float]) -> Iterator[None]:
-    log.info("\n[%d/6] %s", number, what)
+    log.info("\n[%d/7] %s", number, what)
     start = time.monotonic()
     yield
     seconds[what] = round(time.monotonic() - start, 1)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import importlib.resources
 
-from swapper.options import VERBS, describe, fields_of
+from swapper.option_fields import describe
+from swapper.options import VERBS, fields_of
 
 CONFIGS = "swapper.configs"
 # Training's groups have a root of their own, or `model=` of convert would be taken for one of them.
-_ROOTS = {"train": f"{CONFIGS}.train"}
+_ROOTS = {
+    "compare": f"{CONFIGS}.judged",
+    "evaluate": f"{CONFIGS}.judged",
+    "train": f"{CONFIGS}.train",
+}
 _HYDRA_FLAGS = (
     ("--cfg job", "print the composed config and stop (add --resolve to fill in references)"),
     ("--multirun, -m", "run once for each combination of comma-separated values"),
@@ -37,13 +42,14 @@ def config_root(verb: str) -> str:
 
 def group_choices(verb: str, group: str) -> list[str]:
     """Names that ``group=`` takes, in order; none where there is no such group."""
-    # Training finds in the common root, too, what its own lacks (see train.yaml's search path).
+    # A verb with a root of its own finds the common one as well (by its search path).
+    found: set[str] = set()
     for root in (config_root(verb), CONFIGS):
         folder = importlib.resources.files(root) / group
         if folder.is_dir():
             names = (each.name for each in folder.iterdir())
-            return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
-    return []
+            found |= {name.removesuffix(".yaml") for name in names if name.endswith(".yaml")}
+    return sorted(found)
 
 
 def verb_help(verb: str) -> str:

@@ -7,30 +7,11 @@ verbs take them as plain values. Nothing heavy may be imported here: TAB and ``-
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from swapper.errors import UsageError
-
-MISSING: Any = "???"
-"""Marks an option that has no default (OmegaConf's own mark)."""
-
-
-def option(
-    default: Any,
-    help: str,  # noqa: A002 (the word every option parser uses)
-    *,
-    choices: Sequence[str] = (),
-    least: float | None = None,
-    most: float | None = None,
-) -> Any:
-    """A dataclass field that knows its help, its choices and its range."""
-    metadata = {"help": help, "choices": tuple(choices), "least": least, "most": most}
-    if isinstance(default, (list, dict)):
-        return field(default_factory=default.copy, metadata=metadata)
-    return field(default=default, metadata=metadata)
+from swapper.option_fields import MISSING, option
 
 
 @dataclass
@@ -221,6 +202,39 @@ class ExportOptions:
 
 
 @dataclass
+class EvaluateOptions:
+    """Hold a swap against its performer: does the feeling survive?"""
+
+    performer: str = option(MISSING, "the clip that was converted")
+    swap: str = option(MISSING, "what it became")
+    truth: str = option("", "the exact answer, frame for frame, where there is one")
+    model: str = option("", "run folder or model file that made the swap; its lineage is checked")
+    output: str = option("evaluation", "folder for report.html and report.json")
+    overwrite: bool = option(False, "replace a report that exists")
+    ceiling: bool = option(
+        True, "encode the performer anew and read that as well: the best to hope"
+    )
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...")
+    aligner: Any = None
+    affect: Any = None
+
+
+@dataclass
+class CompareOptions:
+    """Hold several models against each other over the same clips."""
+
+    models: Any = option(MISSING, "run folders or model files, two at least")
+    clips: Any = option(MISSING, "clips of performers")
+    identity: str = option(MISSING, "whose face appears; every model must know it")
+    performers: Any = option([], "who performs in each clip; empty: in each somebody else")
+    output: str = option("comparison", "folder for swaps, reports and the table")
+    ceiling: bool = option(False, "read each performer encoded anew as well")
+    device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...")
+    aligner: Any = None
+    affect: Any = None
+
+
+@dataclass
 class StudyOptions:
     """Ask people which swap feels like the performer, or count what they answered."""
 
@@ -333,6 +347,8 @@ VERBS: Mapping[str, type[Any]] = {
     "train": TrainOptions,
     "convert": ConvertOptions,
     "export": ExportOptions,
+    "evaluate": EvaluateOptions,
+    "compare": CompareOptions,
     "study": StudyOptions,
     "verify": VerifyOptions,
     "actors": ActorsOptions,
@@ -343,66 +359,3 @@ VERBS: Mapping[str, type[Any]] = {
 def fields_of(verb: str) -> dict[str, dataclasses.Field[Any]]:
     """The fields of a verb's options, by name."""
     return {each.name: each for each in dataclasses.fields(VERBS[verb])}
-
-
-def _range(least: float | None, most: float | None) -> str:
-    if least is not None and most is not None:
-        return f"between {least:g} and {most:g}"
-    return f"at least {least:g}" if least is not None else f"at most {most:g}"
-
-
-def check(options: Any, prefix: str = "") -> None:
-    """Hold every value of an options dataclass to its choices and range.
-
-    Raises:
-        UsageError: Names the key, the value and what is legal.
-    """
-    for each in dataclasses.fields(options):
-        value, key = getattr(options, each.name), prefix + each.name
-        if dataclasses.is_dataclass(value):
-            check(value, key + ".")
-            continue
-        if isinstance(value, str) and value == MISSING:
-            raise UsageError(f"{key} is missing: pass {key}=... ({each.metadata['help']})")
-        choices = each.metadata.get("choices")
-        if choices and value not in choices:
-            close = difflib.get_close_matches(str(value), choices, n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
-            raise UsageError(f"{key}={value}: choose from {', '.join(choices)}{hint}")
-        least, most = each.metadata.get("least"), each.metadata.get("most")
-        numbers = (
-            {f"{key}.{name}": number for name, number in value.items()}
-            if isinstance(value, Mapping)
-            else {key: value}
-        )
-        for name, number in numbers.items():
-            # Put so that nan, which compares with nothing, is refused as well.
-            low, high = least is None or number >= least, most is None or number <= most
-            if not (low and high):
-                raise UsageError(f"{name}={number}: must be {_range(least, most)}")
-
-
-def describe(options: type[Any], prefix: str = "") -> list[tuple[str, str]]:
-    """``(key=default, help)`` for each option, those of nested groups included."""
-    rows: list[tuple[str, str]] = []
-    for each in dataclasses.fields(options):
-        if not each.metadata:
-            if each.default_factory is not dataclasses.MISSING:
-                rows += describe(type(each.default_factory()), f"{prefix}{each.name}.")
-            continue
-        if each.default_factory is not dataclasses.MISSING:
-            default: Any = each.default_factory()
-        else:
-            default = each.default
-        shown = (
-            "..."
-            if default == MISSING
-            else str(default).lower()
-            if isinstance(default, bool)
-            else str(default)
-        )
-        text = str(each.metadata["help"])
-        if each.metadata["choices"]:
-            text += f" [{', '.join(each.metadata['choices'])}]"
-        rows.append((f"{prefix}{each.name}={shown}", text))
-    return rows

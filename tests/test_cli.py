@@ -55,8 +55,8 @@ def test_cfg_job_prints_the_config(verb: str) -> None:
     [
         (
             "extrct",
-            "choose from extract, affect, concept, train, convert, export, study, verify, "
-            "actors, demo; did you mean extract",
+            "choose from extract, affect, concept, train, convert, export, evaluate, compare, "
+            "study, verify, actors, demo; did you mean extract",
         ),
         ("extract coverag=full", "coverag: no such option; did you mean coverage?"),
         ("extract size=big", "size: Value 'big' of type 'str' could not be converted to Integer"),
@@ -154,7 +154,10 @@ def test_multirun_runs_each_combination(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("swapper ", "extract affect concept train convert export study verify actors demo"),
+        (
+            "swapper ",
+            "extract affect concept train convert export evaluate compare study verify actors demo",
+        ),
         ("swapper con", "concept convert"),
         ("swapper extract aligner=", "aligner=fan aligner=mediapipe aligner=openface"),
         ("swapper convert blend.er", "blend.erode="),

@@ -15,8 +15,9 @@ import yaml
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
-from swapper import cli
+from swapper import calling, cli
 from swapper.affect.estimator import ESTIMATORS
+from swapper.arguments import check_target
 from swapper.errors import UsageError
 from swapper.manual import config_root
 from swapper.options import VERBS
@@ -53,7 +54,7 @@ def test_every_choice_of_training_composes_and_builds(
     config = composed("train", override)
     if choice == "tensorboard":
         pytest.importorskip("tensorboard", reason="pip install 'swapper[tensorboard]'")
-    built = cli.build(config, group)
+    built = calling.build(config, group)
     if group == "model":
         net = built(identities=("alice", "bob"))
         assert net.identities == ("alice", "bob")
@@ -68,7 +69,7 @@ def test_every_aligner_s_config_fits_its_constructor(choice: str) -> None:
     node = OmegaConf.to_container(config.aligner)
     assert isinstance(node, dict)
     values = {key: ("x.csv" if value == "???" else value) for key, value in node.items()}
-    cli.check_target(values, "aligner")
+    check_target(values, "aligner")
 
 
 @pytest.mark.parametrize("choice", ESTIMATORS_BY_CONFIG)
@@ -78,11 +79,9 @@ def test_every_estimator_s_config_asks_its_loader_for_what_it_takes(verb: str, c
     assert isinstance(node, dict)
     if choice == "none":
         assert node == {}
-        assert cli.build(composed(verb), "affect") == {}
+        assert calling.build(composed(verb), "affect") == {}
         return
-    cli.check_target(
-        {key: "x" if value == "???" else value for key, value in node.items()}, "affect"
-    )
+    check_target({key: "x" if value == "???" else value for key, value in node.items()}, "affect")
     settings = {
         key: value for key, value in node.items() if key not in ("_target_", "name", "purpose")
     }
@@ -106,7 +105,7 @@ def test_a_judge_is_in_no_config_and_refused_by_its_name() -> None:
     assert "judge" not in ESTIMATORS_BY_CONFIG
     config = composed("affect", "affect=actors", "affect.name=judge")
     with pytest.raises(UsageError, match="affect=judge: kept for measuring"):
-        cli.build(config, "affect")
+        calling.build(config, "affect")
 
 
 def test_experiments_compose() -> None:

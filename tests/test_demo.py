@@ -68,6 +68,11 @@ def test_it_leaves_a_clip_a_strip_and_a_report(played: tuple[Path, int]) -> None
     assert 0 < report["swap"]["mask_iou"] <= 1
     assert report["answer"]["psnr_face"] == 100.0
     assert report["performer"]["psnr_face"] < 30
+    told = json.loads((folder / "evaluation" / "report.json").read_text())
+    assert told["verdict"] == report["verdict"]
+    assert told["facts"]["truth"].endswith("held_out_1.mp4")
+    assert any("the head was not read off the swap" in each for each in told["untold"])
+    assert (folder / "evaluation" / "report.html").stat().st_size > 1000
     assert status == (1 if report["broken"] else 0)
 
 

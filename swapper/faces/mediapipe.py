@@ -53,6 +53,11 @@ class MediapipeAligner:
         max_faces: Most faces in a frame. With 1 the landmarker filters landmarks over time, which
             halves their jitter; with more it does not.
         video: False for pictures that have nothing to do with each other.
+        blendshapes: Whether to read expressions as well.
+
+    Attributes:
+        expressions: After a call with `blendshapes`, by name in [0, 1] for each face that the
+            landmarker found, in its own order; else empty.
     """
 
     name = "mediapipe"
@@ -64,6 +69,7 @@ class MediapipeAligner:
         min_confidence: float = 0.5,
         max_faces: int = 1,
         video: bool = True,
+        blendshapes: bool = False,
     ) -> None:
         if not 0.0 <= min_confidence <= 1.0:
             raise AlignerError(f"aligner.min_confidence={min_confidence}: must lie between 0 and 1")
@@ -73,6 +79,8 @@ class MediapipeAligner:
         self.min_confidence = min_confidence
         self.max_faces = max_faces
         self.video = video
+        self.blendshapes = blendshapes
+        self.expressions: list[dict[str, float]] = []
         self._path: Path | None = None
         self._landmarker: Any = None
         self._last: tuple[int, tuple[int, ...]] | None = None
@@ -119,6 +127,9 @@ class MediapipeAligner:
         # Its graph starts lazily, and talks while it does.
         with _quiet() if first else contextlib.nullcontext():
             found = self._detected(image)
+        self.expressions = [
+            {each.category_name: each.score for each in shapes} for shapes in found.face_blendshapes
+        ]
         height, width = image.shape[:2]
         # x * width is a pixel's index in this package, not its left edge: a picture with doubled
         # pixels moves the points by a quarter, as centres at integers must.
@@ -159,6 +170,7 @@ class MediapipeAligner:
                     if self.video
                     else vision.RunningMode.IMAGE,
                     num_faces=self.max_faces,
+                    output_face_blendshapes=self.blendshapes,
                     min_face_detection_confidence=self.min_confidence,
                     min_face_presence_confidence=self.min_confidence,
                     min_tracking_confidence=self.min_confidence,

@@ -1,0 +1,174 @@
+r"""Are planted faults found? The evaluation tried on film whose truth is known.
+
+    python scripts/validate_evaluation.py --seeds 0 1 --output benchmarks/DATE-evaluation.jsonl
+
+An actor performs; another actor plays the very same performance, which is the exact answer, and
+then plays it wrong on purpose: at 0.6 of its strength, shaking, three frames late, at other
+moments, without its brief movements, and both weak and shaking. Each is filmed, and evaluated as
+any swap is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.actors.identity import sample_identity
+from swapper.actors.performance import Performance, play
+from swapper.actors.scenarios import Take
+from swapper.actors.score import parse_score
+from swapper.actors.stage import sample_stage
+from swapper.affect.estimator import load_estimator
+from swapper.errors import SwapperError
+from swapper.evaluate import evaluate
+from swapper.faces.mediapipe import MediapipeAligner
+from swapper.faces.openface import OpenfaceAligner
+from swapper.options import EvaluateOptions
+from swapper.perform import Filmed, film_take
+
+SCORE = (
+    "neutral:1.5,happy:2,neutral:1,anger:2,neutral:1,surprise:1.5,neutral:1,sad:2,neutral:1,"
+    "fear:1.5,neutral:1,disgust:1.5,neutral:1"
+)
+MICRO = 20.0
+"""Micro-expressions a minute, so that a short clip has enough of them to tell."""
+Plant = Callable[[Performance, int], Performance]
+
+
+def _units(performance: Performance, units: NDArray[np.floating]) -> Performance:
+    return replace(performance, units=np.clip(units, 0, 1).astype(np.float32))
+
+
+def _weak(performance: Performance, _: int) -> Performance:
+    rest = np.median(performance.units, axis=0, keepdims=True)
+    return _units(performance, rest + 0.6 * (performance.units - rest))
+
+
+def _shaking(performance: Performance, seed: int) -> Performance:
+    random = np.random.default_rng([seed, 7])
+    moves = performance.units.std(axis=0, keepdims=True)
+    return _units(
+        performance,
+        performance.units + 0.8 * moves * random.standard_normal(performance.units.shape),
+    )
+
+
+def _late(performance: Performance, _: int) -> Performance:
+    return _units(
+        performance, np.concatenate([performance.units[:1].repeat(3, 0), performance.units[:-3]])
+    )
+
+
+def _elsewhere(performance: Performance, _: int) -> Performance:
+    return _units(performance, np.roll(performance.units, len(performance) * 2 // 5, axis=0))
+
+
+def _without_brief(performance: Performance, seed: int) -> Performance:
+    return play(performance.score, performance.fps, seed, variety=performance.variety, micro=0.0)
+
+
+PLANTS: dict[str, Plant] = {
+    "perfect copy": lambda performance, _: performance,
+    "damped to 0.6": _weak,
+    "shaking": _shaking,
+    "3 frames late": _late,
+    "other moments": _elsewhere,
+    "no micro-expressions": _without_brief,
+    "damped and shaking": lambda performance, seed: _shaking(_weak(performance, seed), seed),
+}
+
+
+def film(folder: Path, name: str, who: int, played: Performance, seed: int, size: int) -> Filmed:
+    """A performance by an actor, under the seed's camera and light."""
+    take = Take(name, sample_identity(who), played, sample_stage(seed))
+    return film_take(take, folder, size)
+
+
+def tried(seed: int, folder: Path, size: int, landmarker: str | None) -> Iterator[dict[str, Any]]:
+    """Every plant of one performance."""
+    played = play(parse_score(SCORE), fps=25, seed=seed, micro=MICRO)
+    performer = film(folder, f"performer_{seed}", 2 * seed + 1, played, seed, size)
+    for plant, change in PLANTS.items():
+        name = "".join(c if c.isalnum() else "-" for c in plant)
+        swap = film(folder, f"{name}_{seed}", 2 * seed + 2, change(played, seed), seed, size)
+        for reader in ("judge", *(["mediapipe"] if landmarker else [])):
+            yield {"plant": plant, "seed": seed, "reader": reader} | _evaluated(
+                performer, swap, folder / "reports" / f"{name}_{seed}_{reader}", reader, landmarker
+            )
+
+
+def _evaluated(
+    performer: Filmed, swap: Filmed, output: Path, reader: str, landmarker: str | None
+) -> dict[str, Any]:
+    tables = iter([performer, swap, performer])
+
+    def aligner() -> MediapipeAligner | OpenfaceAligner:
+        if reader == "mediapipe":
+            return MediapipeAligner(model=landmarker)
+        return OpenfaceAligner(str(next(tables).landmarks))
+
+    options = EvaluateOptions(
+        str(performer.video), str(swap.video), output=str(output), overwrite=True, device="cpu"
+    )
+    report = evaluate(options, aligner, lambda: load_estimator("judge", "measuring"))
+    measures = {each.name: each.value for group in report.groups for each in group.measures}
+    kept = ("gain", "correlation", "lag", "jitter", "brief_lost", "emotion_kappa")
+    return {
+        "findings": [each.split(":")[0] for each in report.findings],
+        "expressive": report.expressive,
+        **{name: measures.get(name) for name in kept},
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Film, evaluate, print a table, keep the rows."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--size", type=int, default=192, help="of the film, in pixels")
+    parser.add_argument("--landmarker", help="face_landmarker.task: reads by MediaPipe, too")
+    parser.add_argument("--work", type=Path, help="keeps film and reports there")
+    parser.add_argument("--output", type=Path, help="JSON lines")
+    found = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING)
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = found.work or Path(temporary)
+        try:
+            for seed in found.seeds:
+                for row in tried(seed, folder, found.size, found.landmarker):
+                    rows.append(row)
+                    print(_line(row), flush=True)
+        except SwapperError as error:
+            print(f"validate_evaluation: {error}", file=sys.stderr)
+            return 2
+    if found.output is not None:
+        found.output.parent.mkdir(parents=True, exist_ok=True)
+        found.output.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return 0
+
+
+def _line(row: dict[str, Any]) -> str:
+    figures = ", ".join(
+        f"{name} {row[name]:.2f}"
+        for name in ("gain", "correlation", "lag", "jitter", "brief_lost")
+        if row[name] is not None and np.isfinite(row[name])
+    )
+    said = "; ".join(row["findings"]) or "nothing wrong"
+    cells = (row["plant"], row["seed"], row["reader"], said, row["expressive"], figures)
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

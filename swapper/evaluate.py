@@ -1,0 +1,334 @@
+"""Does the feeling survive? A swap against its performer, by readers that taught it nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper import __version__
+from swapper.affect.estimator import Estimator
+from swapper.devices import pick_device
+from swapper.errors import MediaError, UsageError
+from swapper.faces.aligners import Aligner, check_claim
+from swapper.faces.mediapipe import MediapipeAligner
+from swapper.measures.diagnosis import Diagnosis, Figures
+from swapper.media.image import sha256_file, write_atomically
+from swapper.media.provenance import verify
+from swapper.media.video import VideoReader
+from swapper.media.writer import VideoWriter
+from swapper.models.portable import load_model
+from swapper.options import EvaluateOptions
+from swapper.report.content import Group, Report
+from swapper.report.page import render
+from swapper.side_by_side import Looked, look, moments, peaks, steadiness_group, truth_group
+from swapper.watching import Watched, watch
+from swapper.weighing import (
+    NEUTRAL,
+    Sides,
+    emotion_group,
+    emotions_of,
+    expression_group,
+    head_group,
+    units_of,
+    weigh,
+)
+
+log = logging.getLogger(__name__)
+
+REPORT: Final = "report.html"
+FIGURES: Final = "report.json"
+STRONGEST, WORST = 6, 10
+_CEILING_CRF: Final = 23
+"""An ordinary encoding: what a video site would do to the performer's own clip."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is known of how a swap was made.
+
+    Attributes:
+        lineage: Estimators that its model was trained with; None if nothing tells.
+        facts: Name to text, for the report.
+    """
+
+    lineage: tuple[str, ...] | None
+    facts: dict[str, str]
+
+
+def evaluate(
+    options: EvaluateOptions,
+    make_aligner: Callable[[], Aligner],
+    make_estimator: Callable[[], Estimator | None] = lambda: None,
+) -> Report:
+    """Watch performer and swap, weigh what was seen, and write a report.
+
+    Args:
+        options: Which clips, and where to write.
+        make_aligner: Called once for each clip.
+        make_estimator: Of emotions and, where it reads them, action units; None for none.
+
+    Raises:
+        SwapperError: In one line; then nothing is written.
+    """
+    folder = Path(options.output)
+    if (folder / REPORT).exists() and not options.overwrite:
+        raise UsageError(f"{folder / REPORT}: exists; pass overwrite=true or another output=")
+    origin = _origin(options)
+    estimator = make_estimator()
+    if estimator is not None:
+        _check_independent(estimator.name, estimator.lineage, origin)
+        estimator = estimator.to(pick_device(options.device))
+    sides, truth = _watched(options, make_aligner, estimator)
+    report = _weighed(options, sides, truth, estimator, origin)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / REPORT, render(report).encode())
+    told = json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n"
+    write_atomically(folder / FIGURES, told.encode())
+    log.info("%s", report.verdict)
+    log.info("%s", folder / REPORT)
+    return report
+
+
+# --- what made the swap, and who may judge it -----------------------------------------------------
+
+
+def _origin(options: EvaluateOptions) -> Origin:
+    """From the model, where it is named, else from what the file itself carries."""
+    verdict = verify(Path(options.swap))
+    claim = (verdict.claim or {}) if verdict.state in ("trusted", "unknown signer") else {}
+    facts: dict[str, str] = {"provenance": verdict.state}
+    for key in ("model_name", "model_sha256", "software", "performer_rights"):
+        if claim.get(key):
+            facts[key.replace("_", " ")] = str(claim[key])
+    if options.model:
+        model = load_model(Path(options.model))
+        made_by = claim.get("model_sha256")
+        if made_by and made_by != model.sha256:
+            raise UsageError(
+                f"model={options.model}: did not make {options.swap}, which names a model of "
+                f"sha256 {str(made_by)[:12]}; pass that one"
+            )
+        return Origin(tuple(model.card.lineage), facts | {"model sha256": model.sha256})
+    parameters = claim.get("parameters")
+    said = parameters.get("trained_with") if isinstance(parameters, dict) else None
+    if isinstance(said, list) and all(isinstance(each, str) for each in said):
+        return Origin(tuple(said), facts)
+    return Origin(None, facts)
+
+
+def _check_independent(name: str, lineage: str, origin: Origin) -> None:
+    """Refuse a reader that would be pleased with whatever it taught."""
+    if origin.lineage is not None and lineage in origin.lineage:
+        raise UsageError(
+            f"affect={name}: the swap's model was trained with it, so it would be pleased with "
+            "whatever it taught; pass another affect="
+        )
+
+
+# --- watching -------------------------------------------------------------------------------------
+
+
+def _watched(
+    options: EvaluateOptions, make_aligner: Callable[[], Aligner], estimator: Estimator | None
+) -> tuple[Sides, Watched | None]:
+    def seen(path: Path, title: str) -> Watched:
+        aligner = make_aligner()
+        if isinstance(aligner, MediapipeAligner):
+            aligner.blendshapes, aligner.max_faces = True, 1
+        try:
+            aligner.prepare()
+            check_claim(aligner, VideoReader(path).info.num_frames)
+            return watch(path, aligner, estimator, title)
+        finally:
+            aligner.close()
+
+    performer = seen(Path(options.performer), "performer")
+    swap = seen(Path(options.swap), "swap")
+    _check_as_long(swap, performer)
+    if swap.blendshapes is None and swap.units is None:
+        raise UsageError(
+            "nothing reads expressions: pass aligner=mediapipe, or affect= one with action units"
+        )
+    truth = seen(Path(options.truth), "truth") if options.truth else None
+    if truth is not None:
+        _check_as_long(truth, performer)
+    again = None
+    if options.ceiling:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / "performer.mp4"
+            _encode_again(performer.video, copy)
+            again = seen(copy, "encoded anew")
+        _check_as_long(again, performer)
+    return Sides(swap, performer, again), truth
+
+
+def _check_as_long(clip: Watched, performer: Watched) -> None:
+    if len(clip) != len(performer):
+        raise MediaError(
+            f"{clip.video}: has {len(clip)} frames but {performer.video} has {len(performer)}; "
+            "pass the very clip that was converted"
+        )
+
+
+def _encode_again(video: Path, copy: Path) -> None:
+    reader = VideoReader(video)
+    with VideoWriter(copy, reader, codec="h264", crf=_CEILING_CRF) as writer:
+        for frame in reader:
+            writer.write(frame)
+
+
+# --- weighing -------------------------------------------------------------------------------------
+
+
+def _weighed(
+    options: EvaluateOptions,
+    sides: Sides,
+    truth: Watched | None,
+    estimator: Estimator | None,
+    origin: Origin,
+) -> Report:
+    found, diagnosis = weigh(sides)
+    strength, strong_words = _strength(sides)
+    distance, worst_words = _distance(sides)
+    strongest = peaks(strength, STRONGEST, sides.swap.fps)
+    worst = peaks(distance, WORST, sides.swap.fps)
+    looked = look(sides.swap, sides.performer, [*strongest, *worst], truth)
+    reader = "no reader of emotions" if estimator is None else estimator.name
+    _, _, _, unit_reader = sides.expression()
+    return Report(
+        title=f"{Path(options.swap).name} after {Path(options.performer).name}",
+        verdict=_verdict(found, diagnosis),
+        expressive=None if not np.isfinite(found.units.gain) else diagnosis.expressive,
+        findings=tuple(each.words for each in diagnosis.findings),
+        untold=(*diagnosis.untold, *_blind_spots(sides, estimator, origin)),
+        seconds=sides.performer.seconds,
+        strongest=moments(sorted(strongest), strong_words, looked, sides.performer.seconds),
+        worst=moments(worst, worst_words, looked, sides.performer.seconds),
+        emotions=emotions_of(sides),
+        units=units_of(sides),
+        unit_reader=unit_reader,
+        groups=tuple(_groups(sides, found, reader, looked)),
+        lineage=_lineage(estimator, unit_reader, origin),
+        facts=_facts(options, sides, origin),
+    )
+
+
+def _groups(sides: Sides, found: Figures, reader: str, looked: Looked) -> list[Group]:
+    groups = [expression_group(sides, found)]
+    if sides.swap.probabilities is not None or sides.swap.circumplex is not None:
+        groups.insert(0, emotion_group(sides, reader))
+    if not _same_landmarks(sides):
+        groups.append(head_group(sides, "landmarks"))
+    groups.append(steadiness_group(looked.steadiness))
+    if looked.against_truth:
+        groups.append(truth_group(looked.against_truth))
+    return groups
+
+
+def _same_landmarks(sides: Sides) -> bool:
+    """Whether one table of landmarks served both clips, and so says nothing of the swap's head."""
+    return np.array_equal(sides.swap.landmarks, sides.performer.landmarks, equal_nan=True)
+
+
+def _strength(sides: Sides) -> tuple[Floats, dict[int, str]]:
+    """How much the performer feels in each frame, and in words what."""
+    probabilities = sides.performer.probabilities
+    felt = None if probabilities is None else probabilities.only(lambda name: name not in NEUTRAL)
+    if felt is not None and felt.names:
+        strength = np.where(np.isfinite(felt.values).all(axis=1), felt.values.max(axis=1), np.nan)
+        words = {
+            t: f"{felt.names[int(row.argmax())]} {row.max():.2f}"
+            for t, row in enumerate(felt.values)
+            if np.isfinite(row).all()
+        }
+        return strength, words
+    _, performer, _, _ = sides.expression()
+    away = np.abs(performer.values - np.nanmedian(performer.values, axis=0))
+    strength = np.linalg.norm(away, axis=1)
+    words = {
+        t: f"{performer.names[int(row.argmax())]} {performer.values[t, row.argmax()]:.2f}"
+        for t, row in enumerate(away)
+        if np.isfinite(row).all()
+    }
+    return strength, words
+
+
+def _distance(sides: Sides) -> tuple[Floats, dict[int, str]]:
+    """How far the faces are apart in each frame, each from its own rest, and in what most."""
+    swap, performer, _, _ = sides.expression()
+    ours, theirs = (each.values - np.nanmedian(each.values, axis=0) for each in (swap, performer))
+    apart = np.abs(ours - theirs)
+    words = {
+        t: (
+            f"{performer.names[int(row.argmax())]}: {performer.values[t, row.argmax()]:.2f}, "
+            f"swap {swap.values[t, row.argmax()]:.2f}"
+        )
+        for t, row in enumerate(apart)
+        if np.isfinite(row).all()
+    }
+    return np.linalg.norm(apart, axis=1), words
+
+
+def _verdict(found: Figures, diagnosis: Diagnosis) -> str:
+    if not np.isfinite(found.units.gain):
+        return diagnosis.words
+    if diagnosis.findings:
+        return diagnosis.findings[0].words
+    return (
+        f"The performance comes through: {found.units.gain:.0%} of the performer's strength, "
+        f"correlation {found.units.correlation:.2f}."
+    )
+
+
+def _blind_spots(sides: Sides, estimator: Estimator | None, origin: Origin) -> list[str]:
+    found = []
+    if estimator is None:
+        found.append("emotions were not read: pass affect=xception or another")
+    if sides.swap.blendshapes is None:
+        found.append("gaze was not read: pass aligner=mediapipe")
+    if _same_landmarks(sides):
+        found.append("the head was not read off the swap: its landmarks are the performer's")
+    if origin.lineage is None:
+        found.append(
+            "what the swap's model was trained with is not known: pass model= to have it checked"
+        )
+    lost = int((sides.performer.found & ~sides.swap.found).sum())
+    if lost:
+        found.append(f"in {lost} frames the performer's face was found, but none in the swap")
+    return found
+
+
+def _lineage(estimator: Estimator | None, unit_reader: str, origin: Origin) -> tuple[str, ...]:
+    trained: Sequence[str] = ("unknown",) if origin.lineage is None else origin.lineage
+    measured = [unit_reader, *([] if estimator is None else [estimator.lineage])]
+    return (
+        f"trained with: {', '.join(trained) or 'no reader of affect'}",
+        f"measured by: {', '.join(measured)}",
+    )
+
+
+def _facts(options: EvaluateOptions, sides: Sides, origin: Origin) -> dict[str, str]:
+    facts: dict[str, Any] = {
+        "performer": options.performer,
+        "performer sha256": sha256_file(Path(options.performer)),
+        "swap": options.swap,
+        "swap sha256": sha256_file(Path(options.swap)),
+        "frames": f"{len(sides.swap)} at {sides.swap.fps:.3g} per second",
+        "frames with both faces": str(int((sides.swap.found & sides.performer.found).sum())),
+        "ceiling": "performer encoded anew (H.264, CRF 23)" if sides.again else "not measured",
+        "evaluated by": f"swapper {__version__}",
+        **origin.facts,
+    }
+    if options.truth:
+        facts["truth"] = options.truth
+    return facts

@@ -1,0 +1,92 @@
+"""What an option is: a dataclass field that knows its help, its choices and its range."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+from typing import Any
+
+from swapper.errors import UsageError
+
+MISSING: Any = "???"
+"""Marks an option that has no default (OmegaConf's own mark)."""
+
+
+def option(
+    default: Any,
+    help: str,  # noqa: A002 (the word every option parser uses)
+    *,
+    choices: Sequence[str] = (),
+    least: float | None = None,
+    most: float | None = None,
+) -> Any:
+    """A dataclass field that knows its help, its choices and its range."""
+    metadata = {"help": help, "choices": tuple(choices), "least": least, "most": most}
+    if isinstance(default, (list, dict)):
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def _range(least: float | None, most: float | None) -> str:
+    if least is not None and most is not None:
+        return f"between {least:g} and {most:g}"
+    return f"at least {least:g}" if least is not None else f"at most {most:g}"
+
+
+def check(options: Any, prefix: str = "") -> None:
+    """Hold every value of an options dataclass to its choices and range.
+
+    Raises:
+        UsageError: Names the key, the value and what is legal.
+    """
+    for each in dataclasses.fields(options):
+        value, key = getattr(options, each.name), prefix + each.name
+        if dataclasses.is_dataclass(value):
+            check(value, key + ".")
+            continue
+        if isinstance(value, str) and value == MISSING:
+            raise UsageError(f"{key} is missing: pass {key}=... ({each.metadata['help']})")
+        choices = each.metadata.get("choices")
+        if choices and value not in choices:
+            close = difflib.get_close_matches(str(value), choices, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise UsageError(f"{key}={value}: choose from {', '.join(choices)}{hint}")
+        least, most = each.metadata.get("least"), each.metadata.get("most")
+        numbers = (
+            {f"{key}.{name}": number for name, number in value.items()}
+            if isinstance(value, Mapping)
+            else {key: value}
+        )
+        for name, number in numbers.items():
+            # Put so that nan, which compares with nothing, is refused as well.
+            low, high = least is None or number >= least, most is None or number <= most
+            if not (low and high):
+                raise UsageError(f"{name}={number}: must be {_range(least, most)}")
+
+
+def describe(options: type[Any], prefix: str = "") -> list[tuple[str, str]]:
+    """``(key=default, help)`` for each option, those of nested groups included."""
+    rows: list[tuple[str, str]] = []
+    for each in dataclasses.fields(options):
+        if not each.metadata:
+            if each.default_factory is not dataclasses.MISSING:
+                rows += describe(type(each.default_factory()), f"{prefix}{each.name}.")
+            continue
+        if each.default_factory is not dataclasses.MISSING:
+            default: Any = each.default_factory()
+        else:
+            default = each.default
+        shown = (
+            "..."
+            if default == MISSING
+            else str(default).lower()
+            if isinstance(default, bool)
+            else str(default)
+        )
+        text = str(each.metadata["help"])
+        if each.metadata["choices"]:
+            text += f" [{', '.join(each.metadata['choices'])}]"
+        rows.append((f"{prefix}{each.name}={shown}", text))
+    return rows

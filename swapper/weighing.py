@@ -1,0 +1,344 @@
+"""What was seen of a swap and its performer, turned into figures between a floor and a ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.measures.agreement import concordance, emotion_agreement
+from swapper.measures.alongside import Alongside
+from swapper.measures.diagnosis import Ceiling, Diagnosis, Figures, diagnose, figures
+from swapper.measures.dynamics import asymmetry, fast_band, following, velocity
+from swapper.measures.floor import floor
+from swapper.measures.traces import gain_and_correlation
+from swapper.report.content import Emotions, Group, Measure, UnitFollowing
+from swapper.watching import Traces, Watched
+
+Floats = NDArray[np.float64]
+Better = Literal["higher", "lower", "one"]
+Figure = Callable[[Floats, Floats], float]
+"""Of readings (T, ...) of a swap and of the performer."""
+
+GAZE: Final = "eyeLook"
+LIDS: Final = ("eyeBlinkLeft", "eyeBlinkRight", "AU45", "AU43")
+NEUTRAL: Final = ("neutral", "calm")
+_OUTER_EYES: Final = (36, 45)
+_LEAST_CEILING: Final = 0.2
+BRIEF_GAIN: Final = 0.6
+"""Of brief movements on another face, as readers saw them in perfect copies on film
+(scripts/validate_evaluation.py): 0.57 and 0.77."""
+CANNOT_TELL: Final = "this clip cannot tell"
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """What the same instruments saw of one performance; all of as many frames.
+
+    Attributes:
+        swap: To be judged.
+        performer: Whose feeling it should show.
+        again: The performer's own clip, encoded anew: the best that can be expected; or None.
+    """
+
+    swap: Watched
+    performer: Watched
+    again: Watched | None
+
+    def expression(self) -> tuple[Traces, Traces, Traces | None, str]:
+        """Traces of units without gaze, of all sides, and what read them.
+
+        Raises:
+            ValueError: Nothing did.
+        """
+        for name, reader in (("blendshapes", "MediaPipe blendshapes"), ("units", "action units")):
+            found = [
+                None if each is None else getattr(each, name)
+                for each in (self.swap, self.performer, self.again)
+            ]
+            if found[0] is not None and found[1] is not None:
+                swap, performer, again = (
+                    None if each is None else each.only(lambda title: not title.startswith(GAZE))
+                    for each in found
+                )
+                assert swap is not None
+                assert performer is not None
+                return swap, performer, again, reader
+        raise ValueError("neither blendshapes nor action units were read")
+
+    def measure(
+        self,
+        name: str,
+        title: str,
+        select: Callable[[Watched], Floats | None],
+        figure: Figure,
+        better: Better = "higher",
+        unit: str = "",
+        shuffled: bool = True,
+    ) -> Measure:
+        """One figure with its floor and ceiling.
+
+        Args:
+            name: Key.
+            title: For a person.
+            select: Picks the readings; None where there are none.
+            figure: Of swap and performer.
+            better: Which way is better.
+            unit: Of the figure.
+            shuffled: Whether the performer shuffled in time is a floor for it.
+        """
+        swap, performer = select(self.swap), select(self.performer)
+        if swap is None or performer is None:
+            return Measure(name, title, np.nan, better=better, unit=unit, why_not="not read")
+        value = figure(swap, performer)
+        lowest = highest = np.nan
+        if shuffled:
+            lowest = floor(lambda them: figure(swap, them), performer, self.swap.fps)
+        if self.again is not None:
+            again = select(self.again)
+            highest = np.nan if again is None else figure(again, performer)
+        why_not = "" if np.isfinite(value) else CANNOT_TELL
+        return Measure(name, title, value, lowest, highest, better, unit, why_not)
+
+
+def emotion_group(sides: Sides, reader: str) -> Group:
+    """Agreement of classes, and of valence and arousal."""
+    probabilities = sides.performer.probabilities
+    names = () if probabilities is None else probabilities.names
+    neutral = next((names.index(each) for each in NEUTRAL if each in names), None)
+
+    def classes(watched: Watched) -> Floats | None:
+        return None if watched.probabilities is None else watched.probabilities.values
+
+    def agreement(key: str) -> Figure:
+        return lambda a, b: float(getattr(emotion_agreement(a, b, neutral), key))
+
+    told = [
+        sides.measure("emotion_accuracy", "Same emotion", classes, agreement("accuracy")),
+        sides.measure("emotion_kappa", "Cohen's κ", classes, agreement("kappa")),
+        sides.measure("felt_kappa", "κ where not neutral", classes, agreement("felt_kappa")),
+        sides.measure(
+            "divergence", "Jensen-Shannon divergence", classes, agreement("divergence"),
+            "lower", "bits",
+        ),
+    ]  # fmt: skip
+    for column, name in enumerate(("valence", "arousal")):
+
+        def level(watched: Watched, column: int = column) -> Floats | None:
+            return None if watched.circumplex is None else watched.circumplex[:, column]
+
+        told.append(sides.measure(f"{name}_ccc", f"{name.title()}, CCC", level, concordance))
+    return Group("Emotion", reader, tuple(told))
+
+
+def expression_group(sides: Sides, found: Figures) -> Group:
+    """How the units follow in strength, in time, in the fast band and from side to side."""
+    swap, performer, again, reader = sides.expression()
+    fps = sides.swap.fps
+    late_frames = found.lag_frames
+
+    def select(watched: Watched) -> Floats | None:
+        traces = {id(sides.swap): swap, id(sides.performer): performer, id(sides.again): again}
+        chosen = traces[id(watched)]
+        return None if chosen is None else chosen.values
+
+    def along(figure: Callable[[Alongside], Any], key: str) -> Figure:
+        def of(a: Floats, b: Floats) -> float:
+            pair = Alongside.of(a, b, fps)
+            # The ceiling has no lag: it is the performer's own clip.
+            late = late_frames if a is swap.values else 0
+            return float(getattr(figure(pair.aligned(late)), key))
+
+        return of
+
+    def over_time(
+        name: str, title: str, figure: Callable[[Alongside], Any], key: str, better: Better
+    ) -> Measure:
+        return sides.measure(name, title, select, along(figure, key), better)
+
+    brief = found.brief
+    told = [
+        over_time("gain", "Gain β", following, "gain", "one"),
+        over_time("correlation", "Correlation ρ", following, "correlation", "higher"),
+        _alone("lag", "Lag", found.lag.frames, "frames"),
+        over_time("onset_slope", "Steepness of onsets", velocity, "onset_slope", "one"),
+        over_time("velocity_correlation", "ρ of velocities", velocity, "correlation", "higher"),
+        over_time("fast_coherence", "Coherence, 2 to 12 Hz", fast_band, "coherence", "higher"),
+        over_time("fast_energy", "Energy, 2 to 12 Hz", fast_band, "energy_ratio", "one"),
+        _alone("jitter", "Fast movement that is not the performer's", found.jitter),
+        _alone(
+            "brief_lost",
+            "Brief movements lost",
+            brief.lost / brief.shown if brief.shown else np.nan,
+            why_not="the performer makes none that could be told",
+        ),
+        *_sidedness(sides, swap, performer, again),
+    ]
+    return Group("Expression over time", reader, tuple(told))
+
+
+def _alone(
+    name: str, title: str, value: float, unit: str = "", why_not: str = CANNOT_TELL
+) -> Measure:
+    """One of which less is better, 0 the best, and for which there is no floor."""
+    reason = "" if np.isfinite(value) else why_not
+    return Measure(name, title, value, np.nan, 0.0, "lower", unit, reason)
+
+
+def _sidedness(
+    sides: Sides, swap: Traces, performer: Traces, again: Traces | None
+) -> list[Measure]:
+    """Left against right, where the units have sides."""
+    lefts = [name for name in performer.names if name.endswith("Left")]
+    rights = [name.removesuffix("Left") + "Right" for name in lefts]
+    if not lefts or set(rights) - set(performer.names):
+        return []
+
+    def figure(key: str) -> Callable[[Traces, Traces], float]:
+        def of(a: Traces, b: Traces) -> float:
+            pairs = [
+                Alongside.of(
+                    a.only(names.__contains__).values, b.only(names.__contains__).values,
+                    sides.swap.fps,
+                )
+                for names in (lefts, rights)
+            ]  # fmt: skip
+            return float(getattr(asymmetry(*pairs), key))
+
+        return of
+
+    found = []
+    for key, title in (("gain", "Sidedness, gain"), ("correlation", "Sidedness, correlation")):
+        value = figure(key)(swap, performer)
+        best = np.nan if again is None else figure(key)(again, performer)
+        better: Better = "one" if key == "gain" else "higher"
+        found.append(
+            Measure(
+                f"sidedness_{key}",
+                title,
+                value,
+                np.nan,
+                best,
+                better,
+                why_not="" if np.isfinite(value) else CANNOT_TELL,
+            )
+        )
+    return found
+
+
+def head_group(sides: Sides, aligner: str) -> Group:
+    """Pose, gaze and where the landmarks lie."""
+
+    def degrees(a: Floats, b: Floats) -> float:
+        apart = np.abs(a - b)
+        return float(np.nanmean(apart)) if np.isfinite(apart).any() else float("nan")
+
+    def distance(a: Floats, b: Floats) -> float:
+        known = np.isfinite(a[:, 0, 0]) & np.isfinite(b[:, 0, 0])
+        if not known.any():
+            return float("nan")
+        eyes = np.linalg.norm(b[known, _OUTER_EYES[0]] - b[known, _OUTER_EYES[1]], axis=1)
+        apart = np.linalg.norm(a[known] - b[known], axis=2).mean(axis=1)
+        return float((apart / np.maximum(eyes, 1e-6)).mean())
+
+    def looks(a: Floats, b: Floats) -> float:
+        return following(Alongside.of(a, b, sides.swap.fps)).correlation
+
+    def looks_far(a: Floats, b: Floats) -> float:
+        return following(Alongside.of(a, b, sides.swap.fps)).gain
+
+    return Group(
+        "Head and gaze",
+        aligner,
+        (
+            sides.measure("pose_error", "Pose error", lambda w: w.pose, degrees, "lower", "°"),
+            sides.measure("gaze_gain", "Gaze, gain", gaze_of, looks_far, "one"),
+            sides.measure("gaze_correlation", "Gaze, correlation", gaze_of, looks),
+            sides.measure(
+                "landmark_error", "Landmark error, of the eyes' distance",
+                lambda w: w.landmarks, distance, "lower",
+            ),
+        ),
+    )  # fmt: skip
+
+
+def gaze_of(watched: Watched) -> Floats | None:
+    """(T, 2): to the person's left and up, about in [-1, 1]; None where it was not read."""
+    shapes = watched.blendshapes
+    if shapes is None:
+        return None
+    columns = {name: shapes.values[:, place] for place, name in enumerate(shapes.names)}
+    needed = [
+        f"{GAZE}{way}{side}" for way in ("In", "Out", "Up", "Down") for side in ("Left", "Right")
+    ]
+    if set(needed) - set(columns):
+        return None
+    left = (columns["eyeLookOutLeft"] - columns["eyeLookInLeft"]) / 2
+    left += (columns["eyeLookInRight"] - columns["eyeLookOutRight"]) / 2
+    up = sum(
+        columns[f"eyeLookUp{side}"] - columns[f"eyeLookDown{side}"] for side in ("Left", "Right")
+    )
+    return np.stack([left, np.asarray(up) / 2], axis=1)
+
+
+def weigh(sides: Sides) -> tuple[Figures, Diagnosis]:
+    """The figures on which the verdict rests, and what they say is wrong."""
+    swap, performer, again, _ = sides.expression()
+    found = _figures(sides.swap, swap, sides.performer, performer)
+    if sides.again is None or again is None:
+        return found, diagnose(found)
+    best = _figures(sides.again, again, sides.performer, performer)
+    return found, diagnose(found, _ceiling(best))
+
+
+def _figures(watched: Watched, traces: Traces, performer: Watched, shown: Traces) -> Figures:
+    emotions = None
+    if watched.probabilities is not None and performer.probabilities is not None:
+        emotions = watched.probabilities.values, performer.probabilities.values
+    lids = [place for place, name in enumerate(shown.names) if name in LIDS]
+    return figures(traces.values, shown.values, watched.fps, emotions, lids, BRIEF_GAIN)
+
+
+def _ceiling(best: Figures) -> Ceiling:
+    """What the instrument itself allows; a wild one allows no less than a fifth."""
+    gain, correlation = best.units.gain, best.units.correlation
+    return Ceiling(
+        gain=float(np.clip(np.nan_to_num(gain, nan=1.0), _LEAST_CEILING, 1.25)),
+        correlation=float(np.clip(np.nan_to_num(correlation, nan=1.0), _LEAST_CEILING, 1.0)),
+    )
+
+
+def units_of(sides: Sides) -> tuple[UnitFollowing, ...]:
+    """β and ρ of each unit, those that the performer moves most first."""
+    swap, performer, _, _ = sides.expression()
+    pair = Alongside.of(swap.values, performer.values, sides.swap.fps)
+    ours, theirs = pair.slow().joined()
+    if len(ours) < 2:
+        return ()
+    gain, correlation = gain_and_correlation(ours, theirs)
+    motion = theirs.std(axis=0)
+    order = np.argsort(-motion, kind="stable")
+    return tuple(
+        UnitFollowing(
+            performer.names[pair.columns[u]],
+            float(gain[u]),
+            float(correlation[u]),
+            float(motion[u]),
+        )
+        for u in order
+        if np.isfinite(gain[u])
+    )
+
+
+def emotions_of(sides: Sides) -> Emotions | None:
+    """What a reader of emotions said over time."""
+    swap, performer = sides.swap.probabilities, sides.performer.probabilities
+    if swap is None or performer is None:
+        return None
+    return Emotions(
+        performer.names, performer.values, swap.values,
+        sides.performer.circumplex, sides.swap.circumplex,
+    )  # fmt: skip

@@ -1,0 +1,165 @@
+"""A swap is held against its performer on film: what is right passes, what is wrong is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from swapper.actors.identity import sample_identity
+from swapper.actors.performance import Performance, play
+from swapper.actors.scenarios import Take
+from swapper.actors.score import parse_score
+from swapper.actors.stage import Stage
+from swapper.affect.estimator import Estimator, load_estimator
+from swapper.errors import MediaError, UsageError
+from swapper.evaluate import FIGURES, REPORT, evaluate
+from swapper.faces.openface import OpenfaceAligner
+from swapper.measures.diagnosis import Fault
+from swapper.options import EvaluateOptions
+from swapper.perform import Filmed, film_take
+from swapper.report.content import Report
+
+SIZE, FPS = 128, 25.0
+SCORE = "neutral:1,happy:1.5,neutral:0.5,anger:1.5,neutral:0.5,surprise:1.5,neutral:1"
+
+
+def performance() -> Performance:
+    return play(parse_score(SCORE), fps=FPS, seed=3)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int, Performance], Filmed]:
+    folder = tmp_path_factory.mktemp("film")
+
+    def shot(name: str, who: int, played: Performance) -> Filmed:
+        take = Take(name, sample_identity(who), played, Stage())
+        return film_take(take, folder, SIZE, supersample=1)
+
+    return shot
+
+
+@pytest.fixture(scope="module")
+def performer(film: Callable[[str, int, Performance], Filmed]) -> Filmed:
+    return film("performer", 1, performance())
+
+
+@pytest.fixture(scope="module")
+def answer(film: Callable[[str, int, Performance], Filmed]) -> Filmed:
+    return film("answer", 2, performance())
+
+
+def judge() -> Estimator:
+    return load_estimator("judge", "measuring")
+
+
+def held(
+    performer: Filmed, swap: Filmed, output: Path, truth: Filmed | None = None, **changes: object
+) -> Report:
+    """Evaluate by exact landmarks: those of each clip, in the order in which they are watched."""
+    order = [performer, swap, *([] if truth is None else [truth]), performer]
+    tables: Iterator[Filmed] = iter(order)
+    options = EvaluateOptions(
+        performer=str(performer.video),
+        swap=str(swap.video),
+        truth="" if truth is None else str(truth.video),
+        output=str(output),
+        device="cpu",
+    )
+    return evaluate(
+        replace(options, **changes),  # type: ignore[arg-type]
+        lambda: OpenfaceAligner(str(next(tables).landmarks)),
+        judge,
+    )
+
+
+def value(report: Report, name: str) -> float:
+    found = [each for group in report.groups for each in group.measures if each.name == name]
+    assert len(found) == 1, name
+    return found[0].value
+
+
+def test_the_exact_answer_passes(performer: Filmed, answer: Filmed, tmp_path: Path) -> None:
+    report = held(performer, answer, tmp_path / "out", truth=answer)
+    assert report.expressive
+    assert report.findings == ()
+    assert "comes through" in report.verdict
+    assert 0.7 < value(report, "gain") < 1.3
+    assert value(report, "correlation") > 0.7
+    assert value(report, "emotion_kappa") > 0.4
+    assert value(report, "face_psnr") == 100
+    assert abs(value(report, "lag")) < 0.5
+    page = (tmp_path / "out" / REPORT).read_text(encoding="utf-8")
+    assert page.lower().startswith("<!doctype html>")
+    assert "answer.mp4 after performer.mp4" in page
+    told = json.loads((tmp_path / "out" / FIGURES).read_text(encoding="utf-8"))
+    assert told["expressive"] is True
+    assert told["measures"]["gain"]["value"] == pytest.approx(value(report, "gain"))
+    assert told["measures"]["gain"]["ceiling"] == pytest.approx(1, abs=0.1)
+    assert abs(told["measures"]["correlation"]["floor"]) < 0.5
+    assert told["facts"]["provenance"] == "none"
+    assert "judge:" in told["lineage"][1]
+    assert len(report.strongest) >= 3
+    assert any("happy" in each.words for each in report.strongest)
+    assert all(each.swap[:2] == b"\xff\xd8" for each in (*report.strongest, *report.worst))
+    assert report.worst[0].truth is not None
+
+
+def test_half_an_expression_is_damped(
+    performer: Filmed, film: Callable[[str, int, Performance], Filmed], tmp_path: Path
+) -> None:
+    whole = performance()
+    rest = np.median(whole.units, axis=0, keepdims=True)
+    weak = replace(whole, units=(rest + 0.45 * (whole.units - rest)).astype(np.float32))
+    report = held(performer, film("weak", 2, weak), tmp_path / "out")
+    assert report.expressive is False
+    assert report.verdict.startswith("The expression is damped")
+    assert value(report, "gain") < 0.65
+
+
+def test_another_performance_is_unrelated(
+    performer: Filmed, film: Callable[[str, int, Performance], Filmed], tmp_path: Path
+) -> None:
+    other = performance()
+    turned = replace(other, units=np.roll(other.units, len(other) // 3, axis=0))
+    report = held(performer, film("turned", 2, turned), tmp_path / "out")
+    assert report.expressive is False
+    assert not set(report.findings) & {Fault.DAMPED}
+    assert report.verdict.startswith("It does not move with the performer")
+
+
+def test_without_ceiling_and_emotions_it_says_so(
+    performer: Filmed, answer: Filmed, tmp_path: Path
+) -> None:
+    report = held(performer, answer, tmp_path / "out", ceiling=False)
+    gain = next(m for group in report.groups for m in group.measures if m.name == "gain")
+    assert np.isnan(gain.ceiling)
+    assert report.facts["ceiling"] == "not measured"
+    tables = iter([performer, answer])
+    options = EvaluateOptions(str(performer.video), str(answer.video), output=str(tmp_path))
+    with pytest.raises(UsageError, match="nothing reads expressions: pass aligner=mediapipe"):
+        evaluate(options, lambda: OpenfaceAligner(str(next(tables).landmarks)))
+
+
+def test_what_cannot_be_compared_is_one_line(
+    performer: Filmed, film: Callable[[str, int, Performance], Filmed], tmp_path: Path
+) -> None:
+    whole = performance()
+    short = film("short", 2, play(parse_score("neutral:1,happy:1"), fps=FPS, seed=3))
+    assert len(whole) > 30
+    with pytest.raises(MediaError, match=r"short\.mp4: has .* frames but .*performer\.mp4 has"):
+        held(performer, short, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_report_is_not_overwritten_unasked(
+    performer: Filmed, answer: Filmed, tmp_path: Path
+) -> None:
+    (tmp_path / REPORT).write_text("mine")
+    with pytest.raises(UsageError, match="exists; pass overwrite=true"):
+        held(performer, answer, tmp_path)
+    assert (tmp_path / REPORT).read_text() == "mine"
