@@ -30,7 +30,7 @@ from swapper.actors.score import parse_score
 from swapper.actors.stage import sample_stage
 from swapper.affect.estimator import load_estimator
 from swapper.errors import SwapperError
-from swapper.evaluate import evaluate
+from swapper.evaluation import evaluate
 from swapper.faces.mediapipe import MediapipeAligner
 from swapper.faces.openface import OpenfaceAligner
 from swapper.options import EvaluateOptions

@@ -104,7 +104,7 @@ def _run_convert(options: Any, cfg: DictConfig) -> int:
 
 
 def _run_evaluate(options: Any, cfg: DictConfig) -> int:
-    from swapper.evaluate import evaluate
+    from swapper.evaluation import evaluate
 
     if cfg.affect:
         cfg.affect.purpose = "measuring"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from swapper.affect.estimator import Estimator
 from swapper.convert import convert
 from swapper.errors import UsageError
-from swapper.evaluate import FIGURES, REPORT, evaluate
+from swapper.evaluation import FIGURES, REPORT, evaluate
 from swapper.faces.aligners import Aligner
 from swapper.measures.intervals import Interval
 from swapper.measures.statistics import Test, difference, holm, interval

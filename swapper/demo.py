@@ -20,7 +20,7 @@ from swapper.actors.identity import sample_identity
 from swapper.actors.scenarios import Casting, cast
 from swapper.affect.estimator import Estimator, load_estimator
 from swapper.errors import UsageError
-from swapper.evaluate import REPORT, evaluate
+from swapper.evaluation import REPORT, evaluate
 from swapper.faces.openface import OpenfaceAligner
 from swapper.measures.answer import Answer, Clip
 from swapper.measures.pictures import MOST_DB

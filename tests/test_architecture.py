@@ -56,13 +56,13 @@ ALLOWED = {
     "watching": {"affect", "faces", "media", "progress", *GROUND},
     "weighing": {"measures", "report", "watching", *GROUND},
     "side_by_side": {"faces", "measures", "media", "report", "watching", *GROUND},
-    "evaluate": {
+    "evaluation": {
         *("watching", "weighing", "side_by_side", "affect", "devices", "faces", "measures"),
         *("media", "models", "report", "options"),
         *GROUND,
     },
     "compare": {
-        *("convert", "evaluate", "affect", "faces", "measures", "media", "models", "options"),
+        *("convert", "evaluation", "affect", "faces", "measures", "media", "models", "options"),
         *GROUND,
     },
     "scoring": {"media", "faces", "measures", "errors"},
@@ -81,7 +81,7 @@ ALLOWED = {
     "demo": {
         *(
             "rehearsal",
-            "evaluate",
+            "evaluation",
             "faces",
             "report",
             "perform",
@@ -97,7 +97,7 @@ ALLOWED = {
     "calling": {
         *(
             "compare",
-            "evaluate",
+            "evaluation",
             "extract",
             "read_affect",
             "concept",

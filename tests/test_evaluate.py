@@ -17,7 +17,7 @@ from swapper.actors.score import parse_score
 from swapper.actors.stage import Stage
 from swapper.affect.estimator import Estimator, load_estimator
 from swapper.errors import MediaError, UsageError
-from swapper.evaluate import FIGURES, REPORT, evaluate
+from swapper.evaluation import FIGURES, REPORT, evaluate
 from swapper.faces.openface import OpenfaceAligner
 from swapper.measures.diagnosis import Fault
 from swapper.options import EvaluateOptions

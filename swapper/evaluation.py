@@ -83,13 +83,7 @@ def evaluate(
     folder = Path(options.output)
     if (folder / REPORT).exists() and not options.overwrite:
         raise UsageError(f"{folder / REPORT}: exists; pass overwrite=true or another output=")
-    origin = _origin(options)
-    estimator = make_estimator()
-    if estimator is not None:
-        _check_independent(estimator.name, estimator.lineage, origin)
-        estimator = estimator.to(pick_device(options.device))
-    sides, truth = _watched(options, make_aligner, estimator)
-    report = _weighed(options, sides, truth, estimator, origin)
+    report = held(options, make_aligner, make_estimator)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / REPORT, render(report).encode())
     told = json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n"
@@ -97,6 +91,21 @@ def evaluate(
     log.info("%s", report.verdict)
     log.info("%s", folder / REPORT)
     return report
+
+
+def held(
+    options: EvaluateOptions,
+    make_aligner: Callable[[], Aligner],
+    make_estimator: Callable[[], Estimator | None] = lambda: None,
+) -> Report:
+    """The same without writing anything."""
+    origin = _origin(options)
+    estimator = make_estimator()
+    if estimator is not None:
+        _check_independent(estimator.name, estimator.lineage, origin)
+        estimator = estimator.to(pick_device(options.device))
+    sides, truth = _watched(options, make_aligner, estimator)
+    return _weighed(options, sides, truth, estimator, origin)
 
 
 # --- what made the swap, and who may judge it -----------------------------------------------------
