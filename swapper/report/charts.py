@@ -1,0 +1,212 @@
+"""Drawings as inline SVG, made of small parts, and the timeline of emotions.
+
+Widths are in percent and heights in pixels, so that letters keep their size on any screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from swapper.report.colours import colour_classes, is_neutral
+from swapper.report.content import Emotions, Floats
+from swapper.report.markup import clock, coordinate, escape, shorten
+from swapper.report.thinning import COLUMNS, stretches, thinned
+
+_WIDE: Final = 4 * COLUMNS
+"""Of a band's own coordinates; a column is 4."""
+_TALL: Final = 250
+_HALF: Final = 112
+"""Height of a side of the timeline in pixels."""
+_TOP: Final = 40
+_LEAST_LABEL: Final = 0.075
+"""Of the timeline: a stretch of one emotion that has room for its name."""
+_SURE: Final = 0.45
+
+
+def drawing(name: str, title: str, told: str, body: str, size: str, kind: str = "") -> str:
+    """An SVG that says what it shows to those who cannot see it.
+
+    Args:
+        name: Its id, of letters.
+        title: In a word, not yet escaped.
+        told: In sentences, likewise.
+        body: Markup.
+        size: Attributes such as ``viewBox="0 0 9 9"``.
+        kind: Class of the style sheet.
+    """
+    return (
+        f'<svg class="{kind}" {size} role="img" aria-labelledby="{name}-title {name}-told">'
+        f'<title id="{name}-title">{escape(title)}</title>'
+        f'<desc id="{name}-told">{escape(told)}</desc>{body}</svg>'
+    )
+
+
+def text(x: str, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
+    """A line of text; `x` may be in percent. Words are not yet escaped."""
+    place = f' text-anchor="{anchor}"' if anchor != "start" else ""
+    return f'<text class="{kind}" x="{x}" y="{coordinate(y)}"{place}>{escape(words)}</text>'
+
+
+def outline(xs: Sequence[int], ys: Sequence[int]) -> str:
+    """Path data through whole-numbered points, by steps, which are short."""
+    across, down = np.diff(xs), np.diff(ys)
+    steps = (f"{dx}{'' if dy < 0 else ' '}{dy}" for dx, dy in zip(across, down, strict=True))
+    return f"M{xs[0]} {ys[0]}l" + " ".join(steps)
+
+
+# --- emotions over time ---------------------------------------------------------------------------
+
+
+def timeline(emotions: Emotions, seconds: Floats, marks: Sequence[tuple[str, float]]) -> str:
+    """Bands of class probabilities, the performer's upwards, the swap's mirrored below.
+
+    Args:
+        emotions: T rows.
+        seconds: (T,) when, rising.
+        marks: Letter and time of moments that are shown elsewhere.
+
+    Returns:
+        SVG as wide as its place; frames without a face are left blank.
+    """
+    places = _places(seconds)
+    bands = []
+    for side, traces, top in (
+        ("performer", emotions.performer, _TOP),
+        ("swap", emotions.swap, _TOP + _HALF + 1),
+    ):
+        inner = "".join(_bands(emotions.names, traces, places, upwards=side == "performer"))
+        bands.append(
+            f'<svg y="{top}" width="100%" height="{_HALF}" viewBox="0 0 {_WIDE} {_TALL}" '
+            f'preserveAspectRatio="none">{inner}</svg>'
+        )
+        bands += _names_on_bands(emotions.names, traces, places, top, side == "performer")
+    bottom = _TOP + 2 * _HALF + 1
+    middle = _TOP + _HALF + 0.5
+    body = [
+        f'<rect class="ground" y="{_TOP}" width="100%" height="{2 * _HALF + 1}"/>',
+        *bands,
+        f'<line class="axis" x2="100%" y1="{middle}" y2="{middle}"/>',
+        *_ticks(seconds, bottom),
+        *_marks(seconds, marks, bottom),
+        text("0", 14, "performer", "who performer"),
+        text("0", bottom + 40, "swap", "who swap"),
+    ]
+    return drawing(
+        "timeline",
+        "Emotions over time",
+        _told(emotions),
+        "".join(body),
+        f'width="100%" height="{bottom + 48}"',
+        "timeline",
+    )
+
+
+def _told(emotions: Emotions) -> str:
+    """Which class leads how often, for those who hear the chart."""
+    words = []
+    for side, traces in (("performer", emotions.performer), ("swap", emotions.swap)):
+        known = traces[np.isfinite(traces).all(axis=1)]
+        if not len(known):
+            words.append(f"Of the {side} nothing was read.")
+            continue
+        share = np.bincount(known.argmax(axis=1), minlength=len(emotions.names)) / len(known)
+        led = [f"{emotions.names[c]} {share[c]:.0%}" for c in np.argsort(-share)[:3] if share[c]]
+        words.append(f"Strongest of the {side}, by share of frames: {', '.join(led)}.")
+    return " ".join(words)
+
+
+def _share(seconds: Floats, moment: float) -> float:
+    """Where a moment lies between the clip's first and last, in [0, 1]."""
+    length = float(seconds[-1] - seconds[0]) if len(seconds) else 0.0
+    return float(np.clip((moment - seconds[0]) / length, 0, 1)) if length > 0 else 0.5
+
+
+def _places(seconds: Floats) -> Floats:
+    """(columns,) where each column stands, in [0, 1]."""
+    if not len(seconds):
+        return np.zeros(0)
+    length = float(seconds[-1] - seconds[0])
+    return thinned((seconds - seconds[0]) / length if length > 0 else np.full(len(seconds), 0.5))
+
+
+def _bands(names: Sequence[str], traces: Floats, places: Floats, *, upwards: bool) -> Iterator[str]:
+    """One path a class and stretch; the largest sum first, the next ones over it."""
+    columns = thinned(traces)
+    order = sorted(range(len(names)), key=lambda c: is_neutral(names[c]))
+    kinds = colour_classes(names)
+    for run in stretches(columns):
+        xs = np.rint(_edges(places, run) * _WIDE).astype(int)
+        sums = np.cumsum(np.clip(columns[run][:, order], 0, 1), axis=1)
+        sums = np.vstack([sums[:1], sums, sums[-1:]]) / np.maximum(1, sums[:, -1].max())
+        for rank in reversed(range(len(order))):
+            heights = np.rint(sums[:, rank] * _TALL).astype(int)
+            start = _TALL if upwards else 0
+            ys = start - heights if upwards else heights
+            way = outline([xs[0], *xs, xs[-1]], [start, *ys, start])
+            yield f'<path class="{kinds[order[rank]]}" d="{way}z"/>'
+
+
+def _edges(places: Floats, run: slice) -> Floats:
+    """Where the columns of a run stand, and half a column more at each end."""
+    half = 0.5 / max(1, len(places))
+    within = places[run]
+    around = np.concatenate([[within[0] - half], within, [within[-1] + half]])
+    return np.asarray(np.clip(around, 0, 1), dtype=np.float64)
+
+
+def _names_on_bands(
+    names: Sequence[str], traces: Floats, places: Floats, top: int, upwards: bool
+) -> Iterator[str]:
+    """The emotion's name, where one lasts long enough to bear it."""
+    columns = thinned(traces)
+    order = sorted(range(len(names)), key=lambda c: is_neutral(names[c]))
+    known = np.isfinite(columns).all(axis=1)
+    leads = np.where(known, np.nan_to_num(columns).argmax(axis=1), -1)
+    leads[np.nan_to_num(columns).max(axis=1) < _SURE] = -1
+    starts = [0, *(np.flatnonzero(np.diff(leads)) + 1), len(leads)]
+    for start, stop in pairwise(starts):
+        lead = int(leads[start]) if stop > start else -1
+        if lead < 0 or is_neutral(names[lead]):
+            continue
+        if places[stop - 1] - places[start] < _LEAST_LABEL:
+            continue
+        rows = columns[start:stop]
+        below = rows[:, order[: order.index(lead)]].sum(axis=1).mean()
+        height = (below + rows[:, lead].mean() / 2) * _HALF
+        y = top + (_HALF - height if upwards else height) + 4
+        x = f"{coordinate(100 * (places[start] + places[stop - 1]) / 2)}%"
+        yield text(x, y, shorten(names[lead], 16), "on-band", "middle")
+
+
+def _ticks(seconds: Floats, bottom: float) -> Iterator[str]:
+    """Round times below; the last ones end with the chart."""
+    if not len(seconds):
+        return
+    first, last = float(seconds[0]), float(seconds[-1])
+    step = next(
+        (s for s in (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600) if (last - first) / s <= 8), 1800
+    )
+    for moment in np.arange(np.ceil(first / step) * step, last + 1e-9, step)[:400]:
+        share = _share(seconds, float(moment))
+        x = f"{coordinate(100 * share)}%"
+        anchor = "start" if share < 0.03 else "end" if share > 0.97 else "middle"
+        yield f'<line class="axis" x1="{x}" x2="{x}" y1="{bottom}" y2="{bottom + 5}"/>'
+        yield text(x, bottom + 19, _tick_words(float(moment)), "quiet", anchor)
+
+
+def _tick_words(moment: float) -> str:
+    told = clock(moment)
+    return told.replace(".0\xa0s", "\xa0s") if "s" in told else told.removesuffix(".0")
+
+
+def _marks(seconds: Floats, marks: Sequence[tuple[str, float]], bottom: float) -> Iterator[str]:
+    for letter, moment in marks:
+        if not len(seconds) or not np.isfinite(moment):
+            continue
+        x = f"{coordinate(min(max(100 * _share(seconds, moment), 0.6), 99.4))}%"
+        yield f'<line class="mark" x1="{x}" x2="{x}" y1="{_TOP - 5}" y2="{bottom}"/>'
+        yield text(x, _TOP - 9, letter, "letter", "middle")

@@ -1,0 +1,42 @@
+"""Which colour an emotion has: the same on every page, whatever its reader calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+_SAME: Final = {
+    "neutral": "neutral calm none other",
+    "happiness": "happiness happy joy joyful amusement",
+    "surprise": "surprise surprised awe",
+    "sadness": "sadness sad sorrow",
+    "fear": "fear fearful afraid scared",
+    "anger": "anger angry rage",
+    "disgust": "disgust disgusted",
+    "contempt": "contempt contemptuous",
+    "tired": "tired tiredness sleepy",
+    "bored": "bored boredom",
+    "seductive": "seductive desire",
+}
+"""Classes of the style sheet, and the names for which they stand."""
+_CLASS: Final = {name: kind for kind, names in _SAME.items() for name in names.split()}
+OTHERS: Final = 6
+"""Colours for emotions without one of their own; with more of them they come round again."""
+
+
+def colour_classes(names: Sequence[str]) -> tuple[str, ...]:
+    """A class of the style sheet for each emotion; those that are not known take turns."""
+    found: list[str] = []
+    strange = 0
+    for name in names:
+        kind = _CLASS.get(name.strip().lower())
+        if kind is None:
+            kind = f"other-{strange % OTHERS}"
+            strange += 1
+        found.append(f"e-{kind}")
+    return tuple(found)
+
+
+def is_neutral(name: str) -> bool:
+    """Whether an emotion is the lack of one."""
+    return _CLASS.get(name.strip().lower()) == "neutral"

@@ -1,0 +1,109 @@
+"""Names beside the points of a chart, none over another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+_WIDTH: Final = 0.56
+"""Of a letter, of its height; a little more than most fonts need."""
+_GAP: Final = 3.0
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A point that may be named.
+
+    Attributes:
+        x, y: Its middle.
+        radius: How far it reaches.
+        name: To be written beside it; "" for none.
+    """
+
+    x: float
+    y: float
+    radius: float
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Label:
+    """Where a name is written.
+
+    Attributes:
+        name: Of the point.
+        x, y: Start, middle or end of its baseline.
+        anchor: Which of these.
+        box: What it covers.
+    """
+
+    name: str
+    x: float
+    y: float
+    anchor: Literal["start", "middle", "end"]
+    box: Box
+
+
+def place_labels(dots: Sequence[Dot], room: Box, size: float) -> list[Label]:
+    """Write each name right, left, above or below its point, wherever it covers nothing.
+
+    Args:
+        dots: The first are served first; those without a name only stand in the way.
+        room: What no name may leave.
+        size: Of the letters.
+
+    Returns:
+        Of the names for which there was a place, in the order of their points.
+    """
+    taken = [_around(dot) for dot in dots]
+    found: list[Label] = []
+    for index, dot in enumerate(dots):
+        if not dot.name:
+            continue
+        for label in _places(dot, size):
+            others = (box for place, box in enumerate(taken) if place != index)
+            if _within(label.box, room) and not any(_meet(label.box, box) for box in others):
+                found.append(label)
+                taken.append(label.box)
+                break
+    return found
+
+
+def _places(dot: Dot, size: float) -> list[Label]:
+    away = dot.radius + _GAP
+    slant = away * 0.75
+    middle, above, below = dot.y + 0.35 * size, dot.y - slant, dot.y + slant + 0.75 * size
+    return [
+        _label(dot.name, dot.x + away, middle, "start", size),
+        _label(dot.name, dot.x - away, middle, "end", size),
+        _label(dot.name, dot.x, dot.y - away, "middle", size),
+        _label(dot.name, dot.x, dot.y + away + 0.75 * size, "middle", size),
+        _label(dot.name, dot.x + slant, above, "start", size),
+        _label(dot.name, dot.x + slant, below, "start", size),
+        _label(dot.name, dot.x - slant, above, "end", size),
+        _label(dot.name, dot.x - slant, below, "end", size),
+    ]
+
+
+def _label(
+    name: str, x: float, y: float, anchor: Literal["start", "middle", "end"], size: float
+) -> Label:
+    width = _WIDTH * size * len(name)
+    left = x - {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor] * width
+    return Label(name, x, y, anchor, (left, y - 0.8 * size, left + width, y + 0.25 * size))
+
+
+def _around(dot: Dot) -> Box:
+    return dot.x - dot.radius, dot.y - dot.radius, dot.x + dot.radius, dot.y + dot.radius
+
+
+def _within(box: Box, room: Box) -> bool:
+    return box[0] >= room[0] and box[1] >= room[1] and box[2] <= room[2] and box[3] <= room[3]
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

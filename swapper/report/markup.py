@@ -1,0 +1,67 @@
+"""Text and numbers as they stand on the page: escaped, short, and nothing that is not known."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from typing import Final
+
+DASH: Final = "–"
+"""Stands for what is not known."""
+MINUS: Final = "−"
+
+# C0 and C1 controls, and marks that turn the direction of what follows on the page.
+_INVISIBLE: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+
+
+def clean(text: str) -> str:
+    """Text that can be encoded and says what it shows; file names need not."""
+    return _INVISIBLE.sub("\ufffd", text.encode("utf-8", "replace").decode("utf-8"))
+
+
+def escape(text: str) -> str:
+    """For the page's text and for its quoted attributes."""
+    return html.escape(clean(text), quote=True)
+
+
+def shorten(text: str, length: int) -> str:
+    """At most `length` characters, cleaned but not escaped."""
+    text = clean(text)
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def number(value: float, unit: str = "") -> str:
+    """Three digits that count, or a dash; escaped."""
+    if not math.isfinite(value):
+        return DASH
+    size = abs(value)
+    if size >= 1e5 or 0 < size < 5e-4:
+        told = f"{value:.1e}"
+    else:
+        told = f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.1 else 3}f}"
+    if float(told) == 0:
+        told = told.removeprefix("-")
+    told = told.replace("-", MINUS)
+    if not unit:
+        return told
+    return f"{told}{'' if unit in ('°', '%') else chr(0xA0)}{escape(unit)}"
+
+
+def clock(seconds: float) -> str:
+    """A moment of a clip: ``7.2 s`` or ``1:07.2``."""
+    if not math.isfinite(seconds):
+        return DASH
+    tenths = round(seconds * 10)
+    if abs(tenths) < 600:
+        return f"{tenths / 10:.1f}\xa0s".replace("-", MINUS)
+    minutes, rest = divmod(abs(tenths), 600)
+    return f"{MINUS if tenths < 0 else ''}{minutes}:{rest / 10:04.1f}"
+
+
+def coordinate(value: float) -> str:
+    """A place in a drawing, to a tenth; the shortest form."""
+    told = f"{value:.1f}".removesuffix(".0")
+    return "0" if told == "-0" else told

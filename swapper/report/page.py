@@ -1,0 +1,138 @@
+"""The report as one HTML file that needs nothing else: no scripts, no network, no fonts."""
+
+from __future__ import annotations
+
+import importlib.resources
+
+from swapper.report.content import Report
+from swapper.report.markup import escape
+from swapper.report.sections import (
+    affect,
+    emotion_bands,
+    following,
+    intensities,
+    nothing,
+    opening,
+    section,
+    strip,
+    who,
+    worst,
+)
+from swapper.report.tables import definitions, measure_tables
+
+_GUIDE = (
+    ("gain β", "How much of a movement is left. 1 is all of it, 0.5 half, more than 1 too much."),
+    ("correlation ρ", "Whether it comes at the same time. 1 is in step, 0 is unrelated."),
+    (
+        "floor",
+        "What the same instrument says when the performance is shuffled in time: what a swap "
+        "would get that shows some feeling, but not this one.",
+    ),
+    (
+        "ceiling",
+        "What it says of the performer’s own clip, encoded anew: the best that can be asked of "
+        "any swap with this instrument.",
+    ),
+    ("damped", "The face follows, but too little. Frozen, if it hardly moves at all."),
+    ("jittery", "It moves fast in a way in which the performer does not: it shakes or flickers."),
+    ("late, early", "It does the right thing, some frames off."),
+    ("unrelated", "It moves by itself."),
+    ("micro-expressions", "Movements that last less than half a second."),
+    (
+        "–",
+        "It could not be told from this clip. That is neither good nor bad.",
+    ),
+)
+
+
+def render(report: Report) -> str:
+    """Lay out a report.
+
+    Args:
+        report: What was found out; nothing in it is trusted to be harmless as HTML.
+
+    Returns:
+        A whole document, text only; pictures are inside it.
+
+    Raises:
+        ValueError: The traces of emotions are not as long as the clip, or not as wide as they
+            have names.
+    """
+    _check(report)
+    title = escape(report.title)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
+style-src 'unsafe-inline'">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>
+{_style()}</style>
+</head>
+<body>
+<main>
+{opening(report)}
+{section("strongest", "Strongest feeling", strip(report))}
+{section("emotions", "Emotions over time", emotion_bands(report))}
+{section("intensities", "Which emotions, and how pleasant and aroused", _means(report))}
+{section("units", "How each part of the face follows", following(report))}
+{section("measures", "Measures", _measures(report))}
+{section("worst", "Furthest apart", worst(report))}
+{section("guide", "How to read this", _guide())}
+{section("lineage", "Lineage, hashes and settings", _lineage(report))}
+</main>
+</body>
+</html>
+"""
+
+
+def _style() -> str:
+    return (importlib.resources.files("swapper.report") / "report.css").read_text("utf-8")
+
+
+def _check(report: Report) -> None:
+    emotions = report.emotions
+    if emotions is None:
+        return
+    wanted = (len(report.seconds), len(emotions.names))
+    for traces in (emotions.performer, emotions.swap):
+        if traces.shape != wanted:
+            raise ValueError(f"emotions must be {wanted}, got {traces.shape}")
+    for path in (emotions.affect_performer, emotions.affect_swap):
+        if path is not None and path.shape != (len(report.seconds), 2):
+            raise ValueError(f"affect must be {(len(report.seconds), 2)}, got {path.shape}")
+
+
+def _means(report: Report) -> str:
+    emotions = report.emotions
+    if emotions is None:
+        return nothing("Emotions were not read.")
+    path = affect(emotions.affect_performer, emotions.affect_swap)
+    return f'<div class="beside">{intensities(emotions)}{path}</div>'
+
+
+def _measures(report: Report) -> str:
+    if not report.groups:
+        return nothing("Nothing was measured.")
+    return (
+        '<p class="lead">The grey tick is the floor, the dark one the ceiling, the dot the '
+        f"{who('swap')}. Right is always better, up to the ceiling.</p>"
+        f"{measure_tables(report.groups)}"
+    )
+
+
+def _guide() -> str:
+    items = "".join(f"<div><dt>{term}</dt><dd>{words}</dd></div>" for term, words in _GUIDE)
+    return (
+        f'<dl class="guide">{items}</dl><p class="quiet">All of it is about how a face looks to a '
+        "reader, never about what anybody feels.</p>"
+    )
+
+
+def _lineage(report: Report) -> str:
+    lines = "".join(f"<li>{escape(each)}</li>" for each in report.lineage)
+    told = f'<ul class="lineage">{lines}</ul>' if lines else nothing("Nothing is known.")
+    return told + (definitions(report.facts) if report.facts else "")

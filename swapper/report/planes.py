@@ -1,0 +1,219 @@
+"""Charts of two axes: the path through valence and arousal, and how each unit follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from swapper.report.charts import drawing, text
+from swapper.report.content import Floats, UnitFollowing
+from swapper.report.labels import Dot, place_labels
+from swapper.report.markup import coordinate, number, shorten
+from swapper.report.thinning import stretches, thinned
+
+SIDE: Final = 440
+"""Of a chart in its own pixels, which are also the page's where there is room."""
+_STEPS: Final = 240
+_FADES: Final = 8
+
+_GAINS: Final = (-0.2, 1.6)
+_CORRELATIONS: Final = (-0.2, 1.0)
+_BOX: Final = (44.0, 14.0, 426.0, 374.0)
+"""Left, top, right, bottom of the β–ρ chart's field."""
+NAMED: Final = 12
+"""At most so many units are named: those that the performer moves most."""
+_LETTERS: Final = 12.5
+
+
+# --- valence and arousal --------------------------------------------------------------------------
+
+
+def affect_path(performer: Floats, swap: Floats) -> str:
+    """Both ways through valence (across) and arousal (up), fading in with time.
+
+    Args:
+        performer: (T, 2) in [-1, 1], NaN where there was no face.
+        swap: Likewise.
+    """
+    reach = _reach(performer, swap)
+    body = [*_circumplex(reach)]
+    for kind, trace in (("performer", performer), ("swap", swap)):
+        body += _way(kind, thinned(np.clip(trace, -1, 1), _STEPS), reach)
+    return drawing(
+        "affect",
+        "Valence and arousal",
+        " ".join(_means(performer, swap)),
+        "".join(body),
+        f'viewBox="0 0 {SIDE} {SIDE}"',
+        "plane",
+    )
+
+
+def _reach(performer: Floats, swap: Floats) -> float:
+    """Half of the axes' length: the whole circle, or its inner half if nothing leaves that."""
+    both = np.abs(np.concatenate([performer.ravel(), swap.ravel()]))
+    known = both[np.isfinite(both)]
+    return 0.5 if len(known) and known.max() <= 0.48 else 1.0
+
+
+def _means(performer: Floats, swap: Floats) -> Iterator[str]:
+    for side, trace in (("performer", performer), ("swap", swap)):
+        known = trace[np.isfinite(trace).all(axis=1)]
+        if len(known):
+            valence, arousal = known.mean(axis=0)
+            yield f"Mean of the {side}: valence {valence:.2f}, arousal {arousal:.2f}."
+        else:
+            yield f"Of the {side} nothing was read."
+
+
+def _circumplex(reach: float) -> Iterator[str]:
+    middle, radius = SIDE / 2, SIDE / 2 - 26
+    yield f'<circle class="field" cx="{middle}" cy="{middle}" r="{radius}"/>'
+    yield f'<circle class="grid" cx="{middle}" cy="{middle}" r="{radius / 2}"/>'
+    low, high = middle - radius, middle + radius
+    yield f'<line class="grid" x1="{low}" x2="{high}" y1="{middle}" y2="{middle}"/>'
+    yield f'<line class="grid" x1="{middle}" x2="{middle}" y1="{low}" y2="{high}"/>'
+    yield text(str(middle), low - 9, "aroused", "quiet", "middle")
+    yield text(str(middle), high + 19, "calm", "quiet", "middle")
+    for x, words in ((low + 6, "unpleasant"), (high - 6, "pleasant")):
+        yield text(str(x), middle - 7, words, "quiet", "start" if x < middle else "end")
+    yield text(str(middle + 5), low + 15, number(reach), "quiet small")
+    yield text(str(middle + 5), middle - radius / 2 + 15, number(reach / 2), "quiet small")
+
+
+def _way(kind: str, trace: Floats, reach: float) -> Iterator[str]:
+    middle, radius = SIDE / 2, SIDE / 2 - 26
+    xs = middle + trace[:, 0] / reach * radius
+    ys = middle - trace[:, 1] / reach * radius
+    known = np.flatnonzero(np.isfinite(xs + ys))
+    if not len(known):
+        return
+    for run in stretches(np.stack([xs, ys], axis=1)):
+        cuts = np.unique(
+            [run.start, *np.linspace(0, len(xs), _FADES + 1)[1:-1].astype(int), run.stop]
+        )
+        cuts = cuts[(cuts >= run.start) & (cuts <= run.stop)]
+        for start, stop in pairwise(cuts):
+            piece = slice(start, min(stop + 1, run.stop))
+            points = " ".join(
+                f"{coordinate(x)},{coordinate(y)}"
+                for x, y in zip(xs[piece], ys[piece], strict=True)
+            )
+            opacity = coordinate(0.2 + 0.8 * min(_FADES, start * _FADES // len(xs) + 1) / _FADES)
+            yield f'<polyline class="way {kind}" opacity="{opacity}" points="{points}"/>'
+    for place, end in ((known[0], "start"), (known[-1], "end")):
+        x, y = coordinate(xs[place]), coordinate(ys[place])
+        yield f'<circle class="{end} {kind}" cx="{x}" cy="{y}" r="5.5"/>'
+
+
+# --- gain and correlation -------------------------------------------------------------------------
+
+
+def following_plane(units: Sequence[UnitFollowing]) -> str:
+    """A dot a unit, as large as the performer moves it; what lies outside becomes an arrow."""
+    known = sorted(
+        (each for each in units if np.isfinite(each.gain) and np.isfinite(each.correlation)),
+        key=lambda each: -(each.motion if np.isfinite(each.motion) else 0.0),
+    )
+    most = max((each.motion for each in known if np.isfinite(each.motion)), default=0.0)
+    shapes, dots = [], []
+    for rank, unit in enumerate(known):
+        dot = _dot(unit, most, shorten(unit.name, 24) if rank < NAMED else "")
+        dots.append(dot)
+        shapes.append(_shape(unit, dot))
+    x, y = _across(1.0), _down(1.0)
+    here = Dot(x, y, 7.0)
+    labels = place_labels([*dots, here], (_BOX[0] + 2, _BOX[1], SIDE - 2.0, _BOX[3]), _LETTERS)
+    body = [
+        *_axes(),
+        f'<path class="goal" d="M{x - 9} {y}h18M{x} {y - 9}v18"/>',
+        # The largest first, so that none hides a smaller one.
+        *shapes,
+        *(text(coordinate(at.x), at.y, at.name, "unit", at.anchor) for at in labels),
+    ]
+    told = "; ".join(
+        f"{shorten(each.name, 24)}: gain {number(each.gain)}, correlation "
+        f"{number(each.correlation)}"
+        for each in known[:NAMED]
+    )
+    return drawing(
+        "following",
+        "Gain and correlation of each unit",
+        f"The units that the performer moves most. {told or 'None were read.'}",
+        "".join(body),
+        f'viewBox="0 0 {SIDE} {SIDE - 14}"',
+        "plane",
+    )
+
+
+def outside(unit: UnitFollowing) -> bool:
+    """Whether a unit lies beyond the chart's axes."""
+    return not (
+        _GAINS[0] <= unit.gain <= _GAINS[1]
+        and _CORRELATIONS[0] <= unit.correlation <= _CORRELATIONS[1]
+    )
+
+
+def _across(gain: float) -> float:
+    share = (gain - _GAINS[0]) / (_GAINS[1] - _GAINS[0])
+    return round(_BOX[0] + float(np.clip(share, 0, 1)) * (_BOX[2] - _BOX[0]), 1)
+
+
+def _down(correlation: float) -> float:
+    share = (correlation - _CORRELATIONS[0]) / (_CORRELATIONS[1] - _CORRELATIONS[0])
+    return round(_BOX[3] - float(np.clip(share, 0, 1)) * (_BOX[3] - _BOX[1]), 1)
+
+
+def _dot(unit: UnitFollowing, most: float, name: str) -> Dot:
+    share = unit.motion / most if most > 0 and np.isfinite(unit.motion) else 0.0
+    # The area tells, not the radius.
+    radius = 2.5 + 7.0 * float(np.sqrt(np.clip(share, 0, 1)))
+    if outside(unit):
+        radius = 6.0
+    return Dot(_across(unit.gain), _down(unit.correlation), radius, name)
+
+
+def _shape(unit: UnitFollowing, dot: Dot) -> str:
+    told = f"{shorten(unit.name, 40)}: β {number(unit.gain)}, ρ {number(unit.correlation)}"
+    title = text("", 0, told).partition(">")[2].removesuffix("</text>")
+    x, y = coordinate(dot.x), coordinate(dot.y)
+    if not outside(unit):
+        return (
+            f'<circle class="dot" cx="{x}" cy="{y}" r="{coordinate(dot.radius)}">'
+            f"<title>{title}</title></circle>"
+        )
+    right = (unit.gain > _GAINS[1]) - (unit.gain < _GAINS[0])
+    down = (unit.correlation < _CORRELATIONS[0]) - (unit.correlation > _CORRELATIONS[1])
+    turn = round(float(np.degrees(np.arctan2(down, right))))
+    return (
+        f'<path class="dot" d="M0 0l-10-5v10z" transform="translate({x} {y}) rotate({turn})">'
+        f"<title>{title}</title></path>"
+    )
+
+
+def _axes() -> Iterator[str]:
+    left, top, right, bottom = _BOX
+    yield (
+        f'<rect class="field" x="{left}" y="{top}" width="{right - left}" height="{bottom - top}"/>'
+    )
+    for gain in (0.0, 0.5, 1.0, 1.5):
+        x = _across(gain)
+        kind = "ideal" if gain == 1 else "grid"
+        yield f'<line class="{kind}" x1="{x}" x2="{x}" y1="{top}" y2="{bottom}"/>'
+        yield text(str(x), bottom + 18, f"{gain:g}", "quiet", "middle")
+    for correlation in (0.0, 0.5, 1.0):
+        y = _down(correlation)
+        kind = "ideal" if correlation == 1 else "grid"
+        yield f'<line class="{kind}" x1="{left}" x2="{right}" y1="{y}" y2="{y}"/>'
+        yield text(str(left - 8), y + 4, f"{correlation:g}", "quiet", "end")
+    yield text(str(left), bottom + 42, "← damped", "quiet")
+    yield text(str((left + right) / 2), bottom + 42, "gain β", "axis-name", "middle")
+    yield text(str(right), bottom + 42, "exaggerated →", "quiet", "end")
+    middle = (top + bottom) / 2
+    yield (
+        f'<g transform="rotate(-90 12 {middle})">'
+        f"{text('12', middle, 'correlation ρ', 'axis-name', 'middle')}</g>"
+    )

@@ -1,0 +1,252 @@
+"""The parts of the page, each of which stands whether or not there is anything to tell."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from string import ascii_lowercase
+from typing import Final
+
+import numpy as np
+
+from swapper.report.charts import timeline
+from swapper.report.colours import colour_classes
+from swapper.report.content import Emotions, Floats, Moment, Report
+from swapper.report.markup import DASH, clock, escape, number
+from swapper.report.planes import NAMED, affect_path, following_plane, outside
+from swapper.report.tables import bar_pair
+
+_HEADLINES: Final = ("gain", "correlation", "lag", "emotion_kappa", "warping_error")
+"""Measures told at once, where they are there."""
+_STATES: Final = {
+    True: ("came", "The performance came through"),
+    False: ("lost", "The performance did not come through"),
+    None: ("open", "Whether the performance came through cannot be told"),
+}
+
+
+def section(name: str, heading: str, body: str) -> str:
+    """A part with its heading."""
+    return (
+        f'<section id="{name}" aria-labelledby="{name}-head">'
+        f'<h2 id="{name}-head">{heading}</h2>\n{body}\n</section>'
+    )
+
+
+def nothing(words: str) -> str:
+    """Stands where a part has nothing to show; words are markup."""
+    return f'<p class="nothing">{words}</p>'
+
+
+def who(name: str) -> str:
+    """Performer, swap or truth, in its colour."""
+    return f'<span class="who {name}">{name}</span>'
+
+
+def _listed(kind: str, texts: Iterable[str]) -> str:
+    return f'<ul class="{kind}">' + "".join(f"<li>{escape(each)}</li>" for each in texts) + "</ul>"
+
+
+# --- verdict --------------------------------------------------------------------------------------
+
+
+def opening(report: Report) -> str:
+    """The verdict, what is wrong besides, and what this clip cannot show."""
+    kind, words = _STATES[report.expressive]
+    parts = [
+        '<header id="verdict">',
+        f'<p class="over">Does the feeling survive? <span>{escape(report.title)}</span></p>',
+        f"<h1>{escape(report.verdict)}</h1>",
+        f'<p class="state {kind}">{words}.</p>',
+        _headlines(report),
+    ]
+    besides = [each for each in report.findings if each != report.verdict]
+    if besides:
+        heading = "Found besides" if len(besides) < len(report.findings) else "Found"
+        parts.append(f"<h2>{heading}</h2>{_listed('findings', besides)}")
+    if report.untold:
+        parts.append(f"<h2>What could not be told</h2>{_listed('untold', report.untold)}")
+    return "\n".join([*parts, "</header>"])
+
+
+def _headlines(report: Report) -> str:
+    measures = {each.name: each for group in report.groups for each in group.measures}
+    told = [measures[name] for name in _HEADLINES if name in measures]
+    if not told:
+        return ""
+    items = "".join(
+        f"<div><dt>{escape(each.title)}</dt><dd>{number(each.value, each.unit)}"
+        + (
+            f"<small>between {number(each.floor)} and {number(each.ceiling)}</small>"
+            if np.isfinite(each.floor + each.ceiling)
+            else f"<small>at best {number(each.ceiling)}</small>"
+            if np.isfinite(each.ceiling)
+            else ""
+        )
+        + "</dd></div>"
+        for each in told
+    )
+    return f'<dl class="headlines">{items}</dl>'
+
+
+# --- moments --------------------------------------------------------------------------------------
+
+
+def lettered(moments: Sequence[Moment]) -> list[tuple[str, Moment]]:
+    """Moments by the letters that they bear in the timeline; a, b, ... z, then numbers."""
+    letters = [*ascii_lowercase, *map(str, range(1, len(moments)))]
+    return list(zip(letters, moments, strict=False))
+
+
+def strip(report: Report) -> str:
+    """The moments of strongest feeling side by side."""
+    if not report.strongest:
+        return nothing("No moment could be shown: in none were both faces found.")
+    truth = any(each.truth is not None for each in report.strongest)
+    shown = "".join(
+        f'<figure class="moment"><div class="faces">{_faces(each)}</div>'
+        f'<figcaption><b class="letter">{letter}</b> {clock(each.seconds)}'
+        f"<span>{escape(each.words)}</span></figcaption></figure>"
+        for letter, each in lettered(report.strongest)
+    )
+    below = f"{who('performer')}, {who('swap')}" + (
+        f" and the exact {who('truth')}" if truth else ""
+    )
+    return (
+        f'<p class="lead">Where the performer feels most, in order of time: {below}.</p>'
+        f'<div class="strip">{shown}</div>'
+    )
+
+
+def worst(report: Report) -> str:
+    """Where the two are furthest apart."""
+    if not report.worst:
+        return nothing("No moment could be shown: in none were both faces found.")
+    shown = "".join(
+        f'<li><figure class="moment"><div class="faces">{_faces(each)}</div>'
+        f"<figcaption>{clock(each.seconds)}, frame {each.frame}"
+        f"<span>{escape(each.words)}</span></figcaption></figure></li>"
+        for each in report.worst
+    )
+    wide = " three" if any(each.truth is not None for each in report.worst) else ""
+    return (
+        f'<p class="lead">Where {who("performer")} and {who("swap")} are furthest apart, '
+        f'worst first.</p><ol class="worst{wide}">{shown}</ol>'
+    )
+
+
+def _faces(moment: Moment) -> str:
+    pictures = [("performer", moment.performer), ("swap", moment.swap)]
+    if moment.truth is not None:
+        pictures.append(("truth", moment.truth))
+    return "".join(_face(name, picture, moment) for name, picture in pictures)
+
+
+def _face(name: str, picture: bytes, moment: Moment) -> str:
+    if not picture:
+        return f'<div class="face {name}"><i>no picture</i>{who(name)}</div>'
+    data = base64.b64encode(picture).decode("ascii")
+    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
+    seen = f"Face of the {name} at {clock(moment.seconds)}, frame {moment.frame}"
+    return (
+        f'<div class="face {name}"><img alt="{escape(seen)}" '
+        f'src="data:image/{kind};base64,{data}">{who(name)}</div>'
+    )
+
+
+# --- emotions -------------------------------------------------------------------------------------
+
+
+def emotion_bands(report: Report) -> str:
+    """The timeline of both faces, with its legend."""
+    emotions = report.emotions
+    if emotions is None:
+        return nothing("Emotions were not read.")
+    if not np.isfinite(np.concatenate([emotions.performer, emotions.swap])).any():
+        return nothing("No face was found in which an emotion could be read.")
+    marks = [(letter, each.seconds) for letter, each in lettered(report.strongest)]
+    kinds = colour_classes(emotions.names)
+    legend = "".join(
+        f'<li><i class="{kind}"></i>{escape(name)}</li>'
+        for kind, name in zip(kinds, emotions.names, strict=True)
+    )
+    return (
+        f"<figure>{timeline(emotions, report.seconds, marks)}"
+        f'<ul class="legend" aria-label="Colours">{legend}</ul>'
+        f"<figcaption>How probable each emotion looks to the reader: the {who('performer')} "
+        f"upwards, the {who('swap')} downwards. A swap that keeps the feeling is a mirror image. "
+        f"{'Letters stand for the moments above. ' if marks else ''}"
+        "Where a face was not found, nothing is drawn.</figcaption></figure>"
+    )
+
+
+def intensities(emotions: Emotions) -> str:
+    """Mean of each class over the frames in which both faces were read."""
+    both = np.isfinite(emotions.performer).all(axis=1) & np.isfinite(emotions.swap).all(axis=1)
+    if not both.any():
+        return nothing("In no frame were both faces read.")
+    ours, theirs = emotions.swap[both].mean(axis=0), emotions.performer[both].mean(axis=0)
+    most = max(float(np.concatenate([ours, theirs]).max()), 1e-9)
+    rows = "".join(
+        f'<tr><th scope="row">{escape(emotions.names[c])}</th>'
+        f"<td>{bar_pair(float(theirs[c]), float(ours[c]), most)}</td>"
+        f'<td class="pair">{number(float(theirs[c]))}<br>{number(float(ours[c]))}</td></tr>'
+        for c in np.argsort(-theirs, kind="stable")
+    )
+    return (
+        '<figure><table class="intensities"><colgroup><col><col><col></colgroup><thead><tr>'
+        '<th scope="col">Emotion</th><th scope="col"><span class="unseen">bars</span></th>'
+        f'<th scope="col">{who("performer")}<br>{who("swap")}</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table><figcaption>Mean intensity over the "
+        f"{int(both.sum())} frames with both faces, strongest of the performer first."
+        "</figcaption></figure>"
+    )
+
+
+def affect(performer: Floats | None, swap: Floats | None) -> str:
+    """The path of both through valence and arousal."""
+    if performer is None or swap is None:
+        return nothing("Valence and arousal were not read.")
+    if not np.isfinite(np.concatenate([performer, swap])).any():
+        return nothing("No face was found of which valence and arousal could be read.")
+    return (
+        f"<figure>{affect_path(performer, swap)}<figcaption>Valence (across) and arousal (up) of "
+        f"{who('performer')} and {who('swap')}. Rings mark the starts, discs the ends; the lines "
+        "grow stronger with time.</figcaption></figure>"
+    )
+
+
+# --- units ----------------------------------------------------------------------------------------
+
+
+def following(report: Report) -> str:
+    """How each unit of expression follows the performer's."""
+    units = report.units
+    known = [each for each in units if np.isfinite(each.gain) and np.isfinite(each.correlation)]
+    if not known:
+        return nothing("No unit of expression could be compared.")
+    beyond = sum(outside(each) for each in known)
+    unknown = len(units) - len(known)
+    notes = [
+        f"{len(known)} units, read by {escape(report.unit_reader) or DASH}; "
+        "the larger a dot, the more the performer moves it."
+    ]
+    if len(known) > NAMED:
+        notes.append(f"Of the {NAMED} most moved, those are named that have room.")
+    if beyond:
+        notes.append(f"{beyond} beyond the axes: arrows at the edge.")
+    if unknown:
+        notes.append(f"{unknown} could not be told.")
+    return (
+        f'<div class="beside"><figure>{following_plane(known)}'
+        f"<figcaption>{' '.join(notes)}</figcaption></figure>"
+        '<div class="words">'
+        "<p>Each dot is a part of the face, such as a brow or a lip corner.</p>"
+        "<p>The <b>gain β</b> says how much of its movement is left: at 0.5 a smile is half as "
+        "wide as the performer’s, at 1 it is just as wide.</p>"
+        "<p>The <b>correlation ρ</b> says whether it comes when the performer’s comes: 1 is in "
+        "step, 0 has nothing to do with it.</p>"
+        "<p>The cross at (1, 1) is the performer. Dots <b>left</b> of it are damped. Dots "
+        "<b>below</b> it move on their own, or shake. Neither number means much without the "
+        "other.</p></div></div>"
+    )

@@ -1,0 +1,116 @@
+"""Figures in rows: bars beside numbers, and each measure between its floor and its ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from swapper.report.content import Group, Measure
+from swapper.report.markup import DASH, coordinate, escape, number, shorten
+
+_LEFT, _RIGHT = 14.0, 84.0
+"""Of floor and ceiling on their scale, in percent."""
+_EDGE: Final = 2.0
+
+
+def bar_pair(performer: float, swap: float, most: float) -> str:
+    """Two bars, one over the other; the numbers stand beside them in the table.
+
+    Args:
+        performer: Not negative, or NaN for no bar.
+        swap: Likewise.
+        most: What fills the whole width; more than 0.
+    """
+    bars = ""
+    for y, kind, value in ((2, "performer", performer), (13, "swap", swap)):
+        if np.isfinite(value):
+            share = coordinate(100 * float(np.clip(value / most, 0, 1)))
+            bars += f'<rect class="fill {kind}" y="{y}" width="{share}%" height="9"/>'
+    return f'<svg class="bars" width="100%" height="24" aria-hidden="true">{bars}</svg>'
+
+
+def standing(measure: Measure) -> float:
+    """0 at the floor, 1 at the ceiling, whichever way is better; NaN where that is not known."""
+    length = measure.ceiling - measure.floor
+    if not np.isfinite(measure.value + length) or abs(length) < 1e-9:
+        return float("nan")
+    return float((measure.value - measure.floor) / length)
+
+
+def scale(measure: Measure) -> str:
+    """Where a value stands between its floor, at the left, and its ceiling, at the right.
+
+    "" where value, floor or ceiling is not known, or the two are the same.
+    """
+    place = standing(measure)
+    if not np.isfinite(place):
+        return ""
+    x = _LEFT + place * (_RIGHT - _LEFT)
+    body = (
+        '<line class="rail" x1="0" x2="100%" y1="9" y2="9"/>'
+        f'<line class="reach" x1="{_LEFT}%" x2="{_RIGHT}%" y1="9" y2="9"/>'
+        f'<line class="floor" x1="{_LEFT}%" x2="{_LEFT}%" y1="3" y2="15"/>'
+        f'<line class="ceiling" x1="{_RIGHT}%" x2="{_RIGHT}%" y1="3" y2="15"/>'
+    )
+    if _EDGE <= x <= 100 - _EDGE:
+        body += f'<circle class="value" cx="{coordinate(x)}%" cy="9" r="5"/>'
+    else:
+        way, edge = ("-3 9 7 4 7 14", 1) if x < _EDGE else ("3 9 -7 4 -7 14", 99)
+        body += f'<svg x="{edge}%" overflow="visible"><polygon class="value" points="{way}"/></svg>'
+    told = (
+        f"{shorten(measure.title, 60)}: {number(measure.value)}, floor {number(measure.floor)}, "
+        f"ceiling {number(measure.ceiling)}"
+    )
+    return (
+        f'<svg class="scale" width="100%" height="18" role="img" '
+        f'aria-label="{escape(told)}">{body}</svg>'
+    )
+
+
+def measure_tables(groups: Sequence[Group]) -> str:
+    """A table a group, all with the same columns."""
+    return "\n".join(
+        '<table class="measures"><colgroup><col><col><col></colgroup>'
+        f"<caption>{escape(group.title)} <small>{escape(group.instrument)}</small></caption>"
+        '<thead><tr><th scope="col">Measure</th><th scope="col">Swap</th>'
+        '<th scope="col"><span>floor</span><span>ceiling</span></th></tr></thead><tbody>'
+        + "".join(map(_row, group.measures))
+        + "</tbody></table>"
+        for group in groups
+    )
+
+
+def _row(measure: Measure) -> str:
+    wish = {"higher": "higher is better", "lower": "lower is better", "one": "best at 1"}
+    head = f"{escape(measure.title)}<small>{wish[measure.better]}</small>"
+    if not np.isfinite(measure.value):
+        why = escape(measure.why_not or "cannot be told")
+        return (
+            f'<tr class="unknown"><th scope="row">{head}</th><td>{DASH}</td>'
+            f'<td class="why">{why}</td></tr>'
+        )
+    ends = (
+        f'<div class="ends"><span>{number(measure.floor)}</span>'
+        f"<span>{number(measure.ceiling)}</span></div>"
+    )
+    return (
+        f'<tr><th scope="row">{head}</th><td>{number(measure.value, measure.unit)}</td>'
+        f"<td>{scale(measure)}{ends}</td></tr>"
+    )
+
+
+def definitions(facts: Mapping[str, str]) -> str:
+    """Names and what they stand for; what looks like a hash is set in one width."""
+    items = "".join(
+        f"<div><dt>{escape(name)}</dt><dd{_kind(value)}>{escape(value)}</dd></div>"
+        for name, value in facts.items()
+    )
+    return f'<dl class="facts">{items}</dl>'
+
+
+def _kind(value: str) -> str:
+    plain = value.strip().lower()
+    hashed = len(plain) >= 16 and set(plain) <= set("0123456789abcdef")
+    return ' class="hash"' if hashed else ""

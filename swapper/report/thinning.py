@@ -1,0 +1,46 @@
+"""Long traces brought down to the columns of a page, gaps kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+COLUMNS: Final = 800
+"""More would not be seen."""
+
+
+def thinned(values: Floats, columns: int = COLUMNS) -> Floats:
+    """Means over neighbouring rows.
+
+    Args:
+        values: (T, ...); a row with a NaN anywhere is not known.
+        columns: At most so many rows come back, at least 1.
+
+    Returns:
+        (min(T, columns), ...); NaN where no row of a column is known.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    count = len(values)
+    if count <= columns:
+        return values
+    flat = values.reshape(count, -1)
+    known = np.asarray(np.isfinite(flat).all(axis=1))
+    starts = np.arange(columns) * count // columns
+    sums = np.add.reduceat(np.where(known[:, None], flat, 0.0), starts, axis=0)
+    counts = np.add.reduceat(known.astype(np.float64), starts)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = np.where(counts[:, None] > 0, sums / counts[:, None], np.nan)
+    return np.asarray(means.reshape(columns, *values.shape[1:]), dtype=np.float64)
+
+
+def stretches(values: Floats) -> Iterator[slice]:
+    """Runs of rows of (T, ...) without a NaN."""
+    known = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], known.astype(np.int8), [0]])))
+    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+        yield slice(int(start), int(stop))
