@@ -112,7 +112,7 @@ ALLOWED = {
     "__main__": {"cli"},
     "api": {
         *("affect", "devices", "faces", "feeling", "frame_swapper", "media", "models"),
-        *("option_fields", "options"),
+        *("evaluation", "report", "option_fields", "options"),
         *GROUND,
     },
     "__init__": {"api"},

@@ -1,0 +1,326 @@
+"""What ``import swapper`` gives to Python: load a model, put a face into a picture, judge a swap.
+
+For clips there is `swapper.convert.convert`, which steadies crops over time, knows how the
+performer rests, keeps sound and colour, and signs what it writes.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from swapper.affect.estimator import Estimator
+from swapper.devices import pick_device
+from swapper.faces.aligners import Aligner
+from swapper.faces.blending import mask_in_frame
+from swapper.faces.geometry import similarity_from_landmarks
+from swapper.faces.mediapipe import MediapipeAligner
+from swapper.feeling import Feeling, feeling_of, middle_rest, space_of
+from swapper.frame_swapper import FrameSwapper
+from swapper.media.video import Frame
+from swapper.models.portable import LoadedModel
+from swapper.models.portable import load_model as read_model
+from swapper.option_fields import check
+from swapper.options import BlendOptions, EvaluateOptions, FeelingOptions
+from swapper.report.content import Report
+from swapper.types import Face
+
+__all__ = [
+    "BlendOptions",
+    "FeelingOptions",
+    "Model",
+    "Report",
+    "SwappedFrame",
+    "evaluate",
+    "load_model",
+    "swap_frame",
+]
+
+Which = Literal["largest", "all"]
+_LEAST_SIDE: Final = 16
+
+
+@dataclass(frozen=True, eq=False)
+class SwappedFrame:
+    """A picture with swapped faces.
+
+    Attributes:
+        frame: (H, W, 3) uint8 RGB. Where `blend_mask` is 0 it is the old picture to the bit.
+        blend_mask: (H, W) float32 in [0, 1], the share of the swap in each pixel.
+        faces: Those that were swapped, largest first; empty if none was found.
+    """
+
+    frame: NDArray[np.uint8]
+    blend_mask: NDArray[np.float32]
+    faces: tuple[Face, ...]
+
+
+class Model:
+    """A trained model, ready to swap; `load_model` makes it.
+
+    Args:
+        loaded: Network, card and affect space, on `device`.
+        device: Where it runs.
+        precision: "auto" (bf16 on CUDA, else 32), "bf16", "16" or "32".
+        estimator: That reads performers; None to take the one that the model names.
+
+    Attributes:
+        loaded: Likewise; ``loaded.net`` is the torch module, ``loaded.card`` what the file says.
+        device: Likewise.
+        precision: Likewise.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        device: torch.device,
+        precision: str = "auto",
+        estimator: Estimator | None = None,
+    ) -> None:
+        self.loaded = loaded
+        self.device = device
+        self.precision = precision
+        self._estimator = estimator
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.identities)
+        return f"Model({self.loaded.net.name}, {self.resolution} px, {names}, on {self.device})"
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """Whose faces it draws."""
+        return self.loaded.net.identities
+
+    @property
+    def resolution(self) -> int:
+        """Side of the face that it draws, in pixels."""
+        return self.loaded.net.resolution
+
+    @property
+    def hears_affect(self) -> bool:
+        """Whether its decoders are told what the performer seems to feel."""
+        return space_of(self.loaded) is not None
+
+    @property
+    def step(self) -> int:
+        """Training steps behind it."""
+        return self.loaded.card.step
+
+    @property
+    def sha256(self) -> str:
+        """Of the weights file, hex."""
+        return self.loaded.sha256
+
+    def rights(self, identity: str) -> str:
+        """By what right an identity's faces are used, as stated at extraction.
+
+        Raises:
+            ModelError: The model does not know the identity.
+        """
+        return self.loaded.identity(identity).rights
+
+    def feeling(self, identity: str, options: FeelingOptions) -> Feeling | None:
+        """What tells the decoder of an identity of the performer; None if it hears nothing.
+
+        Without ``options.performer`` the mean rest of the model's identities stands for that of
+        the performer, whom one picture does not show at rest.
+
+        Raises:
+            SwapperError: As `swap_frame`.
+        """
+        space = space_of(self.loaded)
+        found = feeling_of(
+            self.loaded,
+            identity,
+            options,
+            lambda: self._estimator,
+            lambda *_: middle_rest(space) if space else np.zeros(0, np.float32),
+            self.device,
+        )
+        if found is not None:
+            self._estimator = found.estimator  # loading it anew for every picture would be slow
+        return found
+
+
+def load_model(
+    path: str | Path,
+    device: str = "auto",
+    *,
+    precision: Literal["auto", "bf16", "16", "32"] = "auto",
+    estimator: Estimator | None = None,
+) -> Model:
+    """Load a trained model.
+
+    Args:
+        path: A run's folder, an export's, or a ``model.safetensors`` beside its ``model.json``.
+        device: "auto" takes CUDA, then MPS, then the CPU; or "cpu", "cuda", "cuda:1", "mps".
+        precision: Of the network: "auto" is bf16 on CUDA, else float32.
+        estimator: Reads performers for a model that hears affect; needed where the model's own
+            wants more than its name to be loaded, as emotieff does. See
+            `swapper.affect.estimator.load_estimator`.
+
+    Raises:
+        ModelError: A file is missing, damaged or foreign.
+        UsageError: There is no such device.
+        ValueError: `precision` is another.
+    """
+    if precision not in ("auto", "bf16", "16", "32"):
+        raise ValueError(f"precision must be auto, bf16, 16 or 32, got {precision!r}")
+    where = pick_device(device)
+    return Model(read_model(Path(path), where), where, precision, estimator)
+
+
+def swap_frame(
+    model: Model,
+    frame: NDArray[np.uint8],
+    identity: str,
+    landmarks: NDArray[np.floating] | None = None,
+    *,
+    aligner: Aligner | None = None,
+    faces: Which = "largest",
+    feeling: FeelingOptions | None = None,
+    blend: BlendOptions | None = None,
+) -> SwappedFrame:
+    """Put an identity's face onto the performer in one picture.
+
+    The result carries no provenance: mark what you publish.
+
+    Args:
+        model: From `load_model`.
+        frame: (H, W, 3) uint8 RGB, upright; not changed.
+        identity: Whose face appears, one of ``model.identities``.
+        landmarks: (68, 2) of the face to swap, x y in pixels, iBUG order, pixel centres at
+            integers; None to find faces with `aligner`.
+        aligner: Finds faces where no landmarks are given; None takes `fan`, loaded once, which
+            fetches its weights the first time.
+        faces: Which of the faces found to swap.
+        feeling: As ``swapper convert affect.*``; matters only to a model that hears affect.
+        blend: How the swap is laid into the frame.
+
+    Returns:
+        The new picture, where it differs, and the faces swapped.
+
+    Raises:
+        ModelError: The model does not know the identity.
+        UsageError: An option is out of range, or the model cannot carry it out.
+        AlignerError: The aligner's weights cannot be used.
+        EstimatorError: The weights of the model's estimator cannot be used.
+        ValueError: `frame` or `landmarks` is no such array, or `faces` neither of its words.
+    """
+    picture = _checked_frame(frame)
+    if faces not in get_args(Which):
+        raise ValueError(f"faces must be largest or all, got {faces!r}")
+    blend, feelings = blend or BlendOptions(), feeling or FeelingOptions()
+    check(feelings)
+    check(blend)
+    model.loaded.identity(identity)
+    heard = model.feeling(identity, feelings)
+    shown = Frame.of(picture)
+    found = (
+        [Face(_checked_landmarks(landmarks))]
+        if landmarks is not None
+        else (aligner or _own_aligner())(shown)
+    )
+    swapper = FrameSwapper(model.loaded, identity, blend, model.device, model.precision, heard)
+    return _lay(swapper, shown, found[:1] if faces == "largest" else found)
+
+
+def evaluate(
+    performer: str | Path,
+    swap: str | Path,
+    *,
+    truth: str | Path | None = None,
+    model: str | Path | None = None,
+    output: str | Path | None = None,
+    make_aligner: Callable[[], Aligner] | None = None,
+    estimator: Estimator | None = None,
+    ceiling: bool = True,
+    device: str = "auto",
+) -> Report:
+    """Hold a swap against its performer: does the feeling survive?
+
+    As ``swapper evaluate``. Readers judge only what they did not teach.
+
+    Args:
+        performer: The clip that was converted.
+        swap: What it became, with as many frames.
+        truth: The exact answer, where there is one.
+        model: Run folder or model file that made the swap; its lineage is checked.
+        output: Folder for report.html and report.json; None writes nothing.
+        make_aligner: Called for each clip; None takes MediaPipe, which reads 52 blendshapes too.
+        estimator: Of emotions, and of action units where it reads them; None for none. See
+            `swapper.affect.estimator.load_estimator`, whose purpose is "measuring" here.
+        ceiling: Whether to read the performer encoded anew as well, as the best to hope for.
+        device: Of the estimator.
+
+    Returns:
+        All that is told; ``report.to_dict()`` is what report.json holds.
+
+    Raises:
+        SwapperError: In one line, by kind of what is wrong.
+    """
+    from swapper.evaluation import evaluate as written
+    from swapper.evaluation import held
+
+    options = EvaluateOptions(
+        performer=str(performer),
+        swap=str(swap),
+        truth="" if truth is None else str(truth),
+        model="" if model is None else str(model),
+        output="" if output is None else str(output),
+        overwrite=True,
+        ceiling=ceiling,
+        device=device,
+    )
+    judge = held if output is None else written
+    return judge(options, make_aligner or MediapipeAligner, lambda: estimator)
+
+
+def _lay(swapper: FrameSwapper, frame: Frame, faces: list[Face]) -> SwappedFrame:
+    """Swap `faces` and lay them into the frame, one after another."""
+    size, coverage = swapper.size, swapper.model.card.coverage
+    placed = [
+        swapper.place(frame, face, similarity_from_landmarks(face.landmarks, size, coverage))
+        for face in faces
+    ]
+    picture = frame.image
+    height, width = picture.shape[:2]
+    covered = np.zeros((height, width), np.float32)
+    for each, (swap, mask) in zip(placed, swapper.swap(placed), strict=True):
+        blend_mask = swapper.blend_mask(each, mask)
+        picture, _ = swapper.lay(picture, each, swap, blend_mask)
+        part = mask_in_frame(blend_mask, each.aligned_from_frame, (width, height))
+        np.maximum(covered, part, out=covered)
+    return SwappedFrame(picture, covered, tuple(faces))
+
+
+def _checked_frame(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A copy of the caller's picture, laid out as OpenCV wants it."""
+    frame = np.asarray(frame)  # what else it may be is told by its dtype
+    if frame.dtype != np.uint8 or frame.ndim != 3:
+        raise ValueError(f"frame must be uint8 (H, W, 3), got {frame.dtype} {frame.shape}")
+    if frame.shape[2] != 3 or min(frame.shape[:2]) < _LEAST_SIDE:
+        raise ValueError(
+            f"frame must be (H, W, 3) of {_LEAST_SIDE} pixels or more a side, got {frame.shape}"
+        )
+    return np.array(frame, order="C")
+
+
+def _checked_landmarks(landmarks: NDArray[np.floating]) -> NDArray[np.float32]:
+    points = np.ascontiguousarray(landmarks, np.float32)
+    similarity_from_landmarks(points, _LEAST_SIDE, "face")  # refuses what cannot be aligned
+    return points
+
+
+@functools.cache
+def _own_aligner() -> Aligner:
+    from swapper.faces.fan import FanAligner
+
+    return FanAligner()
