@@ -13,12 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from kernel_variants import blurring_dssim, square_blur
 from torch import Tensor
-from torch.nn import functional as F
 
 from swapper.data.batches import warped_and_target
 from swapper.kernels import dispatch
-from swapper.kernels.dssim import C1, C2
 from swapper.losses.reconstruction import MIN_AREA, ReconstructionLoss
 from swapper.losses.weighted import total
 from swapper.models.autoencoder import Autoencoder
@@ -176,56 +175,19 @@ def plain_loss(net: Autoencoder, loss: ReconstructionLoss, batch: FaceBatch) -> 
 def _plain_parts(output: SwapOutput, target: Tensor, loss: ReconstructionLoss) -> Tensor:
     colour, face, eyes_mouth = target[:, :3], target[:, 3:4], target[:, 4:]
     weight = face + loss.background * (1 - face)
-    shares = weight / weight.sum(dim=(2, 3), keepdim=True)
-    l1 = ((output.image - colour).abs() * shares).sum(dim=(2, 3)).mean()
-    dssim = depthwise_dssim(output.image, colour, weight, loss.window, loss.sigma, loss.scales)
+    dssim, l1 = blurring_dssim(
+        output.image, colour, weight, window=loss.window, sigma=loss.sigma, scales=loss.scales,
+        blur=square_blur,
+    )  # fmt: skip
     area = eyes_mouth.sum(dim=(1, 2, 3)).clamp_min(MIN_AREA * colour[0, 0].numel())
     focus = ((output.image - colour).abs().mean(1, keepdim=True) * eyes_mouth).sum((1, 2, 3)) / area
-    mask = (output.mask - face).abs().mean()
-    named = {"dssim": dssim.mean(), "l1": l1, "eyes_mouth": focus.mean(), "mask": mask}
+    named = {
+        "dssim": dssim.mean(),
+        "l1": l1.mean(),
+        "eyes_mouth": focus.mean(),
+        "mask": (output.mask - face).abs().mean(),
+    }
     return torch.stack([loss.weights[name] * value for name, value in named.items()]).sum()
-
-
-def depthwise_dssim(
-    pred: Tensor, target: Tensor, weight: Tensor, window: int, sigma: float, scales: int
-) -> Tensor:
-    """`swapper.kernels.dssim.dssim_l1`'s DSSIM (N,) by 2-d depthwise convolutions: the common form.
-
-    Args:
-        pred: (N, C, H, W) in [0, 1].
-        target: Likewise.
-        weight: (N, 1, H, W).
-        window: Taps of the gaussian along a side.
-        sigma: Of the gaussian, in pixels.
-        scales: How many.
-    """
-    channels = pred.shape[1]
-    ramp = torch.arange(window, device=pred.device, dtype=pred.dtype) - window // 2
-    line = torch.exp(-0.5 * (ramp / sigma) ** 2)
-    kernel = (line[:, None] * line / line.sum() ** 2).expand(channels, 1, window, window)
-
-    def blur(x: Tensor) -> Tensor:
-        return F.conv2d(x, kernel.to(x.dtype), padding=window // 2, groups=channels)
-
-    found = []
-    for scale in range(scales):
-        if scale:
-            halves = (
-                F.avg_pool2d(each, 2, ceil_mode=True, count_include_pad=False)
-                for each in (pred, target, weight)
-            )
-            pred, target, weight = halves
-        inside = blur(torch.ones_like(pred[:1]))
-        x, y = pred - 0.5, target - 0.5
-        mean_x, mean_y = blur(x) / inside, blur(y) / inside
-        variance = blur(x * x) / inside - mean_x**2 + blur(y * y) / inside - mean_y**2
-        covariance = blur(x * y) / inside - mean_x * mean_y
-        light_x, light_y = mean_x + 0.5, mean_y + 0.5
-        luminance = (2 * light_x * light_y + C1) / (light_x**2 + light_y**2 + C1)
-        values = 0.5 - 0.5 * luminance * (2 * covariance + C2) / (variance + C2)
-        shares = weight / weight.sum(dim=(2, 3), keepdim=True)
-        found.append((values * shares).sum(dim=(2, 3)).mean(dim=1))
-    return torch.stack(found).mean(dim=0)
 
 
 def check_agree(steppers: Sequence[Stepper], tolerance: float = 0.02) -> dict[str, float]:

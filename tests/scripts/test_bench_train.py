@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from swapper.kernels.dssim import dssim_l1
 from swapper.models.autoencoder import DfAutoencoder
 from tests.data.making import make_faceset
 
@@ -92,16 +91,6 @@ def test_what_is_wrong_is_one_line(
     told = capsys.readouterr().err.strip()
     assert words in told
     assert "\n" not in told
-
-
-def test_the_common_form_of_dssim_says_the_same(load_script: Callable[[str], ModuleType]) -> None:
-    random = torch.Generator().manual_seed(0)
-    pred, target, mask = (
-        torch.rand(2, c, 37, 29, dtype=torch.float64, generator=random) for c in (3, 3, 1)
-    )
-    expected, _ = dssim_l1(pred, target, mask)
-    got = load_script("ladder").depthwise_dssim(pred, target, mask, 11, 1.5, 3)
-    torch.testing.assert_close(got, expected)
 
 
 def test_rungs_that_compute_something_else_are_refused(
