@@ -22,9 +22,12 @@ _TALL: Final = 250
 _HALF: Final = 112
 """Height of a side of the timeline in pixels."""
 _TOP: Final = 40
-_LEAST_LABEL: Final = 0.075
+_LEAST_LABEL: Final = 0.055
 """Of the timeline: a stretch of one emotion that has room for its name."""
-_SURE: Final = 0.45
+_LEAST_APART: Final = 0.025
+"""Of the timeline: two letters."""
+_SURE: Final = 0.4
+"""The least probability of an emotion that is named on its band."""
 
 
 def drawing(name: str, title: str, told: str, body: str, size: str, kind: str = "") -> str:
@@ -87,11 +90,10 @@ def timeline(emotions: Emotions, seconds: Floats, marks: Sequence[tuple[str, flo
     bottom = _TOP + 2 * _HALF + 1
     middle = _TOP + _HALF + 0.5
     body = [
-        f'<rect class="ground" y="{_TOP}" width="100%" height="{2 * _HALF + 1}"/>',
         *bands,
         f'<line class="axis" x2="100%" y1="{middle}" y2="{middle}"/>',
         *_ticks(seconds, bottom),
-        *_marks(seconds, marks, bottom),
+        *_marks(seconds, marks),
         text("0", 14, "performer", "who performer"),
         text("0", bottom + 40, "swap", "who swap"),
     ]
@@ -203,10 +205,19 @@ def _tick_words(moment: float) -> str:
     return told.replace(".0\xa0s", "\xa0s") if "s" in told else told.removesuffix(".0")
 
 
-def _marks(seconds: Floats, marks: Sequence[tuple[str, float]], bottom: float) -> Iterator[str]:
-    for letter, moment in marks:
-        if not len(seconds) or not np.isfinite(moment):
-            continue
-        x = f"{coordinate(min(max(100 * _share(seconds, moment), 0.6), 99.4))}%"
-        yield f'<line class="mark" x1="{x}" x2="{x}" y1="{_TOP - 5}" y2="{bottom}"/>'
-        yield text(x, _TOP - 9, letter, "letter", "middle")
+def _marks(seconds: Floats, marks: Sequence[tuple[str, float]]) -> Iterator[str]:
+    """Letters above the bands; those that would touch stand together."""
+    there = sorted((_share(seconds, moment), letter) for letter, moment in marks)
+    groups: list[list[tuple[float, str]]] = []
+    for share, letter in there:
+        if groups and share - groups[-1][-1][0] < _LEAST_APART:
+            groups[-1].append((share, letter))
+        else:
+            groups.append([(share, letter)])
+    for group in groups:
+        for share, _ in group:
+            x = f"{coordinate(100 * share)}%"
+            yield f'<line class="axis" x1="{x}" x2="{x}" y1="{_TOP - 6}" y2="{_TOP - 1}"/>'
+        middle = float(np.clip(np.mean([share for share, _ in group]), 0.006, 0.994))
+        letters = "".join(letter for _, letter in group)
+        yield text(f"{coordinate(100 * middle)}%", _TOP - 9, letters, "letter", "middle")

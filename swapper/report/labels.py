@@ -94,7 +94,7 @@ def _label(
 ) -> Label:
     width = _WIDTH * size * len(name)
     left = x - {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor] * width
-    return Label(name, x, y, anchor, (left, y - 0.8 * size, left + width, y + 0.25 * size))
+    return Label(name, x, y, anchor, (left, y - 0.9 * size, left + width, y + 0.35 * size))
 
 
 def _around(dot: Dot) -> Box:

@@ -33,21 +33,28 @@ def shorten(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def number(value: float, unit: str = "") -> str:
-    """Three digits that count, or a dash; escaped."""
+def number(value: float) -> str:
+    """Two or three digits that count, or a dash."""
     if not math.isfinite(value):
         return DASH
     size = abs(value)
-    if size >= 1e5 or 0 < size < 5e-4:
+    if size == 0:
+        told = "0"
+    elif size >= 1e5 or size < 5e-4:
         told = f"{value:.1e}"
     else:
-        told = f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.1 else 3}f}"
-    if float(told) == 0:
-        told = told.removeprefix("-")
-    told = told.replace("-", MINUS)
-    if not unit:
+        told = f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.01 else 3}f}"
+    return told.replace("-", MINUS)
+
+
+def quantity(value: float, unit: str) -> str:
+    """A number with its unit, as markup."""
+    told = number(value)
+    if not unit or told == DASH:
         return told
-    return f"{told}{'' if unit in ('°', '%') else chr(0xA0)}{escape(unit)}"
+    if unit in ("°", "%"):
+        return told + unit
+    return f'{told} <span class="unit">{escape(unit)}</span>'
 
 
 def clock(seconds: float) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.resources
 
+import numpy as np
+
 from swapper.report.content import Report
 from swapper.report.markup import escape
 from swapper.report.sections import (
@@ -56,7 +58,7 @@ def render(report: Report) -> str:
 
     Raises:
         ValueError: The traces of emotions are not as long as the clip, or not as wide as they
-            have names.
+            have names; or a frame has no time.
     """
     _check(report)
     title = escape(report.title)
@@ -94,6 +96,8 @@ def _style() -> str:
 
 
 def _check(report: Report) -> None:
+    if not np.isfinite(report.seconds).all():
+        raise ValueError("seconds must be finite")
     emotions = report.emotions
     if emotions is None:
         return
@@ -118,8 +122,9 @@ def _measures(report: Report) -> str:
     if not report.groups:
         return nothing("Nothing was measured.")
     return (
-        '<p class="lead">The grey tick is the floor, the dark one the ceiling, the dot the '
-        f"{who('swap')}. Right is always better, up to the ceiling.</p>"
+        '<p class="lead">The pale tick is the floor, the strong one the ceiling, the dot the '
+        f"{who('swap')}. Right is better, up to the ceiling; an arrow is beyond the scale. "
+        "Higher numbers are better where nothing else is said.</p>"
         f"{measure_tables(report.groups)}"
     )
 

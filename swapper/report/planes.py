@@ -11,7 +11,7 @@ import numpy as np
 from swapper.report.charts import drawing, text
 from swapper.report.content import Floats, UnitFollowing
 from swapper.report.labels import Dot, place_labels
-from swapper.report.markup import coordinate, number, shorten
+from swapper.report.markup import coordinate, escape, number, shorten
 from swapper.report.thinning import stretches, thinned
 
 SIDE: Final = 440
@@ -80,8 +80,8 @@ def _circumplex(reach: float) -> Iterator[str]:
     yield text(str(middle), high + 19, "calm", "quiet", "middle")
     for x, words in ((low + 6, "unpleasant"), (high - 6, "pleasant")):
         yield text(str(x), middle - 7, words, "quiet", "start" if x < middle else "end")
-    yield text(str(middle + 5), low + 15, number(reach), "quiet small")
-    yield text(str(middle + 5), middle - radius / 2 + 15, number(reach / 2), "quiet small")
+    yield text(str(middle + 5), low + 15, f"{reach:g}", "quiet small")
+    yield text(str(middle + 5), middle - radius / 2 + 15, f"{reach / 2:g}", "quiet small")
 
 
 def _way(kind: str, trace: Floats, reach: float) -> Iterator[str]:
@@ -178,7 +178,7 @@ def _dot(unit: UnitFollowing, most: float, name: str) -> Dot:
 
 def _shape(unit: UnitFollowing, dot: Dot) -> str:
     told = f"{shorten(unit.name, 40)}: β {number(unit.gain)}, ρ {number(unit.correlation)}"
-    title = text("", 0, told).partition(">")[2].removesuffix("</text>")
+    title = escape(told)
     x, y = coordinate(dot.x), coordinate(dot.y)
     if not outside(unit):
         return (
@@ -214,6 +214,6 @@ def _axes() -> Iterator[str]:
     yield text(str(right), bottom + 42, "exaggerated →", "quiet", "end")
     middle = (top + bottom) / 2
     yield (
-        f'<g transform="rotate(-90 12 {middle})">'
-        f"{text('12', middle, 'correlation ρ', 'axis-name', 'middle')}</g>"
+        f'<g transform="rotate(-90 9 {middle})">'
+        f"{text('9', middle, 'correlation ρ', 'axis-name', 'middle')}</g>"
     )

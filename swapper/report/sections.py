@@ -12,7 +12,7 @@ import numpy as np
 from swapper.report.charts import timeline
 from swapper.report.colours import colour_classes
 from swapper.report.content import Emotions, Floats, Moment, Report
-from swapper.report.markup import DASH, clock, escape, number
+from swapper.report.markup import DASH, clock, escape, number, quantity
 from swapper.report.planes import NAMED, affect_path, following_plane, outside
 from swapper.report.tables import bar_pair
 
@@ -75,7 +75,7 @@ def _headlines(report: Report) -> str:
     if not told:
         return ""
     items = "".join(
-        f"<div><dt>{escape(each.title)}</dt><dd>{number(each.value, each.unit)}"
+        f"<div><dt>{escape(each.title)}</dt><dd>{quantity(each.value, each.unit)}"
         + (
             f"<small>between {number(each.floor)} and {number(each.ceiling)}</small>"
             if np.isfinite(each.floor + each.ceiling)
@@ -124,9 +124,9 @@ def worst(report: Report) -> str:
         return nothing("No moment could be shown: in none were both faces found.")
     shown = "".join(
         f'<li><figure class="moment"><div class="faces">{_faces(each)}</div>'
-        f"<figcaption>{clock(each.seconds)}, frame {each.frame}"
+        f'<figcaption><b class="letter">{rank}</b> {clock(each.seconds)}, frame {each.frame}'
         f"<span>{escape(each.words)}</span></figcaption></figure></li>"
-        for each in report.worst
+        for rank, each in enumerate(report.worst, 1)
     )
     wide = " three" if any(each.truth is not None for each in report.worst) else ""
     return (

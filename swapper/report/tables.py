@@ -8,11 +8,13 @@ from typing import Final
 import numpy as np
 
 from swapper.report.content import Group, Measure
-from swapper.report.markup import DASH, coordinate, escape, number, shorten
+from swapper.report.markup import DASH, coordinate, escape, number, quantity, shorten
 
-_LEFT, _RIGHT = 14.0, 84.0
+_LEFT, _RIGHT = 14.0, 76.0
 """Of floor and ceiling on their scale, in percent."""
 _EDGE: Final = 2.0
+_ALIKE: Final = 0.1
+"""Floor and ceiling apart by less than this share say nothing."""
 
 
 def bar_pair(performer: float, swap: float, most: float) -> str:
@@ -32,17 +34,28 @@ def bar_pair(performer: float, swap: float, most: float) -> str:
 
 
 def standing(measure: Measure) -> float:
-    """0 at the floor, 1 at the ceiling, whichever way is better; NaN where that is not known."""
-    length = measure.ceiling - measure.floor
-    if not np.isfinite(measure.value + length) or abs(length) < 1e-9:
+    """0 at the floor, 1 at the ceiling, whichever way is better; NaN where that is not known.
+
+    Nor is it told where the ceiling is no better than the floor, or hardly: the figure then does
+    not tell a good swap from a bad one, and a place between the two would only seem to.
+    """
+    floor, ceiling, value = measure.floor, measure.ceiling, measure.value
+    if not np.isfinite(floor + ceiling + value):
         return float("nan")
-    return float((measure.value - measure.floor) / length)
+    gained = {
+        "higher": ceiling - floor,
+        "lower": floor - ceiling,
+        "one": abs(1 - floor) - abs(1 - ceiling),
+    }[measure.better]
+    if gained <= _ALIKE * max(abs(floor), abs(ceiling)):
+        return float("nan")
+    return (value - floor) / (ceiling - floor)
 
 
 def scale(measure: Measure) -> str:
     """Where a value stands between its floor, at the left, and its ceiling, at the right.
 
-    "" where value, floor or ceiling is not known, or the two are the same.
+    "" where `standing` is not known.
     """
     place = standing(measure)
     if not np.isfinite(place):
@@ -83,8 +96,12 @@ def measure_tables(groups: Sequence[Group]) -> str:
 
 
 def _row(measure: Measure) -> str:
-    wish = {"higher": "higher is better", "lower": "lower is better", "one": "best at 1"}
-    head = f"{escape(measure.title)}<small>{wish[measure.better]}</small>"
+    wish = {
+        "higher": "",
+        "lower": "<small>lower is better</small>",
+        "one": "<small>best at 1</small>",
+    }
+    head = escape(measure.title) + wish[measure.better]
     if not np.isfinite(measure.value):
         why = escape(measure.why_not or "cannot be told")
         return (
@@ -95,9 +112,12 @@ def _row(measure: Measure) -> str:
         f'<div class="ends"><span>{number(measure.floor)}</span>'
         f"<span>{number(measure.ceiling)}</span></div>"
     )
+    drawn = scale(measure)
+    if not drawn and np.isfinite(measure.floor + measure.ceiling):
+        drawn = '<p class="why">floor and ceiling are alike</p>'
     return (
-        f'<tr><th scope="row">{head}</th><td>{number(measure.value, measure.unit)}</td>'
-        f"<td>{scale(measure)}{ends}</td></tr>"
+        f'<tr><th scope="row">{head}</th><td>{quantity(measure.value, measure.unit)}</td>'
+        f"<td>{drawn}{ends}</td></tr>"
     )
 
 

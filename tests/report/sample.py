@@ -56,7 +56,7 @@ def traces(frames: int, strength: float, late: float, seed: int) -> tuple[Floats
         affect += bump[:, None] * [valence, arousal]
     kernel = np.hanning(15) / np.hanning(15).sum()
     noise = rng.normal(0, 1.3, (frames, len(NAMES) + 2))
-    noise = np.stack([np.convolve(column, kernel, "same") for column in noise.T], axis=1)
+    noise = np.stack([np.convolve(column, kernel)[7 : frames + 7] for column in noise.T], axis=1)
     scores += noise[:, :-2]
     odds = np.exp(scores)
     return odds / odds.sum(axis=1, keepdims=True), np.clip(affect + 0.12 * noise[:, -2:], -1, 1)
@@ -79,8 +79,8 @@ def units() -> tuple[UnitFollowing, ...]:
     found = []
     for rank, name in enumerate(UNITS):
         trust = 1 / (1 + 0.09 * rank)
-        gain = 0.6 * trust + rng.normal(0, 0.05 + 0.02 * rank)
-        correlation = min(0.99, 0.93 * trust + rng.normal(0, 0.03 + 0.012 * rank))
+        gain = 0.6 * trust + rng.normal(0, 0.04 + 0.008 * rank)
+        correlation = min(0.99, 0.93 * trust + rng.normal(0, 0.03 + 0.006 * rank))
         found.append(UnitFollowing(name, gain, correlation, 0.24 * 0.86**rank))
     found[-1] = UnitFollowing("tongueOut", 2.9, 0.1, 0.002)
     found[-2] = UnitFollowing("jawLeft", -0.6, -0.5, 0.003)
