@@ -80,8 +80,8 @@ def _places(dot: Dot, size: float) -> list[Label]:
     return [
         _label(dot.name, dot.x + away, middle, "start", size),
         _label(dot.name, dot.x - away, middle, "end", size),
-        _label(dot.name, dot.x, dot.y - away, "middle", size),
-        _label(dot.name, dot.x, dot.y + away + 0.75 * size, "middle", size),
+        _label(dot.name, dot.x, dot.y - away - 0.15 * size, "middle", size),
+        _label(dot.name, dot.x, dot.y + away + 0.8 * size, "middle", size),
         _label(dot.name, dot.x + slant, above, "start", size),
         _label(dot.name, dot.x + slant, below, "start", size),
         _label(dot.name, dot.x - slant, above, "end", size),

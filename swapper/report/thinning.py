@@ -40,7 +40,7 @@ def thinned(values: Floats, columns: int = COLUMNS) -> Floats:
 
 def stretches(values: Floats) -> Iterator[slice]:
     """Runs of rows of (T, ...) without a NaN."""
-    known = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+    known = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
     edges = np.flatnonzero(np.diff(np.concatenate([[0], known.astype(np.int8), [0]])))
     for start, stop in zip(edges[::2], edges[1::2], strict=True):
         yield slice(int(start), int(stop))
