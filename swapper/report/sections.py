@@ -77,9 +77,9 @@ def _headlines(report: Report) -> str:
     items = "".join(
         f"<div><dt>{escape(each.title)}</dt><dd>{quantity(each.value, each.unit)}"
         + (
-            f"<small>between {number(each.floor)} and {number(each.ceiling)}</small>"
+            f"<small>floor {number(each.floor)}, ceiling {number(each.ceiling)}</small>"
             if np.isfinite(each.floor + each.ceiling)
-            else f"<small>at best {number(each.ceiling)}</small>"
+            else f"<small>ceiling {number(each.ceiling)}</small>"
             if np.isfinite(each.ceiling)
             else ""
         )
