@@ -48,8 +48,8 @@ def number(value: float) -> str:
 
 
 def quantity(value: float, unit: str) -> str:
-    """A number with its unit, as markup."""
-    told = number(value)
+    """A number with its unit, as markup; what has one is told to hundredths."""
+    told = number(0.0 if unit and abs(value) < 0.005 else value)
     if not unit or told == DASH:
         return told
     if unit in ("°", "%"):

@@ -21,7 +21,7 @@ _FADES: Final = 8
 
 _GAINS: Final = (-0.2, 1.6)
 _CORRELATIONS: Final = (-0.2, 1.0)
-_BOX: Final = (44.0, 14.0, 426.0, 374.0)
+_BOX: Final = (44.0, 28.0, 426.0, 388.0)
 """Left, top, right, bottom of the β–ρ chart's field."""
 NAMED: Final = 12
 """At most so many units are named: those that the performer moves most."""
@@ -126,7 +126,7 @@ def following_plane(units: Sequence[UnitFollowing]) -> str:
         shapes.append(_shape(unit, dot))
     x, y = _across(1.0), _down(1.0)
     here = Dot(x, y, 7.0)
-    labels = place_labels([*dots, here], (_BOX[0] + 2, _BOX[1], SIDE - 2.0, _BOX[3]), _LETTERS)
+    labels = place_labels([*dots, here], (_BOX[0] + 2, 2.0, SIDE - 2.0, _BOX[3]), _LETTERS)
     body = [
         *_axes(),
         f'<path class="goal" d="M{x - 9} {y}h18M{x} {y - 9}v18"/>',
@@ -144,7 +144,7 @@ def following_plane(units: Sequence[UnitFollowing]) -> str:
         "Gain and correlation of each unit",
         f"The units that the performer moves most. {told or 'None were read.'}",
         "".join(body),
-        f'viewBox="0 0 {SIDE} {SIDE - 14}"',
+        f'viewBox="0 0 {SIDE} {SIDE}"',
         "plane",
     )
 

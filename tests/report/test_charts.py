@@ -284,6 +284,8 @@ def test_units_follow_their_numbers() -> None:
     assert quantity(1.2, "°") == "1.20°"
     assert quantity(1.2, "<b>") == '1.20 <span class="unit">&lt;b&gt;</span>'
     assert quantity(NAN, "frames") == DASH
+    assert quantity(-0.001, "frames") == '0 <span class="unit">frames</span>'
+    assert quantity(-0.001, "") == "−0.001"
 
 
 def test_moments_are_told_by_the_clock() -> None:
