@@ -117,7 +117,12 @@ def _run_compare(options: Any, cfg: DictConfig) -> int:
 
     if cfg.affect:
         cfg.affect.purpose = "measuring"
-    compare(options, lambda: build(cfg, "aligner"), lambda: _estimator(cfg))
+    compare(
+        options,
+        lambda: build(cfg, "aligner"),
+        lambda: _estimator(cfg),
+        lambda: build(cfg, "estimator") or None,
+    )
     return 0
 
 

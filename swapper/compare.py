@@ -63,6 +63,7 @@ def compare(
     options: CompareOptions,
     make_aligner: Callable[[], Aligner],
     make_estimator: Callable[[], Estimator | None] = lambda: None,
+    make_own: Callable[[], Estimator | None] = lambda: None,
 ) -> list[Row]:
     """Convert every clip with every model, evaluate each, and sum up.
 
@@ -72,6 +73,7 @@ def compare(
         options: Models, clips and identity.
         make_aligner: Called for every pass over a clip.
         make_estimator: Of emotions; must have taught none of the models.
+        make_own: Of what the models hear; None to take the one that each names.
 
     Raises:
         SwapperError: In one line; what was converted and evaluated before stays.
@@ -83,7 +85,7 @@ def compare(
     for model, path in models.items():
         for clip, video in clips.items():
             swap = folder / "swaps" / model / f"{clip}.mp4"
-            _convert(options, path, video, swap, make_aligner)
+            _convert(options, path, video, swap, make_aligner, make_own)
             told = _evaluated(options, path, video, swap, folder, make_aligner, make_estimator)
             found.setdefault(model, []).append(told)
             log.info("%s, %s: %s", model, clip, told["verdict"])
@@ -127,6 +129,7 @@ def _convert(
     video: Path,
     swap: Path,
     make_aligner: Callable[[], Aligner],
+    make_own: Callable[[], Estimator | None],
 ) -> None:
     if swap.exists():
         claim = verify(swap).claim or {}
@@ -139,6 +142,7 @@ def _convert(
             overwrite=True, device=options.device,
         ),
         make_aligner,
+        make_estimator=make_own,
     )  # fmt: skip
 
 

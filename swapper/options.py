@@ -232,6 +232,7 @@ class CompareOptions:
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...")
     aligner: Any = None
     affect: Any = None
+    estimator: Any = None
 
 
 @dataclass

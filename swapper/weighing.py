@@ -163,7 +163,7 @@ def expression_group(sides: Sides, found: Figures) -> Group:
     told = [
         over_time("gain", "Gain β", following, "gain", "one"),
         over_time("correlation", "Correlation ρ", following, "correlation", "higher"),
-        _alone("lag", "Lag", found.lag.frames, "frames"),
+        _alone("lag", "Lag (0 is best)", found.lag.frames, "frames"),
         over_time("onset_slope", "Steepness of onsets", velocity, "onset_slope", "one"),
         over_time("velocity_correlation", "ρ of velocities", velocity, "correlation", "higher"),
         over_time("fast_coherence", "Coherence, 2 to 12 Hz", fast_band, "coherence", "higher"),

@@ -75,7 +75,7 @@ def test_everything_is_converted_once_and_evaluated(
         (tmp_path / f"{name}.mp4").write_bytes(b"clip")
     converted: list[tuple[str, str]] = []
 
-    def converts(options: ConvertOptions, _: object) -> None:
+    def converts(options: ConvertOptions, *_: object, **__: object) -> None:
         converted.append((Path(options.model).name, Path(options.video).name))
         Path(options.output).write_text(Path(options.model).name)
 
