@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from swapper.errors import ModelError, UsageError
 from swapper.feeling import space_of
-from swapper.model_page import Figure, OnnxFile, model_page
+from swapper.model_page import OnnxFile, model_page
 from swapper.models import onnx_file
 from swapper.models.portable import CARD, WEIGHTS, LoadedModel, load_model
 from swapper.options import ExportOptions
 from swapper.origin import origin_of
+from swapper.report.stored import StoredReport, read_report
 
 log = logging.getLogger(__name__)
 
@@ -24,14 +24,13 @@ _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 _OURS: Final = re.compile(r"model\.(safetensors|json|md)|[A-Za-z0-9_.-]+\.onnx(\.data)?")
 
 
-def export(options: ExportOptions, evaluation: Mapping[str, Figure] | None = None) -> list[Path]:
+def export(options: ExportOptions) -> list[Path]:
     """Write a model into a folder of its own.
 
     Equal models give equal bytes.
 
     Args:
-        options: Which model, where to, and whether as ONNX too.
-        evaluation: Figures of an evaluation by name, for the page; None if there was none.
+        options: Which model, where to, what to tell of it, and whether as ONNX too.
 
     Returns:
         The files, sorted by name.
@@ -46,13 +45,14 @@ def export(options: ExportOptions, evaluation: Mapping[str, Figure] | None = Non
     _check_output(output, model, overwrite=options.overwrite)
     facesets = [options.facesets] if isinstance(options.facesets, str) else options.facesets
     origin = origin_of(model, [Path(each) for each in facesets])
+    evaluations = _evaluations(options, model)
     partial = output.with_name(f".{output.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         _copy(model, partial)
         files = _write_onnx(model, partial, options.opset) if options.onnx else []
-        page = model_page(model, space_of(model), origin, files, evaluation or {})
+        page = model_page(model, space_of(model), origin, files, evaluations)
         (partial / PAGE).write_text(page, encoding="utf-8")
         _put(partial, output)
     except OSError as error:
@@ -65,6 +65,26 @@ def export(options: ExportOptions, evaluation: Mapping[str, Figure] | None = Non
     written = sorted(output.iterdir())
     log.info("%s: %s", output, ", ".join(each.name for each in written))
     return written
+
+
+def _evaluations(options: ExportOptions, model: LoadedModel) -> list[StoredReport]:
+    """Reports on swaps by this very model.
+
+    Raises:
+        UsageError: One is no report, or of another model.
+    """
+    given = options.evaluation
+    paths = [given] if isinstance(given, str) else list(given)
+    found = []
+    for path in paths:
+        report = read_report(str(path))
+        if report.model_sha256 != model.sha256:
+            raise UsageError(
+                f"evaluation={path}: is of another model than {options.model}; evaluate a swap of "
+                "that one, with model= where the swap carries no provenance"
+            )
+        found.append(report)
+    return found
 
 
 def _check_output(output: Path, model: LoadedModel, *, overwrite: bool) -> None:

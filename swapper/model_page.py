@@ -6,8 +6,9 @@ came from a file is escaped; what is not known is said to be so.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,10 +25,13 @@ from swapper.model_making import (
 from swapper.models.onnx_file import TOLERANCE, inputs_of, outputs_of
 from swapper.models.portable import LoadedModel
 from swapper.origin import Origin
+from swapper.report.stored import StoredReport
 
-Figure = tuple[float, float, float]
-"""A measured value and the ends of its interval."""
-
+_TOLD: Final = (
+    *("gain", "correlation", "lag", "jitter", "sidedness_correlation", "gaze_correlation"),
+    *("emotion_kappa", "valence_ccc", "arousal_ccc", "warping_error"),
+)
+"""Measures of an evaluation that the page tells; all of them are in its report."""
 _COVERAGE: Final = {
     "face": "the face from brows to chin",
     "full": "the face with forehead and jaw",
@@ -57,7 +61,7 @@ def model_page(
     space: AffectSpace | None,
     origin: Origin,
     onnx: Sequence[OnnxFile] = (),
-    evaluation: Mapping[str, Figure] | None = None,
+    evaluations: Sequence[StoredReport] = (),
 ) -> str:
     """The page as Markdown; the same for the same arguments.
 
@@ -66,7 +70,7 @@ def model_page(
         space: The model's affect space; None if nothing conditions it.
         origin: What is still known of its making.
         onnx: Files beside it.
-        evaluation: Figures by name, each with its interval; none if it was not evaluated.
+        evaluations: Reports on its swaps.
     """
     sections = [
         _head(model, space),
@@ -74,7 +78,7 @@ def model_page(
         _use(model, space),
         _onnx(model, onnx),
         _limits(model, space, origin),
-        _evaluation(model, evaluation or {}),
+        _evaluation(evaluations),
         affect_lines(space, origin),
         data_lines(model, origin),
         training_lines(model, origin),
@@ -250,25 +254,36 @@ def _limits(model: LoadedModel, space: AffectSpace | None, origin: Origin) -> li
     return lines
 
 
-def _evaluation(model: LoadedModel, evaluation: Mapping[str, Figure]) -> list[str]:
-    if not evaluation:
+def _evaluation(evaluations: Sequence[StoredReport]) -> list[str]:
+    if not evaluations:
         return [
             "## Evaluation",
             "",
             "Not evaluated yet. `swapper evaluate performer=clip.mp4 swap=swapped.mp4` holds a "
             "swap against the performance with instruments that took no part in training.",
         ]
-    rows = [
-        (escaped(name), f"{value:.3g}", f"{low:.3g} to {high:.3g}")
-        for name, (value, low, high) in evaluation.items()
-    ]
-    return [
+    lines = [
         "## Evaluation",
         "",
-        "By instruments that took no part in training.",
-        "",
-        *table(("figure", "value", "interval (95 %)"), rows, numbers=2),
+        "By instruments that took no part in training. The floor is what another moment of the "
+        "same performance gives, the ceiling the performer's own clip encoded anew.",
     ]
+    for report in evaluations:
+        rows = [
+            (
+                escaped(f"{each.title} ({each.unit})" if each.unit else each.title),
+                *(_figure(value) for value in (each.value, each.floor, each.ceiling)),
+            )
+            for name in _TOLD
+            if (each := report.measures.get(name)) is not None and math.isfinite(each.value)
+        ]
+        lines += ["", f"**{escaped(report.title)}.** {escaped(report.verdict)}", ""]
+        lines += table(("figure", "swap", "floor", "ceiling"), rows, numbers=3)
+    return lines
+
+
+def _figure(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "–"
 
 
 def _provenance(model: LoadedModel) -> list[str]:

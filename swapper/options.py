@@ -199,6 +199,7 @@ class ExportOptions:
     facesets: Any = option(
         [], "facesets that it was trained on, to tell of them; empty: where the run says"
     )
+    evaluation: Any = option([], "folders of swapper evaluate, to tell of its swaps")
 
 
 @dataclass

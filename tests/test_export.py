@@ -26,6 +26,7 @@ from swapper.models.autoencoder import build_model
 from swapper.models.portable import ModelCard, ModelIdentity, load_model, save_model
 from swapper.options import ExportOptions
 from swapper.origin import Origin, origin_of
+from swapper.report.stored import StoredMeasure, StoredReport
 from tests.drawing import ALICE, BOB, write_clip
 
 HOSTILE = "</td><script>alert(1)</script> | ![x](http://e.vil/a.png) `*_ www.e.vil\u202e\n# me"
@@ -179,9 +180,10 @@ def test_figures_and_thin_footage_are_told(world: Path) -> None:
     model = load_model(world / "runs/run")
     space = space_of(model)
     assert space is not None
-    page = model_page(model, space, Origin(), [OnnxFile("a.onnx", "alice", 18, None)],
-                      {"gain | of AU12": (0.5, 0.25, 0.75)})  # fmt: skip
-    assert "| gain \\| of AU12 | 0.5 | 0.25 to 0.75 |" in page
+    measure = StoredMeasure("gain | of AU12", 0.5, 0.25, 0.75, "")
+    report = StoredReport("a swap", "It is so.", model.sha256, {"gain": measure})
+    page = model_page(model, space, Origin(), [OnnxFile("a.onnx", "alice", 18, None)], [report])
+    assert "| gain \\| of AU12 | 0.50 | 0.25 | 0.75 |" in page
     assert "Not evaluated" not in page
     assert "not measured" in page
     assert "half as far" not in page
@@ -301,3 +303,51 @@ def test_missing_libraries_are_named_before_any_work(
 )
 def test_names_of_files_are_safe(identities: tuple[str, ...], names: list[str]) -> None:
     assert onnx_names(identities) == names
+
+
+def judged(folder: Path, sha256: str, **changes: Any) -> Path:
+    """A folder as `swapper evaluate` leaves it."""
+    measure = {"title": "Gain β", "value": 0.53, "floor": None, "ceiling": 0.99, "unit": ""}
+    told = {
+        "title": f"swap.mp4 after {HOSTILE}",
+        "verdict": "The expression is damped.",
+        "facts": {"model sha256": sha256},
+        "measures": {"gain": measure, "lag": measure | {"value": None}, "other": measure},
+    }
+    folder.mkdir()
+    (folder / "report.json").write_text(json.dumps(told | changes))
+    return folder
+
+
+def test_an_evaluation_is_told_and_stays_text(plain: Path, tmp_path: Path) -> None:
+    report = judged(tmp_path / "report", load_model(plain).sha256)
+    export(ExportOptions(str(plain), str(tmp_path / "out"), evaluation=[str(report)]))
+    page = said(tmp_path / "out")
+    assert "The expression is damped" in page
+    assert "| 0.53 | – | 0.99 |" in page
+    assert page.count("Gain β") == 1
+    assert "<script>" not in page
+    assert "Not evaluated yet" not in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"facts": {"model sha256": "0" * 64}}, "is of another model than"),
+        ({"facts": {}}, "is of another model than"),
+        ({"measures": {"gain": 3}}, "is no report.json of swapper evaluate"),
+        ({"verdict": ["so"]}, "is no report.json of swapper evaluate"),
+    ],
+)
+def test_an_evaluation_of_something_else_is_refused(
+    plain: Path, tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    report = judged(tmp_path / "report", load_model(plain).sha256, **changes)
+    with pytest.raises(UsageError, match=words):
+        export(ExportOptions(str(plain), str(tmp_path / "out"), evaluation=str(report)))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_evaluation_is_told(plain: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="; pass the folder that"):
+        export(ExportOptions(str(plain), str(tmp_path / "out"), evaluation=str(tmp_path / "no")))

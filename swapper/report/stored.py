@@ -1,0 +1,106 @@
+"""A report.json read back: someone else's file, so held against its form before it is believed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from swapper.errors import UsageError
+
+_MOST_BYTES: Final = 4 << 20
+_MOST_MEASURES: Final = 200
+_MOST_TEXT: Final = 500
+
+
+@dataclass(frozen=True)
+class StoredMeasure:
+    """A figure; NaN where it was not told."""
+
+    title: str
+    value: float
+    floor: float
+    ceiling: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class StoredReport:
+    """What is kept of a report.
+
+    Attributes:
+        title: Of the two clips.
+        verdict: One sentence.
+        model_sha256: Of the weights that made the swap; "" if the report does not know.
+        measures: By name.
+    """
+
+    title: str
+    verdict: str
+    model_sha256: str
+    measures: Mapping[str, StoredMeasure]
+
+
+def read_report(path: str | Path) -> StoredReport:
+    """Read what `swapper evaluate` wrote.
+
+    Args:
+        path: report.json, or the folder that holds it.
+
+    Raises:
+        UsageError: It is missing, too large or no such report.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / "report.json"
+    try:
+        if file.stat().st_size > _MOST_BYTES:
+            raise ValueError("too large")
+        told = json.loads(file.read_text(encoding="utf-8"))
+        return StoredReport(
+            title=_text(told["title"]),
+            verdict=_text(told["verdict"]),
+            model_sha256=_text(told["facts"].get("model sha256", "")),
+            measures=_measures(told["measures"]),
+        )
+    except OSError as error:
+        raise UsageError(
+            f"{file}: cannot be read ({error.strerror or error}); pass the folder that "
+            "swapper evaluate wrote"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UsageError(
+            f"{file}: is no report.json of swapper evaluate; evaluate the swap again"
+        ) from error
+
+
+def _measures(told: Mapping[str, Any]) -> dict[str, StoredMeasure]:
+    if len(told) > _MOST_MEASURES:
+        raise ValueError("too many measures")
+    return {
+        _text(name): StoredMeasure(
+            title=_text(each["title"]),
+            value=_number(each["value"]),
+            floor=_number(each["floor"]),
+            ceiling=_number(each["ceiling"]),
+            unit=_text(each["unit"]),
+        )
+        for name, each in told.items()
+    }
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > _MOST_TEXT:
+        raise ValueError("no short text")
+    return value
+
+
+def _number(value: Any) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError("no number")
+    return float(value)
