@@ -22,6 +22,7 @@ from swapper.faces.aligners import Aligner
 from swapper.faces.blending import mask_in_frame
 from swapper.faces.geometry import similarity_from_landmarks
 from swapper.faces.mediapipe import MediapipeAligner
+from swapper.faces.recognition import Recogniser
 from swapper.feeling import Feeling, feeling_of, middle_rest, space_of
 from swapper.frame_swapper import FrameSwapper
 from swapper.media.video import Frame
@@ -241,6 +242,8 @@ def evaluate(
     output: str | Path | None = None,
     make_aligner: Callable[[], Aligner] | None = None,
     estimator: Estimator | None = None,
+    identity: str | Path | None = None,
+    recogniser: Recogniser | None = None,
     ceiling: bool = True,
     device: str = "auto",
 ) -> Report:
@@ -257,6 +260,8 @@ def evaluate(
         make_aligner: Called for each clip; None takes MediaPipe, which reads 52 blendshapes too.
         estimator: Of emotions, and of action units where it reads them; None for none. See
             `swapper.affect.estimator.load_estimator`, whose purpose is "measuring" here.
+        identity: Faceset of the identity, and
+        recogniser: who tells whose face appears; both or neither.
         ceiling: Whether to read the performer encoded anew as well, as the best to hope for.
         device: Of the estimator.
 
@@ -273,6 +278,7 @@ def evaluate(
         performer=str(performer),
         swap=str(swap),
         truth="" if truth is None else str(truth),
+        identity="" if identity is None else str(identity),
         model="" if model is None else str(model),
         output="" if output is None else str(output),
         overwrite=True,
@@ -280,7 +286,7 @@ def evaluate(
         device=device,
     )
     judge = held if output is None else written
-    return judge(options, make_aligner or MediapipeAligner, lambda: estimator)
+    return judge(options, make_aligner or MediapipeAligner, lambda: estimator, lambda: recogniser)
 
 
 def _lay(swapper: FrameSwapper, frame: Frame, faces: list[Face]) -> SwappedFrame:

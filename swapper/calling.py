@@ -108,7 +108,12 @@ def _run_evaluate(options: Any, cfg: DictConfig) -> int:
 
     if cfg.affect:
         cfg.affect.purpose = "measuring"
-    evaluate(options, lambda: build(cfg, "aligner"), lambda: _estimator(cfg))
+    evaluate(
+        options,
+        lambda: build(cfg, "aligner"),
+        lambda: _estimator(cfg),
+        lambda: build(cfg, "recogniser") or None,
+    )
     return 0
 
 
@@ -122,6 +127,7 @@ def _run_compare(options: Any, cfg: DictConfig) -> int:
         lambda: build(cfg, "aligner"),
         lambda: _estimator(cfg),
         lambda: build(cfg, "estimator") or None,
+        lambda: build(cfg, "recogniser") or None,
     )
     return 0
 

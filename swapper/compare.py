@@ -17,6 +17,7 @@ from swapper.convert import convert
 from swapper.errors import UsageError
 from swapper.evaluation import FIGURES, REPORT, evaluate
 from swapper.faces.aligners import Aligner
+from swapper.faces.recognition import Recogniser
 from swapper.measures.intervals import Interval
 from swapper.measures.statistics import Test, difference, holm, interval
 from swapper.media.image import write_atomically
@@ -64,6 +65,7 @@ def compare(
     make_aligner: Callable[[], Aligner],
     make_estimator: Callable[[], Estimator | None] = lambda: None,
     make_own: Callable[[], Estimator | None] = lambda: None,
+    make_recogniser: Callable[[], Recogniser | None] = lambda: None,
 ) -> list[Row]:
     """Convert every clip with every model, evaluate each, and sum up.
 
@@ -74,6 +76,7 @@ def compare(
         make_aligner: Called for every pass over a clip.
         make_estimator: Of emotions; must have taught none of the models.
         make_own: Of what the models hear; None to take the one that each names.
+        make_recogniser: Of whose face appears, or None.
 
     Raises:
         SwapperError: In one line; what was converted and evaluated before stays.
@@ -86,7 +89,9 @@ def compare(
         for clip, video in clips.items():
             swap = folder / "swaps" / model / f"{clip}.mp4"
             _convert(options, path, video, swap, make_aligner, make_own)
-            told = _evaluated(options, path, video, swap, folder, make_aligner, make_estimator)
+            told = _evaluated(
+                options, path, video, swap, make_aligner, make_estimator, make_recogniser
+            )
             found.setdefault(model, []).append(told)
             log.info("%s, %s: %s", model, clip, told["verdict"])
     rows = summed(found, performers)
@@ -151,18 +156,19 @@ def _evaluated(
     model: Path,
     video: Path,
     swap: Path,
-    folder: Path,
     make_aligner: Callable[[], Aligner],
     make_estimator: Callable[[], Estimator | None],
+    make_recogniser: Callable[[], Recogniser | None],
 ) -> dict[str, Any]:
-    output = folder / "reports" / swap.parent.name / swap.stem
+    output = Path(options.output) / "reports" / swap.parent.name / swap.stem
     evaluate(
         EvaluateOptions(
-            performer=str(video), swap=str(swap), model=str(model), output=str(output),
-            overwrite=True, ceiling=options.ceiling, device=options.device,
+            performer=str(video), swap=str(swap), identity=options.faceset, model=str(model),
+            output=str(output), overwrite=True, ceiling=options.ceiling, device=options.device,
         ),
         make_aligner,
         make_estimator,
+        make_recogniser,
     )  # fmt: skip
     told: dict[str, Any] = json.loads((output / FIGURES).read_text(encoding="utf-8"))
     return told | {"report": str(output / REPORT)}

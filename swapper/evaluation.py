@@ -19,6 +19,7 @@ from swapper.devices import pick_device
 from swapper.errors import MediaError, UsageError
 from swapper.faces.aligners import Aligner, check_claim
 from swapper.faces.mediapipe import MediapipeAligner
+from swapper.faces.recognition import Recogniser
 from swapper.measures.diagnosis import Diagnosis, Figures
 from swapper.media.image import sha256_file, write_atomically
 from swapper.media.provenance import verify
@@ -26,6 +27,7 @@ from swapper.media.video import VideoReader
 from swapper.media.writer import VideoWriter
 from swapper.models.portable import load_model
 from swapper.options import EvaluateOptions
+from swapper.own_faces import OwnFaces, identity_group, own_faces
 from swapper.report.content import Group, Report
 from swapper.report.page import render
 from swapper.side_by_side import Looked, look, moments, peaks, steadiness_group, truth_group
@@ -69,6 +71,7 @@ def evaluate(
     options: EvaluateOptions,
     make_aligner: Callable[[], Aligner],
     make_estimator: Callable[[], Estimator | None] = lambda: None,
+    make_recogniser: Callable[[], Recogniser | None] = lambda: None,
 ) -> Report:
     """Watch performer and swap, weigh what was seen, and write a report.
 
@@ -76,6 +79,7 @@ def evaluate(
         options: Which clips, and where to write.
         make_aligner: Called once for each clip.
         make_estimator: Of emotions and, where it reads them, action units; None for none.
+        make_recogniser: Of whose face appears, with ``options.identity``; None for none.
 
     Raises:
         SwapperError: In one line; then nothing is written.
@@ -83,7 +87,7 @@ def evaluate(
     folder = Path(options.output)
     if (folder / REPORT).exists() and not options.overwrite:
         raise UsageError(f"{folder / REPORT}: exists; pass overwrite=true or another output=")
-    report = held(options, make_aligner, make_estimator)
+    report = held(options, make_aligner, make_estimator, make_recogniser)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / REPORT, render(report).encode())
     told = json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n"
@@ -97,6 +101,7 @@ def held(
     options: EvaluateOptions,
     make_aligner: Callable[[], Aligner],
     make_estimator: Callable[[], Estimator | None] = lambda: None,
+    make_recogniser: Callable[[], Recogniser | None] = lambda: None,
 ) -> Report:
     """The same without writing anything."""
     origin = _origin(options)
@@ -104,8 +109,10 @@ def held(
     if estimator is not None:
         _check_independent(estimator.name, estimator.lineage, origin)
         estimator = estimator.to(pick_device(options.device))
-    sides, truth = _watched(options, make_aligner, estimator)
-    return _weighed(options, sides, truth, estimator, origin)
+    own = own_faces(options, make_recogniser())
+    recogniser = None if own is None else own.recogniser
+    sides, truth = _watched(options, make_aligner, estimator, recogniser)
+    return _weighed(options, sides, truth, _Judges(estimator, own), origin)
 
 
 # --- what made the swap, and who may judge it -----------------------------------------------------
@@ -144,11 +151,22 @@ def _check_independent(name: str, lineage: str, origin: Origin) -> None:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class _Judges:
+    """Who judges, besides the aligner."""
+
+    estimator: Estimator | None
+    own: OwnFaces | None
+
+
 # --- watching -------------------------------------------------------------------------------------
 
 
 def _watched(
-    options: EvaluateOptions, make_aligner: Callable[[], Aligner], estimator: Estimator | None
+    options: EvaluateOptions,
+    make_aligner: Callable[[], Aligner],
+    estimator: Estimator | None,
+    recogniser: Recogniser | None,
 ) -> tuple[Sides, Watched | None]:
     def seen(path: Path, title: str) -> Watched:
         aligner = make_aligner()
@@ -157,7 +175,7 @@ def _watched(
         try:
             aligner.prepare()
             check_claim(aligner, VideoReader(path).info.num_frames)
-            return watch(path, aligner, estimator, title)
+            return watch(path, aligner, estimator, recogniser, title)
         finally:
             aligner.close()
 
@@ -203,9 +221,10 @@ def _weighed(
     options: EvaluateOptions,
     sides: Sides,
     truth: Watched | None,
-    estimator: Estimator | None,
+    judges: _Judges,
     origin: Origin,
 ) -> Report:
+    estimator = judges.estimator
     found, diagnosis = weigh(sides)
     strength, strong_words = _strength(sides)
     distance, worst_words = _distance(sides)
@@ -219,25 +238,29 @@ def _weighed(
         verdict=_verdict(found, diagnosis),
         expressive=None if not np.isfinite(found.units.gain) else diagnosis.expressive,
         findings=tuple(each.words for each in diagnosis.findings),
-        untold=(*diagnosis.untold, *_blind_spots(sides, estimator, origin)),
+        untold=(*diagnosis.untold, *_blind_spots(sides, judges, origin)),
         seconds=sides.performer.seconds,
         strongest=moments(sorted(strongest), strong_words, looked, sides.performer.seconds),
         worst=moments(worst, worst_words, looked, sides.performer.seconds),
         emotions=emotions_of(sides),
         units=units_of(sides),
         unit_reader=unit_reader,
-        groups=tuple(_groups(sides, found, reader, looked)),
-        lineage=_lineage(estimator, unit_reader, origin),
+        groups=tuple(_groups(sides, found, reader, looked, judges.own)),
+        lineage=_lineage(judges, unit_reader, origin),
         facts=_facts(options, sides, origin),
     )
 
 
-def _groups(sides: Sides, found: Figures, reader: str, looked: Looked) -> list[Group]:
+def _groups(
+    sides: Sides, found: Figures, reader: str, looked: Looked, own: OwnFaces | None
+) -> list[Group]:
     groups = [expression_group(sides, found)]
     if sides.swap.probabilities is not None or sides.swap.circumplex is not None:
         groups.insert(0, emotion_group(sides, reader))
     if not _same_landmarks(sides):
         groups.append(head_group(sides, "landmarks"))
+    if own is not None:
+        groups.append(identity_group(sides, own))
     groups.append(steadiness_group(looked.steadiness))
     if looked.against_truth:
         groups.append(truth_group(looked.against_truth))
@@ -299,10 +322,12 @@ def _verdict(found: Figures, diagnosis: Diagnosis) -> str:
     )
 
 
-def _blind_spots(sides: Sides, estimator: Estimator | None, origin: Origin) -> list[str]:
+def _blind_spots(sides: Sides, judges: _Judges, origin: Origin) -> list[str]:
     found = []
-    if estimator is None:
+    if judges.estimator is None:
         found.append("emotions were not read: pass affect=xception or another")
+    if judges.own is None:
+        found.append("whose face appears was not asked: pass identity=FACESET and recogniser=timm")
     if sides.swap.blendshapes is None:
         found.append("gaze was not read: pass aligner=mediapipe")
     if _same_landmarks(sides):
@@ -317,9 +342,14 @@ def _blind_spots(sides: Sides, estimator: Estimator | None, origin: Origin) -> l
     return found
 
 
-def _lineage(estimator: Estimator | None, unit_reader: str, origin: Origin) -> tuple[str, ...]:
+def _lineage(judges: _Judges, unit_reader: str, origin: Origin) -> tuple[str, ...]:
     trained: Sequence[str] = ("unknown",) if origin.lineage is None else origin.lineage
-    measured = [unit_reader, *([] if estimator is None else [estimator.lineage])]
+    measured = [unit_reader]
+    if judges.estimator is not None:
+        measured.append(judges.estimator.lineage)
+    if judges.own is not None:
+        recogniser = judges.own.recogniser
+        measured.append(f"{recogniser.lineage} (licence: {recogniser.licence})")
     return (
         f"trained with: {', '.join(trained) or 'no reader of affect'}",
         f"measured by: {', '.join(measured)}",

@@ -209,6 +209,9 @@ class EvaluateOptions:
     performer: str = option(MISSING, "the clip that was converted")
     swap: str = option(MISSING, "what it became")
     truth: str = option("", "the exact answer, frame for frame, where there is one")
+    identity: str = option(
+        "", "faceset of the identity: is it whose face appears? needs recogniser="
+    )
     model: str = option("", "run folder or model file that made the swap; its lineage is checked")
     output: str = option("evaluation", "folder for report.html and report.json")
     overwrite: bool = option(False, "replace a report that exists")
@@ -218,6 +221,7 @@ class EvaluateOptions:
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...")
     aligner: Any = None
     affect: Any = None
+    recogniser: Any = None
 
 
 @dataclass
@@ -227,12 +231,14 @@ class CompareOptions:
     models: Any = option(MISSING, "run folders or model files, two at least")
     clips: Any = option(MISSING, "clips of performers")
     identity: str = option(MISSING, "whose face appears; every model must know it")
+    faceset: str = option("", "of the identity: is it whose face appears? needs recogniser=")
     performers: Any = option([], "who performs in each clip; empty: in each somebody else")
     output: str = option("comparison", "folder for swaps, reports and the table")
     ceiling: bool = option(False, "read each performer encoded anew as well")
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...")
     aligner: Any = None
     affect: Any = None
+    recogniser: Any = None
     estimator: Any = None
 
 

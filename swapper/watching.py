@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from swapper.affect.estimator import AffectBatch, Estimator
 from swapper.errors import MediaError
+from swapper.faces import recognition
 from swapper.faces.aligners import Aligner
 from swapper.faces.geometry import head_pose, similarity_from_landmarks, warp
 from swapper.faces.mediapipe import MediapipeAligner
+from swapper.faces.recognition import Recogniser
 from swapper.media.video import VideoReader
 from swapper.progress import progress
 
@@ -59,6 +61,7 @@ class Watched:
         probabilities: Of the estimator's classes; None if it has none.
         circumplex: (T, 2) valence and arousal; None likewise.
         units: Of the estimator's action units; None likewise.
+        embedding: (T, D) of a recogniser, of unit length; None if there was none.
     """
 
     video: Path
@@ -71,6 +74,7 @@ class Watched:
     probabilities: Traces | None
     circumplex: Floats | None
     units: Traces | None
+    embedding: Floats | None = None
 
     @property
     def found(self) -> NDArray[np.bool_]:
@@ -82,7 +86,11 @@ class Watched:
 
 
 def watch(
-    video: Path, aligner: Aligner, estimator: Estimator | None = None, title: str = "look at"
+    video: Path,
+    aligner: Aligner,
+    estimator: Estimator | None = None,
+    recogniser: Recogniser | None = None,
+    title: str = "look at",
 ) -> Watched:
     """Read a clip front to back.
 
@@ -90,13 +98,14 @@ def watch(
         video: The file.
         aligner: Prepared; finished at the end of the clip.
         estimator: Of emotions; on its device, or None.
+        recogniser: Of whose face it is; prepared, or None.
         title: Of the progress bar.
 
     Raises:
         MediaError: The clip cannot be read, or shows no face in any frame.
     """
     reader = VideoReader(video)
-    notes = _Notes(aligner, estimator)
+    notes = _Notes(aligner, estimator, recogniser)
     bar = progress(reader.info.num_frames, f"{title} {video.name}", "frame")
     seconds: list[float] = []
     with reader, bar:
@@ -117,8 +126,10 @@ def watch(
 class _Notes:
     """Gathers what is read of frames with a face, and hands crops to the estimator in batches."""
 
-    def __init__(self, aligner: Aligner, estimator: Estimator | None) -> None:
-        self.aligner, self.estimator = aligner, estimator
+    def __init__(
+        self, aligner: Aligner, estimator: Estimator | None, recogniser: Recogniser | None
+    ) -> None:
+        self.aligner, self.estimator, self.recogniser = aligner, estimator, recogniser
         self.frames = 0
         self.places: list[int] = []
         self._landmarks: list[NDArray[np.float32]] = []
@@ -126,6 +137,8 @@ class _Notes:
         self._shapes: list[dict[str, float]] = []
         self._crops: list[Picture] = []
         self._read: list[AffectBatch] = []
+        self._faces: list[Picture] = []
+        self._embeddings: list[NDArray[np.float32]] = []
 
     def add(self, image: Picture, landmarks: NDArray[np.float32] | None) -> None:
         place, self.frames = self.frames, self.frames + 1
@@ -138,13 +151,18 @@ class _Notes:
             self._shapes.append(self.aligner.expressions[0])
         if self.estimator is not None:
             self._crops.append(crop_of(image, landmarks))
-            if len(self._crops) == _AT_ONCE:
-                self._flush()
+        if self.recogniser is not None:
+            self._faces.append(recognition.crop_of(image, landmarks))
+        if max(len(self._crops), len(self._faces)) == _AT_ONCE:
+            self._flush()
 
     def _flush(self) -> None:
         if self._crops and self.estimator is not None:
             self._read.append(self.estimator.read(np.stack(self._crops)))
             self._crops.clear()
+        if self._faces and self.recogniser is not None:
+            self._embeddings.append(self.recogniser.embed(np.stack(self._faces)))
+            self._faces.clear()
 
     def finish(self, video: Path, fps: float, size: tuple[int, int], seconds: Floats) -> Watched:
         self._flush()
@@ -168,6 +186,7 @@ class _Notes:
             probabilities=self._traces("probabilities", labels),
             circumplex=circumplex,
             units=self._traces("units", [f"AU{number}" for number in numbers]),
+            embedding=self._laid(np.concatenate(self._embeddings)) if self._embeddings else None,
         )
 
     def _column(self, name: str) -> Floats | None:

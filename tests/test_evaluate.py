@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from swapper.actors.identity import sample_identity
 from swapper.actors.performance import Performance, play
@@ -18,9 +19,10 @@ from swapper.actors.stage import Stage
 from swapper.affect.estimator import Estimator, load_estimator
 from swapper.errors import MediaError, UsageError
 from swapper.evaluation import FIGURES, REPORT, evaluate
+from swapper.extract import extract
 from swapper.faces.openface import OpenfaceAligner
 from swapper.measures.diagnosis import Fault
-from swapper.options import EvaluateOptions
+from swapper.options import EvaluateOptions, ExtractOptions
 from swapper.perform import Filmed, film_take
 from swapper.report.content import Report
 
@@ -163,3 +165,45 @@ def test_a_report_is_not_overwritten_unasked(
     with pytest.raises(UsageError, match="exists; pass overwrite=true"):
         held(performer, answer, tmp_path)
     assert (tmp_path / REPORT).read_text() == "mine"
+
+
+class Colours:
+    """Takes the colours of a face for who it is."""
+
+    arch, licence, lineage = "colours", "of this test", "colours:0"
+
+    def prepare(self, device: object = "cpu") -> None:
+        self.device = device
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        middle = crops[:, 40:90, 30:80].astype(np.float32).mean(axis=(1, 2)) - 110
+        unit: NDArray[np.float32] = middle / np.linalg.norm(middle, axis=1, keepdims=True)
+        return unit
+
+
+def test_whose_face_appears_is_asked_of_a_recogniser(
+    performer: Filmed, answer: Filmed, tmp_path: Path
+) -> None:
+    extract(
+        ExtractOptions(input=str(answer.video), identity="bert", rights="drawn", size=96,
+                       facesets=str(tmp_path), every=10),
+        lambda: OpenfaceAligner(str(answer.landmarks)),
+    )  # fmt: skip
+    tables = iter([performer, answer, performer])
+    options = EvaluateOptions(
+        str(performer.video), str(answer.video), identity=str(tmp_path / "bert"),
+        output=str(tmp_path / "out"), device="cpu",
+    )  # fmt: skip
+    report = evaluate(
+        options,
+        lambda: OpenfaceAligner(str(next(tables).landmarks)),
+        judge,
+        Colours,  # type: ignore[arg-type]
+    )
+    told = next(m for group in report.groups for m in group.measures if "Likeness" in m.title)
+    assert told.value > 0.9
+    assert told.floor < told.value  # the performer is somebody else
+    assert told.ceiling == pytest.approx(1, abs=0.05)
+    assert "colours:0 (licence: of this test)" in report.lineage[1]
+    with pytest.raises(UsageError, match="identity= and recogniser= go together"):
+        evaluate(replace(options, overwrite=True), lambda: pytest.fail("looked"), judge)  # type: ignore[arg-type,return-value]

@@ -108,6 +108,13 @@ def _checked(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
     return points
 
 
+def similarity_between(
+    points: NDArray[np.float64], template: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The (2, 3) similarity that lays points (N, 2) nearest to those of a template."""
+    return _umeyama(points, template, np.ones(len(points)))
+
+
 def _umeyama(
     source: NDArray[np.float64], destination: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:

@@ -1,0 +1,111 @@
+"""A recogniser of the user's: its crops are the field's, its file is held against its network."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from swapper.errors import EstimatorError
+from swapper.faces.geometry import similarity_between, transform_points
+from swapper.faces.recognition import SIDE, TEMPLATE, Recogniser, crop_of, five_points, likeness
+from tests.drawing import ALICE, draw
+
+timm = pytest.importorskip("timm", reason="pip install 'swapper[recogniser]'")
+
+ARCH = "vit_tiny_patch16_224"
+TINY: dict[str, Any] = {"img_size": SIDE, "patch_size": 28, "num_classes": 16, "depth": 1}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Of the published files' layout, a twelfth as deep, and random."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    save_file(timm.create_model(ARCH, **TINY).state_dict(), path)
+    return str(path)
+
+
+def crops(count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def test_embeddings_are_of_unit_length_and_know_no_batch(weights: str) -> None:
+    recogniser = Recogniser(ARCH, weights, TINY, licence="drawn here")
+    recogniser.prepare()
+    found = recogniser.embed(crops(5))
+    assert found.shape == (5, 16)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(recogniser.embed(crops(5), batch_size=2), found, atol=1e-5)
+    assert np.ptp(found, axis=0).max() > 1e-3
+    name, _, digest = recogniser.lineage.partition(":")
+    assert (name, len(digest)) == (ARCH, 64)
+    with pytest.raises(ValueError, match=r"crops must be uint8 \(N, 112, 112, 3\)"):
+        recogniser.embed(crops(2)[:, :50])
+
+
+def test_the_published_layout_is_made(tmp_path: Path) -> None:
+    """As the config has it: patches of 8 px, 512 numbers, 5.5 M weights (of the model's card)."""
+    arguments = {"img_size": SIDE, "patch_size": 8, "num_classes": 512}
+    net = timm.create_model(ARCH, **arguments)
+    assert sum(each.numel() for each in net.parameters()) == pytest.approx(5.51e6, rel=0.03)
+    save_file(net.state_dict(), tmp_path / "model.safetensors")
+    recogniser = Recogniser(ARCH, str(tmp_path / "model.safetensors"), arguments)
+    assert recogniser.embed(crops(1)).shape == (1, 512)
+
+
+def test_crops_lie_on_the_template() -> None:
+    image, landmarks = draw(240, 0.3, ALICE)[:2]
+    crop = crop_of(image, landmarks)
+    assert crop.shape == (SIDE, SIDE, 3)
+    matrix = similarity_between(five_points(landmarks), TEMPLATE)
+    laid = transform_points(matrix, landmarks.astype(np.float32))
+    assert np.abs(five_points(laid) - TEMPLATE).max() < 12  # a drawn face is no average one
+    # Wherever the face is and however large, the crop is the same.
+    turned = np.array([[0.5, -0.2, 60.0], [0.2, 0.5, 10.0]])
+    moved = transform_points(turned, landmarks.astype(np.float32))
+    again = similarity_between(five_points(moved), TEMPLATE)
+    np.testing.assert_allclose(transform_points(again, moved), laid, atol=1e-2)
+
+
+def test_likeness_is_the_cosine_with_the_mean() -> None:
+    own = np.array([[1.0, 0.0], [0.6, 0.8]])
+    found = likeness(np.array([[0.8, 0.4], [np.nan, np.nan], [-0.8, -0.4]]), own)
+    assert found[0] == pytest.approx(np.hypot(0.8, 0.4))
+    assert np.isnan(found[1])
+    assert found[2] == pytest.approx(-found[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"weights": "nowhere.safetensors"}, "nowhere.safetensors: no such file"),
+        ({"arguments": {**TINY, "num_classes": 8}}, "holds no weights of"),
+        ({"arch": "vit_of_nobody"}, "recogniser.arch=vit_of_nobody: timm cannot make it"),
+        ({"arguments": {"patch": 3}}, "timm cannot make it"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(weights: str, changes: dict[str, Any], words: str) -> None:
+    settings: dict[str, Any] = {"arch": ARCH, "weights": weights, "arguments": TINY}
+    with pytest.raises(EstimatorError, match=words) as caught:
+        Recogniser(**settings | changes).prepare()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_safetensors_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"\x80\x04pickle")
+    with pytest.raises(EstimatorError, match="holds no weights of"):
+        Recogniser(ARCH, str(path), TINY).prepare()
+
+
+def test_without_timm_the_cure_is_told(weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(EstimatorError, match=r"pip install 'swapper\[recogniser\]'"):
+        Recogniser(ARCH, weights, TINY).prepare()
