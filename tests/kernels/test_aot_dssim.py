@@ -12,11 +12,10 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import pytest
+from ahead import Recorder, compiled, usage_of
 
 ARCHITECTURES = (80, 90, 120)
 KERNELS = ("_forward", "_backward", "_halve")
@@ -34,73 +33,6 @@ CASES: dict[str, dict[str, Any]] = {
 ARCHITECTURES_OF = {name: (90,) for name in CASES if name != "training"}
 
 
-class _Recorder:
-    """Stands in for a kernel and keeps what it is launched with."""
-
-    def __init__(self) -> None:
-        self.launches: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-
-    def __getitem__(self, grid: tuple[int, ...]) -> Any:
-        assert len(grid) == 1
-        assert 0 < grid[0] < 2**31
-        return lambda *args, **options: self.launches.append((args, options))
-
-
-def _signature(value: Any, path: tuple[int, ...], constants: Any, attributes: Any) -> Any:
-    """Type of an argument as Triton's launcher would specialise it."""
-    import torch
-
-    if isinstance(value, tuple):
-        each = (_signature(v, (*path, i), constants, attributes) for i, v in enumerate(value))
-        return tuple(each)
-    if value is None or (isinstance(value, int) and value == 1):
-        constants[path] = value
-        return "constexpr"
-    if isinstance(value, float):
-        return "fp32"
-    if isinstance(value, torch.Tensor):
-        names = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
-        attributes[path] = [["tt.divisibility", 16]]
-        return "*" + names[value.dtype]
-    if value % 16 == 0:
-        attributes[path] = [["tt.divisibility", 16]]
-    return "i32" if value < 2**31 else "i64"
-
-
-def _compile(kernel: Any, args: tuple[Any, ...], options: dict[str, Any], capability: int) -> Any:
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
-    names = kernel.arg_names
-    constants: dict[Any, Any] = {}
-    attributes: dict[Any, Any] = {}
-    signature = {
-        names[i]: _signature(value, (i,), constants, attributes) for i, value in enumerate(args)
-    }
-    for name in names[len(args) :]:
-        signature[name] = "constexpr"
-        constants[(names.index(name),)] = options[name]
-    rest = {name: value for name, value in options.items() if name not in names}
-    source = ASTSource(kernel, signature, constants, attributes)
-    return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=rest)
-
-
-def _usage(cubin: bytes) -> tuple[dict[str, int], str]:
-    """Registers, stack, shared and local memory in bytes; and the machine code."""
-    import triton
-
-    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "kernel.cubin")
-        path.write_bytes(cubin)
-        usage, code = (
-            subprocess.run([tool, flag, path], capture_output=True, text=True, check=True).stdout
-            for flag in ("-res-usage", "-sass")
-        )
-    return {name: int(n) for name, n in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}, code
-
-
 def _launches(case: dict[str, Any]) -> dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]]:
     """What the host code launches for one call, forward and backward."""
     import torch
@@ -115,7 +47,7 @@ def _launches(case: dict[str, Any]) -> dict[str, list[tuple[tuple[Any, ...], dic
         for channels in (c, case.get("target", c))
     )
     mask = torch.empty(n, 1, h, w) if case.get("masked", True) else None
-    recorders = {name: _Recorder() for name in KERNELS}
+    recorders = {name: Recorder() for name in KERNELS}
     for name, recorder in recorders.items():
         setattr(triton_dssim, name, recorder)
     options = case.get("window", 11), 1.5, case.get("scales", 2)
@@ -134,11 +66,11 @@ def main() -> None:
         for which, launches in _launches(case).items():
             for number, (args, options) in enumerate(launches):
                 for capability in ARCHITECTURES_OF.get(name, ARCHITECTURES):
-                    compiled = _compile(kernels[which], args, options, capability)
-                    usage, code = _usage(compiled.asm["cubin"])
+                    made = compiled(kernels[which], args, options, capability)
+                    usage, code = usage_of(made.asm["cubin"])
                     row = {"case": name, "kernel": which, "launch": number, "sm": capability}
                     row |= usage
-                    ptx = compiled.asm["ptx"]
+                    ptx = made.asm["ptx"]
                     row["instructions"] = len(re.findall(r"/\*[0-9a-f]{4,5}\*/", code))
                     row["fused"] = len(re.findall(r"\bfma\.rn\.f32", ptx))
                     row["f64"] = len(re.findall(r"\.f64\b", ptx))

@@ -12,11 +12,10 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import pytest
+from ahead import Recorder, compiled, usage_of
 
 ARCHITECTURES = (80, 90, 120)
 MOST_REGISTERS = 128
@@ -43,73 +42,6 @@ def _tensor(shape: tuple[int, ...], dtype: str, last: bool = True) -> Any:
     return torch.empty(shape, dtype=getattr(torch, dtype), memory_format=format_)
 
 
-class _Recorder:
-    """Stands in for a kernel and keeps what it is launched with."""
-
-    def __init__(self) -> None:
-        self.launches: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-
-    def __getitem__(self, grid: tuple[int, ...]) -> Any:
-        assert len(grid) == 1
-        assert 0 < grid[0] < 2**31
-        return lambda *args, **options: self.launches.append((args, options))
-
-
-def _signature(value: Any, path: tuple[int, ...], constants: Any, attributes: Any) -> Any:
-    """Type of an argument as Triton's launcher would specialise it."""
-    import torch
-
-    if isinstance(value, tuple):
-        each = (_signature(v, (*path, i), constants, attributes) for i, v in enumerate(value))
-        return tuple(each)
-    if value is None or (isinstance(value, int) and value == 1):
-        constants[path] = value
-        return "constexpr"
-    if isinstance(value, float):
-        return "fp32"
-    if isinstance(value, torch.Tensor):
-        names = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
-        attributes[path] = [["tt.divisibility", 16]]
-        return "*" + names[value.dtype]
-    if value % 16 == 0:
-        attributes[path] = [["tt.divisibility", 16]]
-    return "i32" if value < 2**31 else "i64"
-
-
-def _compile(kernel: Any, args: tuple[Any, ...], options: dict[str, Any], capability: int) -> Any:
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
-    names = kernel.arg_names
-    constants: dict[Any, Any] = {}
-    attributes: dict[Any, Any] = {}
-    signature = {
-        names[i]: _signature(value, (i,), constants, attributes) for i, value in enumerate(args)
-    }
-    for name in names[len(args) :]:
-        signature[name] = "constexpr"
-        constants[(names.index(name),)] = options[name]
-    rest = {name: value for name, value in options.items() if name not in names}
-    source = ASTSource(kernel, signature, constants, attributes)
-    return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=rest)
-
-
-def _usage(cubin: bytes) -> tuple[dict[str, int], str]:
-    """Registers, stack and local memory in bytes; and the machine code."""
-    import triton
-
-    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "kernel.cubin")
-        path.write_bytes(cubin)
-        usage, code = (
-            subprocess.run([tool, flag, path], capture_output=True, text=True, check=True).stdout
-            for flag in ("-res-usage", "-sass")
-        )
-    return {name: int(n) for name, n in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}, code
-
-
 def _launches(case: dict[str, Any]) -> list[tuple[str, tuple[Any, ...], dict[str, Any]]]:
     """What the host code launches for one call, forward and backward."""
     from swapper.kernels import triton_film
@@ -122,7 +54,7 @@ def _launches(case: dict[str, Any]) -> list[tuple[str, tuple[Any, ...], dict[str
     beta = _tensor(film if gamma is not None else (channels,), "float32")
     out = _tensor((n, channels // r**2, h * r, w * r), dtype, last)
     residual = out if case.get("residual") else None
-    forward, backward = _Recorder(), _Recorder()
+    forward, backward = Recorder(), Recorder()
     triton_film._forward, triton_film._backward = forward, backward
     triton_film.film_lrelu(x, gamma, beta, 0.1, r, residual)
     needed = [True, gamma is not None, True]
@@ -139,13 +71,13 @@ def main() -> None:
     for name, case in CASES.items():
         for which, args, options in _launches(case):
             for capability in ARCHITECTURES:
-                compiled = _compile(kernels[which], args, options, capability)
-                usage, code = _usage(compiled.asm["cubin"])
+                made = compiled(kernels[which], args, options, capability)
+                usage, code = usage_of(made.asm["cubin"])
                 row = {"case": name, "kernel": which, "sm": capability, **usage}
                 for access in ("LDG", "STG"):
                     row[access] = len(re.findall(rf"\b{access}\.E\b", code))
                     row[f"{access}128"] = len(re.findall(rf"\b{access}\.E(?:\.\w+)*\.128\b", code))
-                row["f64"] = "f64" in compiled.asm["ptx"]
+                row["f64"] = "f64" in made.asm["ptx"]
                 rows.append(row)
     print(json.dumps(rows))
 
