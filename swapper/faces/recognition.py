@@ -6,7 +6,6 @@ arXiv:1801.07698).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.downloads import existing
+from swapper.downloads import existing, sha256_of
 from swapper.errors import EstimatorError
 from swapper.faces.geometry import similarity_between, warp
+from swapper.types import NUM_LANDMARKS
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +34,10 @@ TEMPLATE: Final = np.array(
 """Eyes, nose and corners of the mouth in a crop, x y, the picture's left first."""
 _LARGEST: Final = 2 << 30
 _OPTION: Final = "recogniser.weights"
+_ELSEWHERE: Final = {
+    *("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"),
+}
+"""Arguments by which timm would read other files, some of them pickles, or ask the network."""
 
 Picture = NDArray[np.uint8]
 
@@ -44,10 +48,13 @@ class Recogniser:
     Args:
         arch: Of timm, such as vit_tiny_patch16_224.
         weights: Its safetensors file, which the user fetched and may use.
-        arguments: Of ``timm.create_model``, such as img_size and num_classes.
+        arguments: Of ``timm.create_model``, such as img_size and num_classes; none that loads.
         licence: By what right, in a line; told in the report.
         mean: Of pixels in [0, 1], taken off before the network.
         std: That they are divided by.
+
+    Raises:
+        ValueError: `std` is not above 0, or an argument would load something.
     """
 
     def __init__(
@@ -61,6 +68,8 @@ class Recogniser:
     ) -> None:
         if not std > 0:
             raise ValueError(f"std must be above 0, got {std}")
+        if loading := sorted(_ELSEWHERE & set(arguments or {})):
+            raise ValueError(f"arguments.{loading[0]}: loads other weights; pass {_OPTION}=PATH")
         self.arch = arch
         self.weights = weights
         self.arguments = dict(arguments or {})
@@ -69,6 +78,7 @@ class Recogniser:
         self.std = std
         self._net: torch.nn.Module | None = None
         self._digest = ""
+        self._width = 0
 
     @property
     def lineage(self) -> str:
@@ -81,11 +91,40 @@ class Recogniser:
         Raises:
             EstimatorError: timm is missing, or the file does not fit.
         """
-        if self._net is not None:
-            return
         import torch
+
+        if self._net is None:
+            path = existing(self.weights, _OPTION, EstimatorError)
+            net = self._filled(path)
+            self._width = self._width_of(net, path)
+            self._digest = sha256_of(path)
+            self._net = net
+        self._net.to(torch.device(device))
+
+    def _filled(self, path: Path) -> torch.nn.Module:
+        """The network with the weights of a file that may be hostile."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
+
+        if path.suffix != ".safetensors":
+            raise EstimatorError(
+                f"{path}: only .safetensors is read; pass {_OPTION}= of such a file"
+            )
+        if path.stat().st_size > _LARGEST:
+            raise EstimatorError(f"{path}: larger than 2 GiB, no face recognition network")
+        net = self._blank()
+        try:
+            net.load_state_dict(load_file(path), strict=True)
+        except (RuntimeError, SafetensorError, OSError) as error:
+            raise EstimatorError(
+                f"{path}: holds no weights of {self.arch} ({_one_line(error)}); pass {_OPTION}= "
+                "and recogniser.arguments that belong together"
+            ) from error
+        return net.eval().requires_grad_(False)
+
+    def _blank(self) -> torch.nn.Module:
+        """The network as timm makes it."""
+        import torch
 
         try:
             import timm
@@ -93,25 +132,53 @@ class Recogniser:
             raise EstimatorError(
                 f"recogniser={self.arch}: needs timm: pip install 'swapper[recogniser]'"
             ) from error
-        path = existing(self.weights, _OPTION, EstimatorError)
-        if path.stat().st_size > _LARGEST:
-            raise EstimatorError(f"{path}: larger than 2 GiB, no face recognition network")
-        try:
-            net = timm.create_model(self.arch, pretrained=False, **self.arguments)
-        except (RuntimeError, TypeError, ValueError) as error:
+        if ":" in self.arch:  # timm would ask the hub, or take a folder's word for the network
             raise EstimatorError(
-                f"recogniser.arch={self.arch}: timm cannot make it: {str(error)[:160]}"
-            ) from error
+                f"recogniser.arch={self.arch}: must be an architecture of timm's, such as "
+                f"vit_tiny_patch16_224; fetch the file yourself and pass {_OPTION}=PATH"
+            )
         try:
-            net.load_state_dict(load_file(path), strict=True)
-        except (RuntimeError, SafetensorError, OSError) as error:
-            reason = " ".join(str(error).split())[:160]
+            # A run's own random numbers do not notice the ones a network starts with.
+            with torch.random.fork_rng(devices=()):
+                net: torch.nn.Module = timm.create_model(
+                    self.arch, pretrained=False, **self.arguments
+                )
+        except Exception as error:  # which, depends on the architecture
             raise EstimatorError(
-                f"{path}: holds no weights of {self.arch} ({reason}); pass {_OPTION}= and "
-                "recogniser.arguments that belong together"
+                f"recogniser.arch={self.arch}: timm cannot make it with recogniser.arguments="
+                f"{self.arguments} ({_one_line(error)}); change one of them"
             ) from error
-        self._digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        self._net = net.eval().requires_grad_(False).to(torch.device(device))
+        return net
+
+    def _width_of(self, net: torch.nn.Module, path: Path) -> int:
+        """How many numbers it answers of a crop; asked now, not an hour into the clips."""
+        import torch
+
+        # A grey ramp, lest a blank face be all that a sound network answers with zeros.
+        ramp = torch.linspace(-1, 1, SIDE).expand(1, 3, SIDE, SIDE)
+        try:
+            with torch.inference_mode():
+                answer = net(ramp)
+        except Exception as error:  # which, depends on the architecture
+            raise EstimatorError(
+                f"recogniser.arch={self.arch}: takes no crop of {SIDE} px ({_one_line(error)}); "
+                "pass recogniser.arguments and weights that do"
+            ) from error
+        return int(self._vectors(answer, path).shape[1])
+
+    def _vectors(self, answer: object, path: str | Path) -> torch.Tensor:
+        """The network's answer (N, D), made of unit length."""
+        import torch
+
+        if not isinstance(answer, torch.Tensor) or answer.ndim != 2:
+            raise EstimatorError(f"{path}: {self.arch} answers no vectors; pass another {_OPTION}=")
+        lengths = torch.linalg.vector_norm(answer, dim=1, keepdim=True)
+        if not (torch.isfinite(lengths) & (lengths > 0)).all():
+            raise EstimatorError(
+                f"{path}: {self.arch} answers with zeros or no numbers; pass another {_OPTION}="
+            )
+        unit: torch.Tensor = answer / lengths
+        return unit
 
     def embed(self, crops: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
         """Embeddings of unit length.
@@ -121,7 +188,7 @@ class Recogniser:
             batch_size: Crops a pass.
 
         Returns:
-            (N, D).
+            (N, D); to rounding, a row does not depend on its batch.
 
         Raises:
             ValueError: `crops` is no such array.
@@ -131,27 +198,31 @@ class Recogniser:
             raise ValueError(
                 f"crops must be uint8 (N, {SIDE}, {SIDE}, 3), got {crops.dtype} {crops.shape}"
             )
-        self.prepare()
+        if self._net is None:
+            self.prepare()
         import torch
 
         assert self._net is not None
         device = next(self._net.parameters()).device
-        found = []
+        found = [np.empty((0, self._width), np.float32)]
         with torch.inference_mode():
             for first in range(0, len(crops), batch_size):
                 some = torch.from_numpy(crops[first : first + batch_size]).to(device)
                 faces = (some.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
-                answer = self._net(faces)
-                if answer.ndim != 2 or not torch.isfinite(answer).all():
-                    raise EstimatorError(f"{self.weights}: {self.arch} answers no embeddings")
-                found.append(torch.nn.functional.normalize(answer, dim=1).cpu().numpy())
+                found.append(self._vectors(self._net(faces), self.weights).cpu().numpy())
         embeddings: NDArray[np.float32] = np.concatenate(found)
         return embeddings
 
 
 def five_points(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(5, 2) of 68: middles of the eyes, tip of the nose, corners of the mouth."""
+    """(5, 2) of 68: middles of the eyes, tip of the nose, corners of the mouth.
+
+    Raises:
+        ValueError: The landmarks are not (68, 2) or not finite.
+    """
     points = landmarks.astype(np.float64)
+    if points.shape != (NUM_LANDMARKS, 2) or not np.isfinite(points).all():
+        raise ValueError(f"landmarks must be (68, 2) and finite, got {points.shape}")
     eyes = points[36:42].mean(axis=0), points[42:48].mean(axis=0)
     return np.stack([*eyes, points[30], points[48], points[54]])
 
@@ -165,6 +236,9 @@ def crop_of(image: Picture, landmarks: NDArray[np.floating]) -> Picture:
 
     Returns:
         (112, 112, 3) uint8.
+
+    Raises:
+        ValueError: The landmarks are not (68, 2), not finite, or fall on one point.
     """
     return warp(image, similarity_between(five_points(landmarks), TEMPLATE), SIDE)
 
@@ -174,3 +248,7 @@ def likeness(embeddings: NDArray[np.floating], of: NDArray[np.floating]) -> NDAr
     middle = of.astype(np.float64).mean(axis=0)
     cosines: NDArray[np.float64] = embeddings @ (middle / max(float(np.linalg.norm(middle)), 1e-12))
     return cosines
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__

@@ -51,11 +51,13 @@ def test_embeddings_are_of_unit_length_and_know_no_batch(weights: str) -> None:
 
 
 def test_the_published_layout_is_made(tmp_path: Path) -> None:
-    """As the config has it: patches of 8 px, 512 numbers, 5.5 M weights (of the model's card)."""
+    """As the config has it; weights and bytes as its authors and users count them."""
     arguments = {"img_size": SIDE, "patch_size": 8, "num_classes": 512}
     net = timm.create_model(ARCH, **arguments)
-    assert sum(each.numel() for each in net.parameters()) == pytest.approx(5.51e6, rel=0.03)
+    assert sum(each.numel() for each in net.parameters()) == 5_512_640
     save_file(net.state_dict(), tmp_path / "model.safetensors")
+    # The header holds every name and shape, so that a file of other ones is of another size.
+    assert (tmp_path / "model.safetensors").stat().st_size == 22_064_240
     recogniser = Recogniser(ARCH, str(tmp_path / "model.safetensors"), arguments)
     assert recogniser.embed(crops(1)).shape == (1, 512)
 
@@ -74,6 +76,31 @@ def test_crops_lie_on_the_template() -> None:
     np.testing.assert_allclose(transform_points(again, moved), laid, atol=1e-2)
 
 
+def test_a_face_of_the_templates_own_shape_lies_on_it_to_a_hundredth() -> None:
+    turned = np.array([[3.1, -0.9, 400.0], [0.9, 3.1, 120.0]])
+    there = transform_points(turned, TEMPLATE)
+    landmarks = np.zeros((68, 2), np.float32)
+    landmarks[36:42], landmarks[42:48] = there[0], there[1]
+    landmarks[[30, 48, 54]] = there[2:]
+    matrix = similarity_between(five_points(landmarks), TEMPLATE)
+    laid = transform_points(matrix, five_points(landmarks))
+    np.testing.assert_allclose(laid, TEMPLATE, atol=0.01)
+    # Painted where they lie in the picture, they show where the template has them.
+    image = np.zeros((720, 960, 3), np.uint8)
+    for n, (x, y) in enumerate(np.round(there).astype(int)):
+        image[y - 3 : y + 4, x - 3 : x + 4] = 50 * (n + 1)
+    crop = crop_of(image, landmarks)
+    for n, (x, y) in enumerate(np.round(TEMPLATE).astype(int)):
+        assert abs(int(crop[y, x, 0]) - 50 * (n + 1)) < 20
+    assert np.count_nonzero(crop[..., 0] > 25) < 5 * 25
+
+
+@pytest.mark.parametrize("landmarks", [np.full((68, 2), np.nan), np.ones((5, 2))])
+def test_what_are_no_landmarks_is_refused(landmarks: np.ndarray[Any, np.dtype[np.float64]]) -> None:
+    with pytest.raises(ValueError, match="landmarks must be"):
+        crop_of(crops(1)[0], landmarks)
+
+
 def test_likeness_is_the_cosine_with_the_mean() -> None:
     own = np.array([[1.0, 0.0], [0.6, 0.8]])
     found = likeness(np.array([[0.8, 0.4], [np.nan, np.nan], [-0.8, -0.4]]), own)
@@ -89,6 +116,10 @@ def test_likeness_is_the_cosine_with_the_mean() -> None:
         ({"arguments": {**TINY, "num_classes": 8}}, "holds no weights of"),
         ({"arch": "vit_of_nobody"}, "recogniser.arch=vit_of_nobody: timm cannot make it"),
         ({"arguments": {"patch": 3}}, "timm cannot make it"),
+        ({"arguments": {**TINY, "num_heads": 5}}, "timm cannot make it"),
+        ({"arguments": {**TINY, "patch_size": 0}}, "timm cannot make it"),
+        ({"arch": "hf_hub:someone/vit"}, "must be an architecture of timm's"),
+        ({"arch": "local-dir:folder"}, "must be an architecture of timm's"),
     ],
 )
 def test_what_does_not_fit_is_one_line(weights: str, changes: dict[str, Any], words: str) -> None:
@@ -96,6 +127,53 @@ def test_what_does_not_fit_is_one_line(weights: str, changes: dict[str, Any], wo
     with pytest.raises(EstimatorError, match=words) as caught:
         Recogniser(**settings | changes).prepare()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["pretrained", "checkpoint_path", "pretrained_cfg"])
+def test_timm_is_given_no_other_file_to_read(weights: str, name: str) -> None:
+    with pytest.raises(ValueError, match=f"arguments.{name}: loads other weights"):
+        Recogniser(ARCH, weights, {**TINY, name: "other.pth"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "change", "words"),
+    [
+        ({**TINY, "img_size": 224}, None, "takes no crop of 112 px"),
+        ({**TINY, "num_classes": 0, "global_pool": ""}, None, "answers no vectors"),
+        (TINY, 0.0, "answers with zeros or no numbers"),
+        (TINY, float("nan"), "answers with zeros or no numbers"),
+    ],
+)
+def test_a_network_of_no_use_is_told_before_any_clip(
+    tmp_path: Path, arguments: dict[str, Any], change: float | None, words: str
+) -> None:
+    net = timm.create_model(ARCH, **arguments)
+    tensors = {
+        name: value if change is None else torch.full_like(value, change)
+        for name, value in net.state_dict().items()
+    }
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(EstimatorError, match=words) as caught:
+        Recogniser(ARCH, str(tmp_path / "model.safetensors"), arguments).prepare()
+    assert "\n" not in str(caught.value)
+
+
+def test_preparing_keeps_the_random_numbers_and_moves_when_asked(weights: str) -> None:
+    recogniser = Recogniser(ARCH, weights, TINY)
+    before = torch.random.get_rng_state()
+    recogniser.prepare()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert recogniser.embed(crops(0)).shape == (0, 16)
+    recogniser.prepare("meta")
+    with pytest.raises(RuntimeError, match="meta"):  # it went there, where no numbers are
+        recogniser.embed(crops(1))
+
+
+def test_only_safetensors_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    path.write_bytes(b"\x80\x04pickle")
+    with pytest.raises(EstimatorError, match=r"only \.safetensors is read"):
+        Recogniser(ARCH, str(path), TINY).prepare()
 
 
 def test_a_file_that_is_no_safetensors_is_refused(tmp_path: Path) -> None:
