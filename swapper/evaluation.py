@@ -232,7 +232,7 @@ def _weighed(
     worst = peaks(distance, WORST, sides.swap.fps)
     looked = look(sides.swap, sides.performer, [*strongest, *worst], truth)
     reader = "no reader of emotions" if estimator is None else estimator.name
-    _, _, _, unit_reader = sides.expression()
+    unit_reader = sides.expression().reader
     return Report(
         title=f"{Path(options.swap).name} after {Path(options.performer).name}",
         verdict=_verdict(found, diagnosis),
@@ -284,7 +284,7 @@ def _strength(sides: Sides) -> tuple[Floats, dict[int, str]]:
             if np.isfinite(row).all()
         }
         return strength, words
-    _, performer, _, _ = sides.expression()
+    performer = sides.expression().performer
     away = np.abs(performer.values - np.nanmedian(performer.values, axis=0))
     strength = np.linalg.norm(away, axis=1)
     words = {
@@ -297,7 +297,8 @@ def _strength(sides: Sides) -> tuple[Floats, dict[int, str]]:
 
 def _distance(sides: Sides) -> tuple[Floats, dict[int, str]]:
     """How far the faces are apart in each frame, each from its own rest, and in what most."""
-    swap, performer, _, _ = sides.expression()
+    seen = sides.expression()
+    performer, swap = seen.performer, seen.swap
     ours, theirs = (each.values - np.nanmedian(each.values, axis=0) for each in (swap, performer))
     apart = np.abs(ours - theirs)
     words = {

@@ -35,6 +35,17 @@ CANNOT_TELL: Final = "this clip cannot tell"
 
 
 @dataclass(frozen=True, eq=False)
+class Expression:
+    """What moves in the faces of `Sides`, and the `reader` that saw it."""
+
+    swap: Traces
+    performer: Traces
+    again: Traces | None
+    self_swap: Traces | None
+    reader: str
+
+
+@dataclass(frozen=True, eq=False)
 class Sides:
     """What the same instruments saw of one performance; all of as many frames.
 
@@ -42,31 +53,32 @@ class Sides:
         swap: To be judged.
         performer: Whose feeling it should show.
         again: The performer's own clip, encoded anew: the best that can be expected; or None.
+        self_swap: The performer on the performer's own face, by the same model: what the network
+            itself costs, whoever's face it wears; or None.
     """
 
     swap: Watched
     performer: Watched
-    again: Watched | None
+    again: Watched | None = None
+    self_swap: Watched | None = None
 
-    def expression(self) -> tuple[Traces, Traces, Traces | None, str]:
-        """Traces of units without gaze, of all sides, and what read them.
+    def expression(self) -> Expression:
+        """Traces of units without gaze, of all sides.
 
         Raises:
-            ValueError: Nothing did.
+            ValueError: Nothing read them.
         """
         for name, reader in (("blendshapes", "MediaPipe blendshapes"), ("units", "action units")):
             found = [
                 None if each is None else getattr(each, name)
-                for each in (self.swap, self.performer, self.again)
+                for each in (self.swap, self.performer, self.again, self.self_swap)
             ]
-            if found[0] is not None and found[1] is not None:
-                swap, performer, again = (
-                    None if each is None else each.only(lambda title: not title.startswith(GAZE))
-                    for each in found
-                )
-                assert swap is not None
-                assert performer is not None
-                return swap, performer, again, reader
+            swap, performer, again, self_swap = (
+                None if each is None else each.only(lambda title: not title.startswith(GAZE))
+                for each in found
+            )
+            if swap is not None and performer is not None:
+                return Expression(swap, performer, again, self_swap, reader)
         raise ValueError("neither blendshapes nor action units were read")
 
     def measure(
@@ -94,14 +106,17 @@ class Sides:
         if swap is None or performer is None:
             return Measure(name, title, np.nan, better=better, unit=unit, why_not="not read")
         value = figure(swap, performer)
-        lowest = highest = np.nan
+        lowest = np.nan
         if shuffled:
             lowest = floor(lambda them: figure(swap, them), performer, self.swap.fps)
-        if self.again is not None:
-            again = select(self.again)
-            highest = np.nan if again is None else figure(again, performer)
+        highest, own = (
+            np.nan if found is None else figure(found, performer)
+            for found in (
+                None if each is None else select(each) for each in (self.again, self.self_swap)
+            )
+        )
         why_not = "" if np.isfinite(value) else CANNOT_TELL
-        return Measure(name, title, value, lowest, highest, better, unit, why_not)
+        return Measure(name, title, value, lowest, highest, better, unit, why_not, own)
 
 
 def emotion_group(sides: Sides, reader: str) -> Group:
@@ -136,20 +151,27 @@ def emotion_group(sides: Sides, reader: str) -> Group:
 
 def expression_group(sides: Sides, found: Figures) -> Group:
     """How the units follow in strength, in time, in the fast band and from side to side."""
-    swap, performer, again, reader = sides.expression()
+    seen = sides.expression()
     fps = sides.swap.fps
     late_frames = found.lag_frames
+    # Of the performer's own face, for what has no floor.
+    own = None if seen.self_swap is None else _figures(sides, seen.self_swap, sides.self_swap)
 
     def select(watched: Watched) -> Floats | None:
-        traces = {id(sides.swap): swap, id(sides.performer): performer, id(sides.again): again}
+        traces = {
+            id(sides.swap): seen.swap,
+            id(sides.performer): seen.performer,
+            id(sides.again): seen.again,
+            id(sides.self_swap): seen.self_swap,
+        }
         chosen = traces[id(watched)]
         return None if chosen is None else chosen.values
 
     def along(figure: Callable[[Alongside], Any], key: str) -> Figure:
         def of(a: Floats, b: Floats) -> float:
             pair = Alongside.of(a, b, fps)
-            # The ceiling has no lag: it is the performer's own clip.
-            late = late_frames if a is swap.values else 0
+            # The ceilings have no lag: they are the performer's own face.
+            late = late_frames if a is seen.swap.values else 0
             return float(getattr(figure(pair.aligned(late)), key))
 
         return of
@@ -159,73 +181,76 @@ def expression_group(sides: Sides, found: Figures) -> Group:
     ) -> Measure:
         return sides.measure(name, title, select, along(figure, key), better)
 
-    brief = found.brief
     told = [
         over_time("gain", "Gain β", following, "gain", "one"),
         over_time("correlation", "Correlation ρ", following, "correlation", "higher"),
-        _alone("lag", "Lag (0 is best)", found.lag.frames, "frames"),
+        _alone("lag", "Lag (0 is best)", lambda it: it.lag.frames, found, own, "frames"),
         over_time("onset_slope", "Steepness of onsets", velocity, "onset_slope", "one"),
         over_time("velocity_correlation", "ρ of velocities", velocity, "correlation", "higher"),
         over_time("fast_coherence", "Coherence, 2 to 12 Hz", fast_band, "coherence", "higher"),
         over_time("fast_energy", "Energy, 2 to 12 Hz", fast_band, "energy_ratio", "one"),
-        _alone("jitter", "Fast movement that is not the performer's", found.jitter),
+        _alone("jitter", "Fast movement that is not the performer's", _jitter, found, own),
         _alone(
-            "brief_lost",
-            "Brief movements lost",
-            brief.lost / brief.shown if brief.shown else np.nan,
+            "brief_lost", "Brief movements lost", _brief_lost, found, own,
             why_not="the performer makes none that could be told",
         ),
-        *_sidedness(sides, swap, performer, again),
-    ]
-    return Group("Expression over time", reader, tuple(told))
+        *_sidedness(seen, fps),
+    ]  # fmt: skip
+    return Group("Expression over time", seen.reader, tuple(told))
 
 
 def _alone(
-    name: str, title: str, value: float, unit: str = "", why_not: str = CANNOT_TELL
+    name: str,
+    title: str,
+    figure: Callable[[Figures], float],
+    found: Figures,
+    own: Figures | None,
+    unit: str = "",
+    why_not: str = CANNOT_TELL,
 ) -> Measure:
     """One of which less is better, 0 the best, and for which there is no floor."""
+    value = figure(found)
     reason = "" if np.isfinite(value) else why_not
-    return Measure(name, title, value, np.nan, 0.0, "lower", unit, reason)
+    self_swap = np.nan if own is None else figure(own)
+    return Measure(name, title, value, np.nan, 0.0, "lower", unit, reason, self_swap)
 
 
-def _sidedness(
-    sides: Sides, swap: Traces, performer: Traces, again: Traces | None
-) -> list[Measure]:
+def _jitter(found: Figures) -> float:
+    return found.jitter
+
+
+def _brief_lost(found: Figures) -> float:
+    return found.brief.lost / found.brief.shown if found.brief.shown else float("nan")
+
+
+def _sidedness(seen: Expression, fps: float) -> list[Measure]:
     """Left against right, where the units have sides."""
-    lefts = [name for name in performer.names if name.endswith("Left")]
+    lefts = [name for name in seen.performer.names if name.endswith("Left")]
     rights = [name.removesuffix("Left") + "Right" for name in lefts]
-    if not lefts or set(rights) - set(performer.names):
+    if not lefts or set(rights) - set(seen.performer.names):
         return []
 
-    def figure(key: str) -> Callable[[Traces, Traces], float]:
-        def of(a: Traces, b: Traces) -> float:
-            pairs = [
-                Alongside.of(
-                    a.only(names.__contains__).values, b.only(names.__contains__).values,
-                    sides.swap.fps,
-                )
-                for names in (lefts, rights)
-            ]  # fmt: skip
-            return float(getattr(asymmetry(*pairs), key))
-
-        return of
+    def figure(key: str, traces: Traces | None) -> float:
+        if traces is None:
+            return float("nan")
+        pairs = [
+            Alongside.of(
+                traces.only(names.__contains__).values,
+                seen.performer.only(names.__contains__).values,
+                fps,
+            )
+            for names in (lefts, rights)
+        ]
+        return float(getattr(asymmetry(*pairs), key))
 
     found = []
     for key, title in (("gain", "Sidedness, gain"), ("correlation", "Sidedness, correlation")):
-        value = figure(key)(swap, performer)
-        best = np.nan if again is None else figure(key)(again, performer)
+        value = figure(key, seen.swap)
         better: Better = "one" if key == "gain" else "higher"
-        found.append(
-            Measure(
-                f"sidedness_{key}",
-                title,
-                value,
-                np.nan,
-                best,
-                better,
-                why_not="" if np.isfinite(value) else CANNOT_TELL,
-            )
-        )
+        why_not = "" if np.isfinite(value) else CANNOT_TELL
+        best, own = figure(key, seen.again), figure(key, seen.self_swap)
+        name = f"sidedness_{key}"
+        found.append(Measure(name, title, value, np.nan, best, better, "", why_not, own))
     return found
 
 
@@ -285,19 +310,27 @@ def gaze_of(watched: Watched) -> Floats | None:
 
 
 def weigh(sides: Sides) -> tuple[Figures, Diagnosis]:
-    """The figures on which the verdict rests, and what they say is wrong."""
-    swap, performer, again, _ = sides.expression()
-    found = _figures(sides.swap, swap, sides.performer, performer)
-    if sides.again is None or again is None:
+    """The figures on which the verdict rests, and what they say is wrong.
+
+    What the network loses on the performer's own face as well is lost none the less: the self-swap
+    excuses nothing.
+    """
+    seen = sides.expression()
+    found = _figures(sides, seen.swap, sides.swap)
+    if seen.again is None:
         return found, diagnose(found)
-    best = _figures(sides.again, again, sides.performer, performer)
+    best = _figures(sides, seen.again, sides.again)
     return found, diagnose(found, _ceiling(best))
 
 
-def _figures(watched: Watched, traces: Traces, performer: Watched, shown: Traces) -> Figures:
+def _figures(sides: Sides, traces: Traces, watched: Watched | None) -> Figures:
+    """Of what `watched` shows, whose expression are `traces`, beside the performer."""
+    assert watched is not None
+    performer = sides.performer
     emotions = None
     if watched.probabilities is not None and performer.probabilities is not None:
         emotions = watched.probabilities.values, performer.probabilities.values
+    shown = sides.expression().performer
     lids = [place for place, name in enumerate(shown.names) if name in LIDS]
     return figures(traces.values, shown.values, watched.fps, emotions, lids, BRIEF_GAIN)
 
@@ -313,8 +346,8 @@ def _ceiling(best: Figures) -> Ceiling:
 
 def units_of(sides: Sides) -> tuple[UnitFollowing, ...]:
     """β and ρ of each unit, those that the performer moves most first."""
-    swap, performer, _, _ = sides.expression()
-    pair = Alongside.of(swap.values, performer.values, sides.swap.fps)
+    seen = sides.expression()
+    pair = Alongside.of(seen.swap.values, seen.performer.values, sides.swap.fps)
     ours, theirs = pair.slow().joined()
     if len(ours) < 2:
         return ()
@@ -323,7 +356,7 @@ def units_of(sides: Sides) -> tuple[UnitFollowing, ...]:
     order = np.argsort(-motion, kind="stable")
     return tuple(
         UnitFollowing(
-            performer.names[pair.columns[u]],
+            seen.performer.names[pair.columns[u]],
             float(gain[u]),
             float(correlation[u]),
             float(motion[u]),

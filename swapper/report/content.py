@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+KEPT: Final = ("title", "value", "floor", "ceiling", "self_swap", "better", "unit", "why_not")
+"""Of a measure, in the JSON."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Measure:
         better: Which way is better; "one" is best at 1.
         unit: Such as "°" or "frames"; "" for a bare number.
         why_not: Why the value cannot be told; "" if it can.
+        self_swap: Of the performer on the performer's own face, by the same model; NaN likewise.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Measure:
     better: Literal["higher", "lower", "one"] = "higher"
     unit: str = ""
     why_not: str = ""
+    self_swap: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -150,10 +154,7 @@ class Report:
             "findings": list(self.findings),
             "untold": list(self.untold),
             "measures": {
-                measure.name: {
-                    key: _plain(getattr(measure, key))
-                    for key in ("title", "value", "floor", "ceiling", "better", "unit", "why_not")
-                }
+                measure.name: {key: _plain(getattr(measure, key)) for key in KEPT}
                 | {"instrument": group.instrument, "group": group.title}
                 for group in self.groups
                 for measure in group.measures
