@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,22 +15,20 @@ from numpy.typing import NDArray
 from swapper import __version__
 from swapper.affect.estimator import Estimator
 from swapper.devices import pick_device
-from swapper.errors import MediaError, UsageError
-from swapper.faces.aligners import Aligner, check_claim
-from swapper.faces.mediapipe import MediapipeAligner
+from swapper.errors import UsageError
+from swapper.faces.aligners import Aligner
 from swapper.faces.recognition import Recogniser
 from swapper.measures.diagnosis import Diagnosis, Figures
 from swapper.media.image import sha256_file, write_atomically
 from swapper.media.provenance import verify
-from swapper.media.video import VideoReader
-from swapper.media.writer import VideoWriter
 from swapper.models.portable import load_model
 from swapper.options import EvaluateOptions
 from swapper.own_faces import OwnFaces, identity_group, own_faces
 from swapper.report.content import Group, Report
 from swapper.report.page import render
+from swapper.screening import CEILING_CRF, Instruments, Memory, screen
 from swapper.side_by_side import Looked, look, moments, peaks, steadiness_group, truth_group
-from swapper.watching import Watched, watch
+from swapper.watching import Watched
 from swapper.weighing import (
     NEUTRAL,
     Sides,
@@ -48,8 +45,6 @@ log = logging.getLogger(__name__)
 REPORT: Final = "report.html"
 FIGURES: Final = "report.json"
 STRONGEST, WORST = 6, 10
-_CEILING_CRF: Final = 23
-"""An ordinary encoding: what a video site would do to the performer's own clip."""
 
 Floats = NDArray[np.float64]
 
@@ -72,6 +67,7 @@ def evaluate(
     make_aligner: Callable[[], Aligner],
     make_estimator: Callable[[], Estimator | None] = lambda: None,
     make_recogniser: Callable[[], Recogniser | None] = lambda: None,
+    memory: Memory | None = None,
 ) -> Report:
     """Watch performer and swap, weigh what was seen, and write a report.
 
@@ -80,6 +76,7 @@ def evaluate(
         make_aligner: Called once for each clip.
         make_estimator: Of emotions and, where it reads them, action units; None for none.
         make_recogniser: Of whose face appears, with ``options.identity``; None for none.
+        memory: What earlier calls with the same instruments saw of performers; is added to.
 
     Raises:
         SwapperError: In one line; then nothing is written.
@@ -87,7 +84,7 @@ def evaluate(
     folder = Path(options.output)
     if (folder / REPORT).exists() and not options.overwrite:
         raise UsageError(f"{folder / REPORT}: exists; pass overwrite=true or another output=")
-    report = held(options, make_aligner, make_estimator, make_recogniser)
+    report = held(options, make_aligner, make_estimator, make_recogniser, memory)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / REPORT, render(report).encode())
     told = json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n"
@@ -102,6 +99,7 @@ def held(
     make_aligner: Callable[[], Aligner],
     make_estimator: Callable[[], Estimator | None] = lambda: None,
     make_recogniser: Callable[[], Recogniser | None] = lambda: None,
+    memory: Memory | None = None,
 ) -> Report:
     """The same without writing anything."""
     origin = _origin(options)
@@ -111,7 +109,7 @@ def held(
         estimator = estimator.to(pick_device(options.device))
     own = own_faces(options, make_recogniser())
     recogniser = None if own is None else own.recogniser
-    sides, truth = _watched(options, make_aligner, estimator, recogniser)
+    sides, truth = screen(options, Instruments(make_aligner, estimator, recogniser, memory))
     return _weighed(options, sides, truth, _Judges(estimator, own), origin)
 
 
@@ -157,61 +155,6 @@ class _Judges:
 
     estimator: Estimator | None
     own: OwnFaces | None
-
-
-# --- watching -------------------------------------------------------------------------------------
-
-
-def _watched(
-    options: EvaluateOptions,
-    make_aligner: Callable[[], Aligner],
-    estimator: Estimator | None,
-    recogniser: Recogniser | None,
-) -> tuple[Sides, Watched | None]:
-    def seen(path: Path, title: str) -> Watched:
-        aligner = make_aligner()
-        if isinstance(aligner, MediapipeAligner):
-            aligner.blendshapes, aligner.max_faces = True, 1
-        try:
-            aligner.prepare()
-            check_claim(aligner, VideoReader(path).info.num_frames)
-            return watch(path, aligner, estimator, recogniser, title)
-        finally:
-            aligner.close()
-
-    performer = seen(Path(options.performer), "performer")
-    swap = seen(Path(options.swap), "swap")
-    _check_as_long(swap, performer)
-    if swap.blendshapes is None and swap.units is None:
-        raise UsageError(
-            "nothing reads expressions: pass aligner=mediapipe, or affect= one with action units"
-        )
-    truth = seen(Path(options.truth), "truth") if options.truth else None
-    if truth is not None:
-        _check_as_long(truth, performer)
-    again = None
-    if options.ceiling:
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / "performer.mp4"
-            _encode_again(performer.video, copy)
-            again = seen(copy, "encoded anew")
-        _check_as_long(again, performer)
-    return Sides(swap, performer, again), truth
-
-
-def _check_as_long(clip: Watched, performer: Watched) -> None:
-    if len(clip) != len(performer):
-        raise MediaError(
-            f"{clip.video}: has {len(clip)} frames but {performer.video} has {len(performer)}; "
-            "pass the very clip that was converted"
-        )
-
-
-def _encode_again(video: Path, copy: Path) -> None:
-    reader = VideoReader(video)
-    with VideoWriter(copy, reader, codec="h264", crf=_CEILING_CRF) as writer:
-        for frame in reader:
-            writer.write(frame)
 
 
 # --- weighing -------------------------------------------------------------------------------------
@@ -365,7 +308,10 @@ def _facts(options: EvaluateOptions, sides: Sides, origin: Origin) -> dict[str, 
         "swap sha256": sha256_file(Path(options.swap)),
         "frames": f"{len(sides.swap)} at {sides.swap.fps:.3g} per second",
         "frames with both faces": str(int((sides.swap.found & sides.performer.found).sum())),
-        "ceiling": "performer encoded anew (H.264, CRF 23)" if sides.again else "not measured",
+        "ceiling": f"performer encoded anew (H.264, CRF {CEILING_CRF})"
+        if sides.again
+        else "not measured",
+        "self-swap": options.self_swap or "not measured",
         "evaluated by": f"swapper {__version__}",
         **origin.facts,
     }

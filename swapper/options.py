@@ -218,6 +218,9 @@ class EvaluateOptions:
     ceiling: bool = option(
         True, "encode the performer anew and read that as well: the best to hope"
     )
+    self_swap: str = option(
+        "", "the performer on the performer's own face by the same model: what the network costs"
+    )
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...")
     aligner: Any = None
     affect: Any = None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from swapper.errors import MediaError
 from swapper.faces.geometry import similarity_from_landmarks, transform_points, warp
 from swapper.faces.masks import REGIONS, face_mask, region_masks
-from swapper.measures.pictures import fit_tone, mean_absolute_error, mean_square_error, psnr
+from swapper.measures.pictures import fit_tone, mean_absolute_error, mean_square_error, psnr, ssim
 from swapper.measures.steadiness import Steadiness, SteadinessMeter
 from swapper.media.video import Frame, VideoReader
 from swapper.report.content import Group, Measure, Moment
@@ -113,6 +113,7 @@ def _against(
     weight = face_mask(points, CROP).astype(np.float32) / np.float32(255)
     toned = fit_tone(crop, answer, weight)
     yield "face_psnr", psnr(mean_square_error(crop, answer, weight))
+    yield "face_ssim", ssim(crop, answer, weight)
     yield "face_error", mean_absolute_error(toned, answer, weight)
     regions = region_masks(points, CROP)
     for name in REGIONS:
@@ -130,20 +131,25 @@ def _jpeg(crop: Picture) -> bytes:
 
 def truth_group(scores: Mapping[str, Sequence[float]]) -> Group:
     """Means of what `look` found against the exact answer."""
-    titles = {"face_psnr": "PSNR of the face", "face_error": "Error of the face"}
-    titles |= {f"{name}_error": f"Error of the {name}" for name in REGIONS}
+    titles = {"face_psnr": "PSNR of the face", "face_ssim": "SSIM of the face"}
+    titles |= {f"{name}_error": f"Error of the {name}" for name in ("face", *REGIONS)}
+    units = {"face_psnr": "dB", "face_ssim": ""}
     measures = [
         Measure(
             name,
             title,
             float(np.nanmean(scores[name])) if np.isfinite(scores[name]).any() else float("nan"),
-            better="higher" if name == "face_psnr" else "lower",
-            unit="dB" if name == "face_psnr" else "grey levels",
+            better="higher" if name in units else "lower",
+            unit=units.get(name, "grey levels"),
         )
         for name, title in titles.items()
         if name in scores
     ]
-    return Group("Picture against the exact answer", "aligned faces, tone fitted", tuple(measures))
+    return Group(
+        "Picture against the exact answer",
+        "aligned faces; errors with the tone fitted",
+        tuple(measures),
+    )
 
 
 def steadiness_group(found: Steadiness) -> Group:

@@ -60,18 +60,10 @@ ALLOWED = {
         *("data", "devices", "faces", "options", "report", "weighing"),
         *GROUND,
     },
+    "screening": {"affect", "faces", "media", "options", "watching", "weighing", *GROUND},
     "evaluation": {
-        *(
-            "watching",
-            "weighing",
-            "side_by_side",
-            "own_faces",
-            "affect",
-            "devices",
-            "faces",
-            "measures",
-        ),
-        *("media", "models", "report", "options"),
+        *("screening", "watching", "weighing", "side_by_side", "own_faces"),
+        *("affect", "devices", "faces", "measures", "media", "models", "report", "options"),
         *GROUND,
     },
     "compare": {

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from swapper import screening
 from swapper.actors.identity import sample_identity
 from swapper.actors.performance import Performance, play
 from swapper.actors.scenarios import Take
@@ -25,6 +26,7 @@ from swapper.measures.diagnosis import Fault
 from swapper.options import EvaluateOptions, ExtractOptions
 from swapper.perform import Filmed, film_take
 from swapper.report.content import Report
+from swapper.screening import Memory
 
 SIZE, FPS = 128, 25.0
 SCORE = "neutral:1,happy:1.5,neutral:0.5,anger:1.5,neutral:0.5,surprise:1.5,neutral:1"
@@ -94,6 +96,7 @@ def test_the_exact_answer_passes(performer: Filmed, answer: Filmed, tmp_path: Pa
     assert value(report, "correlation") > 0.7
     assert value(report, "emotion_kappa") > 0.4
     assert value(report, "face_psnr") == 100
+    assert value(report, "face_ssim") == pytest.approx(1)
     assert abs(value(report, "lag")) < 0.5
     page = (tmp_path / "out" / REPORT).read_text(encoding="utf-8")
     assert page.lower().startswith("<!doctype html>")
@@ -109,6 +112,55 @@ def test_the_exact_answer_passes(performer: Filmed, answer: Filmed, tmp_path: Pa
     assert any("happy" in each.words for each in report.strongest)
     assert all(each.swap[:2] == b"\xff\xd8" for each in (*report.strongest, *report.worst))
     assert report.worst[0].truth is not None
+
+
+def test_the_performer_on_the_own_face_stands_beside(
+    performer: Filmed, answer: Filmed, tmp_path: Path
+) -> None:
+    """The performer's own clip is the best self-swap that could be."""
+    memory: Memory = {}
+
+    def once(output: Path, watched: list[Filmed]) -> Report:
+        tables = iter(watched)
+        return evaluate(
+            EvaluateOptions(
+                str(performer.video), str(answer.video), self_swap=str(performer.video),
+                output=str(output), device="cpu",
+            ),
+            lambda: OpenfaceAligner(str(next(tables).landmarks)),
+            judge,
+            memory=memory,
+        )  # fmt: skip
+
+    first = once(tmp_path / "first", [performer, answer, performer, performer])
+    told = json.loads((tmp_path / "first" / FIGURES).read_text(encoding="utf-8"))["measures"]
+    for name in ("gain", "correlation", "emotion_kappa"):
+        assert told[name]["self_swap"] == pytest.approx(1)
+        assert told[name]["value"] < 1
+    assert told["lag"]["self_swap"] == pytest.approx(0, abs=0.01)
+    assert told["landmark_error"]["self_swap"] == 0
+    assert told["gain"]["standing"] == pytest.approx(told["gain"]["value"], abs=0.35)
+    assert first.facts["self-swap"] == str(performer.video)
+    assert set(memory) == {
+        (title, performer.video.resolve()) for title in ("performer", "encoded anew")
+    }
+    # Neither the performer nor its copy is watched again.
+    again = once(tmp_path / "second", [answer, performer])
+    assert again.to_dict()["measures"] == first.to_dict()["measures"]
+
+
+def test_a_self_swap_of_another_model_is_refused(
+    performer: Filmed, answer: Filmed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Said:
+        state = "trusted"
+
+        def __init__(self, path: Path) -> None:
+            self.claim = {"model_sha256": path.name}
+
+    monkeypatch.setattr(screening, "verify", Said)
+    with pytest.raises(UsageError, match=r"performer\.mp4: was made by another model than"):
+        held(performer, answer, tmp_path / "out", self_swap=str(performer.video))
 
 
 def test_half_an_expression_is_damped(

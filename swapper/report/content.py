@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 KEPT: Final = ("title", "value", "floor", "ceiling", "self_swap", "better", "unit", "why_not")
 """Of a measure, in the JSON."""
+_ALIKE: Final = 0.1
+"""Floor and ceiling apart by less than this share say nothing."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,30 @@ class Measure:
     unit: str = ""
     why_not: str = ""
     self_swap: float = float("nan")
+
+
+def standing(measure: Measure, value: float | None = None) -> float:
+    """0 at the floor, 1 at the ceiling, whichever way is better; NaN where that is not known.
+
+    Nor is it told where the ceiling is no better than the floor, or hardly: the figure then does
+    not tell a good swap from a bad one, and a place between the two would only seem to.
+
+    Args:
+        measure: With its floor and ceiling.
+        value: Of the same kind; None for the measure's own.
+    """
+    floor, ceiling = measure.floor, measure.ceiling
+    value = measure.value if value is None else value
+    if not np.isfinite(floor + ceiling + value):
+        return float("nan")
+    gained = {
+        "higher": ceiling - floor,
+        "lower": floor - ceiling,
+        "one": abs(1 - floor) - abs(1 - ceiling),
+    }[measure.better]
+    if gained <= _ALIKE * max(abs(floor), abs(ceiling)):
+        return float("nan")
+    return (value - floor) / (ceiling - floor)
 
 
 @dataclass(frozen=True)

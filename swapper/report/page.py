@@ -35,6 +35,11 @@ _GUIDE = (
         "What it says of the performer’s own clip, encoded anew: the best that can be asked of "
         "any swap with this instrument.",
     ),
+    (
+        "self-swap",
+        "What it says of the performer on the performer’s own face, by the same model, where that "
+        "was made: what the network costs, whoever’s face it wears.",
+    ),
     ("damped", "The face follows, but too little. Frozen, if it hardly moves at all."),
     ("jittery", "It moves fast in a way in which the performer does not: it shakes or flickers."),
     ("late, early", "It does the right thing, some frames off."),
@@ -123,7 +128,8 @@ def _measures(report: Report) -> str:
         return nothing("Nothing was measured.")
     return (
         '<p class="lead">The pale tick is the floor, the strong one the ceiling, the dot the '
-        f"{who('swap')}. Right is better, up to the ceiling; an arrow is beyond the scale. "
+        f"{who('swap')}, a hollow diamond the self-swap. Right is better, up to the ceiling; an "
+        "arrow is beyond the scale. "
         "Higher numbers are better where nothing else is said.</p>"
         f"{measure_tables(report.groups)}"
     )

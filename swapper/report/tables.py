@@ -7,14 +7,12 @@ from typing import Final
 
 import numpy as np
 
-from swapper.report.content import Group, Measure
+from swapper.report.content import Group, Measure, standing
 from swapper.report.markup import DASH, coordinate, escape, number, quantity, shorten
 
 _LEFT, _RIGHT = 14.0, 76.0
 """Of floor and ceiling on their scale, in percent."""
 _EDGE: Final = 2.0
-_ALIKE: Final = 0.1
-"""Floor and ceiling apart by less than this share say nothing."""
 
 
 def bar_pair(performer: float, swap: float, most: float) -> str:
@@ -33,31 +31,12 @@ def bar_pair(performer: float, swap: float, most: float) -> str:
     return f'<svg class="bars" width="100%" height="24" aria-hidden="true">{bars}</svg>'
 
 
-def standing(measure: Measure) -> float:
-    """0 at the floor, 1 at the ceiling, whichever way is better; NaN where that is not known.
-
-    Nor is it told where the ceiling is no better than the floor, or hardly: the figure then does
-    not tell a good swap from a bad one, and a place between the two would only seem to.
-    """
-    floor, ceiling, value = measure.floor, measure.ceiling, measure.value
-    if not np.isfinite(floor + ceiling + value):
-        return float("nan")
-    gained = {
-        "higher": ceiling - floor,
-        "lower": floor - ceiling,
-        "one": abs(1 - floor) - abs(1 - ceiling),
-    }[measure.better]
-    if gained <= _ALIKE * max(abs(floor), abs(ceiling)):
-        return float("nan")
-    return (value - floor) / (ceiling - floor)
-
-
 def scale(measure: Measure) -> str:
     """Where a value stands between its floor, at the left, and its ceiling, at the right.
 
-    "" where `standing` is not known.
+    A hollow diamond is the self-swap. "" where `standing` is not known.
     """
-    place = standing(measure)
+    place, own = standing(measure), standing(measure, measure.self_swap)
     if not np.isfinite(place):
         return ""
     x = _LEFT + place * (_RIGHT - _LEFT)
@@ -67,6 +46,12 @@ def scale(measure: Measure) -> str:
         f'<line class="floor" x1="{_LEFT}%" x2="{_LEFT}%" y1="3" y2="15"/>'
         f'<line class="ceiling" x1="{_RIGHT}%" x2="{_RIGHT}%" y1="3" y2="15"/>'
     )
+    if np.isfinite(own):
+        there = float(np.clip(_LEFT + own * (_RIGHT - _LEFT), _EDGE, 100 - _EDGE))
+        body += (
+            f'<svg x="{coordinate(there)}%" overflow="visible">'
+            '<polygon class="self-swap" points="0 3 5 9 0 15 -5 9"/></svg>'
+        )
     if _EDGE <= x <= 100 - _EDGE:
         body += f'<circle class="value" cx="{coordinate(x)}%" cy="9" r="5"/>'
     else:
@@ -115,9 +100,12 @@ def _row(measure: Measure) -> str:
     drawn = scale(measure)
     if not drawn and np.isfinite(measure.floor + measure.ceiling):
         drawn = '<p class="why">floor and ceiling are alike</p>'
+    own = ""
+    if np.isfinite(measure.self_swap):
+        own = f'<p class="own">self-swap {number(measure.self_swap)}</p>'
     return (
         f'<tr><th scope="row">{head}</th><td>{quantity(measure.value, measure.unit)}</td>'
-        f"<td>{drawn}{ends}</td></tr>"
+        f"<td>{drawn}{ends}{own}</td></tr>"
     )
 
 

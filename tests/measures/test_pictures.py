@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from swapper.measures import pictures
 
@@ -23,6 +27,27 @@ def test_a_known_error_has_its_known_size() -> None:
     assert pictures.mean_square_error(off, TRUTH) == pytest.approx(100.0)
     assert pictures.mean_absolute_error(off, TRUTH) == pytest.approx(10.0)
     assert pictures.psnr(100.0) == pytest.approx(20 * math.log10(255 / 10))
+
+
+def test_structural_similarity_is_as_torchmetrics_has_it() -> None:
+    blurred = cv2.GaussianBlur(TRUTH, (3, 3), 0)
+
+    def grey(picture: NDArray[np.uint8]) -> torch.Tensor:
+        return torch.from_numpy(picture @ np.array([0.299, 0.587, 0.114]))[None, None]
+
+    _, whole = structural_similarity_index_measure(
+        grey(blurred), grey(TRUTH), sigma=1.5, data_range=255.0, return_full_image=True
+    )
+    expected = whole[0, 0].numpy()
+    # What is mirrored at the rim differs between the two.
+    inner = np.zeros_like(LEFT)
+    inner[6:-6, 6:-6] = 1
+    rows, columns = expected.shape
+    assert (rows, columns) == TRUTH.shape[:2]
+    found = pictures.ssim(blurred, TRUTH, inner)
+    assert found == pytest.approx(float(expected[6:-6, 6:-6].mean()), abs=1e-6)
+    assert 0.1 < found < 0.95
+    assert pictures.ssim(TRUTH, TRUTH) == pytest.approx(1.0)
 
 
 def test_only_what_the_weight_holds_counts() -> None:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from swapper.report.charts import outline, timeline
 from swapper.report.colours import colour_classes
-from swapper.report.content import Emotions, Floats, Measure, UnitFollowing
+from swapper.report.content import Emotions, Floats, Group, Measure, UnitFollowing, standing
 from swapper.report.labels import Dot, place_labels
 from swapper.report.markup import DASH, clock, escape, number, quantity, shorten
 from swapper.report.planes import affect_path, following_plane, outside
-from swapper.report.tables import bar_pair, scale, standing
+from swapper.report.tables import bar_pair, measure_tables, scale
 from swapper.report.thinning import stretches, thinned
 
 NAN = float("nan")
@@ -266,6 +266,15 @@ def test_far_beyond_the_ceiling_is_an_arrow() -> None:
     assert 'x="99%"' in scale(Measure("m", "M", 4.0, 0.0, 1.0, "one"))
     assert 'x="1%"' in scale(Measure("m", "M", -4.0, 0.0, 1.0))
     assert "polygon" not in scale(Measure("m", "M", 0.9, 0.0, 1.0))
+
+
+def test_a_self_swap_stands_beside_the_swap() -> None:
+    measure = Measure("m", "M", 0.4, 0.0, 1.0, self_swap=0.5)
+    drawn = scale(measure)
+    ElementTree.fromstring(drawn)
+    assert 'x="45%"' in drawn  # half way from the floor, at 14 %, to the ceiling, at 76 %
+    page = measure_tables([Group("Emotion", "judge", (measure, Measure("n", "N", 0.3)))])
+    assert page.count("self-swap 0.50") == 1
 
 
 # --- words and numbers ----------------------------------------------------------------------------

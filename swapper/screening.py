@@ -1,0 +1,143 @@
+"""Every clip that an evaluation needs, watched by the same instruments."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from swapper.affect.estimator import Estimator
+from swapper.errors import MediaError, UsageError
+from swapper.faces.aligners import Aligner, check_claim
+from swapper.faces.mediapipe import MediapipeAligner
+from swapper.faces.recognition import Recogniser
+from swapper.media.provenance import verify
+from swapper.media.video import VideoReader
+from swapper.media.writer import VideoWriter
+from swapper.options import EvaluateOptions
+from swapper.watching import Watched, watch
+from swapper.weighing import Sides
+
+CEILING_CRF: Final = 23
+"""An ordinary encoding: what a video site would do to the performer's own clip."""
+_AGAIN: Final = "encoded anew"
+
+Memory = MutableMapping[tuple[str, Path], Watched]
+"""What was seen of performers, by title and file; for callers whose instruments stay the same."""
+
+
+@dataclass(frozen=True, eq=False)
+class Instruments:
+    """Who watches.
+
+    Attributes:
+        make_aligner: Called once for each clip.
+        estimator: Of emotions and, where it reads them, action units; on its device, or None.
+        recogniser: Of whose face appears; prepared, or None.
+        memory: Of performers that were watched before, to be added to; None remembers nothing.
+    """
+
+    make_aligner: Callable[[], Aligner]
+    estimator: Estimator | None = None
+    recogniser: Recogniser | None = None
+    memory: Memory | None = None
+
+    def watched(self, path: Path, title: str) -> Watched:
+        """What a clip's face does.
+
+        Raises:
+            SwapperError: It cannot be read, or shows no face.
+        """
+        aligner = self.make_aligner()
+        if isinstance(aligner, MediapipeAligner):
+            aligner.blendshapes, aligner.max_faces = True, 1
+        try:
+            aligner.prepare()
+            check_claim(aligner, VideoReader(path).info.num_frames)
+            return watch(path, aligner, self.estimator, self.recogniser, title)
+        finally:
+            aligner.close()
+
+    def remembered(self, path: Path, title: str, see: Callable[[], Watched]) -> Watched:
+        """What is known of a clip, or else what `see` finds."""
+        key = title, path.resolve()
+        if self.memory is None:
+            return see()
+        if key not in self.memory:
+            self.memory[key] = see()
+        return self.memory[key]
+
+
+def screen(options: EvaluateOptions, instruments: Instruments) -> tuple[Sides, Watched | None]:
+    """Watch performer, swap and whatever stands beside them, in this order: truth, the performer
+    encoded anew, the self-swap.
+
+    Returns:
+        The sides, and what was seen of the exact answer, where there is one.
+
+    Raises:
+        SwapperError: In one line.
+    """
+    _check_self_swap(options)
+    path = Path(options.performer)
+    performer = instruments.remembered(
+        path, "performer", lambda: instruments.watched(path, "performer")
+    )
+
+    def beside(clip: str, title: str) -> Watched:
+        found = instruments.watched(Path(clip), title)
+        _check_as_long(found, performer)
+        return found
+
+    swap = beside(options.swap, "swap")
+    if swap.blendshapes is None and swap.units is None:
+        raise UsageError(
+            "nothing reads expressions: pass aligner=mediapipe, or affect= one with action units"
+        )
+    truth = beside(options.truth, "truth") if options.truth else None
+    again = None
+    if options.ceiling:
+        again = instruments.remembered(path, _AGAIN, lambda: _seen_again(performer, instruments))
+    self_swap = beside(options.self_swap, "self-swap") if options.self_swap else None
+    return Sides(swap, performer, again, self_swap), truth
+
+
+def _check_self_swap(options: EvaluateOptions) -> None:
+    """Refuse a self-swap that another model made: it would tell of that one."""
+    if not options.self_swap:
+        return
+    made_by = [
+        (verify(Path(clip)).claim or {}).get("model_sha256")
+        for clip in (options.swap, options.self_swap)
+    ]
+    if all(made_by) and made_by[0] != made_by[1]:
+        raise UsageError(
+            f"self_swap={options.self_swap}: was made by another model than {options.swap}; "
+            "convert the performer onto the performer's own face with the same one"
+        )
+
+
+def _seen_again(performer: Watched, instruments: Instruments) -> Watched:
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "performer.mp4"
+        _encode_again(performer.video, copy)
+        again = instruments.watched(copy, _AGAIN)
+    _check_as_long(again, performer)
+    return again
+
+
+def _check_as_long(clip: Watched, performer: Watched) -> None:
+    if len(clip) != len(performer):
+        raise MediaError(
+            f"{clip.video}: has {len(clip)} frames but {performer.video} has {len(performer)}; "
+            "pass the very clip that was converted"
+        )
+
+
+def _encode_again(video: Path, copy: Path) -> None:
+    reader = VideoReader(video)
+    with VideoWriter(copy, reader, codec="h264", crf=CEILING_CRF) as writer:
+        for frame in reader:
+            writer.write(frame)
