@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from swapper.affect.at_hand import AtHand
 from swapper.affect.estimator import Estimator
 from swapper.devices import pick_device
 from swapper.faces.aligners import Aligner
@@ -241,7 +242,8 @@ def evaluate(
     model: str | Path | None = None,
     output: str | Path | None = None,
     make_aligner: Callable[[], Aligner] | None = None,
-    estimator: Estimator | None = None,
+    estimator: Estimator | AtHand | None = None,
+    self_swap: str | Path | None = None,
     identity: str | Path | None = None,
     recogniser: Recogniser | None = None,
     ceiling: bool = True,
@@ -259,7 +261,9 @@ def evaluate(
         output: Folder for report.html and report.json; None writes nothing.
         make_aligner: Called for each clip; None takes MediaPipe, which reads 52 blendshapes too.
         estimator: Of emotions, and of action units where it reads them; None for none. See
-            `swapper.affect.estimator.load_estimator`, whose purpose is "measuring" here.
+            `swapper.affect.estimator.load_estimator`, whose purpose is "measuring" here, and
+            `swapper.affect.at_hand.AtHand`, which chooses one as the command does.
+        self_swap: The performer on the performer's own face, by the same model.
         identity: Faceset of the identity, and
         recogniser: who tells whose face appears; both or neither.
         ceiling: Whether to read the performer encoded anew as well, as the best to hope for.
@@ -283,6 +287,7 @@ def evaluate(
         output="" if output is None else str(output),
         overwrite=True,
         ceiling=ceiling,
+        self_swap="" if self_swap is None else str(self_swap),
         device=device,
     )
     judge = held if output is None else written

@@ -106,29 +106,32 @@ def _run_convert(options: Any, cfg: DictConfig) -> int:
 def _run_evaluate(options: Any, cfg: DictConfig) -> int:
     from swapper.evaluation import evaluate
 
-    if cfg.affect:
-        cfg.affect.purpose = "measuring"
     evaluate(
         options,
         lambda: build(cfg, "aligner"),
-        lambda: _estimator(cfg),
+        lambda: _judge(cfg),
         lambda: build(cfg, "recogniser") or None,
     )
     return 0
 
 
-def _run_compare(options: Any, cfg: DictConfig) -> int:
-    from swapper.compare import compare
-
-    if cfg.affect:
+def _judge(cfg: DictConfig) -> Any:
+    """The same, to measure: those that must never guide a training may."""
+    if "purpose" in cfg.affect:
         cfg.affect.purpose = "measuring"
-    compare(
-        options,
-        lambda: build(cfg, "aligner"),
-        lambda: _estimator(cfg),
-        lambda: build(cfg, "estimator") or None,
-        lambda: build(cfg, "recogniser") or None,
+    return _estimator(cfg)
+
+
+def _run_compare(options: Any, cfg: DictConfig) -> int:
+    from swapper.compare import Makers, compare
+
+    makers = Makers(
+        aligner=lambda: build(cfg, "aligner"),
+        estimator=lambda: _judge(cfg),
+        own=lambda: build(cfg, "estimator") or None,
+        recogniser=lambda: build(cfg, "recogniser") or None,
     )
+    compare(options, makers)
     return 0
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper import __version__
+from swapper.affect.at_hand import AtHand
 from swapper.affect.estimator import Estimator
 from swapper.devices import pick_device
 from swapper.errors import UsageError
@@ -65,7 +66,7 @@ class Origin:
 def evaluate(
     options: EvaluateOptions,
     make_aligner: Callable[[], Aligner],
-    make_estimator: Callable[[], Estimator | None] = lambda: None,
+    make_estimator: Callable[[], Estimator | AtHand | None] = lambda: None,
     make_recogniser: Callable[[], Recogniser | None] = lambda: None,
     memory: Memory | None = None,
 ) -> Report:
@@ -97,20 +98,17 @@ def evaluate(
 def held(
     options: EvaluateOptions,
     make_aligner: Callable[[], Aligner],
-    make_estimator: Callable[[], Estimator | None] = lambda: None,
+    make_estimator: Callable[[], Estimator | AtHand | None] = lambda: None,
     make_recogniser: Callable[[], Recogniser | None] = lambda: None,
     memory: Memory | None = None,
 ) -> Report:
     """The same without writing anything."""
     origin = _origin(options)
-    estimator = make_estimator()
-    if estimator is not None:
-        _check_independent(estimator.name, estimator.lineage, origin)
-        estimator = estimator.to(pick_device(options.device))
+    estimator, passed_over = independent(make_estimator(), origin.lineage or (), options.device)
     own = own_faces(options, make_recogniser())
     recogniser = None if own is None else own.recogniser
     sides, truth = screen(options, Instruments(make_aligner, estimator, recogniser, memory))
-    return _weighed(options, sides, truth, _Judges(estimator, own), origin)
+    return _weighed(options, sides, truth, _Judges(estimator, own, passed_over), origin)
 
 
 # --- what made the swap, and who may judge it -----------------------------------------------------
@@ -140,13 +138,34 @@ def _origin(options: EvaluateOptions) -> Origin:
     return Origin(None, facts)
 
 
-def _check_independent(name: str, lineage: str, origin: Origin) -> None:
-    """Refuse a reader that would be pleased with whatever it taught."""
-    if origin.lineage is not None and lineage in origin.lineage:
+def independent(
+    reader: Estimator | AtHand | None, lineage: Sequence[str], device: str
+) -> tuple[Estimator | None, tuple[str, ...]]:
+    """A reader of emotions that took no part in the training.
+
+    Args:
+        reader: The one that was asked for, or what chooses one.
+        lineage: Estimators that the model was trained with.
+        device: As options name it.
+
+    Returns:
+        On the device, or None; and why others were passed over.
+
+    Raises:
+        UsageError: The one that was asked for would be pleased with whatever it taught.
+    """
+    passed_over: tuple[str, ...] = ()
+    if isinstance(reader, AtHand):
+        chooser, reader = reader, reader.pick(lineage)
+        passed_over = chooser.missed
+    if reader is None:
+        return None, passed_over
+    if reader.lineage in lineage:
         raise UsageError(
-            f"affect={name}: the swap's model was trained with it, so it would be pleased with "
-            "whatever it taught; pass another affect="
+            f"affect={reader.name}: the swap's model was trained with it, so it would be pleased "
+            "with whatever it taught; pass another affect="
         )
+    return reader.to(pick_device(device)), passed_over
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +174,7 @@ class _Judges:
 
     estimator: Estimator | None
     own: OwnFaces | None
+    passed_over: tuple[str, ...]
 
 
 # --- weighing -------------------------------------------------------------------------------------
@@ -269,7 +289,8 @@ def _verdict(found: Figures, diagnosis: Diagnosis) -> str:
 def _blind_spots(sides: Sides, judges: _Judges, origin: Origin) -> list[str]:
     found = []
     if judges.estimator is None:
-        found.append("emotions were not read: pass affect=xception or another")
+        why = "; ".join(judges.passed_over) or "pass affect=auto or another"
+        found.append(f"emotions were not read: {why}")
     if judges.own is None:
         found.append("whose face appears was not asked: pass identity=FACESET and recogniser=timm")
     if sides.swap.blendshapes is None:

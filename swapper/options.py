@@ -237,7 +237,15 @@ class CompareOptions:
     faceset: str = option("", "of the identity: is it whose face appears? needs recogniser=")
     performers: Any = option([], "who performs in each clip; empty: in each somebody else")
     output: str = option("comparison", "folder for swaps, reports and the table")
-    ceiling: bool = option(False, "read each performer encoded anew as well")
+    ceiling: bool = option(True, "read each performer encoded anew as well: the best to hope")
+    self_swaps: bool = option(
+        True, "convert performers onto their own faces as well, where performers= names identities "
+        "that a model knows: what the network costs",
+    )  # fmt: skip
+    margin: float = option(
+        0.1, "share of the way from floor to ceiling within which a swap is as good as the best",
+        least=0.01, most=0.5,
+    )  # fmt: skip
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...")
     aligner: Any = None
     affect: Any = None

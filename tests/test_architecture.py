@@ -66,9 +66,10 @@ ALLOWED = {
         *("affect", "devices", "faces", "measures", "media", "models", "report", "options"),
         *GROUND,
     },
+    "standings": {"measures", "report", *GROUND},
     "compare": {
-        *("convert", "evaluation", "affect", "faces", "measures", "media", "models", "options"),
-        *GROUND,
+        *("convert", "evaluation", "screening", "standings", "affect", "faces", "media", "models"),
+        *("options", *GROUND),
     },
     "scoring": {"media", "faces", "measures", "errors"},
     "origin": {"affect", "data", "models", *GROUND},

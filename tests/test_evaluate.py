@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from swapper.actors.performance import Performance, play
 from swapper.actors.scenarios import Take
 from swapper.actors.score import parse_score
 from swapper.actors.stage import Stage
+from swapper.affect.at_hand import AtHand
 from swapper.affect.estimator import Estimator, load_estimator
 from swapper.errors import MediaError, UsageError
-from swapper.evaluation import FIGURES, REPORT, evaluate
+from swapper.evaluation import FIGURES, REPORT, evaluate, independent
 from swapper.extract import extract
 from swapper.faces.openface import OpenfaceAligner
 from swapper.measures.diagnosis import Fault
@@ -197,6 +198,27 @@ def test_without_ceiling_and_emotions_it_says_so(
     options = EvaluateOptions(str(performer.video), str(answer.video), output=str(tmp_path))
     with pytest.raises(UsageError, match="nothing reads expressions: pass aligner=mediapipe"):
         evaluate(options, lambda: OpenfaceAligner(str(next(tables).landmarks)))
+
+
+def test_a_reader_chooses_itself_by_the_lineage() -> None:
+    """What `affect=auto` passes over is told, and who taught the model is not asked."""
+    asked: list[tuple[str, ...]] = []
+
+    class Chooser(AtHand):
+        def pick(self, lineage: Sequence[str]) -> Estimator | None:
+            asked.append(tuple(lineage))
+            self.missed = ("xception: the model was trained with it",)
+            return None
+
+    def independent_of(lineage: tuple[str, ...]) -> tuple[str, ...]:
+        return independent(Chooser(), lineage, "cpu")[1]
+
+    assert independent_of(("xception:12",)) == ("xception: the model was trained with it",)
+    assert asked == [("xception:12",)]
+    reader = judge()
+    assert independent(reader, ("xception:12",), "cpu") == (reader, ())
+    with pytest.raises(UsageError, match="affect=judge: the swap's model was trained with it"):
+        independent(reader, (reader.lineage,), "cpu")
 
 
 def test_what_cannot_be_compared_is_one_line(

@@ -26,7 +26,7 @@ from swapper.affect.estimator import AffectBatch, Estimator
 from swapper.affect.harvest import harvest
 from swapper.affect.stored import blank, fill, load_weights, save_weights
 from swapper.affect.view import View, Window
-from swapper.downloads import cache_folder, existing, fetched, pinned, sha256_of
+from swapper.downloads import cache_folder, existing, fetched, is_kept, pinned, sha256_of
 from swapper.errors import EstimatorError, UsageError
 
 log = logging.getLogger(__name__)
@@ -95,6 +95,12 @@ def load(
         fill(net, tensors, path, _NETWORK)
         save_weights(net, kept, says, torch.float32)
     return Estimator("emotieff", view(), net, labels=LABELS)
+
+
+def is_at_hand() -> bool:
+    """Whether its licence was accepted, its file confirmed, and the file is in the cache."""
+    known = _accepted()
+    return known.get("licence") == LICENCE and is_kept(URL, known.get("sha256", ""))
 
 
 def _accept(licence: str | None) -> None:

@@ -181,6 +181,7 @@ class Report:
             "untold": list(self.untold),
             "measures": {
                 measure.name: {key: _plain(getattr(measure, key)) for key in KEPT}
+                | {"standing": _plain(standing(measure))}
                 | {"instrument": group.instrument, "group": group.title}
                 for group in self.groups
                 for measure in group.measures
