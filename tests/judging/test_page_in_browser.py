@@ -6,7 +6,6 @@ import functools
 import http.server
 import json
 import os
-import shutil
 import signal
 import subprocess
 import threading
@@ -21,14 +20,10 @@ from swapper import cli
 from swapper.judging.answers import read_answers
 from swapper.judging.schedule import schedule
 from swapper.judging.trials import read_key
+from tests.browser import find_chromium, needs_chromium
 from tests.drawing import ALICE, Look, write_clip
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium here: apt-get install chromium to try the page in it"
-)
+pytestmark = needs_chromium
 
 # Goes through the page as a participant would: waits for the clips, answers by key and by click,
 # comes back once after a reload. It chooses the performer's own clip where it is offered.
@@ -119,7 +114,7 @@ class _Desk(http.server.SimpleHTTPRequestHandler):
 @contextmanager
 def browser(address: str, profile: Path) -> Iterator[None]:
     command = [
-        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--mute-audio",
+        str(find_chromium()), "--headless", "--no-sandbox", "--disable-gpu", "--mute-audio",
         f"--user-data-dir={profile}", "--remote-debugging-port=0", "--window-size=1400,1000",
         address,
     ]  # fmt: skip
