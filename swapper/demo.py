@@ -152,7 +152,7 @@ def _evaluated(reel: Reel, swap: Path, run: Path, output: Path, judge: Estimator
     """What `swapper evaluate` says of the swap, by landmarks that are known."""
     performer, truth = reel["held_out"][0], reel["truth"][0]
     # In the order in which clips are watched; the swap was laid by the performer's landmarks.
-    tables = iter([performer, performer, truth, performer])
+    tables = iter([performer, performer, truth])
     options = EvaluateOptions(
         performer=str(performer.video),
         swap=str(swap),

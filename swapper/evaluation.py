@@ -29,7 +29,6 @@ from swapper.report.content import Group, Report
 from swapper.report.page import render
 from swapper.screening import CEILING_CRF, Instruments, Memory, screen
 from swapper.side_by_side import Looked, look, moments, peaks, steadiness_group, truth_group
-from swapper.watching import Watched
 from swapper.weighing import (
     NEUTRAL,
     Sides,
@@ -107,8 +106,8 @@ def held(
     estimator, passed_over = independent(make_estimator(), origin.lineage or (), options.device)
     own = own_faces(options, make_recogniser())
     recogniser = None if own is None else own.recogniser
-    sides, truth = screen(options, Instruments(make_aligner, estimator, recogniser, memory))
-    return _weighed(options, sides, truth, _Judges(estimator, own, passed_over), origin)
+    sides = screen(options, Instruments(make_aligner, estimator, recogniser, memory))
+    return _weighed(options, sides, _Judges(estimator, own, passed_over), origin)
 
 
 # --- what made the swap, and who may judge it -----------------------------------------------------
@@ -180,19 +179,14 @@ class _Judges:
 # --- weighing -------------------------------------------------------------------------------------
 
 
-def _weighed(
-    options: EvaluateOptions,
-    sides: Sides,
-    truth: Watched | None,
-    judges: _Judges,
-    origin: Origin,
-) -> Report:
+def _weighed(options: EvaluateOptions, sides: Sides, judges: _Judges, origin: Origin) -> Report:
     estimator = judges.estimator
     found, diagnosis = weigh(sides)
     strength, strong_words = _strength(sides)
     distance, worst_words = _distance(sides)
     strongest = peaks(strength, STRONGEST, sides.swap.fps)
     worst = peaks(distance, WORST, sides.swap.fps)
+    truth = sides.best if sides.exact else None
     looked = look(sides.swap, sides.performer, [*strongest, *worst], truth)
     reader = "no reader of emotions" if estimator is None else estimator.name
     unit_reader = sides.expression().reader
@@ -329,9 +323,7 @@ def _facts(options: EvaluateOptions, sides: Sides, origin: Origin) -> dict[str, 
         "swap sha256": sha256_file(Path(options.swap)),
         "frames": f"{len(sides.swap)} at {sides.swap.fps:.3g} per second",
         "frames with both faces": str(int((sides.swap.found & sides.performer.found).sum())),
-        "ceiling": f"performer encoded anew (H.264, CRF {CEILING_CRF})"
-        if sides.again
-        else "not measured",
+        "ceiling": _ceiling_of(sides),
         "self-swap": options.self_swap or "not measured",
         "evaluated by": f"swapper {__version__}",
         **origin.facts,
@@ -339,3 +331,12 @@ def _facts(options: EvaluateOptions, sides: Sides, origin: Origin) -> dict[str, 
     if options.truth:
         facts["truth"] = options.truth
     return facts
+
+
+def _ceiling_of(sides: Sides) -> str:
+    """In words, what the best is that was measured."""
+    if sides.best is None:
+        return "not measured"
+    if sides.exact:
+        return "the exact answer"
+    return f"performer encoded anew (H.264, CRF {CEILING_CRF})"

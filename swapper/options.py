@@ -208,7 +208,7 @@ class EvaluateOptions:
 
     performer: str = option(MISSING, "the clip that was converted")
     swap: str = option(MISSING, "what it became")
-    truth: str = option("", "the exact answer, frame for frame, where there is one")
+    truth: str = option("", "the exact answer, frame for frame, where there is one: the ceiling")
     identity: str = option(
         "", "faceset of the identity: is it whose face appears? needs recogniser="
     )

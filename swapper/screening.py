@@ -70,12 +70,9 @@ class Instruments:
         return self.memory[key]
 
 
-def screen(options: EvaluateOptions, instruments: Instruments) -> tuple[Sides, Watched | None]:
-    """Watch performer, swap and whatever stands beside them, in this order: truth, the performer
-    encoded anew, the self-swap.
-
-    Returns:
-        The sides, and what was seen of the exact answer, where there is one.
+def screen(options: EvaluateOptions, instruments: Instruments) -> Sides:
+    """Watch performer and swap, then the exact answer or the performer encoded anew, then the
+    self-swap.
 
     Raises:
         SwapperError: In one line.
@@ -96,12 +93,13 @@ def screen(options: EvaluateOptions, instruments: Instruments) -> tuple[Sides, W
         raise UsageError(
             "nothing reads expressions: pass aligner=mediapipe, or affect= one with action units"
         )
-    truth = beside(options.truth, "truth") if options.truth else None
-    again = None
-    if options.ceiling:
-        again = instruments.remembered(path, _AGAIN, lambda: _seen_again(performer, instruments))
+    best = None
+    if options.truth:
+        best = beside(options.truth, "truth")
+    elif options.ceiling:
+        best = instruments.remembered(path, _AGAIN, lambda: _seen_again(performer, instruments))
     self_swap = beside(options.self_swap, "self-swap") if options.self_swap else None
-    return Sides(swap, performer, again, self_swap), truth
+    return Sides(swap, performer, best, self_swap, exact=bool(options.truth))
 
 
 def _check_self_swap(options: EvaluateOptions) -> None:

@@ -40,7 +40,7 @@ class Expression:
 
     swap: Traces
     performer: Traces
-    again: Traces | None
+    best: Traces | None
     self_swap: Traces | None
     reader: str
 
@@ -52,15 +52,18 @@ class Sides:
     Attributes:
         swap: To be judged.
         performer: Whose feeling it should show.
-        again: The performer's own clip, encoded anew: the best that can be expected; or None.
+        best: The best that can be expected: the exact answer, where there is one, else the
+            performer's own clip, encoded anew; or None.
         self_swap: The performer on the performer's own face, by the same model: what the network
             itself costs, whoever's face it wears; or None.
+        exact: Whether `best` is the exact answer, on the identity's face.
     """
 
     swap: Watched
     performer: Watched
-    again: Watched | None = None
+    best: Watched | None = None
     self_swap: Watched | None = None
+    exact: bool = False
 
     def expression(self) -> Expression:
         """Traces of units without gaze, of all sides.
@@ -71,14 +74,14 @@ class Sides:
         for name, reader in (("blendshapes", "MediaPipe blendshapes"), ("units", "action units")):
             found = [
                 None if each is None else getattr(each, name)
-                for each in (self.swap, self.performer, self.again, self.self_swap)
+                for each in (self.swap, self.performer, self.best, self.self_swap)
             ]
-            swap, performer, again, self_swap = (
+            swap, performer, best, self_swap = (
                 None if each is None else each.only(lambda title: not title.startswith(GAZE))
                 for each in found
             )
             if swap is not None and performer is not None:
-                return Expression(swap, performer, again, self_swap, reader)
+                return Expression(swap, performer, best, self_swap, reader)
         raise ValueError("neither blendshapes nor action units were read")
 
     def measure(
@@ -112,7 +115,7 @@ class Sides:
         highest, own = (
             np.nan if found is None else figure(found, performer)
             for found in (
-                None if each is None else select(each) for each in (self.again, self.self_swap)
+                None if each is None else select(each) for each in (self.best, self.self_swap)
             )
         )
         why_not = "" if np.isfinite(value) else CANNOT_TELL
@@ -161,7 +164,7 @@ def expression_group(sides: Sides, found: Figures) -> Group:
         traces = {
             id(sides.swap): seen.swap,
             id(sides.performer): seen.performer,
-            id(sides.again): seen.again,
+            id(sides.best): seen.best,
             id(sides.self_swap): seen.self_swap,
         }
         chosen = traces[id(watched)]
@@ -170,7 +173,7 @@ def expression_group(sides: Sides, found: Figures) -> Group:
     def along(figure: Callable[[Alongside], Any], key: str) -> Figure:
         def of(a: Floats, b: Floats) -> float:
             pair = Alongside.of(a, b, fps)
-            # The ceilings have no lag: they are the performer's own face.
+            # The ceilings have no lag: they are the performer's own movements.
             late = late_frames if a is seen.swap.values else 0
             return float(getattr(figure(pair.aligned(late)), key))
 
@@ -248,7 +251,7 @@ def _sidedness(seen: Expression, fps: float) -> list[Measure]:
         value = figure(key, seen.swap)
         better: Better = "one" if key == "gain" else "higher"
         why_not = "" if np.isfinite(value) else CANNOT_TELL
-        best, own = figure(key, seen.again), figure(key, seen.self_swap)
+        best, own = figure(key, seen.best), figure(key, seen.self_swap)
         name = f"sidedness_{key}"
         found.append(Measure(name, title, value, np.nan, best, better, "", why_not, own))
     return found
@@ -317,9 +320,9 @@ def weigh(sides: Sides) -> tuple[Figures, Diagnosis]:
     """
     seen = sides.expression()
     found = _figures(sides, seen.swap, sides.swap)
-    if seen.again is None:
+    if seen.best is None:
         return found, diagnose(found)
-    best = _figures(sides, seen.again, sides.again)
+    best = _figures(sides, seen.best, sides.best)
     return found, diagnose(found, _ceiling(best))
 
 

@@ -25,7 +25,8 @@ class Measure:
         title: For a person.
         value: NaN where it cannot be told.
         floor: Of the swap against another moment of the performer; NaN where that means nothing.
-        ceiling: Of the performer's own clip, encoded anew; NaN likewise.
+        ceiling: Of the exact answer, or else of the performer's own clip, encoded anew; NaN
+            likewise.
         better: Which way is better; "one" is best at 1.
         unit: Such as "°" or "frames"; "" for a bare number.
         why_not: Why the value cannot be told; "" if it can.

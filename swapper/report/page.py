@@ -32,8 +32,8 @@ _GUIDE = (
     ),
     (
         "ceiling",
-        "What it says of the performer’s own clip, encoded anew: the best that can be asked of "
-        "any swap with this instrument.",
+        "What it says of the exact answer, where there is one, else of the performer’s own clip, "
+        "encoded anew: the best that can be asked of any swap with this instrument.",
     ),
     (
         "self-swap",
