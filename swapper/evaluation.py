@@ -31,6 +31,7 @@ from swapper.screening import CEILING_CRF, Instruments, Memory, screen
 from swapper.side_by_side import Looked, look, moments, peaks, steadiness_group, truth_group
 from swapper.weighing import (
     NEUTRAL,
+    OTHER_FACE,
     Sides,
     emotion_group,
     emotions_of,
@@ -192,7 +193,7 @@ def _weighed(options: EvaluateOptions, sides: Sides, judges: _Judges, origin: Or
     unit_reader = sides.expression().reader
     return Report(
         title=f"{Path(options.swap).name} after {Path(options.performer).name}",
-        verdict=_verdict(found, diagnosis),
+        verdict=_verdict(sides, found, diagnosis),
         expressive=None if not np.isfinite(found.units.gain) else diagnosis.expressive,
         findings=tuple(each.words for each in diagnosis.findings),
         untold=(*diagnosis.untold, *_blind_spots(sides, judges, origin)),
@@ -269,14 +270,16 @@ def _distance(sides: Sides) -> tuple[Floats, dict[int, str]]:
     return np.linalg.norm(apart, axis=1), words
 
 
-def _verdict(found: Figures, diagnosis: Diagnosis) -> str:
+def _verdict(sides: Sides, found: Figures, diagnosis: Diagnosis) -> str:
     if not np.isfinite(found.units.gain):
         return diagnosis.words
     if diagnosis.findings:
         return diagnosis.findings[0].words
+    usual = OTHER_FACE[sides.expression().reader]
     return (
         f"The performance comes through: {found.units.gain:.0%} of the performer's strength, "
-        f"correlation {found.units.correlation:.2f}."
+        f"correlation {found.units.correlation:.2f}"
+        + ("." if sides.exact else f" (this reader sees {usual:.0%} in a perfect copy).")
     )
 
 

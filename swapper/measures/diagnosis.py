@@ -112,14 +112,19 @@ class Ceiling:
     Attributes:
         gain: Of the units; another face may show the same feeling with less.
         correlation: Of the units, and of the emotions.
+        other_face: What a reader makes of a perfect copy on another face, of what it makes of the
+            performer's own: no reader is equally keen on every face. It only excuses weakness.
     """
 
     gain: float = 1.0
     correlation: float = 1.0
+    other_face: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (self.gain > 0 and 0 < self.correlation <= 1):
-            raise ValueError(f"a ceiling must be above 0, correlation at most 1, got {self}")
+        if not (self.gain > 0 and 0 < self.correlation <= 1 and 0 < self.other_face <= 1):
+            raise ValueError(
+                f"a ceiling must be above 0, correlation and other_face at most 1, got {self}"
+            )
 
 
 PERFECT: Final = Ceiling()
@@ -277,7 +282,7 @@ def _of_units(found: Figures, ceiling: Ceiling) -> list[Finding]:
 def _strength(units: Following, ceiling: Ceiling) -> list[Finding]:
     told = f"{units.gain:.2f} of the performer's strength at correlation {units.correlation:.2f}."
     strength = units.gain / ceiling.gain
-    if strength < DAMPED_BELOW:
+    if strength < DAMPED_BELOW * ceiling.other_face:
         return [Finding(Fault.DAMPED, f"The expression is damped: {told}")]
     if strength > EXAGGERATED_ABOVE:
         return [Finding(Fault.EXAGGERATED, f"The expression is exaggerated: {told}")]
