@@ -5,7 +5,7 @@ r"""Are planted faults found? The evaluation tried on film whose truth is known.
 An actor performs; another actor plays the very same performance, which is the exact answer, and
 then plays it wrong on purpose: at 0.6 of its strength, shaking, three frames late, at other
 moments, without its brief movements, and both weak and shaking. Each is filmed, and evaluated as
-any swap is.
+any swap is; with --truth beside the exact answer, of which the perfect copy is an encoding.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from swapper.faces.mediapipe import MediapipeAligner
 from swapper.faces.openface import OpenfaceAligner
 from swapper.options import EvaluateOptions
 from swapper.perform import Filmed, film_take
+from swapper.screening import encode_again
 
 SCORE = (
     "neutral:1.5,happy:2,neutral:1,anger:2,neutral:1,surprise:1.5,neutral:1,sad:2,neutral:1,"
@@ -94,23 +95,51 @@ def film(folder: Path, name: str, who: int, played: Performance, seed: int, size
     return film_take(take, folder, size)
 
 
-def tried(seed: int, folder: Path, size: int, landmarker: str | None) -> Iterator[dict[str, Any]]:
+@dataclass(frozen=True)
+class Trial:
+    """How plants are tried.
+
+    Attributes:
+        plants: Names among `PLANTS`.
+        size: Of the film, in pixels.
+        landmarker: Of MediaPipe, which then reads as well; "" for the judge alone.
+        truth: Whether the exact answer is passed along.
+    """
+
+    plants: tuple[str, ...]
+    size: int
+    landmarker: str
+    truth: bool
+
+
+def tried(seed: int, folder: Path, trial: Trial) -> Iterator[dict[str, Any]]:
     """Every plant of one performance."""
+    size, landmarker = trial.size, trial.landmarker
     played = play(parse_score(SCORE), fps=25, seed=seed, micro=MICRO)
     performer = film(folder, f"performer_{seed}", 2 * seed + 1, played, seed, size)
-    for plant, change in PLANTS.items():
+    answer = (
+        film(folder, f"answer_{seed}", 2 * seed + 2, played, seed, size) if trial.truth else None
+    )
+    for plant in trial.plants:
         name = "".join(c if c.isalnum() else "-" for c in plant)
-        swap = film(folder, f"{name}_{seed}", 2 * seed + 2, change(played, seed), seed, size)
+        played_so = PLANTS[plant](played, seed)
+        swap = film(folder, f"{name}_{seed}", 2 * seed + 2, played_so, seed, size)
+        if answer is not None:  # or the perfect copy would be the answer to the bit
+            copy = folder / f"{name}_{seed}_encoded.mp4"
+            encode_again(swap.video, copy)
+            swap = replace(swap, video=copy)
         for reader in ("judge", *(["mediapipe"] if landmarker else [])):
-            yield {"plant": plant, "seed": seed, "reader": reader} | _evaluated(
-                performer, swap, folder / "reports" / f"{name}_{seed}_{reader}", reader, landmarker
-            )
+            output = folder / "reports" / f"{name}_{seed}_{reader}"
+            told = _evaluated((performer, swap, answer), output, reader, landmarker)
+            yield {"plant": plant, "seed": seed, "reader": reader, "truth": trial.truth} | told
 
 
 def _evaluated(
-    performer: Filmed, swap: Filmed, output: Path, reader: str, landmarker: str | None
+    films: tuple[Filmed, Filmed, Filmed | None], output: Path, reader: str, landmarker: str
 ) -> dict[str, Any]:
-    tables = iter([performer, swap, performer])
+    performer, swap, answer = films
+    # In the order in which clips are watched.
+    tables = iter([performer, swap, answer or performer])
 
     def aligner() -> MediapipeAligner | OpenfaceAligner:
         if reader == "mediapipe":
@@ -118,8 +147,9 @@ def _evaluated(
         return OpenfaceAligner(str(next(tables).landmarks))
 
     options = EvaluateOptions(
-        str(performer.video), str(swap.video), output=str(output), overwrite=True, device="cpu"
-    )
+        str(performer.video), str(swap.video), "" if answer is None else str(answer.video),
+        output=str(output), overwrite=True, device="cpu",
+    )  # fmt: skip
     report = evaluate(options, aligner, lambda: load_estimator("judge", "measuring"))
     measures = {each.name: each.value for group in report.groups for each in group.measures}
     kept = ("gain", "correlation", "lag", "jitter", "brief_lost", "emotion_kappa")
@@ -137,17 +167,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--size", type=int, default=192, help="of the film, in pixels")
-    parser.add_argument("--landmarker", help="face_landmarker.task: reads by MediaPipe, too")
+    parser.add_argument("--plants", nargs="+", choices=list(PLANTS), default=list(PLANTS))
+    parser.add_argument("--truth", action="store_true", help="pass the exact answer along")
+    parser.add_argument(
+        "--landmarker", default="", help="face_landmarker.task: reads by MediaPipe, too"
+    )
     parser.add_argument("--work", type=Path, help="keeps film and reports there")
     parser.add_argument("--output", type=Path, help="JSON lines")
     found = parser.parse_args(arguments)
+    trial = Trial(tuple(found.plants), found.size, found.landmarker, found.truth)
     logging.basicConfig(level=logging.WARNING)
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = found.work or Path(temporary)
         try:
             for seed in found.seeds:
-                for row in tried(seed, folder, found.size, found.landmarker):
+                for row in tried(seed, folder, trial):
                     rows.append(row)
                     print(_line(row), flush=True)
         except SwapperError as error:

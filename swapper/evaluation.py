@@ -286,7 +286,10 @@ def _verdict(sides: Sides, found: Figures, diagnosis: Diagnosis) -> str:
 def _blind_spots(sides: Sides, judges: _Judges, origin: Origin) -> list[str]:
     found = []
     if judges.estimator is None:
-        why = "; ".join(judges.passed_over) or "pass affect=auto or another"
+        why = (
+            "; ".join(judges.passed_over)
+            or "pass affect= with a reader that did not teach the model"
+        )
         found.append(f"emotions were not read: {why}")
     if judges.own is None:
         found.append("whose face appears was not asked: pass identity=FACESET and recogniser=timm")

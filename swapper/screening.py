@@ -120,7 +120,7 @@ def _check_self_swap(options: EvaluateOptions) -> None:
 def _seen_again(performer: Watched, instruments: Instruments) -> Watched:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "performer.mp4"
-        _encode_again(performer.video, copy)
+        encode_again(performer.video, copy)
         again = instruments.watched(copy, _AGAIN)
     _check_as_long(again, performer)
     return again
@@ -134,7 +134,12 @@ def _check_as_long(clip: Watched, performer: Watched) -> None:
         )
 
 
-def _encode_again(video: Path, copy: Path) -> None:
+def encode_again(video: Path, copy: Path) -> None:
+    """Write a clip once more, as a video site would: H.264 at `CEILING_CRF`.
+
+    Raises:
+        MediaError: It cannot be read or written.
+    """
     reader = VideoReader(video)
     with VideoWriter(copy, reader, codec="h264", crf=CEILING_CRF) as writer:
         for frame in reader:

@@ -37,16 +37,16 @@ class Shortfall:
     """How far a model stays behind the best that can be had.
 
     Attributes:
-        share: Of the way from floor to ceiling, that it lies above (or below 0: under) the best;
-            with its interval over performers.
-        p: That it lies further off than the margin, after Holm's correction; NaN where too few
-            performers tell.
-        none: Whether it is as good as the best, to within the margin, beyond chance.
+        share: By how much of the way from floor to ceiling it lies above the best, below 0 under
+            it; with its interval over performers.
+        p: Of the two one-sided tests against the margin, after Holm's correction; NaN where too
+            few performers tell.
+        as_good: Whether it is as good as the best, to within the margin, beyond chance.
     """
 
     share: Interval
     p: float
-    none: bool
+    as_good: bool
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,9 @@ def _behind(rows: Sequence[Row], models: Sequence[str], best: str, margin: float
         for model in models:
             short = row.shortfalls[best].get(model)
             tried |= short is not None and bool(np.isfinite(short.p))
-            cells.append("–" if short is None else f"{short.share}" + (" ✓" if short.none else ""))
+            cells.append(
+                "–" if short is None else f"{short.share}" + (" ✓" if short.as_good else "")
+            )
         lines.append(f"| {row.title} | " + " | ".join(cells) + " |")
     said = (
         f"✓: within {margin:g} of it (two one-sided signed-rank tests over performers, Holm over "
@@ -245,7 +247,7 @@ def plain(rows: Sequence[Row]) -> dict[str, Any]:
             "p": {rival: number(p) for rival, p in row.p.items()},
             "shortfalls": {
                 best: {
-                    model: {"share": ends(each.share), "p": number(each.p), "none": each.none}
+                    model: {"share": ends(each.share), "p": number(each.p), "as_good": each.as_good}
                     for model, each in told.items()
                 }
                 for best, told in row.shortfalls.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -161,7 +161,7 @@ def expression_group(sides: Sides, found: Figures) -> Group:
     fps = sides.swap.fps
     late_frames = found.lag_frames
     # Of the performer's own face, for what has no floor.
-    own = None if seen.self_swap is None else _figures(sides, seen.self_swap, sides.self_swap)
+    own = None if seen.self_swap is None else _figures(sides, seen.self_swap, sides.self_swap, 1.0)
 
     def select(watched: Watched) -> Floats | None:
         traces = {
@@ -323,15 +323,19 @@ def weigh(sides: Sides) -> tuple[Figures, Diagnosis]:
     """
     seen = sides.expression()
     found = _figures(sides, seen.swap, sides.swap)
-    if seen.best is None:
-        return found, diagnose(found, Ceiling(other_face=OTHER_FACE[seen.reader]))
-    best = _figures(sides, seen.best, sides.best)
-    # On the exact answer's own face there is nothing to make allowance for.
+    best = None if seen.best is None else _figures(sides, seen.best, sides.best)
+    if sides.exact and sides.best is not None:
+        # On one face nothing is to be allowed for, and what is brief can be looked for in each.
+        answered = Sides(sides.swap, sides.best)
+        same_face = _figures(answered, seen.swap, sides.swap, brief_gain=1.0)
+        found = replace(found, brief=same_face.brief, brief_gain=1.0)
     allowance = 1.0 if sides.exact else OTHER_FACE[seen.reader]
-    return found, diagnose(found, _ceiling(best, allowance))
+    return found, diagnose(found, _ceiling(best, allowance, tells_brief=sides.exact))
 
 
-def _figures(sides: Sides, traces: Traces, watched: Watched | None) -> Figures:
+def _figures(
+    sides: Sides, traces: Traces, watched: Watched | None, brief_gain: float = BRIEF_GAIN
+) -> Figures:
     """Of what `watched` shows, whose expression are `traces`, beside the performer."""
     assert watched is not None
     performer = sides.performer
@@ -340,16 +344,19 @@ def _figures(sides: Sides, traces: Traces, watched: Watched | None) -> Figures:
         emotions = watched.probabilities.values, performer.probabilities.values
     shown = sides.expression().performer
     lids = [place for place, name in enumerate(shown.names) if name in LIDS]
-    return figures(traces.values, shown.values, watched.fps, emotions, lids, BRIEF_GAIN)
+    return figures(traces.values, shown.values, watched.fps, emotions, lids, brief_gain)
 
 
-def _ceiling(best: Figures, other_face: float) -> Ceiling:
+def _ceiling(best: Figures | None, other_face: float, *, tells_brief: bool) -> Ceiling:
     """What the instrument itself allows; a wild one allows no less than a fifth."""
+    if best is None:
+        return Ceiling(other_face=other_face, tells_brief=tells_brief)
     gain, correlation = best.units.gain, best.units.correlation
     return Ceiling(
         gain=float(np.clip(np.nan_to_num(gain, nan=1.0), _LEAST_CEILING, 1.25)),
         correlation=float(np.clip(np.nan_to_num(correlation, nan=1.0), _LEAST_CEILING, 1.0)),
         other_face=other_face,
+        tells_brief=tells_brief,
     )
 
 

@@ -217,8 +217,8 @@ def test_as_good_as_the_ceiling_is_marked_where_that_is_sure() -> None:
     rows = {row.name: row for row in summed(found, people)}
     for name in ("gain", "pose_error"):
         short = rows[name].shortfalls["ceiling"]
-        assert short["ours"].none
-        assert not short["weak"].none
+        assert short["ours"].as_good
+        assert not short["weak"].as_good
         assert short["weak"].share.mean == pytest.approx(-0.4, abs=0.05)
     assert "self_swap" not in rows["gain"].shortfalls
     told_so = "\n".join(table(list(rows.values()), list(found)))
@@ -227,7 +227,7 @@ def test_as_good_as_the_ceiling_is_marked_where_that_is_sure() -> None:
     assert "own face" not in told_so
     # A margin that is narrower than what is seen is not reached.
     strict = {row.name: row for row in summed(found, people, margin=0.01)}
-    assert not strict["gain"].shortfalls["ceiling"]["ours"].none
+    assert not strict["gain"].shortfalls["ceiling"]["ours"].as_good
     json.dumps(plain(list(rows.values())), allow_nan=False)
 
 
@@ -235,15 +235,15 @@ def test_as_good_as_on_the_own_face() -> None:
     found = {"weak": series(0.6, 0, self_swap=0.6), "ours": series(0.6, 1, self_swap=0.9)}
     rows = summed(found, [str(n) for n in range(8)])
     short = rows[0].shortfalls["self_swap"]
-    assert short["weak"].none
-    assert not short["ours"].none
+    assert short["weak"].as_good
+    assert not short["ours"].as_good
     assert "self_swap" not in rows[1].shortfalls
 
 
 def test_four_performers_cannot_show_that_nothing_is_lost() -> None:
     found = {"weak": series(0.6, 0), "ours": series(0.97, 1)}
     rows = summed(found, ["anna", "bert", "carl", "dora"] * 2)
-    assert not any(each.none for row in rows for each in row.shortfalls["ceiling"].values())
+    assert not any(each.as_good for row in rows for each in row.shortfalls["ceiling"].values())
     assert "Too few performers for a test." in table(rows, list(found))[-1]
 
 

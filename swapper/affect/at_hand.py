@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 def _emotieff() -> Estimator:
     if not emotieff.is_at_hand():
-        raise EstimatorError("not fetched yet (affect=emotieff does, and asks for its licence)")
+        raise EstimatorError("not fetched yet, it asks for its licence")
     return emotieff.load()
 
 
@@ -55,7 +55,7 @@ class AtHand:
             try:
                 found = load()
             except EstimatorError as error:
-                missed.append(f"{name}: {error}")
+                missed.append(f"{name}: {error} (with affect={name})")
                 continue
             self.missed = tuple(missed)
             log.info("affect=auto: %s reads emotions", name)

@@ -114,11 +114,14 @@ class Ceiling:
         correlation: Of the units, and of the emotions.
         other_face: What a reader makes of a perfect copy on another face, of what it makes of the
             performer's own: no reader is equally keen on every face. It only excuses weakness.
+        tells_brief: Whether brief movements that are not found are gone. Between two faces a reader
+            misses too many of those that are there.
     """
 
     gain: float = 1.0
     correlation: float = 1.0
     other_face: float = 1.0
+    tells_brief: bool = True
 
     def __post_init__(self) -> None:
         if not (self.gain > 0 and 0 < self.correlation <= 1 and 0 < self.other_face <= 1):
@@ -178,6 +181,9 @@ class Diagnosis:
 UNTOLD_UNITS: Final = "the performer hardly moves, or there are less than two seconds of both faces"
 UNTOLD_EMOTIONS: Final = "the performer's feeling hardly changes, or was not read"
 UNTOLD_BRIEF: Final = "there are too few brief movements to tell whether they are kept"
+UNTOLD_BRIEF_ON_OTHER_FACE: Final = (
+    "whether micro-expressions are kept cannot be told on another face without the exact answer"
+)
 UNTOLD_JITTER: Final = "the frame rate is too low to tell jitter"
 
 
@@ -244,7 +250,7 @@ def diagnose(found: Figures, ceiling: Ceiling = PERFECT) -> Diagnosis:
         found: Of one clip.
         ceiling: The best that could be had.
     """
-    untold = _untold(found)
+    untold = _untold(found, ceiling)
     findings: list[Finding] = []
     if UNTOLD_UNITS not in untold:
         findings += _of_units(found, ceiling)
@@ -276,7 +282,12 @@ def _of_units(found: Figures, ceiling: Ceiling) -> list[Finding]:
             f"another moment of the same performance gives {found.units_floor:.2f}."
         )
         return [Finding(Fault.UNRELATED, words)]
-    return [*_strength(units, ceiling), *_jittery(found), *_timing(found.lag), *_brief(found)]
+    return [
+        *_strength(units, ceiling),
+        *_jittery(found),
+        *_timing(found.lag),
+        *_brief(found, ceiling),
+    ]
 
 
 def _strength(units: Following, ceiling: Ceiling) -> list[Finding]:
@@ -310,7 +321,9 @@ def _timing(late: Lag) -> list[Finding]:
     return [Finding(fault, words)]
 
 
-def _brief(found: Figures) -> list[Finding]:
+def _brief(found: Figures, ceiling: Ceiling) -> list[Finding]:
+    if not ceiling.tells_brief:
+        return []
     # A reader that sees less of them misses more of those that are there.
     brief, share = found.brief, BRIEF_SHARE / found.brief_gain
     if brief.lost < FEWEST_BRIEF or brief.lost < share * brief.shown:
@@ -322,12 +335,16 @@ def _brief(found: Figures) -> list[Finding]:
     return [Finding(Fault.BRIEF_LOST, words)]
 
 
-def _untold(found: Figures) -> list[str]:
+def _untold(found: Figures, ceiling: Ceiling) -> list[str]:
     checks = (
         (np.isfinite(found.units.gain), UNTOLD_UNITS),
         (np.isfinite(found.emotions.gain), UNTOLD_EMOTIONS),
         (np.isfinite(found.jitter), UNTOLD_JITTER),
         (found.brief.shown >= FEWEST_BRIEF, UNTOLD_BRIEF),
+        (
+            ceiling.tells_brief or found.brief.shown < FEWEST_BRIEF,
+            UNTOLD_BRIEF_ON_OTHER_FACE,
+        ),
     )
     return [reason for told, reason in checks if not told]
 

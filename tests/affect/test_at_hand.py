@@ -48,7 +48,7 @@ def test_what_is_not_here_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     chooser = AtHand()
     assert chooser.pick(()) is None
     assert chooser.missed[0].startswith("emotieff: not fetched yet")
-    assert chooser.missed[1] == "xception: could not be fetched"
+    assert chooser.missed[1] == "xception: could not be fetched (with affect=xception)"
 
 
 def test_emotieff_is_at_hand_once_it_was_accepted_and_fetched(

@@ -1,0 +1,123 @@
+r"""What does a reader make of a perfect copy on another face? The ground of `weighing.OTHER_FACE`.
+
+    python scripts/validate_faces.py --landmarker face_landmarker.task --output rows.jsonl
+
+Actors perform; each performance is copied by two other actors, perfectly, at 0.6 of its strength,
+and both weak and shaking. Every film is read and diagnosed as `swapper evaluate` does, against the
+performer's own film encoded anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from validate_evaluation import PLANTS, film
+
+from swapper.actors.performance import play
+from swapper.actors.score import parse_score
+from swapper.affect.estimator import load_estimator
+from swapper.errors import SwapperError
+from swapper.faces.mediapipe import MediapipeAligner
+from swapper.options import EvaluateOptions
+from swapper.screening import Instruments, Memory, screen
+from swapper.weighing import Sides, weigh
+
+SCORE = (
+    "neutral:1,happy:1.5,neutral:.7,anger:1.5,neutral:.7,surprise:1.2,neutral:.7,sad:1.5,"
+    "neutral:.7,fear:1.2,neutral:.5,disgust:1.3,neutral:.5"
+)
+COPIES = ("perfect copy", "damped to 0.6", "damped and shaking")
+FACES = 2
+"""Other actors that copy each performance."""
+
+
+def tried(seed: int, folder: Path, size: int, landmarker: str) -> Iterator[dict[str, Any]]:
+    """Every copy of one performance by every reader."""
+    played = play(parse_score(SCORE), fps=25, seed=100 + seed)
+    who = 40 + 3 * seed
+    performer = film(folder, f"performer_{seed}", who, played, seed, size)
+    judge = load_estimator("judge", "measuring")
+    seen: Memory = {}
+    instruments = Instruments(lambda: MediapipeAligner(model=landmarker), judge, memory=seen)
+    for face in range(1, FACES + 1):
+        for copy in COPIES:
+            name = f"{copy.replace(' ', '-')}_{seed}_{face}"
+            swap = film(folder, name, who + face, PLANTS[copy](played, seed), seed, size)
+            options = EvaluateOptions(str(performer.video), str(swap.video), device="cpu")
+            sides = screen(options, instruments)
+            for reader, told in (("mediapipe", sides), ("judge", _by_units(sides))):
+                found, diagnosis = weigh(told)
+                yield {
+                    "copy": copy,
+                    "seed": seed,
+                    "face": face,
+                    "reader": reader,
+                    "gain": found.units.gain,
+                    "correlation": found.units.correlation,
+                    "jitter": found.jitter,
+                    "faults": sorted(each.value for each in diagnosis.faults),
+                    "expressive": diagnosis.expressive,
+                }
+
+
+def _by_units(sides: Sides) -> Sides:
+    """The same as the estimator of units alone saw it."""
+    best = None if sides.best is None else replace(sides.best, blendshapes=None)
+    swap, performer = (replace(each, blendshapes=None) for each in (sides.swap, sides.performer))
+    return replace(sides, swap=swap, performer=performer, best=best)
+
+
+def table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """As Markdown: of each reader and copy the mean and range of gains, and what was named."""
+    lines = ["| reader | copy | clips | gain: mean, range | damped | jittery | expressive |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for reader, copy in sorted({(row["reader"], row["copy"]) for row in rows}):
+        some = [row for row in rows if (row["reader"], row["copy"]) == (reader, copy)]
+        gains = [row["gain"] for row in some]
+        named = [sum(fault in row["faults"] for row in some) for fault in ("damped", "jittery")]
+        lines.append(
+            f"| {reader} | {copy} | {len(some)} | {sum(gains) / len(gains):.2f}, "
+            f"{min(gains):.2f} to {max(gains):.2f} | {named[0]} | {named[1]} | "
+            f"{sum(bool(row['expressive']) for row in some)} |"
+        )
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Film, read, print a table, keep the rows."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(8)))
+    parser.add_argument("--size", type=int, default=192, help="of the film, in pixels")
+    parser.add_argument("--landmarker", required=True, help="face_landmarker.task")
+    parser.add_argument("--output", type=Path, help="JSON lines")
+    found = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            for seed in found.seeds:
+                for row in tried(seed, Path(folder), found.size, found.landmarker):
+                    rows.append(row)
+                    print(json.dumps(row), file=sys.stderr, flush=True)
+        except SwapperError as error:
+            print(f"validate_faces: {error}", file=sys.stderr)
+            return 2
+    print("\n".join(table(rows)))
+    if found.output is not None:
+        found.output.parent.mkdir(parents=True, exist_ok=True)
+        found.output.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
