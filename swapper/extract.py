@@ -214,6 +214,7 @@ def _keep(
                 sharpness=sharpness(aligned),
                 confidence=face.confidence,
                 sha256="",
+                mesh=face.mesh,
             ),
             aligned,
         )

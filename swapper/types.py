@@ -29,6 +29,8 @@ WINDOW_MM: Final[Mapping[Coverage, tuple[float, float]]] = {
 below the eyes, and half its side."""
 
 NUM_LANDMARKS = 68
+MESH_POINTS = 478
+"""Of MediaPipe's face mesh, irises included."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,17 +41,21 @@ class Face:
         landmarks: (68, 2) float32, x y in frame pixels, iBUG order.
         confidence: The aligner's own, in [0, 1].
         track: Which person in the shot, counted by the tracker; 0 before tracking.
+        mesh: (478, 3) float32, MediaPipe's points where the aligner has them: x y in frame pixels, z
+            on the same scale, growing away from the camera.
     """
 
     landmarks: NDArray[np.float32]
     confidence: float = 1.0
     track: int = 0
+    mesh: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if self.landmarks.shape != (NUM_LANDMARKS, 2):
             raise ValueError(f"landmarks must be (68, 2), got {self.landmarks.shape}")
         if not np.isfinite(self.landmarks).all():
             raise ValueError("landmarks must be finite")
+        _check_mesh(self.mesh)
 
     @property
     def box(self) -> tuple[float, float, float, float]:
@@ -63,6 +69,15 @@ class Face:
         """Area of `box` in square pixels."""
         left, top, right, bottom = self.box
         return (right - left) * (bottom - top)
+
+
+def _check_mesh(mesh: NDArray[np.float32] | None) -> None:
+    if mesh is None:
+        return
+    if mesh.shape != (MESH_POINTS, 3):
+        raise ValueError(f"mesh must be ({MESH_POINTS}, 3), got {mesh.shape}")
+    if not np.isfinite(mesh).all():
+        raise ValueError("mesh must be finite")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,6 +135,7 @@ class FaceRecord:
         sharpness: Higher is sharper; comparable within one aligned size.
         confidence: The aligner's, in [0, 1].
         sha256: Of the picture file's bytes.
+        mesh: As `Face.mesh`, or None.
     """
 
     id: str
@@ -135,6 +151,7 @@ class FaceRecord:
     sharpness: float
     confidence: float
     sha256: str
+    mesh: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if self.landmarks.shape != (NUM_LANDMARKS, 2):
@@ -143,6 +160,7 @@ class FaceRecord:
             raise ValueError(
                 f"aligned_from_frame must be (2, 3), got {self.aligned_from_frame.shape}"
             )
+        _check_mesh(self.mesh)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -139,6 +139,8 @@ class Faceset:
                 digest.update(f"{record.id} {record.sha256}\n".encode())
                 digest.update(np.ascontiguousarray(record.landmarks, "<f4").tobytes())
                 digest.update(np.ascontiguousarray(record.aligned_from_frame, "<f8").tobytes())
+                if record.mesh is not None:
+                    digest.update(np.ascontiguousarray(record.mesh, "<f4").tobytes())
             self._content_hash = digest.hexdigest()
         return self._content_hash
 

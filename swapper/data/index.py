@@ -1,6 +1,6 @@
 """The rows of a faceset: ``faces.parquet``, and the journal of rows not yet in it.
 
-Required columns are those of `SCHEMA`. Others may stand beside them: reading a faceset ignores what
+Required columns are those of `SCHEMA`; ``mesh`` may be missing or empty. Others may stand beside them: reading a faceset ignores what
 it does not know, rewriting it keeps them. What estimators say of the faces has files of its own
 (`swapper.data.readings`). Parquet is written uncompressed and without dictionaries, and nothing
 else is read: what a file can unpack to is then bounded by its size.
@@ -29,7 +29,7 @@ from swapper.data.card import FACESET_SCHEMA, SHA256
 from swapper.data.files import damaged, open_regular, read_regular, replacing, writing
 from swapper.data.footer import read_footer
 from swapper.errors import FacesetError
-from swapper.types import NUM_LANDMARKS, FaceRecord
+from swapper.types import MESH_POINTS, NUM_LANDMARKS, FaceRecord
 
 INDEX_NAME = "faces.parquet"
 JOURNAL_NAME = "faces.journal"
@@ -52,6 +52,7 @@ _ARRAYS: dict[str, tuple[np.dtype[Any], int]] = {
     "landmarks": (np.dtype(np.float32), NUM_LANDMARKS * 2),
     "aligned_from_frame": (np.dtype(np.float64), 6),
 }
+_BINARY = {**_ARRAYS, "mesh": (np.dtype(np.float32), MESH_POINTS * 3)}
 
 SCHEMA = pa.schema(
     [
@@ -65,6 +66,8 @@ SCHEMA = pa.schema(
     ],
     metadata={_SCHEMA_KEY: str(FACESET_SCHEMA).encode()},
 )
+_MESH = pa.field("mesh", pa.list_(pa.float32(), MESH_POINTS * 3))
+"""Optional column: not every aligner has it, and older indices lack it."""
 
 
 def make_record(row: dict[str, Any]) -> FaceRecord:
@@ -79,12 +82,15 @@ def make_record(row: dict[str, Any]) -> FaceRecord:
         numbers = {name: row[name] for name in _NUMBERS}
         landmarks = np.asarray(row["landmarks"], np.float32).reshape(NUM_LANDMARKS, 2)
         matrix = np.asarray(row["aligned_from_frame"], np.float64).reshape(2, 3)
+        mesh = row.get("mesh")
+        if mesh is not None:
+            mesh = np.asarray(mesh, np.float32).reshape(MESH_POINTS, 3)
     except KeyError as error:
         raise ValueError(f"{error} is missing") from error
     except (TypeError, OverflowError) as error:
         raise ValueError(f"an array is malformed ({error})") from error
     _check_scalars(texts, counts, numbers)
-    _check_arrays(landmarks, matrix)
+    _check_arrays(landmarks, matrix, mesh)
     return FaceRecord(
         id=texts["id"],
         image=texts["image"],
@@ -99,6 +105,7 @@ def make_record(row: dict[str, Any]) -> FaceRecord:
         sharpness=float(numbers["sharpness"]),
         confidence=float(numbers["confidence"]),
         sha256=texts["sha256"],
+        mesh=mesh,
     )
 
 
@@ -127,7 +134,13 @@ def _check_scalars(texts: dict[str, Any], counts: dict[str, Any], numbers: dict[
             raise ValueError(f"{name} is no finite number")
 
 
-def _check_arrays(landmarks: NDArray[np.float32], matrix: NDArray[np.float64]) -> None:
+def _check_arrays(
+    landmarks: NDArray[np.float32],
+    matrix: NDArray[np.float64],
+    mesh: NDArray[np.float32] | None,
+) -> None:
+    if mesh is not None and not (np.abs(mesh) <= _MAX_COORDINATE).all():
+        raise ValueError("mesh is not finite or far out")
     if not (np.abs(landmarks) <= _MAX_COORDINATE).all():
         raise ValueError("landmarks are not finite or far out")
     if not (np.abs(matrix) <= _MAX_COORDINATE).all():
@@ -139,6 +152,7 @@ def _check_arrays(landmarks: NDArray[np.float32], matrix: NDArray[np.float64]) -
 def plain_row(record: FaceRecord) -> dict[str, Any]:
     """The values of `record` by column, numbers as Python's own."""
     row: dict[str, Any] = {name: getattr(record, name) for name in (*_TEXTS, *_ARRAYS)}
+    row["mesh"] = record.mesh
     row.update({name: int(getattr(record, name)) for name in _COUNTS})
     row.update({name: float(getattr(record, name)) for name in _NUMBERS})
     return row
@@ -154,7 +168,11 @@ def table_of(records: Sequence[FaceRecord]) -> pa.Table:
     for name, (kind, length) in _ARRAYS.items():
         values = np.array([getattr(record, name) for record in records], kind).reshape(-1)
         columns.append(pa.FixedSizeListArray.from_arrays(pa.array(values), length))
-    return pa.Table.from_arrays(columns, schema=SCHEMA)
+    table = pa.Table.from_arrays(columns, schema=SCHEMA)
+    if any(record.mesh is not None for record in records):
+        meshes = [None if each.mesh is None else each.mesh.reshape(-1) for each in records]
+        table = table.append_column(_MESH, pa.array(meshes, _MESH.type))
+    return table
 
 
 def records_of(table: pa.Table, path: Path) -> list[FaceRecord]:
@@ -174,13 +192,26 @@ def records_of(table: pa.Table, path: Path) -> list[FaceRecord]:
             arrays[name] = values.to_numpy(zero_copy_only=False).reshape(-1, length)
             if len(arrays[name]) != table.num_rows:
                 raise ValueError(f"{name} has another number of rows")
-        columns = {**lists, **arrays}
+        columns = {**lists, **arrays, "mesh": _meshes(table)}
         return [
             make_record({name: column[i] for name, column in columns.items()})
             for i in range(table.num_rows)
         ]
     except (ValueError, TypeError, pa.ArrowException) as error:
         raise damaged(path, error, _CURE) from error
+
+
+def _meshes(table: pa.Table) -> list[NDArray[np.float32] | None]:
+    """The mesh of each row, flat, or None."""
+    if _MESH.name not in table.column_names:
+        return [None] * table.num_rows
+    column = table.column(_MESH.name).combine_chunks()
+    there = column.is_valid().to_numpy(zero_copy_only=False)
+    values = column.drop_null().flatten()
+    if values.null_count:
+        raise ValueError("mesh has gaps")
+    rows = iter(values.to_numpy(zero_copy_only=False).reshape(-1, _MESH.type.list_size))
+    return [next(rows) if each else None for each in there]
 
 
 def read_table(folder: Path, *, everything: bool = False) -> pa.Table:
@@ -214,7 +245,8 @@ def _read_table(path: Path, stream: BinaryIO, everything: bool) -> pa.Table:
         raise damaged(path, f"claims {claims.num_rows} rows, more than {MAX_ROWS}", _CURE)
     file = pq.ParquetFile(stream, page_checksum_verification=True, pre_buffer=False)
     _check_schema(path, file.schema_arrow)
-    table = file.read(columns=None if everything else SCHEMA.names, use_threads=False)
+    names = [*SCHEMA.names, *({_MESH.name} & set(file.schema_arrow.names))]
+    table = file.read(columns=None if everything else names, use_threads=False)
     table.validate(full=True)
     for field in SCHEMA:
         if table.column(field.name).null_count:
@@ -232,6 +264,9 @@ def _check_schema(path: Path, schema: pa.Schema) -> None:
         index = schema.get_field_index(field.name)
         if index < 0 or not _same_type(schema.field(index).type, field.type):
             raise damaged(path, f"column {field.name} is missing or not {field.type}", _CURE)
+    index = schema.get_field_index(_MESH.name)
+    if index >= 0 and not _same_type(schema.field(index).type, _MESH.type):
+        raise damaged(path, f"column {_MESH.name} is not {_MESH.type}", _CURE)
 
 
 def _same_type(found: pa.DataType, wanted: pa.DataType) -> bool:
@@ -272,9 +307,12 @@ def extend_table(table: pa.Table, records: Sequence[FaceRecord]) -> pa.Table:
 def journal_line(record: FaceRecord) -> bytes:
     """The line that says that `record`'s picture has been written."""
     row = plain_row(record)
-    for name, (kind, _) in _ARRAYS.items():
-        data = np.ascontiguousarray(row[name], kind.newbyteorder("<")).tobytes()
-        row[name] = base64.b64encode(data).decode()
+    if row["mesh"] is None:
+        del row["mesh"]
+    for name, (kind, _) in _BINARY.items():
+        if name in row:
+            data = np.ascontiguousarray(row[name], kind.newbyteorder("<")).tobytes()
+            row[name] = base64.b64encode(data).decode()
     text = json.dumps(row, separators=(",", ":")).encode()
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
@@ -286,7 +324,9 @@ def _parse_line(line: bytes) -> dict[str, Any] | None:
     row = json.loads(line[9:].decode())
     if not isinstance(row, dict):
         raise ValueError("a line is no row")
-    for name, (kind, length) in _ARRAYS.items():
+    for name, (kind, length) in _BINARY.items():
+        if name == "mesh" and name not in row:
+            continue
         data = base64.b64decode(row.get(name, ""), validate=True)
         if len(data) != length * kind.itemsize:
             raise ValueError(f"{name} has {len(data)} bytes")

@@ -7,6 +7,7 @@ configuration; the rest of the house only sees this protocol.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain, repeat
 from typing import Protocol
 
 import numpy as np
@@ -97,7 +98,9 @@ def check_claim(aligner: Aligner, claimed: int | None) -> None:
 
 
 def sound_faces(
-    candidates: Iterable[tuple[NDArray[np.floating], float]], frame_size: tuple[int, int]
+    candidates: Iterable[tuple[NDArray[np.floating], float]],
+    frame_size: tuple[int, int],
+    meshes: Iterable[NDArray[np.float32] | None] = (),
 ) -> list[Face]:
     """The candidates that are faces, largest first.
 
@@ -107,16 +110,18 @@ def sound_faces(
     Args:
         candidates: Landmarks (68, 2) in frame pixels, with a confidence.
         frame_size: Width and height of the frame.
+        meshes: Of each candidate, see `Face.mesh`; empty where the aligner has none.
     """
     faces = []
-    for landmarks, confidence in candidates:
+    for (landmarks, confidence), mesh in zip(candidates, chain(meshes, repeat(None)), strict=False):
         assert landmarks.shape == (NUM_LANDMARKS, 2)
         with np.errstate(over="ignore", invalid="ignore"):
             points = np.ascontiguousarray(landmarks, dtype=np.float32)
         if not np.isfinite(points).all() or not _is_a_face(points, frame_size):
             continue
         known = float(confidence) if np.isfinite(confidence) else 0.0
-        faces.append(Face(points, min(max(known, 0.0), 1.0)))
+        sound = mesh if mesh is not None and np.isfinite(mesh).all() else None
+        faces.append(Face(points, min(max(known, 0.0), 1.0), mesh=sound))
     return sorted(faces, key=lambda face: face.area, reverse=True)
 
 

@@ -57,7 +57,7 @@ _WEIGHTS: Final = np.array(
 # head (on the real clips the distance to MediaPipe's own pitch fell from 5.4 to 3.1 degrees).
 _BONE: Final = slice(0, -2)
 # Left and right swapped, iBUG order.
-_MIRROR: Final = np.array(
+MIRROR: Final = np.array(
     [
         *(*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)),
         *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
@@ -321,6 +321,6 @@ def sharpness(aligned: NDArray[np.uint8]) -> float:
 
 def flip_landmarks(landmarks: NDArray[np.float32], width: int) -> NDArray[np.float32]:
     """Landmarks (68, 2) of the picture of this width mirrored left to right, in iBUG order."""
-    flipped = np.asarray(landmarks, dtype=np.float32)[_MIRROR]
+    flipped = np.asarray(landmarks, dtype=np.float32)[MIRROR]
     flipped[:, 0] = (width - 1) - flipped[:, 0]
     return np.asarray(flipped)

@@ -42,7 +42,7 @@ _FRAME_MS: Final = 33
 
 
 class MediapipeAligner:
-    """Finds 478 points a face and keeps the 68 that everything else speaks of.
+    """Finds 478 points a face: the mesh, and of it the 68 that everything else speaks of.
 
     In video mode the landmarker follows faces between frames, which is faster and steadier; it
     starts anew where frames do not follow each other or change size.
@@ -133,9 +133,9 @@ class MediapipeAligner:
         height, width = image.shape[:2]
         # x * width is a pixel's index in this package, not its left edge: a picture with doubled
         # pixels moves the points by a quarter, as centres at integers must.
+        meshes = [_mesh(points, width, height) for points in found.face_landmarks]
         return sound_faces(
-            ((_reduced(points, width, height), 1.0) for points in found.face_landmarks),
-            (width, height),
+            ((mesh[MESH_OF_LANDMARK, :2], 1.0) for mesh in meshes), (width, height), meshes
         )
 
     def finish(self, frames_seen: int) -> None:
@@ -205,9 +205,10 @@ def _missing_library(error: Exception) -> AlignerError:
     )
 
 
-def _reduced(points: Any, width: int, height: int) -> NDArray[np.float64]:
-    chosen = [points[i] for i in MESH_OF_LANDMARK]
-    return np.array([(point.x * width, point.y * height) for point in chosen])
+def _mesh(points: Any, width: int, height: int) -> NDArray[np.float32]:
+    """(478, 3) in pixels; the package gives z on the scale of x."""
+    table = [(point.x * width, point.y * height, point.z * width) for point in points]
+    return np.array(table, np.float32)
 
 
 def _survive_profiling() -> None:

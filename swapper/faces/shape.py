@@ -1,0 +1,287 @@
+"""The shape of a face apart from its pose: points turned to the front, and signals read off them.
+
+A turned head shortens one half of the mouth, which is no expression. Here every face is turned to
+the front in three dimensions by points that bone holds still. MediaPipe's mesh brings its own
+depth; the 68 landmarks get the depth of an average face.
+
+Units are eye distances: that of the outer corners on the average face that aligned crops are made
+by, 90 mm. x to the image's right, y down, z away from the camera; the origin lies between the eyes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.faces.geometry import MIRROR, similarity_from_landmarks, transform_points
+from swapper.faces.mediapipe import MESH_OF_LANDMARK
+from swapper.types import MESH_POINTS, NUM_LANDMARKS, WINDOW_MM, Coverage, FaceRecord
+
+Floats = NDArray[np.float64]
+
+_EYE_MM: Final = 90.0
+# A face at rest, in hundredths of the eye distance: the mean of four adults' meshes, made
+# symmetrical. Depths differ between them by 0.7 (standard deviation). Only the picture's left half
+# and the midline; the other half mirrors it.
+_HALF_FACE: Final[dict[int, tuple[float, float, float]]] = {
+    0: (-73, -13, 52), 1: (-74, 20, 68), 2: (-72, 37, 69), 3: (-65, 72, 60), 4: (-58, 87, 48),
+    5: (-50, 97, 36), 6: (-32, 112, 18), 7: (-13, 121, 5), 8: (0, 122, 3),
+    17: (-66, -23, 23), 18: (-56, -26, 1), 19: (-47, -29, -7), 20: (-33, -28, -14),
+    21: (-17, -26, -17),
+    27: (0, -3, -16), 28: (0, 14, -26), 29: (0, 28, -38), 30: (0, 37, -40),
+    31: (-13, 48, -17), 32: (-8, 51, -19), 33: (0, 51, -21),
+    36: (-49, -1, 8), 37: (-42, -6, 1), 38: (-31, -7, -1), 39: (-19, 2, 2), 40: (-29, 4, 0),
+    41: (-40, 4, 2),
+    48: (-27, 76, -1), 49: (-15, 69, -16), 50: (-8, 67, -20), 51: (0, 69, -21),
+    57: (0, 88, -16), 58: (-8, 87, -15), 59: (-15, 85, -13),
+    60: (-24, 76, -3), 61: (-6, 75, -14), 62: (0, 75, -14), 66: (0, 76, -15), 67: (-6, 76, -14),
+}  # fmt: skip
+_RIGID: Final = np.array([27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45])
+# The same of the mesh, with the temples and the hairline.
+_RIGID_MESH: Final = np.array(
+    [
+        *(33, 133, 362, 263, 168, 6, 197, 195, 5, 4, 1, 2, 98, 327),
+        *(127, 356, 234, 454, 10, 109, 338),
+    ]
+)
+_ROUNDS: Final = 4
+
+SIGNALS: Final = (
+    *("mouth_opening", "mouth_width", "mouth_corners"),
+    *("brow_left", "brow_right", "lid_left", "lid_right", "jaw"),
+)
+"""Columns of `signals`; left and right are the picture's."""
+
+
+def _mean_face() -> Floats:
+    face = np.zeros((NUM_LANDMARKS, 3))
+    for point, place in _HALF_FACE.items():
+        face[point] = place
+        face[MIRROR[point]] = np.array(place) * (-1, 1, 1)
+    return face / 100
+
+
+MEAN_FACE: Final = _mean_face()
+"""(68, 3) landmarks of an average face at rest."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shapes:
+    """N faces of one person, turned to the front: ``aligned = scale * rotation @ front + offset``.
+
+    Attributes:
+        front: (N, P, 3) points, P = 478 of the mesh or 68.
+        rotation: (N, 3, 3), aligned_from_front.
+        scale: (N,).
+        offset: (N, 3).
+    """
+
+    front: Floats
+    rotation: Floats
+    scale: Floats
+    offset: Floats
+
+    def __len__(self) -> int:
+        return len(self.front)
+
+    @property
+    def landmarks(self) -> Floats:
+        """(N, 68, 3) landmarks, turned to the front."""
+        return landmarks_of(self.front)
+
+    @property
+    def pose(self) -> Floats:
+        """(N, 3) yaw, pitch and roll in degrees; yaw > 0 faces the image's right, pitch > 0 up."""
+        forward = -self.rotation[:, :, 2]
+        yaw = np.arctan2(forward[:, 0], -forward[:, 2])
+        pitch = np.arcsin(np.clip(-forward[:, 1], -1, 1))
+        roll = np.arctan2(self.rotation[:, 1, 0], self.rotation[:, 0, 0])
+        return np.degrees(np.stack([yaw, pitch, roll], axis=1))
+
+    def take(self, rows: NDArray[Any]) -> Shapes:
+        """Those of `rows`, indices or a mask."""
+        return Shapes(self.front[rows], self.rotation[rows], self.scale[rows], self.offset[rows])
+
+    @classmethod
+    def of(cls, points: Floats) -> Shapes:
+        """Turn aligned points to the front.
+
+        Args:
+            points: (N, 478, 3), or (N, 68, 2) without depth, of one person; see `aligned_points`.
+
+        Raises:
+            ValueError: Another shape, or not one face.
+        """
+        if not len(points) or points.shape[1:] not in ((MESH_POINTS, 3), (NUM_LANDMARKS, 2)):
+            raise ValueError(f"points must be (N, 478, 3) or (N, 68, 2), got {points.shape}")
+        return _turned(points) if points.shape[2] == 3 else _lifted(points)
+
+
+def landmarks_of(points: Floats) -> Floats:
+    """The 68 landmarks among points (..., P, D), P = 478 or 68."""
+    return points if points.shape[-2] == NUM_LANDMARKS else points[..., MESH_OF_LANDMARK, :]
+
+
+def has_mesh(records: Sequence[FaceRecord]) -> bool:
+    """Whether every record has MediaPipe's points."""
+    return all(record.mesh is not None for record in records)
+
+
+def aligned_points(
+    records: Sequence[FaceRecord], size: int, coverage: Coverage, *, mesh: bool
+) -> Floats:
+    """Points of faces in their aligned crops, in eye distances from between the eyes.
+
+    Args:
+        records: N faces.
+        size: Side of the aligned crops in pixels.
+        coverage: Of the crops.
+        mesh: Whether to take the mesh, which all must have.
+
+    Returns:
+        (N, 478, 3), or (N, 68, 2).
+    """
+    unit = pixels_per_unit(size, coverage)
+    found = []
+    for record in records:
+        flat = record.landmarks if not mesh else _mesh_of(record)[:, :2]
+        place = transform_points(record.aligned_from_frame, flat).astype(np.float64)
+        place = (place - origin(size, coverage)) / unit
+        if mesh:
+            scale = np.sqrt(abs(np.linalg.det(record.aligned_from_frame[:, :2])))
+            place = np.column_stack([place, _mesh_of(record)[:, 2] * (scale / unit)])
+        found.append(place)
+    return np.array(found)
+
+
+def aligned_landmarks(landmarks: NDArray[np.floating[Any]]) -> Floats:
+    """Landmarks (T, 68, 2) in frame pixels as points of `Shapes.of`; NaN where they are NaN.
+
+    Raises:
+        ValueError: As `similarity_from_landmarks`.
+    """
+    size = 256
+    found = np.full(landmarks.shape, np.nan)
+    for row in np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2))):
+        points = landmarks[row].astype(np.float32)
+        matrix = similarity_from_landmarks(points, size, "face")
+        aligned = transform_points(matrix, points) - origin(size, "face")
+        found[row] = aligned / pixels_per_unit(size, "face")
+    return found
+
+
+def pixels_per_unit(size: int, coverage: Coverage) -> float:
+    """Pixels of an aligned crop of this side to an eye distance."""
+    return _EYE_MM * size / (2 * WINDOW_MM[coverage][1])
+
+
+def origin(size: int, coverage: Coverage) -> Floats:
+    """(2,) where the middle between the eyes lies in an aligned crop, in pixels."""
+    middle, half = WINDOW_MM[coverage]
+    centre = (size - 1) / 2
+    return np.array([centre, centre - middle * size / (2 * half)])
+
+
+def signals(landmarks: Floats) -> Floats:
+    """What moves in faces (N, 68, 3 or 2) turned to the front.
+
+    Returns:
+        (N, 8), columns `SIGNALS`, in eye distances: gap of the inner lips; distance of the mouth's
+        corners; their height over the middle of the outer lips; height of each brow over the
+        corners of its eye; opening of each eye; the chin below the nose.
+    """
+    x, y = landmarks[..., 0], landmarks[..., 1]
+    corners = (y[:, 51] + y[:, 57]) / 2 - (y[:, 48] + y[:, 54]) / 2
+    return np.stack(
+        [
+            y[:, 66] - y[:, 62],
+            x[:, 54] - x[:, 48],
+            corners,
+            (y[:, 36] + y[:, 39]) / 2 - y[:, 17:22].mean(axis=1),
+            (y[:, 42] + y[:, 45]) / 2 - y[:, 22:27].mean(axis=1),
+            (y[:, 40] + y[:, 41] - y[:, 37] - y[:, 38]) / 2,
+            (y[:, 46] + y[:, 47] - y[:, 43] - y[:, 44]) / 2,
+            y[:, 8] - y[:, 33],
+        ],
+        axis=1,
+    )
+
+
+def _mesh_of(record: FaceRecord) -> NDArray[np.float32]:
+    if record.mesh is None:
+        raise ValueError(f"face {record.id} has no mesh")
+    return record.mesh
+
+
+def _turned(points: Floats) -> Shapes:
+    """Meshes (N, 478, 3) to the front: each to the mean of all, and that to the average face."""
+    mean = np.median(points, axis=0)
+    for _ in range(_ROUNDS):
+        rotation, scale, offset = _fit(mean[None, _RIGID_MESH], points[:, _RIGID_MESH])
+        mean = _back(points, rotation, scale, offset).mean(axis=0)
+        own = mean[MESH_OF_LANDMARK][None, _RIGID]
+        turn, size, move = _fit(own, MEAN_FACE[None, _RIGID])
+        # Keeps its own size: what the crops are measured in is the same for everybody.
+        mean = mean @ turn[0].T + move[0] / size[0]
+    rotation, scale, offset = _fit(mean[None, _RIGID_MESH], points[:, _RIGID_MESH])
+    return Shapes(_back(points, rotation, scale, offset), rotation, scale, offset)
+
+
+def _lifted(points: Floats) -> Shapes:
+    """Landmarks (N, 68, 2) to the front, with the depths of `MEAN_FACE`."""
+    mean = MEAN_FACE.copy()
+    front = np.empty((*points.shape[:2], 3))
+    for _ in range(_ROUNDS):
+        rotation, scale, offset = _scaled_orthographic(mean[_RIGID], points[:, _RIGID])
+        flat = (points - offset[:, None, :2]) / scale[:, None, None]
+        flat = flat - rotation[:, None, :2, 2] * MEAN_FACE[None, :, 2:]
+        front[..., :2] = np.einsum("nij,npj->npi", np.linalg.inv(rotation[:, :2, :2]), flat)
+        front[..., 2] = MEAN_FACE[:, 2]
+        mean[:, :2] = np.median(front[..., :2], axis=0)
+    return Shapes(front, rotation, scale, offset)
+
+
+def _back(points: Floats, rotation: Floats, scale: Floats, offset: Floats) -> Floats:
+    """Points (N, P, 3) of aligned crops, turned to the front."""
+    there = (points - offset[:, None]) / scale[:, None, None]
+    return np.einsum("nji,npj->npi", rotation, there)
+
+
+def _fit(source: Floats, destination: Floats) -> tuple[Floats, Floats, Floats]:
+    """Least-squares similarities (N, 3, 3), (N,), (N, 3) from points (N or 1, K, 3) to (N, K, 3).
+
+    Source: Umeyama 1991, doi:10.1109/34.88573.
+    """
+    start, end = source.mean(axis=1, keepdims=True), destination.mean(axis=1, keepdims=True)
+    a, b = source - start, destination - end
+    u, s, vt = np.linalg.svd(np.einsum("nki,nkj->nij", b, np.broadcast_to(a, b.shape)))
+    sign = np.ones_like(s)
+    sign[:, 2] = np.sign(np.linalg.det(u @ vt))
+    rotation = (u * sign[:, None]) @ vt
+    scale = (s * sign).sum(axis=1) / np.square(a).sum(axis=(1, 2))
+    offset = end[:, 0] - scale[:, None] * np.einsum(
+        "nij,nj->ni", rotation, start[:, 0] + 0 * end[:, 0]
+    )
+    return rotation, scale, offset
+
+
+def _scaled_orthographic(model: Floats, points: Floats) -> tuple[Floats, Floats, Floats]:
+    """Poses (N, 3, 3), (N,), (N, 3) under which a model (K, 3) is seen at points (N, K, 2).
+
+    Source: DeMenthon and Davis 1995, doi:10.1007/BF01450852, its first step.
+    """
+    centre = model.mean(axis=0)
+    solve = np.linalg.pinv(model - centre)
+    middle = points.mean(axis=1, keepdims=True)
+    affine = np.einsum("ik,nkj->nji", solve, points - middle)
+    u, s, vt = np.linalg.svd(affine, full_matrices=False)
+    rows = u @ vt
+    rotation = np.concatenate([rows, np.cross(rows[:, 0], rows[:, 1])[:, None]], axis=1)
+    scale = s.mean(axis=1)
+    offset = np.zeros((len(points), 3))
+    offset[:, :2] = middle[:, 0] - scale[:, None] * (rows @ centre)
+    return rotation, scale, offset
