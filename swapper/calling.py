@@ -178,6 +178,7 @@ def _run_train(options: Any, cfg: DictConfig) -> float | None:
         **{name: build(cfg, name) for name in names},
         affect=_estimator(cfg),
         expression=build(cfg, "expression") or None,
+        pseudo=build(cfg, "pseudo") or None,
     )
     return train(options, parts, {str(key): value for key, value in config.items()})
 

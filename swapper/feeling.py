@@ -16,12 +16,13 @@ from torch import Tensor
 from swapper.affect.concepts import load_concept
 from swapper.affect.dials import Capped, Dials
 from swapper.affect.estimator import Estimator, load_estimator
-from swapper.affect.neutral import neutral_of
+from swapper.affect.neutral import find_neutrals, neutral_embedding
 from swapper.affect.shown import Shown
 from swapper.affect.space import AffectSpace
 from swapper.errors import ModelError, SwapperError, UsageError
 from swapper.faces.aligners import Aligner
-from swapper.faces.geometry import head_pose, similarity_from_landmarks, warp
+from swapper.faces.geometry import similarity_from_landmarks, warp
+from swapper.faces.shape import Shapes, aligned_landmarks
 from swapper.media.footage import Footage
 from swapper.models.portable import LoadedModel
 from swapper.options import FeelingOptions
@@ -279,20 +280,22 @@ def rest_in(
     """
     stride = max(1, (footage.info.num_frames or 0) // _SAMPLE)
     crops: list[Picture] = []
-    yaws: list[float] = []
+    found: list[NDArray[np.float32]] = []
     for frame in footage:
         if frame.index % stride or len(crops) >= 2 * _SAMPLE:
             continue
         faces = aligner(frame)
         if not faces:
             continue
-        height, width = frame.image.shape[:2]
         landmarks = faces[0].landmarks
-        yaws.append(head_pose(landmarks, (width, height))[0])
+        found.append(landmarks)
         crops.append(warp(frame.image, similarity_from_landmarks(landmarks, side, coverage), side))
     if len(crops) < _FEWEST:
         return None
-    return neutral_of(estimator.readings(np.stack(crops), coverage), np.array(yaws))
+    shapes = Shapes.of(aligned_landmarks(np.stack(found)))
+    neutral = find_neutrals({"performer": shapes})["performer"]
+    log.info("performer: %s", neutral.describe())
+    return neutral_embedding(estimator.readings(np.stack(crops), coverage), neutral.weights)
 
 
 def middle_rest(space: AffectSpace) -> NDArray[np.float32]:

@@ -84,6 +84,7 @@ class TrainOptions:
     loss: Any = None
     affect: Any = None
     expression: Any = None
+    pseudo: Any = None
     optim: Any = None
     trainer: Any = None
     speed: Any = None

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 from tqdm import tqdm
+
+_REPORT_SECONDS = 10.0
 
 
 def progress(total: int | None, label: str, unit: str, *, initial: int = 0) -> tqdm[Any]:
@@ -30,3 +35,16 @@ def progress(total: int | None, label: str, unit: str, *, initial: int = 0) -> t
         maxinterval=1.0 if terminal else 30.0,
         ascii=None if terminal else " =",
     )
+
+
+def reporter(log: logging.Logger, what: str) -> Callable[[str, int, int], None]:
+    """Logs now and then how many faces of something are done: call it with title, done, total."""
+    last = time.monotonic()
+
+    def report(title: str, done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _REPORT_SECONDS:
+            last = time.monotonic()
+            log.info("%s: %d of %d faces %s", title, done, total, what)
+
+    return report

@@ -9,24 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 from torch import Tensor
 
 from swapper import __version__
 from swapper.affect.estimator import Estimator
-from swapper.affect.shown import gaps
 from swapper.affect.space import AffectSpace
 from swapper.data.datamodule import FaceDataModule
 from swapper.data.files import replacing
-from swapper.data.readings import read_readings
+from swapper.data.pseudo_targets import PseudoTargets
 from swapper.errors import CheckpointError, UsageError
-from swapper.losses.expression import CodeMap, ExpressionLoss
+from swapper.losses.expression import ExpressionLoss
 from swapper.losses.reconstruction import ReconstructionLoss
 from swapper.models.autoencoder import Autoencoder
 from swapper.models.portable import ModelCard, ModelIdentity, save_model
 from swapper.options import TrainOptions
+from swapper.training.affect_setup import Rests, find_rests, set_up_affect
 from swapper.training.callbacks import SaveLast
 from swapper.training.checkpoint import check_resumable, read_checkpoint
 from swapper.training.fit import (
@@ -37,13 +36,11 @@ from swapper.training.fit import (
 )
 from swapper.training.module import SwapModule
 from swapper.training.optim import Optim
+from swapper.training.pseudo_sheet import draw_pseudo_sheet
 from swapper.training.speed import Speed
-from swapper.types import Readings
+from swapper.training.swap_step import SwapLoss
 
 log = logging.getLogger(__name__)
-
-DEFAULT_DIM = 16
-"""Length of the codes that an expression loss compares where no decoder hears them."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +53,7 @@ class Parts:
         loss: Reconstruction loss.
         affect: Estimator that conditions the decoders and guides the expression loss, or None.
         expression: Expression loss, not bound yet, or None.
+        pseudo: How pseudo-targets are made, or None.
         optim: Optimiser and schedule.
         trainer: Makes Lightning's trainer.
         speed: How the device is used.
@@ -68,6 +66,7 @@ class Parts:
     loss: ReconstructionLoss
     affect: Estimator | None
     expression: ExpressionLoss | None
+    pseudo: PseudoTargets | None
     optim: Optim
     trainer: Callable[..., Any]
     speed: Speed
@@ -130,11 +129,15 @@ def _train(
 ) -> float | None:
     seed(options.seed)
     net = parts.model(identities=parts.data.identities)
-    space = _feel(parts, net, checkpoint)
+    swap, space = None, None
+    if any((parts.pseudo, parts.affect, parts.expression, net.code_dim)):
+        rests = find_rests(parts.data)
+        swap = _pseudo(parts, rests, run)
+        space = set_up_affect(parts.data, net, parts.affect, parts.expression, rests, checkpoint)
     callbacks = [each for each in (parts.callbacks or {}).values() if each is not None]
     for callback in callbacks:
         if isinstance(callback, SaveLast) and callback.export is None:
-            callback.export = _exporter(run, net, parts.data, space)
+            callback.export = _exporter(run, net, parts.data, space, taught=swap is not None)
     record: dict[str, Any] = {"config": dict(config), "identities": list(parts.data.identities)}
     if space is not None:
         record["affect_space"] = {"summary": space.summary(), "tensors": _tensors(space)}
@@ -143,6 +146,7 @@ def _train(
         parts.loss,
         parts.optim,
         expression=parts.expression,
+        swap=swap,
         seed=options.seed,
         record=record,
     )
@@ -161,108 +165,23 @@ def _train(
     return None if best is None else float(best)
 
 
-def _feel(parts: Parts, net: Autoencoder, checkpoint: Path | None) -> AffectSpace | None:
-    """Give every face its affect code, and the expression loss its estimator.
-
-    Returns:
-        What the codes mean; that of the checkpoint, if there is one. None where nothing hears them.
-
-    Raises:
-        UsageError: What was asked for does not fit together.
-        FacesetError: The faces have not been read by this estimator.
-    """
-    loss, data = parts.expression, parts.data
-    estimator = _wanted(net, loss, parts.affect)
-    if estimator is None:
+def _pseudo(parts: Parts, rests: Rests, run: Path) -> SwapLoss | None:
+    """Make the pseudo-targets and draw a sheet of them; None where there are none."""
+    pseudo, data = parts.pseudo, parts.data
+    if pseudo is None or not pseudo.weight:
         return None
-    found = {
-        faceset.card.identity: read_readings(
-            faceset, estimator.name, lineage=estimator.lineage, look=estimator.look
-        )
-        for faceset in data.facesets
-    }
-    trained = {
-        name: each.take(rows)
-        for (name, each), rows in zip(found.items(), data.trained, strict=True)
-    }
-    for gap in gaps(trained):
-        log.info("%s", gap)
-    if checkpoint is None:
-        space = _fitted(data, trained, net.code_dim or DEFAULT_DIM)
-    else:
-        space = _continued(checkpoint)
-    if net.code_dim:
-        if space.dim != net.code_dim:
-            raise UsageError(
-                f"model.code_dim={net.code_dim}: affect={estimator.name} tells {space.dim} "
-                f"directions of these faces apart; pass model.code_dim={space.dim}"
-            )
-        data.condition([space.own(each.embedding, name) for name, each in found.items()])
-    if loss is not None:
-        maps = [space.linear(name) for name in net.identities]
-        loss.bind(
-            estimator,
-            data.cards[0].coverage,
-            [CodeMap(torch.from_numpy(n), torch.from_numpy(m)) for m, n in maps],
-        )
-    return space
-
-
-def _wanted(
-    net: Autoencoder, loss: ExpressionLoss | None, estimator: Estimator | None
-) -> Estimator | None:
-    """The estimator, if anything listens to it; both or neither must be there."""
-    if not net.code_dim and loss is None:
-        if estimator is not None:
-            raise UsageError(
-                f"affect={estimator.name}: nothing listens to it; pass model.code_dim=16 or "
-                "expression=default, or affect=none"
-            )
-        return None
-    if estimator is None:
-        raise UsageError(
-            f"model.code_dim={net.code_dim}, expression: need an estimator; pass affect=emotieff "
-            "or another, or set model.code_dim=0 and expression=none"
-        )
-    fine = loss is not None and loss.reach == "coarse"
-    if loss is not None and loss.swap and not net.trained_by_expression(fine=fine):
-        raise UsageError(
-            f"expression.reach={loss.reach}: this model has nothing that it could train; pass "
-            "model.code_dim=16 with model=df or tiny, or expression.swap=0"
-        )
-    return estimator
-
-
-def _continued(checkpoint: Path) -> AffectSpace:
-    """The affect space that a run was begun with."""
-    saved = read_checkpoint(checkpoint)["swapper"].get("affect_space")
-    if not isinstance(saved, dict):
-        raise CheckpointError(f"{checkpoint}: was trained without affect; pass another name=")
-    tensors = {name: each.numpy() for name, each in saved["tensors"].items()}
-    try:
-        return AffectSpace.restore(saved["summary"], tensors)
-    except ValueError as error:
-        raise CheckpointError(f"{checkpoint}: {error}; pass another name=") from error
-
-
-def _fitted(data: FaceDataModule, trained: Mapping[str, Readings], dim: int) -> AffectSpace:
-    """An affect space of what is trained on: readings by identity, in the order of the facesets."""
-    poses, sources = {}, {}
-    for name, faceset, rows in zip(trained, data.facesets, data.trained, strict=True):
-        records = [faceset.records[row] for row in rows]
-        poses[name] = np.array([(each.yaw, each.pitch, each.roll) for each in records])
-        sources[name] = [each.source for each in records]
-    space = AffectSpace.fit(trained, poses, sources, dim=dim)
-    leak = space.figures["identity_leak"]
-    log.info(
-        "affect space of %d directions; a linear probe tells the identity from a code in %.0f %% "
-        "of held-out faces (embedding: %.0f %%, chance: %.0f %%)",
-        space.dim,
-        100 * leak["code"],
-        100 * leak["embedding"],
-        100 * leak["chance"],
+    names = data.identities
+    tables = data.make_pseudo_targets(
+        pseudo,
+        [rests.shapes[name] for name in names],
+        [rests.neutrals[name].shape for name in names],
     )
-    return space
+    if not tables:
+        log.warning("no face has a pseudo-target; swaps are trained without")
+        return None
+    if is_first_rank():
+        log.info("%s", draw_pseudo_sheet(data, tables, run / "pseudo_targets.png"))
+    return SwapLoss(pseudo.weight, pseudo.resolution)
 
 
 def _tensors(space: AffectSpace) -> dict[str, Tensor]:
@@ -270,9 +189,20 @@ def _tensors(space: AffectSpace) -> dict[str, Tensor]:
 
 
 def _exporter(
-    run: Path, net: Autoencoder, data: FaceDataModule, space: AffectSpace | None
+    run: Path, net: Autoencoder, data: FaceDataModule, space: AffectSpace | None, *, taught: bool
 ) -> Callable[..., None]:
-    """Writes the model file of the run from averaged weights."""
+    """Writes the model file of the run from averaged weights.
+
+    Args:
+        run: Its folder.
+        net: The network.
+        data: Set up.
+        space: Of its codes, or None.
+        taught: Whether pseudo-targets, and so the aligners' landmarks, taught it.
+    """
+    lineage = [] if space is None else [space.lineage]
+    if taught:
+        lineage += sorted({f"landmarks:{card.aligner.partition('(')[0]}" for card in data.cards})
     identities = [
         ModelIdentity(name=card.identity, rights=card.rights, faceset=digest)
         for card, digest in zip(data.cards, data.content_hashes, strict=True)
@@ -286,7 +216,7 @@ def _exporter(
             aligned_size=min(card.size for card in data.cards),
             step=step,
             software=f"swapper/{__version__}",
-            lineage=[] if space is None else [space.lineage],
+            lineage=lineage,
             affect_space=None if space is None else space.summary(),
         )
         save_model(run, card, state, affect_space=None if space is None else _tensors(space))

@@ -6,7 +6,7 @@ pixel centres at integers; a transform is named ``destination_from_source``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -41,8 +41,8 @@ class Face:
         landmarks: (68, 2) float32, x y in frame pixels, iBUG order.
         confidence: The aligner's own, in [0, 1].
         track: Which person in the shot, counted by the tracker; 0 before tracking.
-        mesh: (478, 3) float32, MediaPipe's points where the aligner has them: x y in frame pixels, z
-            on the same scale, growing away from the camera.
+        mesh: (478, 3) float32, MediaPipe's points where the aligner has them: x y in frame pixels,
+            z on the same scale, growing away from the camera.
     """
 
     landmarks: NDArray[np.float32]
@@ -164,6 +164,37 @@ class FaceRecord:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PseudoBatch:
+    """Pseudo-targets of M of a batch's samples, as many of each block, to be drawn on the device.
+
+    See `swapper.kernels.pseudo_target.draw_pseudo_targets`.
+
+    Attributes:
+        sample: (M,) int64, place in the batch.
+        weight: (M,) float32 in [0, 1], how much each is trusted; 0 where there is none.
+        base: (M,) int64, row of the batch's `faces`.
+        flow: (M, G, G, 2) float16.
+        donor: (M,) int64, row of `faces`, or -1.
+        donor_from_place: (M, 2, 3) float32.
+        lips: (M, L, 2) float16.
+        gain: (M, 3, 2) float32.
+    """
+
+    sample: Tensor
+    weight: Tensor
+    base: Tensor
+    flow: Tensor
+    donor: Tensor
+    donor_from_place: Tensor
+    lips: Tensor
+    gain: Tensor
+
+    def map(self, move: Callable[[Tensor], Tensor]) -> PseudoBatch:
+        """The same with every tensor moved."""
+        return PseudoBatch(**{each.name: move(getattr(self, each.name)) for each in fields(self)})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class FaceBatch:
     """One training step's faces with everything drawn for them; a function of (seed, step, rank).
 
@@ -171,7 +202,8 @@ class FaceBatch:
 
     Attributes:
         faces: (M, S, S, 5) uint8: red, green, blue, face mask, eyes-and-mouth mask. The batch's own
-            N, or all that the device holds; none on the way there.
+            N and what its pseudo-targets are drawn from, or all that the device holds; none on the
+            way there.
         index: (N,) int64: the row of `faces` for each sample.
         degraded: (K, S, S, 3) uint8: pictures that inputs are made from instead of those faces,
             such as what an archive did to them.
@@ -184,6 +216,7 @@ class FaceBatch:
             where nothing conditions the decoders.
         follows: (N,) int64: place in the batch of the same footage's frame just before, -1 if none.
         step: Which batch this is, counted from 0 over the whole run.
+        pseudo: Pseudo-targets of its swaps, or None.
     """
 
     faces: Tensor
@@ -197,10 +230,13 @@ class FaceBatch:
     code: Tensor
     follows: Tensor
     step: int
+    pseudo: PseudoBatch | None = None
 
-    def _map(self, move: Any) -> FaceBatch:
-        tensors = (each.name for each in fields(self) if each.name != "step")
-        return replace(self, **{name: move(getattr(self, name)) for name in tensors})
+    def _map(self, move: Callable[[Tensor], Tensor]) -> FaceBatch:
+        names = (each.name for each in fields(self) if each.name not in ("step", "pseudo"))
+        moved: dict[str, Any] = {name: move(getattr(self, name)) for name in names}
+        pseudo = None if self.pseudo is None else self.pseudo.map(move)
+        return replace(self, pseudo=pseudo, **moved)
 
     def to(self, device: torch.device) -> FaceBatch:
         """The same batch on `device`, copied without waiting."""

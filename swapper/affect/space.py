@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from swapper.affect.basis import expression_basis, outputs
 from swapper.affect.leak import identity_leak
-from swapper.affect.neutral import calmness, neutral_of
+from swapper.affect.neutral import most_at_rest, neutral_embedding
 from swapper.affect.rising import axes_told, rising
 from swapper.affect.shown import MOST_SHOWN, spread_over
 from swapper.types import Readings
@@ -71,7 +71,7 @@ class AffectSpace:
     def fit(
         cls,
         readings: Mapping[str, Readings],
-        poses: Mapping[str, NDArray[np.floating[Any]]],
+        rest: Mapping[str, Floats],
         clips: Mapping[str, Sequence[str]],
         *,
         dim: int = 16,
@@ -81,7 +81,7 @@ class AffectSpace:
 
         Args:
             readings: Of each identity's faces, in the order of its footage; all of one lineage.
-            poses: (N, 3) yaw, pitch, roll in degrees, likewise.
+            rest: (N,) how much each face is at rest, likewise; see `swapper.affect.neutral`.
             clips: Which file each face is from, likewise.
             dim: K at most, 1 to 64; there are no more than the embedding has directions.
             shrink: So many independent faces weigh as much as what all people have in common.
@@ -91,7 +91,7 @@ class AffectSpace:
         """
         _check(readings, dim, shrink)
         names = list(readings)
-        neutrals = {name: neutral_of(readings[name], poses[name][:, 0]) for name in names}
+        neutrals = {name: neutral_embedding(readings[name], rest[name]) for name in names}
         deviations = {
             name: readings[name].embedding.astype(np.float64) - neutrals[name] for name in names
         }
@@ -113,7 +113,7 @@ class AffectSpace:
             arousal=rising(own_codes, {name: each.arousal for name, each in readings.items()}),
             told=axes_told(own_codes, {name: outputs(each) for name, each in readings.items()}),
         )
-        return replace(space, figures=_figures(space, readings, poses, clips))
+        return replace(space, figures=_figures(space, readings, rest, clips))
 
     @property
     def dim(self) -> int:
@@ -258,13 +258,13 @@ def _check(readings: Mapping[str, Readings], dim: int, shrink: float) -> None:
 def _figures(
     space: AffectSpace,
     readings: Mapping[str, Readings],
-    poses: Mapping[str, NDArray[np.floating[Any]]],
+    rest: Mapping[str, Floats],
     clips: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
     """How many faces there were, and how well a probe tells whose they are, before and after."""
     # Like with like: where one is filmed angry and the other calm, anger names the person.
     calm = {
-        name: np.sort(np.argsort(-calmness(each, poses[name][:, 0]))[: max(2, len(each) // 3)])
+        name: np.sort(most_at_rest(each, rest[name])[: max(2, len(each) // 3)])
         for name, each in readings.items()
     }
     raw = {name: each.embedding[calm[name]] for name, each in readings.items()}

@@ -14,9 +14,11 @@ from torch.utils.data import Dataset
 from swapper.data.augment import Augment, Draw, light_of
 from swapper.data.cache import CHANNELS, FaceCache
 from swapper.data.pairs import LikePosed
+from swapper.data.pseudo_samples import PseudoSamples
 from swapper.data.sampling import Draws, generator
+from swapper.kernels.pseudo_target import draw_pseudo_targets
 from swapper.kernels.warp import warp_pair
-from swapper.types import FaceBatch
+from swapper.types import FaceBatch, PseudoBatch
 
 _PAIRING = 1  # the stream of generators that chooses inputs, so that it moves no other draw
 
@@ -39,6 +41,7 @@ class StepDataset(Dataset[FaceBatch]):
         world: Number of processes; together they draw each face once an epoch.
         resident: Whether the device holds all faces: batches then come without, and their index
             counts through the caches one after another.
+        pseudo: Chooses the pseudo-targets of a batch; None for none.
     """
 
     def __init__(
@@ -56,7 +59,9 @@ class StepDataset(Dataset[FaceBatch]):
         rank: int = 0,
         world: int = 1,
         resident: bool = False,
+        pseudo: PseudoSamples | None = None,
     ) -> None:
+        self.pseudo = pseudo
         self.caches = caches
         self.allowed = allowed
         self.augment = augment
@@ -85,13 +90,7 @@ class StepDataset(Dataset[FaceBatch]):
         rows = np.concatenate(chosen)
         inputs = self._inputs(rows, drawn, follows, step)
         draws, pictures, place = self._augmented(rows, inputs, follows, step)
-        size = self.caches[0].size
-        if self.resident:
-            faces = np.empty((0, size, size, CHANNELS), np.uint8)
-            first = np.cumsum([0, *(len(each) for each in self.caches[:-1])])
-            index = rows + np.repeat(first, self.batch_size)
-        else:
-            faces, index = gather(self.caches, chosen), None
+        faces, index, pseudo = self._faces(chosen, rows, step)
         return assemble(
             faces,
             draws,
@@ -102,7 +101,24 @@ class StepDataset(Dataset[FaceBatch]):
             degraded_index=place,
             codes=codes_of(self.codes, chosen),
             follows=follows,
+            pseudo=pseudo,
         )
+
+    def _faces(
+        self, chosen: Sequence[NDArray[np.int64]], rows: NDArray[np.int64], step: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None, PseudoBatch | None]:
+        """Stored faces of a batch, the row among them of each sample, and its pseudo-targets."""
+        size = self.caches[0].size
+        if self.resident:
+            first = np.cumsum([0, *(len(each) for each in self.caches[:-1])])
+            faces = np.empty((0, size, size, CHANNELS), np.uint8)
+            pseudo = self.pseudo.resident(chosen, step, first) if self.pseudo else None
+            return faces, rows + np.repeat(first, self.batch_size), pseudo
+        faces = gather(self.caches, chosen)
+        if self.pseudo is None:
+            return faces, None, None
+        more, pseudo = self.pseudo.gathered(chosen, step, self.caches)
+        return np.concatenate([faces, more]), np.arange(len(rows)), pseudo
 
     def _inputs(
         self,
@@ -244,6 +260,7 @@ def assemble(
     degraded_index: NDArray[np.int64] | None = None,
     codes: NDArray[np.float32] | None = None,
     follows: NDArray[np.int64] | None = None,
+    pseudo: PseudoBatch | None = None,
 ) -> FaceBatch:
     """The batch of N samples in equal blocks of `num_identities`; see `FaceBatch`.
 
@@ -257,6 +274,7 @@ def assemble(
         degraded_index: (N,); None where each sample is seen by its own face.
         codes: (N, K); None for codes of length 0.
         follows: (N,); None where no sample is the frame after another.
+        pseudo: Pseudo-targets, or None.
     """
     count = len(draws)
     none = np.full(count, -1, np.int64)
@@ -274,6 +292,29 @@ def assemble(
         code=torch.zeros(count, 0) if codes is None else torch.from_numpy(codes),
         follows=torch.from_numpy(none if follows is None else follows),
         step=step,
+        pseudo=pseudo,
+    )
+
+
+def pseudo_targets(batch: FaceBatch, size: int) -> Tensor:
+    """What the batch's swaps are held to, (M, 5, size, size) in [0, 1], on its device.
+
+    Raises:
+        ValueError: The batch has no pseudo-targets.
+    """
+    pseudo = batch.pseudo
+    if pseudo is None:
+        raise ValueError("the batch has no pseudo-targets")
+    return draw_pseudo_targets(
+        batch.faces,
+        batch.faces_from_target[pseudo.sample],
+        base=pseudo.base,
+        flow=pseudo.flow,
+        donor=pseudo.donor,
+        donor_from_place=pseudo.donor_from_place,
+        lips=pseudo.lips,
+        gain=pseudo.gain,
+        size=size,
     )
 
 

@@ -93,12 +93,12 @@ class FaceCache:
             raise ValueError("an empty faceset has no cache")
         name = _name(faceset, size)
         shape = (len(faceset), size, size, CHANNELS)
-        for folder in _folders(faceset):
+        for folder in cache_folders(faceset):
             found = _find(folder / name, shape)
             if found is not None:
                 return found
         refusals: list[str] = []
-        for folder in _folders(faceset):
+        for folder in cache_folders(faceset):
             try:
                 return _make(faceset, folder / name, shape, progress)
             except OSError as error:
@@ -118,7 +118,8 @@ def _name(faceset: Faceset, size: int) -> str:
     return f"faces_{size}_{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
 
 
-def _folders(faceset: Faceset) -> list[Path]:
+def cache_folders(faceset: Faceset) -> list[Path]:
+    """Where what training makes of a faceset may be kept: beside it, else in ``SWAPPER_HOME``."""
     home = os.environ.get("SWAPPER_HOME")
     base = Path(home) / "cache" if home else Path.home() / ".cache" / "swapper"
     place = hashlib.sha256(str(faceset.path.resolve()).encode()).hexdigest()[:16]
@@ -163,7 +164,7 @@ def _make(
     progress: Callable[[int, int], object] | None,
 ) -> FaceCache:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(path.parent):
+    with only_process(path.parent):
         found = _find(path, shape)  # another process may have made it while we waited
         if found is not None:
             return found
@@ -186,7 +187,7 @@ def _make(
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def only_process(folder: Path) -> Iterator[None]:
     """Only one process of this machine makes a cache; the others wait and then find it."""
     with (folder / ".lock").open("w") as stream:
         with suppress(OSError):  # a file system without locks: each makes its own, the last stays

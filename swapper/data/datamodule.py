@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import logging
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import cv2
@@ -27,14 +27,16 @@ from swapper.data.faceset import Faceset, check_together
 from swapper.data.footage import Footage, next_frames
 from swapper.data.holdout import split_holdout
 from swapper.data.pairs import LikePosed
+from swapper.data.pseudo_samples import PseudoSamples
+from swapper.data.pseudo_targets import PseudoTargets, Table
 from swapper.data.repeats import Repeated, Repeats
 from swapper.data.resident import fits, resident_faces
 from swapper.data.sampling import Draws
+from swapper.faces.shape import Shapes
+from swapper.progress import reporter
 from swapper.types import FaceBatch
 
 log = logging.getLogger(__name__)
-
-_REPORT_SECONDS = 10.0
 
 
 class _StepSampler(Sampler[int]):
@@ -141,6 +143,7 @@ class FaceDataModule(LightningDataModule):
         self._partners: list[LikePosed] = []
         self._repeats: list[Repeats] = []
         self._resident: Tensor | None = None
+        self._pseudo: PseudoSamples | None = None
 
     @property
     def identities(self) -> tuple[str, ...]:
@@ -163,7 +166,11 @@ class FaceDataModule(LightningDataModule):
         facesets = [Faceset.open(each) for each in self.folders]
         check_together(facesets)
         size = self._stored_size(facesets)
-        caches = [FaceCache.open(each, size, progress=_reporter(each)) for each in facesets]
+        report = reporter(log, "prepared")
+        caches = [
+            FaceCache.open(each, size, progress=partial(report, str(each.path)))
+            for each in facesets
+        ]
         for faceset in facesets:
             sources = [source.sha256 for source in faceset.card.sources]
             trained, held = split_holdout(faceset.records, sources, self.holdout)
@@ -186,6 +193,11 @@ class FaceDataModule(LightningDataModule):
         self.content_hashes = tuple(faceset.content_hash for faceset in facesets)
 
     @property
+    def caches(self) -> tuple[FaceCache, ...]:
+        """Faces of each identity; known after `setup`."""
+        return tuple(self._caches)
+
+    @property
     def trained(self) -> tuple[NDArray[np.int64], ...]:
         """Which faces of each faceset are trained on, by their place in its records."""
         return tuple(self._trained)
@@ -204,6 +216,34 @@ class FaceDataModule(LightningDataModule):
             raise ValueError(f"codes must be {shapes}, got {[each.shape for each in codes]}")
         self._codes = [np.ascontiguousarray(each, np.float32) for each in codes]
         self._draws = []
+
+    def make_pseudo_targets(
+        self,
+        pseudo: PseudoTargets,
+        shapes: Sequence[Shapes],
+        rests: Sequence[NDArray[np.float64]],
+    ) -> dict[tuple[int, int], Table]:
+        """Give the batches pseudo-targets; after `setup`, before a loader is made.
+
+        Args:
+            pseudo: How.
+            shapes: Of each faceset, in the order of its records.
+            rests: (P, 3) of each, see `swapper.affect.neutral`.
+
+        Returns:
+            The recipes of each ordered pair, by places of performer and identity; none, and no
+            pseudo-targets, if not one face has any.
+
+        Raises:
+            FacesetError: There is no room for them.
+        """
+        tables = pseudo.prepare(
+            self.facesets, self._caches, self._trained, shapes, rests, reporter(log, "warped")
+        )
+        if not any((table["base"] >= 0).any() for table in tables.values()):
+            return {}
+        self._pseudo = PseudoSamples(tables, pseudo.faces)
+        return tables
 
     def _plan(self) -> None:
         """Settle how often each face is drawn, once codes are known."""
@@ -271,6 +311,7 @@ class FaceDataModule(LightningDataModule):
             rank=trainer.global_rank if trainer else 0,
             world=trainer.world_size if trainer else 1,
             resident=self._resident is not None,
+            pseudo=self._pseudo,
         )
         if self.num_workers:
             # Before the workers fork: a child that inherits OpenCV's pool of threads waits for ever
@@ -344,16 +385,3 @@ def _spread(indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     # The middles of equal stretches: the very first and last faces of a clip are its worst.
     places = (np.arange(count) + 0.5) * len(indices) / count
     return indices[places.astype(np.int64)]
-
-
-def _reporter(faceset: Faceset) -> Callable[[int, int], None]:
-    """Says now and then how far the cache is."""
-    last = time.monotonic()
-
-    def report(done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= _REPORT_SECONDS:
-            last = time.monotonic()
-            log.info("%s: %d of %d faces prepared", faceset.path, done, total)
-
-    return report

@@ -1,9 +1,10 @@
 """The rows of a faceset: ``faces.parquet``, and the journal of rows not yet in it.
 
-Required columns are those of `SCHEMA`; ``mesh`` may be missing or empty. Others may stand beside them: reading a faceset ignores what
-it does not know, rewriting it keeps them. What estimators say of the faces has files of its own
-(`swapper.data.readings`). Parquet is written uncompressed and without dictionaries, and nothing
-else is read: what a file can unpack to is then bounded by its size.
+Required columns are those of `SCHEMA`; ``mesh`` may be missing or empty. Others may stand beside
+them: reading a faceset ignores what it does not know, rewriting it keeps them. What estimators say
+of the faces has files of its own (`swapper.data.readings`). Parquet is written uncompressed and
+without dictionaries, and nothing else is read: what a file can unpack to is then bounded by its
+size.
 
 A line of the journal is the CRC-32 of a JSON object, a blank, and that object. Only the end of a
 journal may be damaged, by a kill in the middle of a line.

@@ -40,14 +40,24 @@ _HALF_FACE: Final[dict[int, tuple[float, float, float]]] = {
     57: (0, 88, -16), 58: (-8, 87, -15), 59: (-15, 85, -13),
     60: (-24, 76, -3), 61: (-6, 75, -14), 62: (0, 75, -14), 66: (0, 76, -15), 67: (-6, 76, -14),
 }  # fmt: skip
-_RIGID: Final = np.array([27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45])
+RIGID: Final = np.array([27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45])
 # The same of the mesh, with the temples and the hairline.
-_RIGID_MESH: Final = np.array(
+RIGID_MESH: Final = np.array(
     [
         *(33, 133, 362, 263, 168, 6, 197, 195, 5, 4, 1, 2, 98, 327),
         *(127, 356, 234, 454, 10, 109, 338),
     ]
 )
+INNER_LIPS: Final = np.arange(60, 68)
+INNER_LIPS_MESH: Final = np.array(
+    [
+        *(78, 191, 80, 81, 82, 13, 312, 311, 310, 415),
+        *(308, 324, 318, 402, 317, 14, 87, 178, 88, 95),
+    ]
+)
+"""Outline of the mouth's inside, around from the picture's left corner."""
+IRISES: Final = ((range(468, 473), 33, 133), (range(473, 478), 362, 263))
+"""Of the mesh: points of each iris, the first its middle, and the corners of its eye."""
 _ROUNDS: Final = 4
 
 SIGNALS: Final = (
@@ -96,11 +106,11 @@ class Shapes:
     @property
     def pose(self) -> Floats:
         """(N, 3) yaw, pitch and roll in degrees; yaw > 0 faces the image's right, pitch > 0 up."""
-        forward = -self.rotation[:, :, 2]
+        forward: Floats = -self.rotation[:, :, 2]
         yaw = np.arctan2(forward[:, 0], -forward[:, 2])
         pitch = np.arcsin(np.clip(-forward[:, 1], -1, 1))
         roll = np.arctan2(self.rotation[:, 1, 0], self.rotation[:, 0, 0])
-        return np.degrees(np.stack([yaw, pitch, roll], axis=1))
+        return np.asarray(np.degrees(np.stack([yaw, pitch, roll], axis=1)))
 
     def take(self, rows: NDArray[Any]) -> Shapes:
         """Those of `rows`, indices or a mask."""
@@ -186,6 +196,12 @@ def origin(size: int, coverage: Coverage) -> Floats:
     return np.array([centre, centre - middle * size / (2 * half)])
 
 
+def eye(front: Floats, inner: int, outer: int) -> tuple[Floats, Floats]:
+    """Middle (..., 3) and width (...) of an eye of a mesh (..., 478, 3), by its corners."""
+    a, b = front[..., inner, :], front[..., outer, :]
+    return (a + b) / 2, np.asarray(np.linalg.norm(a - b, axis=-1))
+
+
 def signals(landmarks: Floats) -> Floats:
     """What moves in faces (N, 68, 3 or 2) turned to the front.
 
@@ -219,36 +235,41 @@ def _mesh_of(record: FaceRecord) -> NDArray[np.float32]:
 
 def _turned(points: Floats) -> Shapes:
     """Meshes (N, 478, 3) to the front: each to the mean of all, and that to the average face."""
-    mean = np.median(points, axis=0)
+    mean = np.asarray(np.median(points, axis=0))
     for _ in range(_ROUNDS):
-        rotation, scale, offset = _fit(mean[None, _RIGID_MESH], points[:, _RIGID_MESH])
+        rotation, scale, offset = _fit(mean[None, RIGID_MESH], points[:, RIGID_MESH])
         mean = _back(points, rotation, scale, offset).mean(axis=0)
-        own = mean[MESH_OF_LANDMARK][None, _RIGID]
-        turn, size, move = _fit(own, MEAN_FACE[None, _RIGID])
+        own = mean[MESH_OF_LANDMARK][None, RIGID]
+        turn, size, move = _fit(own, MEAN_FACE[None, RIGID])
         # Keeps its own size: what the crops are measured in is the same for everybody.
         mean = mean @ turn[0].T + move[0] / size[0]
-    rotation, scale, offset = _fit(mean[None, _RIGID_MESH], points[:, _RIGID_MESH])
+    rotation, scale, offset = _fit(mean[None, RIGID_MESH], points[:, RIGID_MESH])
     return Shapes(_back(points, rotation, scale, offset), rotation, scale, offset)
 
 
 def _lifted(points: Floats) -> Shapes:
     """Landmarks (N, 68, 2) to the front, with the depths of `MEAN_FACE`."""
-    mean = MEAN_FACE.copy()
-    front = np.empty((*points.shape[:2], 3))
+    mean = MEAN_FACE
     for _ in range(_ROUNDS):
-        rotation, scale, offset = _scaled_orthographic(mean[_RIGID], points[:, _RIGID])
-        flat = (points - offset[:, None, :2]) / scale[:, None, None]
-        flat = flat - rotation[:, None, :2, 2] * MEAN_FACE[None, :, 2:]
-        front[..., :2] = np.einsum("nij,npj->npi", np.linalg.inv(rotation[:, :2, :2]), flat)
-        front[..., 2] = MEAN_FACE[:, 2]
-        mean[:, :2] = np.median(front[..., :2], axis=0)
+        mean = np.asarray(np.median(_seen_as(mean, points).front, axis=0))
+    return _seen_as(mean, points)
+
+
+def _seen_as(model: Floats, points: Floats) -> Shapes:
+    """Landmarks (N, 68, 2) to the front, posed as a model (68, 3) is, with its depths."""
+    rotation, scale, offset = _scaled_orthographic(model[RIGID], points[:, RIGID])
+    flat = (points - offset[:, None, :2]) / scale[:, None, None]
+    flat = flat - rotation[:, None, :2, 2] * model[None, :, 2:]
+    front = np.empty((*points.shape[:2], 3))
+    front[..., :2] = np.einsum("nij,npj->npi", np.linalg.inv(rotation[:, :2, :2]), flat)
+    front[..., 2] = model[:, 2]
     return Shapes(front, rotation, scale, offset)
 
 
 def _back(points: Floats, rotation: Floats, scale: Floats, offset: Floats) -> Floats:
     """Points (N, P, 3) of aligned crops, turned to the front."""
     there = (points - offset[:, None]) / scale[:, None, None]
-    return np.einsum("nji,npj->npi", rotation, there)
+    return np.asarray(np.einsum("nji,npj->npi", rotation, there))
 
 
 def _fit(source: Floats, destination: Floats) -> tuple[Floats, Floats, Floats]:

@@ -111,7 +111,7 @@ def warp_pair_reference(
                 part[some].to(exact) for part in (faces_from_target, grid, gain)
             )
             straight, shifted = _places(affine, points, size)
-            target[some] = _read(faces, rows[some], *straight) / 255
+            target[some] = read_bilinear(faces, rows[some], *straight) / 255
             values = _seen(faces, rows[some], degraded, others[some], *shifted)
             scale, shift = light[:, None, None].unbind(-1)
             warped[some] = (values / 255 * scale + shift).clamp(0, 1)
@@ -122,25 +122,25 @@ def _places(affine: Tensor, grid: Tensor, size: int) -> tuple[tuple[Tensor, Tens
     """Where the pixels of the target are read, and those of the input: x and y of each."""
     ramp = torch.arange(size, device=affine.device, dtype=affine.dtype)
     x, y = ramp[None, None, :], ramp[None, :, None]
-    displacement = _spread(grid, size)
+    displacement = spread(grid, size)
     shifted = x + displacement[..., 0], y + displacement[..., 1]
-    return _transform(affine, x, y), _transform(affine, *shifted)
+    return transform(affine, x, y), transform(affine, *shifted)
 
 
 def _seen(
     faces: Tensor, rows: Tensor, degraded: Tensor | None, others: Tensor, x: Tensor, y: Tensor
 ) -> Tensor:
     """Colours of the inputs, each from its own face or from `degraded`."""
-    values = _read(faces, rows, x, y, channels=3)
+    values = read_bilinear(faces, rows, x, y, channels=3)
     if degraded is not None:
         away = torch.nonzero(others >= 0)[:, 0]
         if not len(away):
             return values
-        values[away] = _read(degraded, others[away], x[away], y[away])
+        values[away] = read_bilinear(degraded, others[away], x[away], y[away])
     return values
 
 
-def _transform(affine: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def transform(affine: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """`affine` (N, 2, 3) applied to points, (N or 1, size or 1, size or 1) each."""
     a = affine[:, :, :, None, None]
     return (
@@ -149,7 +149,7 @@ def _transform(affine: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     )
 
 
-def _spread(grid: Tensor, size: int) -> Tensor:
+def spread(grid: Tensor, size: int) -> Tensor:
     """Control points (N, G, G, 2) to a displacement for every pixel, (N, size, size, 2)."""
     cells = grid.shape[1] - 1
     # The last pixel lies on the last point; with one pixel only, on the first.
@@ -164,7 +164,7 @@ def _spread(grid: Tensor, size: int) -> Tensor:
     return left + (right - left) * part[None, None, :, None]
 
 
-def _read(
+def read_bilinear(
     images: Tensor, rows: Tensor, x: Tensor, y: Tensor, channels: int | None = None
 ) -> Tensor:
     """Bilinear values of rows (N,) of uint8 `images` (M, H, W, C) at (N, h, w) places, unscaled.

@@ -19,6 +19,7 @@ from swapper.losses.weighted import total
 from swapper.models.autoencoder import Autoencoder
 from swapper.training.optim import Optim
 from swapper.training.swap_path import expression_step
+from swapper.training.swap_step import SwapLoss
 from swapper.types import FaceBatch, SwapOutput
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class SwapModule(LightningModule):
         expression: Loss on the swaps, bound to its estimator; None for none.
         untold: Chance that a sample's code is replaced by the learnt null code, so that the
             decoders can do without, and conversion can go beyond.
+        swap: Holds swaps to the batch's pseudo-targets; None where batches have none.
         seed: Of what the network draws itself (dropout), keyed by step and rank.
         record: Plain data that every checkpoint carries: the resolved config and the identities.
     """
@@ -48,6 +50,7 @@ class SwapModule(LightningModule):
         optim: Optim,
         *,
         expression: ExpressionLoss | None = None,
+        swap: SwapLoss | None = None,
         untold: float = 0.1,
         seed: int = 0,
         record: Mapping[str, Any] | None = None,
@@ -59,6 +62,7 @@ class SwapModule(LightningModule):
         self.loss = loss
         self.optim = optim
         self.expression = expression
+        self.swap = swap
         self.untold = untold
         self.seed = seed
         self.record = dict(record or {})
@@ -109,7 +113,8 @@ class SwapModule(LightningModule):
         self._batch_step = batch.step
         torch.manual_seed(hash((self.seed, batch.step, self.global_rank)) % 2**63)
         latent, target = self._made(batch)
-        output = self.reconstruct(latent, self._code(batch, self.untold))
+        code = self._code(batch, self.untold)
+        output = self.reconstruct(latent, code)
         parts: dict[str, Tensor] = self.loss(output, target)
         loss = total(parts, self.loss.weights)
         told = {"loss": loss, **parts}
@@ -122,6 +127,10 @@ class SwapModule(LightningModule):
             )
             # Its value means nothing: what is told is the loss of the reconstruction.
             loss = loss + (extra - extra.detach())
+            told |= more
+        if self.swap is not None:
+            swapped, more = self.swap(self.net, self.loss, batch, latent, code)
+            loss = loss + swapped
             told |= more
         self.log_dict(
             {f"train/{name}": value.detach() for name, value in told.items()}, batch_size=1

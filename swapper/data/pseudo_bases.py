@@ -1,0 +1,154 @@
+"""Which of the identity's own faces comes nearest to a performer's expression.
+
+A performer's face departs from the performer's rest in some way; wanted is the identity's face that
+departs from its own rest most alike, in like pose, sharp, and with lips and lids in a state that a
+warp can bring to the wanted one: an open mouth cannot be warped shut, nor a shut eye open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.faces.shape import IRISES, SIGNALS, Shapes, eye, landmarks_of, signals
+from swapper.types import MESH_POINTS
+
+Floats = NDArray[np.float64]
+
+OPENING: Final = SIGNALS.index("mouth_opening")
+LIDS: Final = [SIGNALS.index("lid_left"), SIGNALS.index("lid_right")]
+SLACK: Final = 0.04
+"""Eye distances by which lips may be too open or lids too shut before it matters."""
+# Eye distances by which a base may differ before it costs 1, in the order of `SIGNALS`; then of the
+# lips' points, and of the gaze in widths of the eye.
+_TOLERANCE: Final = np.array([0.03, 0.04, 0.025, 0.02, 0.02, 0.02, 0.02, 0.03])
+_LIPS_TOLERANCE: Final = 0.028
+_GAZE_TOLERANCE: Final = 0.08
+_POSE_TOLERANCE: Final = 10.0
+# Expression comes first: beyond this a pose costs no more.
+_MOST_POSE_COST: Final = 8.0
+_BLUR_COST: Final = 4.0
+_STATE_TOLERANCE: Final = 0.03
+_MOST_BASES: Final = 8192
+_OWN_DONOR: Final = 0.35
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """One person of a run, as recipes need them.
+
+    Attributes:
+        shapes: Of N faces.
+        rest: (P, 3), see `swapper.affect.neutral.Neutral`.
+        usable: (M,) rows that may be bases, sorted: those that are trained on.
+        sharpness: (N,) as in the index.
+        light: (N, 3) mean colour of each face, on [0, 1].
+    """
+
+    shapes: Shapes
+    rest: Floats
+    usable: NDArray[np.int64]
+    sharpness: Floats
+    light: Floats
+
+    @property
+    def mesh(self) -> bool:
+        """Whether the points are MediaPipe's mesh."""
+        return len(self.rest) == MESH_POINTS
+
+    @cached_property
+    def departures(self) -> Floats:
+        """(N, P, 3) how each face departs from rest."""
+        return self.shapes.front - self.rest
+
+    @cached_property
+    def rest_signals(self) -> Floats:
+        """(8,) `SIGNALS` at rest."""
+        return np.asarray(signals(landmarks_of(self.rest)[None])[0])
+
+    @cached_property
+    def signals(self) -> Floats:
+        """(N, 8) departures of `SIGNALS`."""
+        return signals(self.shapes.landmarks) - self.rest_signals
+
+    @cached_property
+    def gaze(self) -> Floats:
+        """(N, 4) irises from the middle between their eye's corners, in widths of the eye."""
+        if not self.mesh:
+            return np.zeros((len(self.shapes), 0))
+        front = self.shapes.front
+        found = []
+        for iris, inner, outer in IRISES:
+            middle, width = eye(front, inner, outer)
+            found.append((front[:, iris[0]] - middle)[:, :2] / width[:, None])
+        return np.concatenate(found, axis=1)
+
+    @cached_property
+    def features(self) -> Floats:
+        """(N, F) departures, each in units of its tolerance."""
+        lips = landmarks_of(self.departures)[:, 48:, :2].reshape(len(self.shapes), -1)
+        return np.concatenate(
+            [
+                self.signals / _TOLERANCE,
+                lips / (_LIPS_TOLERANCE * np.sqrt(lips.shape[1] / 2)),
+                self.gaze / _GAZE_TOLERANCE,
+            ],
+            axis=1,
+        )
+
+    @cached_property
+    def pose(self) -> Floats:
+        """(N, 2) yaw and pitch in degrees."""
+        return self.shapes.pose[:, :2]
+
+
+class Bases:
+    """The identity's faces as bases for a performer's.
+
+    Args:
+        performer: Whose expressions.
+        identity: Whose faces.
+    """
+
+    def __init__(self, performer: Person, identity: Person) -> None:
+        self.performer, self.identity = performer, identity
+        rows = identity.usable
+        if len(rows) > _MOST_BASES:
+            rows = rows[np.linspace(0, len(rows) - 1, _MOST_BASES).astype(np.int64)]
+        self._rows = rows
+        sharpness = np.maximum(identity.sharpness[rows], 1e-9)
+        self._blur = _BLUR_COST * np.log(np.median(sharpness) / sharpness).clip(0, 3)
+
+    def nearest(self, faces: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The identity's row (N,) for each of the performer's `faces` (N,)."""
+        performer, identity, rows = self.performer, self.identity, self._rows
+        wanted, had = performer.features[faces], identity.features[rows]
+        cost = np.square(wanted).sum(axis=1)[:, None] + np.square(had).sum(axis=1)[None]
+        cost += self._blur - 2 * wanted @ had.T
+        turned = performer.pose[faces][:, None] - identity.pose[rows][None]
+        turn = np.square(turned / _POSE_TOLERANCE).sum(axis=2)
+        cost += turn / (1 + turn / _MOST_POSE_COST)
+        state = self.wanted_state(faces)
+        open_by = identity.signals[rows, OPENING][None] - state[:, :1] - SLACK
+        cost += np.square(open_by.clip(0) / _STATE_TOLERANCE)
+        shut_by = state[:, None, 1:] - identity.signals[rows][:, LIDS][None] - SLACK
+        cost += np.square(shut_by.clip(0) / _STATE_TOLERANCE).sum(axis=2)
+        return np.asarray(rows[cost.argmin(axis=1)])
+
+    def wanted_state(self, faces: NDArray[np.int64]) -> Floats:
+        """(N, 3) departures of the mouth's opening and of both lids, none past shut."""
+        columns = [OPENING, *LIDS]
+        least = -self.identity.rest_signals[columns]
+        return np.maximum(self.performer.signals[faces][:, columns], least)
+
+    def open_mouth(self, face: int) -> int | None:
+        """The identity's row whose mouth is open most like the performer's, if one is near."""
+        wanted = self.performer.signals[face, :2] + self.identity.rest_signals[:2]
+        had = self.identity.signals[self._rows, :2] + self.identity.rest_signals[:2]
+        apart = np.abs(had / np.maximum(wanted, 0.02) - 1).max(axis=1)
+        nearest = int(apart.argmin())
+        return int(self._rows[nearest]) if apart[nearest] < _OWN_DONOR else None

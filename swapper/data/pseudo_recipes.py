@@ -1,0 +1,336 @@
+"""How a right answer for a swap is made: which face of the identity, warped how, with whose mouth.
+
+The base is warped by what is left between the performer's departure from rest and its own. So the
+less the identity has shown, the further it is warped, and the less the result is trusted.
+
+Places are shares of the aligned crop's side, (pixel + 0.5) / side, so that a recipe serves crops of
+any size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.data.pseudo_bases import LIDS, OPENING, SLACK, Bases, Person
+from swapper.faces.geometry import similarity_from_landmarks, transform_points
+from swapper.faces.mediapipe import MESH_OF_LANDMARK
+from swapper.faces.shape import (
+    INNER_LIPS,
+    INNER_LIPS_MESH,
+    IRISES,
+    RIGID,
+    RIGID_MESH,
+    eye,
+    landmarks_of,
+    origin,
+    pixels_per_unit,
+)
+from swapper.faces.warping import smallest_area, thin_plate_flow
+from swapper.types import MESH_POINTS, Coverage
+
+Floats = NDArray[np.float64]
+
+NODES: Final = 32
+"""Points along a side of a recipe's flow."""
+LIP_POINTS: Final = 20
+_AT_ONCE: Final = 64
+# Where the head turns away from the camera by more than this, points hide behind the cheek.
+_HIDDEN_DEGREES: Final = 72.0
+_HEAD_CENTRE: Final = 0.9
+_SPACING: Final = 0.05
+_FINE_SPACING: Final = 0.018
+_SMOOTHING: Final = 2e-4
+_FILL_FROM: Final = 0.015
+_DONOR_RATIO: Final = 1.25
+_OWN_DONOR: Final = 0.35
+
+
+class Reason(IntEnum):
+    """Why a face has no pseudo-target."""
+
+    NONE = 0
+    POSE = 1
+    LIPS = 2
+    LIDS = 3
+    MOVE = 4
+    FOLD = 5
+
+
+REASONS: Final = {
+    Reason.POSE: "turned as the identity never is",
+    Reason.LIPS: "the identity's lips are never that closed",
+    Reason.LIDS: "the identity's eyes are never that open",
+    Reason.MOVE: "too far from anything that the identity shows",
+    Reason.FOLD: "the warp would fold",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far a warp is trusted: each figure halves the confidence at the value given here.
+
+    Attributes:
+        move: Farthest move of a point, in eye distances.
+        turn: Degrees of pose that are left between the pseudo-target and the performer.
+        pose_share: Share of the difference in pose that the warp makes up for, in [0, 1].
+        most_turn: Degrees that it makes up for at most.
+        least: Confidence below which there is no pseudo-target.
+    """
+
+    move: float = 0.3
+    turn: float = 20.0
+    pose_share: float = 0.5
+    most_turn: float = 10.0
+    least: float = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """One pseudo-target.
+
+    Attributes:
+        base: Row of the identity's face that is warped; -1 for no pseudo-target.
+        confidence: In [0, 1].
+        reason: Why there is none.
+        flow: (NODES, NODES, 2) float32, (dx, dy) from a place of the pseudo-target to that of the
+            base.
+        own_mouth: Whether the donor of the mouth's inside is the identity, not the performer.
+        donor: Row of that face, or -1.
+        donor_from_place: (2, 3) float32.
+        lips: (LIP_POINTS, 2) float32, outline of the mouth's inside in the pseudo-target.
+        gain: (3, 2) float32, scale and shift of the donor's colours on [0, 1].
+        move: How far the farthest point goes, in eye distances.
+    """
+
+    base: int
+    confidence: float
+    reason: Reason
+    flow: NDArray[np.float32]
+    own_mouth: bool
+    donor: int
+    donor_from_place: NDArray[np.float32]
+    lips: NDArray[np.float32]
+    gain: NDArray[np.float32]
+    move: float
+
+
+class RecipeMaker:
+    """Makes the recipes of one performer as one identity.
+
+    Args:
+        performer: Whose expressions.
+        identity: Whose faces are warped.
+        size: Side of the aligned crops that the points were taken in; any will do.
+        coverage: Of the crops.
+        limits: How far a warp is trusted.
+    """
+
+    def __init__(
+        self, performer: Person, identity: Person, size: int, coverage: Coverage, limits: Limits
+    ) -> None:
+        self.performer, self.identity, self.limits = performer, identity, limits
+        self.size, self.coverage = size, coverage
+        self._origin, self._unit = origin(size, coverage), pixels_per_unit(size, coverage)
+        self._warped = _warp_points(identity.rest)
+        self._ring = INNER_LIPS_MESH if identity.mesh else INNER_LIPS
+        places = np.linspace(0, 1, NODES)
+        grid = np.stack(np.meshgrid(places, places), axis=-1)
+        self._nodes = self._units(grid.reshape(-1, 2))
+        self._border = self._units(_border())
+        self._bases = Bases(performer, identity)
+
+    def make(self, rows: NDArray[np.int64]) -> list[Recipe]:
+        """The recipes of some of the performer's faces."""
+        found = []
+        for first in range(0, len(rows), _AT_ONCE):
+            some = rows[first : first + _AT_ONCE]
+            found += [
+                self._recipe(row, base)
+                for row, base in zip(some, self._bases.nearest(some), strict=True)
+            ]
+        return found
+
+    def _recipe(self, row: int, base: int) -> Recipe:
+        performer, identity = self.performer, self.identity
+        moved = performer.departures[row] - identity.departures[base]
+        moved[RIGID_MESH if identity.mesh else RIGID] = 0
+        front = identity.shapes.front[base] + moved
+        if identity.mesh:
+            _look(front, identity.shapes.front[base], performer.gaze[row])
+        rotation, left = self._turn(row, base)
+        source = self._flat(identity.shapes.front[base], base, identity.shapes.rotation[base])
+        target = self._realigned(self._flat(front, base, rotation))
+        yaws = identity.pose[base, 0], np.degrees(np.arctan2(-rotation[0, 2], rotation[2, 2]))
+        kept = self._warped[_visible(identity.rest[self._warped], yaws)]
+        flow = thin_plate_flow(
+            np.concatenate([target[kept], self._border]),
+            np.concatenate([source[kept], self._border]),
+            self._nodes,
+            _SMOOTHING,
+        ).reshape(NODES, NODES, 2)
+        move = float(np.linalg.norm(moved[kept, :2], axis=1).max())
+        confidence, reason = self._confidence(row, base, left, move, flow)
+        share = self._unit / self.size
+        mouth = self._mouth(row, base, source, target)
+        return Recipe(
+            base=base if confidence else -1,
+            confidence=confidence,
+            reason=reason,
+            flow=(flow * share).astype(np.float32),
+            own_mouth=mouth[0],
+            donor=mouth[1] if confidence else -1,
+            donor_from_place=mouth[2],
+            lips=self._places(_resampled(target[self._ring])).astype(np.float32),
+            gain=self._gain(base, *mouth[:2]),
+            move=move,
+        )
+
+    # --- places -----------------------------------------------------------------------------------
+
+    def _units(self, places: Floats) -> Floats:
+        """Shares of the side as eye distances from between the eyes."""
+        return np.asarray((places * self.size - 0.5 - self._origin) / self._unit)
+
+    def _places(self, points: Floats) -> Floats:
+        return np.asarray((points * self._unit + self._origin + 0.5) / self.size)
+
+    def _flat(self, front: Floats, base: int, rotation: Floats) -> Floats:
+        """Points (P, 3) as the base's crop sees them under a rotation, (P, 2)."""
+        shapes = self.identity.shapes
+        seen = shapes.scale[base] * front @ rotation.T + shapes.offset[base]
+        return np.asarray(seen[:, :2])
+
+    def _realigned(self, points: Floats) -> Floats:
+        """Points (P, 2) as their own aligned crop would show them."""
+        pixels = points * self._unit + self._origin
+        landmarks = landmarks_of(pixels).astype(np.float32)
+        matrix = similarity_from_landmarks(landmarks, self.size, self.coverage)
+        aligned = transform_points(matrix, pixels).astype(np.float64)
+        return np.asarray((aligned - self._origin) / self._unit)
+
+    def _turn(self, row: int, base: int) -> tuple[Floats, float]:
+        """The rotation (3, 3) of the pseudo-target, and how many degrees it stays behind."""
+        ours = self.identity.shapes.rotation[base]
+        between = cv2.Rodrigues(self.performer.shapes.rotation[row] @ ours.T)[0].ravel()
+        degrees = float(np.degrees(np.linalg.norm(between)))
+        made = min(self.limits.pose_share * degrees, self.limits.most_turn)
+        part = between * (made / max(degrees, 1e-9))
+        return np.asarray(cv2.Rodrigues(part)[0] @ ours, np.float64), degrees - made
+
+    # --- trust ------------------------------------------------------------------------------------
+
+    def _confidence(
+        self, row: int, base: int, left: float, move: float, flow: Floats
+    ) -> tuple[float, Reason]:
+        wanted = self._bases.wanted_state(np.array([row]))[0]
+        seen = self.identity.signals[base]
+        spacing = self.size / self._unit / (NODES - 1)
+        inside = slice(NODES // 5, -NODES // 5)
+        area = float(np.quantile(smallest_area(flow, spacing)[inside, inside], 0.01))
+        parts = {
+            Reason.MOVE: _half_at(move, self.limits.move),
+            Reason.POSE: _half_at(left, self.limits.turn),
+            Reason.LIPS: _half_at(seen[OPENING] - wanted[0] - SLACK, SLACK),
+            Reason.LIDS: _half_at(float((wanted[1:] - seen[LIDS]).max()) - SLACK, SLACK),
+            Reason.FOLD: _half_at(0.3 - area, 0.3),
+        }
+        confidence = float(np.prod(list(parts.values())))
+        if confidence >= self.limits.least:
+            return confidence, Reason.NONE
+        return 0.0, min(parts, key=lambda each: parts[each])
+
+    # --- the mouth's inside -----------------------------------------------------------------------
+
+    def _mouth(
+        self, row: int, base: int, source: Floats, target: Floats
+    ) -> tuple[bool, int, NDArray[np.float32]]:
+        """Whether the donor is the identity, its row or -1, and its donor_from_place."""
+        ring, wanted = self._ring, target[self._ring]
+        nothing = False, -1, np.zeros((2, 3), np.float32)
+        if _area(wanted) < _DONOR_RATIO * _area(source[ring]) + _FILL_FROM:
+            return nothing
+        own = self._bases.open_mouth(row)
+        person, donor = (self.performer, row) if own is None else (self.identity, own)
+        shapes = person.shapes
+        seen = shapes.scale[donor] * shapes.front[donor][ring] @ shapes.rotation[donor].T
+        theirs = self._places((seen + shapes.offset[donor])[:, :2])
+        ours = np.column_stack([self._places(wanted), np.ones(len(ring))])
+        matrix, *_ = np.linalg.lstsq(ours, theirs, rcond=None)
+        return own is not None, donor, matrix.T.astype(np.float32)
+
+    def _gain(self, base: int, own: bool, donor: int) -> NDArray[np.float32]:
+        """(3, 2) scale and shift that bring the donor's light to the base's."""
+        gain = np.tile(np.array([1, 0], np.float32), (3, 1))
+        if donor >= 0:
+            light = (self.identity if own else self.performer).light[donor]
+            ratio = self.identity.light[base] / np.maximum(light, 0.02)
+            # Skin differs in colour, not teeth: brightness mostly, the tint by half.
+            bright = float(ratio.mean())
+            gain[:, 0] = np.clip(bright**0.7 * np.sqrt(ratio / bright), 0.5, 2)
+        return gain
+
+
+def _look(front: Floats, base: Floats, gaze: Floats) -> None:
+    """Move the irises of a mesh (478, 3) to where a gaze (4,) looks."""
+    for number, (iris, inner, outer) in enumerate(IRISES):
+        middle, width = eye(front, inner, outer)
+        place = base[iris[0]].copy()
+        place[:2] = middle[:2] + gaze[2 * number : 2 * number + 2] * width
+        front[list(iris)] = base[list(iris)] - base[iris[0]] + place
+
+
+def _warp_points(rest: Floats) -> NDArray[np.int64]:
+    """Which points steer the warp: of the mesh a part, dense where lips and lids are."""
+    if len(rest) != MESH_POINTS:
+        return np.arange(len(rest))
+    fine = {point for iris, *_ in IRISES for point in iris} | set(INNER_LIPS_MESH.tolist())
+    landmarks = MESH_OF_LANDMARK
+    first = [*landmarks[36:].tolist(), *sorted(fine), *landmarks[:36].tolist()]
+    near_lids = np.abs(rest[:, 1]) < 0.2
+    near_lips = np.linalg.norm(rest[:, :2] - rest[INNER_LIPS_MESH, :2].mean(axis=0), axis=1) < 0.4
+    spacing = np.where(near_lids | near_lips, _FINE_SPACING * 2, _SPACING)
+    kept: list[int] = []
+    for point in [*first, *(each for each in range(MESH_POINTS) if each not in set(first))]:
+        apart = np.linalg.norm(rest[kept, :2] - rest[point, :2], axis=1)
+        least = _FINE_SPACING if point in fine or point in first else spacing[point]
+        if not kept or apart.min() >= least:
+            kept.append(point)
+    return np.array(sorted(kept))
+
+
+def _visible(rest: Floats, yaws: Sequence[float]) -> NDArray[np.bool_]:
+    """Which points (P, 3) no yaw of `yaws` turns behind the cheek."""
+    around = np.degrees(np.arctan2(rest[:, 0], _HEAD_CENTRE - rest[:, 2]))
+    return np.asarray(np.all([np.abs(around + yaw) < _HIDDEN_DEGREES for yaw in yaws], axis=0))
+
+
+def _border() -> Floats:
+    """(12, 2) places along the rim of the crop, which stay."""
+    steps = np.linspace(0, 1, 4)
+    return np.array([(x, y) for x in steps for y in steps if {x, y} & {0.0, 1.0}])
+
+
+def _half_at(excess: float, half: float) -> float:
+    """1 up to 0, a half at `half`, next to nothing at twice that."""
+    return float(0.5 ** (max(excess, 0.0) / half) ** 2)
+
+
+def _area(ring: Floats) -> float:
+    """Of a polygon (P, 2), in squared eye distances."""
+    x, y = ring.T
+    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
+
+
+def _resampled(ring: Floats) -> Floats:
+    """A polygon's `LIP_POINTS` points, evenly between its corners."""
+    places = np.arange(LIP_POINTS) * len(ring) / LIP_POINTS
+    closed = np.concatenate([ring, ring[:1]])
+    steps = np.arange(len(closed))
+    return np.stack([np.interp(places, steps, closed[:, axis]) for axis in (0, 1)], axis=1)

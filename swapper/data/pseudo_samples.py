@@ -1,0 +1,162 @@
+"""From tables of recipes to the pseudo-targets of one batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from swapper.data.augment import Augment
+from swapper.data.cache import FaceCache
+from swapper.data.pseudo_targets import Table
+from swapper.data.sampling import generator
+from swapper.kernels.pseudo_target import draw_pseudo_targets
+from swapper.types import PseudoBatch
+
+
+def swapped_as(performer: int, step: int, num_identities: int) -> int:
+    """As whom a performer is swapped at a step: each other identity in turn."""
+    return (performer + 1 + step % (num_identities - 1)) % num_identities
+
+
+class PseudoSamples:
+    """Looks up what a batch's swaps are held to; a function of the step.
+
+    Args:
+        tables: Of every ordered pair (performer, identity).
+        faces: Share of each identity's faces in a batch that are swapped, in (0, 1].
+    """
+
+    def __init__(self, tables: Mapping[tuple[int, int], Table], faces: float = 1.0) -> None:
+        self.tables = tables
+        self.faces = faces
+
+    def resident(
+        self, chosen: Sequence[NDArray[np.int64]], step: int, first: NDArray[np.int64]
+    ) -> PseudoBatch:
+        """Of a batch whose device holds all faces.
+
+        Args:
+            chosen: For each identity, rows of its faces in the batch.
+            step: Which batch this is.
+            first: For each identity, its first row among all faces.
+        """
+        rows, sample, performer, identity = self._rows(chosen, step)
+        base = np.where(rows["base"] >= 0, first[identity] + rows["base"], 0)
+        lender = np.where(rows["own_mouth"] > 0, identity, performer)
+        donor = np.where(rows["donor"] >= 0, first[lender] + rows["donor"], -1)
+        return _batch(rows, sample, base, donor)
+
+    def gathered(
+        self,
+        chosen: Sequence[NDArray[np.int64]],
+        step: int,
+        caches: Sequence[FaceCache],
+    ) -> tuple[NDArray[np.uint8], PseudoBatch]:
+        """Of a batch that brings its faces: its own, in the order of `chosen`, then what is needed.
+
+        Args:
+            chosen: As in `resident`.
+            step: Likewise.
+            caches: Of each identity.
+
+        Returns:
+            (K, S, S, 5) faces to follow the batch's own, and the pseudo-targets.
+        """
+        rows, sample, _, identity = self._rows(chosen, step)
+        before = sum(map(len, chosen))
+        base, donor = np.zeros(len(rows), np.int64), np.full(len(rows), -1, np.int64)
+        more: list[NDArray[np.uint8]] = []
+        for place, (row, whom) in enumerate(zip(rows, identity, strict=True)):
+            if row["base"] < 0:
+                continue
+            base[place] = before + len(more)
+            more.append(caches[whom].array[row["base"]])
+            if row["donor"] >= 0 and row["own_mouth"]:
+                donor[place] = before + len(more)
+                more.append(caches[whom].array[row["donor"]])
+            elif row["donor"] >= 0:  # the performer's own face, which the batch has
+                donor[place] = sample[place]
+        faces = np.stack(more) if more else np.empty((0, *caches[0].array.shape[1:]), np.uint8)
+        return faces, _batch(rows, sample, base, donor)
+
+    def _rows(
+        self, chosen: Sequence[NDArray[np.int64]], step: int
+    ) -> tuple[Table, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """The recipes (M,), the places in the batch of their samples, performers and identities."""
+        count, block = len(chosen), len(chosen[0])
+        some = math.ceil(self.faces * block)
+        others = [swapped_as(performer, step, count) for performer in range(count)]
+        found = [
+            self.tables[performer, other][rows[:some]]
+            for performer, (other, rows) in enumerate(zip(others, chosen, strict=True))
+        ]
+        performers = np.arange(count).repeat(some)
+        sample = performers * block + np.tile(np.arange(some), count)
+        return np.concatenate(found), sample, performers, np.array(others).repeat(some)
+
+
+def _batch(
+    rows: Table, sample: NDArray[np.int64], base: NDArray[np.int64], donor: NDArray[np.int64]
+) -> PseudoBatch:
+    def tensor(name: str) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(rows[name]))
+
+    return PseudoBatch(
+        sample=torch.from_numpy(sample),
+        weight=tensor("confidence") * torch.from_numpy(rows["base"] >= 0),
+        base=torch.from_numpy(base),
+        flow=tensor("flow"),
+        donor=torch.from_numpy(donor),
+        donor_from_place=tensor("donor_from_place"),
+        lips=tensor("lips"),
+        gain=tensor("gain"),
+    )
+
+
+def draw_rows(
+    caches: Sequence[FaceCache],
+    pair: tuple[int, int],
+    table: Table,
+    faces: NDArray[np.int64],
+    size: int,
+) -> torch.Tensor:
+    """The pseudo-targets of some faces of a performer, as they are, to be looked at or measured.
+
+    Args:
+        caches: Of each identity.
+        pair: Places of performer and identity.
+        table: Their recipes.
+        faces: (N,) of the performer; all have a pseudo-target.
+        size: Side of the pictures in pixels.
+
+    Returns:
+        (N, 5, size, size) in [0, 1].
+    """
+    rows = table[faces]
+    performer, identity = (caches[each] for each in pair)
+    lenders = [identity if row["own_mouth"] else performer for row in rows]
+    pictures = [identity.array[row["base"]] for row in rows]
+    pictures += [each.array[max(row["donor"], 0)] for each, row in zip(lenders, rows, strict=True)]
+    count, stored = len(rows), identity.size
+    straight = Augment.none().draw(generator(0, 0, 0, 0), stored, size).faces_from_target
+    made = _batch(
+        rows,
+        np.arange(count),
+        np.arange(count),
+        np.where(rows["donor"] >= 0, count + np.arange(count), -1),
+    )
+    return draw_pseudo_targets(
+        torch.from_numpy(np.stack(pictures)),
+        torch.from_numpy(straight).expand(count, 2, 3),
+        base=made.base,
+        flow=made.flow,
+        donor=made.donor,
+        donor_from_place=made.donor_from_place,
+        lips=made.lips,
+        gain=made.gain,
+        size=size,
+    )

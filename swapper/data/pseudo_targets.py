@@ -1,0 +1,322 @@
+"""Pseudo-targets: a right answer for the swap, made of the identity's own face.
+
+What no trainer with a decoder per identity has is a target for the *swap*. It can be made: the
+identity's own nearest face, warped so that its points depart from its rest as the performer's do. A
+recipe for it (`swapper.data.pseudo_recipes`) takes about 4 kB a face; it is made once for each
+ordered pair of identities, kept beside the performer's faceset, and drawn on the device.
+
+Source: docs/affect.md has what it does to swaps, docs/LOG.md how it was found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.data.cache import FaceCache, cache_folders, only_process
+from swapper.data.faceset import Faceset
+from swapper.data.files import PARTIAL, damaged, replacing
+from swapper.data.pseudo_bases import Person
+from swapper.data.pseudo_recipes import LIP_POINTS, NODES, REASONS, Limits, RecipeMaker
+from swapper.faces.shape import Shapes
+
+log = logging.getLogger(__name__)
+
+ROW: Final = np.dtype(
+    [
+        ("base", "<i4"),
+        ("confidence", "<f4"),
+        ("reason", "u1"),
+        ("own_mouth", "u1"),
+        ("donor", "<i4"),
+        ("donor_from_place", "<f4", (2, 3)),
+        ("gain", "<f4", (3, 2)),
+        ("move", "<f4"),
+        ("lips", "<f2", (LIP_POINTS, 2)),
+        ("flow", "<f2", (NODES, NODES, 2)),
+    ]
+)
+"""A `Recipe` on disk."""
+_VERSION: Final = 1
+"""Raise it when recipes change: old tables are then made anew."""
+_PART: Final = 256
+_KEPT: Final = 4
+_FARTHEST: Final = 4.0
+
+Table = NDArray[Any]
+"""(N,) of `ROW`, one for each of the performer's faces; read-only."""
+
+
+class PseudoTargets:
+    """How pseudo-targets are made and how much they teach; the config group ``pseudo``.
+
+    Args:
+        weight: Of the swap's reconstruction loss against them, where the own faces' has 1.
+        faces: Share of each identity's faces in a batch that are swapped, in (0, 1].
+        resolution: Largest side, in pixels, at which they teach; larger pictures are compared after
+            shrinking to it, and own faces alone teach what is finer.
+        move: A point's farthest move, in eye distances, at which a target counts half.
+        turn: Degrees between its pose and the performer's at which it counts half.
+        pose_share: Share of a difference in pose that the warp makes up for, in [0, 1].
+        most_turn: Degrees that it makes up for at most.
+        least_confidence: Below this there is none.
+
+    Raises:
+        ValueError: A number is out of its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        weight: float = 1.0,
+        faces: float = 1.0,
+        resolution: int = 64,
+        move: float = 0.3,
+        turn: float = 20.0,
+        pose_share: float = 0.5,
+        most_turn: float = 10.0,
+        least_confidence: float = 0.1,
+    ) -> None:
+        for name, value, least, most in (
+            ("weight", weight, 0, 100),
+            ("faces", faces, 0.01, 1),
+            ("resolution", resolution, 8, 4096),
+            ("move", move, 0.01, 10),
+            ("turn", turn, 0.1, 180),
+            ("pose_share", pose_share, 0, 1),
+            ("most_turn", most_turn, 0, 45),
+            ("least_confidence", least_confidence, 0.001, 1),
+        ):
+            if not least <= value <= most:
+                raise ValueError(f"{name} must be between {least} and {most}, got {value}")
+        self.weight, self.faces, self.resolution = weight, faces, resolution
+        self.limits = Limits(move, turn, pose_share, most_turn, least_confidence)
+
+    def prepare(
+        self,
+        facesets: Sequence[Faceset],
+        caches: Sequence[FaceCache],
+        usable: Sequence[NDArray[np.int64]],
+        shapes: Sequence[Shapes],
+        rests: Sequence[NDArray[np.float64]],
+        progress: Callable[[str, int, int], object] = lambda *_: None,
+    ) -> dict[tuple[int, int], Table]:
+        """The recipes of every ordered pair (performer, identity); made now if they are missing.
+
+        Args:
+            facesets: Of each identity, all of one coverage.
+            caches: Their faces.
+            usable: Rows of each that are trained on; others are neither base nor donor.
+            shapes: Of each, in the order of its records.
+            rests: (P, 3) of each, see `swapper.affect.neutral`.
+            progress: Called with a pair's name, and the faces made and to be made.
+
+        Raises:
+            FacesetError: There is no room for them.
+        """
+        people = [
+            Person(
+                shapes=shape,
+                rest=rest,
+                usable=rows,
+                sharpness=np.array([each.sharpness for each in faceset.records]),
+                light=_light(cache),
+            )
+            for faceset, cache, rows, shape, rest in zip(
+                facesets, caches, usable, shapes, rests, strict=True
+            )
+        ]
+        key = self._key(facesets, usable, shapes)
+        tables = {}
+        for performer, who in enumerate(facesets):
+            for identity, whom in enumerate(facesets):
+                if performer == identity:
+                    continue
+                title = f"{who.card.identity} as {whom.card.identity}"
+                name = f"pseudo_{whom.card.identity}_{_digest(key, performer, identity)}"
+                maker = RecipeMaker(
+                    people[performer], people[identity], who.card.size, who.card.coverage,
+                    self.limits,
+                )  # fmt: skip
+                store = _Store(who, name, len(who), len(whom))
+                table = store.open(maker, partial(progress, title))
+                tables[performer, identity] = table
+                log.info("%s: %s", title, describe(table[usable[performer]]))
+        return tables
+
+    def _key(
+        self,
+        facesets: Sequence[Faceset],
+        usable: Sequence[NDArray[np.int64]],
+        shapes: Sequence[Shapes],
+    ) -> str:
+        """Changes with everything that recipes depend on; rests come from all people together."""
+        parts = [f"{_VERSION} {self.limits} {shapes[0].front.shape[1]}"]
+        for faceset, rows in zip(facesets, usable, strict=True):
+            parts.append(f"{faceset.content_hash} {_digest(rows.astype('<i8').tobytes())}")
+        return "\n".join(parts)
+
+
+def describe(table: Table) -> str:
+    """How many faces have a pseudo-target, and why the others have none."""
+    made = table["base"] >= 0
+    words = f"{int(made.sum())} of {len(table)} faces have a pseudo-target"
+    if made.any():
+        words += f" (confidence {table['confidence'][made].mean():.2f})"
+    counts = {
+        text: int((table["reason"][~made] == reason).sum()) for reason, text in REASONS.items()
+    }
+    why = [f"{count} {text}" for text, count in counts.items() if count]
+    return f"{words}; of the others {', '.join(why)}" if why else words
+
+
+class _Store:
+    """One table on disk.
+
+    Args:
+        faceset: The performer's; the table lies in its cache.
+        name: Names the table by all that it depends on.
+        count: Faces of the performer.
+        bases: Faces of the identity.
+    """
+
+    def __init__(self, faceset: Faceset, name: str, count: int, bases: int) -> None:
+        self.faceset, self.name = faceset, name
+        self.count, self.bases = count, bases
+
+    def open(self, maker: RecipeMaker, progress: Callable[[int, int], object]) -> Table:
+        for folder in cache_folders(self.faceset):
+            found = self._find(folder / f"{self.name}.npy")
+            if found is not None:
+                return found
+        refusals: list[str] = []
+        for folder in cache_folders(self.faceset):
+            try:
+                return self._make(folder, maker, progress)
+            except OSError as error:
+                refusals.append(error.strerror or str(error))
+        raise damaged(
+            self.faceset.path,
+            f"its pseudo-targets ({self.count * ROW.itemsize / 2**20:.0f} MiB) cannot be written "
+            f"({', '.join(refusals)})",
+            "make room there, or set SWAPPER_HOME to a folder with room",
+        )
+
+    def _find(self, path: Path) -> Table | None:
+        """The table at `path`, or None if it is missing or not sound."""
+        if path.is_symlink() or not path.is_file():
+            return None
+        try:
+            table = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError):
+            return None
+        if table.dtype != ROW or table.shape != (self.count,) or not self._sound(table):
+            log.warning("%s: damaged, made anew", path)
+            return None
+        found: Table = table.view(np.ndarray)
+        return found
+
+    def _sound(self, table: Table) -> bool:
+        donors = np.where(table["own_mouth"] > 0, self.bases, self.count)
+        numbers = ("confidence", "donor_from_place", "gain", "move", "lips", "flow")
+        return bool(
+            (table["base"] >= -1).all()
+            and (table["base"] < self.bases).all()
+            and (table["donor"] >= -1).all()
+            and (table["donor"] < donors).all()
+            # Comparisons that NaN does not pass.
+            and all((np.abs(table[name]) <= _FARTHEST).all() for name in numbers)
+        )
+
+    def _make(
+        self, folder: Path, maker: RecipeMaker, progress: Callable[[int, int], object]
+    ) -> Table:
+        """Part by part, so that a kill loses little; parts of other tables are left alone."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{self.name}.npy"
+        with only_process(folder):
+            found = self._find(path)  # another process may have made it while we waited
+            if found is not None:
+                return found
+            firsts = range(0, self.count, _PART)
+
+            def part(first: int) -> Path:
+                place = folder / f".{self.name}.{first:08d}{PARTIAL}"
+                last = min(first + _PART, self.count)
+                if not _is_whole(place, last - first):
+                    rows = _rows(maker, np.arange(first, last))
+                    with replacing(place, sync=False) as stream:
+                        stream.write(rows.tobytes())
+                return place
+
+            with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+                places = []
+                for done, place in enumerate(pool.map(part, firsts), start=1):
+                    places.append(place)
+                    progress(min(done * _PART, self.count), self.count)
+            with replacing(path) as stream:
+                _write_header(stream, self.count)
+                for place in places:
+                    stream.write(place.read_bytes())
+            for place in places:
+                place.unlink(missing_ok=True)
+            self._forget_old(folder)
+        found = self._find(path)
+        assert found is not None
+        return found
+
+    def _forget_old(self, folder: Path) -> None:
+        """Keep the newest tables of this pair: other settings may still be trained with."""
+        stem = self.name.rpartition("_")[0]
+        tables = sorted(folder.glob(f"{stem}_*.npy"), key=lambda each: -each.stat().st_mtime)
+        for old in tables[_KEPT:]:
+            old.unlink(missing_ok=True)
+
+
+def _is_whole(place: Path, count: int) -> bool:
+    return (
+        not place.is_symlink()
+        and place.is_file()
+        and (place.stat().st_size == count * ROW.itemsize)
+    )
+
+
+def _rows(maker: RecipeMaker, faces: NDArray[np.int64]) -> Table:
+    rows = np.zeros(len(faces), ROW)
+    for row, recipe in zip(rows, maker.make(faces), strict=True):
+        for name in ROW.names or ():
+            row[name] = getattr(recipe, name)
+    return rows
+
+
+def _write_header(stream: Any, count: int) -> None:
+    description = {
+        "descr": np.lib.format.dtype_to_descr(ROW), "fortran_order": False, "shape": (count,),
+    }  # fmt: skip
+    np.lib.format.write_array_header_1_0(stream, description)
+
+
+def _light(cache: FaceCache) -> NDArray[np.float64]:
+    """(N, 3) mean colour of each face inside its mask, on [0, 1]."""
+    found = np.empty((len(cache), 3))
+    for row, face in enumerate(cache.array):
+        some = face[::4, ::4].reshape(-1, face.shape[2])
+        inside = some[some[:, 3] > 127]
+        found[row] = (inside if len(inside) else some)[:, :3].mean(axis=0) / 255
+    return found
+
+
+def _digest(*parts: object) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else repr(part).encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,88 @@
+"""The swap in a training step, held to pseudo-targets: what the identity would look like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from swapper.data.batches import pseudo_targets
+from swapper.data.pseudo_samples import swapped_as
+from swapper.losses.reconstruction import ReconstructionLoss
+from swapper.losses.weighted import total
+from swapper.models.autoencoder import Autoencoder
+from swapper.types import FaceBatch, SwapOutput
+
+
+@dataclass(frozen=True)
+class SwapLoss:
+    """How much pseudo-targets teach.
+
+    Attributes:
+        weight: Of the swap's loss, where that of own faces has 1.
+        resolution: Largest side in pixels at which they teach.
+    """
+
+    weight: float = 1.0
+    resolution: int = 64
+
+    def __call__(
+        self,
+        net: Autoencoder,
+        loss: ReconstructionLoss,
+        batch: FaceBatch,
+        latent: Tensor,
+        code: Tensor | None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The reconstruction loss of the batch's swaps, each by how much its target is trusted.
+
+        Args:
+            net: The network.
+            loss: As for own faces.
+            batch: With pseudo-targets.
+            latent: (N, C, h, w) of the performers, in equal blocks of one each.
+            code: (N, K) that the decoders are conditioned on, or None.
+
+        Returns:
+            A scalar, and its parts to be logged.
+        """
+        pseudo = batch.pseudo
+        assert pseudo is not None
+        target = pseudo_targets(batch, net.resolution)
+        codes = None if code is None else code[pseudo.sample]
+        output = _decoded(net, latent[pseudo.sample], codes, batch.step)
+        output, target = _shrunk(output, target, self.resolution)
+        parts = {
+            name: (pseudo.weight * values).mean()
+            for name, values in loss.per_sample(output, target).items()
+        }
+        logged = {f"pseudo_{name}": value for name, value in parts.items()}
+        return self.weight * total(parts, loss.weights), logged
+
+
+def _decoded(net: Autoencoder, latent: Tensor, code: Tensor | None, step: int) -> SwapOutput:
+    """Decode each performer's block as the identity whose turn it is."""
+    count = len(net.identities)
+    codes = [None] * count if code is None else code.chunk(count)
+    whom = [swapped_as(performer, step, count) for performer in range(count)]
+    outputs = [
+        net.decode(block, net.identities[index], its_code)
+        for block, its_code, index in zip(latent.chunk(count), codes, whom, strict=True)
+    ]
+    return SwapOutput(
+        image=torch.cat([each.image for each in outputs]),
+        mask=torch.cat([each.mask for each in outputs]),
+    )
+
+
+def _shrunk(output: SwapOutput, target: Tensor, side: int) -> tuple[SwapOutput, Tensor]:
+    """Both averaged down to `side` pixels, if they are larger."""
+    if target.shape[-1] <= side:
+        return output, target
+
+    def smaller(picture: Tensor) -> Tensor:
+        return F.interpolate(picture, size=(side, side), mode="area")
+
+    return SwapOutput(smaller(output.image), smaller(output.mask)), smaller(target)
