@@ -264,8 +264,9 @@ def evaluate(
             `swapper.affect.estimator.load_estimator`, whose purpose is "measuring" here, and
             `swapper.affect.at_hand.AtHand`, which chooses one as the command does.
         self_swap: The performer on the performer's own face, by the same model.
-        identity: Faceset of the identity, and
-        recogniser: who tells whose face appears; both or neither.
+        identity: Faceset of the identity; needs `recogniser`.
+        recogniser: Who tells whose face appears, such as
+            `swapper.faces.recognition_dlib.DlibRecogniser`; None for none.
         ceiling: Whether to read the performer encoded anew as well, as the best to hope for.
         device: Of the estimator.
 

@@ -12,6 +12,7 @@ from typing import Any
 from swapper.affect.at_hand import AtHand
 from swapper.affect.estimator import Estimator
 from swapper.convert import convert
+from swapper.devices import pick_device
 from swapper.errors import UsageError
 from swapper.evaluation import FIGURES, REPORT, evaluate, independent
 from swapper.faces.aligners import Aligner
@@ -76,7 +77,7 @@ def compare(options: CompareOptions, makers: Makers) -> list[Row]:
     reader, missed = independent(makers.estimator(), taught, options.device)
     if reader is None:
         log.warning("emotions are not read: %s", "; ".join(missed) or "affect=none")
-    recogniser = makers.recogniser()
+    recogniser = _prepared(options, makers)
     makers = replace(makers, estimator=lambda: reader, recogniser=lambda: recogniser)
     found: dict[str, list[dict[str, Any]]] = {}
     memory: Memory = {}
@@ -92,6 +93,23 @@ def compare(options: CompareOptions, makers: Makers) -> list[Row]:
     write_atomically(folder / ROWS, _json(rows, found, clips, performers, options).encode())
     print(lines)
     return rows
+
+
+def _prepared(options: CompareOptions, makers: Makers) -> Recogniser | None:
+    """Who tells whose face appears, missing packages told before the first hour of converting.
+
+    Raises:
+        UsageError: A faceset was named, and no recogniser.
+        EstimatorError: The recogniser's package or weights are missing.
+    """
+    recogniser = makers.recogniser()
+    if recogniser is not None:
+        recogniser.prepare(pick_device(options.device))
+    elif options.faceset:
+        raise UsageError(
+            f"faceset={options.faceset}: needs a recogniser: pass recogniser=dlib as well"
+        )
+    return recogniser
 
 
 def _named(options: CompareOptions, option: str) -> dict[str, Path]:

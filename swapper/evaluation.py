@@ -76,7 +76,7 @@ def evaluate(
         options: Which clips, and where to write.
         make_aligner: Called once for each clip.
         make_estimator: Of emotions and, where it reads them, action units; None for none.
-        make_recogniser: Of whose face appears, with ``options.identity``; None for none.
+        make_recogniser: Of whose face appears; None for none.
         memory: What earlier calls with the same instruments saw of performers; is added to.
 
     Raises:
@@ -292,7 +292,12 @@ def _blind_spots(sides: Sides, judges: _Judges, origin: Origin) -> list[str]:
         )
         found.append(f"emotions were not read: {why}")
     if judges.own is None:
-        found.append("whose face appears was not asked: pass identity=FACESET and recogniser=timm")
+        found.append("whose face appears was not asked: pass recogniser=dlib identity=FACESET")
+    elif judges.own.embeddings is None:
+        found.append(
+            "whether it is the identity's face was not asked, only how far from the performer's "
+            "it is: pass identity=FACESET"
+        )
     if sides.swap.blendshapes is None:
         found.append("gaze was not read: pass aligner=mediapipe")
     if _same_landmarks(sides):

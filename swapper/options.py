@@ -211,8 +211,9 @@ class EvaluateOptions:
     swap: str = option(MISSING, "what it became")
     truth: str = option("", "the exact answer, frame for frame, where there is one: the ceiling")
     identity: str = option(
-        "", "faceset of the identity: is it whose face appears? needs recogniser="
-    )
+        "", "faceset of the identity: is it whose face appears? needs recogniser=, which without "
+        "it tells of the performer's face only"
+    )  # fmt: skip
     model: str = option("", "run folder or model file that made the swap; its lineage is checked")
     output: str = option("evaluation", "folder for report.html and report.json")
     overwrite: bool = option(False, "replace a report that exists")

@@ -15,10 +15,15 @@ from swapper.report.content import Measure, standing
 
 REAL: Final = 0.05
 """Below, after Holm's correction over all that is compared, a difference is real."""
+WHOSE_FACE: Final = (
+    *("identity_similarity", "identity_distance", "performer_similarity", "performer_distance"),
+    "nearer_identity",
+)
+"""Whose ceiling is what the identity's own faces say."""
 SHOWN: Final = (
     *("gain", "correlation", "lag", "jitter", "velocity_correlation", "fast_coherence"),
     *("sidedness_correlation", "gaze_correlation", "emotion_kappa", "divergence", "valence_ccc"),
-    *("arousal_ccc", "pose_error", "landmark_error", "identity_similarity", "warping_error"),
+    *("arousal_ccc", "pose_error", "landmark_error", *WHOSE_FACE, "warping_error"),
 )
 """Measures that the table tells, where they were taken."""
 BESTS: Final[Mapping[str, str]] = {
@@ -208,7 +213,10 @@ def _behind(rows: Sequence[Row], models: Sequence[str], best: str, margin: float
     told = [row for row in rows if best in row.shortfalls]
     if not told:
         return []
-    lines = ["", f"As good as {BESTS[best]}?", "", *_head(models)]
+    asked = f"As good as {BESTS[best]}?"
+    if any(row.name in WHOSE_FACE for row in told):
+        asked += " (Whose face appears: as the identity's own faces?)"
+    lines = ["", asked, "", *_head(models)]
     tried = False
     for row in told:
         cells = []

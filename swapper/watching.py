@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from swapper.affect.estimator import AffectBatch, Estimator
 from swapper.errors import MediaError
-from swapper.faces import recognition
 from swapper.faces.aligners import Aligner
 from swapper.faces.geometry import head_pose, similarity_from_landmarks, warp
 from swapper.faces.mediapipe import MediapipeAligner
@@ -61,7 +60,7 @@ class Watched:
         probabilities: Of the estimator's classes; None if it has none.
         circumplex: (T, 2) valence and arousal; None likewise.
         units: Of the estimator's action units; None likewise.
-        embedding: (T, D) of a recogniser, of unit length; None if there was none.
+        embedding: (T, D) of a recogniser; None if there was none.
     """
 
     video: Path
@@ -152,7 +151,7 @@ class _Notes:
         if self.estimator is not None:
             self._crops.append(crop_of(image, landmarks))
         if self.recogniser is not None:
-            self._faces.append(recognition.crop_of(image, landmarks))
+            self._faces.append(self.recogniser.crop(image, landmarks))
         if max(len(self._crops), len(self._faces)) == _AT_ONCE:
             self._flush()
 

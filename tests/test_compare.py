@@ -16,7 +16,7 @@ import pytest
 from swapper import compare as comparing
 from swapper.affect.estimator import load_estimator
 from swapper.compare import ROWS, TABLE, Makers, compare
-from swapper.errors import ModelError, UsageError
+from swapper.errors import EstimatorError, ModelError, UsageError
 from swapper.options import CompareOptions, ConvertOptions, EvaluateOptions
 from swapper.standings import Row, plain, summed, table
 
@@ -186,6 +186,39 @@ def test_what_cannot_end_well_is_not_begun(studio: Studio) -> None:
     with pytest.raises(UsageError, match="affect=judge: the swap's model was trained with it"):
         studio.compare(replace(NOBODY, estimator=lambda: judge))
     assert studio.converted == []
+
+
+class Absent:
+    """A recogniser whose package is missing."""
+
+    def prepare(self, device: object) -> None:
+        raise EstimatorError("recogniser=dlib: needs dlib")
+
+
+def test_who_tells_faces_apart_is_ready_before_the_first_conversion(studio: Studio) -> None:
+    with pytest.raises(UsageError, match="faceset=bob: needs a recogniser: pass recogniser=dlib"):
+        studio.compare(faceset="bob")
+    with pytest.raises(EstimatorError, match="needs dlib"):
+        studio.compare(replace(NOBODY, recogniser=Absent))
+    assert studio.converted == []
+
+
+def test_whose_face_appears_stands_in_the_tables() -> None:
+    distance = {"title": "Distance to bob", "value": 0.4, "floor": 0.7, "ceiling": 0.3}
+    share = {"title": "Frames nearer bob", "value": 0.9, "floor": 0.0, "ceiling": 1.0}
+    told_of = {
+        "verdict": "so",
+        "measures": {
+            "identity_distance": distance | {"better": "lower"},
+            "nearer_identity": share | {"better": "higher"},
+        },
+    }
+    rows = summed({"one": [told_of] * 2, "two": [told_of] * 2}, ["anna", "carl"])
+    assert [row.name for row in rows] == ["identity_distance", "nearer_identity"]
+    lines = "\n".join(table(rows, ["one", "two"]))
+    assert "| Distance to bob ↓ | 0.4" in lines
+    assert "encoded anew? (Whose face appears: as the identity's own faces?)" in lines
+    assert "| Distance to bob | -0.25" in lines
 
 
 # --- as good as can be ----------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.resources
 import inspect
+import pkgutil
 import subprocess
 import sys
 import zipfile
@@ -29,6 +30,7 @@ GROUPS = sorted(
     if path.parent.name != "experiment"
 )
 ALIGNERS = sorted(path.stem for path in (ROOT / "configs" / "aligner").glob("*.yaml"))
+RECOGNISERS = sorted(path.stem for path in (ROOT / "configs/judged/recogniser").glob("*.yaml"))
 ESTIMATORS_BY_CONFIG = sorted(path.stem for path in (ROOT / "configs" / "affect").glob("*.yaml"))
 REQUIRED = {"train": ["name=x", "facesets=[alice,bob]"], "affect": ["facesets=[alice]"]}
 
@@ -70,6 +72,19 @@ def test_every_aligner_s_config_fits_its_constructor(choice: str) -> None:
     assert isinstance(node, dict)
     values = {key: ("x.csv" if value == "???" else value) for key, value in node.items()}
     check_target(values, "aligner")
+
+
+@pytest.mark.parametrize("choice", RECOGNISERS)
+@pytest.mark.parametrize("verb", ["evaluate", "compare"])
+def test_every_recogniser_s_config_fits_its_constructor(verb: str, choice: str) -> None:
+    node = OmegaConf.to_container(composed(verb, f"recogniser={choice}").recogniser)
+    assert isinstance(node, dict)
+    if choice == "none":
+        assert node == {}
+        return
+    check_target({key: "x" if value == "???" else value for key, value in node.items()}, choice)
+    given = {key for key in node if key != "_target_"}
+    assert given == set(inspect.signature(pkgutil.resolve_name(node["_target_"])).parameters)
 
 
 @pytest.mark.parametrize("choice", ESTIMATORS_BY_CONFIG)

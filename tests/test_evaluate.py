@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -23,11 +24,13 @@ from swapper.errors import MediaError, UsageError
 from swapper.evaluation import FIGURES, REPORT, evaluate, independent
 from swapper.extract import extract
 from swapper.faces.openface import OpenfaceAligner
+from swapper.faces.recognition import COSINE
 from swapper.measures.diagnosis import Fault
 from swapper.options import EvaluateOptions, ExtractOptions
 from swapper.perform import Filmed, film_take
-from swapper.report.content import Report
+from swapper.report.content import Measure, Report
 from swapper.screening import Memory
+from swapper.standings import WHOSE_FACE
 
 SIZE, FPS = 128, 25.0
 SCORE = "neutral:1,happy:1.5,neutral:0.5,anger:1.5,neutral:0.5,surprise:1.5,neutral:1"
@@ -246,15 +249,39 @@ def test_a_report_is_not_overwritten_unasked(
 class Colours:
     """Takes the colours of a face for who it is."""
 
-    arch, licence, lineage = "colours", "of this test", "colours:0"
+    name, licence, lineage = "colours", "of this test", "colours:0"
+    measure = COSINE
+
+    def __init__(self) -> None:
+        self.asked = 0
 
     def prepare(self, device: object = "cpu") -> None:
         self.device = device
 
+    def crop(self, image: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> NDArray[np.uint8]:
+        left, top = landmarks.min(axis=0).astype(int)
+        right, bottom = landmarks.max(axis=0).astype(int)
+        return np.array(cv2.resize(image[top:bottom, left:right], (32, 32)), np.uint8)
+
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        middle = crops[:, 40:90, 30:80].astype(np.float32).mean(axis=(1, 2)) - 110
-        unit: NDArray[np.float32] = middle / np.linalg.norm(middle, axis=1, keepdims=True)
-        return unit
+        self.asked += len(crops)
+        middle: NDArray[np.float32] = crops.astype(np.float32).mean(axis=(1, 2)) - 110
+        return middle
+
+
+def asked(
+    performer: Filmed, swap: Filmed, output: Path, identity: str = ""
+) -> tuple[dict[str, Measure], Report, Colours]:
+    tables = iter([performer, swap, performer])
+    options = EvaluateOptions(
+        str(performer.video), str(swap.video), identity=identity, output=str(output), device="cpu"
+    )
+    colours = Colours()
+    report = evaluate(
+        options, lambda: OpenfaceAligner(str(next(tables).landmarks)), judge, lambda: colours
+    )
+    found = {m.name: m for group in report.groups for m in group.measures if m.name in WHOSE_FACE}
+    return found, report, colours
 
 
 def test_whose_face_appears_is_asked_of_a_recogniser(
@@ -265,21 +292,41 @@ def test_whose_face_appears_is_asked_of_a_recogniser(
                        facesets=str(tmp_path), every=10),
         lambda: OpenfaceAligner(str(answer.landmarks)),
     )  # fmt: skip
-    tables = iter([performer, answer, performer])
-    options = EvaluateOptions(
-        str(performer.video), str(answer.video), identity=str(tmp_path / "bert"),
-        output=str(tmp_path / "out"), device="cpu",
-    )  # fmt: skip
-    report = evaluate(
-        options,
-        lambda: OpenfaceAligner(str(next(tables).landmarks)),
-        judge,
-        Colours,  # type: ignore[arg-type]
-    )
-    told = next(m for group in report.groups for m in group.measures if "Likeness" in m.title)
-    assert told.value > 0.9
-    assert told.floor < told.value  # the performer is somebody else
-    assert told.ceiling == pytest.approx(1, abs=0.05)
+    found, report, colours = asked(performer, answer, tmp_path / "out", str(tmp_path / "bert"))
+    identity, theirs = found["identity_similarity"], found["performer_similarity"]
+    assert identity.title == "Likeness to bert (cosine)"
+    assert identity.value > 0.9
+    assert identity.floor < identity.value  # the performer is somebody else
+    assert identity.ceiling == pytest.approx(1, abs=0.05)
+    assert theirs.floor == pytest.approx(1, abs=0.05)  # the performer's own
+    assert theirs.value < theirs.floor
+    assert theirs.value == pytest.approx(theirs.ceiling, abs=0.1)
+    assert found["nearer_identity"].value > 0.9
     assert "colours:0 (licence: of this test)" in report.lineage[1]
-    with pytest.raises(UsageError, match="identity= and recogniser= go together"):
-        evaluate(replace(options, overwrite=True), lambda: pytest.fail("looked"), judge)  # type: ignore[arg-type,return-value]
+    assert not any("whose face" in each for each in report.untold)
+    page = (tmp_path / "out" / REPORT).read_text(encoding="utf-8")
+    assert "Frames nearer bert than the performer" in page
+    # Of the performer encoded anew nobody asks it.
+    faces = len(list((tmp_path / "bert" / "images").rglob("*.*")))
+    assert colours.asked == faces + 2 * len(performance())
+
+
+def test_without_an_identity_the_performer_s_face_is_asked_for(
+    performer: Filmed, answer: Filmed, tmp_path: Path
+) -> None:
+    found, report, _ = asked(performer, answer, tmp_path / "out")
+    assert list(found) == ["performer_similarity"]
+    assert found["performer_similarity"].value < found["performer_similarity"].floor
+    assert any("whether it is the identity's face was not asked" in each for each in report.untold)
+    assert "colours:0 (licence: of this test)" in report.lineage[1]
+
+
+def test_an_identity_without_a_recogniser_is_one_line(
+    performer: Filmed, answer: Filmed, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="identity=bert: needs a recogniser: pass recogniser=dlib"):
+        held(performer, answer, tmp_path / "out", identity="bert")
+    report = held(performer, answer, tmp_path / "out")
+    assert (
+        "whose face appears was not asked: pass recogniser=dlib identity=FACESET" in report.untold
+    )

