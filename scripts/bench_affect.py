@@ -18,13 +18,8 @@ face.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import logging
-import os
-import shlex
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from bench_cells import ANSWER, PERFORMER, Config, Journal, commit, digest
 
 from swapper import __version__
 from swapper.actors.identity import sample_identity
@@ -54,52 +50,8 @@ from swapper.scoring import Reader, compare
 
 log = logging.getLogger("bench")
 
-_CONVERT = "convert.affect."
-PERFORMER, ANSWER = "(performer)", "(answer)"
 Scores = dict[str, dict[str, Any]]
 """By clip, a `ClipScore` as plain values."""
-
-
-@dataclass(frozen=True)
-class Config:
-    """A name for what is asked of `swapper train` and `swapper convert`.
-
-    Attributes:
-        name: In the table.
-        overrides: Of the training.
-        feeling: `affect.strength` and such of the conversion, by name.
-    """
-
-    name: str
-    overrides: tuple[str, ...] = ()
-    feeling: tuple[tuple[str, float], ...] = ()
-
-    @classmethod
-    def parse(cls, text: str) -> Config:
-        """Read ``name: override override ...``; ``convert.affect.KEY=`` is the conversion's.
-
-        Raises:
-            UsageError: It has no name, or something is no override.
-        """
-        name, colon, rest = text.partition(":")
-        overrides = tuple(shlex.split(rest))
-        wrong = next((each for each in overrides if "=" not in each), None)
-        if not name.strip() or not colon or wrong is not None:
-            raise UsageError(
-                f"--config {text!r}: write 'name: key=value key=value'"
-                + (f"; {wrong!r} is no override" if wrong else "")
-            )
-        if name.strip() in (PERFORMER, ANSWER):
-            raise UsageError(f"--config {text!r}: that name is taken, choose another")
-        told = [each.removeprefix(_CONVERT) for each in overrides if each.startswith(_CONVERT)]
-        try:
-            feeling = tuple((key, float(value)) for key, value in (e.split("=", 1) for e in told))
-        except ValueError as error:
-            raise UsageError(f"--config {text!r}: {error}; write {_CONVERT}strength=1.5") from error
-        if any(key not in ("strength", "relative") for key, _ in feeling):
-            raise UsageError(f"--config {text!r}: {_CONVERT} takes strength= and relative=")
-        trained = tuple(each for each in overrides if not each.startswith(_CONVERT))
-        return cls(name.strip(), trained, feeling)
 
 
 @dataclass(frozen=True)
@@ -141,58 +93,18 @@ class Cell:
     def name(self) -> str:
         """Names the cell, and everything that its scores depend on."""
         config = "".join(c if c.isalnum() else "-" for c in self.config.name).strip("-")
-        return f"{self.scenario}-{self.casting}-{config}-{self.seed}-{_digest(asdict(self))}"
+        return f"{self.scenario}-{self.casting}-{config}-{self.seed}-{digest(asdict(self))}"
 
     @property
     def run(self) -> str:
         """Names the model by all that it depends on: converted in two ways, it is trained once."""
         recipe = asdict(replace(self, config=Config("", self.config.overrides)))
-        return f"{self.scenario}-{self.casting}-{self.seed}-{_digest(recipe)}"
+        return f"{self.scenario}-{self.casting}-{self.seed}-{digest(recipe)}"
 
     @property
     def trains(self) -> bool:
         """Whether there is a model to train."""
         return self.config.name not in (PERFORMER, ANSWER)
-
-
-def _digest(recipe: Any) -> str:
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:10]
-
-
-class Journal:
-    """Finished cells, one line of JSON each; a line that a kill tore is dropped.
-
-    Args:
-        path: Made if need be.
-
-    Raises:
-        UsageError: A whole line is damaged.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = path.read_bytes() if path.exists() else b""
-        whole = text[: text.rfind(b"\n") + 1]
-        if len(whole) < len(text):
-            with path.open("r+b") as stream:
-                stream.truncate(len(whole))
-        self.rows: dict[str, dict[str, Any]] = {}
-        for number, line in enumerate(whole.splitlines(), 1):
-            try:
-                row = json.loads(line)
-                self.rows[row["key"]] = row
-            except (ValueError, KeyError, TypeError) as error:
-                raise UsageError(f"{path}: line {number} is damaged; remove that line") from error
-
-    def add(self, key: str, row: Mapping[str, Any]) -> None:
-        """Keep a finished cell; on the disk when this returns."""
-        line = json.dumps({"key": key, **row}, allow_nan=False) + "\n"
-        with self.path.open("ab") as stream:
-            stream.write(line.encode())
-            stream.flush()
-            os.fsync(stream.fileno())
-        self.rows[key] = json.loads(line)
 
 
 class Casting:
@@ -213,7 +125,7 @@ class Casting:
             fps=footage.fps, clips=footage.clips, held_out=footage.held_out,
             held_out_seconds=footage.held_out_seconds,
         )  # fmt: skip
-        folder = out / "castings" / f"{cell.scenario}-{cell.casting}-{_digest(asdict(footage))}"
+        folder = out / "castings" / f"{cell.scenario}-{cell.casting}-{digest(asdict(footage))}"
         self.reel = film_casting(self.takes, folder / "footage", footage.size)
         self.facesets = cut_faces(self.reel, folder / "facesets", footage.size // 2)
         self.answers = [answer_of(each) for each in self.reel["truth"]]
@@ -274,7 +186,7 @@ def run_cells(
     done = {}
     for number, cell in enumerate(cells, 1):
         instruments = [judge.fingerprint, make_aligner is not None]
-        key = f"{cell.name}-{_digest(instruments)}"
+        key = f"{cell.name}-{digest(instruments)}"
         if key not in journal.rows:
             if told_only:
                 continue
@@ -291,18 +203,10 @@ def run_cells(
             journal.add(key, {
                 "cell": asdict(cell), "scores": scores, "judge": judge.fingerprint,
                 "seconds": round(time.monotonic() - start, 1), "software": __version__,
-                "commit": _commit(), "torch": torch.__version__,
+                "commit": commit(), "torch": torch.__version__,
             })  # fmt: skip
         done[cell] = journal.rows[key]["scores"]
     return done
-
-
-def _commit() -> str:
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        capture_output=True, text=True, check=False, cwd=Path(__file__).parent,
-    )  # fmt: skip
-    return found.stdout.strip()
 
 
 def tables(done: Mapping[Cell, Scores]) -> list[str]:

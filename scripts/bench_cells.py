@@ -1,0 +1,111 @@
+"""What the benchmarks that train share: configs by name, and a journal of finished cells."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from swapper.errors import UsageError
+
+PERFORMER: Final = "(performer)"
+ANSWER: Final = "(answer)"
+_CONVERT: Final = "convert.affect."
+
+
+@dataclass(frozen=True)
+class Config:
+    """A name for what is asked of `swapper train` and `swapper convert`.
+
+    Attributes:
+        name: In the table.
+        overrides: Of the training.
+        feeling: `affect.strength` and such of the conversion, by name.
+    """
+
+    name: str
+    overrides: tuple[str, ...] = ()
+    feeling: tuple[tuple[str, float], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Config:
+        """Read ``name: override override ...``; ``convert.affect.KEY=`` is the conversion's.
+
+        Raises:
+            UsageError: It has no name, or something is no override.
+        """
+        name, colon, rest = text.partition(":")
+        overrides = tuple(shlex.split(rest))
+        wrong = next((each for each in overrides if "=" not in each), None)
+        if not name.strip() or not colon or wrong is not None:
+            raise UsageError(
+                f"--config {text!r}: write 'name: key=value key=value'"
+                + (f"; {wrong!r} is no override" if wrong else "")
+            )
+        if name.strip() in (PERFORMER, ANSWER):
+            raise UsageError(f"--config {text!r}: that name is taken, choose another")
+        told = [each.removeprefix(_CONVERT) for each in overrides if each.startswith(_CONVERT)]
+        try:
+            feeling = tuple((key, float(value)) for key, value in (e.split("=", 1) for e in told))
+        except ValueError as error:
+            raise UsageError(f"--config {text!r}: {error}; write {_CONVERT}strength=1.5") from error
+        if any(key not in ("strength", "relative") for key, _ in feeling):
+            raise UsageError(f"--config {text!r}: {_CONVERT} takes strength= and relative=")
+        trained = tuple(each for each in overrides if not each.startswith(_CONVERT))
+        return cls(name.strip(), trained, feeling)
+
+
+def digest(recipe: Any) -> str:
+    """Ten hex digits that stand for plain values."""
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:10]
+
+
+class Journal:
+    """Finished cells, one line of JSON each; a line that a kill tore is dropped.
+
+    Args:
+        path: Made if need be.
+
+    Raises:
+        UsageError: A whole line is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = path.read_bytes() if path.exists() else b""
+        whole = text[: text.rfind(b"\n") + 1]
+        if len(whole) < len(text):
+            with path.open("r+b") as stream:
+                stream.truncate(len(whole))
+        self.rows: dict[str, dict[str, Any]] = {}
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
+                row = json.loads(line)
+                self.rows[row["key"]] = row
+            except (ValueError, KeyError, TypeError) as error:
+                raise UsageError(f"{path}: line {number} is damaged; remove that line") from error
+
+    def add(self, key: str, row: Mapping[str, Any]) -> None:
+        """Keep a finished cell; on the disk when this returns."""
+        line = json.dumps({"key": key, **row}, allow_nan=False) + "\n"
+        with self.path.open("ab") as stream:
+            stream.write(line.encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+        self.rows[key] = json.loads(line)
+
+
+def commit() -> str:
+    """The commit at work, with -dirty behind it where files differ; empty outside of git."""
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parent,
+    )  # fmt: skip
+    return found.stdout.strip()

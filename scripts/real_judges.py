@@ -1,0 +1,180 @@
+"""Three readers of real clips that no training here has seen: 3DDFA_V2, dlib and xception.
+
+They read a clip once; a `Reading` is kept on disk, so that other figures can be had of it later.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final
+from zipfile import BadZipFile
+
+import numpy as np
+from dlib_recogniser import WIDTH, DlibRecogniser
+from numpy.typing import NDArray
+from tddfa import WEIGHTS, Tddfa
+
+from swapper.affect.estimator import load_estimator
+from swapper.downloads import sha256_of
+from swapper.errors import MediaError
+from swapper.faces.aligners import Aligner
+from swapper.media.image import write_atomically
+from swapper.media.video import Frame, VideoReader
+from swapper.types import NUM_LANDMARKS
+from swapper.watching import crop_of
+
+EMOTIONS: Final = "fer2013_mini_XCEPTION.102-0.66.hdf5"
+_AT_ONCE: Final = 16
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What was read of a clip; T frames, NaN where there is no face.
+
+    Attributes:
+        rough: (T, 68, 2) where an aligner saw the performer's face, x y in frame pixels; it places
+            the first crop, nothing else.
+        landmarks: (T, 68, 2) by 3DDFA, x y in frame pixels.
+        embeddings: (T, 128) by dlib; NaN besides in the frames between the ones it looked at.
+        emotions: (T, 7) class probabilities by xception.
+        seconds: (T,) when each frame is shown.
+        size: (2,) width and height of the frame in pixels.
+    """
+
+    rough: Floats
+    landmarks: Floats
+    embeddings: Floats
+    emotions: Floats
+    seconds: Floats
+    size: Floats
+
+    def save(self, path: Path) -> None:
+        """Write it as an .npz, whole or not at all."""
+        stream = io.BytesIO()
+        np.savez_compressed(
+            stream, **{each.name: getattr(self, each.name) for each in fields(self)}
+        )
+        write_atomically(path, stream.getvalue())
+
+    @classmethod
+    def load(cls, path: Path) -> Reading:
+        """Read what `save` wrote.
+
+        Raises:
+            MediaError: It is damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return cls(**{each.name: stored[each.name] for each in fields(cls)})
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+            raise MediaError(f"{path}: is damaged; remove it and run again") from error
+
+
+class Judges:
+    """The three readers.
+
+    Args:
+        weights: Folder with 3DDFA's and xception's files.
+        every: dlib looks at every so many frames, for it is slow.
+
+    Raises:
+        EstimatorError: One of them is missing or damaged.
+    """
+
+    def __init__(self, weights: Path, every: int) -> None:
+        self.every = every
+        self.landmarks = Tddfa(weights / WEIGHTS)
+        self.faces = DlibRecogniser()
+        self.emotions = load_estimator("xception", "measuring", weights=str(weights / EMOTIONS))
+        self.fingerprint = [
+            sha256_of(weights / WEIGHTS), self.faces.fingerprint, self.emotions.fingerprint, every
+        ]  # fmt: skip
+        """Everything that readings depend on but the clip."""
+
+    def read(self, video: Path, rough: Floats, window: Floats | None = None) -> Reading:
+        """Read a clip.
+
+        Args:
+            video: The file, of T frames.
+            rough: (T, 68, 2) as in `Reading`.
+            window: (T, 68, 2) landmarks by which faces are cut for xception, which a few pixels
+                may sway: for a swap the performer's. None takes the clip's own.
+
+        Raises:
+            MediaError: It cannot be read, or has another number of frames.
+        """
+        parts: list[tuple[Floats, Floats, Floats]] = []
+        seconds: list[float] = []
+        with VideoReader(video) as reader:
+            size = reader.info.width, reader.info.height
+            some: list[Frame] = []
+            for frame in reader:
+                seconds.append(frame.time)
+                some.append(frame)
+                if len(some) == _AT_ONCE and len(seconds) <= len(rough):
+                    parts.append(self._look(some, rough, window))
+                    some = []
+        if len(seconds) != len(rough):
+            raise MediaError(
+                f"{video}: has {len(seconds)} frames, its performer {len(rough)}; remove it and "
+                "run again"
+            )
+        if some:
+            parts.append(self._look(some, rough, window))
+        landmarks, embeddings, emotions = (
+            np.concatenate(part) for part in zip(*parts, strict=True)
+        )
+        return Reading(
+            rough, landmarks, embeddings, emotions, np.array(seconds), np.array(size, float)
+        )
+
+    def _look(
+        self, frames: list[Frame], rough: Floats, window: Floats | None
+    ) -> tuple[Floats, Floats, Floats]:
+        """Landmarks (N, 68, 2), embeddings (N, 128) and emotions (N, 7) of neighbouring frames."""
+        here = slice(frames[0].index, frames[-1].index + 1)
+        found = self.landmarks.read([frame.image for frame in frames], rough[here])
+        cut_by = found if window is None else window[here]
+        embeddings = np.full((len(frames), WIDTH), np.nan)
+        emotions = np.full((len(frames), len(self.emotions.labels)), np.nan)
+        places, crops = [], []
+        for i, frame in enumerate(frames):
+            if frame.index % self.every == 0 and np.isfinite(found[i]).all():
+                embeddings[i] = self.faces.embed(frame.image, found[i])
+            if np.isfinite(cut_by[i]).all():
+                places.append(i)
+                crops.append(crop_of(frame.image, cut_by[i]))
+        if crops:
+            shares = self.emotions.read(np.stack(crops)).probabilities
+            assert shares is not None
+            emotions[places] = shares.numpy()
+        return found, embeddings, emotions
+
+
+def located(video: Path, aligner: Aligner) -> Floats:
+    """Where an aligner sees the largest face: (T, 68, 2), x y in frame pixels; NaN for no face.
+
+    Raises:
+        MediaError: The clip cannot be read, or no frame shows a face.
+        AlignerError: The aligner cannot be used, or is of another clip.
+    """
+    rows = []
+    try:
+        aligner.prepare()
+        with VideoReader(video) as reader:
+            for frame in reader:
+                faces = aligner(frame)
+                nowhere = np.full((NUM_LANDMARKS, 2), np.nan)
+                rows.append(faces[0].landmarks.astype(np.float64) if faces else nowhere)
+        aligner.finish(len(rows))
+    finally:
+        aligner.close()
+    found = np.array(rows)
+    if not np.isfinite(found).any():
+        raise MediaError(f"{video}: {aligner.name} finds no face in it; pass another --aligner")
+    return found

@@ -1,0 +1,229 @@
+"""From real clips to swaps: cut, train, convert, read. Each step leaves finished work alone."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench_cells import Config, digest
+from real_judges import Judges, Reading, located
+from real_scores import Scores, scored
+
+from swapper.errors import MediaError, UsageError
+from swapper.faces.aligners import Aligner
+from swapper.faces.mediapipe import MediapipeAligner
+from swapper.faces.openface import OpenfaceAligner
+from swapper.media.image import sha256_file, write_atomically
+from swapper.models.portable import load_model
+from swapper.rehearsal import train
+
+log = logging.getLogger("bench")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One person on film.
+
+    Attributes:
+        name: By which pairs and models know the person.
+        video: The file.
+        csv: Landmarks in OpenFace's columns; None where the aligner finds them itself.
+        content: Stands for what the files hold.
+    """
+
+    name: str
+    video: Path
+    csv: Path | None
+    content: str
+
+    def recipe(self) -> list[str]:
+        """What anything made of it depends on; not where it lies."""
+        return [self.name, self.content]
+
+
+def clip_named(name: str, folder: Path, aligner: str) -> Clip:
+    """The clip of a name, ``clip_NAME.mp4`` or ``NAME.mp4``.
+
+    Raises:
+        UsageError: There is none, or it lacks the landmarks that the aligner reads.
+    """
+    tried = [folder / f"clip_{name}.mp4", folder / f"{name}.mp4"]
+    video = next((path for path in tried if path.is_file()), None)
+    if video is None:
+        raise UsageError(f"{tried[0]}: no such clip; pass --clips DIR and --pairs of clips in it")
+    csv = video.with_suffix(".openface.csv") if aligner == "openface" else None
+    if csv is not None and not csv.is_file():
+        raise UsageError(f"{csv}: no such file; write it, or pass --aligner mediapipe")
+    return Clip(name, video, csv, digest([sha256_file(path) for path in (video, csv) if path]))
+
+
+def pair_of(text: str) -> tuple[str, str]:
+    """Read ``performer:identity``.
+
+    Raises:
+        UsageError: It is no pair of two different clips.
+    """
+    performer, colon, identity = text.partition(":")
+    plain = all(name.replace("_", "").replace("-", "").isalnum() for name in (performer, identity))
+    if not colon or not plain or performer == identity:
+        raise UsageError(f"--pairs {text!r}: write performer:identity, two clips by their names")
+    return performer, identity
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model to train and one direction in which to judge it."""
+
+    performer: Clip
+    identity: Clip
+    config: Config
+    seed: int
+    steps: int
+    experiment: str
+    aligner: str
+    size: int
+
+    @property
+    def pair(self) -> str:
+        """``performer:identity``."""
+        return f"{self.performer.name}:{self.identity.name}"
+
+    @property
+    def clips(self) -> list[Clip]:
+        """Both, in an order that does not depend on who performs."""
+        return sorted((self.performer, self.identity), key=lambda clip: clip.name)
+
+    @property
+    def name(self) -> str:
+        """Names the cell, and everything that its swap depends on."""
+        config = "".join(c if c.isalnum() else "-" for c in self.config.name).strip("-")
+        told = [self.run, self.pair, self.config.name, self.config.feeling]
+        return f"{self.performer.name}-{self.identity.name}-{config}-{self.seed}-{digest(told)}"
+
+    @property
+    def run(self) -> str:
+        """Names the model by all that it depends on; both directions share it."""
+        recipe = [
+            [clip.recipe() for clip in self.clips], self.config.overrides, self.seed, self.steps,
+            self.experiment, self.aligner, self.size,
+        ]  # fmt: skip
+        return f"{'-'.join(clip.name for clip in self.clips)}-{self.seed}-{digest(recipe)}"
+
+
+class Workshop:
+    """Makes what cells need, in one folder.
+
+    Args:
+        out: The benchmark's folder.
+        model: ``face_landmarker.task``, for the aligner mediapipe.
+        rights: By what right the clips are used.
+    """
+
+    def __init__(self, out: Path, model: Path, rights: str) -> None:
+        self.out = out
+        self.model = model
+        self.rights = rights
+        self._readings: dict[Path, Reading] = {}
+
+    def score(self, cell: Cell, judges: Judges) -> Scores:
+        """Cut, train, convert and read what is not there yet; then score.
+
+        Raises:
+            SwapperError: A step failed.
+        """
+        facesets = [self.faceset(clip, cell) for clip in cell.clips]
+        run = self.out / "runs" / cell.run
+        overrides = [f"experiment={cell.experiment}", f"seed={cell.seed}", *cell.config.overrides]
+        train(run, facesets, overrides, cell.steps)
+        performer, identity = (
+            self.reading(clip, judges) for clip in (cell.performer, cell.identity)
+        )
+        swap = self._swap_reading(cell, run, performer, judges)
+        neutral: int | None = judges.emotions.labels.index("neutral")
+        if judges.emotions.lineage in load_model(run).card.lineage:
+            log.warning("%s: was trained with xception, which therefore says nothing of it", run)
+            neutral = None
+        return scored(swap, performer, identity, neutral)
+
+    def faceset(self, clip: Clip, cell: Cell) -> Path:
+        """A clip's faces, cut by the cell's aligner."""
+        folder = self.out / "facesets" / digest([clip.recipe(), cell.aligner, cell.size])
+        mark = folder / "complete"
+        if not mark.exists():
+            _swapper(
+                "extract", folder, f"input={clip.video}", f"identity={clip.name}",
+                f"rights={self.rights}", f"facesets={folder}", f"size={cell.size}",
+                *self._aligned(clip),
+            )  # fmt: skip
+            write_atomically(mark, b"")
+        return folder / clip.name
+
+    def swap_of(self, cell: Cell) -> Path:
+        """Where a cell's converted clip lies, once it does."""
+        return self.out / "swaps" / f"{cell.name}.mp4"
+
+    def reading(self, clip: Clip, judges: Judges) -> Reading:
+        """What the judges see in a clip as it was filmed."""
+        aligner = "openface" if clip.csv else "mediapipe"
+        recipe = [clip.recipe(), aligner, judges.fingerprint]
+        path = self.out / "readings" / f"{clip.name}-{digest(recipe)}.npz"
+        if path not in self._readings:
+            if not path.exists():
+                log.info("look at %s", clip.video)
+                rough = located(clip.video, self._aligner(clip))
+                judges.read(clip.video, rough).save(path)
+            self._readings[path] = Reading.load(path)
+        return self._readings[path]
+
+    def _swap_reading(self, cell: Cell, run: Path, performer: Reading, judges: Judges) -> Reading:
+        """Convert the performer's clip if need be, and look at it."""
+        video = self.swap_of(cell)
+        path = self.out / "readings" / f"{cell.name}-{digest(judges.fingerprint)}.npz"
+        if not video.exists():
+            video.parent.mkdir(parents=True, exist_ok=True)
+            _swapper(
+                "convert", video, f"model={run}", f"video={cell.performer.video}",
+                f"identity={cell.identity.name}", f"output={video}", "overwrite=true",
+                "provenance=none", *self._aligned(cell.performer),
+                *(f"affect.{key}={value}" for key, value in cell.config.feeling),
+            )  # fmt: skip
+            path.unlink(missing_ok=True)  # of a swap that is no more
+        if not path.exists():
+            log.info("look at %s", video)
+            judges.read(video, performer.rough, performer.landmarks).save(path)
+        return Reading.load(path)
+
+    def _aligner(self, clip: Clip) -> Aligner:
+        return OpenfaceAligner(str(clip.csv)) if clip.csv else MediapipeAligner(str(self.model))
+
+    def _aligned(self, clip: Clip) -> list[str]:
+        """The same as overrides."""
+        if clip.csv:
+            return ["aligner=openface", f"aligner.csv={clip.csv}"]
+        return ["aligner=mediapipe", f"aligner.model={self.model}"]
+
+
+def _swapper(verb: str, made: Path, *overrides: str) -> None:
+    """Run a verb in a process of its own.
+
+    Args:
+        verb: Of the command line.
+        made: What it makes, for the message.
+        overrides: As typed behind it.
+
+    Raises:
+        MediaError: It failed; what it said is on stderr.
+    """
+    command = [sys.executable, "-m", "swapper", verb, *overrides]
+    log.info("$ %s", " ".join(["swapper", *command[3:]]))
+    # Threads that wait by spinning starve the others where cores are few.
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    if status := subprocess.run(command, env=environment, check=False).returncode:
+        raise MediaError(
+            f"{made}: swapper {verb} ended with exit status {status}; mend what it says above and "
+            "run again"
+        )

@@ -1,0 +1,57 @@
+"""The strongest moments of a performance, with the swaps beside them, as one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from real_judges import Reading
+from real_scores import moments
+
+from swapper.errors import MediaError
+from swapper.faces.geometry import similarity_from_landmarks, warp
+from swapper.media.image import write_image
+from swapper.media.strip import strip
+from swapper.media.video import VideoReader
+
+TILE: Final = 192
+
+Picture = NDArray[np.uint8]
+
+
+def draw(performer: Path, reading: Reading, swaps: Mapping[str, Path], output: Path) -> None:
+    """Draw performer and swaps, a row each, at the performer's strongest moments.
+
+    Args:
+        performer: The clip.
+        reading: Of it; all rows are cut by its landmarks, so that a seam shows.
+        swaps: By the row's label, clips of the same frames.
+        output: A .png.
+
+    Raises:
+        MediaError: A clip cannot be read, or the picture cannot be written.
+    """
+    chosen = moments(reading)
+    rows = [
+        (label, _faces(video, reading, chosen))
+        for label, video in {"performer": performer, **swaps}.items()
+    ]
+    captions = [f"{reading.seconds[frame]:.2f} s" for frame in chosen]
+    write_image(output, strip(rows, captions, TILE))
+
+
+def _faces(video: Path, reading: Reading, chosen: list[int]) -> list[Picture]:
+    """The face, brows to chin, (TILE, TILE, 3), in each of some frames."""
+    found = []
+    with VideoReader(video) as reader:
+        for frame in reader:
+            if frame.index in chosen:
+                points = reading.landmarks[frame.index].astype(np.float32)
+                matrix = similarity_from_landmarks(points, TILE, "face")
+                found.append(warp(frame.image, matrix, TILE))
+    if len(found) < len(chosen):
+        raise MediaError(f"{video}: has too few frames; remove it and run again")
+    return found

@@ -1,0 +1,128 @@
+"""Scores of swaps of real clips as Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from real_signals import NAMES
+
+from swapper.measures.tally import Column, at
+
+Scores = Mapping[str, Any]
+ByConfig = Mapping[str, Mapping[tuple[str, int], Scores]]
+"""By config, then by pair and seed."""
+
+COLUMNS: Final = (
+    Column("mouth r ↑", at("shape", "mouth", "r")),
+    Column("mouth gain → 1", at("shape", "mouth", "gain")),
+    Column("brows r ↑", at("shape", "brows", "r")),
+    Column("brows gain → 1", at("shape", "brows", "gain")),
+    Column("to identity ↓", at("face", "to identity")),
+    Column("to performer ↑", at("face", "to performer")),
+    Column("nearer identity ↑", at("face", "nearer identity")),
+    Column("emotions r ↑", at("emotions", "r")),
+    Column("same emotion ↑", at("emotions", "same")),
+)
+SIGNALS: Final = tuple(
+    Column(f"{name} {key}", at("shape", name, key)) for name in NAMES for key in ("r", "gain")
+)
+NOTE: Final = (
+    "Mean ± standard deviation over seeds. Mouth and brows: r and gain (slope) of the swap's "
+    "signals on the performer's, landmarks by 3DDFA_V2. Distances by dlib; read them first, since "
+    "a half-trained swap through which the performer shows follows him perfectly. Emotions by "
+    "xception, for what it is worth: r over its classes' probabilities, and the share of frames "
+    "off neutral on the performer in which the swap shows the same. –: the performer hardly moves."
+)
+
+
+def report(pairs: Mapping[str, ByConfig]) -> list[str]:
+    """Everything found out, pair by pair and over all pairs.
+
+    Args:
+        pairs: By title, in the order of the report; the first config of each is the base.
+    """
+    lines = [NOTE]
+    for title, configs in pairs.items():
+        lines += ["", f"## {title}", "", _bounds(configs), "", *_tables(configs)]
+        lines += ["", "By signal; 3DDFA is as good as blind to lids, they go into no mean.", ""]
+        lines += _table(configs, SIGNALS, _mean)
+    if len(pairs) > 1:
+        over: dict[str, dict[tuple[str, int], Scores]] = {}
+        for configs in pairs.values():
+            for name, scores in configs.items():
+                over.setdefault(name, {}).update(scores)
+        lines += ["", "## all pairs", "", "Over pairs × seeds.", "", *_tables(over)]
+    return lines
+
+
+def _tables(configs: ByConfig) -> list[str]:
+    lines = _table(configs, COLUMNS, _mean_and_deviation)
+    if len(configs) > 1:
+        base = next(iter(configs))
+        lines += ["", f"Difference to {base}, seed by seed.", "", *_differences(configs, base)]
+    return lines
+
+
+def _bounds(configs: ByConfig) -> str:
+    """What the figures are to be held against."""
+    every = [scores for each in configs.values() for scores in each.values()]
+
+    def mean(*path: str) -> str:
+        return _mean([at(*path)(scores) for scores in every], 2)
+
+    return (
+        f"Distance to the identity: of its own frames {mean('face', 'within')}, of the performer's "
+        f"{mean('face', 'between')}. Against other times of the clip, which is chance, r is "
+        f"{mean('chance', 'mouth')} (mouth) and {mean('chance', 'brows')} (brows), root mean "
+        "square."
+    )
+
+
+def _differences(configs: ByConfig, base: str) -> list[str]:
+    """Rows of mean differences to a config over the cells that both have."""
+    ours = {
+        name: {key: (scores, configs[base][key]) for key, scores in each.items()
+               if key in configs[base]}
+        for name, each in configs.items() if name != base
+    }  # fmt: skip
+    columns = [Column(each.title, _difference(each.metric), each.digits) for each in COLUMNS]
+    return _table(ours, columns, _signed)
+
+
+def _difference(metric: Callable[[Any], float]) -> Callable[[Any], float]:
+    return lambda pair: metric(pair[0]) - metric(pair[1])
+
+
+def _table(
+    configs: Mapping[str, Mapping[Any, Any]],
+    columns: Sequence[Column],
+    told: Callable[[Sequence[float], int], str],
+) -> list[str]:
+    lines = [
+        "| " + " | ".join(["", "n", *(column.title for column in columns)]) + " |",
+        "|" + "---|" * (len(columns) + 2),
+    ]
+    for name, each in configs.items():
+        cells = [told([c.metric(scores) for scores in each.values()], c.digits) for c in columns]
+        lines.append("| " + " | ".join([name, str(len(each)), *cells]) + " |")
+    return lines
+
+
+def _mean(values: Sequence[float], digits: int) -> str:
+    known = [value for value in values if math.isfinite(value)]
+    return f"{np.mean(known):.{digits}f}" if known else "–"
+
+
+def _mean_and_deviation(values: Sequence[float], digits: int, sign: str = "") -> str:
+    known = [value for value in values if math.isfinite(value)]
+    if not known:
+        return "–"
+    mean = f"{np.mean(known):{sign}.{digits}f}"
+    return f"{mean} ± {np.std(known, ddof=1):.{digits}f}" if len(known) > 1 else mean
+
+
+def _signed(values: Sequence[float], digits: int) -> str:
+    return _mean_and_deviation(values, digits, "+")
