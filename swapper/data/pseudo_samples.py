@@ -103,7 +103,8 @@ def _batch(
     rows: Table, sample: NDArray[np.int64], base: NDArray[np.int64], donor: NDArray[np.int64]
 ) -> PseudoBatch:
     def tensor(name: str) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(rows[name]))
+        # A copy: the fields of a row lie packed, at strides that torch does not take.
+        return torch.from_numpy(rows[name].copy())
 
     return PseudoBatch(
         sample=torch.from_numpy(sample),
