@@ -28,10 +28,11 @@ SLACK: Final = 0.04
 _TOLERANCE: Final = np.array([0.03, 0.04, 0.025, 0.02, 0.02, 0.02, 0.02, 0.03])
 _LIPS_TOLERANCE: Final = 0.028
 _GAZE_TOLERANCE: Final = 0.08
-_POSE_TOLERANCE: Final = 10.0
+_POSE_TOLERANCE: Final = 6.0
 # Expression comes first: beyond this a pose costs no more.
-_MOST_POSE_COST: Final = 8.0
+_MOST_POSE_COST: Final = 16.0
 _BLUR_COST: Final = 4.0
+_MOST_MOTION_COST: Final = 2.0
 _STATE_TOLERANCE: Final = 0.03
 _MOST_BASES: Final = 8192
 _OWN_DONOR: Final = 0.35
@@ -101,6 +102,14 @@ class Person:
         )
 
     @cached_property
+    def motion(self) -> Floats:
+        """(N,) change of the features to the faces before and after, a frame: on the way between
+        two expressions skin shows neither.
+        """
+        steps = np.linalg.norm(np.diff(self.features, axis=0, prepend=self.features[:1]), axis=1)
+        return np.asarray(np.maximum(steps, np.append(steps[1:], 0)))
+
+    @cached_property
     def pose(self) -> Floats:
         """(N, 2) yaw and pitch in degrees."""
         return self.shapes.pose[:, :2]
@@ -121,14 +130,15 @@ class Bases:
             rows = rows[np.linspace(0, len(rows) - 1, _MOST_BASES).astype(np.int64)]
         self._rows = rows
         sharpness = np.maximum(identity.sharpness[rows], 1e-9)
-        self._blur = _BLUR_COST * np.log(np.median(sharpness) / sharpness).clip(0, 3)
+        self._flaw = _BLUR_COST * np.log(np.median(sharpness) / sharpness).clip(0, 3)
+        self._flaw += np.minimum(np.square(identity.motion[rows]), _MOST_MOTION_COST)
 
     def nearest(self, faces: NDArray[np.int64]) -> NDArray[np.int64]:
         """The identity's row (N,) for each of the performer's `faces` (N,)."""
         performer, identity, rows = self.performer, self.identity, self._rows
         wanted, had = performer.features[faces], identity.features[rows]
         cost = np.square(wanted).sum(axis=1)[:, None] + np.square(had).sum(axis=1)[None]
-        cost += self._blur - 2 * wanted @ had.T
+        cost += self._flaw - 2 * wanted @ had.T
         turned = performer.pose[faces][:, None] - identity.pose[rows][None]
         turn = np.square(turned / _POSE_TOLERANCE).sum(axis=2)
         cost += turn / (1 + turn / _MOST_POSE_COST)

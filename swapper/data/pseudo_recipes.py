@@ -42,11 +42,11 @@ NODES: Final = 32
 LIP_POINTS: Final = 20
 _AT_ONCE: Final = 64
 # Where the head turns away from the camera by more than this, points hide behind the cheek.
-_HIDDEN_DEGREES: Final = 72.0
+_HIDDEN_DEGREES: Final = 60.0
 _HEAD_CENTRE: Final = 0.9
 _SPACING: Final = 0.05
 _FINE_SPACING: Final = 0.018
-_SMOOTHING: Final = 2e-4
+_SMOOTHING: Final = 5e-4
 _FILL_FROM: Final = 0.015
 _DONOR_RATIO: Final = 1.25
 _OWN_DONOR: Final = 0.35
@@ -86,8 +86,8 @@ class Limits:
 
     move: float = 0.3
     turn: float = 20.0
-    pose_share: float = 0.5
-    most_turn: float = 10.0
+    pose_share: float = 1.0
+    most_turn: float = 12.0
     least: float = 0.1
 
 
@@ -271,9 +271,9 @@ class RecipeMaker:
         if donor >= 0:
             light = (self.identity if own else self.performer).light[donor]
             ratio = self.identity.light[base] / np.maximum(light, 0.02)
-            # Skin differs in colour, not teeth: brightness mostly, the tint by half.
+            # Skins differ in colour where teeth do not: brightness mostly, little of the tint.
             bright = float(ratio.mean())
-            gain[:, 0] = np.clip(bright**0.7 * np.sqrt(ratio / bright), 0.5, 2)
+            gain[:, 0] = np.clip(bright**0.7 * (ratio / bright) ** 0.25, 0.5, 2)
         return gain
 
 

@@ -82,8 +82,8 @@ class PseudoTargets:
         resolution: int = 64,
         move: float = 0.3,
         turn: float = 20.0,
-        pose_share: float = 0.5,
-        most_turn: float = 10.0,
+        pose_share: float = 1.0,
+        most_turn: float = 12.0,
         least_confidence: float = 0.1,
     ) -> None:
         for name, value, least, most in (
