@@ -29,14 +29,14 @@ ALLOWED = {
     "media": GROUND,
     "faces": {"downloads", *GROUND},
     "actors": GROUND,
-    "affect": {"downloads", *GROUND},
+    "affect": {"downloads", "faces", *GROUND},  # a face at rest is known by its shape
     "models": {"kernels", *GROUND},
     "losses": {"kernels", *GROUND},
-    "data": {"faces", "media", "kernels", *GROUND},
+    "data": {"faces", "media", "kernels", "progress", *GROUND},
     "measures": GROUND,
     "judging": {"measures", "media", *GROUND},
     "report": GROUND,
-    "training": {"progress", *LEARNING},
+    "training": {"affect", "faces", "progress", *LEARNING},
     "extract": {"read_affect", "devices", "media", "faces", "data", "options", "progress", *GROUND},
     "read_affect": {
         *("affect_sheet", "affect", "data", "devices", "media", "options", "progress"),

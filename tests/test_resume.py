@@ -33,6 +33,7 @@ SETTINGS = [
     "trainer.log_every_n_steps=1",
     "callbacks.checkpoint.every_n_steps=8",
     "callbacks.preview.every_n_steps=1000",
+    "pseudo=default",
 ]
 
 
