@@ -1,0 +1,175 @@
+r"""Are pseudo-targets right? Holds them against the exact answer, by region and by their warp.
+
+    python scripts/bench_pseudo.py --scenario rich limited rare --castings 0 1 --out out/affect
+
+A performer's held-out clip is played by the identity's own actor, too: that is what the
+pseudo-target of each frame should look like. Footage is that of `bench_affect.py` with the same
+arguments, and filmed if it is not there. Errors are mean absolute differences of aligned crops in
+grey levels after the tone is fitted (light and camera of the identity's footage are not those of
+the answer, so that they do not reach 0). Beside each pseudo-target: its base as it is; the
+identity at rest; and the performer's own face. One line of JSON for each frame goes to
+``OUT/pseudo.jsonl``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import bench_affect
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.affect.estimator import load_estimator
+from swapper.affect.neutral import find_neutrals
+from swapper.data.cache import FaceCache
+from swapper.data.faceset import Faceset
+from swapper.data.pseudo_samples import draw_rows
+from swapper.data.pseudo_targets import PseudoTargets
+from swapper.errors import SwapperError
+from swapper.extract import extract
+from swapper.faces.geometry import transform_points
+from swapper.faces.masks import REGIONS, face_mask, region_masks
+from swapper.faces.openface import OpenfaceAligner
+from swapper.faces.shape import Shapes, aligned_points
+from swapper.measures.pictures import fit_tone, mean_absolute_error
+from swapper.media.image import write_atomically
+from swapper.options import ExtractOptions
+
+log = logging.getLogger("bench")
+SIDE = 128
+MOVES = (0.0, 0.05, 0.1, 0.15, 0.25, 9.0)
+"""Edges of the bins of the farthest point's move, in eye distances."""
+AREAS = ("face", *REGIONS)
+
+
+def frames(casting: bench_affect.Casting, folder: Path, every: int) -> list[dict[str, Any]]:
+    """Errors of each ``every``-th held-out frame's pseudo-target, and of what it is held beside."""
+    identity = Faceset.open(casting.facesets[1])
+    rows = []
+    for number, (performed, answer) in enumerate(
+        zip(casting.reel["held_out"], casting.reel["truth"], strict=True)
+    ):
+        sets = []
+        for name, clip in (("performer", performed), ("answer", answer)):
+            where = folder / f"{name}_{number}"
+            if not where.exists():
+                options = ExtractOptions(
+                    input=str(clip.video), identity=where.name, rights="drawn", size=SIDE,
+                    facesets=str(folder),
+                )  # fmt: skip
+                extract(options, lambda clip=clip: OpenfaceAligner(str(clip.landmarks)))
+            sets.append(Faceset.open(where))
+        rows += _compared(*sets, identity, every)
+    return rows
+
+
+def _compared(
+    performer: Faceset, answer: Faceset, identity: Faceset, every: int
+) -> list[dict[str, Any]]:
+    people = [performer, identity]
+    shapes = [
+        Shapes.of(aligned_points(each.records, each.card.size, "face", mesh=False))
+        for each in people
+    ]
+    found = find_neutrals(dict(enumerate(shapes)))  # type: ignore[arg-type]
+    neutrals = list(found.values())
+    caches = [FaceCache.open(each, SIDE) for each in people]
+    usable = [np.arange(len(each)) for each in people]
+    rests = [each.shape for each in neutrals]
+    table = PseudoTargets().prepare(people, caches, usable, shapes, rests)[0, 1]
+    chosen = np.flatnonzero(table["base"] >= 0)[::every]
+    drawn = draw_rows(caches, (0, 1), table, chosen, SIDE)[:, :3].permute(0, 2, 3, 1).numpy()
+    rest = caches[1].array[int(neutrals[1].weights.argmax()), ..., :3]
+    truths = {each.frame_index: each for each in answer.records}
+    rows = []
+    for face, picture in zip(chosen, drawn, strict=True):
+        truth = truths.get(performer.records[face].frame_index)
+        if truth is None:
+            continue
+        exact = answer.image(truth)
+        points = transform_points(truth.aligned_from_frame, truth.landmarks)
+        shown = {
+            "pseudo": (picture * 255).round().astype(np.uint8),
+            "base": caches[1].array[table["base"][face], ..., :3],
+            "rest": rest,
+            "performer": caches[0].array[face, ..., :3],
+        }
+        row = {name: errors(each, exact, points) for name, each in shown.items()}
+        confidence, move = (float(table[each][face]) for each in ("confidence", "move"))
+        rows.append({"confidence": confidence, "move": move, **row})
+    return rows
+
+
+def errors(
+    picture: NDArray[np.uint8], exact: NDArray[np.uint8], points: NDArray[np.float32]
+) -> list[float]:
+    """Mean absolute differences in `AREAS`, grey levels; points (68, 2) are the answer's."""
+    regions = region_masks(points, SIDE)
+    drawn = [face_mask(points, SIDE), *(regions[name] for name in REGIONS)]
+    weights = [mask.astype(np.float32) / np.float32(255) for mask in drawn]
+    toned = fit_tone(np.ascontiguousarray(picture), exact, weights[0])
+    return [float(mean_absolute_error(toned, exact, weight)) for weight in weights]
+
+
+def table(done: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Means by scenario and by move, as Markdown."""
+    lines = [
+        f"| scenario | farthest move | frames | confidence | pseudo-target: {', '.join(AREAS)} "
+        "| base | at rest | performer |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, rows in done.items():
+        bins = [*pairwise(MOVES), (MOVES[0], MOVES[-1])]
+        for low, high in bins:
+            some = [each for each in rows if low <= each["move"] < high]
+            if not some:
+                continue
+            means = [
+                ", ".join(f"{v:.1f}" for v in np.mean([each[kind] for each in some], axis=0))
+                for kind in ("pseudo", "base", "rest", "performer")
+            ]
+            confidence = np.mean([each["confidence"] for each in some])
+            span = "all" if (low, high) == (MOVES[0], MOVES[-1]) else f"{low:g} to {high:g}"
+            head = f"| {name} | {span} | {len(some)} | {confidence:.2f} | "
+            lines.append(head + " | ".join(means) + " |")
+    return lines
+
+
+def main() -> int:
+    """Measure, and print the table."""
+    parser = bench_affect.parser()
+    parser.description = __doc__
+    parser.add_argument("--every", type=int, default=2, help="take every so many frames")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    done: dict[str, list[dict[str, Any]]] = {}
+    try:
+        judge = load_estimator("judge", "measuring")
+        seen = set()
+        for cell in bench_affect.cells_of(arguments):
+            place = cell.scenario, cell.casting
+            if place in seen:
+                continue
+            seen.add(place)
+            casting = bench_affect.Casting(cell, arguments.out, judge)
+            folder = arguments.out / "pseudo" / casting.facesets[0].parents[1].name
+            for row in frames(casting, folder, arguments.every):
+                found = {"scenario": cell.scenario, "casting": cell.casting, **row}
+                done.setdefault(cell.scenario, []).append(found)
+    except SwapperError as error:
+        print(f"bench_pseudo: {error}", file=sys.stderr)
+        return error.exit_code
+    text = "".join(json.dumps(row) + "\n" for rows in done.values() for row in rows)
+    write_atomically(arguments.out / "pseudo.jsonl", text.encode())
+    print("\n".join(table(done)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
