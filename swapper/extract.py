@@ -9,12 +9,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+
 from swapper.data.card import FacesetCard, ImageFormat, Source
 from swapper.data.faceset import Faceset
 from swapper.data.faceset_writer import FacesetWriter, face_id
 from swapper.errors import MediaError, UsageError
 from swapper.faces.aligners import Aligner, check_claim
-from swapper.faces.geometry import head_pose, sharpness, similarity_from_landmarks, warp
+from swapper.faces.geometry import (
+    head_pose,
+    sharpness,
+    similarity_from_landmarks,
+    transform_points,
+    warp,
+)
+from swapper.faces.landmark_check import LEAST_DETAIL, feature_detail
 from swapper.media.footage import Footage, open_footage
 from swapper.media.image import sha256_file
 from swapper.media.video import Frame
@@ -26,6 +35,9 @@ if TYPE_CHECKING:
     from swapper.affect.estimator import Estimator
 
 log = logging.getLogger(__name__)
+
+_FEWEST_CHECKED, _MOST_CHECKED = 8, 200
+"""Faces of a clip by which its landmarks are judged."""
 
 RIGHTS_CURE = (
     'rights is missing: say by what right these faces are used, such as rights="signed release of '
@@ -146,6 +158,7 @@ def _cut(
     card = _card(options, aligner.fingerprint)
     hashes = {path: sha256_file(path) for path in footage.paths}
     frames = kept = known = 0
+    detail: list[float] = []
     name = footage.paths[0].name if len(footage.paths) == 1 else footage.paths[0].parent.name
     with FacesetWriter(before.faceset, card) as writer:
         for path, digest in hashes.items():
@@ -162,7 +175,7 @@ def _cut(
             if writer.has(digest, number, 0):
                 known += 1
                 continue
-            kept += _keep(options, writer, frame, aligner(frame), digest, number)
+            kept += _keep(options, writer, frame, aligner(frame), digest, number, detail)
             bar.set_postfix(faces=before.kept + kept, refresh=False)
         bar.close()
     if footage.stopped is not None:
@@ -171,6 +184,13 @@ def _cut(
             f"{footage.stopped:.3f} s after {frames} frames; {kept} faces found before are kept"
         )
     aligner.finish(frames)
+    if len(detail) >= _FEWEST_CHECKED and np.median(detail) < LEAST_DETAIL:
+        log.warning(
+            "%s: the landmarks do not seem to lie on the face; look at %s, and if they are another "
+            "clip's, delete that faceset and pass the right ones",
+            footage.paths[0],
+            writer.path / "images",
+        )
     return ExtractSummary(
         before.faceset, before.frames + frames, before.kept + kept, before.known + known
     )
@@ -183,8 +203,9 @@ def _keep(
     faces: list[Face],
     source: str,
     number: int,
+    detail: list[float],
 ) -> int:
-    """Cut and index the wanted faces of one frame; returns how many."""
+    """Cut and index the wanted faces of one frame; returns how many, adds to `detail`."""
     wanted = [face for face in faces if min(_span(face)) >= options.min_size]
     if options.faces == "largest":
         wanted = wanted[:1]
@@ -198,6 +219,9 @@ def _keep(
         except ValueError:  # landmarks fallen into a point: nothing that could be cut
             continue
         aligned = warp(frame.image, aligned_from_frame, options.size)
+        if len(detail) < _MOST_CHECKED:
+            points = transform_points(aligned_from_frame, face.landmarks)
+            detail.append(feature_detail(aligned, points))
         yaw, pitch, roll = head_pose(face.landmarks, (width, height))
         writer.add(
             FaceRecord(

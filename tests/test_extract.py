@@ -15,6 +15,9 @@ import pytest
 
 from swapper import cli
 from swapper.data.faceset import Faceset
+from swapper.extract import extract
+from swapper.faces.openface import OpenfaceAligner
+from swapper.options import ExtractOptions
 from tests.drawing import ALICE, draw, write_clip
 
 
@@ -172,3 +175,27 @@ def test_a_killed_extraction_opens_and_goes_on(clip: tuple[Path, Path], tmp_path
     assert 0 < some < 40
     assert cli.run(line(tmp_path, *clip, "size=512")) == 0
     assert len(Faceset.open(tmp_path / "alice")) == 40
+
+
+def test_landmarks_of_another_clip_are_noticed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clip, landmarks = write_clip(tmp_path / "a.mp4", frames=16, sound=False)
+    table = landmarks.read_text(encoding="utf-8").splitlines()
+    rng = np.random.default_rng(0)
+    wrong = []
+    for line in table[1:]:
+        values = [float(each) for each in line.split(",")]
+        # The same face, elsewhere and larger, as in a clip that was framed otherwise.
+        points = (np.array(values[5:]).reshape(2, 68) - 80) * 0.7 + np.array([[47.0], [120.0]])
+        points += rng.normal(0, 0.1, points.shape)
+        wrong.append(",".join(str(each) for each in [*values[:5], *points.ravel()]))
+    other = tmp_path / "other.csv"
+    other.write_text("\n".join([table[0], *wrong]) + "\n", encoding="utf-8")
+    for name, csv, warned in (("right", landmarks, False), ("wrong", other, True)):
+        caplog.clear()
+        options = ExtractOptions(
+            input=str(clip), identity=name, rights="drawn by this test", facesets=str(tmp_path)
+        )
+        extract(options, lambda csv=csv: OpenfaceAligner(str(csv)))  # type: ignore[misc]
+        assert any("do not seem to lie on the face" in each for each in caplog.messages) == warned
