@@ -158,7 +158,8 @@ def _instrument(sides: Sides) -> str:
 def borrowed(sides: Sides) -> list[str]:
     """Which clips were read by the performer's own table of landmarks, in words."""
     if sides.one_table:
-        return ["head and geometry were not read off the swap: its landmarks are the performer's"]
+        told = "the head was not read off the swap, nor its geometry"
+        return [f"{told}: its landmarks are the performer's"]
     beside = {"self-swap": sides.self_swap, "exact answer": sides.best if sides.exact else None}
     return [
         f"the {name}'s landmarks are the performer's, so of geometry and pose it tells nothing: "
