@@ -38,7 +38,7 @@ MediaPipe saw 0.59 to 1.10 and `judge` 0.88 to 1.03 (docs/LOG.md, 2026-11-24). G
 exact landmarks (0.87 to 1.13, 16 pairs), 0.93 by MediaPipe's on film (0.82 to 1.00, 10 pairs of
 them), and a little less for trackers that shake more (docs/LOG.md, 2026-11-29)."""
 LEAST_MOVED: Final = 0.01
-"""Eye distances by which a signal of geometry deviates (standard deviation, below 2 Hz) if it moves:
+"""Eye distances by which a signal of geometry deviates (standard deviation below 2 Hz) if it moves:
 trackers' noise is below, and what a turned head leaves of itself in a still face."""
 _FULL_MOVE: Final = LEAST_MOVED / LEAST_MOTION
 """Eye distances that stand for a full movement, 1 of any other reader's units."""
