@@ -53,7 +53,12 @@ def tried(seed: int, folder: Path, size: int, landmarker: str) -> Iterator[dict[
             swap = film(folder, name, who + face, PLANTS[copy](played, seed), seed, size)
             options = EvaluateOptions(str(performer.video), str(swap.video), device="cpu")
             sides = screen(options, instruments)
-            for reader, told in (("mediapipe", sides), ("judge", _by_units(sides))):
+            readers = {
+                "mediapipe": sides,
+                "judge": _without(sides, blendshapes=None),
+                "geometry": _without(sides, blendshapes=None, units=None),
+            }
+            for reader, told in readers.items():
                 found, diagnosis = weigh(told)
                 yield {
                     "copy": copy,
@@ -68,10 +73,10 @@ def tried(seed: int, folder: Path, size: int, landmarker: str) -> Iterator[dict[
                 }
 
 
-def _by_units(sides: Sides) -> Sides:
-    """The same as the estimator of units alone saw it."""
-    best = None if sides.best is None else replace(sides.best, blendshapes=None)
-    swap, performer = (replace(each, blendshapes=None) for each in (sides.swap, sides.performer))
+def _without(sides: Sides, **readings: None) -> Sides:
+    """The same as it would have been seen without some readings."""
+    best = None if sides.best is None else replace(sides.best, **readings)
+    swap, performer = (replace(each, **readings) for each in (sides.swap, sides.performer))
     return replace(sides, swap=swap, performer=performer, best=best)
 
 

@@ -16,7 +16,7 @@ from swapper import __version__
 from swapper.affect.estimator import Estimator
 from swapper.devices import pick_device
 from swapper.errors import MediaError, ProvenanceError, UsageError
-from swapper.faces.aligners import Aligner, check_claim
+from swapper.faces.aligners import Aligner, prepare_for
 from swapper.faces.blending import mask_in_frame
 from swapper.faces.tracks import smooth_alignments
 from swapper.feeling import Feeling, dialled, feeling_of, middle_rest, rest_in, said_of, space_of
@@ -93,8 +93,7 @@ def convert(
         sink = _sink(options, footage, signer is not None)
         aligner = make_aligner()
         try:
-            aligner.prepare()
-            check_claim(aligner, footage.info.num_frames)
+            prepare_for(aligner, footage.info.path, footage.info.num_frames)
             swapper = FrameSwapper(
                 model, options.identity, options.blend, device, options.precision, feeling
             )
@@ -135,7 +134,7 @@ def _find_rest(
     with open_footage(options.video) as footage:
         aligner = make_aligner()
         try:
-            aligner.prepare()
+            prepare_for(aligner, footage.info.path, footage.info.num_frames)
             rest = rest_in(footage, aligner, estimator, model.card.coverage, side)
         finally:
             aligner.close()

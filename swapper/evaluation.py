@@ -19,6 +19,7 @@ from swapper.devices import pick_device
 from swapper.errors import UsageError
 from swapper.faces.aligners import Aligner
 from swapper.faces.recognition import Recogniser
+from swapper.landmark_groups import borrowed, geometry_group, head_group, marked
 from swapper.measures.diagnosis import Diagnosis, Figures
 from swapper.media.image import sha256_file, write_atomically
 from swapper.media.provenance import verify
@@ -36,7 +37,7 @@ from swapper.weighing import (
     emotion_group,
     emotions_of,
     expression_group,
-    head_group,
+    same_landmarks,
     units_of,
     weigh,
 )
@@ -191,7 +192,7 @@ def _weighed(options: EvaluateOptions, sides: Sides, judges: _Judges, origin: Or
     looked = look(sides.swap, sides.performer, [*strongest, *worst], truth)
     reader = "no reader of emotions" if estimator is None else estimator.name
     unit_reader = sides.expression().reader
-    return Report(
+    report = Report(
         title=f"{Path(options.swap).name} after {Path(options.performer).name}",
         verdict=_verdict(sides, found, diagnosis),
         expressive=None if not np.isfinite(found.units.gain) else diagnosis.expressive,
@@ -204,9 +205,10 @@ def _weighed(options: EvaluateOptions, sides: Sides, judges: _Judges, origin: Or
         units=units_of(sides),
         unit_reader=unit_reader,
         groups=tuple(_groups(sides, found, reader, looked, judges.own)),
-        lineage=_lineage(judges, unit_reader, origin),
+        lineage=_lineage(judges, unit_reader, sides.swap.aligner, origin),
         facts=_facts(options, sides, origin),
     )
+    return marked(report, sides, origin.lineage or ())
 
 
 def _groups(
@@ -215,19 +217,14 @@ def _groups(
     groups = [expression_group(sides, found)]
     if sides.swap.probabilities is not None or sides.swap.circumplex is not None:
         groups.insert(0, emotion_group(sides, reader))
-    if not _same_landmarks(sides):
-        groups.append(head_group(sides, "landmarks"))
+    if not sides.one_table:
+        groups += [geometry_group(sides, found.lag_frames), head_group(sides)]
     if own is not None:
         groups.append(identity_group(sides, own))
     groups.append(steadiness_group(looked.steadiness))
     if looked.against_truth:
         groups.append(truth_group(looked.against_truth))
     return groups
-
-
-def _same_landmarks(sides: Sides) -> bool:
-    """Whether one table of landmarks served both clips, and so says nothing of the swap's head."""
-    return np.array_equal(sides.swap.landmarks, sides.performer.landmarks, equal_nan=True)
 
 
 def _strength(sides: Sides) -> tuple[Floats, dict[int, str]]:
@@ -300,8 +297,7 @@ def _blind_spots(sides: Sides, judges: _Judges, origin: Origin) -> list[str]:
         )
     if sides.swap.blendshapes is None:
         found.append("gaze was not read: pass aligner=mediapipe")
-    if _same_landmarks(sides):
-        found.append("the head was not read off the swap: its landmarks are the performer's")
+    found += borrowed(sides)
     if origin.lineage is None:
         found.append(
             "what the swap's model was trained with is not known: pass model= to have it checked"
@@ -312,9 +308,9 @@ def _blind_spots(sides: Sides, judges: _Judges, origin: Origin) -> list[str]:
     return found
 
 
-def _lineage(judges: _Judges, unit_reader: str, origin: Origin) -> tuple[str, ...]:
+def _lineage(judges: _Judges, unit_reader: str, aligner: str, origin: Origin) -> tuple[str, ...]:
     trained: Sequence[str] = ("unknown",) if origin.lineage is None else origin.lineage
-    measured = [unit_reader]
+    measured = [unit_reader, f"landmarks by {aligner}"]
     if judges.estimator is not None:
         measured.append(judges.estimator.lineage)
     if judges.own is not None:
@@ -350,4 +346,6 @@ def _ceiling_of(sides: Sides) -> str:
         return "not measured"
     if sides.exact:
         return "the exact answer"
-    return f"performer encoded anew (H.264, CRF {CEILING_CRF})"
+    told = f"performer encoded anew (H.264, CRF {CEILING_CRF})"
+    same = same_landmarks(sides.best, sides.performer)
+    return f"{told}; its landmarks are the performer's" if same else told

@@ -15,7 +15,7 @@ from swapper.data.card import FacesetCard, ImageFormat, Source
 from swapper.data.faceset import Faceset
 from swapper.data.faceset_writer import FacesetWriter, face_id
 from swapper.errors import MediaError, UsageError
-from swapper.faces.aligners import Aligner, check_claim
+from swapper.faces.aligners import Aligner, prepare_for
 from swapper.faces.geometry import (
     head_pose,
     sharpness,
@@ -145,8 +145,7 @@ def _extract_one(
 ) -> ExtractSummary:
     aligner = make_aligner()
     try:
-        aligner.prepare()
-        check_claim(aligner, footage.info.num_frames)
+        prepare_for(aligner, footage.info.path, footage.info.num_frames)
         return _cut(options, aligner, footage, before)
     finally:
         aligner.close()

@@ -265,13 +265,15 @@ def _evaluation(evaluations: Sequence[StoredReport]) -> list[str]:
     lines = [
         "## Evaluation",
         "",
-        "By instruments that took no part in training. The floor is what another moment of the "
-        "same performance gives, the ceiling the performer's own clip encoded anew.",
+        "By instruments that took no part in training, but where *partial* is said. The floor is "
+        "what another moment of the same performance gives, the ceiling the performer's own clip "
+        "encoded anew.",
     ]
     for report in evaluations:
         rows = [
             (
-                escaped(f"{each.title} ({each.unit})" if each.unit else each.title),
+                escaped(f"{each.title} ({each.unit})" if each.unit else each.title)
+                + (", *partial*" if each.partial else ""),
                 *(_figure(value) for value in (each.value, each.floor, each.ceiling)),
             )
             for name in _TOLD
@@ -312,4 +314,6 @@ def _provenance(model: LoadedModel) -> list[str]:
 
 def _estimator(lineage: str) -> str:
     name, _, digest = lineage.partition(":")
+    if name == "landmarks":
+        return f"- landmarks by {escaped(digest)}"
     return f"- {escaped(name)}, {hash_of(digest)}"

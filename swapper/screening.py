@@ -10,7 +10,7 @@ from typing import Final
 
 from swapper.affect.estimator import Estimator
 from swapper.errors import MediaError, UsageError
-from swapper.faces.aligners import Aligner, check_claim
+from swapper.faces.aligners import Aligner, prepare_for
 from swapper.faces.mediapipe import MediapipeAligner
 from swapper.faces.recognition import Recogniser
 from swapper.media.provenance import verify
@@ -18,7 +18,7 @@ from swapper.media.video import VideoReader
 from swapper.media.writer import VideoWriter
 from swapper.options import EvaluateOptions
 from swapper.watching import Watched, watch
-from swapper.weighing import Sides
+from swapper.weighing import Sides, same_landmarks
 
 CEILING_CRF: Final = 23
 """An ordinary encoding: what a video site would do to the performer's own clip."""
@@ -44,8 +44,13 @@ class Instruments:
     recogniser: Recogniser | None = None
     memory: Memory | None = None
 
-    def watched(self, path: Path, title: str) -> Watched:
+    def watched(self, path: Path, title: str, of: Path | None = None) -> Watched:
         """What a clip's face does.
+
+        Args:
+            path: The clip.
+            title: Of the progress bar.
+            of: The clip of which it is a copy, to an aligner that knows clips by name.
 
         Raises:
             SwapperError: It cannot be read, or shows no face.
@@ -54,8 +59,7 @@ class Instruments:
         if isinstance(aligner, MediapipeAligner):
             aligner.blendshapes, aligner.max_faces = True, 1
         try:
-            aligner.prepare()
-            check_claim(aligner, VideoReader(path).info.num_frames)
+            prepare_for(aligner, of or path, VideoReader(path).info.num_frames)
             return watch(path, aligner, self.estimator, self.recogniser, title)
         finally:
             aligner.close()
@@ -89,9 +93,10 @@ def screen(options: EvaluateOptions, instruments: Instruments) -> Sides:
         return found
 
     swap = beside(options.swap, "swap")
-    if swap.blendshapes is None and swap.units is None:
+    if swap.blendshapes is None and swap.units is None and same_landmarks(swap, performer):
         raise UsageError(
-            "nothing reads expressions: pass aligner=mediapipe, or affect= one with action units"
+            f"{options.swap}: has the performer's landmarks, so nothing reads its expression: pass "
+            "aligner.csv=FOLDER with a CSV for each clip, or another aligner="
         )
     # Whose face the others show is told nowhere, and dlib would take a tenth of a second a face.
     instruments = replace(instruments, recogniser=None)
@@ -123,7 +128,7 @@ def _seen_again(performer: Watched, instruments: Instruments) -> Watched:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "performer.mp4"
         encode_again(performer.video, copy)
-        again = instruments.watched(copy, _AGAIN)
+        again = instruments.watched(copy, _AGAIN, of=performer.video)
     _check_as_long(again, performer)
     return again
 

@@ -22,6 +22,7 @@ WHOSE_FACE: Final = (
 """Whose ceiling is what the identity's own faces say."""
 SHOWN: Final = (
     *("gain", "correlation", "lag", "jitter", "velocity_correlation", "fast_coherence"),
+    *("geometry_mouth_gain", "geometry_mouth_correlation"),
     *("sidedness_correlation", "gaze_correlation", "emotion_kappa", "divergence", "valence_ccc"),
     *("arousal_ccc", "pose_error", "landmark_error", *WHOSE_FACE, "warping_error"),
 )
@@ -31,6 +32,8 @@ BESTS: Final[Mapping[str, str]] = {
     "self_swap": "the performer on the performer's own face, by the same model",
 }
 """What a swap could be as good as."""
+_PARTIAL: Final = "†"
+"""Beside figures by landmarks that taught the very model, or may have."""
 
 Floats = NDArray[np.float64]
 Told = Mapping[str, Any]
@@ -65,6 +68,7 @@ class Row:
         best: The model that is best, if it is better than each other beyond chance; else "".
         p: By rival of the best, after Holm's correction; NaN where too few performers tell.
         shortfalls: By what of `BESTS` was measured, by model.
+        partial: Models that what measured it has taught, in some clip at least.
     """
 
     name: str
@@ -74,6 +78,7 @@ class Row:
     best: str
     p: Mapping[str, float]
     shortfalls: Mapping[str, Mapping[str, Shortfall]]
+    partial: frozenset[str] = frozenset()
 
 
 def summed(
@@ -95,7 +100,9 @@ def summed(
         better = first[name]["better"]
         ahead = _ahead(values, better, performers)
         short = {best: told[name] for best, told in behind.items() if name in told}
-        rows.append(Row(name, first[name]["title"], better, means, ahead, {}, short))
+        rows.append(
+            Row(name, first[name]["title"], better, means, ahead, {}, short, _partial(found, name))
+        )
         for rival in values:
             if ahead and rival != ahead:
                 tests[name, rival] = _test(values, ahead, rival, better, performers)
@@ -106,6 +113,14 @@ def summed(
         real = bool(p) and all(each < REAL for each in p.values())
         told.append(replace(row, p=p, best=row.best if real else ""))
     return told
+
+
+def _partial(found: Mapping[str, Sequence[Told]], name: str) -> frozenset[str]:
+    return frozenset(
+        model
+        for model, told in found.items()
+        if any(each["measures"].get(name, {}).get("partial") for each in told)
+    )
 
 
 def _values(told: Sequence[Told], name: str) -> Floats:
@@ -188,7 +203,7 @@ def table(rows: Sequence[Row], models: Sequence[str], margin: float = 0.1) -> li
     for row in rows:
         cells = [f"{row.means[model]}" for model in models]
         cells = [
-            f"**{cell}**" if model == row.best else cell
+            (f"**{cell}**" if model == row.best else cell) + _mark(row, model)
             for cell, model in zip(cells, models, strict=True)
         ]
         lines.append(f"| {row.title} {arrows[row.better]} | " + " | ".join(cells) + " |")
@@ -199,9 +214,16 @@ def table(rows: Sequence[Row], models: Sequence[str], margin: float = 0.1) -> li
         else "Bold: better than every other (Wilcoxon over performers, Holm over the table)."
     )
     lines += ["", f"Mean [95 %] over performers. {said}"]
+    if any(row.partial for row in rows):
+        flattered = "read off landmarks that taught the model, or may have, and so flatter it"
+        lines += ["", f"{_PARTIAL} partial: {flattered}; compare by another aligner=."]
     for best in BESTS:
         lines += _behind(rows, models, best, margin)
     return lines
+
+
+def _mark(row: Row, model: str) -> str:
+    return f" {_PARTIAL}" if model in row.partial else ""
 
 
 def _head(models: Sequence[str]) -> list[str]:
@@ -224,7 +246,9 @@ def _behind(rows: Sequence[Row], models: Sequence[str], best: str, margin: float
             short = row.shortfalls[best].get(model)
             tried |= short is not None and bool(np.isfinite(short.p))
             cells.append(
-                "–" if short is None else f"{short.share}" + (" ✓" if short.as_good else "")
+                "–"
+                if short is None
+                else f"{short.share}" + (" ✓" if short.as_good else "") + _mark(row, model)
             )
         lines.append(f"| {row.title} | " + " | ".join(cells) + " |")
     said = (
@@ -251,6 +275,7 @@ def plain(rows: Sequence[Row]) -> dict[str, Any]:
             "title": row.title,
             "better": row.better,
             "best": row.best,
+            "partial": sorted(row.partial),
             "models": {model: ends(each) for model, each in row.means.items()},
             "p": {rival: number(p) for rival, p in row.p.items()},
             "shortfalls": {

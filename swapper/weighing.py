@@ -14,7 +14,7 @@ from swapper.measures.alongside import Alongside
 from swapper.measures.diagnosis import Ceiling, Diagnosis, Figures, diagnose, figures
 from swapper.measures.dynamics import asymmetry, fast_band, following, velocity
 from swapper.measures.floor import floor
-from swapper.measures.traces import gain_and_correlation
+from swapper.measures.traces import LEAST_MOTION, gain_and_correlation
 from swapper.report.content import Emotions, Group, Measure, UnitFollowing
 from swapper.watching import Traces, Watched
 
@@ -24,16 +24,24 @@ Figure = Callable[[Floats, Floats], float]
 """Of readings (T, ...) of a swap and of the performer."""
 
 GAZE: Final = "eyeLook"
-LIDS: Final = ("eyeBlinkLeft", "eyeBlinkRight", "AU45", "AU43")
+LIDS: Final = ("eyeBlinkLeft", "eyeBlinkRight", "AU45", "AU43", "lid left", "lid right")
 NEUTRAL: Final = ("neutral", "calm")
-_OUTER_EYES: Final = (36, 45)
 _LEAST_CEILING: Final = 0.2
 BRIEF_GAIN: Final = 0.6
 """Of brief movements on another face, as readers saw them in perfect copies on film
 (scripts/validate_evaluation.py): 0.57 and 0.77."""
-OTHER_FACE: Final = {"MediaPipe blendshapes": 0.85, "action units": 0.95}
+BLENDSHAPES, UNITS, GEOMETRY = "MediaPipe blendshapes", "action units", "landmarks' geometry"
+"""Readers of expression."""
+OTHER_FACE: Final = {BLENDSHAPES: 0.85, UNITS: 0.95, GEOMETRY: 0.9}
 """Gain of perfect copies on another actor's face, by reader: means over 16 pairs of faces, where
-MediaPipe saw 0.59 to 1.10 and `judge` 0.88 to 1.03 (docs/LOG.md, 2026-11-24)."""
+MediaPipe saw 0.59 to 1.10 and `judge` 0.88 to 1.03 (docs/LOG.md, 2026-11-24). Geometry: 0.97 by
+exact landmarks (0.87 to 1.13, 16 pairs), 0.93 by MediaPipe's on film (0.82 to 1.00, 10 pairs of
+them), and a little less for trackers that shake more (docs/LOG.md, 2026-11-29)."""
+LEAST_MOVED: Final = 0.01
+"""Eye distances by which a signal of geometry deviates (standard deviation below 2 Hz) if it moves:
+trackers' noise is below, and what a turned head leaves of itself in a still face."""
+_FULL_MOVE: Final = LEAST_MOVED / LEAST_MOTION
+"""Eye distances that stand for a full movement, 1 of any other reader's units."""
 CANNOT_TELL: Final = "this clip cannot tell"
 
 
@@ -68,13 +76,18 @@ class Sides:
     self_swap: Watched | None = None
     exact: bool = False
 
+    @property
+    def one_table(self) -> bool:
+        """Whether one table of landmarks served both clips, and so says nothing of the swap."""
+        return same_landmarks(self.swap, self.performer)
+
     def expression(self) -> Expression:
-        """Traces of units without gaze, of all sides.
+        """Traces of units without gaze, of all sides; of geometry where nothing else read units.
 
         Raises:
-            ValueError: Nothing read them.
+            ValueError: Nothing did, and one table of landmarks served both clips.
         """
-        for name, reader in (("blendshapes", "MediaPipe blendshapes"), ("units", "action units")):
+        for name, reader in (("blendshapes", BLENDSHAPES), ("units", UNITS)):
             found = [
                 None if each is None else getattr(each, name)
                 for each in (self.swap, self.performer, self.best, self.self_swap)
@@ -85,7 +98,15 @@ class Sides:
             )
             if swap is not None and performer is not None:
                 return Expression(swap, performer, best, self_swap, reader)
-        raise ValueError("neither blendshapes nor action units were read")
+        if self.one_table:
+            raise ValueError("neither blendshapes nor action units nor geometry were read")
+        return Expression(
+            _movements(self.swap),
+            _movements(self.performer),
+            None if self.best is None else _movements(self.best),
+            None if self.self_swap is None else _movements(self.self_swap),
+            GEOMETRY,
+        )
 
     def measure(
         self,
@@ -123,6 +144,22 @@ class Sides:
         )
         why_not = "" if np.isfinite(value) else CANNOT_TELL
         return Measure(name, title, value, lowest, highest, better, unit, why_not, own)
+
+
+def same_landmarks(clip: Watched, other: Watched) -> bool:
+    """Whether two clips have the very same landmarks, which only a table can give."""
+    if clip.video.resolve() == other.video.resolve():
+        return False
+    return np.array_equal(clip.landmarks, other.landmarks, equal_nan=True)
+
+
+def _movements(watched: Watched) -> Traces:
+    """Geometry from its median, on the scale of other readers' units."""
+    values = watched.geometry.values
+    told = values[np.isfinite(values).all(axis=1)]
+    rest = np.median(told, axis=0) if len(told) else 0.0
+    names = tuple(name.replace("_", " ") for name in watched.geometry.names)
+    return Traces(names, (values - rest) / _FULL_MOVE)
 
 
 def emotion_group(sides: Sides, reader: str) -> Group:
@@ -258,61 +295,6 @@ def _sidedness(seen: Expression, fps: float) -> list[Measure]:
         name = f"sidedness_{key}"
         found.append(Measure(name, title, value, np.nan, best, better, "", why_not, own))
     return found
-
-
-def head_group(sides: Sides, aligner: str) -> Group:
-    """Pose, gaze and where the landmarks lie."""
-
-    def degrees(a: Floats, b: Floats) -> float:
-        apart = np.abs(a - b)
-        return float(np.nanmean(apart)) if np.isfinite(apart).any() else float("nan")
-
-    def distance(a: Floats, b: Floats) -> float:
-        known = np.isfinite(a[:, 0, 0]) & np.isfinite(b[:, 0, 0])
-        if not known.any():
-            return float("nan")
-        eyes = np.linalg.norm(b[known, _OUTER_EYES[0]] - b[known, _OUTER_EYES[1]], axis=1)
-        apart = np.linalg.norm(a[known] - b[known], axis=2).mean(axis=1)
-        return float((apart / np.maximum(eyes, 1e-6)).mean())
-
-    def looks(a: Floats, b: Floats) -> float:
-        return following(Alongside.of(a, b, sides.swap.fps)).correlation
-
-    def looks_far(a: Floats, b: Floats) -> float:
-        return following(Alongside.of(a, b, sides.swap.fps)).gain
-
-    return Group(
-        "Head and gaze",
-        aligner,
-        (
-            sides.measure("pose_error", "Pose error", lambda w: w.pose, degrees, "lower", "°"),
-            sides.measure("gaze_gain", "Gaze, gain", gaze_of, looks_far, "one"),
-            sides.measure("gaze_correlation", "Gaze, correlation", gaze_of, looks),
-            sides.measure(
-                "landmark_error", "Landmark error, of the eyes' distance",
-                lambda w: w.landmarks, distance, "lower",
-            ),
-        ),
-    )  # fmt: skip
-
-
-def gaze_of(watched: Watched) -> Floats | None:
-    """(T, 2): to the person's left and up, about in [-1, 1]; None where it was not read."""
-    shapes = watched.blendshapes
-    if shapes is None:
-        return None
-    columns = {name: shapes.values[:, place] for place, name in enumerate(shapes.names)}
-    needed = [
-        f"{GAZE}{way}{side}" for way in ("In", "Out", "Up", "Down") for side in ("Left", "Right")
-    ]
-    if set(needed) - set(columns):
-        return None
-    left = (columns["eyeLookOutLeft"] - columns["eyeLookInLeft"]) / 2
-    left += (columns["eyeLookInRight"] - columns["eyeLookOutRight"]) / 2
-    up = sum(
-        columns[f"eyeLookUp{side}"] - columns[f"eyeLookDown{side}"] for side in ("Left", "Right")
-    )
-    return np.stack([left, np.asarray(up) / 2], axis=1)
 
 
 def weigh(sides: Sides) -> tuple[Figures, Diagnosis]:

@@ -55,6 +55,7 @@ ALLOWED = {
     },
     "watching": {"affect", "faces", "media", "progress", *GROUND},
     "weighing": {"measures", "report", "watching", *GROUND},
+    "landmark_groups": {"faces", "measures", "report", "watching", "weighing"},
     "side_by_side": {"faces", "measures", "media", "report", "watching", *GROUND},
     "own_faces": {
         *("data", "devices", "faces", "options", "report", "watching", "weighing"),
@@ -62,7 +63,7 @@ ALLOWED = {
     },
     "screening": {"affect", "faces", "media", "options", "watching", "weighing", *GROUND},
     "evaluation": {
-        *("screening", "watching", "weighing", "side_by_side", "own_faces"),
+        *("screening", "watching", "weighing", "side_by_side", "own_faces", "landmark_groups"),
         *("affect", "devices", "faces", "measures", "media", "models", "report", "options"),
         *GROUND,
     },

@@ -75,6 +75,25 @@ def test_what_could_not_be_measured_is_a_dash() -> None:
     assert "| – |" in "\n".join(table(list(rows.values()), list(found)))
 
 
+def test_whom_its_own_teacher_judges_is_marked() -> None:
+    found = {"plain": clips(0.4, 0.6, 0), "ours": clips(0.8, 0.6, 1)}
+    people = [str(n) for n in range(10)]
+    assert "partial" not in "\n".join(table(summed(found, people), list(found)))
+    for each in found["ours"]:
+        each["measures"]["gain"] |= {"partial": True, "floor": 0.0, "ceiling": 1.0}
+    rows = summed(found, people)
+    assert [row.partial for row in rows] == [{"ours"}, set(), set()]
+    lines = table(rows, list(found))
+    assert lines[2].count("†") == 1
+    assert "]** † |" in lines[2]
+    assert "†" not in lines[3]
+    assert "† partial: read off landmarks that taught the model" in "\n".join(lines)
+    assert "† |" in next(each for each in lines[5:] if each.startswith("| Gain"))
+    told_so = plain(rows)
+    assert told_so["gain"]["partial"] == ["ours"]
+    assert told_so["lag"]["partial"] == []
+
+
 class Card:
     def __init__(self, known: tuple[str, ...], lineage: tuple[str, ...]) -> None:
         self.identities = [SimpleNamespace(name=each) for each in known]

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from swapper import screening
+from swapper import evaluation, screening
 from swapper.actors.identity import sample_identity
 from swapper.actors.performance import Performance, play
 from swapper.actors.scenarios import Take
 from swapper.actors.score import parse_score
 from swapper.actors.stage import Stage
+from swapper.actors.truth import read_landmarks
 from swapper.affect.at_hand import AtHand
 from swapper.affect.estimator import Estimator, load_estimator
 from swapper.errors import MediaError, UsageError
@@ -25,6 +26,7 @@ from swapper.evaluation import FIGURES, REPORT, evaluate, independent
 from swapper.extract import extract
 from swapper.faces.openface import OpenfaceAligner
 from swapper.faces.recognition import COSINE
+from swapper.faces.shape import Shapes, aligned_landmarks
 from swapper.measures.diagnosis import Fault
 from swapper.options import EvaluateOptions, ExtractOptions
 from swapper.perform import Filmed, film_take
@@ -199,10 +201,99 @@ def test_without_ceiling_and_emotions_it_says_so(
     gain = next(m for group in report.groups for m in group.measures if m.name == "gain")
     assert np.isnan(gain.ceiling)
     assert report.facts["ceiling"] == "not measured"
-    tables = iter([performer, answer])
-    options = EvaluateOptions(str(performer.video), str(answer.video), output=str(tmp_path))
-    with pytest.raises(UsageError, match="nothing reads expressions: pass aligner=mediapipe"):
-        evaluate(options, lambda: OpenfaceAligner(str(next(tables).landmarks)))
+
+
+# --- by landmarks alone ---------------------------------------------------------------------------
+
+
+def tabled(folder: Path, performer: Filmed, strength: float) -> EvaluateOptions:
+    """The performer's clip under two names; of the second, landmarks as weak as told."""
+    tables = folder / "tables"
+    tables.mkdir()
+    for name in ("anna", "swap"):
+        (folder / f"{name}.mp4").write_bytes(performer.video.read_bytes())
+    points = read_landmarks(performer.landmarks)
+    shapes = Shapes.of(aligned_landmarks(points))
+    rest = np.median(shapes.front, axis=0)
+    weak = Shapes(
+        rest + strength * (shapes.front - rest), shapes.rotation, shapes.scale, shapes.offset
+    )
+    aligned = np.einsum("n,nij,npj->npi", weak.scale, weak.rotation, weak.front)
+    aligned += weak.offset[:, None]
+    for name, found in (("anna.csv", points), ("swap.openface.csv", 30 * aligned[..., :2] + 64)):
+        header = ["frame", "face_id", "confidence", "success"]
+        header += [f"{axis}_{n}" for axis in "xy" for n in range(68)]
+        rows = [
+            [str(n + 1), "0", "1", "1", *(f"{each:.4f}" for each in frame.T.ravel())]
+            for n, frame in enumerate(found)
+        ]
+        (tables / name).write_text("\n".join(",".join(each) for each in [header, *rows]))
+    return EvaluateOptions(
+        str(folder / "anna.mp4"), str(folder / "swap.mp4"), output=str(folder / "out"), device="cpu"
+    )
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+def test_landmarks_alone_tell_how_strong_a_swap_is(
+    performer: Filmed, tmp_path: Path, strength: float
+) -> None:
+    """What used to be refused for want of a reader; each clip by its own CSV of a folder."""
+    options = tabled(tmp_path, performer, strength)
+    report = evaluate(options, lambda: OpenfaceAligner(str(tmp_path / "tables")))
+    assert report.unit_reader == "landmarks' geometry"
+    assert report.expressive == (strength == 1)
+    assert value(report, "gain") == pytest.approx(strength, abs=0.03)
+    for part in ("mouth", "mouth_opening", "mouth_width", "mouth_corners", "brows", "lids", "jaw"):
+        assert value(report, f"geometry_{part}_gain") == pytest.approx(strength, abs=0.05), part
+        assert value(report, f"geometry_{part}_correlation") > 0.99, part
+    assert "emotions were not read" in "; ".join(report.untold)
+    # The performer encoded anew has another name, and was read by the performer's CSV.
+    assert report.facts["ceiling"].endswith("CRF 23); its landmarks are the performer's")
+    told = json.loads((tmp_path / "out" / FIGURES).read_text(encoding="utf-8"))["measures"]
+    assert told["geometry_mouth_gain"]["ceiling"] == pytest.approx(1)
+    assert told["geometry_mouth_gain"]["instrument"] == "landmarks by openface"
+    assert told["geometry_mouth_gain"]["group"] == "Geometry"
+    page = (tmp_path / "out" / REPORT).read_text(encoding="utf-8")
+    assert "Mouth, mean of three, gain" in page
+
+
+def test_one_table_for_both_clips_reads_no_expression(performer: Filmed, tmp_path: Path) -> None:
+    options = tabled(tmp_path, performer, 1.0)
+    table = str(performer.landmarks)
+    with pytest.raises(UsageError, match=r"swap\.mp4: has the performer's landmarks, so nothing"):
+        evaluate(options, lambda: OpenfaceAligner(table))
+    report = evaluate(options, lambda: OpenfaceAligner(table), judge)
+    assert {group.title for group in report.groups}.isdisjoint({"Geometry", "Head and gaze"})
+    assert "the head was not read off the swap, nor its geometry" in "; ".join(report.untold)
+
+
+def test_landmarks_that_taught_the_model_are_marked(
+    performer: Filmed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Said:
+        state = "trusted"
+
+        def __init__(self, path: Path) -> None:
+            self.claim = {"parameters": {"trained_with": ["xception:12", "landmarks:openface"]}}
+
+    monkeypatch.setattr(evaluation, "verify", Said)
+    options = tabled(tmp_path, performer, 1.0)
+    report = evaluate(options, lambda: OpenfaceAligner(str(tmp_path / "tables")))
+    assert report.lineage == (
+        "trained with: xception:12, landmarks:openface",
+        "measured by: landmarks' geometry, landmarks by openface",
+    )
+    assert "may have taught the model" in report.untold[0]
+    assert report.verdict.endswith("Partial: openface may have taught the model.")
+    told = json.loads((tmp_path / "out" / FIGURES).read_text(encoding="utf-8"))["measures"]
+    partial = {name for name, each in told.items() if each["partial"]}
+    assert {"gain", "geometry_mouth_gain", "pose_error"} <= partial
+    assert "warping_error" not in partial
+    page = (tmp_path / "out" / REPORT).read_text(encoding="utf-8")
+    assert page.count("(may have taught the model)") >= 4
+
+
+# --- who may judge, and of what -------------------------------------------------------------------
 
 
 def test_a_reader_chooses_itself_by_the_lineage() -> None:

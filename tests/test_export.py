@@ -183,6 +183,11 @@ def test_figures_and_thin_footage_are_told(world: Path) -> None:
     measure = StoredMeasure("gain | of AU12", 0.5, 0.25, 0.75, "")
     report = StoredReport("a swap", "It is so.", model.sha256, {"gain": measure})
     page = model_page(model, space, Origin(), [OnnxFile("a.onnx", "alice", 18, None)], [report])
+    assert "*partial* |" not in page
+    partial = replace(report, measures={"gain": replace(measure, partial=True)})
+    assert ", *partial* | 0.50" in model_page(model, space, Origin(), [], [partial])
+    taught = replace(model, card=replace(model.card, lineage=("landmarks:mediapipe",)))
+    assert "- landmarks by mediapipe\n" in model_page(taught, space, Origin())
     assert "| gain \\| of AU12 | 0.50 | 0.25 | 0.75 |" in page
     assert "Not evaluated" not in page
     assert "not measured" in page

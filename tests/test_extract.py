@@ -102,6 +102,22 @@ def test_another_clip_s_csv_is_told_by_its_frames(
     assert not (tmp_path / "alice").exists()
 
 
+def test_a_folder_of_csvs_serves_several_clips(
+    clip: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    second = write_clip(tmp_path / "second.mp4", ALICE, frames=20)
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    (tables / "alice.openface.csv").write_bytes(clip[1].read_bytes())
+    both = ["every=10", f"input=[{clip[0]},{second[0]}]"]
+    asked = [each for each in line(tmp_path, clip[0], tables) if not each.startswith("input=")]
+    assert cli.run([*asked, *both]) == 1
+    assert "has neither second.openface.csv nor second.csv for" in only_error(capsys)
+    (tables / "second.csv").write_bytes(second[1].read_bytes())
+    assert cli.run([*asked, *both]) == 0
+    assert len(Faceset.open(tmp_path / "alice").records) == 6
+
+
 def test_a_truncated_video_keeps_the_faces_before_the_damage(
     clip: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

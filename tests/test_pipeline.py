@@ -191,6 +191,12 @@ def test_frames_without_a_face_pass_untouched(world: Path, tmp_path: Path) -> No
         assert same == (10 <= number < 20)
 
 
+def test_a_folder_of_csvs_serves_the_performer(world: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+    assert cli.run(convert_line(world, output, f"aligner.csv={world}", "provenance=none")) == 0
+    assert len(frames(output)) == FRAMES
+
+
 def test_pictures_convert_to_pictures(world: Path, tmp_path: Path) -> None:
     stills = tmp_path / "stills"
     stills.mkdir()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import chain, repeat
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +76,31 @@ class Aligner(Protocol):
 
     def close(self) -> None:
         """Let go of files and memory; may be called twice."""
+
+
+@runtime_checkable
+class KnowsClips(Protocol):
+    """What an aligner has besides, if it takes something else for each clip."""
+
+    def for_clip(self, clip: Path) -> None:
+        """Say which clip the next frames are of, before `Aligner.prepare`."""
+
+
+def prepare_for(aligner: Aligner, clip: Path, claimed: int | None) -> None:
+    """Make an aligner ready for a clip, and refuse landmarks of another one.
+
+    Args:
+        aligner: Not yet prepared for another clip.
+        clip: The file, or the folder of pictures.
+        claimed: As for `check_claim`.
+
+    Raises:
+        AlignerError: Something is missing or damaged, or describes another clip.
+    """
+    if isinstance(aligner, KnowsClips):
+        aligner.for_clip(clip)
+    aligner.prepare()
+    check_claim(aligner, claimed)
 
 
 def check_claim(aligner: Aligner, claimed: int | None) -> None:

@@ -50,7 +50,8 @@ class OpenfaceAligner:
     Rows with ``success`` 0 or too low a confidence hold no face, but count as frames.
 
     Args:
-        csv: The file.
+        csv: The file; or a folder with a file for each clip, ``<clip's stem>.openface.csv`` or
+            ``<clip's stem>.csv``. Then `for_clip` must be called before anything is read.
         min_confidence: In [0, 1]; rows below it are skipped.
         sparse: Whether frames without a face may lack a row, as in the output of OpenFace's
             multi-face tool. Otherwise the CSV must have a row for each frame of the clip.
@@ -64,6 +65,7 @@ class OpenfaceAligner:
         self.csv = Path(csv).expanduser()
         self.min_confidence = min_confidence
         self.sparse = sparse
+        self._clip: Path | None = None
         self._table: _Table | None = None
 
     @property
@@ -78,6 +80,14 @@ class OpenfaceAligner:
             return None
         frames = self._loaded().frames
         return max(max(frames), len(frames))
+
+    def for_clip(self, clip: Path) -> None:
+        """Say whose landmarks are wanted; without effect where `csv` is a file.
+
+        Args:
+            clip: A video, or a picture or folder of pictures; only its name is looked at.
+        """
+        self._clip, self._table = clip, None
 
     def prepare(self) -> None:
         """Read the whole CSV.
@@ -107,8 +117,8 @@ class OpenfaceAligner:
         if highest > frames_seen or (not self.sparse and len(frames) != frames_seen):
             described = highest if highest > frames_seen else len(frames)
             raise AlignerError(
-                f"{self.csv}: describes {described} frames but the clip has {frames_seen}: pass "
-                "the CSV that was made from this very clip"
+                f"{self._file()}: describes {described} frames but the clip has {frames_seen}: "
+                "pass the CSV that was made from this very clip"
                 + (
                     ", or aligner.sparse=true if frames without a face have no row"
                     if highest <= frames_seen
@@ -122,8 +132,26 @@ class OpenfaceAligner:
 
     def _loaded(self) -> _Table:
         if self._table is None:
-            self._table = _read(self.csv, self.min_confidence)
+            self._table = _read(self._file(), self.min_confidence)
         return self._table
+
+    def _file(self) -> Path:
+        """The CSV of the clip at hand.
+
+        Raises:
+            AlignerError: The folder has none for it.
+        """
+        if self._clip is None or not self.csv.is_dir():
+            return self.csv
+        stem = self._clip.name if self._clip.is_dir() else self._clip.stem
+        names = [f"{stem}.openface.csv", f"{stem}.csv"]
+        for name in names:
+            if (self.csv / name).is_file():
+                return self.csv / name
+        raise AlignerError(
+            f"{self.csv}: has neither {names[0]} nor {names[1]} for {self._clip}: put one of them "
+            "there, or pass aligner.csv=FILE"
+        )
 
 
 def _read(path: Path, min_confidence: float) -> _Table:

@@ -41,7 +41,8 @@ class ModelCard:
         software: What wrote it, "swapper/<version>".
         aligned_size: Side in pixels of the facesets' pictures; 0 if unknown.
         lineage: "name:sha256" of the estimators that it was trained against, conditioned by or
-            selected with; the evaluator must not judge with them.
+            selected with; the evaluator must not judge with them. "landmarks:NAME" of an aligner
+            whose landmarks taught it; what the evaluator reads by that is marked as partial.
         affect_space: What its affect codes mean, plain values; the numbers lie with the weights.
             None if nothing conditions it.
         weights_sha256: Of the weights file, hex; filled in by `save_model`.

@@ -76,11 +76,19 @@ class Group:
         title: Such as "Emotion".
         instrument: What measured them.
         measures: In the order in which they are told.
+        partial: Why the instrument flatters this swap, such as "taught the model"; "" if it is
+            independent.
     """
 
     title: str
     instrument: str
     measures: tuple[Measure, ...]
+    partial: str = ""
+
+    @property
+    def reader(self) -> str:
+        """The instrument, with its mark."""
+        return f"{self.instrument} ({self.partial})" if self.partial else self.instrument
 
 
 @dataclass(frozen=True)
@@ -183,7 +191,8 @@ class Report:
             "measures": {
                 measure.name: {key: _plain(getattr(measure, key)) for key in KEPT}
                 | {"standing": _plain(standing(measure))}
-                | {"instrument": group.instrument, "group": group.title}
+                | {"instrument": group.reader, "group": group.title}
+                | {"partial": bool(group.partial)}
                 for group in self.groups
                 for measure in group.measures
             },

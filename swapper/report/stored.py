@@ -18,13 +18,14 @@ _MOST_TEXT: Final = 500
 
 @dataclass(frozen=True)
 class StoredMeasure:
-    """A figure; NaN where it was not told."""
+    """A figure; NaN where it was not told. `partial` if what measured it taught the model."""
 
     title: str
     value: float
     floor: float
     ceiling: float
     unit: str
+    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def _measures(told: Mapping[str, Any]) -> dict[str, StoredMeasure]:
             floor=_number(each["floor"]),
             ceiling=_number(each["ceiling"]),
             unit=_text(each["unit"]),
+            partial=bool(each.get("partial", False)),
         )
         for name, each in told.items()
     }
