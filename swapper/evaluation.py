@@ -240,7 +240,7 @@ def _strength(sides: Sides) -> tuple[Floats, dict[int, str]]:
         }
         return strength, words
     performer = sides.expression().performer
-    away = np.abs(performer.values - np.nanmedian(performer.values, axis=0))
+    away = np.abs(sides.performer.departures(performer))
     strength = np.linalg.norm(away, axis=1)
     words = {
         t: f"{performer.names[int(row.argmax())]} {performer.values[t, row.argmax()]:.2f}"
@@ -254,8 +254,7 @@ def _distance(sides: Sides) -> tuple[Floats, dict[int, str]]:
     """How far the faces are apart in each frame, each from its own rest, and in what most."""
     seen = sides.expression()
     performer, swap = seen.performer, seen.swap
-    ours, theirs = (each.values - np.nanmedian(each.values, axis=0) for each in (swap, performer))
-    apart = np.abs(ours - theirs)
+    apart = np.abs(sides.swap.departures(swap) - sides.performer.departures(performer))
     words = {
         t: (
             f"{performer.names[int(row.argmax())]}: {performer.values[t, row.argmax()]:.2f}, "

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.affect.estimator import AffectBatch, Estimator
+from swapper.affect.neutral import find_neutrals
 from swapper.errors import MediaError
 from swapper.faces.aligners import Aligner
 from swapper.faces.geometry import head_pose, similarity_from_landmarks, warp
@@ -23,6 +24,7 @@ from swapper.progress import progress
 
 CROP: Final = 160
 """Side of aligned crops, for readers and for people, in pixels."""
+_LEAST_WEIGHT: Final = 1e-300
 _AT_ONCE: Final = 64
 _LEAST_FACING: Final = 0.5
 """Cosine of the angle to the camera from which geometry is read: beyond 60 degrees turning a face
@@ -91,12 +93,32 @@ class Watched:
         signals of 68 landmarks further from those of MediaPipe's mesh (docs/LOG.md, 2026-11-29).
         """
         values = np.full((len(self), len(SIGNALS)), np.nan)
-        found = np.flatnonzero(self.found)
-        if found.size:
-            shapes = Shapes.of(aligned_landmarks(self.landmarks[found]))
-            told = shapes.rotation[:, 2, 2] >= _LEAST_FACING
-            values[found[told]] = signals(shapes.front[told])
+        if self.found.any():
+            told = self._shapes.rotation[:, 2, 2] >= _LEAST_FACING
+            values[np.flatnonzero(self.found)[told]] = signals(self._shapes.front[told])
         return Traces(SIGNALS, values)
+
+    @cached_property
+    def at_rest(self) -> Floats:
+        """(T,) how much each frame's face is at rest, see `Neutral.weights`; 0 without a face."""
+        weights = np.zeros(len(self))
+        if self.found.any():
+            weights[self.found] = find_neutrals({"": self._shapes})[""].weights
+        return weights
+
+    def departures(self, traces: Traces) -> Floats:
+        """(T, U) how far traces of this clip are from their values at rest."""
+        known = np.isfinite(traces.values)
+        weights = np.where(known, self.at_rest[:, None], 0.0)
+        total = weights.sum(axis=0)
+        at_rest = (weights * np.where(known, traces.values, 0.0)).sum(axis=0)
+        middle = np.where(total > 0, at_rest / np.maximum(total, _LEAST_WEIGHT), np.nan)
+        return np.asarray(traces.values - middle)
+
+    @cached_property
+    def _shapes(self) -> Shapes:
+        """Of the frames with a face."""
+        return Shapes.of(aligned_landmarks(self.landmarks[self.found]))
 
     @property
     def found(self) -> NDArray[np.bool_]:
