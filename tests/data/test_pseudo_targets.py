@@ -178,6 +178,15 @@ def test_a_mouth_that_is_never_shut_gives_shut_ones_no_target(tmp_path: Path) ->
     assert "lips are never that closed" in describe(table)
 
 
+def test_people_whose_poses_never_meet_have_none(run: Run) -> None:
+    turn = np.radians(70)
+    away = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
+    run.shapes[0].rotation[:] = away @ run.shapes[0].rotation
+    table = run.tables()[0, 1]
+    assert (table["base"] == -1).all()
+    assert f"{len(TALK)} turned as the identity never is" in describe(table)
+
+
 def test_landmarks_that_jump_have_no_target(tmp_path: Path) -> None:
     alice = film(tmp_path, "alice", ALICE, TALK)
     run = Run(alice, film(tmp_path, "bob", BOB, np.tile(SHUT, 3)))

@@ -1,0 +1,119 @@
+r"""The README's picture: performer, plain training, swapper, truth, of actors of bench_affect.py.
+
+    python scripts/draw_actors_strip.py --out out/bench_affect --scenario limited \
+        --config plain pseudo --output docs/limited.jpg
+
+Takes the swaps that the benchmark left in ``OUT/swaps`` and the footage that it filmed. Moments are
+those at which the exact answer is furthest from the identity at rest, at least 0.8 s apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from bench_cells import Journal
+from numpy.typing import NDArray
+
+from swapper.actors.truth import read_landmarks
+from swapper.errors import SwapperError, UsageError
+from swapper.faces.geometry import similarity_from_landmarks, warp
+from swapper.faces.shape import Shapes, aligned_landmarks, signals
+from swapper.media.image import write_image
+from swapper.media.strip import strip
+from swapper.media.video import VideoReader
+
+TILE = 160
+APART = 0.8
+
+
+def moments(landmarks: NDArray[np.float64], fps: float, count: int) -> list[int]:
+    """Frames at which a face (T, 68, 2) departs most from its median signals."""
+    found = signals(Shapes.of(aligned_landmarks(landmarks)).landmarks)
+    left = np.linalg.norm(found - np.median(found, axis=0), axis=1)
+    chosen: list[int] = []
+    apart = round(APART * fps)
+    while len(chosen) < count and (left > 0).any():
+        place = int(left.argmax())
+        chosen.append(place)
+        left[max(0, place - apart) : place + apart + 1] = 0
+    return sorted(chosen)
+
+
+def faces(
+    video: Path, landmarks: NDArray[np.float64], frames: list[int]
+) -> list[NDArray[np.uint8]]:
+    """Aligned crops of some frames, each by its own landmarks."""
+    found = []
+    with VideoReader(video) as reader:
+        for frame in reader:
+            if frame.index in frames:
+                points = landmarks[frame.index].astype(np.float32)
+                matrix = similarity_from_landmarks(points, TILE, "face")
+                found.append(warp(frame.image, matrix, TILE))
+    return found
+
+
+def swap_of(out: Path, scenario: str, casting: int, config: str, clip: str) -> Path:
+    """The newest finished cell's converted clip.
+
+    Raises:
+        UsageError: There is none.
+    """
+    for row in reversed(list(Journal(out / "cells.jsonl").rows.values())):
+        cell = row["cell"]
+        same = (cell["scenario"], cell["casting"], cell["config"]["name"], cell["seed"])
+        if same == (scenario, casting, config, 0):
+            for folder in (out / "swaps").glob(f"{scenario}-{casting}-*-0-*"):
+                if row["key"].startswith(folder.name) and (folder / f"{clip}.mp4").exists():
+                    return folder / f"{clip}.mp4"
+    raise UsageError(f"{out}: no finished cell {config} of {scenario} {casting}, seed 0")
+
+
+def main() -> int:
+    """Draw it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--scenario", default="limited")
+    parser.add_argument("--casting", type=int, default=0)
+    parser.add_argument("--clip", default="held_out_1")
+    parser.add_argument("--config", nargs="+", default=["plain", "pseudo"])
+    parser.add_argument("--moments", type=int, default=7)
+    parser.add_argument("--output", type=Path, default=Path("docs/limited.jpg"))
+    told = parser.parse_args()
+    try:
+        pattern = f"{told.scenario}-{told.casting}-*/footage"
+        footage = next(iter(sorted((told.out / "castings").glob(pattern))), None)
+        if footage is None:
+            raise UsageError(f"{told.out}: no footage of {told.scenario} {told.casting}")
+        clips = {
+            "performer": footage / "held_out" / f"{told.clip}.mp4",
+            **{
+                name: swap_of(told.out, told.scenario, told.casting, name, told.clip)
+                for name in told.config
+            },
+            "truth": footage / "truth" / f"{told.clip}.mp4",
+        }
+        tables = {
+            name: read_landmarks(
+                footage / ("truth" if name == "truth" else "held_out") / f"{told.clip}.openface.csv"
+            ).astype(np.float64)
+            for name in clips
+        }
+        with VideoReader(clips["truth"]) as reader:
+            fps = float(reader.info.rate)
+        chosen = moments(tables["truth"], fps, told.moments)
+        rows = [(name, faces(video, tables[name], chosen)) for name, video in clips.items()]
+        write_image(told.output, strip(rows, [f"{n / fps:.1f} s" for n in chosen], TILE))
+    except SwapperError as error:
+        print(f"draw_actors_strip: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
