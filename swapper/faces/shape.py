@@ -105,11 +105,15 @@ class Shapes:
 
     @property
     def pose(self) -> Floats:
-        """(N, 3) yaw, pitch and roll in degrees; yaw > 0 faces the image's right, pitch > 0 up."""
-        forward: Floats = -self.rotation[:, :, 2]
-        yaw = np.arctan2(forward[:, 0], -forward[:, 2])
-        pitch = np.arcsin(np.clip(-forward[:, 1], -1, 1))
-        roll = np.arctan2(self.rotation[:, 1, 0], self.rotation[:, 0, 0])
+        """(N, 3) yaw, pitch and roll in degrees, the roll after the pitch after the yaw.
+
+        Signs as in `geometry.head_pose`: yaw > 0 faces the image's right, pitch > 0 up, roll > 0
+        tips the crown to the image's right. How a crop is tilted changes nothing but the roll.
+        """
+        turn = self.rotation
+        yaw = np.arctan2(turn[:, 2, 0], turn[:, 2, 2])
+        pitch = np.arcsin(np.clip(-turn[:, 2, 1], -1, 1))
+        roll = np.arctan2(-turn[:, 0, 1], turn[:, 1, 1])
         return np.asarray(np.degrees(np.stack([yaw, pitch, roll], axis=1)))
 
     def take(self, rows: NDArray[Any]) -> Shapes:
