@@ -17,7 +17,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.faces.geometry import MIRROR, similarity_from_landmarks, transform_points
+from swapper.faces.geometry import (
+    MIRROR,
+    scale_of,
+    similarity_from_landmarks,
+    transform_points,
+)
 from swapper.faces.mediapipe import MESH_OF_LANDMARK
 from swapper.types import MESH_POINTS, NUM_LANDMARKS, WINDOW_MM, Coverage, FaceRecord
 
@@ -245,10 +250,21 @@ def _turned(points: Floats) -> Shapes:
         mean = _back(points, rotation, scale, offset).mean(axis=0)
         own = mean[MESH_OF_LANDMARK][None, RIGID]
         turn, size, move = _fit(own, MEAN_FACE[None, RIGID])
-        # Keeps its own size: what the crops are measured in is the same for everybody.
+        # Not to the average face's size: what the crops are measured in is the same for everybody.
         mean = mean @ turn[0].T + move[0] / size[0]
+        mean *= _zoom(mean[MESH_OF_LANDMARK, :2])
     rotation, scale, offset = _fit(mean[None, RIGID_MESH], points[:, RIGID_MESH])
     return Shapes(_back(points, rotation, scale, offset), rotation, scale, offset)
+
+
+def _zoom(landmarks: Floats) -> float:
+    """By how much its own aligned crop enlarges a face (68, 2) that looks ahead.
+
+    Crops show a face the larger, the further it is turned; so its size is that of the frontal crop.
+    """
+    size, pixels = 256, 100
+    matrix = similarity_from_landmarks((landmarks * pixels).astype(np.float32), size, "face")
+    return scale_of(matrix) * pixels / pixels_per_unit(size, "face")
 
 
 def _lifted(points: Floats) -> Shapes:
