@@ -243,11 +243,11 @@ def _mesh_of(record: FaceRecord) -> NDArray[np.float32]:
 
 
 def _turned(points: Floats) -> Shapes:
-    """Meshes (N, 478, 3) to the front: each to the mean of all, and that to the average face."""
+    """Meshes (N, 478, 3) to the front: each to the middle of all, and that to the average face."""
     mean = np.asarray(np.median(points, axis=0))
     for _ in range(_ROUNDS):
         rotation, scale, offset = _fit(mean[None, RIGID_MESH], points[:, RIGID_MESH])
-        mean = _back(points, rotation, scale, offset).mean(axis=0)
+        mean = np.asarray(np.median(_back(points, rotation, scale, offset), axis=0))
         own = mean[MESH_OF_LANDMARK][None, RIGID]
         turn, size, move = _fit(own, MEAN_FACE[None, RIGID])
         # Not to the average face's size: what the crops are measured in is the same for everybody.
