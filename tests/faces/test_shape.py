@@ -77,11 +77,38 @@ def test_the_front_of_a_mesh_keeps_its_own_depth_and_landmarks_borrow_it() -> No
         assert found == pytest.approx(depth * wanted, abs=0.03)
 
 
-def test_expression_alone_tells_faces_of_one_person_apart() -> None:
-    heads = np.array([expressive(), expressive(opening=0.1), expressive(smile=0.1)])
-    shapes = Shapes.of(in_crops(seen(heads, rotations([(30, 10), (-30, 0), (10, -15)]))))
-    apart = shapes.front - shapes.front[0]
-    assert np.abs(apart - (heads - heads[0])).max() < 1e-5
+@pytest.mark.parametrize("mesh", [False, True])
+def test_expression_alone_tells_faces_of_one_person_apart(mesh: bool) -> None:
+    heads = np.array([expressive(), expressive(opening=0.1), expressive(smile=0.1, brows=0.1)])
+    turns = rotations([(30, 10), (-30, 0), (10, -15)])
+    shown = np.array([mesh_of(each) for each in heads]) if mesh else heads
+    found = Shapes.of(in_crops(seen(shown, turns))).landmarks
+    size = found[0, 45, 0] - found[0, 36, 0]
+    wanted = (heads - heads[0]) * (size / (MEAN_FACE[45, 0] - MEAN_FACE[36, 0]))
+    assert np.abs(found - found[0] - wanted).max() < 1e-5
+
+
+@pytest.mark.parametrize("mesh", [False, True])
+def test_an_unusual_face_is_the_same_from_any_side(mesh: bool) -> None:
+    """A tenth wider and shorter than the average, which lends landmarks its depth."""
+    unusual = SPEAKING * (1.1, 0.9, 1.0)
+    front = turned_to_the_front(mesh_of(unusual) if mesh else unusual, VIEWS).landmarks
+    assert np.abs(front - front.mean(axis=0)).max() < (1e-5 if mesh else 3e-3)
+    eyes = front[:, 45, 0] - front[:, 36, 0]
+    assert eyes == pytest.approx(1.08, abs=0.015)
+
+
+@pytest.mark.parametrize("mesh", [False, True])
+def test_misread_faces_do_not_touch_the_others(mesh: bool) -> None:
+    head = mesh_of(SPEAKING) if mesh else SPEAKING
+    clean = in_crops(seen(head[None], rotations(VIEWS * 3)))
+    spoilt = clean.copy()
+    misread = np.array([5, 20, 33])
+    noise = np.random.default_rng(0).normal(0, 0.5, spoilt[misread].shape)
+    spoilt[misread] = 2 * spoilt[misread] + 1 + noise
+    others = np.setdiff1d(np.arange(len(clean)), misread)
+    moved = Shapes.of(spoilt).front[others] - Shapes.of(clean).front[others]
+    assert np.abs(moved).max() < 1e-4
 
 
 @pytest.mark.parametrize("mesh", [False, True])
@@ -241,7 +268,16 @@ def test_an_eye_is_told_by_its_corners() -> None:
         ([37, 38], (0, 0.02), {"lid_left": -0.02}),
         ([46, 47], (0, 0.02), {"lid_right": 0.02}),
         ([43, 44], (0, 0.02), {"lid_right": -0.02}),
+        ([47], (0, 0.02), {"lid_right": 0.01}),
         ([8], (0, 0.07), {"jaw": 0.07}),
+        ([33], (0, -0.02), {"jaw": 0.02}),
+        ([17], (0, -0.05), {"brow_left": 0.01}),
+        ([21], (0, -0.05), {"brow_left": 0.01}),
+        ([45], (0, 0.02), {"brow_right": 0.01}),
+        ([36], (0, 0.02), {"brow_left": 0.01}),
+        ([60, 64, 65, 67], (0, 0.02), {}),
+        ([60], (0.02, 0), {}),
+        ([*range(48, 68)], (0.1, 0.1), {}),
         ([*range(68)], (0.3, -0.2), {}),
     ],
 )
