@@ -17,8 +17,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from swapper.faces.mediapipe import MESH_OF_LANDMARK
 from swapper.faces.shape import MEAN_FACE, SIGNALS, Shapes, landmarks_of, signals
-from swapper.types import Readings
+from swapper.types import MESH_POINTS, Readings
 
 Floats = NDArray[np.float64]
 
@@ -247,4 +248,7 @@ def _mean_slope(shape: Floats, words: str) -> Floats:
         moving[points, 1] = amount
     apart = np.square(shape[:, None, :2] - landmarks[None, :, :2]).sum(axis=2)
     near = np.exp(-apart / (2 * _NEAR**2)) + 1e-12
-    return np.asarray((near / near.sum(axis=1, keepdims=True)) @ moving)
+    slope = np.asarray((near / near.sum(axis=1, keepdims=True)) @ moving)
+    # Themselves, not their neighbourhood: of a shut eye both lids lie at one place.
+    slope[MESH_OF_LANDMARK if len(shape) == MESH_POINTS else slice(None)] = moving
+    return slope
