@@ -138,7 +138,7 @@ def _own_neutral(shapes: Shapes) -> Neutral:
     return Neutral(
         shape=_mean(shapes.front, weights),
         weights=weights,
-        uncertainty=_uncertainty(shapes.front, weights),
+        uncertainty=_uncertainty(shapes.front, seen),
         missing=_missing(seen, weights),
     )
 
@@ -189,17 +189,20 @@ def _mean(points: Floats, weights: Floats) -> Floats:
     return np.asarray(np.tensordot(weights, points, axes=1))
 
 
-def _uncertainty(points: Floats, weights: Floats) -> float:
-    """Jackknife standard error of the weighted mean over parts of the footage, root mean square."""
+def _uncertainty(points: Floats, seen: Floats) -> float:
+    """Jackknife standard error of the rest over parts of the footage, root mean square.
+
+    The rest is found anew without each part: one that was seen in a single stretch is not sure.
+    """
     parts = [each for each in np.array_split(np.arange(len(points)), _BLOCKS) if len(each)]
+    if len(parts) < 2:
+        return float("inf")
     rests = []
     for part in parts:
-        left = weights.copy()
-        left[part] = 0
-        if left.sum() > 1e-3:
-            rests.append(_mean(points[..., :2], left / left.sum()))
-    if len(rests) < 2:
-        return float("inf")
+        weights = np.zeros(len(points))
+        left = np.delete(np.arange(len(points)), part)
+        weights[left] = _rest_weights(seen[left])
+        rests.append(_mean(points[..., :2], weights))
     apart = np.array(rests) - np.mean(rests, axis=0)
     variance = np.square(apart).sum(axis=(0, 2)).mean() * (len(rests) - 1) / len(rests)
     return float(np.sqrt(variance))
