@@ -167,7 +167,7 @@ class RecipeMaker:
         rotation, left = self._turn(row, base)
         source = self._flat(identity.shapes.front[base], base, identity.shapes.rotation[base])
         target = self._realigned(self._flat(front, base, rotation))
-        yaws = identity.pose[base, 0], np.degrees(np.arctan2(-rotation[0, 2], rotation[2, 2]))
+        yaws = identity.pose[base, 0], np.degrees(np.arctan2(rotation[2, 0], rotation[2, 2]))
         kept = self._warped[_visible(identity.rest[self._warped], yaws)]
         flow = thin_plate_flow(
             np.concatenate([target[kept], self._border]),

@@ -17,7 +17,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.faces.geometry import MIRROR, similarity_from_landmarks, transform_points
+from swapper.faces.geometry import (
+    MIRROR,
+    scale_of,
+    similarity_from_landmarks,
+    transform_points,
+)
 from swapper.faces.mediapipe import MESH_OF_LANDMARK
 from swapper.types import MESH_POINTS, NUM_LANDMARKS, WINDOW_MM, Coverage, FaceRecord
 
@@ -105,11 +110,15 @@ class Shapes:
 
     @property
     def pose(self) -> Floats:
-        """(N, 3) yaw, pitch and roll in degrees; yaw > 0 faces the image's right, pitch > 0 up."""
-        forward: Floats = -self.rotation[:, :, 2]
-        yaw = np.arctan2(forward[:, 0], -forward[:, 2])
-        pitch = np.arcsin(np.clip(-forward[:, 1], -1, 1))
-        roll = np.arctan2(self.rotation[:, 1, 0], self.rotation[:, 0, 0])
+        """(N, 3) yaw, pitch and roll in degrees, the roll after the pitch after the yaw.
+
+        Signs as in `geometry.head_pose`: yaw > 0 faces the image's right, pitch > 0 up, roll > 0
+        tips the crown to the image's right. How a crop is tilted changes nothing but the roll.
+        """
+        turn = self.rotation
+        yaw = np.arctan2(turn[:, 2, 0], turn[:, 2, 2])
+        pitch = np.arcsin(np.clip(-turn[:, 2, 1], -1, 1))
+        roll = np.arctan2(-turn[:, 0, 1], turn[:, 1, 1])
         return np.asarray(np.degrees(np.stack([yaw, pitch, roll], axis=1)))
 
     def take(self, rows: NDArray[Any]) -> Shapes:
@@ -234,17 +243,28 @@ def _mesh_of(record: FaceRecord) -> NDArray[np.float32]:
 
 
 def _turned(points: Floats) -> Shapes:
-    """Meshes (N, 478, 3) to the front: each to the mean of all, and that to the average face."""
+    """Meshes (N, 478, 3) to the front: each to the middle of all, and that to the average face."""
     mean = np.asarray(np.median(points, axis=0))
     for _ in range(_ROUNDS):
         rotation, scale, offset = _fit(mean[None, RIGID_MESH], points[:, RIGID_MESH])
-        mean = _back(points, rotation, scale, offset).mean(axis=0)
+        mean = np.asarray(np.median(_back(points, rotation, scale, offset), axis=0))
         own = mean[MESH_OF_LANDMARK][None, RIGID]
         turn, size, move = _fit(own, MEAN_FACE[None, RIGID])
-        # Keeps its own size: what the crops are measured in is the same for everybody.
+        # Not to the average face's size: what the crops are measured in is the same for everybody.
         mean = mean @ turn[0].T + move[0] / size[0]
+        mean *= _zoom(mean[MESH_OF_LANDMARK, :2])
     rotation, scale, offset = _fit(mean[None, RIGID_MESH], points[:, RIGID_MESH])
     return Shapes(_back(points, rotation, scale, offset), rotation, scale, offset)
+
+
+def _zoom(landmarks: Floats) -> float:
+    """By how much its own aligned crop enlarges a face (68, 2) that looks ahead.
+
+    Crops show a face the larger, the further it is turned; so its size is that of the frontal crop.
+    """
+    size, pixels = 256, 100
+    matrix = similarity_from_landmarks((landmarks * pixels).astype(np.float32), size, "face")
+    return scale_of(matrix) * pixels / pixels_per_unit(size, "face")
 
 
 def _lifted(points: Floats) -> Shapes:

@@ -53,10 +53,11 @@ def draw_pseudo_targets(
     side = faces.shape[1]
     with torch.no_grad():
         ramp = torch.arange(size, device=faces.device, dtype=torch.float32)
-        x, y = transform(faces_from_target.float(), ramp[None, None, :], ramp[None, :, None])
-        x, y = (x + 0.5) / side, (y + 0.5) / side
-        moved = _interpolated(flow.float(), x, y)
-        across, down = ((at + moved[..., n]) * side - 0.5 for n, at in enumerate((x, y)))
+        pixels = transform(faces_from_target.float(), ramp[None, None, :], ramp[None, :, None])
+        x, y = ((each + 0.5) / side for each in pixels)
+        moved = _interpolated(flow.float(), x, y) * side
+        # From the pixel, not from the place and back, which would round off unwarped faces.
+        across, down = (each + moved[..., n] for n, each in enumerate(pixels))
         picture = read_bilinear(faces, base, across, down) / 255
         filled = torch.nonzero(donor >= 0)[:, 0]
         if len(filled):

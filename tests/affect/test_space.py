@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from swapper.affect.leak import identity_leak
-from swapper.affect.neutral import neutral_of
+from swapper.affect.neutral import neutral_embedding
 from swapper.affect.space import AffectSpace
 from swapper.types import Readings
 
@@ -46,10 +46,15 @@ def person(
     )
 
 
+def evenly(count: int) -> NDArray[np.float64]:
+    """How much each face is at rest, where shapes tell nothing."""
+    return np.full(count, 1 / count)
+
+
 def fit(people: dict[str, Readings], **settings: Any) -> AffectSpace:
-    poses = {name: np.zeros((len(each), 3)) for name, each in people.items()}
+    rest = {name: evenly(len(each)) for name, each in people.items()}
     clips = {name: [name] * len(each) for name, each in people.items()}
-    return AffectSpace.fit(people, poses, clips, **{"dim": FEELINGS, **settings})
+    return AffectSpace.fit(people, rest, clips, **{"dim": FEELINGS, **settings})
 
 
 @pytest.fixture
@@ -114,7 +119,7 @@ def test_the_linear_form_is_the_code(two: dict[str, Readings]) -> None:
 
 def test_a_stranger_brings_a_neutral_of_its_own(two: dict[str, Readings]) -> None:
     space, stranger = fit(two), person(feelings(300, 8), offset=2.0, seed=8)
-    rest = neutral_of(stranger, np.zeros(300))
+    rest = neutral_embedding(stranger, evenly(300))
     codes = space.code(stranger.embedding, rest, "bob")
     known = space.own(two["bob"].embedding, "bob")
     assert np.abs(np.median(codes, axis=0)).max() < 0.7
@@ -142,10 +147,22 @@ def test_neutral_is_the_calm_middle_whatever_an_estimator_can_say() -> None:
     full = person(felt, offset=1.0, seed=3)
     rest = person(np.zeros((200, FEELINGS)), offset=1.0, seed=3).embedding.mean(axis=0)
     mute = Readings("test:00", (), (), full.embedding)
-    for each in (full, mute):
-        assert np.abs(neutral_of(each, np.zeros(400)) - rest).max() < 0.15
-    turned = np.where(np.linalg.norm(felt, axis=1) < 0.1, 60.0, 0.0)
-    assert np.abs(neutral_of(full, turned) - rest).max() > 0.02
+    strength = np.linalg.norm(felt, axis=1)
+    still = np.exp(-strength / 0.1)
+    for each, shown in ((full, evenly(400)), (full, still), (mute, still)):
+        assert np.abs(neutral_embedding(each, shown) - rest).max() < 0.15
+    moved = np.where(strength < 0.1, 0.0, 1.0)
+    assert np.abs(neutral_embedding(full, moved) - rest).max() > 0.02
+
+
+def test_rest_is_where_shapes_say(two: dict[str, Readings]) -> None:
+    mute = {name: replace(each, labels=(), probabilities=None) for name, each in two.items()}
+    clips = {name: [name] * len(each) for name, each in mute.items()}
+    rest = {name: np.where(np.arange(600) // 30 == 7, 1 / 30, 0) for name in mute}
+    space = AffectSpace.fit(mute, rest, clips, dim=FEELINGS)
+    for name, each in mute.items():
+        middle = np.median(each.embedding[210:240], axis=0)
+        np.testing.assert_allclose(space.neutrals[name], middle, atol=1e-6)
 
 
 def test_it_comes_back_from_plain_values(two: dict[str, Readings]) -> None:
