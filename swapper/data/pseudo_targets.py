@@ -46,7 +46,7 @@ ROW: Final = np.dtype(
     ]
 )
 """A `Recipe` on disk."""
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Raise it when recipes change: old tables are then made anew."""
 _PART: Final = 256
 _KEPT: Final = 4

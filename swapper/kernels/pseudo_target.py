@@ -59,16 +59,19 @@ def draw_pseudo_targets(
         # From the pixel, not from the place and back, which would round off unwarped faces.
         across, down = (each + moved[..., n] for n, each in enumerate(pixels))
         picture = read_bilinear(faces, base, across, down) / 255
-        filled = torch.nonzero(donor >= 0)[:, 0]
+        # On a GPU all of them: which have a donor would have to be waited for.
+        every = torch.arange(len(donor), device=donor.device)
+        filled = every if faces.is_cuda else torch.nonzero(donor >= 0)[:, 0]
         if len(filled):
             x, y = x[filled], y[filled]
             seen = transform(donor_from_place[filled].float(), x, y)
             across, down = (each * side - 0.5 for each in seen)
-            colours = read_bilinear(faces, donor[filled], across, down, channels=3)
+            colours = read_bilinear(faces, donor[filled].clamp_min(0), across, down, channels=3)
             scale, shift = gain[filled, None, None].float().unbind(-1)
             colours = (colours / 255 * scale + shift).clamp(0, 1)
             edge = max(_EDGE, 0.5 / size)
             inside = _inside(lips[filled].float(), x, y, edge)[..., None]
+            inside *= (donor[filled] >= 0)[:, None, None, None]
             picture[filled, ..., :3] += (colours - picture[filled, ..., :3]) * inside
     return picture.permute(0, 3, 1, 2)
 
