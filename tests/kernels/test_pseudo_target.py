@@ -217,9 +217,9 @@ def by_opencv(outline: Tensor, size: int) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize(("size", "edge"), [(200, 0.008), (40, 0.5 / 40)])
 def test_the_edge_is_soft_over_its_width_and_half_at_the_outline(size: int, edge: float) -> None:
-    found = filled(SQUARE, size)[size // 2]
+    found = filled(SQUARE + 0.005, size)[size // 2]
     places = (np.arange(size) + 0.5) / size
-    inside = np.minimum(places - 0.25, 0.75 - places)
+    inside = np.minimum(places - 0.255, 0.755 - places)
     np.testing.assert_allclose(found, (inside / (2 * edge) + 0.5).clip(0, 1), atol=1e-4)
 
 
