@@ -79,7 +79,7 @@ def convert_line(world: Path, output: Path, *more: str) -> list[str]:
 def test_the_model_says_what_it_was_trained_with(world: Path) -> None:
     estimator = load_estimator("actors", "training")
     card = json.loads((world / "runs/run/model.json").read_text())
-    assert card["lineage"] == [estimator.lineage]
+    assert card["lineage"] == [estimator.lineage, "landmarks:openface"]
     assert card["aligned_size"] == 96
     assert card["affect_space"]["identities"] == ["alice", "bob"]
     assert 0 <= card["affect_space"]["figures"]["identity_leak"]["code"] <= 1
@@ -321,7 +321,7 @@ def test_a_training_says_what_one_identity_lacks(
         seen.update(readings)
         return ["alice shows no surprise (bob: 12 %); a swap will have to guess it"]
 
-    monkeypatch.setattr("swapper.train.gaps", gaps)
+    monkeypatch.setattr("swapper.training.affect_setup.gaps", gaps)
     with caplog.at_level("INFO"):
         assert cli.run(train_line(world, "gaps", 1, "affect=actors")) == 0
     assert "alice shows no surprise" in caplog.text
@@ -340,7 +340,7 @@ def test_a_run_of_an_older_swapper_is_not_continued(
                 del saved["swapper"]["affect_space"]["tensors"][name]
         return saved
 
-    monkeypatch.setattr("swapper.train.read_checkpoint", older)
+    monkeypatch.setattr("swapper.training.affect_setup.read_checkpoint", older)
     assert cli.run(train_line(world, "run", 13, "affect=actors")) != 0
     (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("swapper: ")]
     assert "last.ckpt: the affect space lacks what its identities have shown" in line

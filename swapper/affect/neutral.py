@@ -68,7 +68,8 @@ class Neutral:
         shape: (P, 3) points turned to the front, see `Shapes`.
         weights: (N,) how much each face counted for it; they add up to 1.
         uncertainty: Standard error of the points, in eye distances: how far the rest would move if
-            a part of the footage were left out (jackknife over eight parts). Four real clips: .006 to .024.
+            a part of the footage were left out (jackknife over eight parts). Four real clips: .006
+            to .024.
         missing: What the footage never shows, such as "closed lips"; then that is a guess.
     """
 
