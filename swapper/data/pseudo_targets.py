@@ -46,11 +46,13 @@ ROW: Final = np.dtype(
     ]
 )
 """A `Recipe` on disk."""
-_VERSION: Final = 2
+_VERSION: Final = 3
 """Raise it when recipes change: old tables are then made anew."""
 _PART: Final = 256
 _KEPT: Final = 4
 _FARTHEST: Final = 4.0
+_EYE_LINE: Final = 0.42
+"""Height that parts brows and forehead from cheeks and chin, as a share of the crop's side."""
 
 Table = NDArray[Any]
 """(N,) of `ROW`, one for each of the performer's faces; read-only."""
@@ -129,10 +131,11 @@ class PseudoTargets:
                 rest=rest,
                 usable=rows,
                 sharpness=np.array([each.sharpness for each in faceset.records]),
-                light=_light(cache),
+                light=light,
+                shading=shading,
             )
-            for faceset, cache, rows, shape, rest in zip(
-                facesets, caches, usable, shapes, rests, strict=True
+            for faceset, (light, shading), rows, shape, rest in zip(
+                facesets, map(_lit, caches), usable, shapes, rests, strict=True
             )
         ]
         key = self._key(facesets, usable, shapes)
@@ -305,14 +308,27 @@ def _write_header(stream: Any, count: int) -> None:
     np.lib.format.write_array_header_1_0(stream, description)
 
 
-def _light(cache: FaceCache) -> NDArray[np.float64]:
-    """(N, 3) mean colour of each face inside its mask, on [0, 1]."""
-    found = np.empty((len(cache), 3))
+def _lit(cache: FaceCache) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean colour (N, 3) of each face inside its mask, on [0, 1], and its shading (N, 2)."""
+    light, shading = np.empty((len(cache), 3)), np.empty((len(cache), 2))
+    ramp = np.arange(2, cache.size, 4) / cache.size
+    left, upper = ramp[None, :] < 0.5, ramp[:, None] < _EYE_LINE
     for row, face in enumerate(cache.array):
-        some = face[::4, ::4].reshape(-1, face.shape[2])
-        inside = some[some[:, 3] > 127]
-        found[row] = (inside if len(inside) else some)[:, :3].mean(axis=0) / 255
-    return found
+        some = face[2::4, 2::4]
+        inside = some[..., 3] > 127
+        if not inside.any():
+            inside = np.ones_like(inside)
+        light[row] = some[inside, :3].mean(axis=0) / 255
+        bright = some[..., :3].mean(axis=2)
+        for column, half in enumerate((left, upper)):
+            one, other = (_mean(bright, inside & each) for each in (half, ~half))
+            shading[row, column] = np.log(one / other)
+    return light, shading
+
+
+def _mean(bright: NDArray[np.float64], where: NDArray[np.bool_]) -> float:
+    """Mean brightness of a part of a face, at least one grey level."""
+    return max(float(bright[where].mean()), 1.0) if where.any() else 1.0
 
 
 def _digest(*parts: object) -> str:

@@ -162,6 +162,29 @@ def test_the_nearest_face_of_an_identity_that_performs_alike_needs_no_warp(run: 
     assert table["confidence"].min() > 0.9
 
 
+def test_of_like_faces_the_one_in_like_light_is_taken(tmp_path: Path) -> None:
+    run = Run(film(tmp_path, "alice", ALICE, TALK), film(tmp_path, "bob", BOB, np.tile(TALK, 2)))
+    side = np.linspace(1.3, 0.7, SIDE)[None, :, None]
+    half = len(TALK)
+
+    def relit(faces: NDArray[np.uint8], ramp: NDArray[np.float64]) -> NDArray[np.uint8]:
+        lit = faces.astype(np.float64)
+        lit[..., :3] = (lit[..., :3] * ramp).clip(0, 255)
+        return lit.astype(np.uint8)
+
+    # The first half of bob's faces is lit from one side, the second from the other.
+    own = [each.array for each in run.caches]
+    run.caches[1].array = np.concatenate(
+        [relit(own[1][:half], side), relit(own[1][half:], 2 - side)]
+    )
+    for ramp, first in ((side, True), (2 - side, False)):
+        run.caches[0].array = relit(own[0], ramp)
+        for old in (run.facesets[0].path / "cache").glob("pseudo_*"):
+            old.unlink()
+        base = run.tables()[0, 1]["base"]
+        assert ((base < half) == first).mean() > 0.95
+
+
 def test_held_out_faces_are_neither_base_nor_donor(run: Run) -> None:
     run.usable[1] = np.arange(5, 20)
     table = run.tables()[0, 1]
