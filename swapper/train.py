@@ -132,13 +132,19 @@ def _train(
     swap, space = None, None
     if any((parts.pseudo, parts.affect, parts.expression, net.code_dim)):
         rests = find_rests(parts.data)
-        swap = _pseudo(parts, rests, run)
+        # Mistakes in what was asked for come before the minutes that recipes may take.
         space = set_up_affect(parts.data, net, parts.affect, parts.expression, rests, checkpoint)
+        swap = _pseudo(parts, rests, run)
+    lineage = _lineage(parts.data, space, swap, checkpoint)
     callbacks = [each for each in (parts.callbacks or {}).values() if each is not None]
     for callback in callbacks:
         if isinstance(callback, SaveLast) and callback.export is None:
-            callback.export = _exporter(run, net, parts.data, space, taught=swap is not None)
-    record: dict[str, Any] = {"config": dict(config), "identities": list(parts.data.identities)}
+            callback.export = _exporter(run, net, parts.data, space, lineage)
+    record: dict[str, Any] = {
+        "config": dict(config),
+        "identities": list(parts.data.identities),
+        "lineage": lineage,
+    }
     if space is not None:
         record["affect_space"] = {"summary": space.summary(), "tensors": _tensors(space)}
     module = SwapModule(
@@ -188,21 +194,25 @@ def _tensors(space: AffectSpace) -> dict[str, Tensor]:
     return {name: torch.from_numpy(each) for name, each in space.tensors().items()}
 
 
-def _exporter(
-    run: Path, net: Autoencoder, data: FaceDataModule, space: AffectSpace | None, *, taught: bool
-) -> Callable[..., None]:
-    """Writes the model file of the run from averaged weights.
+def _lineage(
+    data: FaceDataModule, space: AffectSpace | None, swap: SwapLoss | None, checkpoint: Path | None
+) -> list[str]:
+    """All that shaped the model, what it was trained with before it was resumed included."""
+    found = [] if space is None else [space.lineage]
+    if swap is not None:
+        found += sorted({f"landmarks:{card.aligner.partition('(')[0]}" for card in data.cards})
+    before = [] if checkpoint is None else read_checkpoint(checkpoint)["swapper"].get("lineage", [])
+    return list(dict.fromkeys([*found, *before]))
 
-    Args:
-        run: Its folder.
-        net: The network.
-        data: Set up.
-        space: Of its codes, or None.
-        taught: Whether pseudo-targets, and so the aligners' landmarks, taught it.
-    """
-    lineage = [] if space is None else [space.lineage]
-    if taught:
-        lineage += sorted({f"landmarks:{card.aligner.partition('(')[0]}" for card in data.cards})
+
+def _exporter(
+    run: Path,
+    net: Autoencoder,
+    data: FaceDataModule,
+    space: AffectSpace | None,
+    lineage: list[str],
+) -> Callable[..., None]:
+    """Writes the model file of the run from averaged weights."""
     identities = [
         ModelIdentity(name=card.identity, rights=card.rights, faceset=digest)
         for card, digest in zip(data.cards, data.content_hashes, strict=True)

@@ -408,3 +408,14 @@ def test_a_model_is_not_judged_by_what_trained_it(world: Path) -> None:
     check_unbiased(world / "runs/run", load_estimator("judge", "measuring"))
     with pytest.raises(ModelError, match=r"was trained with actors.*judge it by another"):
         check_unbiased(world / "runs/run", load_estimator("actors", "measuring"))
+
+
+def test_a_run_resumed_without_pseudo_targets_still_names_what_taught_it(
+    world: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(world / "runs", tmp_path / "runs")
+    line = train_line(world, "run", 14, "affect=actors", "pseudo=none")
+    line = [f"runs={tmp_path / 'runs'}" if each.startswith("runs=") else each for each in line]
+    assert cli.run(line) == 0
+    card = json.loads((tmp_path / "runs/run/model.json").read_text())
+    assert "landmarks:openface" in card["lineage"]

@@ -73,7 +73,7 @@ REASONS: Final = {
 
 
 @dataclass(frozen=True)
-class Limits:
+class WarpLimits:
     """How far a warp is trusted: each figure halves the confidence at the value given here.
 
     Attributes:
@@ -84,11 +84,11 @@ class Limits:
         least: Confidence below which there is no pseudo-target.
     """
 
-    move: float = 0.3
-    turn: float = 20.0
-    pose_share: float = 1.0
-    most_turn: float = 12.0
-    least: float = 0.1
+    move: float
+    turn: float
+    pose_share: float
+    most_turn: float
+    least: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +133,7 @@ class RecipeMaker:
     """
 
     def __init__(
-        self, performer: Person, identity: Person, size: int, coverage: Coverage, limits: Limits
+        self, performer: Person, identity: Person, size: int, coverage: Coverage, limits: WarpLimits
     ) -> None:
         self.performer, self.identity, self.limits = performer, identity, limits
         self.size, self.coverage = size, coverage

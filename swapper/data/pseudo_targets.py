@@ -26,7 +26,7 @@ from swapper.data.cache import FaceCache, cache_folders, only_process
 from swapper.data.faceset import Faceset
 from swapper.data.files import PARTIAL, damaged, replacing
 from swapper.data.pseudo_bases import Person
-from swapper.data.pseudo_recipes import LIP_POINTS, NODES, REASONS, Limits, RecipeMaker
+from swapper.data.pseudo_recipes import LIP_POINTS, NODES, REASONS, RecipeMaker, WarpLimits
 from swapper.faces.shape import Shapes
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class PseudoTargets:
             if not least <= value <= most:
                 raise ValueError(f"{name} must be between {least} and {most}, got {value}")
         self.weight, self.faces, self.resolution = weight, faces, resolution
-        self.limits = Limits(move, turn, pose_share, most_turn, least_confidence)
+        self.limits = WarpLimits(move, turn, pose_share, most_turn, least_confidence)
 
     def prepare(
         self,
