@@ -17,16 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from swapper.actors.actor import Actor
-from swapper.actors.anatomy import feasible
-from swapper.actors.emotions import BASIC, NUM_EMOTIONS
-from swapper.actors.identity import sample_identity
-from swapper.actors.moment import Moment
-from swapper.actors.performance import play
-from swapper.actors.score import random_score
-from swapper.actors.stage import Film, Stage, sample_stage
-from swapper.actors.units import MIDLINE, NUM_UNITS, UNITS
 from swapper.faces.geometry import similarity_from_landmarks, warp
+from swapper.head_renderer.identity import sample_identity
+from swapper.head_renderer.pose import Moment
+from swapper.head_renderer.stage import Film, Stage, sample_stage
+from swapper.head_renderer.units import MIDLINE, NUM_UNITS, UNITS
+from swapper.synth.actor import Actor
+from swapper.synth.anatomy import feasible
+from swapper.synth.emotions import BASIC, NUM_EMOTIONS
+from swapper.synth.performance import play
+from swapper.synth.timeline import random_score
 
 FIRST_SEEDS: Final = {"actors": 1_000_000, "judge": 2_000_000, "test": 3_000_000}
 """First seed of each split's people, places and scores; no two splits share any."""

@@ -33,20 +33,28 @@ import torch
 from bench_cells import ANSWER, PERFORMER, Config, Journal, commit, digest
 
 from swapper import __version__
-from swapper.actors.identity import sample_identity
-from swapper.actors.scenarios import SCENARIOS, cast
-from swapper.affect.estimator import Estimator, load_estimator
+from swapper.demo.pipeline import (
+    answer_of,
+    check_unbiased,
+    clip_of,
+    cut_faces,
+    reader_of,
+    swap,
+    train,
+)
 from swapper.errors import SwapperError, UsageError
-from swapper.faces.aligners import Aligner
+from swapper.estimators.base import Estimator, load_estimator
+from swapper.evaluation.ground_truth import Reader, compare
+from swapper.faces.aligner import Aligner
 from swapper.faces.mediapipe import MediapipeAligner
-from swapper.measures import tally
-from swapper.measures.score import score
-from swapper.measures.traces import Calibration
-from swapper.media.image import write_atomically
-from swapper.options import FeelingOptions
-from swapper.perform import drawn_by, film_casting
-from swapper.rehearsal import answer_of, check_unbiased, clip_of, cut_faces, reader_of, swap, train
-from swapper.scoring import Reader, compare
+from swapper.head_renderer.identity import sample_identity
+from swapper.media.images import write_atomically
+from swapper.metrics import score_tables
+from swapper.metrics.traces import Calibration
+from swapper.metrics.truth_scores import score
+from swapper.options.verbs import FeelingOptions
+from swapper.synth.scenarios import SCENARIOS, cast
+from swapper.synthesize import drawn_by, film_casting
 
 log = logging.getLogger("bench")
 
@@ -219,7 +227,7 @@ def tables(done: Mapping[Cell, Scores]) -> list[str]:
                 held = configs.setdefault(cell.config.name, {})
                 held |= {(cell.seed, f"{cell.casting}/{name}"): s for name, s in scores.items()}
         bounds = (PERFORMER, ANSWER)
-        lines += ["", f"## {scenario}", "", *tally.scenario(configs, bounds)]
+        lines += ["", f"## {scenario}", "", *score_tables.scenario(configs, bounds)]
     return lines
 
 

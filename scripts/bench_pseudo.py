@@ -25,21 +25,21 @@ import bench_affect
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.affect.estimator import load_estimator
 from swapper.affect.neutral import find_neutrals
 from swapper.data.cache import FaceCache
-from swapper.data.faceset import Faceset
 from swapper.data.pseudo_samples import draw_rows
 from swapper.data.pseudo_targets import PseudoTargets
 from swapper.errors import SwapperError
+from swapper.estimators.base import load_estimator
 from swapper.extract import extract
 from swapper.faces.geometry import transform_points
 from swapper.faces.masks import REGIONS, face_mask, region_masks
 from swapper.faces.openface import OpenfaceAligner
 from swapper.faces.shape import Shapes, aligned_points
-from swapper.measures.pictures import fit_tone, mean_absolute_error
-from swapper.media.image import write_atomically
-from swapper.options import ExtractOptions
+from swapper.facesets.faceset import Faceset
+from swapper.media.images import write_atomically
+from swapper.metrics.image_quality import fit_tone, mean_absolute_error
+from swapper.options.verbs import ExtractOptions
 
 log = logging.getLogger("bench")
 SIDE = 128

@@ -41,7 +41,7 @@ from training_loop import MakeModel, Row, data_of, drawn_facesets, feed, loader_
 from swapper.data.datamodule import FaceDataModule
 from swapper.errors import SwapperError, UsageError
 from swapper.models.autoencoder import DfAutoencoder, OriginalAutoencoder
-from swapper.training.fit import resolve_precision
+from swapper.training.trainer import resolve_precision
 
 log = logging.getLogger("bench")
 

@@ -17,13 +17,13 @@ import numpy as np
 from bench_cells import Journal
 from numpy.typing import NDArray
 
-from swapper.actors.truth import read_landmarks
 from swapper.errors import SwapperError, UsageError
 from swapper.faces.geometry import similarity_from_landmarks, warp
 from swapper.faces.shape import Shapes, aligned_landmarks, signals
-from swapper.media.image import write_image
-from swapper.media.strip import strip
+from swapper.media.image_strip import strip
+from swapper.media.images import write_image
 from swapper.media.video import VideoReader
+from swapper.synth.truth import read_landmarks
 
 TILE = 160
 APART = 0.8

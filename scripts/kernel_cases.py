@@ -19,7 +19,7 @@ from torch import Tensor
 
 from swapper.data.augment import Augment
 from swapper.kernels.film import film_lrelu_reference
-from swapper.models import blocks, original
+from swapper.models import blocks, original64
 from swapper.models.autoencoder import Autoencoder, DfAutoencoder, OriginalAutoencoder
 
 CODE_DIM = 16
@@ -189,7 +189,7 @@ def film_sites(model: str, pictures: int) -> list[FilmSite]:
     with (
         torch.device("meta"),
         mock.patch.object(blocks, "film_lrelu", record),
-        mock.patch.object(original, "film_lrelu", record),
+        mock.patch.object(original64, "film_lrelu", record),
     ):
         net = MODELS[model]()
         faces = torch.empty(pictures, 3, net.resolution, net.resolution)

@@ -16,14 +16,14 @@ import torch
 from kernel_variants import blurring_dssim, square_blur
 from torch import Tensor
 
-from swapper.data.batches import warped_and_target
+from swapper.data.dataset import warped_and_target
 from swapper.kernels import dispatch
 from swapper.losses.reconstruction import MIN_AREA, ReconstructionLoss
-from swapper.losses.weighted import total
+from swapper.losses.reduce import total
 from swapper.models.autoencoder import Autoencoder
+from swapper.training.acceleration import Speed
 from swapper.training.module import SwapModule
 from swapper.training.optim import Optim
-from swapper.training.speed import Speed
 from swapper.types import FaceBatch, SwapOutput
 
 EMA_DECAY = 0.999

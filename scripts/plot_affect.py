@@ -24,7 +24,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from swapper.measures.tally import Metric, at, grid, over_emotions
+from swapper.metrics.score_tables import Metric, at, grid, over_emotions
 
 Scores = dict[tuple[int, str], Mapping[str, Any]]
 ANSWER, PERFORMER = "(answer)", "(performer)"

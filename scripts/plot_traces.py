@@ -21,8 +21,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from swapper.affect.estimator import Estimator, load_estimator
 from swapper.errors import SwapperError, UsageError
+from swapper.estimators.base import Estimator, load_estimator
 from swapper.faces.geometry import similarity_from_landmarks, warp
 from swapper.faces.openface import OpenfaceAligner
 from swapper.media.video import VideoReader

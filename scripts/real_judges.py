@@ -17,14 +17,14 @@ from dlib_recogniser import WIDTH, DlibRecogniser
 from numpy.typing import NDArray
 from tddfa import WEIGHTS, Tddfa
 
-from swapper.affect.estimator import load_estimator
 from swapper.downloads import sha256_of
 from swapper.errors import MediaError
-from swapper.faces.aligners import Aligner
-from swapper.media.image import write_atomically
+from swapper.estimators.base import load_estimator
+from swapper.evaluation.clip_readings import crop_of
+from swapper.faces.aligner import Aligner
+from swapper.media.images import write_atomically
 from swapper.media.video import Frame, VideoReader
 from swapper.types import NUM_LANDMARKS
-from swapper.watching import crop_of
 
 EMOTIONS: Final = "fer2013_mini_XCEPTION.102-0.66.hdf5"
 _AT_ONCE: Final = 16

@@ -13,13 +13,13 @@ from bench_cells import Config, digest
 from real_judges import Judges, Reading, located
 from real_scores import Scores, scored
 
+from swapper.demo.pipeline import train
 from swapper.errors import MediaError, UsageError
-from swapper.faces.aligners import Aligner
+from swapper.faces.aligner import Aligner
 from swapper.faces.mediapipe import MediapipeAligner
 from swapper.faces.openface import OpenfaceAligner
-from swapper.media.image import sha256_file, write_atomically
-from swapper.models.portable import load_model
-from swapper.rehearsal import train
+from swapper.media.images import sha256_file, write_atomically
+from swapper.models.model_file import load_model
 
 log = logging.getLogger("bench")
 

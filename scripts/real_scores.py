@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from real_judges import Reading
 from real_signals import NAMES, followed, pose_of, signals
 
-from swapper.measures.traces import gain_and_correlation
+from swapper.metrics.traces import gain_and_correlation
 
 VERSION: Final = 1
 """Of the figures' definitions: raise it with them, and finished cells are scored anew."""

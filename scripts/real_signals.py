@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.faces.geometry import head_pose, similarity_from_landmarks, transform_points
-from swapper.measures.traces import gain_and_correlation
+from swapper.metrics.traces import gain_and_correlation
 from swapper.types import NUM_LANDMARKS
 
 Floats = NDArray[np.float64]

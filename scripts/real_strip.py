@@ -13,8 +13,8 @@ from real_scores import moments
 
 from swapper.errors import MediaError
 from swapper.faces.geometry import similarity_from_landmarks, warp
-from swapper.media.image import write_image
-from swapper.media.strip import strip
+from swapper.media.image_strip import strip
+from swapper.media.images import write_image
 from swapper.media.video import VideoReader
 
 TILE: Final = 192

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from real_signals import NAMES
 
-from swapper.measures.tally import Column, at
+from swapper.metrics.score_tables import Column, at
 
 Scores = Mapping[str, Any]
 ByConfig = Mapping[str, Mapping[tuple[str, int], Scores]]

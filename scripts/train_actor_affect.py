@@ -3,9 +3,9 @@
     python scripts/train_actor_affect.py --which actors --faces DIR
     python scripts/train_actor_affect.py --which judge --faces DIR
 
-draws what is missing of the faces, trains, writes ``swapper/affect/weights/NAME.safetensors`` and
-prints what the network reads of people that it never saw. Killed, the same command goes on. Faces
-drawn by an older renderer are not told from new ones: give a new look a new folder.
+draws what is missing of the faces, trains, writes ``swapper/estimators/weights/NAME.safetensors``
+and prints what the network reads of people that it never saw. Killed, the same command goes on.
+Faces drawn by an older renderer are not told from new ones: give a new look a new folder.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from wear import wear
 
-from swapper.affect import actors, judge
-from swapper.affect.estimator import AffectBatch, Estimator
-from swapper.affect.stored import OWN, save_weights
-from swapper.affect.view import View
+from swapper.estimators import actors_net, judge_net
+from swapper.estimators.base import AffectBatch, Estimator
+from swapper.estimators.preprocess import View
+from swapper.estimators.weights_file import OWN, save_weights
 
 TEST_IMAGES: Final = 2400
 BATCH: Final = 64
@@ -60,8 +60,8 @@ class Plan:
 
 
 PLANS: Final = {
-    "actors": Plan(actors, actors.ActorsNet, 9_600, 28, 3e-3, 20_261),
-    "judge": Plan(judge, judge.JudgeNet, 6_000, 24, 3e-3, 77_003),
+    "actors": Plan(actors_net, actors_net.ActorsNet, 9_600, 28, 3e-3, 20_261),
+    "judge": Plan(judge_net, judge_net.JudgeNet, 6_000, 24, 3e-3, 77_003),
 }
 
 

@@ -13,21 +13,21 @@ import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from swapper.actors.identity import sample_identity
-from swapper.actors.scenarios import cast
 from swapper.data.augment import Augment
 from swapper.data.balance import Balance
-from swapper.data.batches import warped_and_target
 from swapper.data.datamodule import FaceDataModule
+from swapper.data.dataset import warped_and_target
+from swapper.demo.pipeline import cut_faces
+from swapper.head_renderer.identity import sample_identity
 from swapper.losses.reconstruction import ReconstructionLoss
 from swapper.models.autoencoder import Autoencoder
-from swapper.perform import film_casting
-from swapper.rehearsal import cut_faces
+from swapper.synth.scenarios import cast
+from swapper.synthesize import film_casting
+from swapper.training.acceleration import Speed
 from swapper.training.callbacks import Ema
-from swapper.training.fit import fit, make_trainer
 from swapper.training.module import SwapModule
 from swapper.training.optim import Optim
-from swapper.training.speed import Speed
+from swapper.training.trainer import fit, make_trainer
 
 Row = dict[str, Any]
 MakeModel = Callable[[Sequence[str]], Autoencoder]

@@ -23,19 +23,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.actors.identity import sample_identity
-from swapper.actors.performance import Performance, play
-from swapper.actors.scenarios import Take
-from swapper.actors.score import parse_score
-from swapper.actors.stage import sample_stage
-from swapper.affect.estimator import load_estimator
 from swapper.errors import SwapperError
-from swapper.evaluation import evaluate
+from swapper.estimators.base import load_estimator
+from swapper.evaluate import evaluate
+from swapper.evaluation.clips import encode_again
 from swapper.faces.mediapipe import MediapipeAligner
 from swapper.faces.openface import OpenfaceAligner
-from swapper.options import EvaluateOptions
-from swapper.perform import Filmed, film_take
-from swapper.screening import encode_again
+from swapper.head_renderer.identity import sample_identity
+from swapper.head_renderer.stage import sample_stage
+from swapper.options.verbs import EvaluateOptions
+from swapper.synth.performance import Performance, play
+from swapper.synth.scenarios import Take
+from swapper.synth.timeline import parse_score
+from swapper.synthesize import Filmed, film_take
 
 SCORE = (
     "neutral:1.5,happy:2,neutral:1,anger:2,neutral:1,surprise:1.5,neutral:1,sad:2,neutral:1,"

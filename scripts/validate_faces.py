@@ -21,14 +21,14 @@ from typing import Any
 
 from validate_evaluation import PLANTS, film
 
-from swapper.actors.performance import play
-from swapper.actors.score import parse_score
-from swapper.affect.estimator import load_estimator
 from swapper.errors import SwapperError
+from swapper.estimators.base import load_estimator
+from swapper.evaluation.clips import Instruments, Memory, screen
+from swapper.evaluation.scorecard import Sides, weigh
 from swapper.faces.mediapipe import MediapipeAligner
-from swapper.options import EvaluateOptions
-from swapper.screening import Instruments, Memory, screen
-from swapper.weighing import Sides, weigh
+from swapper.options.verbs import EvaluateOptions
+from swapper.synth.performance import play
+from swapper.synth.timeline import parse_score
 
 SCORE = (
     "neutral:1,happy:1.5,neutral:.7,anger:1.5,neutral:.7,surprise:1.2,neutral:.7,sad:1.5,"

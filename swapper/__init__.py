@@ -6,7 +6,7 @@
 
     model = swapper.load_model("runs/first")
     swapped = swapper.swap_frame(model, picture, "bob").frame
-    report = swapper.evaluate("performer.mp4", "swap.mp4")
+    report = swapper.evaluate_swap("performer.mp4", "swap.mp4")
 
 The command line's verbs are functions, too: `swapper.convert.convert` and its neighbours.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         Model,
         Report,
         SwappedFrame,
-        evaluate,
+        evaluate_swap,
         load_model,
         swap_frame,
     )
@@ -40,7 +40,7 @@ __all__ = [
     "Report",
     "SwappedFrame",
     "__version__",
-    "evaluate",
+    "evaluate_swap",
     "load_model",
     "swap_frame",
 ]

@@ -1,6 +1,6 @@
 """``python -m swapper``."""
 
-from swapper.cli import main
+from swapper.cli.main import main
 
 if __name__ == "__main__":
     main()

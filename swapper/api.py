@@ -16,21 +16,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from swapper.affect.at_hand import AtHand
-from swapper.affect.estimator import Estimator
 from swapper.devices import pick_device
-from swapper.faces.aligners import Aligner
-from swapper.faces.blending import mask_in_frame
+from swapper.estimators.auto import AtHand
+from swapper.estimators.base import Estimator
+from swapper.faces.aligner import Aligner
+from swapper.faces.compositing import mask_in_frame
 from swapper.faces.geometry import similarity_from_landmarks
 from swapper.faces.mediapipe import MediapipeAligner
 from swapper.faces.recognition import Recogniser
-from swapper.feeling import Feeling, feeling_of, middle_rest, space_of
-from swapper.frame_swapper import FrameSwapper
+from swapper.inference.affect_conditioner import Feeling, feeling_of, middle_rest, space_of
+from swapper.inference.face_swapper import FrameSwapper
 from swapper.media.video import Frame
-from swapper.models.portable import LoadedModel
-from swapper.models.portable import load_model as read_model
-from swapper.option_fields import check
-from swapper.options import BlendOptions, EvaluateOptions, FeelingOptions
+from swapper.models.model_file import LoadedModel
+from swapper.models.model_file import load_model as read_model
+from swapper.options.fields import check
+from swapper.options.verbs import BlendOptions, EvaluateOptions, FeelingOptions
 from swapper.report.content import Report
 from swapper.types import Face
 
@@ -40,7 +40,7 @@ __all__ = [
     "Model",
     "Report",
     "SwappedFrame",
-    "evaluate",
+    "evaluate_swap",
     "load_model",
     "swap_frame",
 ]
@@ -166,7 +166,7 @@ def load_model(
         precision: Of the network: "auto" is bf16 on CUDA, else float32.
         estimator: Reads performers for a model that hears affect; needed where the model's own
             wants more than its name to be loaded, as emotieff does. See
-            `swapper.affect.estimator.load_estimator`.
+            `swapper.estimators.base.load_estimator`.
 
     Raises:
         ModelError: A file is missing, damaged or foreign.
@@ -234,7 +234,7 @@ def swap_frame(
     return _lay(swapper, shown, found[:1] if faces == "largest" else found)
 
 
-def evaluate(
+def evaluate_swap(
     performer: str | Path,
     swap: str | Path,
     *,
@@ -261,8 +261,8 @@ def evaluate(
         output: Folder for report.html and report.json; None writes nothing.
         make_aligner: Called for each clip; None takes MediaPipe, which reads 52 blendshapes too.
         estimator: Of emotions, and of action units where it reads them; None for none. See
-            `swapper.affect.estimator.load_estimator`, whose purpose is "measuring" here, and
-            `swapper.affect.at_hand.AtHand`, which chooses one as the command does.
+            `swapper.estimators.base.load_estimator`, whose purpose is "measuring" here, and
+            `swapper.estimators.auto.AtHand`, which chooses one as the command does.
         self_swap: The performer on the performer's own face, by the same model.
         identity: Faceset of the identity; needs `recogniser`.
         recogniser: Who tells whose face appears, such as
@@ -276,8 +276,7 @@ def evaluate(
     Raises:
         SwapperError: In one line, by kind of what is wrong.
     """
-    from swapper.evaluation import evaluate as written
-    from swapper.evaluation import held
+    from swapper.evaluate import evaluate, held
 
     options = EvaluateOptions(
         performer=str(performer),
@@ -291,7 +290,7 @@ def evaluate(
         self_swap="" if self_swap is None else str(self_swap),
         device=device,
     )
-    judge = held if output is None else written
+    judge = held if output is None else evaluate
     return judge(options, make_aligner or MediapipeAligner, lambda: estimator, lambda: recogniser)
 
 

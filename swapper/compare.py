@@ -9,20 +9,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from swapper.affect.at_hand import AtHand
-from swapper.affect.estimator import Estimator
 from swapper.convert import convert
 from swapper.devices import pick_device
 from swapper.errors import UsageError
-from swapper.evaluation import FIGURES, REPORT, evaluate, independent
-from swapper.faces.aligners import Aligner
+from swapper.estimators.auto import AtHand
+from swapper.estimators.base import Estimator
+from swapper.evaluate import FIGURES, REPORT, evaluate, independent
+from swapper.evaluation.clips import Memory
+from swapper.evaluation.leaderboard import Row, plain, summed, table
+from swapper.faces.aligner import Aligner
 from swapper.faces.recognition import Recogniser
-from swapper.media.image import write_atomically
-from swapper.media.provenance import verify
-from swapper.models.portable import load_model
-from swapper.options import CompareOptions, ConvertOptions, EvaluateOptions
-from swapper.screening import Memory
-from swapper.standings import Row, plain, summed, table
+from swapper.media.images import write_atomically
+from swapper.models.model_file import load_model
+from swapper.options.verbs import CompareOptions, ConvertOptions, EvaluateOptions
+from swapper.provenance.manifest import verify
 
 log = logging.getLogger(__name__)
 

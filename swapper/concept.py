@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from swapper import __version__
+from swapper.affect.concept_fit import LEAST_AUC, LEAST_COSINE, MOST_OVERLAP, fit_concept
 from swapper.affect.concepts import CONCEPT, NAMING, Concept, Plain, save_concept
-from swapper.affect.contrast import LEAST_AUC, LEAST_COSINE, MOST_OVERLAP, fit_concept
+from swapper.affect.examples import ExampleSet, Sorting, find_examples, read_examples
 from swapper.errors import UsageError
-from swapper.examples import ExampleSet, Sorting, find_examples, read_examples
-from swapper.faces.aligners import Aligner
-from swapper.options import ConceptOptions
+from swapper.faces.aligner import Aligner
+from swapper.options.verbs import ConceptOptions
 
 if TYPE_CHECKING:
-    from swapper.affect.estimator import Estimator
+    from swapper.estimators.base import Estimator
 
 _RIGHTS_CURE: Final = (
     'rights is missing: say by what right these pictures are used, such as rights="signed '

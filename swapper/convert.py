@@ -13,22 +13,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper import __version__
-from swapper.affect.estimator import Estimator
 from swapper.devices import pick_device
 from swapper.errors import MediaError, ProvenanceError, UsageError
-from swapper.faces.aligners import Aligner, prepare_for
-from swapper.faces.blending import mask_in_frame
-from swapper.faces.tracks import smooth_alignments
-from swapper.feeling import Feeling, dialled, feeling_of, middle_rest, rest_in, said_of, space_of
-from swapper.frame_swapper import FrameSwapper, Matrix, Picture, Placed
-from swapper.media.footage import Footage, open_footage
-from swapper.media.provenance import Claim, Signer, sign
-from swapper.media.sidecar import sidecar_path
+from swapper.estimators.base import Estimator
+from swapper.faces.aligner import Aligner, prepare_for
+from swapper.faces.compositing import mask_in_frame
+from swapper.faces.tracking import smooth_alignments
+from swapper.inference.affect_conditioner import (
+    Feeling,
+    dialled,
+    feeling_of,
+    middle_rest,
+    rest_in,
+    said_of,
+    space_of,
+)
+from swapper.inference.face_swapper import FrameSwapper, Matrix, Picture, Placed
 from swapper.media.sink import Sink, open_sink
+from swapper.media.source import Footage, open_footage
 from swapper.media.video import Frame, VideoReader
-from swapper.models.portable import LoadedModel, load_model
-from swapper.options import ConvertOptions
+from swapper.models.model_file import LoadedModel, load_model
+from swapper.options.verbs import ConvertOptions
 from swapper.progress import progress
+from swapper.provenance.manifest import Claim, Signer, sign
+from swapper.provenance.sidecar import sidecar_path
 from swapper.types import Face
 
 log = logging.getLogger(__name__)

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from swapper.errors import ModelError, UsageError
-from swapper.feeling import space_of
-from swapper.model_page import OnnxFile, model_page
-from swapper.models import onnx_file
-from swapper.models.portable import CARD, WEIGHTS, LoadedModel, load_model
-from swapper.options import ExportOptions
-from swapper.origin import origin_of
-from swapper.report.stored import StoredReport, read_report
+from swapper.inference.affect_conditioner import space_of
+from swapper.modelcard.model_card import OnnxFile, model_page
+from swapper.modelcard.run_origin import origin_of
+from swapper.models import onnx_export
+from swapper.models.model_file import CARD, WEIGHTS, LoadedModel, load_model
+from swapper.options.verbs import ExportOptions
+from swapper.report.report_file import StoredReport, read_report
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def export(options: ExportOptions) -> list[Path]:
     """
     output = Path(options.output)
     if options.onnx:
-        onnx_file.check_installed()
+        onnx_export.check_installed()
     model = load_model(Path(options.model))
     _check_output(output, model, overwrite=options.overwrite)
     facesets = [options.facesets] if isinstance(options.facesets, str) else options.facesets
@@ -127,17 +127,17 @@ def _write_onnx(model: LoadedModel, folder: Path, opset: int) -> list[OnnxFile]:
     files = []
     for identity, name in zip(model.net.identities, onnx_names(model.net.identities), strict=True):
         path = folder / name
-        onnx_file.write_onnx(model, identity, path, opset)
-        apart = onnx_file.difference(model, identity, path)
+        onnx_export.write_onnx(model, identity, path, opset)
+        apart = onnx_export.difference(model, identity, path)
         if apart is None:
             log.warning(
                 "%s: not held against torch: onnxruntime is not installed; %s",
                 name,
-                onnx_file.INSTALL,
+                onnx_export.INSTALL,
             )
-        elif not apart <= onnx_file.TOLERANCE:
+        elif not apart <= onnx_export.TOLERANCE:
             raise ModelError(
-                f"{name}: differs from torch by {apart:.1g}, more than {onnx_file.TOLERANCE:g}; "
+                f"{name}: differs from torch by {apart:.1g}, more than {onnx_export.TOLERANCE:g}; "
                 "pass another opset= or onnx=false"
             )
         files.append(OnnxFile(name, identity, opset, apart))

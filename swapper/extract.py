@@ -11,11 +11,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from swapper.data.card import FacesetCard, ImageFormat, Source
-from swapper.data.faceset import Faceset
-from swapper.data.faceset_writer import FacesetWriter, face_id
 from swapper.errors import MediaError, UsageError
-from swapper.faces.aligners import Aligner, prepare_for
+from swapper.faces.aligner import Aligner, prepare_for
 from swapper.faces.geometry import (
     head_pose,
     sharpness,
@@ -24,15 +21,18 @@ from swapper.faces.geometry import (
     warp,
 )
 from swapper.faces.landmark_check import LEAST_DETAIL, feature_detail
-from swapper.media.footage import Footage, open_footage
-from swapper.media.image import sha256_file
+from swapper.facesets.faceset import Faceset
+from swapper.facesets.faceset_metadata import FacesetCard, ImageFormat, Source
+from swapper.facesets.writer import FacesetWriter, face_id
+from swapper.media.images import sha256_file
+from swapper.media.source import Footage, open_footage
 from swapper.media.video import Frame
-from swapper.options import ExtractOptions
+from swapper.options.verbs import ExtractOptions
 from swapper.progress import progress
 from swapper.types import Coverage, Face, FaceRecord
 
 if TYPE_CHECKING:
-    from swapper.affect.estimator import Estimator
+    from swapper.estimators.base import Estimator
 
 log = logging.getLogger(__name__)
 
@@ -109,8 +109,8 @@ def _read_affect(path: Path, estimator: Estimator | None) -> None:
         )
         return
     # Here, since whoever reads no affect need not wait for torch.
+    from swapper.affect.annotation import describe, read_faceset
     from swapper.devices import pick_device
-    from swapper.read_affect import describe, read_faceset
 
     faceset = Faceset.open(path)
     if faceset.records:  # a person may have deleted them all

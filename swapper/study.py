@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from swapper.errors import StudyError, UsageError
-from swapper.judging.answers import LeftOut, read_answers
-from swapper.judging.clips import gather
-from swapper.judging.page import readme, study_page
-from swapper.judging.results import results_data, results_page
-from swapper.judging.tally import Tally, tally
-from swapper.judging.trials import Limits, Study, read_key
-from swapper.options import StudyOptions
+from swapper.options.verbs import StudyOptions
+from swapper.user_study.answers import LeftOut, read_answers
+from swapper.user_study.counts import Tally, tally
+from swapper.user_study.results import results_data, results_page
+from swapper.user_study.stimuli import gather
+from swapper.user_study.study_page import readme, study_page
+from swapper.user_study.trials import Limits, Study, read_key
 
 log = logging.getLogger(__name__)
 

@@ -14,31 +14,31 @@ import yaml
 from torch import Tensor
 
 from swapper import __version__
-from swapper.affect.estimator import Estimator
 from swapper.affect.space import AffectSpace
 from swapper.data.datamodule import FaceDataModule
-from swapper.data.files import replacing
 from swapper.data.pseudo_targets import PseudoTargets
 from swapper.errors import CheckpointError, UsageError
+from swapper.estimators.base import Estimator
+from swapper.facesets.hostile_files import replacing
 from swapper.losses.expression import ExpressionLoss
 from swapper.losses.reconstruction import ReconstructionLoss
 from swapper.models.autoencoder import Autoencoder
-from swapper.models.portable import ModelCard, ModelIdentity, save_model
-from swapper.options import TrainOptions
+from swapper.models.model_file import ModelCard, ModelIdentity, save_model
+from swapper.options.verbs import TrainOptions
+from swapper.training.acceleration import Speed
 from swapper.training.affect_setup import Rests, find_rests, set_up_affect
 from swapper.training.callbacks import SaveLast
 from swapper.training.checkpoint import check_resumable, read_checkpoint
-from swapper.training.fit import (
+from swapper.training.module import SwapModule
+from swapper.training.optim import Optim
+from swapper.training.pseudo_target_sheet import draw_pseudo_sheet
+from swapper.training.swap_step import SwapLoss
+from swapper.training.trainer import (
     fit,
     is_first_rank,
     only_one,
     seed,
 )
-from swapper.training.module import SwapModule
-from swapper.training.optim import Optim
-from swapper.training.pseudo_sheet import draw_pseudo_sheet
-from swapper.training.speed import Speed
-from swapper.training.swap_step import SwapLoss
 
 log = logging.getLogger(__name__)
 

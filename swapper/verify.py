@@ -6,8 +6,8 @@ import dataclasses
 import json
 from pathlib import Path
 
-from swapper.media.provenance import Verdict, verify
-from swapper.options import VerifyOptions
+from swapper.options.verbs import VerifyOptions
+from swapper.provenance.manifest import Verdict, verify
 
 _EXIT = {"trusted": 0, "unknown signer": 0, "tampered": 3, "none": 4}
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import swapper
 from swapper.errors import ModelError, UsageError
 from swapper.models.autoencoder import build_model
-from swapper.models.portable import ModelCard, ModelIdentity, save_model
+from swapper.models.model_file import ModelCard, ModelIdentity, save_model
 from tests.drawing import ALICE, draw
 
 
@@ -39,7 +39,7 @@ def test_importing_is_light_and_names_are_there() -> None:
     code = (
         "import sys, swapper; assert 'torch' not in sys.modules; "
         "assert set(swapper.__all__) <= set(dir(swapper)); "
-        "print(swapper.swap_frame.__doc__.splitlines()[0], callable(swapper.evaluate))"
+        "print(swapper.swap_frame.__doc__.splitlines()[0], callable(swapper.evaluate_swap))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("in one picture. True")

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from swapper import compare as comparing
-from swapper.affect.estimator import load_estimator
 from swapper.compare import ROWS, TABLE, Makers, compare
 from swapper.errors import EstimatorError, ModelError, UsageError
-from swapper.options import CompareOptions, ConvertOptions, EvaluateOptions
-from swapper.standings import Row, plain, summed, table
+from swapper.estimators.base import load_estimator
+from swapper.evaluation.leaderboard import Row, plain, summed, table
+from swapper.options.verbs import CompareOptions, ConvertOptions, EvaluateOptions
 
 NOBODY = Makers(aligner=lambda: pytest.fail("not needed"))
 

@@ -13,22 +13,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from swapper import cli
-from swapper.actors.actor import Actor
-from swapper.actors.emotions import REPERTOIRE
-from swapper.actors.identity import sample_identity
-from swapper.actors.moment import Moment
-from swapper.actors.stage import sample_stage
-from swapper.affect import actors
 from swapper.affect.concepts import load_concept
-from swapper.affect.estimator import Estimator
+from swapper.cli.main import main as cli
 from swapper.concept import concept
 from swapper.errors import UsageError
-from swapper.media.image import list_images, write_image
-from swapper.options import ConceptOptions
+from swapper.estimators import actors_net
+from swapper.estimators.base import Estimator
+from swapper.head_renderer.identity import sample_identity
+from swapper.head_renderer.pose import Moment
+from swapper.head_renderer.stage import sample_stage
+from swapper.media.images import list_images, write_image
+from swapper.options.verbs import ConceptOptions
+from swapper.synth.actor import Actor
+from swapper.synth.emotions import REPERTOIRE
 from swapper.types import Face, Readings
-from tests.data.making import make_faceset
 from tests.drawing import write_openface
+from tests.facesets.making import make_faceset
 
 FIRST_SEED = 4_100_000  # of people whom no set that the networks learn from holds
 PEOPLE = 6
@@ -98,12 +98,12 @@ def test_happy_passes_and_is_kept(
     assert cli.run(line()) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("glad: accepted\n  24 faces that show it, 48 that do not")
-    assert "concepts/glad.safetensors (read by actors)" in shown
+    assert "concepts/glad.safetensors (read by actors_net)" in shown
     found = load_concept(Path("concepts/glad"))
     assert found.accepted
     assert (found.figures["people"], found.figures["unused"]) == (PEOPLE, 0)
     assert found.figures["auc"] > 0.9
-    assert found.lineage == actors.load().lineage
+    assert found.lineage == actors_net.load().lineage
     assert found.provenance["rights"] == "drawn"
     assert found.provenance["pictures"] == 72
     assert str(work[0]) not in Path("concepts/glad.json").read_text()
@@ -113,10 +113,10 @@ def test_it_points_where_the_estimator_says_happy(work: tuple[Path, Landmarks]) 
     write_csv(*work, "happy", "neutral")
     assert cli.run(line()) == 0
     direction = load_concept(Path("concepts/glad")).direction
-    net = actors.load().net
+    net = actors_net.load().net
     weights = net.readings.classes.weight.numpy()
     told = weights @ direction
-    assert actors.LABELS[int(told.argmax())] == "happy"
+    assert actors_net.LABELS[int(told.argmax())] == "happy"
 
 
 def test_a_random_split_is_rejected_and_kept(
@@ -288,7 +288,7 @@ def test_an_aligner_that_follows_faces_is_refused(work: tuple[Path, Landmarks]) 
     options = ConceptOptions(name="glad", positives="happy", negatives="neutral", rights="drawn")
 
     def estimator() -> Estimator:
-        return actors.load()
+        return actors_net.load()
 
     with pytest.raises(UsageError, match=r"aligner\.video=true: .* pass aligner\.video=false"):
         concept(options, Following, estimator)

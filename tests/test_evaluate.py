@@ -12,27 +12,27 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from swapper import evaluation, screening
-from swapper.actors.identity import sample_identity
-from swapper.actors.performance import Performance, play
-from swapper.actors.scenarios import Take
-from swapper.actors.score import parse_score
-from swapper.actors.stage import Stage
-from swapper.actors.truth import read_landmarks
-from swapper.affect.at_hand import AtHand
-from swapper.affect.estimator import Estimator, load_estimator
+from swapper import evaluate as verb
 from swapper.errors import MediaError, UsageError
-from swapper.evaluation import FIGURES, REPORT, evaluate, independent
+from swapper.estimators.auto import AtHand
+from swapper.estimators.base import Estimator, load_estimator
+from swapper.evaluate import FIGURES, REPORT, clips, evaluate, independent
+from swapper.evaluation.clips import Memory
+from swapper.evaluation.leaderboard import WHOSE_FACE
 from swapper.extract import extract
 from swapper.faces.openface import OpenfaceAligner
 from swapper.faces.recognition import COSINE
 from swapper.faces.shape import Shapes, aligned_landmarks
-from swapper.measures.diagnosis import Fault
-from swapper.options import EvaluateOptions, ExtractOptions
-from swapper.perform import Filmed, film_take
+from swapper.head_renderer.identity import sample_identity
+from swapper.head_renderer.stage import Stage
+from swapper.metrics.diagnosis import Fault
+from swapper.options.verbs import EvaluateOptions, ExtractOptions
 from swapper.report.content import Measure, Report
-from swapper.screening import Memory
-from swapper.standings import WHOSE_FACE
+from swapper.synth.performance import Performance, play
+from swapper.synth.scenarios import Take
+from swapper.synth.timeline import parse_score
+from swapper.synth.truth import read_landmarks
+from swapper.synthesize import Filmed, film_take
 
 SIZE, FPS = 128, 25.0
 SCORE = "neutral:1,happy:1.5,neutral:0.5,anger:1.5,neutral:0.5,surprise:1.5,neutral:1"
@@ -166,7 +166,7 @@ def test_a_self_swap_of_another_model_is_refused(
         def __init__(self, path: Path) -> None:
             self.claim = {"model_sha256": path.name}
 
-    monkeypatch.setattr(screening, "verify", Said)
+    monkeypatch.setattr(clips, "verify", Said)
     with pytest.raises(UsageError, match=r"performer\.mp4: was made by another model than"):
         held(performer, answer, tmp_path / "out", self_swap=str(performer.video))
 
@@ -276,7 +276,7 @@ def test_landmarks_that_taught_the_model_are_marked(
         def __init__(self, path: Path) -> None:
             self.claim = {"parameters": {"trained_with": ["xception:12", "landmarks:openface"]}}
 
-    monkeypatch.setattr(evaluation, "verify", Said)
+    monkeypatch.setattr(verb, "verify", Said)
     options = tabled(tmp_path, performer, 1.0)
     report = evaluate(options, lambda: OpenfaceAligner(str(tmp_path / "tables")))
     assert report.lineage == (

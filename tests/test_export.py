@@ -14,19 +14,19 @@ from typing import Any
 import pytest
 import torch
 
-from swapper import cli
 from swapper import export as verb
+from swapper.cli.main import main as cli
 from swapper.errors import FacesetError, ModelError, UsageError
 from swapper.export import export, onnx_names
-from swapper.feeling import space_of
-from swapper.markdown import escaped
-from swapper.model_page import OnnxFile, model_page
-from swapper.models import onnx_file
+from swapper.inference.affect_conditioner import space_of
+from swapper.modelcard.markdown import escaped
+from swapper.modelcard.model_card import OnnxFile, model_page
+from swapper.modelcard.run_origin import Origin, origin_of
+from swapper.models import onnx_export
 from swapper.models.autoencoder import build_model
-from swapper.models.portable import ModelCard, ModelIdentity, load_model, save_model
-from swapper.options import ExportOptions
-from swapper.origin import Origin, origin_of
-from swapper.report.stored import StoredMeasure, StoredReport
+from swapper.models.model_file import ModelCard, ModelIdentity, load_model, save_model
+from swapper.options.verbs import ExportOptions
+from swapper.report.report_file import StoredMeasure, StoredReport
 from tests.drawing import ALICE, BOB, write_clip
 
 HOSTILE = "</td><script>alert(1)</script> | ![x](http://e.vil/a.png) `*_ www.e.vil\u202e\n# me"
@@ -267,7 +267,7 @@ def test_an_older_export_is_replaced_whole(plain: Path, tmp_path: Path) -> None:
 def test_a_file_that_differs_from_torch_is_not_handed_on(
     plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_file, "difference", lambda *_: float("nan"))
+    monkeypatch.setattr(onnx_export, "difference", lambda *_: float("nan"))
     with pytest.raises(ModelError, match=r"alice\.onnx: differs from torch by nan"):
         export(ExportOptions(str(plain), str(tmp_path / "out"), onnx=True))
     assert not list(tmp_path.iterdir())
@@ -279,7 +279,7 @@ def test_without_onnxruntime_it_says_that_nothing_was_compared(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(onnx_file, "difference", lambda *_: None)
+    monkeypatch.setattr(onnx_export, "difference", lambda *_: None)
     export(ExportOptions(str(plain), str(tmp_path / "out"), onnx=True))
     assert "alice.onnx: not held against torch: onnxruntime is not installed" in caplog.text
     assert "| not measured |" in said(tmp_path / "out")
@@ -291,7 +291,7 @@ def test_missing_libraries_are_named_before_any_work(
     def none() -> None:
         raise UsageError("onnx=true: needs onnx; pip install 'swapper[onnx]'")
 
-    monkeypatch.setattr(onnx_file, "check_installed", none)
+    monkeypatch.setattr(onnx_export, "check_installed", none)
     monkeypatch.setattr(verb, "load_model", lambda *_: pytest.fail("worked"))
     with pytest.raises(UsageError, match="swapper"):
         export(ExportOptions(str(plain), str(tmp_path / "out"), onnx=True))

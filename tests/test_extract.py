@@ -13,11 +13,11 @@ import av
 import numpy as np
 import pytest
 
-from swapper import cli
-from swapper.data.faceset import Faceset
+from swapper.cli.main import main as cli
 from swapper.extract import extract
 from swapper.faces.openface import OpenfaceAligner
-from swapper.options import ExtractOptions
+from swapper.facesets.faceset import Faceset
+from swapper.options.verbs import ExtractOptions
 from tests.drawing import ALICE, draw, write_clip
 
 
@@ -151,7 +151,7 @@ def test_another_person_s_rights_are_not_mixed_in(
 def test_pictures_and_lists_of_inputs_feed_one_faceset(
     clip: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    from swapper.media.image import write_image
+    from swapper.media.images import write_image
 
     stills = tmp_path / "stills"
     stills.mkdir()

@@ -9,12 +9,12 @@ import av
 import numpy as np
 import pytest
 
-from swapper import cli
+from swapper.cli.main import main as cli
 from swapper.convert import convert
 from swapper.errors import ProvenanceError
 from swapper.faces.openface import OpenfaceAligner
 from swapper.media.video import VideoReader
-from swapper.options import ConvertOptions
+from swapper.options.verbs import ConvertOptions
 from tests.drawing import ALICE, BOB, write_clip
 
 FRAMES = 50

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from swapper import cli
-from swapper.data.faceset import Faceset
+from swapper.cli.main import main as cli
+from swapper.facesets.faceset import Faceset
 
 RIGHTS = "example clips under the MIT licence, for tests"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from swapper import cli
-from swapper.judging.trials import read_key
-from tests.judging.asked import answered, prefers, save
+from swapper.cli.main import main as cli
+from swapper.user_study.trials import read_key
 from tests.media.clips import write_clip
+from tests.user_study.asked import answered, prefers, save
 
 SYSTEMS = ("alpha_model", "beta_model", "<b>gamma</b> & co")
 

@@ -26,10 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.affect.basis import expression_basis, outputs
-from swapper.affect.leak import identity_leak
+from swapper.affect.identity_probe import identity_leak
 from swapper.affect.neutral import most_at_rest, neutral_embedding
-from swapper.affect.rising import axes_told, rising
-from swapper.affect.shown import MOST_SHOWN, spread_over
+from swapper.affect.observed_range import MOST_SHOWN, spread_over
+from swapper.affect.readout import axes_told, rising
 from swapper.types import Readings
 
 Floats = NDArray[np.float64]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.data.footage import Footage, runs
+from swapper.data.near_duplicates import Footage, runs
 from swapper.data.sampling import generator
 
 YAW_EDGES = (-45.0, -25.0, -10.0, 10.0, 25.0, 45.0)

@@ -20,10 +20,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.data.faceset import Faceset
-from swapper.data.files import PARTIAL, damaged, replacing
 from swapper.faces.geometry import transform_points
 from swapper.faces.masks import eyes_mouth_mask, face_mask
+from swapper.facesets.faceset import Faceset
+from swapper.facesets.hostile_files import PARTIAL, damaged, replacing
 from swapper.types import FaceRecord
 
 log = logging.getLogger(__name__)

@@ -20,19 +20,19 @@ from torch.utils.data import DataLoader, Sampler
 
 from swapper.data.augment import Augment
 from swapper.data.balance import Balance
-from swapper.data.batches import PlainDataset, StepDataset
 from swapper.data.cache import FaceCache
-from swapper.data.card import FacesetCard
-from swapper.data.faceset import Faceset, check_together
-from swapper.data.footage import Footage, next_frames
+from swapper.data.dataset import PlainDataset, StepDataset
+from swapper.data.device_cache import fits, resident_faces
+from swapper.data.draw_counts import Repeated, Repeats
 from swapper.data.holdout import split_holdout
-from swapper.data.pairs import LikePosed
+from swapper.data.near_duplicates import Footage, next_frames
+from swapper.data.pose_pairs import LikePosed
 from swapper.data.pseudo_samples import PseudoSamples
 from swapper.data.pseudo_targets import PseudoTargets, Table
-from swapper.data.repeats import Repeated, Repeats
-from swapper.data.resident import fits, resident_faces
 from swapper.data.sampling import Draws
 from swapper.faces.shape import Shapes
+from swapper.facesets.faceset import Faceset, check_together
+from swapper.facesets.faceset_metadata import FacesetCard
 from swapper.progress import reporter
 from swapper.types import FaceBatch
 

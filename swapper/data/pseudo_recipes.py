@@ -32,7 +32,7 @@ from swapper.faces.shape import (
     origin,
     pixels_per_unit,
 )
-from swapper.faces.warping import smallest_area, thin_plate_flow
+from swapper.faces.thin_plate import smallest_area, thin_plate_flow
 from swapper.types import MESH_POINTS, Coverage
 
 Floats = NDArray[np.float64]

@@ -23,11 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.data.cache import FaceCache, cache_folders, only_process
-from swapper.data.faceset import Faceset
-from swapper.data.files import PARTIAL, damaged, replacing
 from swapper.data.pseudo_bases import Person
 from swapper.data.pseudo_recipes import LIP_POINTS, NODES, REASONS, RecipeMaker, WarpLimits
 from swapper.faces.shape import Shapes
+from swapper.facesets.faceset import Faceset
+from swapper.facesets.hostile_files import PARTIAL, damaged, replacing
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from swapper.downloads import existing
 from swapper.errors import AlignerError
-from swapper.faces.aligners import FrameLike, sound_faces
+from swapper.faces.aligner import FrameLike, sound_faces
 from swapper.types import Face
 
 Detector = Literal["sfd", "blazeface", "retinaface", "scrfd", "yunet"]

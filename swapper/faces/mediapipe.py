@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from swapper.downloads import existing, pinned
 from swapper.errors import AlignerError
-from swapper.faces.aligners import FrameLike, sound_faces
+from swapper.faces.aligner import FrameLike, sound_faces
 from swapper.types import Face
 
 _MODEL_URL: Final = (

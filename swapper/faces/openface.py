@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.errors import AlignerError
-from swapper.faces.aligners import FrameLike, sound_faces
+from swapper.faces.aligner import FrameLike, sound_faces
 from swapper.types import NUM_LANDMARKS, Face
 
 _POINTS: Final = [f"{axis}_{i}" for axis in "xy" for i in range(NUM_LANDMARKS)]

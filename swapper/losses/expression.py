@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from swapper.losses.views import RandomView
+from swapper.losses.random_view import RandomView
 from swapper.types import Coverage
 
 Reach = Literal["conditioning", "coarse"]

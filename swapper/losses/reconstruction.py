@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from swapper.kernels.dssim import dssim_l1
-from swapper.losses.weighted import mean_parts
+from swapper.losses.reduce import mean_parts
 from swapper.types import SwapOutput
 
 MIN_AREA = 0.01

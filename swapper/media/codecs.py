@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 
 from swapper.errors import MediaError
-from swapper.media.colour import Layout, layout_of
+from swapper.media.colorspace import Layout, layout_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.errors import MediaError
-from swapper.media.footage import Footage
-from swapper.media.image import write_image
+from swapper.media.images import write_image
+from swapper.media.source import Footage
 from swapper.media.video import Frame, VideoReader, VideoWriter
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")

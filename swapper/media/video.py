@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swapper.media.codecs import CODECS, PRESETS, SUFFIXES
-from swapper.media.reader import Frame, VideoInfo, VideoReader
-from swapper.media.writer import VideoWriter
+from swapper.media.video_reader import Frame, VideoInfo, VideoReader
+from swapper.media.video_writer import VideoWriter
 
 __all__ = ["CODECS", "PRESETS", "SUFFIXES", "Frame", "VideoInfo", "VideoReader", "VideoWriter"]

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from swapper.errors import ModelError
 from swapper.models.blocks import Down, Head
-from swapper.models.card import shortened
 from swapper.models.conditioning import CodeShift
 from swapper.models.decoder import Decoder, Stage, make_stages, stage_widths
 from swapper.models.encoder import NECKS, Encoder, Neck, latent_side, num_downs
-from swapper.models.original import (
+from swapper.models.model_metadata import shortened
+from swapper.models.original64 import (
     OriginalDecoder,
     OriginalDown,
     OriginalEncoder,

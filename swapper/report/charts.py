@@ -11,9 +11,9 @@ from typing import Final
 
 import numpy as np
 
-from swapper.report.colours import colour_classes, is_neutral
 from swapper.report.content import Emotions, Floats
 from swapper.report.markup import clock, coordinate, escape, shorten
+from swapper.report.palette import colour_classes, is_neutral
 from swapper.report.thinning import COLUMNS, stretches, thinned
 
 _WIDE: Final = 4 * COLUMNS

@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 
 from swapper.report.charts import timeline
-from swapper.report.colours import colour_classes
 from swapper.report.content import Emotions, Floats, Moment, Report
 from swapper.report.markup import DASH, clock, escape, number, quantity
+from swapper.report.palette import colour_classes
 from swapper.report.planes import NAMED, affect_path, following_plane, outside
 from swapper.report.tables import bar_pair
 

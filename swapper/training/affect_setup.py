@@ -9,14 +9,14 @@ from pathlib import Path
 
 import torch
 
-from swapper.affect.estimator import Estimator
 from swapper.affect.neutral import Neutral, find_neutrals
-from swapper.affect.shown import gaps
+from swapper.affect.observed_range import gaps
 from swapper.affect.space import AffectSpace
 from swapper.data.datamodule import FaceDataModule
-from swapper.data.readings import read_readings
 from swapper.errors import CheckpointError, UsageError
+from swapper.estimators.base import Estimator
 from swapper.faces.shape import Shapes, aligned_points, has_mesh
+from swapper.facesets.affect_store import read_readings
 from swapper.losses.expression import CodeMap, ExpressionLoss
 from swapper.models.autoencoder import Autoencoder
 from swapper.training.checkpoint import read_checkpoint

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint, ProgressBar, WeightAveraging
 from torch import Tensor
 
 from swapper.progress import progress
-from swapper.training.sheet import draw_sheet, preview_rows
+from swapper.training.preview_sheet import draw_sheet, preview_rows
 from swapper.types import FaceBatch
 
 

@@ -11,14 +11,14 @@ from lightning import LightningModule
 from torch import Tensor
 from torch.optim import Optimizer
 
-from swapper.data.batches import warped_and_target
+from swapper.data.dataset import warped_and_target
 from swapper.errors import TrainingError
 from swapper.losses.expression import ExpressionLoss
 from swapper.losses.reconstruction import ReconstructionLoss
-from swapper.losses.weighted import total
+from swapper.losses.reduce import total
 from swapper.models.autoencoder import Autoencoder
+from swapper.training.expression_step import expression_step
 from swapper.training.optim import Optim
-from swapper.training.swap_path import expression_step
 from swapper.training.swap_step import SwapLoss
 from swapper.types import FaceBatch, SwapOutput
 

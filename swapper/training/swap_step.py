@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from swapper.data.batches import pseudo_targets
+from swapper.data.dataset import pseudo_targets
 from swapper.data.pseudo_samples import swapped_as
 from swapper.losses.reconstruction import ReconstructionLoss
-from swapper.losses.weighted import total
+from swapper.losses.reduce import total
 from swapper.models.autoencoder import Autoencoder
 from swapper.types import FaceBatch, SwapOutput
 

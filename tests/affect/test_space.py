@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from swapper.affect.leak import identity_leak
+from swapper.affect.identity_probe import identity_leak
 from swapper.affect.neutral import neutral_embedding
 from swapper.affect.space import AffectSpace
 from swapper.types import Readings

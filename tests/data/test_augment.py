@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from swapper.data.augment import Augment, Draw, light_of
 from swapper.data.sampling import generator
 from swapper.kernels.warp import warp_pair
-from tests.data.making import make_image
+from tests.facesets.making import make_image
 
 ROOT = Path(__file__).resolve().parents[2]
 

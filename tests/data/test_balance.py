@@ -8,10 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from swapper.data.balance import Balance, Rates, cell_name, k_means
-from swapper.data.footage import Footage
+from swapper.data.near_duplicates import Footage
 from swapper.data.sampling import Draws
 from swapper.types import FaceRecord
-from tests.data.making import SOURCE, make_record
+from tests.facesets.making import SOURCE, make_record
 
 STILL = make_record()
 

@@ -11,13 +11,13 @@ import pytest
 
 from swapper.data import cache as cache_module
 from swapper.data.cache import FaceCache
-from swapper.data.card import Source
-from swapper.data.faceset import Faceset
-from swapper.data.faceset_writer import FacesetWriter
 from swapper.errors import FacesetError
 from swapper.faces.geometry import transform_points
 from swapper.faces.masks import eyes_mouth_mask, face_mask
-from tests.data.making import SIZE, SOURCE, make_card, make_faceset, make_image, make_record
+from swapper.facesets.faceset import Faceset
+from swapper.facesets.faceset_metadata import Source
+from swapper.facesets.writer import FacesetWriter
+from tests.facesets.making import SIZE, SOURCE, make_card, make_faceset, make_image, make_record
 
 
 def files(path: Path) -> list[Path]:

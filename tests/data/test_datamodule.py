@@ -16,15 +16,15 @@ from lightning import LightningModule, Trainer
 
 from swapper.data.augment import Augment
 from swapper.data.balance import Balance
-from swapper.data.batches import warped_and_target
-from swapper.data.card import Source
 from swapper.data.datamodule import FaceDataModule
-from swapper.data.faceset_writer import FacesetWriter
-from swapper.data.repeats import write_repeats
+from swapper.data.dataset import warped_and_target
+from swapper.data.draw_counts import write_repeats
 from swapper.data.sampling import face_indices
 from swapper.errors import FacesetError
+from swapper.facesets.faceset_metadata import Source
+from swapper.facesets.writer import FacesetWriter
 from swapper.types import FaceBatch
-from tests.data.making import SIZE, SOURCE, make_card, make_faceset, make_image, make_record
+from tests.facesets.making import SIZE, SOURCE, make_card, make_faceset, make_image, make_record
 
 COUNTS = (60, 45)
 

@@ -5,7 +5,7 @@ import pytest
 
 from swapper.data.holdout import split_holdout
 from swapper.types import FaceRecord
-from tests.data.making import make_record
+from tests.facesets.making import make_record
 
 A, B = "aa" * 32, "bb" * 32
 

@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 
 from swapper.affect.neutral import find_neutrals
 from swapper.data.augment import Augment
-from swapper.data.batches import StepDataset, pseudo_targets, warped_and_target
 from swapper.data.cache import FaceCache
-from swapper.data.card import Source
-from swapper.data.faceset import Faceset
-from swapper.data.faceset_writer import FacesetWriter, face_id
+from swapper.data.dataset import StepDataset, pseudo_targets, warped_and_target
+from swapper.data.device_cache import resident_faces
 from swapper.data.pseudo_samples import PseudoSamples, draw_rows, swapped_as
 from swapper.data.pseudo_targets import ROW, PseudoTargets, Table, describe
-from swapper.data.resident import resident_faces
 from swapper.data.sampling import Draws
 from swapper.errors import FacesetError
 from swapper.faces.geometry import similarity_from_landmarks, transform_points, warp
 from swapper.faces.shape import SIGNALS, Shapes, aligned_points, signals
+from swapper.facesets.faceset import Faceset
+from swapper.facesets.faceset_metadata import Source
+from swapper.facesets.writer import FacesetWriter, face_id
 from swapper.types import FaceRecord
-from tests.data.making import make_card
 from tests.drawing import ALICE, BOB, Look, draw
+from tests.facesets.making import make_card
 
 SIDE = 96
 ALL = np.arange(10_000)
@@ -417,7 +417,7 @@ def test_a_kill_in_the_middle_leaves_a_faceset_that_goes_on(tmp_path: Path) -> N
         "import sys; sys.path.insert(0, sys.argv[2])\n"
         "from pathlib import Path\n"
         "import swapper.data.pseudo_targets as m; m._PART = 16\n"
-        "from swapper.data.faceset import Faceset\n"
+        "from swapper.facesets.faceset import Faceset\n"
         "from tests.data.test_pseudo_targets import Run\n"
         "f = Path(sys.argv[1])\n"
         "Run(Faceset.open(f / 'alice'), Faceset.open(f / 'bob')).tables()\n"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from swapper.errors import AlignerError
-from swapper.faces.aligners import prepare_for
+from swapper.faces.aligner import prepare_for
 from swapper.faces.openface import OpenfaceAligner
 from tests.faces.conftest import StillFrame, drawn_landmarks, placed
 

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from swapper.actors.identity import sample_identity
-from swapper.actors.performance import play
-from swapper.actors.scenarios import Take
-from swapper.actors.score import parse_score
-from swapper.actors.stage import Stage
 from swapper.errors import EstimatorError
 from swapper.faces.openface import OpenfaceAligner
 from swapper.faces.recognition import EUCLIDEAN, Recogniser
 from swapper.faces.recognition_dlib import DIMENSIONS, SHA256, SIDE, DlibRecogniser
+from swapper.head_renderer.identity import sample_identity
+from swapper.head_renderer.stage import Stage
 from swapper.media.video import VideoReader
-from swapper.perform import film_take
+from swapper.synth.performance import play
+from swapper.synth.scenarios import Take
+from swapper.synth.timeline import parse_score
+from swapper.synthesize import film_take
 from tests.drawing import ALICE, draw
 
 Picture = NDArray[np.uint8]

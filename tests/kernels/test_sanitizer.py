@@ -14,7 +14,7 @@ SANITIZER = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sa
 # The proof runs each kernel forward and backward; what it finds wrong fails here, too.
 PROGRAM = """
 import torch
-from swapper.kernels.proof import complaints
+from swapper.kernels.selftest import complaints
 found = complaints(torch.device("cuda"))
 torch.cuda.synchronize()
 raise SystemExit("; ".join(found) if found else 0)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from swapper.affect.estimator import load_estimator
+from swapper.estimators.base import load_estimator
 from swapper.losses.expression import CodeMap, ExpressionLoss, bounded
-from swapper.losses.views import RandomView
+from swapper.losses.random_view import RandomView
 from swapper.types import Coverage
 
 STILL = RandomView(shift=0, scale=0, blur=0, light=0, noise=0)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from swapper.kernels.dssim import dssim_l1
 from swapper.losses.reconstruction import ReconstructionLoss
-from swapper.losses.weighted import total
+from swapper.losses.reduce import total
 from swapper.types import SwapOutput
 
 R = 32

@@ -8,11 +8,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from swapper.actors.actor import Actor
-from swapper.actors.identity import sample_identity
-from swapper.actors.performance import play
-from swapper.actors.score import parse_score
-from swapper.actors.stage import Stage
+from swapper.head_renderer.identity import sample_identity
+from swapper.head_renderer.stage import Stage
 from swapper.report.content import (
     Emotions,
     Floats,
@@ -22,6 +19,9 @@ from swapper.report.content import (
     Report,
     UnitFollowing,
 )
+from swapper.synth.actor import Actor
+from swapper.synth.performance import play
+from swapper.synth.timeline import parse_score
 
 NAN = float("nan")
 NAMES = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")

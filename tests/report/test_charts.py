@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swapper.report.charts import outline, timeline
-from swapper.report.colours import colour_classes
 from swapper.report.content import Emotions, Floats, Group, Measure, UnitFollowing, standing
 from swapper.report.labels import Dot, place_labels
 from swapper.report.markup import DASH, clock, escape, number, quantity, shorten
+from swapper.report.palette import colour_classes
 from swapper.report.planes import affect_path, following_plane, outside
 from swapper.report.tables import bar_pair, measure_tables, scale
 from swapper.report.thinning import stretches, thinned

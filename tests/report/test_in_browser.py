@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from swapper.report.content import Report
-from swapper.report.page import render
+from swapper.report.html_page import render
 from tests.browser import measure, needs_chromium, print_to_pdf, screenshot
 from tests.report.sample import bare, sample
-from tests.report.test_page import hostile
+from tests.report.test_html_page import hostile
 
 pytestmark = needs_chromium
 REPORTS = {"whole": sample(truth=True), "bare": bare(), "hostile": hostile()}

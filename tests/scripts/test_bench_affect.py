@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from swapper.errors import TrainingError, UsageError
-from swapper.measures.answer import Answer
-from swapper.measures.score import AREAS, Comparison
-from swapper.measures.score import score as score_of
-from swapper.measures.traces import Calibration
+from swapper.metrics.clip_truth import Answer
+from swapper.metrics.traces import Calibration
+from swapper.metrics.truth_scores import AREAS, Comparison
+from swapper.metrics.truth_scores import score as score_of
 
 EMOTIONS = ("neutral", "happy", "anger")
 

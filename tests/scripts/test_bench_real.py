@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from swapper.errors import EstimatorError, MediaError, TrainingError, UsageError
 from swapper.faces.openface import OpenfaceAligner
-from swapper.media.image import read_image
+from swapper.media.images import read_image
 from tests.drawing import canonical, write_clip
 
 Floats = NDArray[np.float64]

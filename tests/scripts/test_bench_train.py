@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from swapper.models.autoencoder import DfAutoencoder
-from tests.data.making import make_faceset
+from tests.facesets.making import make_faceset
 
 CPU = torch.device("cpu")
 

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from swapper.training.callbacks import Ema, Preview, SaveLast
-from swapper.training.fit import resolve_precision
-from swapper.training.sheet import SheetRow, draw_sheet
+from swapper.training.preview_sheet import SheetRow, draw_sheet
+from swapper.training.trainer import resolve_precision
 
 
 def test_ema_follows_with_a_decay_that_warms_up() -> None:
@@ -55,7 +55,7 @@ def test_a_sheet_has_a_row_a_face_and_a_column_an_identity(identities: tuple[str
 def test_precision_is_what_the_device_has(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_precision("16-mixed", "cpu") == "16-mixed"
     for has, expected in ((True, "bf16-mixed"), (False, "32-true")):
-        monkeypatch.setattr("swapper.training.fit.cpu_has_bf16", lambda has=has: has)
+        monkeypatch.setattr("swapper.training.trainer.cpu_has_bf16", lambda has=has: has)
         assert resolve_precision("auto", "cpu") == expected
 
 

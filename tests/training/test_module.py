@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from swapper.data.augment import Augment
-from swapper.data.batches import assemble
+from swapper.data.dataset import assemble
 from swapper.errors import TrainingError
 from swapper.losses.reconstruction import ReconstructionLoss
 from swapper.models.autoencoder import DfAutoencoder

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from swapper.data.augment import Augment
-from swapper.data.batches import assemble, pseudo_targets
+from swapper.data.dataset import assemble, pseudo_targets
 from swapper.data.pseudo_recipes import LIP_POINTS, NODES
 from swapper.losses.reconstruction import ReconstructionLoss
 from swapper.models.autoencoder import DfAutoencoder

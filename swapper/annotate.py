@@ -1,0 +1,61 @@
+"""Have an estimator read the faces of facesets, and store its predictions beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from swapper.affect.annotation import AffectSummary, describe, read_faceset
+from swapper.errors import UsageError
+from swapper.facesets.affect_sheet import draw_affect
+from swapper.facesets.affect_store import readings_path
+from swapper.facesets.faceset import Faceset
+from swapper.facesets.hostile_files import damaged
+from swapper.media.images import write_image
+
+if TYPE_CHECKING:
+    from swapper.estimators.base import Estimator
+    from swapper.options.verbs import AffectOptions
+
+
+def read_affect(
+    options: AffectOptions, make_estimator: Callable[[], Estimator | None]
+) -> list[AffectSummary]:
+    """Read every faceset of `options` that has not been read, and print what it shows.
+
+    Args:
+        options: Which, and whether to read anew or draw.
+        make_estimator: Called once the facesets have proved sound.
+
+    Raises:
+        UsageError: No faceset or no estimator was named, or there is no such device.
+        FacesetError, EstimatorError, MediaError: By kind of what is wrong, in one line. What was
+            read before is kept.
+    """
+    paths = [options.facesets] if isinstance(options.facesets, str) else list(options.facesets)
+    if not paths:
+        raise UsageError("facesets is empty: pass facesets=[facesets/NAME,...]")
+    facesets = [Faceset.open(Path(str(path))) for path in paths]
+    for faceset in facesets:
+        if not faceset.records:
+            raise damaged(faceset.path, "has no faces", "run swapper extract on footage of them")
+    estimator = make_estimator()
+    if estimator is None:
+        raise UsageError(
+            "affect is missing: pass affect=... to say who reads (swapper affect --help lists them)"
+        )
+    # Here, since whoever only extracts need not wait for torch.
+    from swapper.devices import pick_device
+
+    estimator = estimator.to(pick_device(options.device))
+    summaries = []
+    for faceset in facesets:
+        summary = read_faceset(faceset, estimator, refresh=options.refresh)
+        summaries.append(summary)
+        print(describe(summary))
+        if options.sheet:
+            path = readings_path(faceset.path, estimator.name).with_suffix(".png")
+            write_image(path, draw_affect(faceset, summary.readings))
+            print(f"  {path}")
+    return summaries

@@ -1,0 +1,1 @@
+"""The command line: composing configs, launching verbs, help and error wording."""

@@ -1,0 +1,72 @@
+"""What the command line says of itself: verbs, their options, and the choices in their configs."""
+
+from __future__ import annotations
+
+import importlib.resources
+
+from swapper.options.fields import describe
+from swapper.options.verbs import VERBS, fields_of
+
+CONFIGS = "swapper.configs"
+# Training's groups have a root of their own, or `model=` of convert would be taken for one of them.
+_ROOTS = {
+    "compare": f"{CONFIGS}.judged",
+    "evaluate": f"{CONFIGS}.judged",
+    "train": f"{CONFIGS}.train",
+}
+_HYDRA_FLAGS = (
+    ("--cfg job", "print the composed config and stop (add --resolve to fill in references)"),
+    ("--multirun, -m", "run once for each combination of comma-separated values"),
+    ("--config-dir DIR", "a folder of your own configs, searched first"),
+    ("--hydra-help", "Hydra's own options"),
+)
+
+
+def usage() -> str:
+    """What ``swapper --help`` prints."""
+    lines = ["usage: swapper VERB [key=value ...]", "", "verbs:"]
+    lines += [f"  {verb:9} {(kind.__doc__ or '').strip()}" for verb, kind in VERBS.items()]
+    lines += [
+        "",
+        "swapper VERB --help      the verb's options",
+        "swapper VERB --cfg job   the config that would run",
+        'eval "$(swapper -sc install=bash)"   completion for this shell (zsh, fish: see README)',
+    ]
+    return "\n".join(lines)
+
+
+def config_root(verb: str) -> str:
+    """The package that holds the verb's config and groups."""
+    return _ROOTS.get(verb, CONFIGS)
+
+
+def group_choices(verb: str, group: str) -> list[str]:
+    """Names that ``group=`` takes, in order; none where there is no such group."""
+    # A verb with a root of its own finds the common one as well (by its search path).
+    found: set[str] = set()
+    for root in (config_root(verb), CONFIGS):
+        folder = importlib.resources.files(root) / group
+        if folder.is_dir():
+            names = (each.name for each in folder.iterdir())
+            found |= {name.removesuffix(".yaml") for name in names if name.endswith(".yaml")}
+    return sorted(found)
+
+
+def verb_help(verb: str) -> str:
+    """What ``swapper VERB --help`` prints."""
+    kind = VERBS[verb]
+    rows = describe(kind)
+    width = min(34, max(len(key) for key, _ in rows))
+    lines = [f"usage: swapper {verb} [key=value ...]", "", (kind.__doc__ or "").strip(), ""]
+    if verb == "verify":
+        lines[0] = "usage: swapper verify FILE [key=value ...]"
+    lines += ["options:"] + [f"  {key:{width}}  {text}" for key, text in rows]
+    groups = {name: group_choices(verb, name) for name in fields_of(verb)}
+    if verb == "train":
+        groups["experiment"] = group_choices(verb, "experiment")
+    groups = {name: choices for name, choices in groups.items() if choices}
+    if groups:
+        lines += ["", "config groups (GROUP=CHOICE, then GROUP.key=value; see --cfg job):"]
+        lines += [f"  {name:{width}}  [{', '.join(found)}]" for name, found in groups.items()]
+    lines += ["", "flags:"] + [f"  {flag:{width}}  {text}" for flag, text in _HYDRA_FLAGS]
+    return "\n".join(lines)

@@ -1,0 +1,212 @@
+"""From a composed config to a verb at work: build the parts that it names, and call the verb.
+
+With `swapper.cli.main` the only place that knows Hydra's configs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from swapper.cli.arguments import check_target
+from swapper.errors import SwapperError, UsageError
+from swapper.options.fields import check
+from swapper.options.verbs import fields_of
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def call(verb: str, cfg: DictConfig) -> Any:
+    """Check the composed config, build its parts and run the verb."""
+    from omegaconf import OmegaConf
+
+    order = list(fields_of(verb))
+    missing = sorted(
+        OmegaConf.missing_keys(cfg), key=lambda key: (order.index(key.split(".")[0]), key)
+    )
+    if missing:
+        known = fields_of(verb).get(missing[0])
+        help_text = f" ({known.metadata['help']})" if known and known.metadata else ""
+        raise UsageError(f"{missing[0]} is missing: pass {missing[0]}=...{help_text}")
+    options = OmegaConf.to_object(cfg)
+    check(options)
+    # Of several ranks on a machine the first one speaks; all may warn.
+    first = os.environ.get("LOCAL_RANK", "0") == "0"
+    level = logging.INFO if first else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    if verb != "train":  # Lightning brings its own handling of signals
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    return _RUNNERS[verb](options, cfg)
+
+
+def build(cfg: DictConfig, key: str) -> Any:
+    """Instantiate the part at `key` after holding its keys and types to the signature."""
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+
+    part = cfg[key]
+    if part is None:
+        return None
+    check_target(OmegaConf.to_container(part, resolve=True), key)
+    try:
+        return instantiate(part, _convert_="all")
+    except InstantiationException as error:
+        for cause in causes(error):
+            if isinstance(cause, SwapperError):
+                raise cause from error
+            if isinstance(cause, (ValueError, TypeError)):
+                raise UsageError(f"{key}: {one_line(cause)}") from error
+        raise UsageError(f"{key}: {one_line(error)}") from error
+
+
+def _run_extract(options: Any, cfg: DictConfig) -> int:
+    from swapper.extract import extract
+
+    extract(options, lambda: build(cfg, "aligner"), lambda: _estimator(cfg))
+    return 0
+
+
+def _run_affect(options: Any, cfg: DictConfig) -> int:
+    from swapper.annotate import read_affect
+
+    read_affect(options, lambda: _estimator(cfg))
+    return 0
+
+
+def _run_concept(options: Any, cfg: DictConfig) -> int:
+    from swapper.concept import concept
+
+    concept(options, lambda: build(cfg, "aligner"), lambda: _estimator(cfg))
+    return 0
+
+
+def _estimator(cfg: DictConfig) -> Any:
+    """The one that ``affect=`` names; None for ``affect=none``."""
+    return build(cfg, "affect") or None
+
+
+def _run_convert(options: Any, cfg: DictConfig) -> int:
+    from swapper.convert import convert
+
+    convert(
+        options,
+        lambda: build(cfg, "aligner"),
+        make_estimator=lambda: build(cfg, "estimator") or None,
+    )
+    return 0
+
+
+def _run_evaluate(options: Any, cfg: DictConfig) -> int:
+    from swapper.evaluate import evaluate
+
+    evaluate(
+        options,
+        lambda: build(cfg, "aligner"),
+        lambda: _judge(cfg),
+        lambda: build(cfg, "recogniser") or None,
+    )
+    return 0
+
+
+def _judge(cfg: DictConfig) -> Any:
+    """The same, to measure: those that must never guide a training may."""
+    if "purpose" in cfg.affect:
+        cfg.affect.purpose = "measuring"
+    return _estimator(cfg)
+
+
+def _run_compare(options: Any, cfg: DictConfig) -> int:
+    from swapper.compare import Makers, compare
+
+    makers = Makers(
+        aligner=lambda: build(cfg, "aligner"),
+        estimator=lambda: _judge(cfg),
+        own=lambda: build(cfg, "estimator") or None,
+        recogniser=lambda: build(cfg, "recogniser") or None,
+    )
+    compare(options, makers)
+    return 0
+
+
+def _run_export(options: Any, cfg: DictConfig) -> int:
+    from swapper.export import export
+
+    export(options)
+    return 0
+
+
+def _run_study(options: Any, cfg: DictConfig) -> int:
+    from swapper.study import study
+
+    study(options)
+    return 0
+
+
+def _run_actors(options: Any, cfg: DictConfig) -> int:
+    from swapper.synthesize import actors
+
+    actors(options)
+    return 0
+
+
+def _run_verify(options: Any, cfg: DictConfig) -> int:
+    return int(importlib.import_module("swapper.verify").verify_file(options))
+
+
+def _run_demo(options: Any, cfg: DictConfig) -> int:
+    from swapper.demo.demo import demo
+
+    return demo(options)
+
+
+def _run_train(options: Any, cfg: DictConfig) -> float | None:
+    from omegaconf import OmegaConf
+
+    from swapper.train import Parts, train
+
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    names = ("data", "model", "loss", "optim", "trainer", "speed", "callbacks", "logger")
+    parts = Parts(
+        **{name: build(cfg, name) for name in names},
+        affect=_estimator(cfg),
+        expression=build(cfg, "expression") or None,
+        pseudo=build(cfg, "pseudo") or None,
+    )
+    return train(options, parts, {str(key): value for key, value in config.items()})
+
+
+_RUNNERS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "extract": _run_extract,
+    "affect": _run_affect,
+    "concept": _run_concept,
+    "train": _run_train,
+    "convert": _run_convert,
+    "evaluate": _run_evaluate,
+    "compare": _run_compare,
+    "export": _run_export,
+    "study": _run_study,
+    "verify": _run_verify,
+    "actors": _run_actors,
+    "demo": _run_demo,
+}
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, without line breaks."""
+    return " ".join(str(error).split())
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what led to it, last first."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__

@@ -1,0 +1,245 @@
+"""``swapper VERB [key=value ...]``: with `swapper.cli.launch` the only place that knows Hydra.
+
+Composes the verb's config and has it called. Whatever is wrong with the input ends as one line on
+stderr and a non-zero exit.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from swapper import __version__
+from swapper.cli.help import config_root, group_choices, usage, verb_help
+from swapper.cli.launch import call, causes, one_line
+from swapper.errors import SwapperError, UsageError
+from swapper.options.fields import MISSING, describe
+from swapper.options.verbs import VERBS, fields_of
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def main() -> None:
+    """Entry point of the ``swapper`` command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out one command line and return its exit status."""
+    try:
+        return _dispatch(list(arguments))
+    except SwapperError as error:
+        print(f"swapper: {one_line(error)}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("swapper: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone; keep the interpreter from complaining on exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"swapper {__version__}")
+        return 0
+    if arguments[0] in ("-sc", "--shell-completion", "--shell_completion"):
+        return _completion(arguments)
+    verb, overrides = arguments[0], arguments[1:]
+    if verb not in VERBS:
+        close = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UsageError(f"{verb}: no such verb, choose from {', '.join(VERBS)}{hint}")
+    if "-h" in overrides or "--help" in overrides:
+        print(verb_help(verb))
+        return 0
+    if verb == "verify" and overrides and not re.match(r"-|[+~]?[\w.@/]+=", overrides[0]):
+        overrides[0] = f"file={overrides[0]}"
+    status: list[int] = []
+    _compose_and_call(verb, quote_text(verb, overrides), status)
+    return max(status, default=0)
+
+
+# --- composing ------------------------------------------------------------------------------------
+
+
+def quote_text(verb: str, overrides: Sequence[str]) -> list[str]:
+    """Quote free text, so that paths and rights statements need no Hydra quoting.
+
+    ``rights=signed release, 2026`` would else be read as two values to sweep over. Under
+    ``--multirun`` a value with a comma is left alone, since there it means a sweep.
+    """
+    fields = fields_of(verb)
+    sweeping = "-m" in overrides or "--multirun" in overrides
+    quoted = []
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        known = fields.get(key)
+        text = known is not None and known.type == "str" and not known.metadata["choices"]
+        listed = known is not None and known.type == "Any" and bool(known.metadata)
+        plain = not value.startswith(("'", '"', "[", "${")) and value not in ("", "null", MISSING)
+        if equals and plain and (text or listed) and not (sweeping and "," in value):
+            escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
+            trailing = len(escaped) - len(escaped.rstrip("\\"))
+            override = f'{key}="{escaped}{chr(92) * trailing}"'
+        quoted.append(override)
+    return quoted
+
+
+def _register_schemas() -> None:
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+
+    store = ConfigStore.instance()
+    for verb, kind in VERBS.items():
+        schema = OmegaConf.structured(kind)
+        _open_mappings(schema)
+        store.store(name=f"schema_{verb}", node=schema, provider="swapper")
+
+
+def _open_mappings(node: DictConfig) -> None:
+    """Let options that are mappings take keys of the user's own."""
+    from omegaconf import DictConfig, OmegaConf
+
+    for key in node:
+        if not OmegaConf.is_missing(node, key) and isinstance(node[key], DictConfig):
+            if OmegaConf.get_type(node[key]) is dict:
+                OmegaConf.set_struct(node[key], False)
+            _open_mappings(node[key])
+
+
+def _compose_and_call(verb: str, overrides: list[str], status: list[int]) -> None:
+    """Let Hydra compose (or sweep, or print) the config of `verb` and call it."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    _register_schemas()
+    before = list(sys.argv)
+
+    def task(cfg: DictConfig) -> float | None:
+        # Lightning starts its other ranks with our own argv, so the verb must be in it again.
+        sys.argv = before
+        try:
+            result = call(verb, cfg)
+        except SwapperError as error:  # Hydra would print a preamble of its own
+            print(f"swapper: {one_line(error)}", file=sys.stderr)
+            status.append(error.exit_code)
+            return None
+        status.append(result if isinstance(result, int) else 0)
+        return result if isinstance(result, float) else None
+
+    full_error = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, so that we and not Hydra word the message
+    sys.argv = [before[0], *overrides]
+    try:
+        hydra.main(version_base="1.3", config_path=f"pkg://{config_root(verb)}", config_name=verb)(
+            task
+        )()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UsageError(_explain(verb, overrides, error)) from error
+    except SystemExit as stop:
+        if stop.code not in (None, 0):
+            status.append(stop.code if isinstance(stop.code, int) else 1)
+    finally:
+        sys.argv = before
+        if full_error is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _explain(verb: str, overrides: Sequence[str], error: BaseException) -> str:
+    """Say in one line which key is wrong and what would be legal."""
+    texts = [str(each) for each in causes(error)]
+    whole = "\n".join(texts)
+    if found := re.search(
+        r"Could not find '([^']+)'\n\nAvailable options in '([^']+)':((?:\n\t.*)*)", whole
+    ):
+        group, _, value = found[1].rpartition("/")
+        return f"{group}={value}: choose from {', '.join(found[3].split())}"
+    if found := re.search(r"Could not override '([^']+)'.\s*No match in the defaults list", whole):
+        return f"{found[1]}: no such config group; choose from {', '.join(_legal_keys(verb))}"
+    if found := re.search(r"Could not override '([^']+)'", whole):
+        return _unknown_key(verb, overrides, found[1], whole)
+    if found := re.search(
+        r"(Value .*|Invalid value .*|Cannot convert .*)\n\s*full_key: (\S+)", whole
+    ):
+        return f"{found[2]}: {found[1].rstrip('.')}"
+    if found := re.search(r"Error merging override (([^=\s]+)=.*)", whole):
+        helps = {key.partition("=")[0]: text for key, text in describe(VERBS[verb])}
+        return f"{found[1]}: does not fit ({helps.get(found[2], 'see --help')})"
+    if found := re.search(
+        r"mismatched input|no viable alternative|extraneous input|token recog", whole
+    ):
+        grammar = re.sub(r"See https\S+.*", "", one_line(error)).strip()
+        return f"{grammar} (quote values that hold special characters: 'key=\"a (b), c\"')"
+    return one_line(error)
+
+
+def _legal_keys(verb: str) -> list[str]:
+    return sorted(fields_of(verb))
+
+
+def _unknown_key(verb: str, overrides: Sequence[str], key: str, whole: str) -> str:
+    from hydra import compose
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.initialize import initialize_config_module
+    from omegaconf import DictConfig, OmegaConf
+
+    GlobalHydra.instance().clear()
+    parent, _, last = key.rpartition(".")
+    # The choices made say which keys there could have been.
+    chosen = [each for each in overrides if group_choices(verb, each.partition("=")[0])]
+    with initialize_config_module(config_root(verb), version_base="1.3"):
+        config = compose(verb, chosen)
+        node = OmegaConf.select(config, parent) if parent else config
+    if not isinstance(node, DictConfig):
+        return f"{key}: no such option; {one_line(Exception(whole.splitlines()[0]))}"
+    legal = sorted(str(each) for each in node if not str(each).startswith("_"))
+    close = difflib.get_close_matches(last, legal, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    where = f"under {parent}" if parent else "here"
+    return f"{key}: no such option; {hint}legal {where}: {', '.join(legal)}"
+
+
+# --- completion -----------------------------------------------------------------------------------
+
+
+def _completion(arguments: list[str]) -> int:
+    """Hydra's own completion, with the verb taken out of the line that it sees.
+
+    The shell function that ``-sc install=SHELL`` prints calls ``swapper -sc query=SHELL`` with the
+    line so far in COMP_LINE.
+    """
+    import hydra
+
+    request = arguments[1] if len(arguments) > 1 else ""
+    if not re.fullmatch(r"(install|uninstall|query)=(bash|zsh|fish)", request):
+        raise UsageError(f"{' '.join(arguments)}: pass -sc install=bash, zsh or fish")
+    verb = next(iter(VERBS))
+    if request.startswith("query="):
+        words = os.environ.get("COMP_LINE", "").split(" ")
+        typed = [word for word in words[1:] if word]
+        if len(typed) < 1 or (len(typed) == 1 and words[-1]):
+            start = typed[0] if typed else ""
+            print(" ".join(name for name in VERBS if name.startswith(start)))
+            return 0
+        if typed[0] not in VERBS:
+            return 0
+        verb = typed[0]
+        words.remove(verb)
+        os.environ["COMP_LINE"] = " ".join(words)
+    _register_schemas()
+    sys.argv = [sys.argv[0], "-sc", request]
+    hydra.main(version_base="1.3", config_path=f"pkg://{config_root(verb)}", config_name=verb)(
+        lambda _: None
+    )()
+    return 0

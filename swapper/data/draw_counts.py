@@ -1,0 +1,99 @@
+"""How often each face has been drawn: whether rare ones starve or are learnt by heart."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.data.balance import Rates, cell_name
+from swapper.data.sampling import Draws
+from swapper.facesets.hostile_files import replacing
+
+COLUMNS = ("identity", "id", "cell", "run", "expected", "drawn")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Repeated:
+    """Draws of one identity's faces up to some step.
+
+    Attributes:
+        identity: Its name.
+        ids: Of its N faces that are trained on.
+        cells: Name of each one's cell of pose and affect.
+        run: (N,) int64, faces of one number are near-copies.
+        expected: (N,) float64, draws by the rates alone.
+        drawn: (N,) int64, draws.
+    """
+
+    identity: str
+    ids: Sequence[str]
+    cells: Sequence[str]
+    run: NDArray[np.int64]
+    expected: NDArray[np.float64]
+    drawn: NDArray[np.int64]
+
+
+class Repeats:
+    """Counts the draws of one identity's faces; a function of how many blocks were drawn.
+
+    Args:
+        identity: Its name.
+        ids: Of its faces that are trained on.
+        rates: Theirs.
+        draws: Theirs.
+    """
+
+    def __init__(self, identity: str, ids: Sequence[str], rates: Rates, draws: Draws) -> None:
+        self.identity = identity
+        self.ids = ids
+        self._rates = rates
+        self._draws = draws
+        self._cells = [cell_name(each) for each in rates.cell]
+
+    def until(self, blocks: int) -> Repeated:
+        """What the first `blocks` blocks held."""
+        return Repeated(
+            self.identity,
+            self.ids,
+            self._cells,
+            self._rates.run,
+            self._draws.expected(blocks),
+            self._draws.counts(blocks),
+        )
+
+    def summary(self) -> str:
+        """One line on how they will be drawn."""
+        rate = self._draws.expected(1) * (self._draws.n / self._draws.block)
+        return (
+            f"{len(self.ids)} faces, {1 + int(self._rates.run.max())} that differ, in "
+            f"{len(set(self._cells))} cells of pose and affect; a face is drawn {rate.min():.2g} "
+            f"to {rate.max():.2g} times an epoch"
+        )
+
+
+def write_repeats(path: Path, found: Sequence[Repeated]) -> None:
+    """Write a CSV of `COLUMNS`, each identity's most drawn faces first; an old one is replaced."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for each in found:
+        for row in np.argsort(-each.drawn, kind="stable").tolist():
+            writer.writerow(
+                (
+                    each.identity,
+                    each.ids[row],
+                    each.cells[row],
+                    int(each.run[row]),
+                    f"{each.expected[row]:.2f}",
+                    int(each.drawn[row]),
+                )
+            )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, sync=False) as stream:
+        stream.write(text.getvalue().encode())

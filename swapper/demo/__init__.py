@@ -1,0 +1,1 @@
+"""Two drawn actors, from nothing to a swap held against its exact answer."""

@@ -1,0 +1,310 @@
+"""Two drawn actors, from nothing to a swap that is held against its exact answer."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper import __version__
+from swapper.demo.pipeline import (
+    Reel,
+    answer_of,
+    check_unbiased,
+    clip_of,
+    cut_faces,
+    reader_of,
+    swap,
+    train,
+)
+from swapper.errors import UsageError
+from swapper.estimators.base import Estimator, load_estimator
+from swapper.evaluate import REPORT, evaluate
+from swapper.evaluation.ground_truth import Reader, compare
+from swapper.faces.openface import OpenfaceAligner
+from swapper.head_renderer.identity import sample_identity
+from swapper.media.image_strip import strip
+from swapper.media.images import write_atomically, write_image
+from swapper.media.video import VideoReader
+from swapper.metrics.clip_truth import Answer, Clip
+from swapper.metrics.image_quality import MOST_DB
+from swapper.metrics.traces import Calibration
+from swapper.metrics.truth_scores import AREAS, ClipScore, score
+from swapper.options.verbs import DemoOptions, EvaluateOptions
+from swapper.provenance.manifest import verify
+from swapper.report.content import Report
+from swapper.synth.scenarios import Casting, cast
+from swapper.synthesize import drawn_by, film_casting
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much of everything.
+
+    Attributes:
+        seconds: Of footage of each actor.
+        sparse: Frames a second of that footage: few frames of much variety teach the most.
+        held_out: Seconds of the clip that is converted.
+        fps: Frames a second of that clip.
+        size: Side of the pictures in pixels.
+        steps: Of training; half of them before it is stopped and resumed.
+    """
+
+    seconds: float
+    sparse: float
+    held_out: float
+    fps: float
+    size: int
+    steps: int
+
+
+BUDGETS: Final = {
+    "full": Budget(40.0, 8.0, held_out=5.5, fps=25.0, size=256, steps=2800),
+    "ci": Budget(10.0, 6.0, held_out=4.4, fps=12.5, size=128, steps=160),
+}
+PERFORMER, IDENTITY = 11, 17
+"""Seeds of two actors that no one takes for each other."""
+TRAINING: Final = (
+    *("experiment=affect64", "affect=actors", "optim.lr=2e-3", "optim.decay=cosine"),
+    *("loss.dssim=0.5", "expression.ramp=50"),
+    *("augment.rotation=0", "augment.scale=0", "augment.shift=0", "augment.warp=0.05"),
+    *("augment.degrade=0", "data.num_workers=1"),
+)
+"""A model that is to learn two clean, steady faces in minutes, and nothing else."""
+_RECIPE: Final = "demo.json"
+_OWN: Final = ("footage", "facesets", "runs", "swap.mp4", "strip.png", "report.json",
+               "evaluation")  # fmt: skip
+_LEAST_OVERLAP: Final = 0.6
+_LEAST_OPACITY: Final = 0.75
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came out, and what it is held against.
+
+    Attributes:
+        swap: The converted clip.
+        performer: The performer's own face as if it were the swap: to be left behind.
+        answer: The exact answer as if it were the swap: what the instruments can tell at best.
+        broken: What is not as it must be; empty if all is well.
+    """
+
+    swap: ClipScore
+    performer: ClipScore
+    answer: ClipScore
+    broken: list[str]
+
+
+def demo(options: DemoOptions) -> int:
+    """Film, extract, train, resume, convert, compare; a second run goes on from what is there.
+
+    Returns:
+        Exit status: 0 if all is well, 1 if the swap is not what it must be.
+
+    Raises:
+        SwapperError: A step failed; in one line.
+    """
+    folder, budget = Path(options.output), BUDGETS[options.budget]
+    _begin(folder, {"version": __version__, "budget": asdict(budget), "seed": options.seed,
+                    "training": TRAINING, "actors": drawn_by()})  # fmt: skip
+    run = folder / "runs" / "demo"
+    seconds: dict[str, float] = {}
+    judge = load_estimator("judge", "measuring")
+    read = reader_of(judge)
+    with _timed(1, "filming two actors, one performance, and its exact answer", seconds):
+        reel = film_casting(_casting(budget, options.seed), folder / "footage", budget.size)
+    with _timed(2, "cutting out their faces", seconds):
+        facesets = cut_faces(reel, folder / "facesets", 128)
+    with _timed(3, f"training to step {budget.steps // 2}", seconds):
+        train(run, facesets, [*TRAINING, *_rhythm(budget)], budget.steps // 2)
+    with _timed(4, f"resuming, to step {budget.steps}", seconds):
+        train(run, facesets, [*TRAINING, *_rhythm(budget)], budget.steps)
+    with _timed(5, "putting the identity's face on the performance", seconds):
+        check_unbiased(run, judge)
+        clip, masks = swap(run, reel["held_out"][0], folder / "swap.mp4")
+    with _timed(6, "comparing with the exact answer", seconds):
+        performer, answer = clip_of(reel["held_out"][0]), answer_of(reel["truth"][0])
+        outcome = _judge(clip, masks, performer, answer, read)
+        write_image(folder / "strip.png", _strip(performer, clip, answer))
+    with _timed(7, "asking whether the feeling survived", seconds):
+        verdict = _evaluated(reel, clip.video, run, folder / "evaluation", judge).verdict
+    report = {
+        name: getattr(outcome, name).to_dict() for name in ("swap", "performer", "answer")
+    } | {"verdict": verdict, "broken": outcome.broken, "seconds": seconds}
+    write_atomically(folder / "report.json", json.dumps(report, indent=2).encode())
+    print("\n".join([*_told(outcome, folder, run), "", verdict]))
+    print(f"Does the feeling survive? Open {(folder / 'evaluation' / REPORT).resolve()}")
+    return 1 if outcome.broken else 0
+
+
+def _evaluated(reel: Reel, swap: Path, run: Path, output: Path, judge: Estimator) -> Report:
+    """What `swapper evaluate` says of the swap, by landmarks that are known."""
+    performer, truth = reel["held_out"][0], reel["truth"][0]
+    # In the order in which clips are watched; the swap was laid by the performer's landmarks.
+    tables = iter([performer, performer, truth])
+    options = EvaluateOptions(
+        performer=str(performer.video),
+        swap=str(swap),
+        truth=str(truth.video),
+        model=str(run),
+        output=str(output),
+        overwrite=True,
+    )
+    return evaluate(options, lambda: OpenfaceAligner(str(next(tables).landmarks)), lambda: judge)
+
+
+def _casting(budget: Budget, seed: int) -> Casting:
+    def at(fps: float) -> Casting:
+        return cast(
+            "rich", sample_identity(PERFORMER), sample_identity(IDENTITY), seed, budget.seconds,
+            fps=fps, clips=1, held_out=1, held_out_seconds=budget.held_out,
+        )  # fmt: skip
+
+    # The same movements, whatever the rate.
+    shown = at(budget.fps)
+    return replace(at(budget.sparse), held_out=shown.held_out, truth=shown.truth)
+
+
+def _begin(folder: Path, recipe: Mapping[str, Any]) -> None:
+    """Take the folder over: go on with the same recipe, or clear away another one's products.
+
+    Raises:
+        UsageError: The folder holds something that no demo left there.
+    """
+    wanted = json.dumps(recipe, indent=2)
+    card = folder / _RECIPE
+    if folder.exists() and not card.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder}: is no folder of a demo; pass another output=")
+    if card.exists():
+        if card.read_text(encoding="utf-8") == wanted:
+            log.info("%s: going on with what is there", folder)
+            return
+        log.info("%s: was made by another recipe; starting anew", folder)
+        for name in _OWN:
+            path = folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(card, wanted.encode())
+
+
+def _rhythm(budget: Budget) -> list[str]:
+    """How often to look and to save, for so many steps."""
+    often = budget.steps // 8
+    return [
+        f"trainer.val_check_interval={often}",
+        f"callbacks.preview.every_n_steps={often}",
+        f"callbacks.checkpoint.every_n_steps={often}",
+    ]
+
+
+@contextmanager
+def _timed(number: int, what: str, seconds: dict[str, float]) -> Iterator[None]:
+    log.info("\n[%d/7] %s", number, what)
+    start = time.monotonic()
+    yield
+    seconds[what] = round(time.monotonic() - start, 1)
+
+
+def _judge(
+    clip: Clip,
+    masks: Sequence[NDArray[np.float32]],
+    performer: Clip,
+    answer: Answer,
+    read: Reader,
+) -> Outcome:
+    ours = compare(clip, answer, read, blend_masks=masks)
+    theirs = compare(performer, answer, read)
+    best = compare(answer, answer, read)
+    calibration = Calibration.fit(best.answer_readings, answer.units)
+    swapped, left, ideal = (score(each, answer, calibration) for each in (ours, theirs, best))
+    broken = []
+    if verify(clip.video).state not in ("trusted", "unknown signer"):
+        broken.append(f"{clip.video} does not carry its provenance")
+    if not swapped.mask_iou >= _LEAST_OVERLAP:
+        broken.append(
+            f"the swap was laid beside the face: mask IoU {swapped.mask_iou:.2f}, not "
+            f"{_LEAST_OVERLAP} or more"
+        )
+    if not swapped.opacity >= _LEAST_OPACITY:
+        broken.append(
+            f"the performer's face shines through: opacity {swapped.opacity:.2f}, not "
+            f"{_LEAST_OPACITY} or more"
+        )
+    if not swapped.areas["face"] < left.areas["face"]:
+        broken.append("the swap is no nearer to the identity's face than the performer's own was")
+    return Outcome(swapped, left, ideal, broken)
+
+
+def _strip(performer: Clip, clip: Clip, answer: Answer) -> NDArray[np.uint8]:
+    """Performer, swap and truth at the height of each emotion, in the order of time."""
+    # A blink is no height of anything.
+    strength = np.delete(answer.units, answer.unit_names.index("AU43"), axis=1).sum(axis=1)
+    strength = strength * (1 - answer.units[:, answer.unit_names.index("AU43")])
+    shown = [name for name in answer.emotion_names if name != "neutral"]
+    heights = {
+        name: int((answer.emotions[:, answer.emotion_names.index(name)] * strength).argmax())
+        for name in shown
+    }
+    moments = sorted(heights.items(), key=lambda each: each[1])
+    rows = []
+    for label, each in (("performer", performer), ("swap", clip), ("truth", answer)):
+        pictures = {
+            frame.index: frame.image
+            for frame in VideoReader(each.video)
+            if frame.index in heights.values()
+        }
+        rows.append((label, [pictures[index] for _, index in moments]))
+    return strip(rows, [name for name, _ in moments])
+
+
+def _told(outcome: Outcome, folder: Path, run: Path) -> list[str]:
+    """The outcome for people."""
+    rows: list[tuple[str, str, list[float]]] = []
+
+    def row(title: str, form: str, *path: str) -> None:
+        values = []
+        for each in (outcome.swap, outcome.performer, outcome.answer):
+            value: Any = getattr(each, path[0])
+            values.append(value[path[1]] if path[1:] else value)
+        rows.append((title, form, values))
+
+    row("PSNR inside the face, dB", ".1f", "psnr_face")
+    row("PSNR of the whole frame, dB", ".1f", "psnr_frame")
+    row("mask IoU", ".2f", "mask_iou")
+    row("opacity: how little of the performer shines through", ".2f", "opacity")
+    for area in AREAS:
+        row(f"error of the aligned {area}, grey levels", ".1f", "areas", area)
+    row("expression error, action units from 0 to 1", ".3f", "units_error")
+    row("expression gain (1 is as strong as it should be)", ".2f", "gain")
+    row("expression correlation over time", ".2f", "correlation")
+    previews = sorted((run / "previews").glob("*.png"))
+    lines = ["", f"{'held against the exact answer':50} {'swap':>9} {'performer':>9} {'truth':>9}"]
+    lines += [
+        f"{title:50} " + " ".join(f"{_number(value, form):>9}" for value in values)
+        for title, form, values in rows
+    ]
+    places = {
+        "swapped clip": folder / "swap.mp4",
+        "side by side": folder / "strip.png",
+        "preview sheet": previews[-1] if previews else None,
+        "all figures": folder / "report.json",
+    }
+    lines += ["", *(f"{name + ':':15} {path}" for name, path in places.items() if path)]
+    return lines + [f"broken: {each}" for each in outcome.broken]
+
+
+def _number(value: float, form: str) -> str:
+    if value == MOST_DB:
+        return "exact"
+    return format(value, form) if np.isfinite(value) else "–"

@@ -1,0 +1,187 @@
+"""The whole road walked on actors, whose swaps have an exact answer: film, extract, train, convert.
+
+The demo and the benchmark walk it. Each step leaves finished work alone, so that a walk that was
+cut off goes on where it stopped. Training runs as the command that a user would type, since only
+the command line knows how configs are composed; the rest is called.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.convert import convert
+from swapper.errors import ModelError, TrainingError
+from swapper.estimators.base import Estimator, load_estimator
+from swapper.evaluation.ground_truth import Reader
+from swapper.extract import extract
+from swapper.faces.openface import OpenfaceAligner
+from swapper.head_renderer.units import UNITS
+from swapper.media.clip_writer import read_masks
+from swapper.metrics.clip_truth import Answer, Clip
+from swapper.models.model_file import load_model
+from swapper.options.verbs import ConvertOptions, ExtractOptions, FeelingOptions
+from swapper.synth.emotions import EMOTIONS
+from swapper.synth.truth import read_landmarks, read_truth
+from swapper.synthesize import Filmed
+
+log = logging.getLogger(__name__)
+
+Reel = Mapping[str, Sequence[Filmed]]
+"""A casting on film by role, as `perform.film_casting` gives it."""
+
+RIGHTS: Final = "drawn by swapper; this is nobody's face"
+PERFORMER, IDENTITY = "performer", "identity"
+UNIT_NAMES: Final = tuple(f"AU{unit}" for unit in UNITS)
+
+
+def cut_faces(reel: Reel, folder: Path, size: int) -> list[Path]:
+    """Extract the faces of both actors by their exact landmarks, and read their affect.
+
+    Args:
+        reel: Their footage.
+        folder: Of the facesets.
+        size: Side of an aligned picture in pixels.
+
+    Returns:
+        The performer's faceset and the identity's.
+    """
+    estimator = load_estimator("actors", "training")
+    for name in (PERFORMER, IDENTITY):
+        for take in reel[name]:
+            options = ExtractOptions(
+                input=str(take.video), identity=name, rights=RIGHTS, facesets=str(folder), size=size
+            )
+            extract(options, partial(OpenfaceAligner, str(take.landmarks)), lambda: estimator)
+    return [folder / PERFORMER, folder / IDENTITY]
+
+
+def train(run: Path, facesets: Sequence[Path], overrides: Sequence[str], steps: int) -> None:
+    """Train a run up to a step, from wherever it stands, in a process of its own.
+
+    Args:
+        run: Its folder.
+        facesets: Of the identities.
+        overrides: As on the command line of ``swapper train``.
+        steps: Where to stop; a run that is there already is left alone.
+
+    Raises:
+        TrainingError: It failed; what it said is on stderr.
+    """
+    if trained_steps(run) >= steps:
+        return
+    command = [
+        *(sys.executable, "-m", "swapper", "train", f"name={run.name}", f"runs={run.parent}"),
+        f"facesets=[{','.join(str(each) for each in facesets)}]",
+        *overrides,
+        f"trainer.max_steps={steps}",
+    ]
+    log.info("$ %s", " ".join(["swapper", *command[3:]]))
+    # Threads that wait by spinning starve the loader where cores are few.
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    status = subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
+    if status or trained_steps(run) < steps:
+        raise TrainingError(
+            f"{run}: training to step {steps} ended with exit status {status} at step "
+            f"{trained_steps(run)}; run the same command again to go on from there"
+        )
+
+
+def trained_steps(run: Path) -> int:
+    """How far a run's model has come; 0 if there is none."""
+    card = run / "model.json"
+    if not card.exists():
+        return 0
+    try:
+        return int(json.loads(card.read_text(encoding="utf-8"))["step"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{card}: is damaged; remove {run} and train anew") from error
+
+
+def swap(
+    model: Path, performer: Filmed, output: Path, feeling: FeelingOptions | None = None
+) -> tuple[Clip, list[NDArray[np.float32]]]:
+    """Put the identity's face on a performer's clip, in place of an older conversion.
+
+    Args:
+        model: Run folder.
+        performer: The clip.
+        output: Video to write.
+        feeling: How the performer's affect is told, if not by default.
+
+    Returns:
+        The converted clip, and a blend mask (H, W) in [0, 1] for each frame.
+    """
+    masks: list[NDArray[np.float32]] = []
+    options = ConvertOptions(
+        model=str(model), video=str(performer.video), identity=IDENTITY, output=str(output),
+        overwrite=True, performer_rights=RIGHTS, affect=feeling or FeelingOptions(),
+    )  # fmt: skip
+    aligner = partial(OpenfaceAligner, str(performer.landmarks))
+    convert(options, aligner, lambda _, __, mask: masks.append(mask))
+    return Clip(output, clip_of(performer).landmarks), masks
+
+
+def check_unbiased(model: Path, estimator: Estimator) -> None:
+    """Refuse to judge a model by an estimator that it was trained or selected with.
+
+    Args:
+        model: Run folder.
+        estimator: The instrument.
+
+    Raises:
+        ModelError: It stands in the model's lineage, or the model cannot be read.
+    """
+    lineage = load_model(model).card.lineage
+    if estimator.lineage in lineage:
+        raise ModelError(
+            f"{model}: was trained with {estimator.name}, which would be pleased with whatever it "
+            "taught; judge it by another estimator"
+        )
+
+
+def clip_of(filmed: Filmed) -> Clip:
+    """An actor's clip with its exact landmarks."""
+    return Clip(filmed.video, read_landmarks(filmed.landmarks).astype(np.float32))
+
+
+def answer_of(filmed: Filmed) -> Answer:
+    """An actor's clip as the exact answer to a swap."""
+    truth = read_truth(filmed.truth)
+    return Answer(
+        video=filmed.video,
+        landmarks=clip_of(filmed).landmarks,
+        masks=list(read_masks(filmed.masks)),
+        units=truth.shown.mean(axis=1),
+        emotions=truth.emotion,
+        unit_names=UNIT_NAMES,
+        emotion_names=EMOTIONS,
+    )
+
+
+def reader_of(estimator: Estimator) -> Reader:
+    """An estimator that reads action units, as an instrument.
+
+    Raises:
+        ValueError: It reads none, or others than actors have.
+    """
+    if set(UNITS) - set(estimator.units):
+        raise ValueError(f"{estimator.name} does not read the units of actors")
+    columns = [estimator.units.index(unit) for unit in UNITS]
+
+    def read(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        units = estimator.read(crops).units
+        assert units is not None
+        return units.numpy()[:, columns]
+
+    return read

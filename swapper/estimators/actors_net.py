@@ -1,0 +1,121 @@
+"""``affect=actors``: a small network that has only ever seen our own actors.
+
+It needs no download and no one's face, which makes it the one of the demo and the tests. On real
+people it is a guess: train for them with an estimator that has seen some.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from swapper.estimators.base import AffectBatch, Estimator
+from swapper.estimators.preprocess import View, Window
+from swapper.estimators.weights_file import OWN, blank, load_weights
+
+LABELS: Final = ("neutral", "happy", "sad", "surprise", "fear", "anger", "disgust", "contempt")
+UNITS: Final = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26, 27, 43)
+"""Action units of an actor, in the order of the columns of its intensities."""
+METADATA: Final = {"network": "actors-1", "labels": ",".join(LABELS)}
+"""What a file of weights for this network says of itself."""
+SIZE: Final = 80
+
+
+class Readings(nn.Module):
+    """From an embedding to everything that actors show.
+
+    Units are read for each side, so that mean and asymmetry are one network's one opinion.
+
+    Args:
+        features: Length of the embedding.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.classes = nn.Linear(features, len(LABELS))
+        self.circumplex = nn.Linear(features, 2)
+        self.sides = nn.Linear(features, 2 * len(UNITS))
+
+    def forward(self, embedding: Tensor) -> AffectBatch:
+        """Read (N, features)."""
+        valence, arousal = self.circumplex(embedding).tanh().unbind(1)
+        left, right = self.sides(embedding).sigmoid().unflatten(1, (2, len(UNITS))).unbind(1)
+        return AffectBatch(
+            embedding, self.classes(embedding), valence, arousal, (left + right) / 2, left - right
+        )
+
+
+class ActorsNet(nn.Module):
+    """A residual network of 0.7 million weights.
+
+    Faces come aligned, so the last map is not pooled: what a feature means depends on where it is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(
+            _conv(3, 24, stride=2),
+            _conv(24, 32, stride=2),
+            Residual(32),
+            _conv(32, 64, stride=2),
+            Residual(64),
+            Residual(64),
+            _conv(64, 128, stride=2),
+            Residual(128),
+            _conv(128, 32, kernel=1),
+        )
+        self.embed = nn.Linear(32 * (SIZE // 16) ** 2, 128)
+        self.readings = Readings(128)
+
+    def forward(self, x: Tensor) -> AffectBatch:
+        """Read (N, 3, 80, 80), normalised."""
+        answer: AffectBatch = self.readings(F.silu(self.embed(self.trunk(x).flatten(1))))
+        return answer
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions and the way around them.
+
+    Args:
+        channels: In and out.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = _conv(channels, channels)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        return F.silu(x + self.norm(self.second(self.first(x))))
+
+
+def _conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.SiLU(),
+    )
+
+
+def view() -> View:
+    """Brows to chin, an open mouth included; two millimetres a pixel."""
+    return View(Window(-80, -40, 80, 120), (SIZE, SIZE), (0.5,) * 3, (0.25,) * 3)
+
+
+def load(path: Path | None = None) -> Estimator:
+    """The estimator with its weights.
+
+    Args:
+        path: Of a file that ``scripts/train_actor_affect.py`` wrote; None takes swapper's own.
+
+    Raises:
+        EstimatorError: The weights cannot be used.
+    """
+    net = blank(ActorsNet)
+    load_weights(net, path or OWN / "actors.safetensors", METADATA)
+    return Estimator("actors", view(), net, labels=LABELS, units=UNITS)

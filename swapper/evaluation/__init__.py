@@ -1,0 +1,1 @@
+"""A swap against its performer: readings, scores and judges."""

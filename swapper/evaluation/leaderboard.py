@@ -1,0 +1,290 @@
+"""Models over clips, summed up: means, which model is better, and which is as good as can be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.metrics.bootstrap import Interval
+from swapper.metrics.stats import Test, difference, equivalence, holm, interval
+from swapper.report.content import Measure, standing
+
+REAL: Final = 0.05
+"""Below, after Holm's correction over all that is compared, a difference is real."""
+WHOSE_FACE: Final = (
+    *("identity_similarity", "identity_distance", "performer_similarity", "performer_distance"),
+    "nearer_identity",
+)
+"""Whose ceiling is what the identity's own faces say."""
+SHOWN: Final = (
+    *("gain", "correlation", "lag", "jitter", "velocity_correlation", "fast_coherence"),
+    *("geometry_mouth_gain", "geometry_mouth_correlation"),
+    *("sidedness_correlation", "gaze_correlation", "emotion_kappa", "divergence", "valence_ccc"),
+    *("arousal_ccc", "pose_error", "landmark_error", *WHOSE_FACE, "warping_error"),
+)
+"""Measures that the table tells, where they were taken."""
+BESTS: Final[Mapping[str, str]] = {
+    "ceiling": "the performer's own clip, encoded anew",
+    "self_swap": "the performer on the performer's own face, by the same model",
+}
+"""What a swap could be as good as."""
+_PARTIAL: Final = "†"
+"""Beside figures by landmarks that taught the very model, or may have."""
+
+Floats = NDArray[np.float64]
+Told = Mapping[str, Any]
+"""What `Report.to_dict` says of a clip."""
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """How far a model stays behind the best that can be had.
+
+    Attributes:
+        share: By how much of the way from floor to ceiling it lies above the best, below 0 under
+            it; with its interval over performers.
+        p: Of the two one-sided tests against the margin, after Holm's correction; NaN where too
+            few performers tell.
+        as_good: Whether it is as good as the best, to within the margin, beyond chance.
+    """
+
+    share: Interval
+    p: float
+    as_good: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measure over all clips.
+
+    Attributes:
+        name, title: Of the measure.
+        better: Which way is better; "one" is best at 1.
+        means: By model, with intervals over performers.
+        best: The model that is best, if it is better than each other beyond chance; else "".
+        p: By rival of the best, after Holm's correction; NaN where too few performers tell.
+        shortfalls: By what of `BESTS` was measured, by model.
+        partial: Models that what measured it has taught, in some clip at least.
+    """
+
+    name: str
+    title: str
+    better: str
+    means: Mapping[str, Interval]
+    best: str
+    p: Mapping[str, float]
+    shortfalls: Mapping[str, Mapping[str, Shortfall]]
+    partial: frozenset[str] = frozenset()
+
+
+def summed(
+    found: Mapping[str, Sequence[Told]], performers: Sequence[str], margin: float = 0.1
+) -> list[Row]:
+    """Means, where one model is better than the others, and where it is as good as can be.
+
+    Args:
+        found: By model, of each clip, in one order.
+        performers: Of each clip.
+        margin: Share of the way from floor to ceiling that is held to be nothing.
+    """
+    first = next(iter(found.values()))[0]["measures"]
+    behind = {best: _shortfalls(found, best, performers, margin) for best in BESTS}
+    rows, tests = [], {}
+    for name in (each for each in SHOWN if each in first):
+        values = {model: _values(told, name) for model, told in found.items()}
+        means = {model: interval(each, performers) for model, each in values.items()}
+        better = first[name]["better"]
+        ahead = _ahead(values, better, performers)
+        short = {best: told[name] for best, told in behind.items() if name in told}
+        rows.append(
+            Row(name, first[name]["title"], better, means, ahead, {}, short, _partial(found, name))
+        )
+        for rival in values:
+            if ahead and rival != ahead:
+                tests[name, rival] = _test(values, ahead, rival, better, performers)
+    raised = holm({f"{name} {rival}": test.p for (name, rival), test in tests.items()})
+    told = []
+    for row in rows:
+        p = {rival: raised[f"{row.name} {rival}"] for name, rival in tests if name == row.name}
+        real = bool(p) and all(each < REAL for each in p.values())
+        told.append(replace(row, p=p, best=row.best if real else ""))
+    return told
+
+
+def _partial(found: Mapping[str, Sequence[Told]], name: str) -> frozenset[str]:
+    return frozenset(
+        model
+        for model, told in found.items()
+        if any(each["measures"].get(name, {}).get("partial") for each in told)
+    )
+
+
+def _values(told: Sequence[Told], name: str) -> Floats:
+    values = [each["measures"].get(name, {}).get("value") for each in told]
+    return np.array([np.nan if each is None else each for each in values], np.float64)
+
+
+def _loss(values: Floats, better: str) -> Floats:
+    """Less is better, whatever the measure."""
+    if better == "one":
+        return np.abs(values - 1)
+    return np.abs(values) if better == "lower" else -values
+
+
+def _ahead(values: Mapping[str, Floats], better: str, performers: Sequence[str]) -> str:
+    means = {
+        model: interval(_loss(each, better), performers).mean for model, each in values.items()
+    }
+    told = {model: mean for model, mean in means.items() if np.isfinite(mean)}
+    return min(told, key=lambda model: told[model]) if len(told) > 1 else ""
+
+
+def _test(
+    values: Mapping[str, Floats], best: str, rival: str, better: str, performers: Sequence[str]
+) -> Test:
+    return difference(_loss(values[best], better), _loss(values[rival], better), performers)
+
+
+# --- as good as can be ----------------------------------------------------------------------------
+
+
+def _shortfalls(
+    found: Mapping[str, Sequence[Told]], best: str, performers: Sequence[str], margin: float
+) -> dict[str, dict[str, Shortfall]]:
+    """By measure and model; only measures that some clip of some model can tell.
+
+    Places between floor and ceiling are what is compared, so that one margin does for degrees,
+    bits and slopes.
+    """
+    tests: dict[tuple[str, str], Test] = {}
+    for name in SHOWN:
+        for model, told in found.items():
+            ours, theirs = _places(told, name, best)
+            if np.isfinite(ours - theirs).any():
+                tests[name, model] = equivalence(ours, theirs, performers, margin)
+    raised = holm({f"{name} {model}": test.p for (name, model), test in tests.items()})
+    told_of: dict[str, dict[str, Shortfall]] = {}
+    for (name, model), test in tests.items():
+        p = raised[f"{name} {model}"]
+        told_of.setdefault(name, {})[model] = Shortfall(test.difference, p, p < REAL)
+    return told_of
+
+
+def _places(told: Sequence[Told], name: str, best: str) -> tuple[Floats, Floats]:
+    """(clips,) of the swaps and of their best, 0 at the floor and 1 at the ceiling."""
+    places = []
+    for each in told:
+        says = each["measures"].get(name, {})
+
+        def number(key: str, says: Mapping[str, Any] = says) -> float:
+            value = says.get(key)
+            return float("nan") if value is None else float(value)
+
+        measure = Measure(
+            name, "", number("value"), number("floor"), number("ceiling"),
+            says.get("better", "higher"),
+        )  # fmt: skip
+        places.append((standing(measure), standing(measure, number(best))))
+    ours, theirs = np.array(places, np.float64).T
+    return ours, theirs
+
+
+# --- told -----------------------------------------------------------------------------------------
+
+
+def table(rows: Sequence[Row], models: Sequence[str], margin: float = 0.1) -> list[str]:
+    """As Markdown: bold is better than every other beyond chance, ✓ as good as can be."""
+    arrows = {"higher": "↑", "lower": "↓", "one": "→ 1"}
+    lines = _head(models)
+    for row in rows:
+        cells = [f"{row.means[model]}" for model in models]
+        cells = [
+            (f"**{cell}**" if model == row.best else cell) + _mark(row, model)
+            for cell, model in zip(cells, models, strict=True)
+        ]
+        lines.append(f"| {row.title} {arrows[row.better]} | " + " | ".join(cells) + " |")
+    few = all(not np.isfinite(p) for row in rows for p in row.p.values())
+    said = (
+        "Too few performers for a test: nothing is marked as best."
+        if few
+        else "Bold: better than every other (Wilcoxon over performers, Holm over the table)."
+    )
+    lines += ["", f"Mean [95 %] over performers. {said}"]
+    if any(row.partial for row in rows):
+        flattered = "read off landmarks that taught the model, or may have, and so flatter it"
+        lines += ["", f"{_PARTIAL} partial: {flattered}; compare by another aligner=."]
+    for best in BESTS:
+        lines += _behind(rows, models, best, margin)
+    return lines
+
+
+def _mark(row: Row, model: str) -> str:
+    return f" {_PARTIAL}" if model in row.partial else ""
+
+
+def _head(models: Sequence[str]) -> list[str]:
+    return ["| | " + " | ".join(models) + " |", "|" + "---|" * (len(models) + 1)]
+
+
+def _behind(rows: Sequence[Row], models: Sequence[str], best: str, margin: float) -> list[str]:
+    """The table of one kind of best; nothing where it was not measured."""
+    told = [row for row in rows if best in row.shortfalls]
+    if not told:
+        return []
+    asked = f"As good as {BESTS[best]}?"
+    if any(row.name in WHOSE_FACE for row in told):
+        asked += " (Whose face appears: as the identity's own faces?)"
+    lines = ["", asked, "", *_head(models)]
+    tried = False
+    for row in told:
+        cells = []
+        for model in models:
+            short = row.shortfalls[best].get(model)
+            tried |= short is not None and bool(np.isfinite(short.p))
+            cells.append(
+                "–"
+                if short is None
+                else f"{short.share}" + (" ✓" if short.as_good else "") + _mark(row, model)
+            )
+        lines.append(f"| {row.title} | " + " | ".join(cells) + " |")
+    said = (
+        f"✓: within {margin:g} of it (two one-sided signed-rank tests over performers, Holm over "
+        "the table)."
+        if tried
+        else "Too few performers for a test."
+    )
+    how = "0 is as good, -1 as far below as the floor is below the ceiling."
+    return [*lines, "", f"Difference [95 %] over performers; {how} {said}"]
+
+
+def plain(rows: Sequence[Row]) -> dict[str, Any]:
+    """By measure, what JSON can hold; None stands for NaN."""
+
+    def number(value: float) -> float | None:
+        return value if np.isfinite(value) else None
+
+    def ends(found: Interval) -> list[float | None]:
+        return [number(found.mean), number(found.low), number(found.high)]
+
+    return {
+        row.name: {
+            "title": row.title,
+            "better": row.better,
+            "best": row.best,
+            "partial": sorted(row.partial),
+            "models": {model: ends(each) for model, each in row.means.items()},
+            "p": {rival: number(p) for rival, p in row.p.items()},
+            "shortfalls": {
+                best: {
+                    model: {"share": ends(each.share), "p": number(each.p), "as_good": each.as_good}
+                    for model, each in told.items()
+                }
+                for best, told in row.shortfalls.items()
+            },
+        }
+        for row in rows
+    }

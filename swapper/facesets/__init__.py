@@ -1,0 +1,1 @@
+"""Facesets on disk: reading, writing and checking them."""

@@ -1,0 +1,89 @@
+"""What a faceset shows, for a person to look at: its surest faces of each emotion, and the gaps."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.facesets.faceset import Faceset
+from swapper.media.image_strip import strip
+from swapper.types import FaceRecord, Readings
+
+_COLUMNS: Final = 8
+_TILE: Final = 96
+_APART: Final = 12
+"""Frames between two faces of a row, so that it does not show one moment over and over."""
+_PAPER: Final = 250
+
+
+def shares(readings: Readings) -> dict[str, float]:
+    """Share of the faces that look most like each label, by label; empty without classes."""
+    if readings.probabilities is None or not len(readings):
+        return {}
+    surest = readings.probabilities.argmax(axis=1)
+    counts = np.bincount(surest, minlength=len(readings.labels))
+    return {
+        label: float(count) / len(readings)
+        for label, count in zip(readings.labels, counts, strict=True)
+    }
+
+
+def draw_affect(faceset: Faceset, readings: Readings) -> NDArray[np.uint8]:
+    """Rows of faces, the surest first: one a label, then the ends of valence and arousal.
+
+    An emotion that the faceset does not show has an empty row.
+
+    Args:
+        faceset: With faces.
+        readings: Of its faces, in the order of its records.
+
+    Returns:
+        (H, W, 3) RGB.
+
+    Raises:
+        FacesetError: A picture cannot be used.
+        ValueError: The estimator has neither classes, valence nor arousal.
+    """
+    rows: list[tuple[str, list[int]]] = []
+    if readings.probabilities is not None:
+        surest = readings.probabilities.argmax(axis=1)
+        for number, (label, share) in enumerate(shares(readings).items()):
+            order = np.argsort(-readings.probabilities[:, number], kind="stable")
+            those = order[surest[order] == number]
+            rows.append((f"{label} {share:.1%}", _spread(faceset.records, those)))
+    for values, least, most in (
+        (readings.valence, "least pleasant", "most pleasant"),
+        (readings.arousal, "calmest", "most aroused"),
+    ):
+        if values is not None:
+            rows.append((most, _spread(faceset.records, np.argsort(-values, kind="stable"))))
+            rows.append((least, _spread(faceset.records, np.argsort(values, kind="stable"))))
+    blank = np.full((_TILE, _TILE, 3), _PAPER, np.uint8)
+    pictures = [
+        (label, [faceset.image(faceset.records[face]) for face in faces] + [blank] * _COLUMNS)
+        for label, faces in rows
+    ]
+    return strip(
+        [(label, found[:_COLUMNS]) for label, found in pictures],
+        ["surest", *[""] * (_COLUMNS - 1)],
+        _TILE,
+    )
+
+
+def _spread(records: list[FaceRecord], order: NDArray[np.int64]) -> list[int]:
+    """The first of `order`, none close in time to one before."""
+    chosen: list[int] = []
+    for face in order.tolist():
+        record = records[face]
+        near = any(
+            records[other].source == record.source
+            and abs(records[other].frame_index - record.frame_index) < _APART
+            for other in chosen
+        )
+        if not near:
+            chosen.append(face)
+        if len(chosen) == _COLUMNS:
+            break
+    return chosen

@@ -1,0 +1,194 @@
+"""What an estimator said of a faceset's faces: ``affect/<estimator>.parquet``, a row a face.
+
+A file an estimator, beside the index and not in it: reading anew with other weights touches neither
+the index nor what another estimator said, and opening a faceset does not read thousands of numbers
+a face that only training wants. A row names its face and the sha256 of the picture that was read,
+so that rows which hold no longer are known. Written like the index: uncompressed, in one move.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from swapper.errors import FacesetError
+from swapper.facesets.affect_table import StoredReadings, check_stored, read_table, table_of
+from swapper.facesets.faceset import Faceset
+from swapper.facesets.hostile_files import PARTIAL, damaged, open_regular, replacing, writing
+from swapper.types import Readings
+
+FOLDER_NAME: Final = "affect"
+_MAX_BYTES: Final = 8 << 30
+_ROWS_PER_GROUP: Final = 8192
+_NAME: Final = re.compile(r"[a-z0-9_-]{1,64}")
+
+
+def readings_path(folder: Path, name: str) -> Path:
+    """Of the file in the faceset `folder` for the estimator called `name`.
+
+    Raises:
+        ValueError: No estimator is called so.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"an estimator's name has a-z, 0-9, _ and - only, not {name[:80]!r}")
+    return folder / FOLDER_NAME / f"{name}.parquet"
+
+
+def read_readings(
+    faceset: Faceset, name: str, *, lineage: str | None = None, look: str | None = None
+) -> Readings:
+    """What the estimator called `name` said of each face of `faceset`.
+
+    Args:
+        faceset: Opened.
+        name: Of the estimator.
+        lineage: Of the weights that must have read them; None takes any.
+        look: How the estimator must have looked at the crops (`StoredReadings.look`); None takes
+            any.
+
+    Returns:
+        A row a face, in the order of ``faceset.records``.
+
+    Raises:
+        FacesetError: Not read yet, not all of it, by other weights or through another window, or
+            the file is damaged.
+        ValueError: No estimator is called so.
+    """
+    path, cure = readings_path(faceset.path, name), _cure(faceset.path, name)
+    stored = read_stored(faceset.path, name)
+    if stored is None:
+        raise damaged(path, f"not there: {name} has not read these faces", cure)
+    if lineage is not None and stored.readings.lineage != lineage:
+        raise damaged(path, f"was read by other weights ({stored.readings.lineage[:80]})", cure)
+    if look is not None and stored.look != look:
+        raise damaged(path, "was read through another window or normalisation", cure)
+    rows = rows_of(faceset, stored)
+    if lacking := int((rows < 0).sum()):
+        known = set(stored.ids)
+        new = sum(record.id not in known for record in faceset.records)
+        raise damaged(
+            path,
+            f"of {len(rows)} faces {new} were never read and {lacking - new} changed since",
+            cure,
+        )
+    return stored.readings.take(rows)
+
+
+def rows_of(faceset: Faceset, stored: StoredReadings) -> NDArray[np.int64]:
+    """Which row of `stored` tells of each face of `faceset`, (N,); -1 where none holds."""
+    places = {name: row for row, name in enumerate(stored.ids)}
+    found = (places.get(record.id, -1) for record in faceset.records)
+    return np.array(
+        [
+            row if row >= 0 and stored.pictures[row] == record.sha256 else -1
+            for record, row in zip(faceset.records, found, strict=True)
+        ],
+        np.int64,
+    )
+
+
+@contextmanager
+def reserving(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing readings into the faceset `folder`; clear up after kills.
+
+    Raises:
+        FacesetError: Another is at it, or the folder cannot be made.
+    """
+    place = folder / FOLDER_NAME
+    _refuse_link(place)
+    with writing(place):
+        place.mkdir(exist_ok=True)
+        descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise damaged(
+                place, "another process is reading affect there", "wait for that to end"
+            ) from error
+        for leftover in place.glob(f".*.parquet.*{PARTIAL}"):
+            leftover.unlink(missing_ok=True)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def write_stored(folder: Path, name: str, parts: Sequence[StoredReadings]) -> None:
+    """Replace a file of readings in one move.
+
+    Args:
+        folder: Of the faceset.
+        name: Of the estimator.
+        parts: At least one; all of the same weights, look, labels and kinds of answers.
+
+    Raises:
+        ValueError: The parts do not belong together, or hold what the reader would refuse.
+        FacesetError: It cannot be written; the old file is untouched.
+    """
+    for part in parts:
+        check_stored(part, name)
+    tables = [table_of(part) for part in parts]
+    if any(not table.schema.equals(tables[0].schema, check_metadata=True) for table in tables):
+        raise ValueError("parts of different readings")
+    table = pa.concat_tables(tables)
+    if len(set(table.column("id").to_pylist())) < table.num_rows:
+        raise ValueError("a face is listed twice")
+    path = readings_path(folder, name)
+    _refuse_link(path.parent)
+    with writing(path):
+        path.parent.mkdir(exist_ok=True)
+        with replacing(path) as stream:
+            pq.write_table(
+                table,
+                stream,
+                row_group_size=_ROWS_PER_GROUP,
+                compression="none",
+                use_dictionary=False,
+                write_statistics=False,
+                write_page_checksum=True,
+            )
+
+
+def read_stored(folder: Path, name: str) -> StoredReadings | None:
+    """The checked rows of a file of readings; None if there is none.
+
+    Args:
+        folder: Of the faceset.
+        name: Of the estimator.
+
+    Raises:
+        FacesetError: Foreign, damaged or too large; checked before much is read.
+        ValueError: No estimator is called so.
+    """
+    path = readings_path(folder, name)
+    cure = f"delete it, then {_cure(folder, name)}"
+    _refuse_link(path.parent)
+    try:
+        with open_regular(path, _MAX_BYTES) as stream:
+            return read_table(stream, name)
+    except FileNotFoundError:
+        return None
+    except FacesetError:
+        raise
+    except (pa.ArrowException, ValueError, OSError, TypeError, KeyError, MemoryError,
+            RecursionError) as error:  # fmt: skip
+        raise damaged(path, f"is damaged or no readings of ours ({error})", cure) from error
+
+
+def _cure(folder: Path, name: str) -> str:
+    return f"run swapper affect facesets=[{folder}] affect={name}"
+
+
+def _refuse_link(place: Path) -> None:
+    if place.is_symlink():
+        raise damaged(place, "is a link", "put the folder itself there")

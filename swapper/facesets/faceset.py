@@ -1,0 +1,203 @@
+"""A faceset on disk, read and checked.
+
+::
+
+    facesets/<identity>/
+      faceset.json     the card: identity, rights, sources, size
+      faces.parquet    a row a face
+      faces.journal    rows since the index was last written (normally empty)
+      images/          the pictures, for a person to browse and thin out
+      affect/          what estimators said of the faces (`swapper.facesets.affect_store`)
+      cache/           what training keeps; may be deleted at any time
+
+A row whose picture was deleted is left out (and comes back with it). A picture without a row has no
+landmarks and is not used; `Faceset.unindexed` names those.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.errors import FacesetError
+from swapper.facesets.faceset_metadata import FACESET_SCHEMA, FacesetCard, read_card
+from swapper.facesets.hostile_files import damaged, read_regular
+from swapper.facesets.image_codec import MAX_PICTURE_BYTES, decode_picture
+from swapper.facesets.index import INDEX_NAME, read_journal, read_table, records_of
+from swapper.types import FaceRecord
+
+__all__ = ["FACESET_SCHEMA", "IMAGES_NAME", "Faceset"]
+
+log = logging.getLogger(__name__)
+
+IMAGES_NAME = "images"
+_SUFFIXES = (".png", ".webp", ".jpg", ".jpeg")
+
+
+class Faceset:
+    """The faces of one identity; `open` makes it.
+
+    Attributes:
+        path: Its folder.
+        card: Whose face, by what right.
+        records: Rows whose picture is there, sorted by id.
+        unindexed: Names of pictures without a row, sorted; they are not used.
+        num_deleted: Rows whose picture is not there.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        card: FacesetCard,
+        records: list[FaceRecord],
+        unindexed: tuple[str, ...],
+        num_deleted: int,
+    ) -> None:
+        self.path = path
+        self.card = card
+        self.records = records
+        self.unindexed = unindexed
+        self.num_deleted = num_deleted
+        self._content_hash: str | None = None
+
+    @classmethod
+    def open(cls, path: str | Path) -> Faceset:
+        """Read and check everything but the pictures themselves.
+
+        Raises:
+            FacesetError: The folder is missing, no faceset or damaged.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise damaged(path, "no such faceset", "make it with swapper extract, or mend the path")
+        card = read_card(path)
+        # The journal first: a writer moves rows from it to the index, never back.
+        late = read_journal(path)
+        rows = records_of(read_table(path), path / INDEX_NAME)
+        present = picture_names(path)
+        records = {record.id: record for record in rows}
+        if len(records) != len(rows):
+            raise damaged(path / INDEX_NAME, "lists a face twice", "restore it from a copy")
+        for record in late:
+            records.setdefault(record.id, record)
+        alive = [record for record in records.values() if record.image in present]
+        deleted = len(records) - len(alive)
+        unindexed = sorted(present - {record.image for record in records.values()})
+        if deleted:
+            log.info("%s: %d faces left out, their pictures were deleted", path, deleted)
+        if unindexed:
+            log.warning(
+                "%s: %d pictures are not used, such as %s: they are not in the index; add faces "
+                "with swapper extract",
+                path / IMAGES_NAME,
+                len(unindexed),
+                unindexed[0],
+            )
+        return cls(path, card, sorted(alive, key=lambda each: each.id), tuple(unindexed), deleted)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def image(self, record: FaceRecord) -> NDArray[np.uint8]:
+        """The picture of `record`, (S, S, 3) RGB, S = ``card.size``.
+
+        Raises:
+            FacesetError: It is not the picture that was written: edited, damaged or gone.
+        """
+        path = self.path / IMAGES_NAME / record.image
+        cure = "delete it to go on without it, or put the extracted picture back"
+        try:
+            data = read_regular(path, MAX_PICTURE_BYTES)
+        except FileNotFoundError as error:
+            raise damaged(
+                path, "was deleted meanwhile", "start again to go on without it"
+            ) from error
+        if hashlib.sha256(data).hexdigest() != record.sha256:
+            raise damaged(path, "was changed since it was extracted", cure)
+        try:
+            return decode_picture(data, self.card.size)
+        except ValueError as error:
+            raise damaged(path, error, cure) from error
+
+    @property
+    def content_hash(self) -> str:
+        """sha256 (hex) over what training sees: size, coverage, and each face's picture and place.
+
+        It stays the same when the folder moves or the card's words change.
+        """
+        if self._content_hash is None:
+            digest = hashlib.sha256()
+            essentials = (FACESET_SCHEMA, self.card.size, self.card.coverage, len(self.records))
+            digest.update(repr(essentials).encode())
+            for record in self.records:
+                digest.update(f"{record.id} {record.sha256}\n".encode())
+                digest.update(np.ascontiguousarray(record.landmarks, "<f4").tobytes())
+                digest.update(np.ascontiguousarray(record.aligned_from_frame, "<f8").tobytes())
+                if record.mesh is not None:
+                    digest.update(np.ascontiguousarray(record.mesh, "<f4").tobytes())
+            self._content_hash = digest.hexdigest()
+        return self._content_hash
+
+
+def picture_names(folder: Path) -> set[str]:
+    """Names of the pictures of the faceset in `folder`.
+
+    Raises:
+        FacesetError: A link, or the folder of pictures is missing.
+    """
+    images = folder / IMAGES_NAME
+    if images.is_symlink():
+        raise damaged(images, "is a link", "put the folder itself there")
+    try:
+        with os.scandir(images) as entries:
+            return set(_pictures(images, entries))
+    except OSError as error:
+        raise damaged(images, error.strerror, "restore the folder of pictures") from error
+
+
+def _pictures(images: Path, entries: Iterable[os.DirEntry[str]]) -> Iterable[str]:
+    for entry in entries:
+        if entry.name.startswith(".") or not entry.name.lower().endswith(_SUFFIXES):
+            continue
+        if entry.is_symlink():
+            raise damaged(images / entry.name, "is a link", "put the picture itself there")
+        if entry.is_file():
+            yield entry.name
+
+
+def check_together(facesets: Sequence[Faceset]) -> None:
+    """Refuse facesets that cannot be trained on together.
+
+    Raises:
+        FacesetError: Fewer than two, an identity twice, unlike coverage, or one without faces.
+    """
+    if len(facesets) < 2:
+        raise FacesetError(
+            f"facesets lists {len(facesets)}: a swap needs two identities at least; "
+            "extract another and add it"
+        )
+    first = facesets[0]
+    seen: dict[str, Path] = {}
+    for each in facesets:
+        identity, coverage = each.card.identity, each.card.coverage
+        if not each.records:
+            raise damaged(each.path, "has no faces", "run swapper extract on footage of them")
+        if identity in seen:
+            raise damaged(
+                each.path,
+                f"is of {identity}, as is {seen[identity]}",
+                "list each identity once; swapper extract can add footage to a faceset",
+            )
+        if coverage != first.card.coverage:
+            raise damaged(
+                each.path,
+                f"has coverage {coverage}, but {first.path} has {first.card.coverage}",
+                "extract both with the same coverage",
+            )
+        seen[identity] = each.path

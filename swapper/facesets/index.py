@@ -1,0 +1,366 @@
+"""The rows of a faceset: ``faces.parquet``, and the journal of rows not yet in it.
+
+Required columns are those of `SCHEMA`; ``mesh`` may be missing or empty. Others may stand beside
+them: reading a faceset ignores what it does not know, rewriting it keeps them. What estimators say
+of the faces has files of its own (`swapper.facesets.affect_store`). Parquet is written uncompressed
+and without dictionaries, and nothing else is read: what a file can unpack to is then bounded by its
+size.
+
+A line of the journal is the CRC-32 of a JSON object, a blank, and that object. Only the end of a
+journal may be damaged, by a kill in the middle of a line.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from swapper.errors import FacesetError
+from swapper.facesets.faceset_metadata import FACESET_SCHEMA, SHA256
+from swapper.facesets.hostile_files import damaged, open_regular, read_regular, replacing, writing
+from swapper.facesets.parquet_footer import read_footer
+from swapper.types import MESH_POINTS, NUM_LANDMARKS, FaceRecord
+
+INDEX_NAME = "faces.parquet"
+JOURNAL_NAME = "faces.journal"
+
+MAX_ROWS = 5_000_000
+_MAX_INDEX_BYTES = 8 << 30
+_MAX_JOURNAL_BYTES = 64 << 20
+_ROWS_PER_GROUP = 65_536
+_SCHEMA_KEY = b"swapper.faceset.schema"
+_CURE = "restore it from a copy, or extract into a new folder"
+
+ROW_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
+_IMAGE_SUFFIX = re.compile(r"\.(png|webp|jpg)")
+_MAX_COORDINATE = 1e7
+
+_TEXTS = ("id", "image", "source", "sha256")
+_COUNTS = ("frame_index", "pts")
+_NUMBERS = ("yaw", "pitch", "roll", "sharpness", "confidence")
+_ARRAYS: dict[str, tuple[np.dtype[Any], int]] = {
+    "landmarks": (np.dtype(np.float32), NUM_LANDMARKS * 2),
+    "aligned_from_frame": (np.dtype(np.float64), 6),
+}
+_BINARY = {**_ARRAYS, "mesh": (np.dtype(np.float32), MESH_POINTS * 3)}
+
+SCHEMA = pa.schema(
+    [
+        *(pa.field(name, pa.string(), nullable=False) for name in _TEXTS),
+        *(pa.field(name, pa.int64(), nullable=False) for name in _COUNTS),
+        *(pa.field(name, pa.float64(), nullable=False) for name in _NUMBERS),
+        *(
+            pa.field(name, pa.list_(pa.from_numpy_dtype(kind), length), nullable=False)
+            for name, (kind, length) in _ARRAYS.items()
+        ),
+    ],
+    metadata={_SCHEMA_KEY: str(FACESET_SCHEMA).encode()},
+)
+_MESH = pa.field("mesh", pa.list_(pa.float32(), MESH_POINTS * 3))
+"""Optional column: not every aligner has it, and older indices lack it."""
+
+
+def make_record(row: dict[str, Any]) -> FaceRecord:
+    """A checked record from plain values; arrays may have any shape of the right length.
+
+    Raises:
+        ValueError: A value is missing, of the wrong type or out of its range.
+    """
+    try:
+        texts = {name: row[name] for name in _TEXTS}
+        counts = {name: row[name] for name in _COUNTS}
+        numbers = {name: row[name] for name in _NUMBERS}
+        landmarks = np.asarray(row["landmarks"], np.float32).reshape(NUM_LANDMARKS, 2)
+        matrix = np.asarray(row["aligned_from_frame"], np.float64).reshape(2, 3)
+        mesh = row.get("mesh")
+        if mesh is not None:
+            mesh = np.asarray(mesh, np.float32).reshape(MESH_POINTS, 3)
+    except KeyError as error:
+        raise ValueError(f"{error} is missing") from error
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"an array is malformed ({error})") from error
+    _check_scalars(texts, counts, numbers)
+    _check_arrays(landmarks, matrix, mesh)
+    return FaceRecord(
+        id=texts["id"],
+        image=texts["image"],
+        source=texts["source"],
+        frame_index=counts["frame_index"],
+        pts=counts["pts"],
+        landmarks=landmarks,
+        aligned_from_frame=matrix,
+        yaw=float(numbers["yaw"]),
+        pitch=float(numbers["pitch"]),
+        roll=float(numbers["roll"]),
+        sharpness=float(numbers["sharpness"]),
+        confidence=float(numbers["confidence"]),
+        sha256=texts["sha256"],
+        mesh=mesh,
+    )
+
+
+def _check_scalars(texts: dict[str, Any], counts: dict[str, Any], numbers: dict[str, Any]) -> None:
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise ValueError(f"{name} is no text")
+    if not ROW_ID.fullmatch(texts["id"]):
+        raise ValueError(
+            f"id {texts['id'][:80]!r} has other characters than letters, digits, _ . -"
+        )
+    if not texts["image"].startswith(texts["id"]) or not _IMAGE_SUFFIX.fullmatch(
+        texts["image"][len(texts["id"]) :]
+    ):
+        raise ValueError(f"image {texts['image'][:80]!r} is not its id with .png, .webp or .jpg")
+    for name in ("source", "sha256"):
+        if not SHA256.fullmatch(texts[name]):
+            raise ValueError(f"{name} {texts[name][:80]!r} is not 64 hex digits")
+    for name, count in counts.items():
+        if type(count) is not int or not -(2**63) <= count < 2**63:
+            raise ValueError(f"{name} {str(count)[:80]} is no whole number of 64 bits")
+    if counts["frame_index"] < 0:
+        raise ValueError(f"frame_index {counts['frame_index']} is negative")
+    for name, number in numbers.items():
+        if type(number) not in (int, float) or not math.isfinite(number):
+            raise ValueError(f"{name} is no finite number")
+
+
+def _check_arrays(
+    landmarks: NDArray[np.float32],
+    matrix: NDArray[np.float64],
+    mesh: NDArray[np.float32] | None,
+) -> None:
+    if mesh is not None and not (np.abs(mesh) <= _MAX_COORDINATE).all():
+        raise ValueError("mesh is not finite or far out")
+    if not (np.abs(landmarks) <= _MAX_COORDINATE).all():
+        raise ValueError("landmarks are not finite or far out")
+    if not (np.abs(matrix) <= _MAX_COORDINATE).all():
+        raise ValueError("aligned_from_frame is not finite or far out")
+    if abs(matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0]) < 1e-12:
+        raise ValueError("aligned_from_frame flattens the picture")
+
+
+def plain_row(record: FaceRecord) -> dict[str, Any]:
+    """The values of `record` by column, numbers as Python's own."""
+    row: dict[str, Any] = {name: getattr(record, name) for name in (*_TEXTS, *_ARRAYS)}
+    row["mesh"] = record.mesh
+    row.update({name: int(getattr(record, name)) for name in _COUNTS})
+    row.update({name: float(getattr(record, name)) for name in _NUMBERS})
+    return row
+
+
+def table_of(records: Sequence[FaceRecord]) -> pa.Table:
+    """`records` as a table with `SCHEMA`."""
+    columns: list[Any] = [
+        pa.array([getattr(record, each.name) for record in records], each.type)
+        for each in SCHEMA
+        if each.name not in _ARRAYS
+    ]
+    for name, (kind, length) in _ARRAYS.items():
+        values = np.array([getattr(record, name) for record in records], kind).reshape(-1)
+        columns.append(pa.FixedSizeListArray.from_arrays(pa.array(values), length))
+    table = pa.Table.from_arrays(columns, schema=SCHEMA)
+    if any(record.mesh is not None for record in records):
+        meshes = [None if each.mesh is None else each.mesh.reshape(-1) for each in records]
+        table = table.append_column(_MESH, pa.array(meshes, _MESH.type))
+    return table
+
+
+def records_of(table: pa.Table, path: Path) -> list[FaceRecord]:
+    """The checked records of `table`, which was read from `path`.
+
+    Raises:
+        FacesetError: A row is damaged.
+    """
+    try:
+        lists = {name: table.column(name).to_pylist() for name in (*_TEXTS, *_COUNTS, *_NUMBERS)}
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, (_, length) in _ARRAYS.items():
+            chunk = table.column(name).combine_chunks()
+            values = chunk.flatten()
+            if values.null_count:
+                raise ValueError(f"{name} has gaps")
+            arrays[name] = values.to_numpy(zero_copy_only=False).reshape(-1, length)
+            if len(arrays[name]) != table.num_rows:
+                raise ValueError(f"{name} has another number of rows")
+        columns = {**lists, **arrays, "mesh": _meshes(table)}
+        return [
+            make_record({name: column[i] for name, column in columns.items()})
+            for i in range(table.num_rows)
+        ]
+    except (ValueError, TypeError, pa.ArrowException) as error:
+        raise damaged(path, error, _CURE) from error
+
+
+def _meshes(table: pa.Table) -> list[NDArray[np.float32] | None]:
+    """The mesh of each row, flat, or None."""
+    if _MESH.name not in table.column_names:
+        return [None] * table.num_rows
+    column = table.column(_MESH.name).combine_chunks()
+    there = column.is_valid().to_numpy(zero_copy_only=False)
+    values = column.drop_null().flatten()
+    if values.null_count:
+        raise ValueError("mesh has gaps")
+    rows = iter(values.to_numpy(zero_copy_only=False).reshape(-1, _MESH.type.list_size))
+    return [next(rows) if each else None for each in there]
+
+
+def read_table(folder: Path, *, everything: bool = False) -> pa.Table:
+    """The index of the faceset in `folder` as a table; empty if there is none yet.
+
+    Args:
+        folder: Of the faceset.
+        everything: Whether to read columns that are not in `SCHEMA`, too.
+
+    Raises:
+        FacesetError: Foreign, damaged or too large; checked before much is read.
+    """
+    path = folder / INDEX_NAME
+    try:
+        with open_regular(path, _MAX_INDEX_BYTES) as stream:
+            return _read_table(path, stream, everything)
+    except FileNotFoundError:
+        return SCHEMA.empty_table()
+    except FacesetError:
+        raise
+    except (pa.ArrowException, ValueError, OSError, TypeError, KeyError, MemoryError) as error:
+        raise damaged(path, f"is damaged or no Parquet ({error})", _CURE) from error
+
+
+def _read_table(path: Path, stream: BinaryIO, everything: bool) -> pa.Table:
+    try:
+        claims = read_footer(stream)
+    except ValueError as error:
+        raise damaged(path, f"is no index of ours ({error})", _CURE) from error
+    if claims.num_rows > MAX_ROWS:
+        raise damaged(path, f"claims {claims.num_rows} rows, more than {MAX_ROWS}", _CURE)
+    file = pq.ParquetFile(stream, page_checksum_verification=True, pre_buffer=False)
+    _check_schema(path, file.schema_arrow)
+    names = [*SCHEMA.names, *({_MESH.name} & set(file.schema_arrow.names))]
+    table = file.read(columns=None if everything else names, use_threads=False)
+    table.validate(full=True)
+    for field in SCHEMA:
+        if table.column(field.name).null_count:
+            raise damaged(path, f"column {field.name} has gaps", _CURE)
+    return table
+
+
+def _check_schema(path: Path, schema: pa.Schema) -> None:
+    stamp = (schema.metadata or {}).get(_SCHEMA_KEY)
+    if stamp is None:
+        raise damaged(path, "is a foreign Parquet file", _CURE)
+    if stamp != str(FACESET_SCHEMA).encode():
+        raise damaged(path, f"has schema {stamp!r}", "upgrade swapper, or extract again")
+    for field in SCHEMA:
+        index = schema.get_field_index(field.name)
+        if index < 0 or not _same_type(schema.field(index).type, field.type):
+            raise damaged(path, f"column {field.name} is missing or not {field.type}", _CURE)
+    index = schema.get_field_index(_MESH.name)
+    if index >= 0 and not _same_type(schema.field(index).type, _MESH.type):
+        raise damaged(path, f"column {_MESH.name} is not {_MESH.type}", _CURE)
+
+
+def _same_type(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Equal but for the names of list items, which writers disagree about."""
+    if pa.types.is_fixed_size_list(wanted):
+        return bool(
+            pa.types.is_fixed_size_list(found)
+            and found.list_size == wanted.list_size
+            and found.value_type == wanted.value_type
+        )
+    return bool(found == wanted)
+
+
+def write_table(folder: Path, table: pa.Table) -> None:
+    """Replace the index of the faceset in `folder` in one move.
+
+    Raises:
+        FacesetError: The disk is full or the folder not writable; the old index is untouched.
+    """
+    path = folder / INDEX_NAME
+    with writing(path), replacing(path) as stream:
+        pq.write_table(
+            table,
+            stream,
+            row_group_size=_ROWS_PER_GROUP,
+            compression="none",
+            use_dictionary=False,
+            write_statistics=False,
+            write_page_checksum=True,
+        )
+
+
+def extend_table(table: pa.Table, records: Sequence[FaceRecord]) -> pa.Table:
+    """`table` with `records` below it; columns that are not ours are empty for them."""
+    return pa.concat_tables([table, table_of(records)], promote_options="default")
+
+
+def journal_line(record: FaceRecord) -> bytes:
+    """The line that says that `record`'s picture has been written."""
+    row = plain_row(record)
+    if row["mesh"] is None:
+        del row["mesh"]
+    for name, (kind, _) in _BINARY.items():
+        if name in row:
+            data = np.ascontiguousarray(row[name], kind.newbyteorder("<")).tobytes()
+            row[name] = base64.b64encode(data).decode()
+    text = json.dumps(row, separators=(",", ":")).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def _parse_line(line: bytes) -> dict[str, Any] | None:
+    """The row in a line without its newline; None if the line is not whole."""
+    if len(line) < 10 or line[8:9] != b" " or b"%08x" % zlib.crc32(line[9:]) != line[:8]:
+        return None
+    row = json.loads(line[9:].decode())
+    if not isinstance(row, dict):
+        raise ValueError("a line is no row")
+    for name, (kind, length) in _BINARY.items():
+        if name == "mesh" and name not in row:
+            continue
+        data = base64.b64decode(row.get(name, ""), validate=True)
+        if len(data) != length * kind.itemsize:
+            raise ValueError(f"{name} has {len(data)} bytes")
+        row[name] = np.frombuffer(data, kind.newbyteorder("<")).astype(kind)
+    return row
+
+
+def read_journal(folder: Path) -> list[FaceRecord]:
+    """The checked rows of the journal of the faceset in `folder`; none if there is no journal.
+
+    Lines that a kill cut short at the end are left out: their faces were not yet promised.
+
+    Raises:
+        FacesetError: Damaged elsewhere, or too large.
+    """
+    path = folder / JOURNAL_NAME
+    try:
+        data = read_regular(path, _MAX_JOURNAL_BYTES)
+    except FileNotFoundError:
+        return []
+    records: list[FaceRecord] = []
+    broken = 0
+    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
+        try:
+            row = _parse_line(line)
+            if row is None:
+                broken = broken or number
+                continue
+            if broken:
+                raise ValueError(f"line {broken} is damaged")
+            records.append(make_record(row))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise damaged(
+                path, error, "delete it to go on without its faces, then extract again"
+            ) from error
+    return records

@@ -1,0 +1,1 @@
+"""Drawing parametric heads: geometry, skin, light, lens and film."""

@@ -1,0 +1,88 @@
+"""From head space to pixels: the head's pose, the camera and its lens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from swapper.head_renderer.pose import Moment
+from swapper.head_renderer.stage import Stage
+from swapper.head_renderer.surface import Floats
+
+HEAD_HEIGHT: Final = 227.0
+_AIM: Final = (0.0, 2.0, 0.0)
+_NECK: Final = (0.0, -118.0, -18.0)
+"""About which the head turns, mm in head space."""
+
+
+def head_turn(moment: Moment) -> Floats:
+    """(3, 3) rotation of the head: roll after pitch after yaw."""
+    yaw, pitch, roll = np.radians(np.asarray(moment.pose, dtype=np.float64))
+    cy, sy, cp, sp, cr, sr = (
+        np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll),
+    )  # fmt: skip
+    around_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    around_x = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
+    around_z = np.array([[cr, sr, 0], [-sr, cr, 0], [0, 0, 1]])
+    turn: Floats = around_z @ around_x @ around_y
+    return turn
+
+
+def move_head(points: Floats, follow: Floats, moment: Moment) -> Floats:
+    """(N, 3) world points from head space; `follow` (N,) is 1 on the head, 0 on the trunk."""
+    turn, shift = head_turn(moment), np.asarray(moment.shift, dtype=np.float64)
+    neck = np.array(_NECK)
+    turned = (points - neck) @ turn.T + neck
+    result: Floats = points + follow[:, None] * (turned - points)
+    return result + shift * (0.6 + 0.4 * follow)[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """A lens that looks at the head's resting place.
+
+    Attributes:
+        turn: (3, 3) world to camera axes: x right, y up, z towards the viewer.
+        distance: mm from the lens to where it looks.
+        focal: Pixels.
+        size: Side of the picture in pixels.
+        distortion: Radial k1 at the picture's edge.
+    """
+
+    turn: Floats
+    distance: float
+    focal: float
+    size: int
+    distortion: float
+
+    @classmethod
+    def of(cls, stage: Stage, size: int) -> Camera:
+        """The stage's camera for pictures of `size` pixels."""
+        down = np.radians(stage.camera_height)
+        turn = np.array(
+            [[1, 0, 0], [0, np.cos(down), -np.sin(down)], [0, np.sin(down), np.cos(down)]]
+        )
+        focal = stage.focal / 36.0 * size
+        return cls(turn, stage.focal / 36.0 * HEAD_HEIGHT / stage.framing, focal, size,
+                   stage.distortion)  # fmt: skip
+
+    @property
+    def place(self) -> Floats:
+        """(3,) where the lens is in the world."""
+        where: Floats = np.array(_AIM) + self.turn.T @ np.array([0.0, 0.0, self.distance])
+        return where
+
+    def project(self, world: Floats) -> Floats:
+        """(N, 3) x, y in pixels (centres at integers) and nearness (1/mm) of world points."""
+        seen = (world - np.array(_AIM)) @ self.turn.T
+        depth = self.distance - seen[:, 2]
+        near = 1.0 / np.where(np.abs(depth) < 1e-6, 1e-6, depth)
+        flat = seen[:, :2] * near[:, None] * (self.focal / (self.size / 2))
+        if self.distortion:
+            flat = flat * (1 + self.distortion * (flat**2).sum(axis=1, keepdims=True))
+        middle = (self.size - 1) / 2
+        x = middle + flat[:, 0] * self.size / 2
+        y = middle - flat[:, 1] * self.size / 2
+        return np.stack([x, y, near], axis=1)

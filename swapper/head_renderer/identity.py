@@ -1,0 +1,186 @@
+"""The space of identities: what may differ between two actors, and how to draw one at random."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from swapper.errors import UsageError
+from swapper.head_renderer.ranges import build, check, chosen, ranged
+from swapper.head_renderer.units import NUM_UNITS, UNITS
+
+EYE_COLOURS: Final = ("dark", "brown", "hazel", "green", "blue", "grey")
+HAIR_COLOURS: Final = ("black", "dark brown", "brown", "auburn", "red", "blond", "grey", "white")
+HAIR_STYLES: Final = ("shaved", "buzz", "crop", "side part", "swept", "curly", "bob", "long", "bun")
+GAIN: Final = (0.5, 1.3)
+ASYMMETRY: Final = (-0.4, 0.4)
+
+
+def _slider(meaning: str) -> Any:
+    return ranged(0.0, -1.0, 1.0, meaning)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Everything that belongs to one actor and stays through every performance.
+
+    Sliders run from -1 to 1 with the average adult at 0. `gain` and `asymmetry` are the actor's
+    manner: the same intended units show weaker, stronger or more on one side.
+
+    Attributes:
+        gain: (19,) factor of each unit, in the order of `UNITS`, each in [0.5, 1.3].
+        asymmetry: (19,) in [-0.4, 0.4]; positive shows more on the actor's left, less on the right.
+        seed: Of pores, freckles, strands and other details.
+
+    Raises:
+        UsageError: If a field is out of its range.
+    """
+
+    name: str = "actor"
+    face_width: float = _slider("narrow to broad")
+    face_length: float = _slider("short to long below the eyes")
+    forehead: float = _slider("low to high")
+    brow_ridge: float = _slider("smooth to heavy")
+    cheekbones: float = _slider("flat to prominent")
+    cheeks: float = _slider("hollow to full")
+    jaw_width: float = _slider("tapered to square")
+    chin_length: float = _slider("short to long")
+    chin_forward: float = _slider("receding to jutting")
+    eye_size: float = _slider("small to large")
+    eye_spacing: float = _slider("close to wide")
+    eye_tilt: float = _slider("outer corners low to high")
+    eye_depth: float = _slider("shallow to deep-set")
+    lid_hood: float = _slider("open fold to hooded")
+    brow_height: float = _slider("low to high")
+    brow_thickness: float = _slider("thin to thick")
+    brow_arch: float = _slider("straight to arched")
+    nose_length: float = _slider("short to long")
+    nose_width: float = _slider("narrow to broad")
+    nose_size: float = _slider("flat to projecting")
+    nose_bridge: float = _slider("scooped to humped")
+    nose_tip: float = _slider("drooping to upturned")
+    mouth_width: float = _slider("narrow to wide")
+    upper_lip: float = _slider("thin to full")
+    lower_lip: float = _slider("thin to full")
+    mouth_height: float = _slider("near the nose to near the chin")
+    ear_size: float = _slider("small to large")
+    ear_flare: float = _slider("flat to sticking out")
+    neck_width: float = _slider("slender to thick")
+    melanin: float = ranged(0.3, 0.0, 1.0, "skin from very fair to very dark")
+    redness: float = ranged(0.4, 0.0, 1.0, "skin from sallow to ruddy")
+    freckles: float = ranged(0.0, 0.0, 1.0, "none to many")
+    age: float = ranged(0.3, 0.0, 1.0, "lines and folds at rest, about 20 to 70 years")
+    stubble: float = ranged(0.0, 0.0, 1.0, "shaven or none to a short beard")
+    lip_colour: float = ranged(0.4, 0.0, 1.0, "as pale as the skin to deep")
+    lashes: float = ranged(0.5, 0.0, 1.0, "short to long")
+    eye_colour: str = chosen("brown", EYE_COLOURS, "colour of the iris")
+    hair_colour: str = chosen("brown", HAIR_COLOURS, "colour of hair, brows and beard")
+    hair_style: str = chosen("crop", HAIR_STYLES, "cut of the hair")
+    gain: tuple[float, ...] = (1.0,) * NUM_UNITS
+    asymmetry: tuple[float, ...] = (0.0,) * NUM_UNITS
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(self)
+        for field, (least, most) in (("gain", GAIN), ("asymmetry", ASYMMETRY)):
+            values = getattr(self, field)
+            if len(values) != NUM_UNITS:
+                raise UsageError(f"identity.{field}: needs {NUM_UNITS} numbers, got {len(values)}")
+            for unit, value in zip(UNITS, values, strict=True):
+                if not least <= value <= most:
+                    raise UsageError(
+                        f"identity.{field}[AU{unit}]={value!r}: must be a number from {least:g} to "
+                        f"{most:g}"
+                    )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Identity:
+        """The inverse of `to_dict`; absent fields take their defaults."""
+        plain = dict(values)
+        for field in ("gain", "asymmetry"):
+            if field in plain:
+                plain[field] = tuple(plain[field])
+        return build(cls, plain)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold."""
+        return {
+            **dataclasses.asdict(self),
+            "gain": list(self.gain),
+            "asymmetry": list(self.asymmetry),
+        }
+
+
+def sample_identity(seed: int, name: str | None = None) -> Identity:
+    """Draw an identity; the same seed gives the same one.
+
+    Sliders follow a normal distribution (standard deviation 0.5) cut at ±1. One latent number, how
+    masculine the face is, moves the brow ridge, jaw, brows, lips, stubble and hair together; skin,
+    hair and eyes are drawn jointly, so that colours go together as they do in people.
+    """
+    rng = np.random.default_rng([seed, 0xFACE])
+    masculine = float(rng.uniform(-1, 1))
+    lean = {
+        "brow_ridge": 0.65, "jaw_width": 0.6, "face_width": 0.2, "chin_length": 0.3,
+        "brow_thickness": 0.5, "brow_height": -0.35, "brow_arch": -0.4, "eye_size": -0.45,
+        "nose_size": 0.4, "nose_width": 0.3, "upper_lip": -0.45, "lower_lip": -0.4,
+        "neck_width": 0.8, "cheeks": -0.2, "face_length": 0.2,
+    }  # fmt: skip
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(Identity):
+        if field.metadata.get("least") == -1.0:
+            middle = lean.get(field.name, 0.0) * masculine
+            values[field.name] = round(float(np.clip(rng.normal(middle, 0.45), -1, 1)), 3)
+    values |= _colours(rng)
+    values["age"] = round(float(rng.beta(1.3, 1.8)), 3)
+    values["freckles"] = round(
+        float(max(0.0, rng.normal(-0.1, 0.5)) * (values["melanin"] < 0.45)), 3
+    )
+    values["freckles"] = min(values["freckles"], 1.0)
+    values["stubble"] = round(float(rng.uniform(0, 1) ** 1.5) if masculine > 0.15 else 0.0, 3)
+    values["lip_colour"] = round(float(np.clip(rng.normal(0.45 - 0.25 * masculine, 0.2), 0, 1)), 3)
+    values["lashes"] = round(float(np.clip(rng.normal(0.5 - 0.3 * masculine, 0.15), 0, 1)), 3)
+    values["hair_style"] = _style(rng, masculine)
+    if values["age"] > 0.62 and rng.random() < 0.7:
+        values["hair_colour"] = "grey" if values["age"] < 0.8 else "white"
+    values["gain"] = tuple(np.round(np.clip(rng.normal(0.95, 0.16, NUM_UNITS), *GAIN), 3).tolist())
+    values["asymmetry"] = tuple(
+        np.round(np.clip(rng.normal(0, 0.1, NUM_UNITS), *ASYMMETRY), 3).tolist()
+    )
+    return Identity(name=name or f"actor{seed}", seed=seed, **values)
+
+
+def _colours(rng: np.random.Generator) -> dict[str, Any]:
+    melanin = float(
+        rng.choice(
+            [rng.uniform(0.03, 0.3), rng.uniform(0.25, 0.6), rng.uniform(0.55, 0.97)],
+            p=[0.45, 0.3, 0.25],
+        )
+    )
+    if melanin < 0.3:
+        hair = rng.choice(HAIR_COLOURS[:6], p=[0.08, 0.22, 0.27, 0.13, 0.1, 0.2])
+        eyes = rng.choice(EYE_COLOURS, p=[0.05, 0.25, 0.15, 0.15, 0.27, 0.13])
+    elif melanin < 0.55:
+        hair = rng.choice(HAIR_COLOURS[:4], p=[0.45, 0.35, 0.17, 0.03])
+        eyes = rng.choice(EYE_COLOURS, p=[0.35, 0.45, 0.12, 0.05, 0.02, 0.01])
+    else:
+        hair = rng.choice(HAIR_COLOURS[:2], p=[0.8, 0.2])
+        eyes = rng.choice(EYE_COLOURS[:2], p=[0.75, 0.25])
+    return {
+        "melanin": round(melanin, 3),
+        "redness": round(float(rng.uniform(0.1, 0.8)), 3),
+        "hair_colour": str(hair),
+        "eye_colour": str(eyes),
+    }
+
+
+def _style(rng: np.random.Generator, masculine: float) -> str:
+    short = np.array([0.12, 0.16, 0.24, 0.18, 0.16, 0.14, 0.0, 0.0, 0.0])
+    full = np.array([0.0, 0.02, 0.06, 0.08, 0.1, 0.16, 0.22, 0.22, 0.14])
+    share = np.clip(0.5 + 0.9 * masculine, 0.0, 1.0)
+    odds = share * short + (1 - share) * full
+    return str(rng.choice(HAIR_STYLES, p=odds / odds.sum()))

@@ -1,0 +1,28 @@
+"""How the jaw turns."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from swapper.head_renderer.muscles import DROP_DEGREES, HINGE
+from swapper.head_renderer.surface import Floats
+from swapper.head_renderer.units import INDEX
+
+
+def opening(shown: Floats) -> float:
+    """Radians by which the jaw is open, from (2, 19) shown intensities."""
+    drop, stretch = (float(shown[:, INDEX[unit]].mean()) for unit in (26, 27))
+    # Both open one jaw: together they reach what the stretch alone could.
+    degrees = max(DROP_DEGREES[26] * drop, 0.0)
+    return float(np.radians(degrees + (DROP_DEGREES[27] - degrees) * stretch))
+
+
+def turn(points: Floats, weight: Floats | float, angle: float) -> Floats:
+    """(N, 3) points after the jaw has opened by `angle` radians, each following by its weight."""
+    share = np.asarray(angle * np.asarray(weight))
+    sin, cos = np.sin(share), np.cos(share)
+    y, z = points[:, 1] - HINGE[1], points[:, 2] - HINGE[2]
+    moved = points.copy()
+    moved[:, 1] = HINGE[1] + cos * y - sin * z
+    moved[:, 2] = HINGE[2] + sin * y + cos * z
+    return moved

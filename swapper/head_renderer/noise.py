@@ -1,0 +1,65 @@
+"""Noise that is a function of place and seed alone."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.head_renderer.surface import Floats
+
+
+def hashed(x: NDArray[np.int64], y: NDArray[np.int64], seed: int) -> Floats:
+    """A number in [0, 1) for each lattice point (products and shifts mix the bits)."""
+    with np.errstate(over="ignore"):
+        h = x.astype(np.uint32) * np.uint32(374761393) + y.astype(np.uint32) * np.uint32(668265263)
+        h = h + np.uint32(seed & 0xFFFFFFFF) * np.uint32(2246822519)
+        h = (h ^ (h >> np.uint32(13))) * np.uint32(1274126177)
+        h = (h ^ (h >> np.uint32(16))) * np.uint32(2654435761)
+        h ^= h >> np.uint32(15)
+    unit: Floats = h.astype(np.float64) / 2**32
+    return unit
+
+
+def smooth(x: Floats, y: Floats, seed: int) -> Floats:
+    """Value noise in [0, 1]; one feature a unit of x and y."""
+    left, top = np.floor(x), np.floor(y)
+    fx, fy = x - left, y - top
+    fx, fy = fx * fx * (3 - 2 * fx), fy * fy * (3 - 2 * fy)
+    i, j = left.astype(np.int64), top.astype(np.int64)
+    upper = hashed(i, j, seed) * (1 - fx) + hashed(i + 1, j, seed) * fx
+    lower = hashed(i, j + 1, seed) * (1 - fx) + hashed(i + 1, j + 1, seed) * fx
+    result: Floats = upper * (1 - fy) + lower * fy
+    return result
+
+
+def cloudy(x: Floats, y: Floats, seed: int, octaves: int = 4) -> Floats:
+    """Fractal noise about 0, within [-1, 1]."""
+    total, weight = np.zeros_like(x), 0.0
+    for octave in range(octaves):
+        share = 0.5**octave
+        total += share * (2 * smooth(x * 2**octave, y * 2**octave, seed + octave) - 1)
+        weight += share
+    return total / weight
+
+
+def speckles(x: Floats, y: Floats, seed: int, density: float, size: float) -> Floats:
+    """Round spots, one at most in each unit cell: 1 at a spot's middle, 0 outside.
+
+    Args:
+        x: Places, in cells.
+        y: The same, the other way.
+        seed: Of the pattern.
+        density: Share of cells that hold a spot.
+        size: Largest radius, in cells, up to 0.5.
+    """
+    left, top = np.floor(x), np.floor(y)
+    total = np.zeros_like(x)
+    for dx in (-1, 0, 1):
+        for dy in (-1, 0, 1):
+            i, j = (left + dx).astype(np.int64), (top + dy).astype(np.int64)
+            cx, cy = left + dx + hashed(i, j, seed), top + dy + hashed(i, j, seed + 1)
+            radius = size * (0.35 + 0.65 * hashed(i, j, seed + 2))
+            far = np.hypot(x - cx, y - cy) / radius
+            spot = np.clip(1.3 - far, 0, 1) * (hashed(i, j, seed + 3) < density)
+            total = np.maximum(total, np.clip(spot * 1.6, 0, 1))
+    return total

@@ -1,0 +1,147 @@
+"""One frame's faces swapped and laid back: what conversion does between reading and writing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from swapper.faces.compositing import ColourMatch, composite, match_colour, shape_mask
+from swapper.faces.geometry import resized, transform_points, warp
+from swapper.faces.masks import face_mask
+from swapper.inference.affect_conditioner import Feeling
+from swapper.media.video import Frame
+from swapper.models.model_file import LoadedModel
+from swapper.options.verbs import BlendOptions
+from swapper.types import Face
+
+Picture = NDArray[np.uint8]
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A face to be swapped: where it is and what the network sees.
+
+    Attributes:
+        face: With landmarks in frame pixels.
+        aligned_from_frame: (2, 3).
+        aligned: (R, R, 3) uint8 crop.
+        seen: (A, A, 3) uint8 crop from which the affect is read; None if nobody asks.
+    """
+
+    face: Face
+    aligned_from_frame: Matrix
+    aligned: Picture
+    seen: Picture | None = None
+
+
+class FrameSwapper:
+    """Swaps the placed faces of frames with one model and identity.
+
+    Args:
+        model: Loaded, on `device`.
+        identity: Whose face appears.
+        blend: How it is laid into the frame.
+        device: Where the network runs.
+        precision: "auto", "bf16", "16" or "32".
+        feeling: Reads the performer's affect for a model that listens to it.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        identity: str,
+        blend: BlendOptions,
+        device: torch.device,
+        precision: str = "auto",
+        feeling: Feeling | None = None,
+    ) -> None:
+        self.model = model
+        self.identity = identity
+        self.blend = blend
+        self.feeling = feeling
+        self.device = device
+        if precision == "auto":
+            precision = "bf16" if device.type == "cuda" else "32"
+        self.dtype = {"bf16": torch.bfloat16, "16": torch.float16, "32": torch.float32}[precision]
+        self.size = model.net.resolution
+
+    def place(self, frame: Frame, face: Face, aligned_from_frame: Matrix) -> Placed:
+        """Cut the network's input out of the frame."""
+        aligned = warp(frame.image, aligned_from_frame, self.size)
+        if self.feeling is None:
+            return Placed(face, aligned_from_frame, aligned)
+        side = self.feeling.side
+        seen_from_frame = resized(aligned_from_frame, self.size, side)
+        return Placed(face, aligned_from_frame, aligned, warp(frame.image, seen_from_frame, side))
+
+    @torch.inference_mode()
+    def swap(self, placed: list[Placed]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Swap faces.
+
+        Args:
+            placed: As `place` gave them; may be empty.
+
+        Returns:
+            For each its colours (R, R, 3) and its mask (R, R), float32 in [0, 1].
+        """
+        if not placed:
+            return []
+        stacked = torch.from_numpy(np.stack([each.aligned for each in placed])).to(self.device)
+        code = self._code(placed)
+        inputs = stacked.permute(0, 3, 1, 2).float().div(255)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            output = self.model.net.decode(self.model.net.encode(inputs), self.identity, code)
+        image = output.image.float().permute(0, 2, 3, 1).clamp(0, 1)
+        mask = output.mask.float()[:, 0].clamp(0, 1)
+        return list(zip(image.cpu().numpy(), mask.cpu().numpy(), strict=True))
+
+    def _code(self, placed: list[Placed]) -> Tensor | None:
+        if self.feeling is None:
+            return None
+        seen = [each.seen for each in placed if each.seen is not None]
+        code = self.feeling.codes(seen).to(self.device)
+        return self.model.net.told(code, self.feeling.options.strength)
+
+    def blend_mask(self, placed: Placed, mask: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Where a swap is laid: (R, R) aligned, in [0, 1], from the mask that came with it."""
+        landmarks = transform_points(placed.aligned_from_frame, placed.face.landmarks)
+        hull = face_mask(landmarks, self.size).astype(np.float32) / np.float32(255)
+        masks: dict[str, NDArray[np.float32]] = {
+            "product": mask * hull,
+            "model": mask,
+            "landmarks": hull,
+        }
+        return shape_mask(
+            masks[self.blend.mask],
+            erode=self.blend.erode * self.size,
+            feather=self.blend.feather * self.size,
+        )
+
+    def lay(
+        self,
+        frame: Picture,
+        placed: Placed,
+        swap: NDArray[np.float32],
+        blend_mask: NDArray[np.float32],
+    ) -> tuple[Picture, NDArray[np.bool_]]:
+        """Blend one swapped face into the frame.
+
+        Args:
+            frame: (H, W, 3).
+            placed: The face that is replaced.
+            swap: (R, R, 3) in [0, 1].
+            blend_mask: See `blend_mask`.
+
+        Returns:
+            The new frame, and which pixels differ from the old one's.
+        """
+        coloured = match_colour(
+            swap, placed.aligned, blend_mask, method=cast("ColourMatch", self.blend.colour)
+        )
+        return composite(frame, coloured, blend_mask, placed.aligned_from_frame)

@@ -1,0 +1,169 @@
+"""A clip made from pictures alone: no footage that it must resemble, no sound."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+import numpy as np
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from swapper.errors import MediaError
+from swapper.media.codecs import CODECS, encoder_options
+from swapper.media.colorspace import FULL, LIMITED, TAG_OF_MATRIX, Colour, layout_of, paint
+from swapper.media.container import sync_folder
+from swapper.media.video_reader import VideoReader
+
+_MUXERS = {".mp4": "mp4", ".mkv": "matroska"}
+_BT709 = Colour("bt709", full_range=False)
+
+
+class ClipWriter:
+    """Encode pictures at a steady rate: H.264 in BT.709, or masks without loss.
+
+    Writes to ``.<stem>.partial<suffix>`` beside `path` and renames at the end, so that `path` is
+    either whole or not there. Use it as a context manager.
+
+    Args:
+        path: Output. ``.mp4`` takes pictures as H.264 (yuv420p, limited range); ``.mkv`` takes
+            masks as FFV1, to the bit.
+        size: Width and height in pixels, both even for pictures.
+        fps: Frames a second.
+        crf: Quality of pictures, 0 to 51, lower is better.
+
+    Raises:
+        MediaError: Another suffix, or a crf out of its range.
+        ValueError: The size cannot be encoded.
+    """
+
+    def __init__(
+        self, path: str | Path, size: tuple[int, int], fps: float, *, crf: int = 16
+    ) -> None:
+        self.path = Path(path)
+        suffix = self.path.suffix.lower()
+        if suffix not in _MUXERS:
+            raise MediaError(f"{path}: unknown suffix; use .mp4 for pictures or .mkv for masks")
+        self._codec, self._pix_fmt = ("h264", "yuv420p") if suffix == ".mp4" else ("ffv1", "gray")
+        if min(size) < 1 or (self._codec == "h264" and (size[0] % 2 or size[1] % 2)):
+            raise ValueError(f"size {size} cannot be encoded as H.264: sides must be even")
+        self.size = size
+        self.fps = Fraction(fps).limit_denominator(100_000)
+        self._options = encoder_options(
+            self.path, self._codec, crf, "medium", layout_of(self._pix_fmt)
+        )
+        self._partial = self.path.with_name(f".{self.path.stem}.partial{self.path.suffix}")
+        self._stack = ExitStack()
+        self._output: OutputContainer | None = None
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        with self._guard(), ExitStack() as stack:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            stack.callback(self._partial.unlink, missing_ok=True)
+            muxer = _MUXERS[self.path.suffix.lower()]
+            fast = {"movflags": "+faststart"} if muxer == "mp4" else {}
+            output = av.open(f"file:{self._partial}", "w", format=muxer, options=fast)
+            stack.callback(_close_quietly, output)
+            self._stream = self._add_stream(output)
+            self._output, self._stack = output, stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._stack:
+            if error is None and self._output is not None:
+                self._finish(self._output)
+
+    def write(self, image: NDArray[np.uint8]) -> None:
+        """Append a picture (H, W, 3) RGB to an ``.mp4``, or a mask (H, W) to an ``.mkv``.
+
+        Raises:
+            MediaError: Encoding or writing fails, such as by a full disk.
+            ValueError: The shape is not the clip's, or the writer is not open.
+        """
+        if self._output is None:
+            raise ValueError("the writer is not open: use it in a with statement")
+        grey = self._pix_fmt == "gray"
+        shape = self.size[::-1] if grey else (*self.size[::-1], 3)
+        if image.shape != shape or image.dtype != np.uint8:
+            raise ValueError(f"image must be {shape} uint8, got {image.shape} {image.dtype}")
+        with self._guard():
+            if grey:
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="gray")
+                frame.color_range = FULL
+            else:
+                frame = av.VideoFrame(*self.size, "yuv420p")
+                paint(frame, image, None, _BT709)
+                frame.colorspace = TAG_OF_MATRIX["bt709"]
+                frame.color_range = LIMITED
+            frame.pts, frame.time_base = self._count, 1 / self.fps
+            self._output.mux(self._stream.encode(frame))
+        self._count += 1
+
+    def _add_stream(self, output: OutputContainer) -> VideoStream:
+        stream = output.add_stream(
+            CODECS[self._codec].encoder, rate=self.fps, options=dict(self._options)
+        )
+        assert isinstance(stream, VideoStream)
+        context = stream.codec_context
+        context.width, context.height = self.size
+        context.pix_fmt = self._pix_fmt
+        stream.time_base = context.time_base = 1 / self.fps
+        bt709 = TAG_OF_MATRIX["bt709"]
+        if self._pix_fmt == "gray":
+            context.color_range = FULL
+        else:
+            context.colorspace, context.color_range = bt709, LIMITED
+            context.color_primaries = context.color_trc = bt709
+        return stream
+
+    def _finish(self, output: OutputContainer) -> None:
+        if not self._count:
+            raise MediaError(f"{self.path}: no frame was written; pass at least one")
+        self._output = None
+        with self._guard():
+            output.mux(self._stream.encode(None))
+            output.close()
+            with self._partial.open("r+b") as stream:
+                os.fsync(stream.fileno())
+            self._partial.replace(self.path)
+            sync_folder(self.path.parent)
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Tell what went wrong in one line."""
+        try:
+            yield
+        except (OSError, av.FFmpegError) as error:
+            reason = error.strerror or str(error)
+            raise MediaError(
+                f"{self.path}: cannot be written ({reason}); free space or choose another output"
+            ) from error
+
+
+def read_masks(path: str | Path) -> Iterator[NDArray[np.float32]]:
+    """The masks of a clip that `ClipWriter` wrote, (H, W) float32 in [0, 1], in order.
+
+    Raises:
+        MediaError: Missing, or not a video that can be read.
+    """
+    for frame in VideoReader(path):
+        yield frame.image[..., 0].astype(np.float32) / np.float32(255)
+
+
+def _close_quietly(output: OutputContainer) -> None:
+    """Release a container whose file is given up; its complaints no longer matter."""
+    with suppress(av.FFmpegError, OSError, ValueError):
+        output.close()

@@ -1,0 +1,123 @@
+"""Footage of any kind as a run of frames: a video, a picture, a folder or glob of pictures."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from swapper.errors import MediaError
+from swapper.media.images import IMAGE_SUFFIXES, is_video, list_images, read_image
+from swapper.media.video_reader import Frame, VideoInfo, VideoReader
+
+PICTURE_RATE = Fraction(25)
+"""Pictures are counted as frames of 1/25 s."""
+
+
+class Footage(Protocol):
+    """Frames in order, as often as asked; a context manager.
+
+    Attributes:
+        info: What it is.
+        stopped: After a pass, the second up to which damaged footage could be decoded, or None.
+    """
+
+    info: VideoInfo
+    stopped: float | None
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files that the frames come from."""
+        ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class PictureReader:
+    """Pictures as frames; each is read when its frame is looked at.
+
+    Args:
+        paths: At least one, in order; sizes may differ.
+        name: What they were asked for by: a folder or the picture itself.
+
+    Raises:
+        MediaError: The first picture cannot be read.
+    """
+
+    def __init__(self, paths: list[Path], name: Path) -> None:
+        if not paths:
+            raise ValueError("paths must not be empty")
+        self._paths = paths
+        self.stopped: float | None = None
+        height, width = read_image(paths[0]).shape[:2]
+        self.info = VideoInfo(
+            path=name,
+            width=width,
+            height=height,
+            rate=PICTURE_RATE,
+            num_frames=len(paths),
+            duration=float(len(paths) / PICTURE_RATE),
+            rotation=0,
+            matrix="bt601",
+            full_range=True,
+            pix_fmt="rgb24",
+            bit_depth=8,
+            has_audio=False,
+        )
+
+    @property
+    def paths(self) -> list[Path]:
+        """The pictures, one a frame."""
+        return list(self._paths)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing stays open."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, path in enumerate(self._paths):
+            yield Frame(index, float(index / PICTURE_RATE), partial(read_image, path))
+
+
+def open_footage(spec: str | Path) -> Footage:
+    """Open a video, a picture, a folder of pictures, or a glob.
+
+    Raises:
+        MediaError: Nothing there, several videos, or it cannot be read.
+    """
+    path = Path(spec)
+    if path.is_dir():
+        return PictureReader(list_images(path), path)
+    if path.exists():
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            return PictureReader([path], path)
+        return VideoReader(path)
+    matched = sorted(glob.glob(str(spec), recursive=True))  # noqa: PTH207
+    if not matched:
+        raise MediaError(f"{spec}: no such file, and no file matches it; check the path")
+    videos = [name for name in matched if is_video(name)]
+    if len(videos) > 1:
+        raise MediaError(f"{spec}: matches {len(videos)} videos; pass them one by one or as a list")
+    if videos:
+        return VideoReader(videos[0])
+    return PictureReader(list_images(spec), path)

@@ -1,0 +1,398 @@
+"""Frames out of a video, in bounded memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from swapper.errors import MediaError
+from swapper.media.colorspace import FULL, Colour, Matrix, layout_of, rgb_from_frame
+from swapper.media.container import is_cut, open_container, video_stream
+from swapper.media.orientation import Orientation, display_matrix
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What a clip is.
+
+    Attributes:
+        path: The file; of pictures, their folder or the first one.
+        width: Upright, in pixels.
+        height: Upright, in pixels.
+        rate: Average frames per second.
+        num_frames: As the container claims, if it does.
+        duration: Seconds, if known.
+        rotation: Degrees counter-clockwise that the coded picture is turned for display.
+        matrix: Of its luma and chroma; guessed from the size if untagged.
+        full_range: Whether luma fills the whole range of values.
+        pix_fmt: FFmpeg's name of the coded pixel format.
+        bit_depth: Bits a component.
+        has_audio: Whether there is sound.
+    """
+
+    path: Path
+    width: int
+    height: int
+    rate: Fraction
+    num_frames: int | None
+    duration: float | None
+    rotation: int
+    matrix: Matrix
+    full_range: bool
+    pix_fmt: str
+    bit_depth: int
+    has_audio: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CodedVideo:
+    """What a writer must know to write a clip as it was.
+
+    Attributes:
+        width, height: As coded, before rotation.
+        pix_fmt: FFmpeg's name.
+        colour: What the values mean.
+        tags: The file's own (colorspace, range, primaries, transfer); unspecified stays so.
+        time_base: Seconds a tick of every pts and duration.
+        first_pts: Of the first frame.
+        sample_aspect_ratio: Of a pixel, or None.
+        matrix: Display matrix (nine integers), or None.
+        metadata: Title, creation time and the like.
+    """
+
+    width: int
+    height: int
+    pix_fmt: str
+    colour: Colour
+    tags: tuple[int, int, int, int]
+    time_base: Fraction
+    first_pts: int
+    sample_aspect_ratio: Fraction | None
+    matrix: tuple[int, ...] | None
+    metadata: dict[str, str]
+
+    @property
+    def orientation(self) -> Orientation:
+        """How the coded picture is turned for display."""
+        return Orientation.from_matrix(self.matrix)
+
+
+class Frame:
+    """One picture of a clip; its pixels are worked out when first asked for.
+
+    Attributes:
+        index: From 0.
+        pts: Presentation timestamp in the stream's time base, or None.
+        time: Seconds since the clip's first frame.
+        duration: How long it is shown, in the stream's time base, or None.
+        raw: The decoded frame; None for a picture.
+    """
+
+    __slots__ = ("_image", "_load", "duration", "index", "pts", "raw", "time")
+
+    def __init__(
+        self,
+        index: int,
+        time: float,
+        load: Callable[[], NDArray[np.uint8]],
+        *,
+        pts: int | None = None,
+        duration: int | None = None,
+        raw: av.VideoFrame | None = None,
+    ) -> None:
+        self.index = index
+        self.time = time
+        self.pts = pts
+        self.duration = duration
+        self.raw = raw
+        self._load = load
+        self._image: NDArray[np.uint8] | None = None
+
+    @classmethod
+    def of(cls, image: NDArray[np.uint8], index: int = 0, time: float | None = None) -> Frame:
+        """A frame from a picture in memory, (H, W, 3) uint8 RGB."""
+        return cls(index, index / 25 if time is None else time, lambda: image)
+
+    @property
+    def image(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB, upright; kept, so copy it before drawing into it."""
+        if self._image is None:
+            self._image = self._load()
+        return self._image
+
+
+class VideoReader:
+    """Decode a video front to back, as often as asked; each pass opens the file anew.
+
+    Attributes:
+        info: What the clip is.
+        coded: What a writer must know of it.
+        stopped: After a pass, the time in seconds up to which a damaged or cut file could be
+            decoded; None if it came to its proper end.
+
+    Raises:
+        MediaError: Missing, empty, not a video, only sound, or nothing in it decodes.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.stopped: float | None = None
+        with open_container(self.path) as container:
+            stream = video_stream(container, self.path)
+            first = next(_decoded(container, stream, _Pass()), None)
+            if first is None:
+                raise MediaError(f"{self.path}: no frame of it decodes; copy or download it again")
+            self.coded = _coded_video(container, stream, first)
+            self.info = _info(self.path, container, stream, first, self.coded)
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing stays open between passes."""
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files that the frames come from."""
+        return [self.path]
+
+    def __iter__(self) -> Iterator[Frame]:
+        self.stopped = None
+        state = _Pass(damaged=is_cut(self.path))
+        with open_container(self.path) as container:
+            stream = video_stream(container, self.path)
+            index, end = -1, 0.0
+            with closing(_decoded(container, stream, state)) as raws:
+                for index, (raw, following) in enumerate(_with_next(raws)):
+                    duration = _ticks_to(raw, following)
+                    if following is None and not state.damaged and 0 < stream.frames <= index + 1:
+                        duration = _last_duration(raw, _claimed_end(stream), state.last_pts)
+                    frame = self._frame(index, raw, duration)
+                    shown = (frame.duration or 0) * self.coded.time_base or 1 / self.info.rate
+                    end = frame.time + float(shown)
+                    yield frame
+            if state.damaged or self._cut_short(stream, index + 1, end):
+                self.stopped = end
+
+    def _frame(self, index: int, raw: av.VideoFrame, duration: int | None) -> Frame:
+        coded, orientation = self.coded, self.coded.orientation
+        if (raw.width, raw.height, raw.format.name) != (coded.width, coded.height, coded.pix_fmt):
+            # Some streams change size on the way; a clip has one size.
+            raw = raw.reformat(width=coded.width, height=coded.height, format=coded.pix_fmt)
+        time = float(index / self.info.rate)
+        if raw.pts is not None:
+            time = float((raw.pts - coded.first_pts) * coded.time_base)
+
+        def load() -> NDArray[np.uint8]:
+            return np.ascontiguousarray(orientation.upright(rgb_from_frame(raw, coded.colour)))
+
+        return Frame(
+            index,
+            time,
+            load,
+            pts=raw.pts,
+            duration=duration,
+            raw=raw,
+        )
+
+    def _cut_short(self, stream: VideoStream, num_frames: int, end: float) -> bool:
+        """Whether the container promised clearly more than was decoded."""
+        claimed = _claimed_end(stream)
+        if claimed is None or (stream.frames and num_frames >= stream.frames):
+            return False
+        missing = float((claimed - self.coded.first_pts) * self.coded.time_base) - end
+        return missing > max(0.1, float(2.5 / self.info.rate))
+
+
+@dataclass(slots=True)
+class _Pass:
+    """What one pass over the file has met.
+
+    Attributes:
+        damaged: Something did not decode.
+        last_pts: Of the packet read last, which need not be that of the last frame.
+        waiting: Timestamps given to the decoder whose frames have not come out.
+    """
+
+    damaged: bool = False
+    last_pts: int | None = None
+    waiting: set[int] = field(default_factory=set)
+
+    def decode(self, stream: VideoStream, packet: av.Packet[VideoStream]) -> list[av.VideoFrame]:
+        """Decode a packet and keep the books."""
+        if packet.pts is not None:
+            self.waiting.add(packet.pts)
+        frames = stream.decode(packet)
+        for frame in frames:
+            if frame.pts is not None:
+                self.waiting = {pts for pts in self.waiting if pts > frame.pts}
+        return frames
+
+
+def _decoded(
+    container: InputContainer, stream: VideoStream, state: _Pass
+) -> Generator[av.VideoFrame, None, None]:
+    """Frames in order of presentation, up to the first damage."""
+    stream.thread_type = "AUTO"
+    started = False
+    held: av.Packet[VideoStream] | None = None
+    try:
+        for packet in container.demux(stream):
+            # A packet marked corrupt is cut if it is the last, else only suspect.
+            suspect, held = held, None
+            if suspect is not None and packet.size:
+                yield from state.decode(stream, suspect)
+            elif suspect is not None:
+                state.damaged = True
+            if packet.size:
+                state.last_pts = packet.pts
+            if packet.is_corrupt:
+                held = packet
+                continue
+            try:
+                frames = state.decode(stream, packet)
+            except av.error.EOFError:
+                return
+            except av.FFmpegError:
+                if started:
+                    raise
+                state.waiting.clear()
+                continue  # captures often begin between two key frames
+            started = started or bool(frames)
+            yield from frames
+    except av.FFmpegError:
+        state.damaged = True
+        yield from _rest(stream, state)
+
+
+def _rest(stream: VideoStream, state: _Pass) -> list[av.VideoFrame]:
+    """What the decoder still holds of the time before the damage."""
+    held: list[av.VideoFrame] = []
+    with suppress(av.FFmpegError):
+        held = stream.decode(None)
+    lost = state.waiting - {frame.pts for frame in held if frame.pts is not None}
+    return [frame for frame in held if not lost or frame.pts is None or frame.pts < min(lost)]
+
+
+def _with_next(
+    raws: Iterator[av.VideoFrame],
+) -> Iterator[tuple[av.VideoFrame, av.VideoFrame | None]]:
+    """Each frame with the one after it."""
+    held: av.VideoFrame | None = None
+    for raw in raws:
+        if held is not None:
+            yield held, raw
+        held = raw
+    if held is not None:
+        yield held, None
+
+
+def _ticks_to(raw: av.VideoFrame, following: av.VideoFrame | None) -> int | None:
+    """Ticks up to the next frame, or what the packet says.
+
+    MP4 counts a packet's duration in decoding order: wrong for frames of uneven length that
+    were reordered, so the timestamps come first.
+    """
+    if following is None or raw.pts is None or following.pts is None or following.pts <= raw.pts:
+        return raw.duration or None
+    return int(following.pts - raw.pts)
+
+
+def _last_duration(
+    raw: av.VideoFrame, claimed_end: int | None, last_read: int | None
+) -> int | None:
+    """Ticks of the last frame of a whole MP4 or AVI.
+
+    The packet's word counts only if it was the last in decoding order too; and then the
+    container's end may fall short by the decoder's delay.
+    """
+    left = (claimed_end or 0) - (raw.pts or 0)
+    if last_read is None or last_read == raw.pts:
+        return max(raw.duration or 0, left) or None
+    return left if left > 0 else raw.duration or None
+
+
+def _claimed_end(stream: VideoStream) -> int | None:
+    """Last tick of the stream as its container has it; None where it only guesses."""
+    kind = stream.container.format.name
+    if stream.duration and ("mov" in kind or "avi" in kind):
+        return int((stream.start_time or 0) + stream.duration)
+    found = re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)", stream.metadata.get("DURATION", ""))
+    if found and stream.time_base:  # Matroska's statistics tag counts from zero
+        hours, minutes, seconds = (Fraction(part) for part in found.groups())
+        return int((hours * 3600 + minutes * 60 + seconds) / stream.time_base)
+    return None
+
+
+def _coded_video(
+    container: InputContainer, stream: VideoStream, first: av.VideoFrame
+) -> CodedVideo:
+    context = stream.codec_context
+    pix_fmt = first.format.name
+    tags = (
+        int(first.colorspace),
+        int(first.color_range),
+        int(context.color_primaries),
+        int(context.color_trc),
+    )
+    assert stream.time_base is not None, "demuxers always set a time base"
+    return CodedVideo(
+        width=first.width,
+        height=first.height,
+        pix_fmt=pix_fmt,
+        colour=Colour.guess(tags[0], tags[1], pix_fmt, first.width, first.height),
+        tags=(tags[0], FULL if pix_fmt.startswith("yuvj") else tags[1], tags[2], tags[3]),
+        time_base=stream.time_base,
+        first_pts=first.pts or 0,
+        sample_aspect_ratio=stream.sample_aspect_ratio or None,
+        matrix=display_matrix(first),
+        metadata=dict(container.metadata),
+    )
+
+
+def _info(
+    path: Path,
+    container: InputContainer,
+    stream: VideoStream,
+    first: av.VideoFrame,
+    coded: CodedVideo,
+) -> VideoInfo:
+    width, height = coded.width, coded.height
+    if coded.orientation.transpose:
+        width, height = height, width
+    duration: float | None = None
+    claimed = _claimed_end(stream)
+    if claimed is not None:
+        duration = float((claimed - coded.first_pts) * coded.time_base)
+    elif container.duration:
+        duration = container.duration / av.time_base
+    return VideoInfo(
+        path=path,
+        width=width,
+        height=height,
+        rate=stream.average_rate or stream.guessed_rate or Fraction(25),
+        num_frames=stream.frames or None,
+        duration=duration,
+        rotation=int(first.rotation) % 360,
+        matrix=coded.colour.matrix,
+        full_range=coded.colour.full_range,
+        pix_fmt=coded.pix_fmt,
+        bit_depth=layout_of(coded.pix_fmt).bits,
+        has_audio=bool(container.streams.audio),
+    )

@@ -1,0 +1,307 @@
+"""Frames into a video that is, but for what changed, the one they came from."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import numpy as np
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from swapper.errors import MediaError
+from swapper.media.audio import AudioTracks
+from swapper.media.codecs import CODECS, choose_codec, choose_pixel_format, encoder_options
+from swapper.media.colorspace import FULL, LIMITED, TAG_OF_MATRIX, Colour, layout_of, paint, recast
+from swapper.media.container import sync_folder
+from swapper.media.video_reader import Frame, VideoReader
+
+_log = logging.getLogger(__name__)
+
+# AV_CODEC_FLAG_FRAME_DURATION: encoders that can then keep each frame's duration.
+_FRAME_DURATION = 1 << 8
+# Written by the muxer itself, or no longer true of the copy.
+_OWN_METADATA = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
+
+
+class VideoWriter:
+    """Encode frames with the timing, orientation, colour tags and sound of the clip `like`.
+
+    Writes to ``.<stem>.partial<suffix>`` beside `path` and renames at the end, so that `path`
+    is either whole or not there. Use it as a context manager.
+
+    Args:
+        path: Output; an existing file is replaced. Its folder is made if need be.
+        like: The clip that the frames come from.
+        codec: "auto" keeps bit depth: H.264, HEVC above 8 bits; VP9 or AV1 in WebM. Or a name.
+        crf: Quality, lower is better; 0 is lossless where the encoder can.
+        preset: Speed, in x264's words.
+
+    Raises:
+        MediaError: Unknown suffix, a codec that does not fit it, or output and input are one.
+        ValueError: Unknown codec or preset.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        like: VideoReader,
+        *,
+        codec: str = "auto",
+        crf: int = 16,
+        preset: str = "medium",
+    ) -> None:
+        self.path = Path(path)
+        self.like = like
+        self.codec = choose_codec(self.path, codec, like.info.bit_depth)
+        coded = like.coded
+        self.pix_fmt = choose_pixel_format(self.codec, coded.pix_fmt, coded.width, coded.height)
+        self._options = encoder_options(self.path, self.codec, crf, preset, layout_of(self.pix_fmt))
+        self._partial = self.path.with_name(f".{self.path.stem}.partial{self.path.suffix}")
+        self._colour, self._tags = _output_colour(like, self.pix_fmt)
+        if layout_of(self.pix_fmt).bits < like.info.bit_depth:
+            _log.warning("%s: %s has no way to keep all bits", self.path, self.codec)
+        self._stack = ExitStack()
+        self._output: OutputContainer | None = None
+        self._durations: dict[int, int] = {}
+        self._lengths: set[int] = set()
+        self._last_pts: int | None = None
+        self._held: av.Packet[VideoStream] | None = None
+        self._end = Fraction(0)
+        if self.path.exists() and self.path.samefile(like.path):
+            raise MediaError(f"{self.path}: is the input itself; choose another output")
+
+    def __enter__(self) -> VideoWriter:
+        os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 knows no other way
+        with self._guard(), ExitStack() as stack:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            stack.callback(self._partial.unlink, missing_ok=True)
+            fast = (
+                {"movflags": "+faststart"} if self.path.suffix.lower() in (".mp4", ".mov") else {}
+            )
+            output = av.open(f"file:{self._partial}", "w", format=_muxer(self.path), options=fast)
+            stack.callback(_close_quietly, output)
+            self._video = self._add_video(output)
+            self._audio = stack.enter_context(AudioTracks(self.like.path, output, self.path))
+            kept = self.like.coded.metadata.items()
+            output.metadata.update({k: v for k, v in kept if k.lower() not in _OWN_METADATA})
+            self._output, self._stack = output, stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self.finish()
+        finally:
+            self._stack.close()
+
+    @property
+    def outputs(self) -> list[Path]:
+        """The one file that is written."""
+        return [self.path]
+
+    def write(
+        self,
+        frame: Frame,
+        image: NDArray[np.uint8] | None = None,
+        changed: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Append a frame.
+
+        Args:
+            frame: From `like`, in order.
+            image: (H, W, 3) uint8 RGB, upright, to show in its stead; None writes the decoded
+                planes as they are.
+            changed: (H, W) bool, upright: pixels outside keep the decoded planes, a chroma
+                sample all of whose pixels are outside too. None means all changed.
+
+        Raises:
+            MediaError: Encoding or writing fails, such as by a full disk.
+            ValueError: Shapes differ from the clip's, or the frame is not of a video.
+        """
+        if self._output is None:
+            raise ValueError("the writer is not open: use it in a with statement")
+        raw = self._prepared(frame, image, changed)
+        pts = self._timestamp(frame)
+        duration = frame.duration or max(1, self._ticks_per_frame())
+        raw.pts, raw.time_base, raw.duration = pts, self.like.coded.time_base, duration
+        raw.pict_type = 0  # else the encoder repeats the input's choice of key frames
+        self._durations[pts] = duration
+        self._lengths.add(duration)
+        self._last_pts = pts
+        self._end = (pts + duration) * self.like.coded.time_base
+        with self._guard():
+            self._audio.copy_until(pts * self.like.coded.time_base)
+            self._mux(raw)
+
+    def finish(self, partial: bool | None = None) -> None:
+        """Complete the file and put it in its place; nothing happens a second time.
+
+        Args:
+            partial: End the sound with the last frame. By default so if `like` was found to be
+                damaged, and else the rest of the sound is copied.
+
+        Raises:
+            MediaError: Writing fails, or no frame was written.
+        """
+        output, self._output = self._output, None
+        if output is None:
+            return
+        if self._last_pts is None:
+            raise MediaError(f"{self.path}: no frame was written; check the input")
+        if partial is None:
+            partial = self.like.stopped is not None
+        with self._guard():
+            self._audio.copy_until(self._end if partial else None)
+            self._audio.finish()
+            self._mux(None, output)
+            output.close()
+            with self._partial.open("r+b") as stream:
+                os.fsync(stream.fileno())
+            self._partial.replace(self.path)
+            sync_folder(self.path.parent)
+        self._stack.close()
+
+    def _add_video(self, output: OutputContainer) -> VideoStream:
+        coded, info = self.like.coded, self.like.info
+        stream = output.add_stream(
+            CODECS[self.codec].encoder, rate=info.rate, options=dict(self._options)
+        )
+        assert isinstance(stream, VideoStream)
+        context = stream.codec_context
+        context.width, context.height, context.pix_fmt = coded.width, coded.height, self.pix_fmt
+        stream.time_base = context.time_base = coded.time_base
+        context.flags |= _FRAME_DURATION
+        context.colorspace, context.color_range = self._tags[0], self._tags[1]
+        context.color_primaries, context.color_trc = self._tags[2], self._tags[3]
+        if coded.sample_aspect_ratio:
+            context.sample_aspect_ratio = coded.sample_aspect_ratio
+        if self.codec == "hevc" and self.path.suffix.lower() != ".mkv":
+            context.codec_tag = "hvc1"  # Apple's players want it in place of hev1
+        if coded.matrix is not None:
+            stream.set_display_matrix(coded.matrix)
+        return stream
+
+    def _prepared(
+        self, frame: Frame, image: NDArray[np.uint8] | None, changed: NDArray[np.bool_] | None
+    ) -> av.VideoFrame:
+        """The frame to encode: the decoded one itself, or a painted copy."""
+        coded, info = self.like.coded, self.like.info
+        if frame.raw is None:
+            raise ValueError("only frames of a video can be written")
+        if image is None and frame.raw.format.name == self.pix_fmt:
+            return frame.raw
+        new = recast(frame.raw, self.pix_fmt, coded.colour, self._colour)
+        new.colorspace, new.color_range = self._tags[0], self._tags[1]
+        new.color_primaries, new.color_trc = self._tags[2], self._tags[3]
+        if image is None:
+            return new
+        if image.shape != (info.height, info.width, 3) or image.dtype != np.uint8:
+            raise ValueError(
+                f"image must be ({info.height}, {info.width}, 3) uint8, "
+                f"got {image.shape} {image.dtype}"
+            )
+        if changed is not None and (changed.shape != image.shape[:2] or changed.dtype != np.bool_):
+            raise ValueError(
+                f"changed must be {image.shape[:2]} bool, got {changed.shape} {changed.dtype}"
+            )
+        turn = coded.orientation.coded
+        paint(new, turn(image), None if changed is None else turn(changed), self._colour)
+        return new
+
+    def _timestamp(self, frame: Frame) -> int:
+        """The frame's own, or the next free tick if it has none or runs backwards."""
+        if frame.pts is not None and (self._last_pts is None or frame.pts > self._last_pts):
+            return frame.pts
+        if self._last_pts is None:
+            return 0
+        if frame.pts is not None:
+            return self._last_pts + 1
+        return self._last_pts + max(1, self._ticks_per_frame())
+
+    def _ticks_per_frame(self) -> int:
+        return round(1 / (self.like.info.rate * self.like.coded.time_base))
+
+    def _mux(self, raw: av.VideoFrame | None, output: OutputContainer | None = None) -> None:
+        output = output or self._output
+        assert output is not None, "write and finish check it"
+        for packet in self._video.encode(raw):
+            self._mend(packet)
+            if self._held is not None:
+                output.mux(self._held)
+            self._held = packet
+        if raw is None and self._held is not None:
+            self._lengthen(self._held)
+            output.mux(self._held)
+
+    def _mend(self, packet: av.Packet[VideoStream]) -> None:
+        """Set right what encoders get wrong about time."""
+        if packet.pts is None:
+            return
+        # Not all of them hand a frame's duration on.
+        packet.duration = self._durations.pop(packet.pts, packet.duration)
+        # x265 leaves the decoding time of clips of one or two frames uninitialised.
+        hour = 3600 / self.like.coded.time_base
+        if packet.dts is None or not 0 <= packet.pts - packet.dts <= hour:
+            packet.dts = packet.pts
+
+    def _lengthen(self, last: av.Packet[VideoStream]) -> None:
+        """Let MP4's clock, which runs in decoding order, reach the end of the last frame.
+
+        Frames of one length need none of it, and it would change their average rate.
+        """
+        if len(self._lengths) > 1 and last.pts != self._last_pts and last.dts is not None:
+            end = round(self._end / last.time_base)
+            last.duration = max(last.duration or 0, end - last.dts)
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Tell what went wrong in one line."""
+        try:
+            yield
+        except MediaError:
+            raise
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise MediaError(
+                f"{self.path}: cannot be written ({reason}); free space or choose another output"
+            ) from error
+        except av.FFmpegError as error:
+            raise MediaError(
+                f"{self.path}: {self.codec} cannot encode this clip "
+                f"({error.strerror or error}); choose another codec"
+            ) from error
+
+
+def _output_colour(like: VideoReader, pix_fmt: str) -> tuple[Colour, tuple[int, int, int, int]]:
+    """What the written values mean, and the tags that say so."""
+    coded = like.coded
+    was, becomes = layout_of(coded.pix_fmt).family, layout_of(pix_fmt).family
+    if was == becomes:
+        return coded.colour, coded.tags
+    if becomes == "rgb":
+        return coded.colour, (0, FULL, *coded.tags[2:])
+    colour = Colour.guess(2, LIMITED, pix_fmt, coded.width, coded.height)
+    return colour, (TAG_OF_MATRIX[colour.matrix], LIMITED, *coded.tags[2:])
+
+
+def _muxer(path: Path) -> str:
+    return {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}[path.suffix.lower()]
+
+
+def _close_quietly(output: OutputContainer) -> None:
+    """Release a container whose file is given up; its complaints no longer matter."""
+    with suppress(av.FFmpegError, OSError, ValueError):
+        output.close()

@@ -1,0 +1,321 @@
+"""What is in a swap's time course: how much, how well, when, how sharp, and how shaky.
+
+Every figure is pooled over units and weighted by how much the performer moves each, so that units
+which hardly move, and are mostly a reader's noise, hardly count. Strength and correlation are taken
+below 2 Hz: there jitter has little of its energy and expressions have nearly all of theirs, and a
+reader's noise on the performer's side, which flattens every slope, loses five sixths of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal
+
+from swapper.metrics.paired_traces import SLOW_HZ, Alongside, robust_spread
+from swapper.metrics.traces import LEAST_MOTION
+
+MOST_LAG: Final = 0.4
+"""Seconds, either way, that a lag is looked for."""
+FAST_HZ: Final = 12.0
+"""Micro-expressions of 1/25 to 1/2 second (Yan et al., 2013) lie between 2 and 12 Hz."""
+_NARROWEST: Final = 2.0
+"""Hz of the fast band below which nothing is said of it: 25 fps show it all but its top, 10 less
+than this."""
+_TIMING_HZ: Final = 5.0
+_VELOCITY_HZ: Final = 4.0
+_SEGMENT: Final = 1.28
+"""Seconds of a Welch segment: 32 frames at 25 a second, 0.8 Hz a bin."""
+_BLOCK: Final = 1.0
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Following:
+    """How a swap follows below 2 Hz; NaN where the performer hardly moves.
+
+    Attributes:
+        gain: Slope of the swap on the performer.
+        correlation: Of the two.
+        motion: Standard deviation of the performer's moving units, root mean square.
+        energy_ratio: Variance of the swap over the performer's.
+    """
+
+    gain: float
+    correlation: float
+    motion: float
+    energy_ratio: float
+
+
+@dataclass(frozen=True)
+class Lag:
+    """By how much a swap comes after the performer; NaN where that cannot be told.
+
+    Attributes:
+        frames: Above 0 is late; finer than a frame.
+        seconds: The same.
+        error: Standard error of `frames`, from leaving out a second at a time.
+        correlation: At that lag.
+    """
+
+    frames: float
+    seconds: float
+    error: float
+    correlation: float
+
+
+@dataclass(frozen=True)
+class Velocity:
+    """How onsets and offsets come through; NaN where the performer hardly moves.
+
+    Attributes:
+        onset_slope: How steeply the swap rises where the performer rises; 1 is as steeply.
+        correlation: Of the two velocities.
+    """
+
+    onset_slope: float
+    correlation: float
+
+
+@dataclass(frozen=True)
+class FastBand:
+    """What is left of the band of micro-expressions; NaN where film or frame rate do not do.
+
+    Attributes:
+        low_hz, high_hz: The band: from 2 to 12 Hz, or to 0.8 of half the frame rate.
+        coherence: In [0, 1], how far the swap follows the performer there.
+        energy_ratio: Power of the swap there over the performer's. Jitter raises it: it means
+            something only beside the coherence.
+    """
+
+    low_hz: float
+    high_hz: float
+    coherence: float
+    energy_ratio: float
+
+
+def following(pair: Alongside, least_motion: float = LEAST_MOTION) -> Following:
+    """Gain and correlation below 2 Hz, over all units that the performer moves.
+
+    Args:
+        pair: Aligned, if a lag shall not count.
+        least_motion: Deviation from which a unit moves.
+    """
+    moves = pair.moving(least_motion)
+    if not moves.any():
+        return Following(np.nan, np.nan, np.nan, np.nan)
+    swap, performer = pair.only(moves).slow().joined()
+    gain, correlation, ratio = _slope(swap, performer)
+    return Following(gain, correlation, float(np.sqrt(performer.var(axis=0).mean())), ratio)
+
+
+def lag(pair: Alongside, most_seconds: float = MOST_LAG) -> Lag:
+    """By how much the swap comes after the performer, all units together.
+
+    The top of the pooled correlation over lags, refined by a parabola. Both are low-passed at 5 Hz
+    first, or noise would pick among neighbours of a broad top.
+
+    Args:
+        pair: Not aligned.
+        most_seconds: How far to look, either way.
+    """
+    none = Lag(np.nan, np.nan, np.nan, np.nan)
+    most = round(most_seconds * pair.fps)
+    moves = pair.moving()
+    if not moves.any() or most < 1:
+        return none
+    sums = _lagged_sums(pair.only(moves).slow(_TIMING_HZ), most)
+    if len(sums) < 2:
+        return none
+    total = sums.sum(axis=0)
+    frames, correlation = _peak(total, most)
+    # Without each second in turn (jackknife): one blink must not decide.
+    left_out = np.array([_peak(total - block, most)[0] for block in sums])
+    spread = ((left_out - left_out.mean()) ** 2).sum()
+    error = float(np.sqrt((len(sums) - 1) / len(sums) * spread))
+    return Lag(frames, frames / pair.fps, error, correlation)
+
+
+def velocity(pair: Alongside) -> Velocity:
+    """How onsets come through.
+
+    The slope of the swap's velocity on the performer's, in the half of rising frames where the
+    performer is fastest. A ratio of two speeds would be raised by jitter, which is fast too; a
+    slope on the performer's speed is not, for jitter has nothing to do with that.
+
+    Args:
+        pair: Aligned.
+    """
+    moves = pair.moving()
+    if not moves.any():
+        return Velocity(np.nan, np.nan)
+    slow = pair.only(moves).slow(_VELOCITY_HZ)
+    rates = [
+        tuple(np.gradient(each, axis=0) * pair.fps for each in both) for both in slow.stretches
+    ]
+    swap, performer = (np.concatenate(each) for each in zip(*rates, strict=True))
+    _, correlation, _ = _slope(swap, performer)
+    rising = performer > 0
+    least = np.array(
+        [
+            np.median(each[up]) if up.any() else np.inf
+            for each, up in zip(performer.T, rising.T, strict=True)
+        ]
+    )
+    steep = performer > least
+    power = float((performer[steep] ** 2).sum())
+    slope = float((swap[steep] * performer[steep]).sum()) / power if power > 0 else np.nan
+    return Velocity(slope, correlation)
+
+
+def fast_band(pair: Alongside) -> FastBand:
+    """Coherence and energy between 2 and 12 Hz (Welch), weighted by the performer's power.
+
+    Args:
+        pair: Aligned: a lag of more than a third of a segment would pass for incoherence.
+    """
+    high = min(FAST_HZ, pair.ceiling_hz)
+    length = round(_SEGMENT * pair.fps)
+    long = [both for both in pair.stretches if len(both[0]) >= length]
+    frames = sum(len(swap) for swap, _ in long)
+    if high - SLOW_HZ < _NARROWEST or frames < 2 * length or not pair.enough:
+        return FastBand(SLOW_HZ, high, np.nan, np.nan)
+    parts = [_spectra(swap, performer, pair.fps, length) for swap, performer in long]
+    frequency = parts[0][0]
+    band = (frequency >= SLOW_HZ) & (frequency <= high)
+    cross = np.sum([part[1] for part in parts], axis=0)[band]
+    own = np.sum([part[2] for part in parts], axis=0)[band]
+    theirs = np.sum([part[3] for part in parts], axis=0)[band]
+    coherence = np.abs(cross) ** 2 / np.maximum(own * theirs, 1e-18)
+    power = float(theirs.sum())
+    if power < 1e-12 * frames:
+        return FastBand(SLOW_HZ, high, np.nan, np.nan)
+    weight = theirs.sum(axis=0) / power
+    return FastBand(
+        SLOW_HZ,
+        high,
+        coherence=float((coherence.mean(axis=0) * weight).sum()),
+        energy_ratio=float(own.sum() / power),
+    )
+
+
+def jitter(pair: Alongside) -> Floats:
+    """How much of a swap's fast movement has nothing to do with the performer.
+
+    On a still face that is all of it. On a moving one, what a short filter over the performer's
+    neighbouring frames explains is taken off first, and then what the reader's own noise, as seen
+    on the performer, leaves on both sides. The spread is a median's: a blink that is missing is not
+    jitter.
+
+    Args:
+        pair: Aligned to the frame.
+
+    Returns:
+        (U,) standard deviation above 2 Hz, in the units of the traces; NaN where film or frame rate
+        do not do.
+    """
+    units = pair.columns.size
+    if not pair.enough or pair.ceiling_hz - SLOW_HZ < _NARROWEST:
+        return np.full(units, np.nan)
+    pieces = pair.fast().stretches
+    swap = np.concatenate([each[1:-1] for each, _ in pieces])
+    around = np.concatenate(
+        [np.stack([them[:-2], them[1:-1], them[2:]], axis=2) for _, them in pieces]
+    )
+    # Of white noise, what the filter keeps above 2 Hz.
+    share = 1 - 2 * SLOW_HZ / pair.fps
+    reader = share * reader_noise(pair) ** 2
+    found = np.zeros(units)
+    for u in range(units):
+        taps = np.linalg.lstsq(around[:, u], swap[:, u], rcond=1e-6)[0]
+        left = robust_spread(swap[:, u] - around[:, u] @ taps)
+        # The reader's noise is on the swap, and again on what was taken off.
+        found[u] = left**2 - reader[u] * (1 + (taps**2).sum())
+    kept: Floats = np.sqrt(np.maximum(found, 0.0))
+    return kept
+
+
+def reader_noise(pair: Alongside) -> Floats:
+    """(U,) deviation of a reader's white noise, as third differences of the performer show it."""
+    thirds = np.concatenate(
+        [np.diff(them, n=3, axis=0) for _, them in pair.stretches if len(them) > 4]
+    )
+    noise: Floats = np.array([robust_spread(each) for each in thirds.T]) / np.sqrt(20.0)
+    return noise
+
+
+def asymmetry(left: Alongside, right: Alongside) -> Following:
+    """How a difference of the sides comes through: a crooked smile, a raised brow.
+
+    Args:
+        left: Units of the left side.
+        right: The same units of the right side, over the same frames.
+
+    Raises:
+        ValueError: The two tell of different frames or units.
+    """
+    shapes = [[swap.shape for swap, _ in side.stretches] for side in (left, right)]
+    if shapes[0] != shapes[1] or left.fps != right.fps:
+        raise ValueError("left and right must tell of the same frames and as many units")
+    pieces = tuple(
+        (a - c, b - d) for (a, b), (c, d) in zip(left.stretches, right.stretches, strict=True)
+    )
+    sides = Alongside(left.fps, pieces, left.columns)
+    # Sides differ by less than the whole moves.
+    return following(sides, LEAST_MOTION / 2)
+
+
+def _slope(swap: Floats, performer: Floats) -> tuple[float, float, float]:
+    """Pooled slope, correlation and ratio of variances of (T, U)."""
+    y, x = swap - swap.mean(axis=0), performer - performer.mean(axis=0)
+    together, spread, own = (float(each.sum()) for each in (x * y, x * x, y * y))
+    if spread < 1e-12:
+        return np.nan, np.nan, np.nan
+    return together / spread, together / np.sqrt(spread * max(own, 1e-12)), own / spread
+
+
+def _lagged_sums(pair: Alongside, most: int) -> Floats:
+    """(blocks, lags, 6, U): count, sums of x, y, xx, yy, xy over each second, at each lag."""
+    block = max(round(_BLOCK * pair.fps), 2)
+    found = []
+    for swap, performer in pair.stretches:
+        for start in range(most, len(swap) - most, block):
+            here = slice(start, min(start + block, len(swap) - most))
+            y = swap[here]
+            row = []
+            for shift in range(-most, most + 1):
+                x = performer[here.start - shift : here.stop - shift]
+                row.append([np.ones_like(x), x, y, x * x, y * y, x * y])
+            found.append(np.array(row).sum(axis=2))
+    return np.array(found)
+
+
+def _peak(sums: Floats, most: int) -> tuple[float, float]:
+    """Lag in frames and correlation at the top of (lags, 6, U) sums."""
+    count, x, y, xx, yy, xy = np.moveaxis(sums, 1, 0)
+    together = (xy - x * y / count).sum(axis=1)
+    spread = (xx - x * x / count).sum(axis=1) * (yy - y * y / count).sum(axis=1)
+    rho = together / np.sqrt(np.maximum(spread, 1e-18))
+    top = int(np.argmax(rho))
+    offset = 0.0
+    if 0 < top < len(rho) - 1:
+        before, here, after = rho[top - 1 : top + 2]
+        bend = before - 2 * here + after
+        offset = float(0.5 * (before - after) / bend) if bend < -1e-12 else 0.0
+    return top - most + offset, float(rho[top])
+
+
+def _spectra(
+    swap: Floats, performer: Floats, fps: float, length: int
+) -> tuple[Floats, NDArray[np.complex128], Floats, Floats]:
+    """Frequencies (F,), cross and own spectra (F, U), each times the number of frames."""
+    settings = {"fs": fps, "nperseg": length, "axis": 0, "detrend": "linear"}
+    frequency, cross = signal.csd(performer, swap, **settings)
+    _, own = signal.welch(swap, **settings)
+    _, theirs = signal.welch(performer, **settings)
+    many = len(swap)
+    return frequency, cross * many, own * many, theirs * many

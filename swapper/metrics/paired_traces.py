@@ -1,0 +1,168 @@
+"""A swap's traces and the performer's, side by side, wherever both faces were read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal
+
+from swapper.metrics.traces import LEAST_MOTION
+
+SLOW_HZ: Final = 2.0
+"""Below are expressions that anyone sees come and go; above are micro-expressions, and jitter."""
+LEAST_SECONDS: Final = 2.0
+"""Of film below which nothing is told of time."""
+_LONGEST_GAP: Final = 0.12
+"""Seconds without a face that are bridged by a line; a blink of the detector, not a cut."""
+_SHORTEST: Final = 0.8
+"""Seconds of a stretch that is worth a filter."""
+_NYQUIST_SHARE: Final = 0.8
+"""Of half the frame rate; what lies above is aliased or filtered away."""
+
+_MAD: Final = 1.4826
+"""A normal's standard deviation over its median absolute deviation."""
+
+Floats = NDArray[np.float64]
+_Change = Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True, eq=False)
+class Alongside:
+    """What was read of a swap and of the performer, in stretches without a hole.
+
+    Attributes:
+        fps: Frames a second; frames are evenly spaced.
+        stretches: (swap, performer) of each stretch, both (T, U) and finite.
+        columns: (U,) which columns of what was handed in are left: those that both sides have.
+    """
+
+    fps: float
+    stretches: tuple[tuple[Floats, Floats], ...]
+    columns: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, swap: Floats, performer: Floats, fps: float) -> Alongside:
+        """Lay two sets of traces side by side.
+
+        Args:
+            swap: (T, U), NaN where there was no face; a column of NaN alone is left out.
+            performer: The same of the performer.
+            fps: Frames a second.
+
+        Raises:
+            ValueError: The shapes differ or the frame rate is none.
+        """
+        if swap.shape != performer.shape or swap.ndim != 2:
+            raise ValueError(f"traces {swap.shape} and {performer.shape} must both be (T, U)")
+        if not (np.isfinite(fps) and fps > 0):
+            raise ValueError(f"fps must be above 0, got {fps}")
+        told = np.isfinite(swap).any(axis=0) & np.isfinite(performer).any(axis=0)
+        both = np.stack([swap, performer])[:, :, told].astype(np.float64)
+        _bridge(both, round(_LONGEST_GAP * fps))
+        known = np.asarray(np.isfinite(both).all(axis=(0, 2)) & told.any(), bool)
+        pieces = [
+            (both[0, start:end], both[1, start:end])
+            for start, end in runs(known)
+            if end - start >= max(_SHORTEST * fps, 4)
+        ]
+        return cls(float(fps), tuple(pieces), np.flatnonzero(told))
+
+    @property
+    def seconds(self) -> float:
+        """How much there is."""
+        return sum(len(swap) for swap, _ in self.stretches) / self.fps
+
+    @property
+    def enough(self) -> bool:
+        """Whether anything can be told of time."""
+        return self.seconds >= LEAST_SECONDS and self.columns.size > 0
+
+    @property
+    def ceiling_hz(self) -> float:
+        """The fastest that this frame rate shows."""
+        return _NYQUIST_SHARE * self.fps / 2
+
+    def joined(self) -> tuple[Floats, Floats]:
+        """All stretches one after another: swap and performer, (T, U)."""
+        if not self.stretches:
+            empty = np.zeros((0, self.columns.size))
+            return empty, empty
+        swap, performer = zip(*self.stretches, strict=True)
+        return np.concatenate(swap), np.concatenate(performer)
+
+    def slow(self, hz: float = SLOW_HZ) -> Alongside:
+        """Only what is slower than `hz`, without delay."""
+        return self._mapped(lambda trace: low_pass(trace, self.fps, hz))
+
+    def fast(self, hz: float = SLOW_HZ) -> Alongside:
+        """Only what is faster than `hz`."""
+        return self._mapped(lambda trace: trace - low_pass(trace, self.fps, hz))
+
+    def aligned(self, frames: int) -> Alongside:
+        """With the swap taken `frames` earlier, and what no longer overlaps cut off."""
+        if frames == 0:
+            return self
+        back, ahead = max(-frames, 0), max(frames, 0)
+        pieces = [
+            (swap[ahead : len(swap) - back], performer[back : len(performer) - ahead])
+            for swap, performer in self.stretches
+            if len(swap) - abs(frames) >= 4
+        ]
+        return replace(self, stretches=tuple(pieces))
+
+    def only(self, columns: NDArray[np.bool_]) -> Alongside:
+        """Some of the columns that are left, by a mask (U,)."""
+        pieces = tuple((swap[:, columns], them[:, columns]) for swap, them in self.stretches)
+        return replace(self, stretches=pieces, columns=self.columns[columns])
+
+    def moving(self, least: float = LEAST_MOTION) -> NDArray[np.bool_]:
+        """(U,) whether the performer moves a column, slowly, by a deviation of `least`."""
+        if not self.enough:
+            return np.zeros(self.columns.size, bool)
+        moves: NDArray[np.bool_] = self.slow().joined()[1].std(axis=0) >= least
+        return moves
+
+    def _mapped(self, change: _Change) -> Alongside:
+        pieces = tuple((change(swap), change(them)) for swap, them in self.stretches)
+        return replace(self, stretches=pieces)
+
+
+def low_pass(trace: Floats, fps: float, hz: float) -> Floats:
+    """What of traces (T, U) is slower than `hz`, by a Butterworth filter run both ways."""
+    if hz >= 0.95 * fps / 2:
+        return trace
+    sections = signal.butter(2, hz, fs=fps, output="sos")
+    pad = min(len(trace) - 1, round(1.5 * fps / hz))
+    slow: Floats = signal.sosfiltfilt(sections, trace, axis=0, padlen=pad)
+    return slow
+
+
+def robust_spread(values: Floats) -> float:
+    """Standard deviation of the normal that has this median absolute deviation (T,).
+
+    What happens in fewer than half of the frames hardly moves it.
+    """
+    return float(_MAD * np.median(np.abs(values - np.median(values))))
+
+
+def runs(known: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """Start and end of each run of True in (T,)."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(np.int8)))
+    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+
+
+def _bridge(both: Floats, longest: int) -> None:
+    """Fill holes of at most `longest` frames between two readings by a line, in place."""
+    for side in both:
+        for trace in side.T:
+            missing = ~np.isfinite(trace)
+            for start, end in runs(missing):
+                if start == 0 or end == len(trace) or end - start > longest:
+                    continue
+                trace[start - 1 : end + 1] = np.linspace(
+                    trace[start - 1], trace[end], end - start + 2
+                )

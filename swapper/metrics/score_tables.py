@@ -1,0 +1,191 @@
+"""Scores of many clips and seeds as tables that a person can read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.metrics.bootstrap import Interval, bootstrap, paired
+from swapper.metrics.truth_scores import AREAS
+
+Scores = Mapping[tuple[int, str], Mapping[str, Any]]
+"""By seed and clip, a `ClipScore` as plain values."""
+Metric = Callable[[Mapping[str, Any]], float]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure of a clip.
+
+    Attributes:
+        title: Over its column; ↑ or ↓ says which way is better.
+        metric: Reads it off a score; NaN where it is not told.
+        digits: After the point.
+    """
+
+    title: str
+    metric: Metric
+    digits: int = 2
+
+
+def at(*path: str) -> Metric:
+    """The number at a path of keys, NaN where there is none."""
+
+    def metric(score: Mapping[str, Any]) -> float:
+        value: Any = score
+        for key in path:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return math.nan if value is None else float(value)
+
+    return metric
+
+
+def over_emotions(unseen: bool, *path: str) -> Metric:
+    """The mean of a figure over the emotions that the identity's footage showed, or did not."""
+    read = at(*path)
+
+    def metric(score: Mapping[str, Any]) -> float:
+        values = [
+            read(each)
+            for name, each in score["emotions"].items()
+            if bool(each["unseen"]) == unseen and name != "neutral"
+        ]
+        known = [value for value in values if math.isfinite(value)]
+        return sum(known) / len(known) if known else math.nan
+
+    return metric
+
+
+WHOLE: Final = (
+    *(Column(f"{area} ↓", at("areas", area)) for area in AREAS),
+    Column("at rest ↓", at("emotions", "neutral", "areas", "face")),
+    Column("landmarks ↓", at("landmark_error"), 3),
+    Column("AU error ↓", at("units_error"), 3),
+    Column("β → 1", at("gain")),
+    Column("ρ ↑", at("correlation")),
+    Column("PSNR ↑", at("psnr_face"), 1),
+    Column("mask IoU ↑", at("mask_iou")),
+    Column("opacity ↑", at("opacity")),
+)
+BY_EMOTION: Final = tuple(
+    Column(f"{title}, {word}", over_emotions(unseen, *path), digits)
+    for unseen, word in ((False, "seen"), (True, "unseen"))
+    for title, path, digits in (
+        ("β", ("gain",), 2),
+        ("AU error", ("units_error",), 3),
+        *((area, ("areas", area), 2) for area in AREAS[1:]),
+    )
+)
+
+
+def units(names: Sequence[str]) -> list[Column]:
+    """Gain and correlation of each action unit."""
+    return [
+        Column(f"{name} {sign}", at("units", name, key))
+        for name in names
+        for sign, key in (("β", "gain"), ("ρ", "correlation"))
+    ]
+
+
+def emotions(names: Sequence[str]) -> list[Column]:
+    """Gain of each emotion's whole expression."""
+    return [Column(f"{name} β", at("emotions", name, "gain")) for name in names]
+
+
+def grid(scores: Scores, metric: Metric) -> NDArray[np.float64]:
+    """(seeds, clips) of a figure, NaN where a cell is missing."""
+    seeds = sorted({seed for seed, _ in scores})
+    clips = sorted({clip for _, clip in scores})
+    values = np.full((len(seeds), len(clips)), np.nan)
+    for (seed, clip), score in scores.items():
+        values[seeds.index(seed), clips.index(clip)] = metric(score)
+    return values
+
+
+def table(configs: Mapping[str, Scores], columns: Sequence[Column]) -> list[str]:
+    """A Markdown table of means with intervals: a row a config, a column a figure.
+
+    Columns that nothing is known of are left out.
+    """
+    return _table(configs, columns, lambda scores, metric: bootstrap(grid(scores, metric)))
+
+
+def differences(configs: Mapping[str, Scores], base: str, columns: Sequence[Column]) -> list[str]:
+    """A Markdown table of mean differences to `base` over the cells that both have.
+
+    In bold where the interval leaves out zero.
+    """
+
+    def difference(scores: Scores, metric: Metric) -> Interval:
+        shared = scores.keys() & configs[base].keys()
+        if not shared:
+            return Interval(math.nan, math.nan, math.nan, 0)
+        ours, theirs = (
+            grid({key: each[key] for key in shared}, metric) for each in (scores, configs[base])
+        )
+        return paired(ours, theirs)
+
+    others = {name: scores for name, scores in configs.items() if name != base}
+    return _table(others, columns, difference, bold=True)
+
+
+def scenario(configs: Mapping[str, Scores], bounds: Sequence[str]) -> list[str]:
+    """Everything found out under one scenario, as Markdown.
+
+    Args:
+        configs: By name; the first that was trained is the one that others are compared with.
+        bounds: Names of those that were not trained.
+    """
+    trained = {name: each for name, each in configs.items() if name not in bounds}
+    every = [score for each in configs.values() for score in each.values()]
+    unseen = {name for s in every for name, e in s["emotions"].items() if e["unseen"]}
+    feelings = dict.fromkeys(name for s in every for name in s["emotions"] if name != "neutral")
+    numbers = sorted({name for s in every for name in s["units"]}, key=lambda name: int(name[2:]))
+    lines = [
+        f"{len({clip for each in configs.values() for _, clip in each})} clips; mean [95 %]. "
+        f"Never seen of the identity: {', '.join(sorted(unseen)) or 'nothing'}.",
+        "", *table(configs, WHOLE),
+        "", *table(configs, BY_EMOTION),
+        "", *table(configs, emotions(list(feelings))),
+    ]  # fmt: skip
+    if len(trained) > 1:
+        base = next(iter(trained))
+        lines += [
+            "", f"Difference to {base}, clip by clip; bold where the interval leaves out 0.",
+            "", *differences(trained, base, WHOLE),
+            "", *differences(trained, base, BY_EMOTION),
+        ]  # fmt: skip
+    for columns in (units(numbers[i : i + 6]) for i in range(0, len(numbers), 6)):
+        lines += ["", *table(configs, columns)]
+    return lines
+
+
+def _table(
+    configs: Mapping[str, Scores],
+    columns: Sequence[Column],
+    measure: Callable[[Scores, Metric], Interval],
+    bold: bool = False,
+) -> list[str]:
+    found = {
+        name: [measure(scores, column.metric) for column in columns]
+        for name, scores in configs.items()
+    }
+    told = [c for c in range(len(columns)) if any(row[c].cells for row in found.values())]
+    lines = [
+        "| " + " | ".join(["", *(columns[c].title for c in told)]) + " |",
+        "|" + "---|" * (len(told) + 1),
+    ]
+    for name, row in found.items():
+        cells = [_cell(row[c], columns[c].digits, bold) for c in told]
+        lines.append("| " + " | ".join([name, *cells]) + " |")
+    return lines
+
+
+def _cell(interval: Interval, digits: int, bold: bool) -> str:
+    text = interval.format(digits)
+    return f"**{text}**" if bold and (interval.low > 0 or interval.high < 0) else text

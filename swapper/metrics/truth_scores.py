@@ -1,0 +1,191 @@
+"""What a comparison with the exact answer comes to, by unit and by emotion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.metrics.clip_truth import Answer
+from swapper.metrics.image_quality import psnr
+from swapper.metrics.traces import Calibration, gain_and_correlation, pooled_gain
+
+AREAS: Final = ("face", "eyes", "brows", "mouth")
+"""Of the aligned face, for errors of its picture."""
+_LEAST_SHARE: Final = 0.5
+"""Weight from which a frame counts as showing an emotion, and not the way to the next."""
+_FEWEST_REST: Final = 5
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What the instruments said, before anything is calibrated or averaged.
+
+    Attributes:
+        square: (T, 2) mean square error inside the answer's face mask and of the whole frame.
+        overlap: (T,) intersection over union of blend mask and face mask; NaN if none was given.
+        opacity: (T,) mean of the blend mask where it is laid on the face; NaN likewise.
+        areas: (T, 4) mean absolute error of the aligned, tone-fitted face and its regions, in grey
+            levels; columns are `AREAS`.
+        landmarks: (T,) error over the distance of the eyes, NaN where none were read.
+        readings: (T, U) of the swap.
+        answer_readings: (T, U) of the answer.
+    """
+
+    square: Floats
+    overlap: Floats
+    opacity: Floats
+    areas: Floats
+    landmarks: Floats
+    readings: Floats
+    answer_readings: Floats
+
+
+@dataclass(frozen=True)
+class UnitScore:
+    """How one action unit comes through: see `measures.traces.gain_and_correlation`."""
+
+    gain: float
+    correlation: float
+
+
+@dataclass(frozen=True)
+class EmotionScore:
+    """How a swap does while one emotion is shown.
+
+    Attributes:
+        frames: How many showed it.
+        unseen: Whether the identity's footage never did.
+        gain: Of the whole expression, all readable units together; NaN at rest.
+        units_error: Mean absolute error of intensities.
+        areas: Mean absolute error by area, in grey levels.
+    """
+
+    frames: int
+    unseen: bool
+    gain: float
+    units_error: float
+    areas: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class ClipScore:
+    """A clip against its exact answer; NaN where something could not be told.
+
+    Attributes:
+        frames: How many.
+        psnr_face: In dB, inside the answer's face mask.
+        psnr_frame: In dB, of the whole frame.
+        mask_iou: Mean overlap of blend mask and face mask.
+        opacity: How little of the performer's own face shines through, on average.
+        areas: Mean absolute error of the aligned, tone-fitted face and its regions, grey levels.
+        landmark_error: Mean distance over that of the eyes' outer corners.
+        units_error: Mean absolute error of calibrated intensities, over readable units.
+        gain, correlation: Means over the readable units that move.
+        units: By unit, those alone.
+        emotions: By emotion.
+    """
+
+    frames: int
+    psnr_face: float
+    psnr_frame: float
+    mask_iou: float
+    opacity: float
+    areas: Mapping[str, float]
+    landmark_error: float
+    units_error: float
+    gain: float
+    correlation: float
+    units: Mapping[str, UnitScore] = field(default_factory=dict)
+    emotions: Mapping[str, EmotionScore] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold: None stands for NaN."""
+        plain = _without_nan(asdict(self))
+        assert isinstance(plain, dict)
+        return plain
+
+
+def score(
+    comparison: Comparison,
+    answer: Answer,
+    calibration: Calibration,
+    unseen: Sequence[str] = (),
+) -> ClipScore:
+    """Sum up a comparison.
+
+    Args:
+        comparison: Of a swap with `answer`.
+        answer: What it was held against.
+        calibration: Of the reader, on pictures whose truth is known.
+        unseen: Emotions that the identity's footage never shows.
+    """
+    emotion = _emotion_of(answer)
+    resting = emotion == answer.emotion_names.index("neutral")
+    read, truth = calibration.apply(comparison.readings), answer.units
+    gain, correlation = gain_and_correlation(read, truth)
+    told = np.isfinite(gain)
+    lifted, wanted = (_from_rest(each[:, told], resting) for each in (read, truth))
+    emotions = {}
+    for e, name in enumerate(answer.emotion_names):
+        here = emotion == e
+        if not here.any():
+            continue
+        moved = math.nan if name == "neutral" else pooled_gain(lifted[here], wanted[here])
+        emotions[name] = EmotionScore(
+            frames=int(here.sum()),
+            unseen=name in unseen,
+            gain=moved,
+            units_error=_mean(np.abs(read - truth)[here]),
+            areas=_by_area(comparison.areas[here]),
+        )
+    return ClipScore(
+        frames=len(truth),
+        psnr_face=psnr(_mean(comparison.square[:, 0])),
+        psnr_frame=psnr(_mean(comparison.square[:, 1])),
+        mask_iou=_mean(comparison.overlap),
+        opacity=_mean(comparison.opacity),
+        areas=_by_area(comparison.areas),
+        landmark_error=_mean(comparison.landmarks),
+        units_error=_mean(np.abs(read - truth)),
+        gain=_mean(gain[told]),
+        correlation=_mean(correlation[told]),
+        units={
+            name: UnitScore(float(gain[u]), float(correlation[u]))
+            for u, name in enumerate(answer.unit_names)
+            if told[u]
+        },
+        emotions=emotions,
+    )
+
+
+def _emotion_of(answer: Answer) -> NDArray[np.intp]:
+    """(T,) index of the emotion shown, -1 on the way between two."""
+    strongest = answer.emotions.argmax(axis=1)
+    return np.where(answer.emotions.max(axis=1) >= _LEAST_SHARE, strongest, -1)
+
+
+def _from_rest(trace: Floats, resting: NDArray[np.bool_]) -> Floats:
+    """A trace as deviations from its own rest, where there are frames to know it by."""
+    return trace - np.median(trace[resting], axis=0) if resting.sum() >= _FEWEST_REST else trace
+
+
+def _by_area(errors: Floats) -> dict[str, float]:
+    return {name: _mean(errors[:, column]) for column, name in enumerate(AREAS)}
+
+
+def _mean(values: Floats) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else math.nan
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nan(each) for key, each in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,319 @@
+"""``model.md``: what a model is, for the person who gets it.
+
+Made from the model's own card, and from its run and facesets where they are still there. Whatever
+came from a file is escaped; what is not known is said to be so.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from swapper.affect.space import AffectSpace
+from swapper.modelcard.markdown import escaped, percent, table
+from swapper.modelcard.run_origin import Origin
+from swapper.modelcard.training_facts import (
+    affect_lines,
+    data_lines,
+    hash_of,
+    leak_of,
+    thin_lines,
+    training_lines,
+)
+from swapper.models.model_file import LoadedModel
+from swapper.models.onnx_export import TOLERANCE, inputs_of, outputs_of
+from swapper.report.report_file import StoredReport
+
+_TOLD: Final = (
+    *("gain", "correlation", "lag", "jitter", "sidedness_correlation", "gaze_correlation"),
+    *("emotion_kappa", "valence_ccc", "arousal_ccc", "warping_error"),
+)
+"""Measures of an evaluation that the page tells; all of them are in its report."""
+_COVERAGE: Final = {
+    "face": "the face from brows to chin",
+    "full": "the face with forehead and jaw",
+    "head": "the whole head",
+}
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """An ONNX file that lies beside the page.
+
+    Attributes:
+        name: Of the file.
+        identity: Whom it draws.
+        opset: Version of its operators.
+        apart: Its largest difference from torch on random faces; None if that was not measured.
+    """
+
+    name: str
+    identity: str
+    opset: int
+    apart: float | None
+
+
+def model_page(
+    model: LoadedModel,
+    space: AffectSpace | None,
+    origin: Origin,
+    onnx: Sequence[OnnxFile] = (),
+    evaluations: Sequence[StoredReport] = (),
+) -> str:
+    """The page as Markdown; the same for the same arguments.
+
+    Args:
+        model: Loaded.
+        space: The model's affect space; None if nothing conditions it.
+        origin: What is still known of its making.
+        onnx: Files beside it.
+        evaluations: Reports on its swaps.
+    """
+    sections = [
+        _head(model, space),
+        _identities(model),
+        _use(model, space),
+        _onnx(model, onnx),
+        _limits(model, space, origin),
+        _evaluation(evaluations),
+        affect_lines(space, origin),
+        data_lines(model, origin),
+        training_lines(model, origin),
+        _provenance(model),
+    ]
+    return "\n\n".join("\n".join(each) for each in sections if each) + "\n"
+
+
+def _listed(names: Iterable[str]) -> str:
+    *most, last = (f"**{escaped(each)}**" for each in names)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _head(model: LoadedModel, space: AffectSpace | None) -> list[str]:
+    net, card = model.net, model.card
+    told = (
+        "Its decoders are told what the performer seems to feel, so that the feeling comes through."
+        if space is not None
+        else "Its decoders see the performer's face and nothing else; no reading of feelings "
+        "conditions them."
+    )
+    return [
+        f"# Face swap model: {', '.join(escaped(each) for each in net.identities)}",
+        "",
+        f"Puts the face of {_listed(net.identities)} onto a performer's footage and keeps what the "
+        f"performer does. {told}",
+        "",
+        *table(
+            ("", ""),
+            [
+                ("network", f"{net.name}, {_millions(net)} parameters"),
+                ("draws at", f"{net.resolution} x {net.resolution} pixels"),
+                ("sees", _COVERAGE[card.coverage]),
+                ("trained for", f"{card.step:,} steps"),
+                ("made by", escaped(card.software)),
+            ],
+        ),
+    ]
+
+
+def _millions(net: Any) -> str:
+    return f"{sum(each.numel() for each in net.parameters()) / 1e6:.1f} million"
+
+
+def _identities(model: LoadedModel) -> list[str]:
+    return [
+        "## Whose faces, and by what right",
+        "",
+        *table(
+            ("identity", "rights, as stated when the faces were extracted"),
+            [
+                (f"**{escaped(each.name)}**", escaped(each.rights) or "*nothing was stated*")
+                for each in model.card.identities
+            ],
+        ),
+        "",
+        "Nobody has checked these statements. They bind whoever uses the model: do nothing with it "
+        "that they do not allow. They are written into every file that `swapper convert` makes.",
+    ]
+
+
+def _use(model: LoadedModel, space: AffectSpace | None) -> list[str]:
+    name = model.net.identities[0]
+    shown = name if re.fullmatch(r"[A-Za-z0-9_.-]+", name) else "NAME"
+    lines = [
+        "## How to use it",
+        "",
+        "From this folder, on a clip:",
+        "",
+        "```sh",
+        f"swapper convert model=. video=clip.mp4 identity={shown} output=swapped.mp4",
+        "```",
+        "",
+        "From Python, on one picture (height x width x 3, uint8, RGB):",
+        "",
+        "```python",
+        "import swapper",
+        "",
+        'model = swapper.load_model(".")',
+        f'swapped = swapper.swap_frame(model, picture, "{shown}").frame',
+        "```",
+    ]
+    if space is not None:
+        lines += [
+            "",
+            "`affect.strength=` (0 to 1.5; 1 by default) says how much of the performer's feeling "
+            "it is told. It needs the estimator named under *Affect*, with the same weights.",
+        ]
+    return lines
+
+
+def _onnx(model: LoadedModel, files: Sequence[OnnxFile]) -> list[str]:
+    if not files:
+        return []
+
+    def shape(sizes: Sequence[str | int]) -> str:
+        return f"({', '.join(map(str, sizes))}{',' if len(sizes) == 1 else ''})"
+
+    meaning = {
+        "face": "aligned crop of the performer's face, RGB in [0, 1], channels first",
+        "code": "affect code; see *Affect*",
+        "strength": "how much of the code is heard: 0 none, 1 all, to 1.5 more",
+        "image": "the identity's face, RGB in [0, 1], channels first",
+        "mask": "1 where that is face, 0 where it is not",
+    }
+    rows = [
+        (way, f"`{name}`", f"`{shape(sizes)}`", meaning[name])
+        for way, values in (("in", inputs_of(model.net)), ("out", outputs_of(model.net)))
+        for name, sizes in values.items()
+    ]
+    return [
+        "## ONNX files",
+        "",
+        "One for each identity, encoder and decoder together, float32; the batch is free.",
+        "",
+        *table(
+            ("file", "identity", "opset", "furthest from torch"),
+            [
+                (
+                    f"`{each.name}`",
+                    escaped(each.identity),
+                    str(each.opset),
+                    "not measured" if each.apart is None else f"{each.apart:.1e}",
+                )
+                for each in files
+            ],
+            numbers=2,
+        ),
+        "",
+        *table(("", "name", "shape", "what"), rows),
+        "",
+        f"At most {TOLERANCE:g} of difference is allowed, on random faces in batches of 1 and 3. "
+        "Identity, rights and the sha256 of `model.safetensors` stand in each file's metadata. The "
+        "files find no faces, fit no colours and blend nothing, and what they draw is not signed.",
+    ]
+
+
+def _limits(model: LoadedModel, space: AffectSpace | None, origin: Origin) -> list[str]:
+    side = model.net.resolution
+    lines = [
+        "## What it cannot do, and must not be used for",
+        "",
+        "- **Not for** live impersonation, for deceiving anyone about who was filmed, for getting "
+        "past identity checks, or for any use that the rights above leave out.",
+        f"- It draws {side} pixels across the crop. Where the face is larger in the frame than "
+        "that, the swap is softer than the film around it.",
+        "- What an identity's footage never showed is guessed: feelings, views from the side, "
+        "light, hands before the face.",
+        "- It draws the identities above and nobody else. Hair, ears and neck stay the "
+        "performer's.",
+        "- An expression can come through weaker than it was played. Look at the result before "
+        "you believe in it.",
+    ]
+    leak = leak_of(space)
+    if leak is not None:
+        code, chance = leak
+        lines.append(
+            "- The affect codes are meant to carry feeling and no identity. Here a linear probe "
+            f"still tells the person from a code in {percent(code)} of held-out faces (chance: "
+            f"{percent(chance)}), so some of what makes the performer's face their own reaches the "
+            "swap."
+        )
+    if space is not None:
+        drawn = space.lineage.startswith("actors:")
+        lines.append(
+            "- Its reader of feelings was trained on drawn actors alone; what it says of real "
+            "people is a guess."
+            if drawn
+            else "- Its reader of feelings can misread people unlike those that it was trained on, "
+            "and what a face shows is not what a person feels."
+        )
+    lines += [f"- {line}" for line in thin_lines(space, origin)]
+    return lines
+
+
+def _evaluation(evaluations: Sequence[StoredReport]) -> list[str]:
+    if not evaluations:
+        return [
+            "## Evaluation",
+            "",
+            "Not evaluated yet. `swapper evaluate performer=clip.mp4 swap=swapped.mp4` holds a "
+            "swap against the performance with instruments that took no part in training.",
+        ]
+    lines = [
+        "## Evaluation",
+        "",
+        "By instruments that took no part in training, but where *partial* is said. The floor is "
+        "what another moment of the same performance gives, the ceiling the performer's own clip "
+        "encoded anew.",
+    ]
+    for report in evaluations:
+        rows = [
+            (
+                escaped(f"{each.title} ({each.unit})" if each.unit else each.title)
+                + (", *partial*" if each.partial else ""),
+                *(_figure(value) for value in (each.value, each.floor, each.ceiling)),
+            )
+            for name in _TOLD
+            if (each := report.measures.get(name)) is not None and math.isfinite(each.value)
+        ]
+        lines += ["", f"**{escaped(report.title)}.** {escaped(report.verdict)}", ""]
+        lines += table(("figure", "swap", "floor", "ceiling"), rows, numbers=3)
+    return lines
+
+
+def _figure(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "–"
+
+
+def _provenance(model: LoadedModel) -> list[str]:
+    lines = [
+        "## Provenance",
+        "",
+        f"`model.safetensors` has the sha256 `{model.sha256}`; `model.json` says so, and a model "
+        "whose two files disagree is not loaded.",
+    ]
+    if model.card.lineage:
+        lines += [
+            "",
+            "These took part in training, so they must not judge the result:",
+            "",
+            *(_estimator(each) for each in model.card.lineage),
+        ]
+    return [
+        *lines,
+        "",
+        "What `swapper convert` makes of it is signed: a C2PA manifest names this model by its "
+        "hash, the identity and its rights, and says that the picture is a composite with "
+        "AI-generated parts. Read it back with `swapper verify FILE`. What `swap_frame` or an ONNX "
+        "file draws carries no mark: mark it yourself.",
+    ]
+
+
+def _estimator(lineage: str) -> str:
+    name, _, digest = lineage.partition(":")
+    if name == "landmarks":
+        return f"- landmarks by {escaped(digest)}"
+    return f"- {escaped(name)}, {hash_of(digest)}"

@@ -1,0 +1,143 @@
+"""What a model was made from, as far as its run and its facesets can still be found."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import yaml
+
+from swapper.affect.observed_range import gaps
+from swapper.errors import FacesetError
+from swapper.facesets.affect_store import read_readings
+from swapper.facesets.faceset import Faceset
+from swapper.facesets.faceset_metadata import FacesetCard
+from swapper.facesets.hostile_files import read_regular
+from swapper.models.model_file import LoadedModel
+from swapper.types import Readings
+
+log = logging.getLogger(__name__)
+
+CONFIG: Final = "config.yaml"
+_MAX_CONFIG_BYTES: Final = 1 << 20
+_MAX_FACESETS: Final = 64
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """A faceset that the model was trained on.
+
+    Attributes:
+        card: Its own words.
+        faces: How many it holds.
+        feelings: Share of the faces that look most like each, largest first; empty if the model's
+            estimator has not read them.
+    """
+
+    card: FacesetCard
+    faces: int
+    feelings: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model comes from.
+
+    Attributes:
+        config: The run's resolved config, hostile plain data; empty if it is not there.
+        footage: By identity; those whose faceset is there and has not changed since.
+        gaps: Which feelings one identity lacks that another one shows, a line each.
+    """
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+    footage: Mapping[str, TrainedOn] = field(default_factory=dict)
+    gaps: tuple[str, ...] = ()
+
+
+def origin_of(model: LoadedModel, facesets: Iterable[Path] = ()) -> Origin:
+    """Find what a model was made from.
+
+    Args:
+        model: Loaded.
+        facesets: That it was trained on; none to look where the run's config says.
+
+    Raises:
+        FacesetError: One of `facesets` cannot be read, or the model was not trained on it as it
+            is now.
+    """
+    config = _config_beside(model.path)
+    wanted = {each.name: each.faceset for each in model.card.identities}
+    given = list(facesets)
+    found: dict[str, Faceset] = {}
+    for path in given or _named_in(config):
+        try:
+            faceset = Faceset.open(path)
+            name = faceset.card.identity
+            if wanted.get(name) != faceset.content_hash:
+                raise FacesetError(
+                    f"{path}: is not what {model.path} was trained on, or has changed since; drop "
+                    "it from facesets="
+                )
+        except FacesetError as error:
+            if given:
+                raise
+            log.info("left out of model.md: %s", error)
+            continue
+        found[name] = faceset
+    readings = _readings(model, found)
+    return Origin(
+        config,
+        {
+            name: TrainedOn(each.card, len(each), _feelings(readings.get(name)))
+            for name, each in found.items()
+        },
+        tuple(gaps(readings)) if len(readings) == len(wanted) else (),
+    )
+
+
+def _config_beside(weights: Path) -> dict[str, Any]:
+    """The config of the run that `weights` lie in; empty where there is none to be read."""
+    path = weights.with_name(CONFIG)
+    try:
+        config = yaml.safe_load(read_regular(path, _MAX_CONFIG_BYTES))
+    except FileNotFoundError:
+        return {}
+    except (FacesetError, OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        log.warning("%s: is no config of ours (%s); left out", path, " ".join(str(error).split()))
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def _named_in(config: Mapping[str, Any]) -> list[Path]:
+    named = config.get("facesets")
+    listed = named if isinstance(named, list) else []
+    return [
+        Path(each) for each in listed[:_MAX_FACESETS] if isinstance(each, str) and "\0" not in each
+    ]
+
+
+def _readings(model: LoadedModel, found: Mapping[str, Faceset]) -> dict[str, Readings]:
+    """What the model's estimator said of the faces, by identity; of those that it has read."""
+    lineage = (model.card.affect_space or {}).get("lineage")
+    readings: dict[str, Readings] = {}
+    if not isinstance(lineage, str):
+        return readings
+    for name, faceset in found.items():
+        try:
+            readings[name] = read_readings(faceset, lineage.partition(":")[0], lineage=lineage)
+        except (FacesetError, ValueError) as error:
+            log.info("left out of model.md: %s", error)
+    return readings
+
+
+def _feelings(readings: Readings | None) -> dict[str, float]:
+    if readings is None or readings.probabilities is None or not len(readings):
+        return {}
+    most = readings.probabilities.argmax(axis=1)
+    counts = np.bincount(most, minlength=len(readings.labels))
+    order = np.argsort(-counts, kind="stable")
+    return {readings.labels[each]: float(counts[each] / len(readings)) for each in order}

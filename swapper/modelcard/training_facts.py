@@ -1,0 +1,213 @@
+"""What a model was made of and what its identities have shown, in words for ``model.md``."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.affect.space import AffectSpace
+from swapper.modelcard.markdown import escaped, percent, table
+from swapper.modelcard.run_origin import Origin, TrainedOn
+from swapper.models.model_file import LoadedModel
+
+_MAX_SOURCES: Final = 100
+_MAX_SETTINGS: Final = 40
+_THIN: Final = 0.5
+"""Who moves less than this share of another's range has shown little."""
+_FEW_FACES: Final = 1000
+_SAID: Final = ("name", "identities")
+_GROUPS: Final = (
+    ("reconstruction", "loss"),
+    ("expression", "expression"),
+    ("optimiser", "optim"),
+    ("data", "data"),
+    ("augmentation", "augment"),
+)
+
+
+def leak_of(space: AffectSpace | None) -> tuple[float, float] | None:
+    """Share of faces whose person a probe tells from the code, and chance; None if unknown."""
+    found = space.figures.get("identity_leak") if space is not None else None
+    if not isinstance(found, dict):
+        return None
+    code, chance = (found.get(each) for each in ("code", "chance"))
+    if not isinstance(code, (int, float)) or not isinstance(chance, (int, float)):
+        return None
+    return (code, chance) if 0 <= code <= 1 and 0 <= chance <= 1 else None
+
+
+def thin_lines(space: AffectSpace | None, origin: Origin) -> list[str]:
+    """Sentences on what some identity has shown little of."""
+    lines = [f"{escaped(each)}." for each in origin.gaps]
+    for axis, ranges in _ranges(space).items():
+        widths = {name: high - low for name, (low, high) in ranges.items()}
+        widest = max(widths, key=lambda name: widths[name])
+        lines += [
+            f"**{escaped(name)}** moves less than half as far in {axis} as {escaped(widest)} does; "
+            "beyond that, a swap is a guess."
+            for name, width in widths.items()
+            if width < _THIN * widths[widest]
+        ]
+    for name, each in origin.footage.items():
+        if each.faces < _FEW_FACES:
+            lines.append(f"**{escaped(name)}** was learnt from {each.faces:,} faces only.")
+    return lines
+
+
+def _ranges(space: AffectSpace | None) -> dict[str, dict[str, tuple[float, float]]]:
+    """By axis and identity: how far from rest its footage goes, 1st and 99th percentile."""
+    if space is None:
+        return {}
+    axes = {"valence": space.valence, "arousal": space.arousal}
+    return {
+        axis: {name: _range(codes, step) for name, codes in space.shown.items()}
+        for axis, step in axes.items()
+        if step.any()
+    }
+
+
+def _range(codes: NDArray[np.float32], step: NDArray[np.float32]) -> tuple[float, float]:
+    # `step` raises the axis by 1, so this is what the codes (M, K) are predicted to raise it by.
+    along = codes.astype(np.float64) @ step / float(step.astype(np.float64) @ step)
+    low, high = np.quantile(along, (0.01, 0.99))
+    return float(low), float(high)
+
+
+def affect_lines(space: AffectSpace | None, origin: Origin) -> list[str]:
+    """Which estimator it hears, and what each identity has shown; none if it hears nothing."""
+    if space is None:
+        return []
+    name, _, digest = space.lineage.partition(":")
+    lines = [
+        "## Affect: what it was told, and what it has seen",
+        "",
+        f"The performer's face is read by the estimator **{escaped(name)}**, weights "
+        f"{hash_of(digest)}. A code of {space.dim} numbers says how far the face departs from its "
+        "own rest: `(embedding - neutral) @ basis @ whitening`, all four in `model.safetensors` "
+        "under `affect_space.`",
+    ]
+    ranges = _ranges(space)
+    shown = {each: _feelings(origin.footage.get(each)) for each in space.neutrals}
+    head = ["identity", *(f"{axis} from rest" for axis in ranges)]
+    if any(shown.values()):
+        head.append("looks most like")
+    rows = [
+        [
+            f"**{escaped(each)}**",
+            *(f"{low:+.2f} to {high:+.2f}" for low, high in (r[each] for r in ranges.values())),
+            *([shown[each] or "not known"] if any(shown.values()) else []),
+        ]
+        for each in space.neutrals
+    ]
+    if len(head) > 1:
+        lines += ["", "What the footage of each has shown, as the estimator reads it:", ""]
+        lines += table(head, rows)
+    if ranges:
+        lines += [
+            "",
+            "Valence is unpleasant to pleasant, arousal calm to excited, each from -1 to 1; given "
+            "are the 1st and 99th percentiles of departures from the person's own rest.",
+        ]
+    return lines
+
+
+def _feelings(footage: TrainedOn | None) -> str:
+    if footage is None:
+        return ""
+    return ", ".join(
+        f"{escaped(name)} {percent(share)}"
+        for name, share in footage.feelings.items()
+        if share >= 0.005
+    )
+
+
+def hash_of(value: str) -> str:
+    """A hash as code; whatever else stands there, as text."""
+    known = re.fullmatch(r"[0-9a-f]{16,64}", value)
+    return f"`{value}`" if known else escaped(value) or "not known"
+
+
+def data_lines(model: LoadedModel, origin: Origin) -> list[str]:
+    """What it was trained on: a faceset an identity, and the files behind it."""
+    lines = ["## Data"]
+    for each in model.card.identities:
+        lines += ["", f"### {escaped(each.name)}", "", f"Faceset {hash_of(each.faceset)}"]
+        footage = origin.footage.get(each.name)
+        if footage is None:
+            lines[-1] += (
+                ", which was not at hand when this page was written: its sources are not listed."
+            )
+            continue
+        card = footage.card
+        lines[-1] += (
+            f": {footage.faces:,} faces of {card.size} x {card.size} pixels, found by "
+            f"{escaped(card.aligner)}"
+        )
+        lines += [
+            "",
+            "Cut from",
+            "",
+            *table(
+                ("file", "sha256", "frames"),
+                [
+                    (
+                        escaped(source.name),
+                        f"`{source.sha256}`",
+                        "not known" if source.num_frames is None else f"{source.num_frames:,}",
+                    )
+                    for source in card.sources[:_MAX_SOURCES]
+                ],
+                numbers=1,
+            ),
+        ]
+        if len(card.sources) > _MAX_SOURCES:
+            lines += ["", f"and {len(card.sources) - _MAX_SOURCES} more, listed in its card."]
+    return lines
+
+
+def training_lines(model: LoadedModel, origin: Origin) -> list[str]:
+    """How it was trained."""
+    config = origin.config
+    network = {key: value for key, value in model.net.config.items() if key not in _SAID}
+    rows = [("steps", f"{model.card.step:,}")]
+    rows += [("network", f"{model.net.name}, {_settings(network)}")]
+    rows += [(name, _settings(config.get(group))) for name, group in _GROUPS]
+    rows += [("seed", _settings({"seed": config.get("seed")}).removeprefix("seed "))]
+    lines = ["## Training", "", *table(("", ""), [row for row in rows if row[1]])]
+    lines += [
+        "",
+        "Settings are those that the run's `config.yaml` holds."
+        if config
+        else "The run's `config.yaml` was not at hand when this page was written: losses, data "
+        "settings and seed are not known.",
+        "",
+        f"Written by {escaped(model.card.software)}; the versions of torch and of other libraries "
+        "are not recorded in a model.",
+    ]
+    return lines
+
+
+def _settings(values: object) -> str:
+    """Plain settings on one line; of sub-groups only what they make."""
+    if not isinstance(values, dict):
+        return ""
+    said = [
+        f"{key} {text}"
+        for key, value in list(values.items())[:_MAX_SETTINGS]
+        if isinstance(key, str) and not key.startswith("_") and (text := _setting(key, value))
+    ]
+    return escaped(", ".join(said))
+
+
+def _setting(key: str, value: object) -> str:
+    """A plain value, or what a sub-group makes where its key does not say that already."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (float, str)) or (isinstance(value, int) and abs(value) < 2**63):
+        return str(value)
+    target = value.get("_target_") if isinstance(value, dict) else None
+    made = target.rpartition(".")[2] if isinstance(target, str) else ""
+    return "" if made.lower() == key.lower() else made

@@ -1,0 +1,300 @@
+"""A trained network as two files: ``model.safetensors`` and ``model.json``.
+
+The weights, and beside them the card: how to build the network, whose faces it draws and by what
+right, where it came from, and the sha256 of the weights. Numbers that say what affect codes mean
+lie among the weights, their names after `AFFECT`. No pickle; whatever is read is hostile until it
+has been checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from swapper.errors import ModelError
+from swapper.models.autoencoder import Autoencoder, build_model
+from swapper.models.model_metadata import ModelCard, ModelIdentity, parse_card, shortened
+
+WEIGHTS = "model.safetensors"
+CARD = "model.json"
+MAX_CARD_BYTES = 1 << 20
+MAX_HEADER_BYTES = 16 << 20
+AFFECT = "affect_space."
+MAX_AFFECT_TENSORS = 1024
+MAX_AFFECT_NUMBERS = 1 << 26
+
+__all__ = ["LoadedModel", "ModelCard", "ModelIdentity", "load_model", "save_model"]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network ready to run.
+
+    Attributes:
+        net: On the device asked for, in eval mode, its weights frozen.
+        card: What the file says of it.
+        sha256: Of the weights file, hex.
+        path: Of the weights file.
+        affect_space: Numbers of the affect space by name, float32 in main memory; empty without.
+    """
+
+    net: Autoencoder
+    card: ModelCard
+    sha256: str
+    path: Path
+    affect_space: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def identity(self, name: str) -> ModelIdentity:
+        """What the card says of an identity.
+
+        Raises:
+            ModelError: The model does not know it.
+        """
+        for each in self.card.identities:
+            if each.name == name:
+                return each
+        known = ", ".join(each.name for each in self.card.identities)
+        raise ModelError(f"{self.path}: has no identity {name!r}; it knows {known}")
+
+
+def save_model(
+    directory: Path,
+    card: ModelCard,
+    state: Mapping[str, Tensor],
+    *,
+    affect_space: Mapping[str, Tensor] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write ``model.safetensors`` and ``model.json`` into `directory`.
+
+    Both are written in full and flushed to disk beside their places before either is replaced, so a
+    full disk or a kill leaves the model that was there before.
+
+    Args:
+        directory: Made if it is missing.
+        card: Its `weights_sha256` is filled in here.
+        state: Weights of the network of ``card.architecture``, averaged ones if there are any.
+        affect_space: Numbers that belong to ``card.affect_space``, by name; kept as float32.
+        dtype: To store them in: float32, or float16 or bfloat16 for half the size.
+
+    Raises:
+        ModelError: The files cannot be written, a weight is not finite (in `dtype`), or the card
+            would not be read back.
+        ValueError: The weights, the identities or `dtype` do not fit the architecture.
+    """
+    weights, description = directory / WEIGHTS, directory / CARD
+    tensors = _checked_weights(directory, card, state, dtype)
+    for name, value in (affect_space or {}).items():
+        tensors[AFFECT + name] = value.detach().to("cpu", torch.float32, copy=True).contiguous()
+    temporary = [path.with_name(f".{path.name}.partial") for path in (weights, description)]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary[0])
+        _flush(temporary[0])
+        card = replace(card, weights_sha256=_sha256(temporary[0]))
+        temporary[1].write_text(card.to_json(), encoding="utf-8")
+        _flush(temporary[1])
+        # Between these two lines old card and new weights disagree; load_model then says so.
+        temporary[0].replace(weights)
+        temporary[1].replace(description)
+        _flush(directory)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"{weights}: cannot be written ({_one_line(error)}); free space or check permissions"
+        ) from error
+    finally:
+        for path in temporary:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _checked_weights(
+    directory: Path, card: ModelCard, state: Mapping[str, Tensor], dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """Copies of the weights as they will be stored; raises as `save_model`."""
+    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        raise ValueError(f"dtype must be float32, float16 or bfloat16, got {dtype}")
+    expected = _shapes(_outline(card.architecture))
+    shapes = {name: tuple(value.shape) for name, value in state.items()}
+    if shapes != expected:
+        wrong = sorted(name for name, _ in shapes.items() ^ expected.items())
+        raise ValueError(f"state does not fit the architecture: {', '.join(wrong[:5])}")
+    if [each.name for each in card.identities] != list(card.architecture["identities"]):
+        raise ValueError("card.identities and card.architecture name different people")
+    try:
+        card.to_json()
+    except ValueError as error:
+        raise ModelError(f"{directory / CARD}: not written, {error}") from error
+    tensors = {
+        name: value.detach().to("cpu", dtype, copy=True).contiguous()
+        for name, value in state.items()
+    }
+    for name, value in tensors.items():
+        if not torch.isfinite(value).all():
+            raise ModelError(
+                f"{directory / WEIGHTS}: not written, {name} is not finite as {dtype}; go back to "
+                "an earlier checkpoint or store float32"
+            )
+    return tensors
+
+
+def load_model(path: Path, device: torch.device | str = "cpu") -> LoadedModel:
+    """Read a model that `save_model` wrote.
+
+    Args:
+        path: A folder that holds the two files, or one of them.
+        device: Where the network shall run.
+
+    Raises:
+        ModelError: A file is missing, damaged, foreign, or does not fit the other.
+    """
+    weights, description = _locate(Path(path))
+    card = _read_card(description)
+    try:
+        net = _outline(card.architecture)
+    except ModelError as error:
+        raise ModelError(f"{description}: {error}") from error
+    if [each.name for each in card.identities] != list(net.identities):
+        raise ModelError(
+            f"{description}: identities and architecture name different people; restore the file"
+        )
+    try:
+        if weights.stat().st_size > _most_bytes(net, card):
+            raise ModelError(f"{weights}: is larger than its architecture; restore the file")
+        digest = _sha256(weights)
+        if digest != card.weights_sha256:
+            raise ModelError(
+                f"{weights}: is not the file that {description.name} describes (sha256 differs); "
+                "restore both, or save the model again"
+            )
+        tensors, affect_space = _read_weights(weights, _shapes(net), card)
+    except OSError as error:
+        raise ModelError(f"{weights}: cannot be read ({_one_line(error)})") from error
+    net.load_state_dict(tensors, strict=True, assign=True)
+    net = net.to(device).eval().requires_grad_(False)
+    return LoadedModel(net, card, digest, weights, affect_space)
+
+
+def _outline(architecture: Mapping[str, Any]) -> Autoencoder:
+    """The network without memory for its weights."""
+    with torch.device("meta"):
+        return build_model(architecture)
+
+
+def _shapes(net: Autoencoder) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in net.state_dict().items()}
+
+
+def _most_bytes(net: Autoencoder, card: ModelCard) -> int:
+    """Size that a file of its weights cannot exceed."""
+    numbers: int = sum(each.numel() for each in net.state_dict().values())
+    if card.affect_space is not None:
+        numbers += MAX_AFFECT_NUMBERS
+    return 4 * numbers + MAX_HEADER_BYTES
+
+
+def _locate(path: Path) -> tuple[Path, Path]:
+    """The two files that `path` stands for."""
+    if path.is_dir():
+        weights = path / WEIGHTS
+    elif path.suffix in (".safetensors", ".json"):
+        weights = path.with_suffix(".safetensors")
+    else:
+        raise ModelError(
+            f"{path}: is neither a folder with {WEIGHTS} nor such a file; pass model=runs/NAME"
+        )
+    description = weights.with_suffix(".json")
+    for each in (weights, description):
+        if not each.is_file():
+            raise ModelError(f"{each}: missing; a model is {WEIGHTS} and {CARD} side by side")
+    return weights, description
+
+
+def _read_card(path: Path) -> ModelCard:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_CARD_BYTES + 1)
+        if len(content) > MAX_CARD_BYTES:
+            raise ModelError(f"{path}: is larger than {MAX_CARD_BYTES >> 20} MiB; not a model card")
+        data = json.loads(content)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({_one_line(error)})") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: is not JSON ({_one_line(error)}); restore the file") from error
+    try:
+        return parse_card(data)
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def _read_weights(
+    path: Path, expected: Mapping[str, tuple[int, ...]], card: ModelCard
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """All tensors of the file as float32, if they are what is expected: weights, affect space."""
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if header > MAX_HEADER_BYTES:
+        raise ModelError(f"{path}: is not a safetensors file; restore it")
+    tensors, affect = {}, {}
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            extra = {name for name in file.keys() if name.startswith(AFFECT)}  # noqa: SIM118
+            if bool(extra) != (card.affect_space is not None) or len(extra) > MAX_AFFECT_TENSORS:
+                raise ModelError(
+                    f"{path}: its affect space does not fit {CARD} beside it; restore both"
+                )
+            if set(file.keys()) - extra != set(expected):
+                wrong = min((set(file.keys()) - extra) ^ set(expected))
+                raise ModelError(f"{path}: is of another architecture ({wrong[:80]!r} differs)")
+            for name, shape in expected.items():
+                found = file.get_slice(name)
+                if tuple(found.get_shape()) != shape or found.get_dtype() not in _DTYPES:
+                    raise ModelError(
+                        f"{path}: {name} should be {shape}, is {found.get_dtype()} "
+                        f"{tuple(found.get_shape())}; it is of another architecture"
+                    )
+                tensors[name] = _finite(path, name, file.get_tensor(name))
+            for name in extra:
+                affect[name.removeprefix(AFFECT)] = _finite(path, name, file.get_tensor(name))
+    except SafetensorError as error:
+        raise ModelError(f"{path}: is damaged ({_one_line(error)}); restore it") from error
+    return tensors, affect
+
+
+def _finite(path: Path, name: str, tensor: Tensor) -> Tensor:
+    tensor = tensor.to(torch.float32, copy=True)
+    if not torch.isfinite(tensor).all():
+        raise ModelError(f"{path}: {shortened(name)} is not finite; use an earlier model")
+    return tensor
+
+
+_DTYPES = ("F32", "F16", "BF16")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

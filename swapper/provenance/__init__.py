@@ -1,0 +1,1 @@
+"""Signed provenance: C2PA manifests, sidecars and certificates."""

@@ -1,0 +1,291 @@
+"""Certificate chains and keys: reading them, signing with them, checking what others signed."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+
+from swapper.errors import ProvenanceError
+
+Algorithm = Literal["ES256", "ES384", "ES512", "PS256", "EdDSA"]
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+
+_CURVES: dict[str, Algorithm] = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
+# What C2PA's certificate profile takes for signing content: e-mail protection, document signing.
+SIGNING_USES = (ExtendedKeyUsageOID.EMAIL_PROTECTION, ObjectIdentifier("1.3.6.1.5.5.7.3.36"))
+_MAX_PEM = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Signer:
+    """A private key and the certificates that say whose it is.
+
+    Attributes:
+        chain: Leaf first, each certified by the next.
+        key: Of the leaf.
+        algorithm: That goes with the key.
+        is_local: Whether this installation made it itself.
+    """
+
+    chain: tuple[x509.Certificate, ...]
+    key: PrivateKey
+    algorithm: Algorithm
+    is_local: bool = False
+
+    @classmethod
+    def from_files(cls, certificate_chain: Path, private_key: Path) -> Signer:
+        """The user's own certificate chain (leaf first) and unencrypted key, both PEM.
+
+        Raises:
+            ProvenanceError: They cannot be read, do not belong together, or may not sign content.
+        """
+        chain = _certificates(certificate_chain, _pem(certificate_chain))
+        signer = _signer(chain, _private_key(private_key, _pem(private_key)), certificate_chain)
+        _check_leaf(signer.chain[0], certificate_chain)
+        return signer
+
+    @classmethod
+    def from_pem(cls, pem: bytes, path: Path, *, is_local: bool = False) -> Signer:
+        """Key and chain from one PEM file's content.
+
+        Raises:
+            ProvenanceError: They do not belong together.
+        """
+        return _signer(_certificates(path, pem), _private_key(path, pem), path, is_local=is_local)
+
+    @classmethod
+    def local(cls, home: Path | None = None) -> Signer:
+        """This installation's own signer, made on first use and renewed before it expires.
+
+        Args:
+            home: Folder to keep it in; $SWAPPER_HOME/identity or ~/.config/swapper/identity.
+
+        Raises:
+            ProvenanceError: It can be neither read nor made.
+        """
+        from swapper.provenance.local_authority import local_signer
+
+        return local_signer(home)
+
+    @property
+    def name(self) -> str:
+        """The leaf's common name."""
+        return common_name(self.chain[0])
+
+    @property
+    def chain_pem(self) -> str:
+        """The chain, leaf first."""
+        return b"".join(certificate_bytes(each) for each in self.chain).decode("ascii")
+
+    @property
+    def key_pem(self) -> str:
+        """The key, PKCS #8, unencrypted."""
+        return key_bytes(self.key).decode("ascii")
+
+    def sign(self, data: bytes) -> bytes:
+        """Detached signature; EC ones are DER."""
+        if isinstance(self.key, ec.EllipticCurvePrivateKey):
+            return self.key.sign(data, ec.ECDSA(_hash(self.algorithm)))
+        if isinstance(self.key, rsa.RSAPrivateKey):
+            return self.key.sign(data, _pss(), hashes.SHA256())
+        return self.key.sign(data)
+
+
+def common_name(certificate: x509.Certificate) -> str:
+    """The common name of a certificate's subject, or all of the subject."""
+    found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else certificate.subject.rfc4514_string()
+
+
+def read_certificates(path: Path) -> list[x509.Certificate]:
+    """Certificates of a PEM file.
+
+    Raises:
+        ProvenanceError: It cannot be read or holds none.
+    """
+    return list(_certificates(path, _pem(path)))
+
+
+def signature_holds(leaf: x509.Certificate, algorithm: str, signature: bytes, data: bytes) -> bool:
+    """Whether `signature` over `data` was made with the leaf's key and `algorithm`."""
+    key = leaf.public_key()
+    try:
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            if _CURVES.get(key.curve.name) != algorithm:
+                return False
+            key.verify(signature, data, ec.ECDSA(_hash(algorithm)))
+        elif isinstance(key, rsa.RSAPublicKey) and algorithm == "PS256":
+            key.verify(signature, data, _pss(), hashes.SHA256())
+        elif isinstance(key, ed25519.Ed25519PublicKey) and algorithm == "EdDSA":
+            key.verify(signature, data)
+        else:
+            return False
+    except InvalidSignature:
+        return False
+    return True
+
+
+def chain_holds(chain: Sequence[x509.Certificate]) -> bool:
+    """Whether each certificate is issued by the next, which is an authority."""
+    for lower, upper in itertools.pairwise(chain):
+        if not _is_authority(upper) or not _issued(lower, upper):
+            return False
+    return True
+
+
+def is_trusted(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]) -> bool:
+    """Whether a chain that holds ends in, or is issued by, one of the roots."""
+    top = chain[-1]
+    return any(root in chain or (_is_authority(root) and _issued(top, root)) for root in roots)
+
+
+def is_current(certificate: x509.Certificate) -> bool:
+    """Whether today lies within its validity."""
+    return certificate.not_valid_before_utc <= _now() <= certificate.not_valid_after_utc
+
+
+def lacks(leaf: x509.Certificate) -> list[str]:
+    """What keeps a certificate from signing content under C2PA's profile; empty if nothing."""
+    missing = []
+    extensions = leaf.extensions
+    try:
+        usage = extensions.get_extension_for_class(x509.KeyUsage).value
+        if not usage.digital_signature:
+            missing.append("key usage digitalSignature")
+    except x509.ExtensionNotFound:
+        missing.append("key usage digitalSignature")
+    try:
+        uses = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        if not any(use in uses for use in SIGNING_USES):
+            missing.append("extended key usage emailProtection")
+    except x509.ExtensionNotFound:
+        missing.append("extended key usage emailProtection")
+    try:
+        extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+    except x509.ExtensionNotFound:
+        missing.append("authority key identifier")
+    return missing
+
+
+def _check_leaf(leaf: x509.Certificate, path: Path) -> None:
+    missing = lacks(leaf)
+    if missing:
+        raise ProvenanceError(
+            f"{path}: the certificate may not sign content, it lacks {', '.join(missing)}; "
+            "ask its issuer for one that has them"
+        )
+    if not is_current(leaf):
+        raise ProvenanceError(
+            f"{path}: the certificate is valid from {leaf.not_valid_before_utc:%Y-%m-%d} to "
+            f"{leaf.not_valid_after_utc:%Y-%m-%d}, not today; renew it"
+        )
+
+
+def _signer(
+    chain: tuple[x509.Certificate, ...], key: PrivateKey, path: Path, *, is_local: bool = False
+) -> Signer:
+    if chain[0].public_key() != key.public_key():
+        raise ProvenanceError(
+            f"{path}: its first certificate is not that of the private key; "
+            "put the key's own certificate first, its issuers after it"
+        )
+    if not chain_holds(chain):
+        raise ProvenanceError(
+            f"{path}: its certificates do not certify each other; list the leaf, then its issuers"
+        )
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        algorithm = _CURVES.get(key.curve.name)
+    elif isinstance(key, rsa.RSAPrivateKey):
+        algorithm = "PS256" if key.key_size >= 2048 else None
+    else:
+        algorithm = "EdDSA"
+    if algorithm is None:
+        raise ProvenanceError(f"{path}: its key is too weak or odd; use P-256 or RSA of 2048 bits")
+    return Signer(chain, key, algorithm, is_local)
+
+
+def _pem(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _MAX_PEM:
+            raise ProvenanceError(f"{path}: too large for a PEM file; check the path")
+        return path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or error
+        raise ProvenanceError(
+            f"{path}: cannot be read ({reason}); check path and rights"
+        ) from error
+
+
+def _certificates(path: Path, pem: bytes) -> tuple[x509.Certificate, ...]:
+    try:
+        return tuple(x509.load_pem_x509_certificates(pem))
+    except ValueError as error:
+        raise ProvenanceError(f"{path}: holds no PEM certificates; check the path") from error
+
+
+def _private_key(path: Path, pem: bytes) -> PrivateKey:
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except TypeError as error:
+        raise ProvenanceError(
+            f"{path}: the private key is encrypted; decrypt it, as with openssl pkcs8"
+        ) from error
+    except ValueError as error:
+        raise ProvenanceError(f"{path}: holds no usable PEM private key; check the path") from error
+    if not isinstance(
+        key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+    ):
+        raise ProvenanceError(f"{path}: its kind of key cannot sign; use EC P-256 or RSA")
+    return key
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+    return found.value.ca
+
+
+def _issued(lower: x509.Certificate, upper: x509.Certificate) -> bool:
+    try:
+        lower.verify_directly_issued_by(upper)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def key_bytes(key: PrivateKey) -> bytes:
+    """A key as unencrypted PKCS #8 PEM."""
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def certificate_bytes(certificate: x509.Certificate) -> bytes:
+    """A certificate as PEM."""
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _hash(algorithm: str) -> hashes.HashAlgorithm:
+    return {"ES256": hashes.SHA256(), "ES384": hashes.SHA384(), "ES512": hashes.SHA512()}[algorithm]
+
+
+def _pss() -> padding.PSS:
+    return padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

@@ -1,0 +1,340 @@
+"""Where a converted file comes from: written into it by C2PA, and read back.
+
+The manifest names the performer's footage as parent, says that the file is a composite with
+trained algorithmic media, and carries a claim of our own: model, identities, rights. It is signed
+without a time stamp authority, so it works offline and fetches nothing; a verifier elsewhere will
+call the signer unknown unless it is given the signer's root.
+
+Source: C2PA Technical Specification 2.2, https://spec.c2pa.org.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import c2pa
+from cryptography import x509
+
+from swapper.errors import ProvenanceError
+from swapper.media.images import sha256_file
+from swapper.provenance.certificates import Signer, certificate_bytes, read_certificates
+from swapper.provenance.sidecar import sidecar_path, verify_sidecar, write_sidecar
+
+__all__ = ["Claim", "Manifested", "Signer", "Verdict", "sign", "verify"]
+
+ASSERTION = "org.swapper.conversion"
+SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+_FORMATS = {
+    ".mp4": "video/mp4",
+    ".m4v": "video/mp4",
+    ".mov": "video/quicktime",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
+}
+_UNKNOWN_FORMAT = "application/octet-stream"
+# No look-ups on the net, and no thumbnail that would carry the performer's own picture along.
+_SETTINGS: dict[str, Any] = {
+    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
+    "builder": {"thumbnail": {"enabled": False}},
+}
+# Findings about who signed; every other failure is about what was signed.
+_ABOUT_SIGNER = {
+    "signingCredential.untrusted": "",
+    "signingCredential.expired": "the signer's certificate has expired",
+    "claimSignature.outsideValidity": "signed outside the validity of the signer's certificate",
+}
+# How a manifest store is marked in a PNG, a JPEG and an MP4.
+_MARKS = (b"caBX", b"jumbc2pa", bytes.fromhex("d8fec3d61b0e483c92975828877ec481"))
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What we say of a converted file.
+
+    Attributes:
+        title: Name of the file.
+        model_sha256: Of the model's weights, hex.
+        model_name: What the model is called.
+        identities: Whose faces appear: "name" and "rights" of each.
+        performer_rights: By what right the performer's footage is used, if stated.
+        software: "swapper/<version>".
+        parameters: Settings of the conversion worth keeping; plain values.
+    """
+
+    title: str
+    model_sha256: str
+    model_name: str
+    identities: list[dict[str, str]]
+    performer_rights: str | None = None
+    software: str = "swapper"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifested:
+    """Where the provenance went.
+
+    Attributes:
+        kind: "embedded" in the file, or "sidecar" beside it.
+        path: The file that holds it.
+    """
+
+    kind: Literal["embedded", "sidecar"]
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a file's provenance is worth.
+
+    Attributes:
+        state: "trusted": intact, signed under a given root; "unknown signer": intact, signed by
+            someone nobody here vouches for; "tampered": file or provenance changed; "none".
+        signer: Who signed, as the certificate says.
+        claim: Our own claim, if there is one and it is as it was signed.
+        reasons: For people.
+        where: Where the provenance was found.
+    """
+
+    state: Literal["trusted", "unknown signer", "tampered", "none"]
+    signer: str | None = None
+    claim: dict[str, Any] | None = None
+    reasons: list[str] = field(default_factory=list)
+    where: Literal["embedded", "sidecar"] | None = None
+
+
+def sign(path: Path, parent: Path | None, claim: Claim, signer: Signer) -> Manifested:
+    """Sign a finished file: inside it where its format can, else in a sidecar.
+
+    Args:
+        path: Replaced atomically by its signed self.
+        parent: The performer's footage that it was made from, if there is one.
+        claim: What to say of it.
+        signer: Who says so.
+
+    Raises:
+        ProvenanceError: A file is missing, or signing fails; `path` is then as it was.
+        MediaError: A file cannot be read, or the sidecar not written.
+    """
+    for each in (path, parent):
+        if each is not None and not each.is_file():
+            raise ProvenanceError(
+                f"{each}: no such file to sign or to name as parent; check the path"
+            )
+    said = asdict(claim) | {
+        "parameters": dict(claim.parameters),
+        "parent_name": parent.name if parent else None,
+        "parent_sha256": sha256_file(parent) if parent else None,
+    }
+    media_type = _FORMATS.get(path.suffix.lower())
+    if media_type is None:
+        return Manifested("sidecar", write_sidecar(path, said, signer))
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.signing{path.suffix}")
+    try:
+        builder = _builder(path, media_type, parent, said)
+        with path.open("rb") as unsigned, temporary.open("w+b") as signed:
+            builder.sign(_native_signer(signer), media_type, unsigned, signed)
+            signed.flush()
+            os.fsync(signed.fileno())
+        shutil.copymode(path, temporary)
+        temporary.replace(path)
+    except (c2pa.C2paError, OSError) as error:
+        raise ProvenanceError(
+            f"{path}: cannot be signed ({_line(error)}); free space, or try provenance=none"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    sidecar_path(path).unlink(missing_ok=True)  # of an earlier file by that name
+    return Manifested("embedded", path)
+
+
+def verify(path: Path, trust: Sequence[Path] = ()) -> Verdict:
+    """Read a file's provenance back and check it.
+
+    Args:
+        path: Any file.
+        trust: PEM files of root certificates to trust. The local authority's is not among them
+            unless given.
+
+    Raises:
+        ProvenanceError: The file or a root cannot be read.
+    """
+    if not path.is_file():
+        raise ProvenanceError(f"{path}: no such file; check the path")
+    roots = [root for each in trust for root in read_certificates(each)]
+    embedded = _verify_embedded(path, roots)
+    if embedded.state != "none" or not sidecar_path(path).is_file():
+        return embedded
+    found = verify_sidecar(path, roots)
+    state: Literal["trusted", "unknown signer", "tampered"] = "tampered"
+    if found.intact:
+        state = "trusted" if found.trusted else "unknown signer"
+    reasons = found.reasons or _explain(state, found.signer)
+    return Verdict(state, found.signer, found.claim, reasons, "sidecar")
+
+
+def _builder(
+    path: Path, media_type: str, parent: Path | None, said: Mapping[str, Any]
+) -> c2pa.Builder:
+    """A manifest with its parent, in whichever way the parent can be one."""
+    definition = _definition(path, media_type, said)
+    if parent is not None:
+        ways = (_FORMATS.get(parent.suffix.lower(), _UNKNOWN_FORMAT), _UNKNOWN_FORMAT)
+        for way in dict.fromkeys(ways):
+            builder = c2pa.Builder(definition, context=c2pa.Context.from_dict(_SETTINGS))
+            builder.set_intent(c2pa.C2paBuilderIntent.EDIT)
+            ingredient = {"title": parent.name, "relationship": "parentOf"}
+            try:
+                with parent.open("rb") as stream:
+                    builder.add_ingredient(ingredient, way, stream)
+            except c2pa.C2paError:
+                builder.close()
+                continue
+            return builder
+    builder = c2pa.Builder(definition, context=c2pa.Context.from_dict(_SETTINGS))
+    builder.set_intent(
+        c2pa.C2paBuilderIntent.CREATE,
+        c2pa.C2paDigitalSourceType.COMPOSITE_WITH_TRAINED_ALGORITHMIC_MEDIA,
+    )
+    return builder
+
+
+def _definition(path: Path, media_type: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    name, _, version = str(said["software"]).partition("/")
+    edited = {
+        "action": "c2pa.edited",
+        "digitalSourceType": SOURCE_TYPE,
+        "softwareAgent": {"name": name, "version": version or "0"},
+        "parameters": {"description": "face swapped by a trained model"},
+    }
+    return {
+        "claim_generator_info": [{"name": name, "version": version or "0"}],
+        "title": said["title"],
+        "format": media_type,
+        "assertions": [
+            {"label": "c2pa.actions", "data": {"actions": [edited]}},
+            {"label": ASSERTION, "data": dict(said)},
+        ],
+    }
+
+
+def _native_signer(signer: Signer) -> c2pa.Signer:
+    algorithm = "ed25519" if signer.algorithm == "EdDSA" else signer.algorithm.lower()
+    chain, key = signer.chain_pem.encode("ascii"), signer.key_pem.encode("ascii")
+    return c2pa.Signer.from_info(c2pa.C2paSignerInfo(algorithm.encode("ascii"), chain, key, None))
+
+
+def _verify_embedded(path: Path, roots: Sequence[x509.Certificate]) -> Verdict:
+    settings = dict(_SETTINGS)
+    if roots:
+        anchors = b"".join(certificate_bytes(root) for root in roots).decode("ascii")
+        settings["trust"] = {"user_anchors": anchors}
+    context = c2pa.Context.from_dict(settings)
+    try:
+        with path.open("rb") as stream:
+            media_type = _FORMATS.get(path.suffix.lower())
+            with c2pa.Reader(media_type, stream, context=context) as reader:
+                report = json.loads(reader.json())
+    except c2pa.C2paError.ManifestNotFound:
+        return Verdict("none")
+    except (c2pa.C2paError, ValueError) as error:
+        if not _is_marked(path):
+            return Verdict("none")
+        return Verdict(
+            "tampered", reasons=[f"its manifest is broken: {_line(error)}"], where="embedded"
+        )
+    except OSError as error:
+        raise ProvenanceError(
+            f"{path}: cannot be read ({_line(error)}); check its rights"
+        ) from error
+    return _judge(report)
+
+
+def _judge(report: Mapping[str, Any]) -> Verdict:
+    """Turn c2pa's report into a verdict."""
+    manifest = report.get("manifests", {}).get(report.get("active_manifest"), {})
+    signature = manifest.get("signature_info", {})
+    signer = signature.get("common_name") or signature.get("issuer")
+    results = report.get("validation_results", {}).get("activeManifest", {})
+    failures = results.get("failure", [])
+    reasons = [_ABOUT_SIGNER.get(each["code"], _finding(each)) for each in failures]
+    reasons += [f"of its parent: {_finding(each)}" for each in _parent_failures(report, manifest)]
+    about_content = any(each["code"] not in _ABOUT_SIGNER for each in failures)
+    state: Literal["trusted", "unknown signer", "tampered"] = "unknown signer"
+    if about_content or (not failures and report.get("validation_state") == "Invalid"):
+        state = "tampered"
+    elif report.get("validation_state") == "Trusted":
+        state = "trusted"
+    said = [reason for reason in dict.fromkeys(reasons) if reason]
+    if "signingCredential.expired" not in (each["code"] for each in failures):
+        said += _explain(state, signer)
+    return Verdict(state, signer, _claim(manifest, results), said, "embedded")
+
+
+def _parent_failures(
+    report: Mapping[str, Any], manifest: Mapping[str, Any]
+) -> Iterator[Mapping[str, Any]]:
+    """What was wrong with the parents' own content: when they went in, and since."""
+    found = [
+        each.get("validation_results", {}).get("activeManifest", {})
+        for each in manifest.get("ingredients", [])
+    ]
+    deltas = report.get("validation_results", {}).get("ingredientDeltas", [])
+    found += [each.get("validationDeltas", {}) for each in deltas]
+    for each in found:
+        yield from (fail for fail in each.get("failure", []) if fail["code"] not in _ABOUT_SIGNER)
+
+
+def _claim(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Our own assertion, if it is the very one that was signed."""
+    passed = results.get("success", [])
+    is_signed = any(each["code"] == "claimSignature.validated" for each in passed)
+    is_same = any(
+        each["code"] == "assertion.hashedURI.match" and each["url"].endswith(f"/{ASSERTION}")
+        for each in passed
+    )
+    if not (is_signed and is_same):
+        return None
+    for each in manifest.get("assertions", []):
+        if each["label"] == ASSERTION and isinstance(each["data"], dict):
+            return dict(each["data"])
+    return None
+
+
+def _finding(entry: Mapping[str, Any]) -> str:
+    return f"{entry.get('explanation') or 'check failed'} ({entry['code']})"
+
+
+def _explain(state: str, signer: str | None) -> list[str]:
+    if state != "unknown signer":
+        return []
+    return [
+        f"no trusted root vouches for {signer or 'the signer'}; public verifiers will not know it "
+        "either (give its root certificate as trust to check against)"
+    ]
+
+
+def _is_marked(path: Path) -> bool:
+    """Whether a file's bytes show traces of a manifest store."""
+    with path.open("rb") as stream:
+        before = b""
+        while block := stream.read(1 << 20):
+            if any(mark in before + block for mark in _MARKS):
+                return True
+            before = block[-16:]
+    return False
+
+
+def _line(error: Exception) -> str:
+    """An exception's message in one line."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,185 @@
+"""An actor: performs moments in front of a camera, and tells what is true of each picture."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.errors import UsageError
+from swapper.head_renderer.body import Body, Posed
+from swapper.head_renderer.camera import Camera, head_turn, move_head
+from swapper.head_renderer.film_response import backdrop, develop, shrink, smear, tone
+from swapper.head_renderer.identity import Identity
+from swapper.head_renderer.landmarks import face_triangles, landmark_vertices
+from swapper.head_renderer.light import depth_map, light_space, lights_of, sky_seen
+from swapper.head_renderer.organs import ENAMEL, EYE, FLESH, LASH, linear
+from swapper.head_renderer.pose import Moment, Shot
+from swapper.head_renderer.raster import rasterise
+from swapper.head_renderer.shade import Mesh, Scene, shade
+from swapper.head_renderer.skin_texture import paint
+from swapper.head_renderer.soften import soften
+from swapper.head_renderer.stage import Stage
+from swapper.head_renderer.surface import Floats
+from swapper.head_renderer.units import INDEX, MIDLINE, UNITS, units_of
+
+_IRISES: Final = {
+    "dark": ((52, 32, 22), (34, 22, 16)), "brown": ((112, 70, 38), (72, 42, 24)),
+    "hazel": ((134, 96, 44), (88, 92, 58)), "green": ((120, 124, 66), (82, 112, 80)),
+    "blue": ((120, 146, 168), (78, 112, 152)), "grey": ((140, 146, 150), (98, 108, 118)),
+}  # fmt: skip
+SMALLEST, LARGEST = 16, 2048
+
+
+class Actor:
+    """One identity, ready to perform.
+
+    Drawing is a function of its arguments alone: the same call gives the same bits. It releases
+    the GIL for most of its time, so that two threads draw on two cores.
+
+    Args:
+        identity: Who.
+        detail: 1 for pictures; 2 draws a coarser mesh in less time, for small pictures.
+    """
+
+    def __init__(self, identity: Identity, detail: int = 1) -> None:
+        self.identity = identity
+        self.body = Body(identity, detail)
+        self._texture = paint(self.body.grid, identity)
+        self._landmarks = landmark_vertices(self.body.grid)
+        own = face_triangles(self.body.grid)
+        self._in_face = np.isin(self.body.material, (EYE, ENAMEL, FLESH, LASH))
+        self._in_face[: len(own)] = own
+        self._open_sky = self._occlusion()
+        # At rest the closed lips hide these; the mouth lets light in as it opens.
+        self._open_sky[self.body.inside] = 0.8
+        colours = _IRISES[identity.eye_colour]
+        self._iris = np.array([linear(colours[0]), linear(colours[1])]) * 1.1
+        deep = 1 - 0.65 * identity.melanin
+        self._scatter = np.array([0.42, 0.16, 0.09]) * deep
+
+    def _occlusion(self) -> NDArray[np.float32]:
+        """(N,) share of the sky that each vertex sees with a relaxed face."""
+        body = self.body
+
+        def seen(posed: Posed, rays: int) -> Floats:
+            return sky_seen(posed.points, body.normals(posed.points), body.triangles, rays)
+
+        sky = seen(body.at_rest(), 48)
+        # What an open lid hides in its fold sees the sky once the eye is shut.
+        shut = seen(body.pose(units_of(au43=1.0), (0.0, 0.0)), 24)
+        lids = body.lid_vertices()
+        sky[lids] = np.maximum(sky[lids], shut[lids])
+        return sky.astype(np.float32)
+
+    def shown(self, moment: Moment) -> NDArray[np.float32]:
+        """(2, 19) intensities in [0, 1] as this actor's face shows the intended ones."""
+        gain = np.asarray(self.identity.gain)
+        lean = np.asarray(self.identity.asymmetry)
+        shown = moment.units * gain * np.stack([1 + lean, 1 - lean])
+        for column, unit in enumerate(UNITS):
+            if unit in MIDLINE:
+                shown[:, column] = moment.units[:, column].mean() * gain[column]
+        # A lid that shuts, shuts: nobody's blink stops half way.
+        shown[:, INDEX[43]] = moment.units[:, INDEX[43]]
+        return np.asarray(np.clip(shown, 0, 1), dtype=np.float32)
+
+    def landmarks(self, moment: Moment, stage: Stage, size: int) -> Floats:
+        """(68, 2) float64 landmarks in pixels, without drawing."""
+        posed = self.body.pose(self.shown(moment), moment.gaze)
+        return self._project(posed, moment, Camera.of(stage, size))[1][self._landmarks, :2]
+
+    def _project(self, posed: Posed, moment: Moment, camera: Camera) -> tuple[Floats, Floats]:
+        world = move_head(posed.points, self.body.follow, moment)
+        return world, camera.project(world)
+
+    def shoot(
+        self,
+        moment: Moment,
+        stage: Stage,
+        size: int = 256,
+        *,
+        before: Moment | None = None,
+        index: int = 0,
+        supersample: int = 2,
+    ) -> Shot:
+        """Draw one frame.
+
+        Args:
+            moment: What the actor does.
+            stage: Camera, light and film.
+            size: Side of the picture in pixels, 16 to 2048.
+            before: What the actor did a frame earlier, for the blur of movement.
+            index: Number of the frame; seeds its grain.
+            supersample: Samples a pixel and side, 1 to 4.
+
+        Raises:
+            UsageError: If the size or the sampling is out of its range.
+        """
+        if not SMALLEST <= size <= LARGEST:
+            raise UsageError(f"size={size}: must be from {SMALLEST} to {LARGEST} pixels")
+        if not 1 <= supersample <= 4:
+            raise UsageError(f"supersample={supersample}: must be from 1 to 4")
+        shown = self.shown(moment)
+        posed = self.body.pose(shown, moment.gaze)
+        fine = Camera.of(stage, size * supersample)
+        world, screen = self._project(posed, moment, fine)
+        seen = np.empty((size * supersample,) * 2, np.int32)
+        near = np.empty(seen.shape, np.float32)
+        flat = screen.astype(np.float32)
+        rasterise(flat, self.body.triangles, self.body.one_sided, seen, near)
+        picture = self._light(posed, moment, stage, world, flat, seen)
+        picture = tone(picture)
+        small = shrink(picture, supersample)
+        if before is not None and stage.film.shutter > 0:
+            small = self._blur(small, before, stage, screen, seen, supersample)
+        face = np.append(self._in_face, False)[seen].astype(np.float32)
+        pixels = (screen[self._landmarks, :2] + 0.5) / supersample - 0.5
+        return Shot(
+            develop(small, stage.film, stage.seed, index), pixels, shrink(face, supersample), shown
+        )
+
+    def _light(
+        self, posed: Posed, moment: Moment, stage: Stage, world: Floats,
+        screen: NDArray[np.float32], seen: NDArray[np.int32],
+    ) -> NDArray[np.float32]:  # fmt: skip
+        body, lights = self.body, lights_of(stage)
+        normals = body.normals(world)
+        soft = normals.copy()
+        rows, columns = body.grid.shape
+        skin = normals[body.skin].reshape(rows, columns, 3)
+        soft[body.skin] = soften(skin, 4 if rows > 180 else 2).reshape(-1, 3)
+        shadow, lit = depth_map(world, body.triangles, light_space(lights.towards[0]))
+        turn = head_turn(moment)
+        mesh = Mesh(
+            body.triangles, body.material, screen, world.astype(np.float32),
+            normals.astype(np.float32), soft.astype(np.float32),
+            (body.tangents @ turn.T).astype(np.float32), body.place, posed.local, body.colours,
+            self._open_sky, lit,
+        )  # fmt: skip
+        scene = Scene(
+            lights.towards, lights.colour, lights.sky, lights.ground,
+            Camera.of(stage, 1).place, shadow, self._texture.colour, self._texture.relief,
+            self._texture.gloss, posed.lids, self._iris, self._scatter,
+        )  # fmt: skip
+        picture = np.empty((*seen.shape, 3), np.float32)
+        shade(mesh, scene, seen, backdrop(stage, seen.shape[0]), picture)
+        return picture
+
+    def _blur(
+        self, picture: NDArray[np.float32], before: Moment, stage: Stage, screen: Floats,
+        seen: NDArray[np.int32], supersample: int,
+    ) -> NDArray[np.float32]:  # fmt: skip
+        camera = Camera.of(stage, seen.shape[0])
+        posed = self.body.pose(self.shown(before), before.gaze)
+        was = self._project(posed, before, camera)[1]
+        moved = (screen[:, :2] - was[:, :2]) / supersample
+        if np.abs(moved).max() * stage.film.shutter < 0.3:
+            return picture
+        of_triangle = moved[self.body.triangles].mean(axis=1)
+        of_triangle = np.concatenate([of_triangle, np.zeros((1, 2))]).astype(np.float32)
+        motion = of_triangle[seen[supersample // 2 :: supersample, supersample // 2 :: supersample]]
+        result = np.empty_like(picture)
+        smear(picture, np.ascontiguousarray(motion), stage.film.shutter, result)
+        return result

@@ -1,0 +1,155 @@
+"""Short things a face does over its emotion: blinks, flickers, yawns, sighs, brow flashes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.head_renderer.units import INDEX, rest, units_of
+from swapper.synth.curves import Floats, bump
+from swapper.synth.emotions import EMOTIONS, REPERTOIRE
+from swapper.synth.unit_curves import Phase
+
+MICRO_SECONDS: Final = (0.04, 0.2)
+"""How long a micro-expression lasts (Ekman and Friesen, 1969; Yan et al., 2013): at 25 frames a
+second the shortest show in one frame, or between two."""
+_NOT_MICRO: Final = [INDEX[26], INDEX[27], INDEX[43]]
+
+
+@dataclass(frozen=True, eq=False)
+class Gesture:
+    """A movement that comes and goes.
+
+    Attributes:
+        kind: "blink", "closure", "micro", "yawn", "sigh", "flash", "press", "roll" or "nod".
+        start: Seconds.
+        attack: Seconds on the way there.
+        hold: Seconds there.
+        release: Seconds on the way back.
+        units: (2, 19) intensities added, in [0, 1].
+        pose: (3,) degrees added.
+        gaze: (2,) degrees added.
+        emotion: What a micro-expression betrays.
+    """
+
+    kind: str
+    start: float
+    attack: float
+    hold: float
+    release: float
+    units: NDArray[np.float32] = field(default_factory=rest)
+    pose: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    gaze: tuple[float, float] = (0.0, 0.0)
+    emotion: str = ""
+
+    @property
+    def end(self) -> float:
+        """Seconds."""
+        return self.start + self.attack + self.hold + self.release
+
+    def amount(self, times: Floats) -> Floats:
+        """(T,) in [0, 1]: how much of it shows."""
+        return bump(times, self.start, self.attack, self.hold, self.release)
+
+
+def overlay(units: Floats, gestures: Sequence[Gesture], times: Floats) -> Floats:
+    """(T, 2, 19) units with the gestures over them; together never above 1."""
+    absent = 1.0 - units
+    for gesture in gestures:
+        near = slice(*np.searchsorted(times, (gesture.start, gesture.end)))
+        absent[near] *= 1.0 - gesture.amount(times[near])[:, None, None] * gesture.units
+    return 1.0 - absent
+
+
+def phase_at(course: Sequence[Phase], time: float) -> Phase:
+    """The phase that is on at a time; the last one after the end."""
+    return next((phase for phase in course if time < phase.end), course[-1])
+
+
+def blinks(
+    course: Sequence[Phase], shifts: Sequence[float], rng: np.random.Generator
+) -> list[Gesture]:
+    """Blinks at each emotion's rate, often where the gaze jumps or the feeling turns.
+
+    A lid falls in about 80 ms and rises in about 160 (VanderWerf et al., 2003). Tired lids also
+    stay down for a while.
+
+    Args:
+        course: What is played.
+        shifts: Seconds at which the gaze makes large jumps.
+        rng: Of the blinks.
+    """
+    end = course[-1].end
+    prompts = [time for time in shifts if rng.random() < 0.5]
+    prompts += [phase.start + 0.05 for phase in course[1:] if rng.random() < 0.4]
+    moments = [(time, False) for time in prompts]
+    time = float(rng.uniform(0.3, 3.0))
+    while time < end:
+        manner = phase_at(course, time).manner
+        closures = manner.lids / 0.9  # a second, for they last 0.9 s in the mean
+        moments.append((time, rng.random() < closures / (closures + manner.blinks / 60)))
+        time += float(rng.gamma(2.5, 1 / 2.5)) / (manner.blinks / 60 + closures)
+    found: list[Gesture] = []
+    shut = units_of(au43=1.0)
+    for start, closure in sorted(moments):
+        if found and start < found[-1].end + 0.25:
+            continue
+        if closure:
+            hold = float(rng.uniform(0.2, 0.8))
+            found.append(Gesture("closure", start, 0.3, hold, 0.35, shut))
+        else:
+            down, held, up = rng.uniform((0.07, 0.045, 0.12), (0.1, 0.07, 0.19))
+            found.append(Gesture("blink", start, float(down), float(held), float(up), shut))
+    return found
+
+
+def flickers(course: Sequence[Phase], a_minute: float, rng: np.random.Generator) -> list[Gesture]:
+    """Micro-expressions: another feeling crosses the face for a moment."""
+    end = course[-1].end
+    found = []
+    for time in np.sort(rng.uniform(0, end, rng.poisson(a_minute * end / 60))):
+        played = phase_at(course, float(time)).emotion
+        emotion = str(rng.choice([name for name in EMOTIONS[1:8] if name != played]))
+        variants = REPERTOIRE[emotion].variants
+        units = variants[int(rng.integers(len(variants)))].intensities()
+        units[:, _NOT_MICRO] = 0.0
+        lasts = float(rng.uniform(*MICRO_SECONDS))
+        found.append(
+            Gesture(
+                "micro", float(time), 0.35 * lasts, 0.25 * lasts, 0.4 * lasts,
+                units * np.float32(rng.uniform(0.35, 0.6)), emotion=emotion,
+            )
+        )  # fmt: skip
+    return found
+
+
+def habits(course: Sequence[Phase], rng: np.random.Generator, variety: float) -> list[Gesture]:
+    """What people do while they feel so: yawn, sigh, roll the eyes, flash the brows."""
+    found: list[Gesture] = []
+    for phase in course:
+        lasts, chance = phase.end - phase.start, rng.random() / max(variety, 1e-6)
+        when = phase.start + float(rng.uniform(0.3, 0.5)) * lasts
+        room = phase.end - when
+        if phase.emotion == "tired" and room > 2.4 and chance < 0.45:
+            units = units_of(au25=0.9, au27=0.75, au43=0.85, au4=0.3, au7=0.3)
+            found.append(Gesture("yawn", when, 0.9, 0.7, 0.8, units, (0, 7, 0)))
+        elif phase.emotion in ("tired", "bored", "sad") and room > 1.3 and chance < 0.7:
+            found.append(_sigh(when))
+            found.append(Gesture("sigh", when + 0.4, 0.3, 0.1, 0.5, units_of(au25=0.35, au26=0.2)))
+        elif phase.emotion == "bored" and room > 0.8:
+            found.append(
+                Gesture("roll", when, 0.25, 0.2, 0.3, units_of(au2=0.2, au5=0.1), gaze=(8, 17))
+            )
+        elif phase.emotion in ("happy", "seductive") and room > 0.6 and chance < 0.45:
+            found.append(Gesture("flash", when, 0.15, 0.12, 0.3, units_of(au1=0.45, au2=0.5)))
+        elif phase.emotion == "neutral" and room > 0.6 and chance < 0.3:
+            found.append(Gesture("press", when, 0.2, 0.15, 0.3, units_of(au24=0.35, au14=0.2)))
+    return found
+
+
+def _sigh(when: float) -> Gesture:
+    return Gesture("sigh", when, 0.25, 0.1, 0.3, units_of(au24=0.4, au17=0.15), (0, -3, 0))

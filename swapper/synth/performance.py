@@ -1,0 +1,182 @@
+"""A performance: everything that an actor does over time, whoever the actor is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.errors import UsageError
+from swapper.head_renderer.pose import Moment
+from swapper.synth.anatomy import feasible
+from swapper.synth.emotions import AROUSAL, VALENCE
+from swapper.synth.gaze import carry, look, turn_eyes
+from swapper.synth.gestures import Gesture, blinks, flickers, habits, overlay
+from swapper.synth.speech import talk
+from swapper.synth.timeline import Score
+from swapper.synth.unit_curves import phases, play_units, play_weights
+
+SLOWEST, FASTEST = 1.0, 120.0
+_STREAMS = ("phases", "units", "habits", "speech", "micro", "gaze", "blinks", "head")
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something short that happened.
+
+    Attributes:
+        kind: "blink", "closure", "micro", "yawn", "sigh", "flash", "press", "roll" or "nod".
+        start: Seconds.
+        end: Seconds.
+        emotion: What a micro-expression betrays; else empty.
+    """
+
+    kind: str
+    start: float
+    end: float
+    emotion: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Performance:
+    """What is done in each of T frames, and the recipe that gives it again.
+
+    Attributes:
+        score: What was played.
+        fps: Frames a second.
+        seed: Of everything left open by the score.
+        variety: How freely it was played.
+        micro: Micro-expressions a minute.
+        units: (T, 2, 19) float32 in [0, 1], intended intensities; rows are left and right.
+        gaze: (T, 2) float64 degrees relative to the head, as in `Moment`.
+        pose: (T, 3) float64 degrees, as in `Moment`.
+        shift: (T, 3) float64 mm, as in `Moment`.
+        emotion: (T, 11) float32 weights of `EMOTIONS`, summing to 1.
+        events: Blinks, micro-expressions and other gestures, by start.
+    """
+
+    score: Score
+    fps: float
+    seed: int
+    variety: float
+    micro: float
+    units: NDArray[np.float32]
+    gaze: NDArray[np.float64]
+    pose: NDArray[np.float64]
+    shift: NDArray[np.float64]
+    emotion: NDArray[np.float32]
+    events: tuple[Event, ...]
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """(T,) seconds."""
+        return np.arange(len(self)) / self.fps
+
+    @property
+    def valence(self) -> NDArray[np.float32]:
+        """(T,) in [-1, 1]."""
+        valence: NDArray[np.float32] = (self.emotion @ VALENCE).astype(np.float32)
+        return valence
+
+    @property
+    def arousal(self) -> NDArray[np.float32]:
+        """(T,) in [-1, 1]."""
+        arousal: NDArray[np.float32] = (self.emotion @ AROUSAL).astype(np.float32)
+        return arousal
+
+    def moment(self, index: int) -> Moment:
+        """What is done in one frame.
+
+        Raises:
+            IndexError: If there is no such frame.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"frame {index} of a performance of {len(self)}")
+        gaze, pose, shift = self.gaze[index], self.pose[index], self.shift[index]
+        return Moment(
+            self.units[index],
+            (float(gaze[0]), float(gaze[1])),
+            (float(pose[0]), float(pose[1]), float(pose[2])),
+            (float(shift[0]), float(shift[1]), float(shift[2])),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe, in plain values that JSON can hold; `from_dict` plays it again."""
+        return {
+            "score": self.score.to_dict(),
+            "fps": self.fps,
+            "seed": self.seed,
+            "variety": self.variety,
+            "micro": self.micro,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Performance:
+        """Play a recipe again, to the same bits."""
+        settings = {name: values[name] for name in ("fps", "seed", "variety", "micro")}
+        return play(Score.from_dict(values["score"]), **settings)
+
+
+def play(
+    score: Score, fps: float = 25.0, seed: int = 0, *, variety: float = 1.0, micro: float = 6.0
+) -> Performance:
+    """Perform a score; the same arguments give the same performance.
+
+    Args:
+        score: What to play.
+        fps: Frames a second, 1 to 120. Another rate samples the same movements.
+        seed: Of everything that the score leaves open, 0 or more.
+        variety: How freely, in [0, 2]: 0 plays prototypes on a still head, 1 as people do.
+        micro: Micro-expressions a minute, in [0, 60].
+
+    Raises:
+        UsageError: If an argument is out of its range.
+    """
+    _check(fps, seed, variety, micro)
+    times = np.arange(max(1, round(score.duration * fps))) / fps
+    streams = {name: np.random.default_rng([seed, number]) for number, name in enumerate(_STREAMS)}
+    course = phases(score, streams["phases"], variety)
+    units = play_units(course, times, streams["units"], variety)
+    units, stresses = talk(units, score.speech, times, streams["speech"])
+    fixations = look(course, streams["gaze"], variety)
+    shown = habits(course, streams["habits"], variety) + stresses
+    shown += flickers(course, micro, streams["micro"])
+    shown += blinks(course, fixations.large_jumps(), streams["blinks"])
+    shown.sort(key=lambda gesture: gesture.start)
+    pose, shift = carry(course, fixations, shown, times, streams["head"], variety)
+    return Performance(
+        score=score,
+        fps=float(fps),
+        seed=seed,
+        variety=float(variety),
+        micro=float(micro),
+        units=feasible(overlay(units, shown, times)),
+        gaze=turn_eyes(fixations, shown, pose, times),
+        pose=pose,
+        shift=shift,
+        emotion=play_weights(course, times).astype(np.float32),
+        events=tuple(_event(gesture) for gesture in shown),
+    )
+
+
+def _event(gesture: Gesture) -> Event:
+    return Event(gesture.kind, round(gesture.start, 4), round(gesture.end, 4), gesture.emotion)
+
+
+def _check(fps: float, seed: int, variety: float, micro: float) -> None:
+    for name, value, least, most in (
+        ("fps", fps, SLOWEST, FASTEST),
+        ("variety", variety, 0.0, 2.0),
+        ("micro", micro, 0.0, 60.0),
+    ):
+        if not (math.isfinite(value) and least <= value <= most):
+            raise UsageError(f"{name}={value}: must be a number from {least:g} to {most:g}")
+    if seed < 0:
+        raise UsageError(f"seed={seed}: must be 0 or more")

@@ -1,0 +1,224 @@
+"""Scenarios: who is filmed showing what, so that a swap can be held against its exact answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from swapper.errors import UsageError
+from swapper.head_renderer.identity import Identity
+from swapper.head_renderer.stage import Film, Stage, sample_stage
+from swapper.synth.emotions import EMOTIONS, NUM_EMOTIONS
+from swapper.synth.performance import Performance, play
+from swapper.synth.timeline import SHORTEST_BEAT, Beat, Score, random_score
+
+SCENARIOS: Final = ("rich", "limited", "rare", "archive")
+SHORTEST: Final = SHORTEST_BEAT * NUM_EMOTIONS
+"""Seconds in which all emotions can just be shown."""
+ARCHIVE: Final = Film(grain=0.06, softness=0.007, shutter=0.5, vignette=0.4, crf=33)
+_SMILING: Final = 0.05
+"""Share of the limited scenario's footage that is not neutral."""
+
+
+@dataclass(frozen=True, eq=False)
+class Take:
+    """One clip to film.
+
+    Attributes:
+        name: Of its files.
+        identity: Who acts.
+        performance: What is done.
+        stage: Under which camera and light.
+    """
+
+    name: str
+    identity: Identity
+    performance: Performance
+    stage: Stage
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold, enough to film it again."""
+        return {
+            "name": self.name,
+            "identity": self.identity.to_dict(),
+            "performance": self.performance.to_dict(),
+            "stage": self.stage.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Take:
+        """The inverse of `to_dict`."""
+        return cls(
+            values["name"],
+            Identity.from_dict(values["identity"]),
+            Performance.from_dict(values["performance"]),
+            Stage.from_dict(values["stage"]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Casting:
+    """All the footage of a scenario.
+
+    Attributes:
+        performer: The performer's footage to train on; it shows every emotion.
+        identity: The identity's footage to train on; what it shows makes the scenario.
+        held_out: The performer in scores unseen in training, each with every emotion, on the sets
+            of the training footage.
+        truth: The identity in the same scores on the same sets, frame for frame: the exact answers.
+        unseen: Emotions that the identity's footage never shows.
+    """
+
+    performer: tuple[Take, ...]
+    identity: tuple[Take, ...]
+    held_out: tuple[Take, ...]
+    truth: tuple[Take, ...]
+    unseen: tuple[str, ...]
+
+
+def cast(
+    scenario: str,
+    performer: Identity,
+    identity: Identity,
+    seed: int = 0,
+    seconds: float = 40.0,
+    *,
+    fps: float = 25.0,
+    clips: int = 2,
+    held_out: int = 2,
+    held_out_seconds: float | None = None,
+) -> Casting:
+    """Cast a scenario; the same arguments give the same footage.
+
+    Args:
+        scenario: "rich": the identity's footage shows every emotion. "limited": 95 % neutral with
+            small smiles. "rare": neutral, smiles and one angry shot. "archive": rich, but grainy,
+            soft and compressed.
+        performer: Who acts.
+        identity: Whose face appears in the swap.
+        seed: Of scores, cameras and lights.
+        seconds: Of training footage, for each of the two.
+        fps: Frames a second.
+        clips: Training clips of each, every one with a camera and light of its own.
+        held_out: Clips to convert and to compare with their answers.
+        held_out_seconds: Of each; half of `seconds` by default, but no less than is needed.
+
+    Raises:
+        UsageError: If the scenario is unknown or the footage too short for its emotions.
+    """
+    _check(scenario, seconds, clips, held_out, held_out_seconds)
+    each = held_out_seconds if held_out_seconds is not None else max(seconds / 2, SHORTEST)
+    sets = [sample_stage(_seed(seed, 1, i)) for i in range(clips)]
+    own_sets = [sample_stage(_seed(seed, 2, i)) for i in range(clips)]
+    if scenario == "archive":
+        own_sets = [replace(stage, film=ARCHIVE) for stage in own_sets]
+    training = [
+        _take("performer", i, performer, score, sets[i], _seed(seed, 3, i), fps)
+        for i, score in enumerate(_covering(_seed(seed, 4), seconds, clips))
+    ]
+    footage, seen = _footage(scenario, identity, own_sets, seed, seconds, fps)
+    plays = [
+        play(random_score(_seed(seed, 5, i), each), fps, _seed(seed, 6, i)) for i in range(held_out)
+    ]
+
+    def shots(who: Identity) -> tuple[Take, ...]:
+        return tuple(
+            Take(f"held_out_{i + 1}", who, performance, sets[i % clips])
+            for i, performance in enumerate(plays)
+        )
+
+    return Casting(
+        performer=tuple(training),
+        identity=tuple(footage),
+        held_out=shots(performer),
+        truth=shots(identity),
+        unseen=tuple(name for name in EMOTIONS if name not in seen),
+    )
+
+
+def _check(
+    scenario: str, seconds: float, clips: int, held_out: int, held_out_seconds: float | None
+) -> None:
+    if scenario not in SCENARIOS:
+        raise UsageError(f"scenario={scenario}: choose from {', '.join(SCENARIOS)}")
+    for name, count in (("clips", clips), ("held_out", held_out)):
+        if not 1 <= count <= 100:
+            raise UsageError(f"{name}={count}: must be from 1 to 100")
+    for name, length in (("seconds", seconds), ("held_out_seconds", held_out_seconds)):
+        if length is not None and not SHORTEST <= length <= 3600:
+            raise UsageError(
+                f"{name}={length:g}: must be from {SHORTEST:g}, or {NUM_EMOTIONS} emotions do not "
+                "fit, to 3600"
+            )
+
+
+def _seed(*path: int) -> int:
+    """A seed of its own for each part of a casting."""
+    return int(np.random.SeedSequence(path).generate_state(1)[0])
+
+
+def _take(
+    role: str, index: int, who: Identity, score: Score, stage: Stage, seed: int, fps: float,
+    micro: float = 6.0,
+) -> Take:  # fmt: skip
+    return Take(f"{role}_{index + 1}", who, play(score, fps, seed, micro=micro), stage)
+
+
+def _covering(
+    seed: int, seconds: float, clips: int, emotions: Sequence[str] = EMOTIONS
+) -> list[Score]:
+    """Scores of equal length that show all of `emotions` between them."""
+    rng = np.random.default_rng([seed, 0xC0])
+    shares = np.array_split(rng.permutation(np.array(emotions)), clips)
+    lengths = [seconds * len(share) / len(emotions) for share in shares]
+    return [
+        random_score(seed + 1 + i, length, [str(name) for name in share])
+        for i, (share, length) in enumerate(zip(shares, lengths, strict=True))
+        if len(share)
+    ]
+
+
+def _footage(
+    scenario: str, who: Identity, sets: Sequence[Stage], seed: int, seconds: float, fps: float
+) -> tuple[list[Take], set[str]]:
+    """The identity's takes, and which emotions they show."""
+    if scenario in ("rich", "archive"):
+        scores = _covering(_seed(seed, 7), seconds, len(sets))
+        micro = 6.0
+    else:
+        # An angry shot of a few seconds, and the rest calm.
+        angry = max(1.5, 0.06 * seconds) if scenario == "rare" else 0.0
+        widest = 0.8 if scenario == "rare" else 0.35
+        length = (seconds - angry) / len(sets)
+        scores = [_calm(_seed(seed, 7, i), length, widest) for i in range(len(sets))]
+        if angry:
+            outburst = Beat("anger", 0.0, angry - 0.6, 0.9)
+            scores.append(Score((outburst,), angry))
+        micro = 0.0  # a flicker of fear would show what this footage shall not show
+    takes = [
+        _take("identity", i, who, score, sets[i % len(sets)], _seed(seed, 8, i), fps, micro)
+        for i, score in enumerate(scores)
+    ]
+    return takes, {"neutral", *(name for score in scores for name in score.emotions)}
+
+
+def _calm(seed: int, duration: float, widest: float) -> Score:
+    """Neutral, now talking and now not, with a few smiles."""
+    rng = np.random.default_rng([seed, 0xCA])
+    smiles = max(1, round(_SMILING * duration / 1.0))
+    lasts = max(SHORTEST_BEAT, _SMILING * duration / smiles)
+    room = duration / smiles
+    starts = [room * i + float(rng.uniform(0.1, 0.8)) * (room - lasts) for i in range(smiles)]
+    beats = tuple(
+        Beat("happy", round(s, 4), round(s + lasts, 4), round(float(rng.uniform(0.2, widest)), 3))
+        for s in starts
+    )
+    talks = (
+        (round(4.0 * i + float(rng.uniform(0.2, 1.5)), 4), round(4.0 * i + 3.2, 4))
+        for i in range(int(duration // 4))
+        if rng.random() < 0.5
+    )
+    return Score(beats, duration, tuple(talks))

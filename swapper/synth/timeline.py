@@ -1,0 +1,223 @@
+"""A score: which emotions an actor plays, when, how strongly, and when there is talk."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from swapper.errors import UsageError
+from swapper.synth.emotions import EMOTIONS
+
+SHORTEST_BEAT: Final = 0.4
+"""Seconds below which no emotion can be shown and left again."""
+LONGEST: Final = 3600.0
+_ITEM: Final = re.compile(
+    r"(?P<emotions>[a-z]+(?:\+[a-z]+)*):(?P<seconds>[^@+]+)(?:@(?P<strength>[^+]+))?"
+    r"(?P<speech>\+speech)?"
+)
+_FORM: Final = "EMOTION[+EMOTION]:SECONDS[@STRENGTH][+speech]"
+
+
+@dataclass(frozen=True)
+class Beat:
+    """One emotion, from when it starts to show to when it starts to fade.
+
+    Attributes:
+        emotion: One of `EMOTIONS`. Beats that overlap blend.
+        start: Seconds.
+        end: Seconds.
+        strength: In (0, 1].
+
+    Raises:
+        UsageError: If a field is out of its range.
+    """
+
+    emotion: str
+    start: float
+    end: float
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.emotion not in EMOTIONS:
+            close = difflib.get_close_matches(str(self.emotion), EMOTIONS, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise UsageError(
+                f"score: {self.emotion!r} is no emotion, choose from {', '.join(EMOTIONS)}{hint}"
+            )
+        finite = all(math.isfinite(each) for each in (self.start, self.end))
+        if not finite or self.start < 0 or self.end - self.start < SHORTEST_BEAT - 1e-3:
+            raise UsageError(
+                f"score: {self.emotion} from {self.start:g} to {self.end:g} s: a beat must last "
+                f"at least {SHORTEST_BEAT:g} seconds"
+            )
+        if not 0 < self.strength <= 1:
+            raise UsageError(
+                f"score: {self.emotion}@{self.strength:g}: strength must be above 0 and at most 1"
+            )
+
+
+@dataclass(frozen=True)
+class Score:
+    """What to play.
+
+    Attributes:
+        beats: Where none is active the face is neutral; where several are, they blend.
+        duration: Seconds.
+        speech: (start, end) of talking, in seconds, in order and apart.
+
+    Raises:
+        UsageError: If a beat or a speech does not lie within the duration.
+    """
+
+    beats: tuple[Beat, ...]
+    duration: float
+    speech: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.duration) and SHORTEST_BEAT <= self.duration <= LONGEST):
+            raise UsageError(
+                f"score: duration {self.duration:g}: must be from {SHORTEST_BEAT:g} to "
+                f"{LONGEST:g} seconds"
+            )
+        for beat in self.beats:
+            if beat.end > self.duration + 1e-6:
+                raise UsageError(
+                    f"score: {beat.emotion} ends at {beat.end:g} s, after the score's "
+                    f"{self.duration:g} s"
+                )
+        last = 0.0
+        for start, end in self.speech:
+            if not (math.isfinite(start) and math.isfinite(end)) or not (
+                last <= start < end <= self.duration + 1e-6
+            ):
+                raise UsageError(
+                    f"score: speech from {start:g} to {end:g} s must lie within the score, in "
+                    "order and apart from other speech"
+                )
+            last = end
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """Those that occur, in the order of `EMOTIONS`."""
+        played = {beat.emotion for beat in self.beats}
+        return tuple(name for name in EMOTIONS if name in played)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold."""
+        return {
+            "beats": [dataclasses.asdict(beat) for beat in self.beats],
+            "duration": self.duration,
+            "speech": [list(each) for each in self.speech],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Score:
+        """The inverse of `to_dict`."""
+        return cls(
+            tuple(Beat(**beat) for beat in values["beats"]),
+            values["duration"],
+            tuple((start, end) for start, end in values["speech"]),
+        )
+
+
+def parse_score(text: str) -> Score:
+    """A score from words such as ``neutral:1.5,happy:2@0.8,sad+anger:2,anger:2+speech``.
+
+    Args:
+        text: Items that follow each other: ``EMOTION[+EMOTION]:SECONDS[@STRENGTH][+speech]``.
+
+    Raises:
+        UsageError: Names the item and what is wrong with it.
+    """
+    beats: list[Beat] = []
+    speech: list[tuple[float, float]] = []
+    now = 0.0
+    items = [item.strip() for item in text.split(",")]
+    if items == [""]:
+        raise UsageError(f"score is empty: pass {_FORM},..., such as neutral:1,happy:2@0.8")
+    for item in items:
+        found = _ITEM.fullmatch(item)
+        if found is None:
+            raise UsageError(f"score: {item!r} is not {_FORM}, such as happy:2@0.8+speech")
+        seconds = _number(item, "SECONDS", found["seconds"])
+        strength = _number(item, "STRENGTH", found["strength"] or "1")
+        end = round(now + seconds, 6)
+        for emotion in found["emotions"].split("+"):
+            beats.append(Beat(emotion, now, end, strength))
+        if found["speech"]:
+            speech.append((now, end))
+        now = end
+    return Score(tuple(beats), now, _joined(speech))
+
+
+def _number(item: str, what: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UsageError(f"score: {item!r}: {what} is {text!r}, not a number")
+    return value
+
+
+def _joined(spans: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    """Spans that touch made one."""
+    joined: list[tuple[float, float]] = []
+    for start, end in spans:
+        if joined and start - joined[-1][1] < 1e-9:
+            start = joined.pop()[0]
+        joined.append((start, end))
+    return tuple(joined)
+
+
+def random_score(
+    seed: int,
+    duration: float,
+    emotions: Sequence[str] = EMOTIONS,
+    *,
+    strength: tuple[float, float] = (0.6, 1.0),
+    talk: float = 0.25,
+) -> Score:
+    """A score that plays each of `emotions` at least once; the same arguments give the same one.
+
+    Args:
+        seed: Of order, lengths, strengths and talk.
+        duration: Seconds.
+        emotions: To play, in any order; repeated with others between when there is time.
+        strength: Range of strengths.
+        talk: Share of the beats that are spoken in.
+
+    Raises:
+        UsageError: If there are too many emotions for the time.
+    """
+    rng = np.random.default_rng([seed, 0x5C0E])
+    if duration < SHORTEST_BEAT * len(emotions):
+        raise UsageError(
+            f"{duration:g} seconds are too few to play {', '.join(emotions)}: "
+            f"{SHORTEST_BEAT * len(emotions):g} are needed"
+        )
+    # About two and a half seconds each: long enough to be read, short enough for variety.
+    keep = max(len(emotions), round(duration / 2.5))
+    order: list[str] = []
+    while len(order) < keep:
+        order += [str(name) for name in rng.permutation(np.array(emotions))]
+    order = order[:keep]
+    spare = duration - SHORTEST_BEAT * keep
+    shares = rng.dirichlet(np.full(keep, 6.0)) * spare + SHORTEST_BEAT
+    ends = np.round(np.cumsum(shares), 4)
+    ends[-1] = duration
+    starts = [0.0, *ends[:-1].tolist()]
+    beats = tuple(
+        Beat(name, start, float(end), round(float(rng.uniform(*strength)), 3))
+        for name, start, end in zip(order, starts, ends, strict=True)
+    )
+    spoken = rng.random(keep) < talk
+    speech = ((beat.start, beat.end) for beat, talks in zip(beats, spoken, strict=True) if talks)
+    return Score(beats, duration, _joined(speech))

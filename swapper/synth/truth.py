@@ -1,0 +1,216 @@
+"""What is true of each frame of a clip, as tables: OpenFace's columns, and everything we know."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.errors import MediaError
+from swapper.head_renderer.camera import Camera, head_turn, move_head
+from swapper.head_renderer.pose import Moment, Shot
+from swapper.head_renderer.stage import Stage
+from swapper.head_renderer.units import INDEX, UNITS
+from swapper.synth.emotions import EMOTIONS
+from swapper.synth.performance import Performance
+
+_NUM_LANDMARKS: Final = 68
+_LARGEST_FILE: Final = 1 << 30
+# The units that OpenFace 2 rates; what it calls 45, a blink, is our 43.
+_RATED: Final = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
+_SIDES: Final = ("left", "right")
+
+OPENFACE_COLUMNS: Final = (
+    *("frame", "face_id", "timestamp", "confidence", "success", "gaze_angle_x", "gaze_angle_y"),
+    *(f"pose_T{axis}" for axis in "xyz"),
+    *(f"pose_R{axis}" for axis in "xyz"),
+    *(f"x_{i}" for i in range(_NUM_LANDMARKS)),
+    *(f"y_{i}" for i in range(_NUM_LANDMARKS)),
+    *(f"AU{unit:02d}_r" for unit in _RATED),
+)
+TRUTH_COLUMNS: Final = (
+    *("frame", "timestamp", "valence", "arousal"),
+    *(f"emotion_{name}" for name in EMOTIONS),
+    *(f"{kind}_AU{unit:02d}_{side}" for kind in ("intended", "shown") for side in _SIDES
+      for unit in UNITS),
+    *("yaw", "pitch", "roll", "shift_x", "shift_y", "shift_z", "gaze_x", "gaze_y", "events"),
+)  # fmt: skip
+
+
+def openface_row(
+    index: int, fps: float, moment: Moment, shot: Shot, stage: Stage, size: int
+) -> list[str]:
+    """One frame in OpenFace 2's layout, in the order of `OPENFACE_COLUMNS`.
+
+    Landmarks have 4 decimals. Angles are in radians in the camera's axes (x right, y down, z away),
+    the head's as Rx Ry Rz; units run from 0 to 5, as shown, the mean of both sides.
+
+    Source: OpenFace's wiki, Output Format.
+    """
+    camera = Camera.of(stage, size)
+    flip = np.diag([1.0, -1.0, -1.0])
+    turn = flip @ camera.turn @ head_turn(moment) @ flip
+    place = move_head(np.zeros((1, 3)), np.ones(1), moment)[0]
+    x, y, towards = camera.turn @ (place - camera.place)
+    ray = flip @ camera.turn @ head_turn(moment) @ _direction(moment.gaze)
+    angles = (
+        *(math.atan2(ray[0], -ray[2]), math.atan2(ray[1], -ray[2])),
+        *(x, -y, -towards),
+        math.atan2(-turn[1, 2], turn[2, 2]),
+        math.asin(min(max(turn[0, 2], -1.0), 1.0)),
+        math.atan2(-turn[0, 1], turn[0, 0]),
+    )
+    rated = [5 * float(shot.shown[:, INDEX[43 if u == 45 else u]].mean()) for u in _RATED]
+    return [
+        *(str(index + 1), "0", f"{index / fps:.4f}", "1.00", "1"),
+        *(f"{value:.4f}" for value in angles),
+        *(f"{value:.4f}" for value in shot.landmarks.T.ravel()),
+        *(f"{value:.3f}" for value in rated),
+    ]
+
+
+def _direction(gaze: tuple[float, float]) -> NDArray[np.float64]:
+    """(3,) unit vector of a gaze in head space: x to the picture's right, y up, z to the camera."""
+    across, up = math.radians(gaze[0]), math.radians(gaze[1])
+    return np.array(
+        [math.sin(across) * math.cos(up), math.sin(up), math.cos(across) * math.cos(up)]
+    )
+
+
+def truth_row(index: int, performance: Performance, shot: Shot) -> list[str]:
+    """One frame of all that is known, in the order of `TRUTH_COLUMNS`."""
+    time = index / performance.fps
+    events = [
+        f"{event.kind}:{event.emotion}" if event.emotion else event.kind
+        for event in performance.events
+        if event.start <= time < event.end
+    ]
+    numbers = np.concatenate([
+        [performance.valence[index], performance.arousal[index]],
+        performance.emotion[index],
+        performance.units[index].ravel(),
+        shot.shown.ravel(),
+        performance.pose[index],
+        performance.shift[index],
+        performance.gaze[index],
+    ])  # fmt: skip
+    return [str(index + 1), f"{time:.4f}", *(f"{value:.6f}" for value in numbers), " ".join(events)]
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
+    """A CSV file's content."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What is true of a clip's T frames, read back.
+
+    Attributes:
+        times: (T,) seconds.
+        valence: (T,) in [-1, 1].
+        arousal: (T,) in [-1, 1].
+        emotion: (T, 11) weights of `EMOTIONS`, summing to 1.
+        intended: (T, 2, 19) intensities in [0, 1] that were played, the same for every actor.
+        shown: (T, 2, 19) intensities that this actor's face showed.
+        pose: (T, 3) yaw, pitch, roll in degrees, as in `Moment`.
+        shift: (T, 3) mm.
+        gaze: (T, 2) degrees relative to the head.
+        events: T tuples of what went on, such as "blink" or "micro:fear".
+    """
+
+    times: NDArray[np.float64]
+    valence: NDArray[np.float64]
+    arousal: NDArray[np.float64]
+    emotion: NDArray[np.float64]
+    intended: NDArray[np.float64]
+    shown: NDArray[np.float64]
+    pose: NDArray[np.float64]
+    shift: NDArray[np.float64]
+    gaze: NDArray[np.float64]
+    events: tuple[tuple[str, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+def read_truth(path: str | Path) -> Truth:
+    """Read a ``NAME.truth.csv``.
+
+    Raises:
+        MediaError: Missing, foreign or damaged; names the line.
+    """
+    rows = list(_rows(Path(path), TRUTH_COLUMNS))
+    numbers = np.array([_numbers(Path(path), i, row[:-1]) for i, row in enumerate(rows)])
+    emotions, units = len(EMOTIONS), 2 * len(UNITS)
+    widths = np.cumsum([1, 1, 1, 1, emotions, units, units, 3, 3])
+    _, times, valence, arousal, emotion, intended, shown, pose, shift, gaze = np.split(
+        numbers, widths, axis=1
+    )
+    return Truth(
+        times=times[:, 0],
+        valence=valence[:, 0],
+        arousal=arousal[:, 0],
+        emotion=emotion,
+        intended=intended.reshape(-1, 2, len(UNITS)),
+        shown=shown.reshape(-1, 2, len(UNITS)),
+        pose=pose,
+        shift=shift,
+        gaze=gaze,
+        events=tuple(tuple(row[-1].split()) for row in rows),
+    )
+
+
+def read_landmarks(path: str | Path) -> NDArray[np.float64]:
+    """(T, 68, 2) landmarks in pixels of a ``NAME.openface.csv`` that an actor's clip came with.
+
+    Raises:
+        MediaError: Missing, foreign or damaged; names the line.
+    """
+    rows = _rows(Path(path), OPENFACE_COLUMNS)
+    numbers = np.array([_numbers(Path(path), i, row) for i, row in enumerate(rows)])
+    first = OPENFACE_COLUMNS.index("x_0")
+    flat = numbers[:, first : first + 2 * _NUM_LANDMARKS]
+    return np.ascontiguousarray(flat.reshape(-1, 2, _NUM_LANDMARKS).transpose(0, 2, 1))
+
+
+def _rows(path: Path, columns: Sequence[str]) -> Iterator[list[str]]:
+    """The cells of each row of a CSV that has just these columns."""
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise MediaError(f"{path}: is too large for a clip's truth: check the file")
+        text = path.read_text(encoding="utf-8")
+        header, *rows = csv.reader(io.StringIO(text), strict=True)
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be read ({error.strerror}): check the path") from error
+    except (UnicodeDecodeError, csv.Error, ValueError) as error:
+        raise MediaError(f"{path}: is not a table of an actor's clip: film it anew") from error
+    if tuple(header) != tuple(columns):
+        raise MediaError(f"{path}: has other columns than an actor's clip: film it anew")
+    if not rows:
+        raise MediaError(f"{path}: has no rows: film it anew")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(columns) or row[0] != str(number):
+            raise MediaError(f"{path}: row {number} is damaged: film it anew")
+        yield row
+
+
+def _numbers(path: Path, index: int, cells: Sequence[str]) -> list[float]:
+    try:
+        values = [float(cell) for cell in cells]
+    except ValueError:
+        values = [math.nan]
+    if not all(map(math.isfinite, values)):
+        raise MediaError(f"{path}: row {index + 1} holds what is no number: film it anew")
+    return values

@@ -1,0 +1,329 @@
+"""Actors before the camera: takes to clips, each with its exact truth beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.resources
+import json
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper import __version__
+from swapper.errors import MediaError, UsageError
+from swapper.head_renderer.identity import Identity, sample_identity
+from swapper.head_renderer.pose import Moment, Shot
+from swapper.head_renderer.stage import Film, Stage, sample_stage
+from swapper.media.clip_writer import ClipWriter
+from swapper.media.image_strip import strip
+from swapper.media.images import IMAGE_SUFFIXES, write_atomically, write_image
+from swapper.options.verbs import ActorsOptions, StageOptions
+from swapper.progress import progress
+from swapper.synth.actor import Actor
+from swapper.synth.emotions import BASIC, REPERTOIRE
+from swapper.synth.performance import Performance, play
+from swapper.synth.scenarios import Casting, Take, cast
+from swapper.synth.timeline import parse_score, random_score
+from swapper.synth.truth import OPENFACE_COLUMNS, TRUTH_COLUMNS, openface_row, table, truth_row
+
+ROLES: Final = ("performer", "identity", "held_out", "truth")
+"""Folders of a scenario, as the fields of `Casting`."""
+SIZES: Final = (32, 2048)
+SHEET_SEEDS: Final = (47, 15, 19, 49, 31, 9, 44, 12)
+_SHEET_YAWS: Final = (0.0, -24.0, 14.0, 0.0, -12.0, 8.0, 30.0, -16.0)
+"""Degrees by which the heads of each column are turned: a face is more than its front."""
+
+
+class Shooter(Protocol):
+    """Whoever can be filmed, as `Actor` can."""
+
+    def shoot(
+        self,
+        moment: Moment,
+        stage: Stage,
+        size: int = ...,
+        *,
+        before: Moment | None = ...,
+        index: int = ...,
+        supersample: int = ...,
+    ) -> Shot:
+        """Draw one frame; may be called from several threads at once."""
+        ...
+
+
+@dataclass(frozen=True)
+class Filmed:
+    """The files of one take.
+
+    Attributes:
+        video: H.264, without sound.
+        landmarks: CSV in OpenFace 2's layout.
+        truth: CSV of all that is known of each frame; `actors.truth.read_truth` reads it.
+        masks: Face masks, 8 bits, lossless; `media.clip.read_masks` reads them.
+        record: JSON with what it takes to film it again; written last, so where it is, all is.
+    """
+
+    video: Path
+    landmarks: Path
+    truth: Path
+    masks: Path
+    record: Path
+
+    @classmethod
+    def at(cls, folder: Path, name: str) -> Filmed:
+        """The files of a take of this name."""
+        suffixes = (".mp4", ".openface.csv", ".truth.csv", ".masks.mkv", ".json")
+        return cls(*(folder / f"{name}{suffix}" for suffix in suffixes))
+
+    def all_there(self) -> bool:
+        """Whether no file is missing."""
+        return all(path.is_file() for path in vars(self).values())
+
+
+@lru_cache(maxsize=4)
+def _actor(identity: Identity) -> Actor:
+    return Actor(identity)
+
+
+def film_take(
+    take: Take,
+    folder: str | Path,
+    size: int = 256,
+    *,
+    workers: int = 2,
+    supersample: int = 2,
+    make_actor: Callable[[Identity], Shooter] = _actor,
+) -> Filmed:
+    """Film one take, unless its files are there already and would come out the same.
+
+    Args:
+        take: What to film.
+        folder: Where its files go; made if need be.
+        size: Side of the picture in pixels, 32 to 2048, even.
+        workers: Threads that draw.
+        supersample: Samples a pixel and side, 1 to 4.
+        make_actor: Who plays an identity.
+
+    Returns:
+        Its files, whole; a killed run leaves none that is cut.
+
+    Raises:
+        UsageError: If an argument is out of its range.
+        MediaError: If the files cannot be written.
+    """
+    _check(take.name, size, workers)
+    files = Filmed.at(Path(folder), take.name)
+    record = _record(take, size, supersample)
+    if files.all_there() and files.record.read_bytes() == record:
+        return files
+    shooter = make_actor(take.identity)
+    files.record.unlink(missing_ok=True)
+    performance, stage = take.performance, take.stage
+    landmarks: list[list[str]] = []
+    truth: list[list[str]] = []
+    with ExitStack() as stack:
+        square = (size, size)
+        video = stack.enter_context(
+            ClipWriter(files.video, square, performance.fps, crf=int(stage.film.crf))
+        )
+        masks = stack.enter_context(ClipWriter(files.masks, square, performance.fps))
+        bar = stack.enter_context(progress(len(performance), f"film {take.name}", "frame"))
+        for i, shot in enumerate(_shots(shooter, take, size, workers, supersample)):
+            video.write(shot.image)
+            masks.write(np.rint(shot.face_mask * 255).astype(np.uint8))
+            moment = performance.moment(i)
+            landmarks.append(openface_row(i, performance.fps, moment, shot, stage, size))
+            truth.append(truth_row(i, performance, shot))
+            bar.update(1)
+    write_atomically(files.landmarks, table(OPENFACE_COLUMNS, landmarks))
+    write_atomically(files.truth, table(TRUTH_COLUMNS, truth))
+    write_atomically(files.record, record)
+    return files
+
+
+def _check(name: str, size: int, workers: int) -> None:
+    if not name or name.startswith(".") or Path(name).name != name:
+        raise UsageError(f"name={name!r}: must be a plain name for files, without folders")
+    least, most = SIZES
+    if not least <= size <= most or size % 2:
+        raise UsageError(f"size={size}: must be an even number from {least} to {most}")
+    if not 1 <= workers <= 256:
+        raise UsageError(f"workers={workers}: must be from 1 to 256")
+
+
+def _shots(
+    shooter: Shooter, take: Take, size: int, workers: int, supersample: int
+) -> Iterator[Shot]:
+    """Frames in order, a few drawn ahead by several threads."""
+    performance, stage = take.performance, take.stage
+
+    def draw(index: int) -> Shot:
+        return shooter.shoot(
+            performance.moment(index),
+            stage,
+            size,
+            before=performance.moment(index - 1) if index else None,
+            index=index,
+            supersample=supersample,
+        )
+
+    waiting: deque[Future[Shot]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for index in range(len(performance)):
+                waiting.append(pool.submit(draw, index))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _record(take: Take, size: int, supersample: int) -> bytes:
+    record = {
+        "swapper": __version__,
+        "drawn_by": drawn_by(),
+        "size": size,
+        "supersample": supersample,
+        **take.to_dict(),
+        "events": [vars(event) for event in take.performance.events],
+    }
+    return json.dumps(record, indent=2).encode()
+
+
+@cache
+def drawn_by() -> str:
+    """sha256 over the code that draws: clips of other code are filmed anew."""
+    digest = hashlib.sha256()
+    for source in sorted(
+        importlib.resources.files("swapper.synth").iterdir(), key=lambda each: each.name
+    ):
+        if source.name.endswith(".py"):
+            digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def read_take(path: str | Path) -> Take:
+    """The take of a ``NAME.json``, to film it again or on another identity.
+
+    Raises:
+        MediaError: Missing, foreign or damaged.
+        UsageError: It names an actor, a stage or a score that cannot be.
+    """
+    try:
+        return Take.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be read ({error.strerror}): check the path") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MediaError(f"{path}: is not the record of an actor's clip: film it anew") from error
+
+
+def film_casting(
+    casting: Casting, folder: str | Path, size: int = 256, **settings: Any
+) -> dict[str, tuple[Filmed, ...]]:
+    """Film all takes of a scenario into ``performer/``, ``identity/``, ``held_out/``, ``truth/``.
+
+    Args:
+        casting: What to film.
+        folder: Where the four folders go.
+        size: Side of the pictures in pixels.
+        settings: As of `film_take`.
+
+    Returns:
+        The files by role, in the order of the casting.
+    """
+    return {
+        role: tuple(
+            film_take(take, Path(folder) / role, size, **settings)
+            for take in getattr(casting, role)
+        )
+        for role in ROLES
+    }
+
+
+def draw_sheet(
+    path: str | Path, seeds: tuple[int, ...] = SHEET_SEEDS, tile: int = 176, workers: int = 2
+) -> None:
+    """Draw actors in rows, the basic emotions in columns, and write it as a picture.
+
+    Args:
+        path: Its suffix names the format.
+        seeds: Of the identities.
+        tile: Side of each picture in pixels.
+        workers: Threads that draw.
+
+    Raises:
+        UsageError: If the suffix is no picture's.
+        MediaError: If it cannot be written.
+    """
+    if Path(path).suffix.lower() not in IMAGE_SUFFIXES:
+        raise UsageError(f"sheet={path}: must end in one of {', '.join(IMAGE_SUFFIXES)}")
+    moments = [
+        Moment(units=REPERTOIRE[name].variants[0].intensities(), pose=(yaw, 0.0, 0.0))
+        for name, yaw in zip(BASIC, _SHEET_YAWS, strict=True)
+    ]
+
+    def row(seed: int) -> tuple[str, list[NDArray[np.uint8]]]:
+        actor = Actor(sample_identity(seed))
+        stage = dataclasses.replace(sample_stage(seed, Film()), framing=0.8, camera_height=0.0)
+        return "", [actor.shoot(moment, stage, tile).image for moment in moments]
+
+    with ThreadPoolExecutor(workers) as pool:
+        rows = list(pool.map(row, seeds))
+    write_image(path, strip(rows, BASIC, tile))
+
+
+def actors(options: ActorsOptions) -> None:
+    """Carry out ``swapper actors``: draw a sheet, one clip, or all clips of a scenario.
+
+    Raises:
+        UsageError: Nothing to do, or options that do not go together.
+    """
+    if not options.output and not options.sheet:
+        raise UsageError("output is missing: pass output=FOLDER for clips, or sheet=FILE.png")
+    if options.sheet:
+        draw_sheet(options.sheet, workers=options.workers)
+    if not options.output:
+        return
+    changes = _given(options.stage)
+    if options.scenario == "none":
+        film_take(_one_take(options, changes), options.output, options.size,
+                  workers=options.workers)  # fmt: skip
+        return
+    for name, given in (("score", options.score), ("stage", changes)):
+        if given:
+            raise UsageError(f"{name} does not go with scenario={options.scenario}: leave one out")
+    casting = cast(
+        options.scenario, sample_identity(options.performer), sample_identity(options.identity),
+        options.seed, options.seconds, fps=options.fps,
+    )  # fmt: skip
+    film_casting(casting, options.output, options.size, workers=options.workers)
+
+
+def _one_take(options: ActorsOptions, changes: dict[str, Any]) -> Take:
+    score = (
+        parse_score(options.score) if options.score else random_score(options.seed, options.seconds)
+    )
+    performance: Performance = play(score, options.fps, options.seed)
+    sampled = sample_stage(options.seed).to_dict()
+    changes["film"] = sampled["film"] | changes.get("film", {})
+    stage = Stage.from_dict(sampled | changes)
+    return Take(options.name, sample_identity(options.identity), performance, stage)
+
+
+def _given(options: StageOptions) -> dict[str, Any]:
+    """The stage's fields that were set on the command line."""
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    film = {name: value for name, value in vars(given.pop("film")).items() if value is not None}
+    return given | ({"film": film} if film else {})

@@ -1,0 +1,142 @@
+"""Answers counted: who won against whom, who was attentive, and what people preferred."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.metrics.bootstrap import Interval
+from swapper.metrics.preference import WinRate, strength_intervals, win_rate
+from swapper.user_study.answers import Participant
+from swapper.user_study.trials import Study
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """How a participant did where the answer is known.
+
+    Attributes:
+        participant: Its id.
+        checks: Questions with the performer's own clip on one side.
+        missed: Of those, not answered by it; "cannot tell" is a miss.
+        repeats: Pairs that were asked twice.
+        same: Of those, answered alike both times.
+        counts: Whether the answers are counted.
+    """
+
+    participant: str
+    checks: int
+    missed: int
+    repeats: int
+    same: int
+    counts: bool
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What came out of a study.
+
+    Attributes:
+        systems: Names, strongest first.
+        strengths: Bradley-Terry log-odds of each, mean 0.
+        pairs: Of every two systems, in that order, how often the first was chosen.
+        attention: Of every participant, those that do not count among them.
+        answers: How many comparisons were counted, repeats and checks not among them.
+        ties: Of those, "cannot tell".
+        seconds: Median time to an answer; NaN if there is none.
+    """
+
+    systems: tuple[str, ...]
+    strengths: tuple[Interval, ...]
+    pairs: tuple[tuple[str, str, WinRate], ...]
+    attention: tuple[Attention, ...]
+    answers: int
+    ties: int
+    seconds: float
+
+
+def tally(
+    participants: Sequence[Participant], study: Study, misses: int = 0, seed: int = 0
+) -> Tally:
+    """Count answers.
+
+    Checks and repeats are no votes. "Cannot tell" is half a win for each.
+
+    Args:
+        participants: As `read_answers` gives them.
+        study: That they answered.
+        misses: Checks that a participant may miss and still count.
+        seed: Of the bootstrap.
+
+    Raises:
+        ValueError: Nobody counts.
+    """
+    attention = tuple(_attention(each, study, misses) for each in participants)
+    counted = [each for each, how in zip(participants, attention, strict=True) if how.counts]
+    if not counted:
+        raise ValueError("no participant counts")
+    names = study.systems
+    wins = np.stack([_wins(each, study) for each in counted])
+    found = strength_intervals(wins, seed=seed)
+    order = sorted(range(len(names)), key=lambda each: (-found[each].mean, names[each]))
+    pairs = {trial.id for trial in study.pairs}
+    votes = [
+        answer
+        for each in counted
+        for answer in each.answers
+        if answer.trial in pairs and not answer.repeat
+    ]
+    return Tally(
+        systems=tuple(names[each] for each in order),
+        strengths=tuple(found[each] for each in order),
+        pairs=tuple(
+            (names[i], names[j], win_rate(wins[:, i, j], wins[:, i, j] + wins[:, j, i]))
+            for i, j in combinations(order, 2)
+        ),
+        attention=attention,
+        answers=len(votes),
+        ties=sum(each.chosen is None for each in votes),
+        seconds=float(np.median([each.seconds for each in votes])) if votes else float("nan"),
+    )
+
+
+def _wins(participant: Participant, study: Study) -> Floats:
+    """(K, K) how often this participant chose the row over the column."""
+    place = {name: index for index, name in enumerate(study.systems)}
+    owner = {
+        (clip.performer, swap): place[name]
+        for clip in study.clips.values()
+        for name, swap in clip.systems.items()
+    }
+    trials = {each.id: each for each in study.pairs}
+    wins = np.zeros((len(place), len(place)))
+    for answer in participant.answers:
+        trial = trials.get(answer.trial)
+        if trial is None or answer.repeat:
+            continue
+        one, other = (owner[trial.performer, each] for each in trial.clips)
+        share = 0.5 if answer.chosen is None else float(answer.chosen == trial.clips[0])
+        wins[one, other] += share
+        wins[other, one] += 1 - share
+    return wins
+
+
+def _attention(participant: Participant, study: Study, misses: int) -> Attention:
+    own = {
+        trial.id: clip.check
+        for clip in study.clips.values()
+        for trial in study.checks
+        if clip.check in trial.clips
+    }
+    checks = [each for each in participant.answers if each.trial in own]
+    missed = sum(each.chosen != own[each.trial] for each in checks)
+    first = {each.trial: each.chosen for each in participant.answers if not each.repeat}
+    again = [each for each in participant.answers if each.repeat]
+    same = sum(first[each.trial] == each.chosen for each in again)
+    return Attention(participant.id, len(checks), missed, len(again), same, counts=missed <= misses)

@@ -1,0 +1,204 @@
+"""What a study found, for people and for programs: ``results.html`` and ``results.json``."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+
+from swapper.metrics.bootstrap import Interval
+from swapper.user_study.answers import LeftOut
+from swapper.user_study.counts import Tally
+from swapper.user_study.study_page import page_file
+from swapper.user_study.trials import SCHEMA, Study
+
+_ROW, _LEFT, _WIDTH, _TOP = 40, 140, 520, 14
+_RIGHT = _WIDTH - 22
+
+
+def results_data(study: Study, found: Tally, left_out: Sequence[LeftOut]) -> dict[str, object]:
+    """Everything as plain values; what is not known is null."""
+    return {
+        "schema": SCHEMA,
+        "study": study.id,
+        "counting": (
+            "cannot tell: half a win each; checks and repeats: no votes; strengths: "
+            "Bradley-Terry, log-odds of mean 0; intervals: 95 %, over participants"
+        ),
+        "participants": sum(each.counts for each in found.attention),
+        "answers": found.answers,
+        "cannot_tell": found.ties,
+        "median_seconds": _known(found.seconds),
+        "systems": [
+            {
+                "name": name,
+                "strength": _known(each.mean),
+                "low": _known(each.low),
+                "high": _known(each.high),
+            }
+            for name, each in zip(found.systems, found.strengths, strict=True)
+        ],
+        "pairs": [
+            {
+                "first": first,
+                "second": second,
+                **{name: _known(value) for name, value in vars(rate).items()},
+            }
+            for first, second, rate in found.pairs
+        ],
+        "attention": [vars(each) for each in found.attention],
+        "left_out": [vars(each) for each in left_out],
+    }
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def results_page(study: Study, found: Tally, left_out: Sequence[LeftOut]) -> str:
+    """One HTML file that needs nothing else; whatever came from a file is escaped."""
+    counted = sum(each.counts for each in found.attention)
+    facts = [
+        (counted, "participants count"),
+        (found.answers, "comparisons"),
+        (f"{found.ties / found.answers:.0%}" if found.answers else "–", "could not tell"),
+        (_consistency(found), "same answer when asked again"),
+    ]
+    listed = "".join(f"<li><b>{value}</b><span>{what}</span></li>" for value, what in facts)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>Which one feels like the performer?</title>
+<style>
+{page_file("paper.css")}{page_file("results.css")}</style>
+</head>
+<body>
+<main>
+<p class="quiet">Study {study.id}</p>
+<h1>{_verdict(found)}</h1>
+<ul class="facts">{listed}</ul>
+<figure>
+{_forest(found)}
+<figcaption>How often each system would be chosen over one of middling strength (Bradley-Terry),
+with 95&nbsp;% intervals over participants. The broken line is chance.</figcaption>
+</figure>
+<h2>Two at a time</h2>
+{_table(("Chosen", "over", "share of answers", "answers", "participants"), _pair_rows(found))}
+<h2>Strengths</h2>
+{_table(("System", "log-odds, mean 0"), _strength_rows(found))}
+<h2>Attention</h2>
+{_attention(found)}
+{_left_out(left_out)}
+<h2>How it was counted</h2>
+<p>"Cannot tell" is half a win for each. Checks, where the performer's own clip stood on one side,
+and repeats are no votes. Win rates carry Wilson's interval on as many answers as they are worth,
+since those of one participant are alike; strengths are drawn again over participants. No correction
+is made for looking at several pairs.</p>
+</main>
+</body>
+</html>
+"""
+
+
+def _verdict(found: Tally) -> str:
+    """One sentence; a lead is one only where the pair's own interval leaves chance out."""
+    first, second, rate = found.pairs[0]
+    best, next_best = html.escape(first), html.escape(second)
+    if rate.low > 0.5:
+        return f"{best} feels most like the performer; {next_best} comes next."
+    return f"Between {best} and {next_best}, the two ahead, no difference is sure."
+
+
+def _consistency(found: Tally) -> str:
+    counted = [each for each in found.attention if each.counts]
+    asked = sum(each.repeats for each in counted)
+    return f"{sum(each.same for each in counted) / asked:.0%}" if asked else "–"
+
+
+def _odds(value: float) -> float:
+    return 1 / (1 + math.exp(-value))
+
+
+def _forest(found: Tally) -> str:
+    """A row a system: name, interval, point."""
+    bottom = _TOP + _ROW * len(found.systems)
+    parts = [
+        f'<svg viewBox="0 0 {_WIDTH} {bottom + 28}" role="img" '
+        'aria-label="Strength of each system with its interval">'
+    ]
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        x, kind = _across(share), "even" if share == 0.5 else "grid"
+        parts.append(f'<line class="{kind}" x1="{x}" x2="{x}" y1="{_TOP}" y2="{bottom}"/>')
+        parts.append(
+            f'<text class="quiet" x="{x}" y="{bottom + 20}" text-anchor="middle">{share:.0%}</text>'
+        )
+    for row, (name, each) in enumerate(zip(found.systems, found.strengths, strict=True)):
+        parts.append(_forest_row(name, each, _TOP + _ROW * (row + 0.5)))
+    return "\n".join([*parts, "</svg>"])
+
+
+def _forest_row(name: str, each: Interval, y: float) -> str:
+    short = name if len(name) <= 15 else f"{name[:14]}…"
+    text = f'<text x="0" y="{y + 5}">{html.escape(short)}<title>{html.escape(name)}</title></text>'
+    if math.isfinite(each.low) and math.isfinite(each.high):
+        low, high = _across(_odds(each.low)), _across(_odds(each.high))
+        text += f'<line class="reach" x1="{low}" x2="{high}" y1="{y}" y2="{y}"/>'
+    return text + f'<circle class="point" cx="{_across(_odds(each.mean))}" cy="{y}" r="6.5"/>'
+
+
+def _across(share: float) -> float:
+    return round(_LEFT + share * (_RIGHT - _LEFT), 1)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    top = "".join(f'<th scope="col">{html.escape(each)}</th>' for each in heads)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<div class="scroll" tabindex="0"><table><thead><tr>{top}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _pair_rows(found: Tally) -> list[tuple[object, ...]]:
+    return [
+        (
+            first,
+            second,
+            f"{rate.share:.0%} [{rate.low:.0%}, {rate.high:.0%}]" if rate.answers else "never met",
+            rate.answers,
+            rate.participants,
+        )
+        for first, second, rate in found.pairs
+    ]
+
+
+def _strength_rows(found: Tally) -> list[tuple[object, ...]]:
+    return [
+        (name, each.format()) for name, each in zip(found.systems, found.strengths, strict=True)
+    ]
+
+
+def _attention(found: Tally) -> str:
+    rows = [
+        (
+            each.participant,
+            f"{each.missed} of {each.checks}",
+            f"{each.same} of {each.repeats}",
+            "yes" if each.counts else "no: missed checks",
+        )
+        for each in found.attention
+    ]
+    return _table(("Participant", "checks missed", "same when asked again", "counts"), rows)
+
+
+def _left_out(left_out: Sequence[LeftOut]) -> str:
+    if not left_out:
+        return ""
+    rows = [(each.who, each.why) for each in left_out]
+    return "<h2>Files left out</h2>\n" + _table(("File", "why"), rows)

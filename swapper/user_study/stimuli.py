@@ -1,0 +1,152 @@
+"""The clips of a study: found in their folders, held against each other, named neutrally."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from swapper.errors import MediaError, StudyError
+from swapper.media.container import open_container, video_stream
+from swapper.media.video import SUFFIXES, VideoReader
+from swapper.user_study.documents import quoted
+from swapper.user_study.trials import KINDS, Clip, Limits, Study, neutral_name, system_name
+
+PERFORMER: Final = "performer"
+_LAYOUT: Final = "lay it out as CLIP/performer.mp4 and CLIP/SYSTEM.mp4"
+_BROWSERS: Final = {".mp4": ("h264", "av1", "vp9"), ".webm": ("vp8", "vp9", "av1")}
+_SLACK: Final = 2
+"""Frames by which the clips of a trial may differ in length; encoders drop or repeat one."""
+
+
+@dataclass(frozen=True)
+class _Footage:
+    """What a participant would notice of a clip besides its picture."""
+
+    path: Path
+    sha256: str
+    size: tuple[int, int]
+    seconds: float
+    rate: float
+
+
+def gather(folder: Path, limits: Limits) -> tuple[Study, dict[str, Path]]:
+    """A study of the clips in a folder.
+
+    Args:
+        folder: Has a folder for each clip, with ``performer.mp4`` and a file for each system.
+        limits: Of one participant.
+
+    Returns:
+        The study, and the file behind each neutral name.
+
+    Raises:
+        StudyError: Something is missing, or would tell the systems apart; names it.
+        MediaError: A file is not a video that can be read.
+    """
+    if not folder.is_dir():
+        raise StudyError(f"clips={folder}: no such folder; {_LAYOUT}")
+    found = {each.name: _files(each) for each in sorted(folder.iterdir()) if _is_clip(each)}
+    if not found:
+        raise StudyError(f"clips={folder}: holds no folder of clips; {_LAYOUT}")
+    kinds = {path.suffix.lower() for files in found.values() for path in files.values()}
+    if len(kinds) > 1:
+        raise StudyError(f"clips={folder}: holds .mp4 and .webm, which would tell systems apart; "
+                         "convert them to one of the two")  # fmt: skip
+    clips: dict[str, Clip] = {}
+    sources: dict[str, Path] = {}
+    seen: dict[str, Path] = {}
+    for name, files in found.items():
+        footage = {each: _footage(path) for each, path in files.items()}
+        _check_alike(footage)
+        for each, shot in footage.items():
+            # One performance may be filmed into several clips; a swap belongs to one.
+            if shot.sha256 in seen and not (each == PERFORMER == seen[shot.sha256].stem):
+                raise StudyError(f"{shot.path}: is the same file as {seen[shot.sha256]}; nobody "
+                                 "could choose between them, remove one")  # fmt: skip
+            seen[shot.sha256] = shot.path
+        performer = footage.pop(PERFORMER)
+        neutral = {each: neutral_name("clip", shot.sha256) for each, shot in footage.items()}
+        own = neutral_name("performer", performer.sha256)
+        check = neutral_name("clip", performer.sha256)
+        clips[name] = Clip(own, check, neutral)
+        sources |= {neutral[each]: shot.path for each, shot in footage.items()}
+        sources |= {own: performer.path, check: performer.path}
+    return Study(clips, limits, kinds.pop()), dict(sorted(sources.items()))
+
+
+def _is_clip(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith(".")
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """The videos of one clip by their names; sidecars and the like are passed over."""
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        suffix = path.suffix.lower()
+        if path.name.startswith(".") or suffix not in (*SUFFIXES, *KINDS):
+            continue
+        if suffix not in KINDS:
+            raise StudyError(f"{path}: browsers do not play {suffix}; convert it to .mp4 or .webm")
+        if path.stem in files:
+            raise StudyError(f"{path}: {files[path.stem].name} is there as well; remove one")
+        files[path.stem] = path
+    try:
+        for name in (folder.name, *files):
+            system_name(name)
+    except ValueError as error:
+        raise StudyError(f"{quoted(folder)}: {error}; rename it") from error
+    if PERFORMER not in files:
+        raise StudyError(f"{folder}: holds no performer.mp4; {_LAYOUT}")
+    if len(files) < 3:
+        raise StudyError(f"{folder}: holds fewer than two swaps; {_LAYOUT}")
+    return files
+
+
+def _footage(path: Path) -> _Footage:
+    """Read a clip to its end.
+
+    Raises:
+        MediaError: It cannot be read whole.
+        StudyError: Browsers would not play it.
+    """
+    with open_container(path) as container:
+        codec = str(video_stream(container, path).codec_context.codec.canonical_name)
+    reader = VideoReader(path)
+    info = reader.info
+    kind = path.suffix.lower()
+    if codec not in _BROWSERS[kind] or (codec == "h264" and info.pix_fmt not in
+                                        ("yuv420p", "yuvj420p")):  # fmt: skip
+        raise StudyError(f"{path}: browsers do not play {codec} of {info.pix_fmt} in {kind}; "
+                         "convert it to h264 of 8 bits, yuv420p")  # fmt: skip
+    frames = sum(1 for _ in reader)
+    if reader.stopped is not None:
+        raise MediaError(f"{path}: breaks off at {reader.stopped:.1f} s; copy it again")
+    with path.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    rate = float(info.rate)
+    return _Footage(path, sha256, (info.width, info.height), frames / rate, rate)
+
+
+def _check_alike(footage: dict[str, _Footage]) -> None:
+    """All clips of a trial have one size and one length.
+
+    Raises:
+        StudyError: One differs, and participants would see it.
+    """
+    performer = footage[PERFORMER]
+    for shot in footage.values():
+        if shot.size != performer.size:
+            raise StudyError(f"{shot.path}: is {_sides(shot)}, {performer.path.name} is "
+                             f"{_sides(performer)}; scale it to the same")  # fmt: skip
+        apart = abs(shot.seconds - performer.seconds)
+        if apart > (_SLACK + 0.5) / performer.rate:
+            raise StudyError(
+                f"{shot.path}: lasts {shot.seconds:.2f} s, {performer.path.name} "
+                f"{performer.seconds:.2f} s; cut them to the same length"
+            )
+
+
+def _sides(shot: _Footage) -> str:
+    return f"{shot.size[0]}x{shot.size[1]}"

@@ -1,0 +1,214 @@
+"""A study: which clips are compared, under names that say nothing, and the key to those names."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from swapper.errors import StudyError
+from swapper.user_study.documents import quoted, read_object
+
+SCHEMA: Final = 1
+KINDS: Final = (".mp4", ".webm")
+LARGEST_LIMIT: Final = 1000
+NEUTRAL: Final = re.compile(r"[0-9a-f]{16}")
+_STUDY: Final = re.compile(r"[0-9a-f]{32}")
+_MAX_NAME: Final = 64
+_MAX_KEY_BYTES: Final = 16 << 20
+_CURE: Final = "pass the key.json that `swapper study clips=...` wrote"
+
+
+def neutral_name(*parts: str) -> str:
+    """16 hex digits that say nothing of `parts` and are always the same for them."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A performance and its swaps, by neutral names.
+
+    Attributes:
+        performer: The performer's clip.
+        check: Its copy that stands in for a swap, to see who is attentive.
+        systems: The swaps by the name of the system that made them.
+    """
+
+    performer: str
+    check: str
+    systems: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One question: a performer and two clips to choose from.
+
+    Attributes:
+        id: Of these three, the same in every study.
+        performer: Neutral name.
+        clips: Neutral names in the order of the alphabet, which tells nothing.
+    """
+
+    id: str
+    performer: str
+    clips: tuple[str, str]
+
+    @classmethod
+    def of(cls, performer: str, one: str, other: str) -> Trial:
+        """The question about these clips, whichever is named first."""
+        first, second = sorted((one, other))
+        return cls(neutral_name(performer, first, second), performer, (first, second))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Most questions of each sort that one participant is asked."""
+
+    pairs: int
+    checks: int
+    repeats: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that is asked, and the key to it.
+
+    Attributes:
+        clips: By the name of their folder.
+        limits: Of one participant.
+        kind: Suffix of every clip.
+    """
+
+    clips: Mapping[str, Clip]
+    limits: Limits
+    kind: str
+
+    @cached_property
+    def pairs(self) -> tuple[Trial, ...]:
+        """Every two swaps of a clip; sorted by id, so that the order tells nothing."""
+        trials = [
+            Trial.of(clip.performer, one, other)
+            for clip in self.clips.values()
+            for one, other in itertools.combinations(clip.systems.values(), 2)
+        ]
+        return tuple(sorted(trials, key=lambda each: each.id))
+
+    @cached_property
+    def checks(self) -> tuple[Trial, ...]:
+        """Every swap against the performer's own clip, sorted by id."""
+        trials = [
+            Trial.of(clip.performer, clip.check, swap)
+            for clip in self.clips.values()
+            for swap in clip.systems.values()
+        ]
+        return tuple(sorted(trials, key=lambda each: each.id))
+
+    @cached_property
+    def systems(self) -> tuple[str, ...]:
+        """Names of all systems, in order."""
+        return tuple(sorted({name for clip in self.clips.values() for name in clip.systems}))
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of all that a participant may be asked: 32 hex digits."""
+        return hashlib.sha256(json.dumps(self._asked(), sort_keys=True).encode()).hexdigest()[:32]
+
+    def page_data(self) -> dict[str, object]:
+        """What the page knows: neutral names and nothing else."""
+        return {**self._asked(), "study": self.id}
+
+    def key_data(self) -> dict[str, object]:
+        """The key, as `read_key` reads it."""
+        return {
+            "schema": SCHEMA,
+            "study": self.id,
+            "kind": self.kind,
+            "limits": vars(self.limits),
+            "clips": {
+                name: {**vars(clip), "systems": dict(clip.systems)}
+                for name, clip in self.clips.items()
+            },
+        }
+
+    def _asked(self) -> dict[str, object]:
+        def plain(trials: tuple[Trial, ...]) -> list[list[str]]:
+            return [[each.id, each.performer, *each.clips] for each in trials]
+
+        return {
+            "schema": SCHEMA,
+            "kind": self.kind,
+            "limits": vars(self.limits),
+            "pairs": plain(self.pairs),
+            "checks": plain(self.checks),
+        }
+
+
+def read_key(path: Path) -> Study:
+    """The study whose key a file holds.
+
+    Raises:
+        StudyError: Missing, damaged, changed, or no key.
+    """
+    data = read_object(path, _MAX_KEY_BYTES)
+    try:
+        if data.get("schema") != SCHEMA:
+            raise ValueError(f"schema must be {SCHEMA}")
+        kind = data.get("kind")
+        if not isinstance(kind, str) or kind not in KINDS:
+            raise ValueError("kind is neither .mp4 nor .webm")
+        study = Study(_clips(data.get("clips")), _limits(data.get("limits")), kind)
+        claimed = data.get("study")
+        if not isinstance(claimed, str) or not _STUDY.fullmatch(claimed) or claimed != study.id:
+            raise ValueError("its study is not the one that its clips make")
+    except ValueError as error:
+        raise StudyError(f"{quoted(path)}: {quoted(error)}; {_CURE}") from error
+    return study
+
+
+def system_name(text: object) -> str:
+    """`text`, if it can name a system or a clip.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if not isinstance(text, str) or not 0 < len(text) <= _MAX_NAME or not text.isprintable():
+        raise ValueError(f"a name must be 1 to {_MAX_NAME} printable characters: {quoted(text)}")
+    return text
+
+
+def _limits(data: object) -> Limits:
+    names = ("pairs", "checks", "repeats")
+    if not isinstance(data, dict) or sorted(data) != sorted(names):
+        raise ValueError("limits must be pairs, checks and repeats")
+    if any(type(each) is not int or not 0 <= each <= LARGEST_LIMIT for each in data.values()):
+        raise ValueError(f"limits must be whole numbers up to {LARGEST_LIMIT}")
+    return Limits(**data)
+
+
+def _clips(data: object) -> dict[str, Clip]:
+    if not isinstance(data, dict) or not data:
+        raise ValueError("there are no clips in it")
+    clips = {}
+    for name, entry in data.items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("systems"), dict):
+            raise ValueError(f"clip {quoted(name)} is not an entry of ours")
+        systems = {system_name(each): _neutral(swap) for each, swap in entry["systems"].items()}
+        clip = Clip(_neutral(entry.get("performer")), _neutral(entry.get("check")), systems)
+        if len({clip.performer, clip.check, *systems.values()}) < len(systems) + 2:
+            raise ValueError(f"clip {quoted(name)} names a file twice")
+        if len(systems) < 2:
+            raise ValueError(f"clip {quoted(name)} has fewer than two systems")
+        clips[system_name(name)] = clip
+    return clips
+
+
+def _neutral(text: object) -> str:
+    if not isinstance(text, str) or not NEUTRAL.fullmatch(text):
+        raise ValueError(f"{quoted(text)} is no neutral name")
+    return text

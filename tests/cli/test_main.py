@@ -1,0 +1,185 @@
+"""The command line: help, composition, one-line errors, completion."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from swapper.cli.main import main as cli
+from swapper.options.verbs import VERBS
+
+
+def swapper(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "swapper", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **(env or {})},
+    )
+
+
+def test_help_names_every_verb() -> None:
+    done = swapper("--help")
+    assert done.returncode == 0
+    assert all(verb in done.stdout for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_verb_help_lists_options_with_defaults_and_choices(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run([verb, "--help"]) == 0
+    shown = capsys.readouterr().out
+    for name, field in VERBS[verb].__dataclass_fields__.items():
+        if field.metadata:
+            assert f"{name}=" in shown
+    if verb == "train":
+        assert "[df, original, tiny]" in shown
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_cfg_job_prints_the_config(verb: str) -> None:
+    done = swapper(verb, "--cfg", "job")
+    assert done.returncode == 0, done.stderr
+    assert "hydra:" not in done.stdout
+    assert next(iter(VERBS[verb].__dataclass_fields__)) in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            "extrct",
+            "choose from extract, affect, concept, train, convert, export, evaluate, compare, "
+            "study, verify, actors, demo; did you mean extract",
+        ),
+        ("extract coverag=full", "coverag: no such option; did you mean coverage?"),
+        ("extract size=big", "size: Value 'big' of type 'str' could not be converted to Integer"),
+        ("extract input=a identity=b rights=c coverage=fac", "choose from face, full, head"),
+        ("extract input=a identity=b rights=c size=1", "size=1: must be between 64 and 2048"),
+        ("extract aligner=foo", "aligner=foo: choose from fan, mediapipe, openface"),
+        ("extract", "input is missing: pass input=..."),
+        ("extract input=a identity=b", "rights is missing"),
+        ("extract input=a identity=../b rights=c", "identity must be 1 to 64 letters"),
+        ("train name=x facesets=a", "must be a list"),
+        ("affect", "facesets is missing: pass facesets=..."),
+        ("affect facesets=x affect=huge", "affect=huge: choose from actors, emotieff, none"),
+        ("affect facesets=x affect=emotieff affect.weihgts=y", "did you mean weights? legal under"),
+        ("affect facesets=x affect=torchvision", "affect.arch is missing: pass affect.arch=..."),
+        ("affect facesets=[]", "facesets is empty: pass facesets=[facesets/NAME,...]"),
+        ("concept name=a positives=b", "negatives is missing: pass negatives=..."),
+        ("concept name=a positives=b negatives=c", "rights is missing: say by what right"),
+        ("concept name=a.b positives=b negatives=c rights=d", "name=a.b: must be a letter, then"),
+        ("concept name=arousal positives=b negatives=c rights=d", "is a dial already"),
+        ("convert affect.concepts=tired", "does not fit (how much of which concepts to add"),
+        ("convert affect.concepts.tired=much", "affect.concepts.tired: Value 'much'"),
+        (
+            "convert model=a video=b identity=c output=d affect.concepts.tired=2",
+            "affect.concepts.tired=2.0: must be between -1.5 and 1.5",
+        ),
+        (
+            "convert model=a video=b identity=c output=d affect.valence=nan",
+            "affect.valence=nan: must be between -1 and 1",
+        ),
+        ("extract aligner.foo=1", "aligner.foo: no such option; legal under aligner:"),
+        ("train model=huge", "model=huge: choose from df, original, tiny"),
+        ("train name=x facesets=[a,b] model.widht=3", "did you mean width?"),
+        ("train model=original model.width=3", "legal under model: resolution"),
+        ("train name=x facesets=[a,b] model.width=wide", "model.width=wide: must be int"),
+        ("train name=x facesets=[a,b] optim.lr=-1", "lr must be positive"),
+        ("train name=../x facesets=[a,b]", "name=../x: use letters"),
+        ("convert blend.erod=1", "did you mean erode? legal under blend: colour, erode"),
+        ("convert input=[a", "quote values that hold special characters"),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_cure(
+    line: str,
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status = cli.run(line.split())
+    error = capsys.readouterr().err
+    assert status == 2, error
+    assert expected in error
+    assert error.count("\n") == 1
+    assert error.startswith("swapper: ")
+
+
+@pytest.mark.parametrize(
+    ("override", "quoted"),
+    [
+        ("rights=signed, 2026 (Jane)", 'rights="signed, 2026 (Jane)"'),
+        ("input=my clip (1).mp4", 'input="my clip (1).mp4"'),
+        ("input=[a.mp4,b.mp4]", "input=[a.mp4,b.mp4]"),
+        ('rights="as it is"', 'rights="as it is"'),
+        ('rights=say "yes"', r'rights="say \"yes\""'),
+        ("size=128", "size=128"),
+        ("coverage=face", "coverage=face"),
+        ("aligner.csv=x.csv", "aligner.csv=x.csv"),
+    ],
+)
+def test_free_text_needs_no_hydra_quoting(override: str, quoted: str) -> None:
+    assert cli.quote_text("extract", [override]) == [quoted]
+
+
+@pytest.mark.parametrize("text", ['a "b" c', "back\\slash", "ends\\", "${not} me", "x=y", "ü, é"])
+def test_quoted_text_arrives_as_it_was(text: str) -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    (override,) = cli.quote_text("extract", [f"rights=a{text}"])
+    assert OverridesParser.create().parse_override(override).value() == f"a{text}"
+
+
+def test_multirun_runs_each_combination(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "swapper", "verify", "-m", "file=a.png,b.png"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert "a.png" in done.stderr
+    assert "b.png" in done.stderr
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            "swapper ",
+            "extract affect concept train convert export evaluate compare study verify actors demo",
+        ),
+        ("swapper con", "concept convert"),
+        ("swapper extract aligner=", "aligner=fan aligner=mediapipe aligner=openface"),
+        ("swapper convert blend.er", "blend.erode="),
+        ("swapper train model=o", "model=original"),
+    ],
+)
+def test_completion_knows_verbs_groups_and_keys(line: str, expected: str) -> None:
+    done = swapper("-sc", "query=bash", env={"COMP_LINE": line})
+    assert done.stdout.strip() == expected
+
+
+def test_completion_installs_by_the_command_s_name() -> None:
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("swapper")), "-sc", "install=bash"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip().endswith("hydra_bash_completion swapper")
+
+
+def test_version() -> None:
+    from swapper import __version__
+
+    assert swapper("--version").stdout.strip() == f"swapper {__version__}"

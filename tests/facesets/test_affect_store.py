@@ -1,0 +1,374 @@
+"""What an estimator said comes back as it was, of the right faces, or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from swapper.errors import FacesetError
+from swapper.facesets.affect_store import (
+    read_readings,
+    read_stored,
+    readings_path,
+    reserving,
+    rows_of,
+    write_stored,
+)
+from swapper.facesets.affect_table import StoredReadings, table_of
+from swapper.facesets.faceset import Faceset
+from swapper.facesets.faceset_metadata import Source
+from swapper.facesets.writer import FacesetWriter
+from swapper.types import Readings
+from tests.facesets.making import SOURCE, make_card, make_faceset, make_image, make_record
+
+LINEAGE = "drawn:" + "ab" * 32
+LOOK = "cd" * 32
+LABELS = ("neutral", "happy", "sad")
+UNITS = (1, 12)
+ARRAYS = ("embedding", "probabilities", "valence", "arousal", "intensities")
+
+
+def invented(count: int, seed: int = 0, lineage: str = LINEAGE) -> Readings:
+    rng = np.random.default_rng(seed)
+    shares = rng.random((count, len(LABELS)))
+    return Readings(
+        lineage,
+        LABELS,
+        UNITS,
+        rng.normal(size=(count, 7)).astype(np.float32),
+        (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32),
+        rng.uniform(-1, 1, count).astype(np.float32),
+        rng.uniform(-1, 1, count).astype(np.float32),
+        rng.random((count, len(UNITS))).astype(np.float32),
+    )
+
+
+def stored_of(faceset: Faceset, seed: int = 0, lineage: str = LINEAGE) -> StoredReadings:
+    return StoredReadings(
+        tuple(record.id for record in faceset.records),
+        tuple(record.sha256 for record in faceset.records),
+        LOOK,
+        invented(len(faceset.records), seed, lineage),
+    )
+
+
+def same(one: Readings, other: Readings) -> None:
+    assert (one.lineage, one.labels, one.units) == (other.lineage, other.labels, other.units)
+    for name in ARRAYS:
+        left, right = getattr(one, name), getattr(other, name)
+        assert (left is None) == (right is None)
+        if left is not None:
+            assert right.dtype == np.float32
+            np.testing.assert_array_equal(left, right)
+
+
+def one_line(error: pytest.ExceptionInfo[FacesetError] | FacesetError) -> str:
+    text = str(error.value if isinstance(error, pytest.ExceptionInfo) else error)
+    assert text.isprintable()
+    assert len(text) < 700
+    return text
+
+
+@pytest.fixture
+def faceset(tmp_path: Path) -> Faceset:
+    return Faceset.open(make_faceset(tmp_path))
+
+
+def test_what_is_written_comes_back_in_the_order_of_the_records(faceset: Faceset) -> None:
+    stored = stored_of(faceset)
+    shuffled = stored.take(np.array([3, 0, 4, 1, 2]))
+    write_stored(
+        faceset.path, "drawn", [shuffled.take(np.arange(2)), shuffled.take(np.arange(2, 5))]
+    )
+    same(read_readings(faceset, "drawn"), stored.readings)
+    same(read_readings(faceset, "drawn", lineage=LINEAGE, look=LOOK), stored.readings)
+    back = read_stored(faceset.path, "drawn")
+    assert back is not None
+    assert (back.ids, back.pictures, back.look) == (shuffled.ids, shuffled.pictures, LOOK)
+
+
+@pytest.mark.parametrize("kept", [(), ("probabilities",), ("valence", "arousal"), ("intensities",)])
+def test_what_an_estimator_has_no_opinion_of_stays_none(
+    faceset: Faceset, kept: tuple[str, ...]
+) -> None:
+    whole = invented(5)
+    some = dataclasses.replace(
+        whole,
+        labels=LABELS if "probabilities" in kept else (),
+        units=UNITS if "intensities" in kept else (),
+        **{name: None for name in ARRAYS[1:] if name not in kept},
+    )
+    write_stored(faceset.path, "drawn", [dataclasses.replace(stored_of(faceset), readings=some)])
+    same(read_readings(faceset, "drawn"), some)
+
+
+def test_estimators_keep_out_of_each_other_s_way(faceset: Faceset) -> None:
+    index = (faceset.path / "faces.parquet").read_bytes()
+    other = "other:" + "12" * 32
+    write_stored(faceset.path, "drawn", [stored_of(faceset)])
+    write_stored(faceset.path, "other", [stored_of(faceset, 1, other)])
+    same(read_readings(faceset, "drawn"), invented(5))
+    same(read_readings(faceset, "other"), invented(5, 1, other))
+    assert (faceset.path / "faces.parquet").read_bytes() == index
+    assert Faceset.open(faceset.path).content_hash == faceset.content_hash
+
+
+def test_readings_that_are_not_there_name_the_command(faceset: Faceset) -> None:
+    with pytest.raises(FacesetError) as error:
+        read_readings(faceset, "drawn")
+    assert f"run swapper affect facesets=[{faceset.path}] affect=drawn" in one_line(error)
+    assert "has not read these faces" in one_line(error)
+
+
+def test_a_deleted_picture_needs_no_reading(faceset: Faceset) -> None:
+    write_stored(faceset.path, "drawn", [stored_of(faceset)])
+    (faceset.path / "images" / faceset.records[1].image).unlink()
+    thinned = Faceset.open(faceset.path)
+    same(read_readings(thinned, "drawn"), invented(5).take(np.array([0, 2, 3, 4])))
+
+
+def test_faces_added_or_changed_since_are_counted(faceset: Faceset) -> None:
+    stored = stored_of(faceset)
+    pictures = ("0" * 64, *stored.pictures[1:])
+    write_stored(faceset.path, "drawn", [dataclasses.replace(stored, pictures=pictures)])
+    with FacesetWriter(faceset.path, make_card()) as writer:
+        writer.add_source(Source("clip.mp4", SOURCE))
+        for frame in (5, 6):
+            writer.add(make_record(frame), make_image(frame))
+    grown = Faceset.open(faceset.path)
+    with pytest.raises(FacesetError) as error:
+        read_readings(grown, "drawn")
+    assert "of 7 faces 2 were never read and 1 changed since; run swapper affect" in one_line(error)
+    back = read_stored(faceset.path, "drawn")
+    assert back is not None
+    assert rows_of(grown, back).tolist() == [-1, 1, 2, 3, 4, -1, -1]
+
+
+def test_other_weights_and_another_window_are_told(faceset: Faceset) -> None:
+    write_stored(faceset.path, "drawn", [stored_of(faceset)])
+    with pytest.raises(FacesetError, match="was read by other weights"):
+        read_readings(faceset, "drawn", lineage="drawn:" + "00" * 32)
+    with pytest.raises(FacesetError, match="through another window"):
+        read_readings(faceset, "drawn", look="00" * 32)
+
+
+def test_a_link_in_place_of_the_folder_is_refused(faceset: Faceset, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (faceset.path / "affect").symlink_to(tmp_path / "elsewhere")
+    for act in (
+        lambda: read_readings(faceset, "drawn"),
+        lambda: write_stored(faceset.path, "drawn", [stored_of(faceset)]),
+        lambda: reserving(faceset.path).__enter__(),
+    ):
+        with pytest.raises(FacesetError, match="is a link"):
+            act()
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize("name", ["../x", "", "a/b", "A", "x" * 65])
+def test_a_name_is_no_path(faceset: Faceset, name: str) -> None:
+    with pytest.raises(ValueError, match="an estimator's name"):
+        readings_path(faceset.path, name)
+
+
+def test_one_process_reads_at_a_time_and_clears_up_after_kills(faceset: Faceset) -> None:
+    place = faceset.path / "affect"
+    place.mkdir()
+    leftover = place / ".drawn.parquet.123.partial"
+    leftover.write_bytes(b"half")
+    holder = os.open(place, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    with pytest.raises(FacesetError, match="another process is reading"), reserving(faceset.path):
+        pass
+    assert leftover.exists()
+    os.close(holder)
+    with reserving(faceset.path):
+        assert not leftover.exists()
+    with reserving(faceset.path):
+        pass
+
+
+def _with(**changes: Any) -> Callable[[StoredReadings], StoredReadings]:
+    def change(stored: StoredReadings) -> StoredReadings:
+        own = {key: value for key, value in changes.items() if hasattr(stored, key)}
+        inner = {key: value for key, value in changes.items() if key not in own}
+        return dataclasses.replace(
+            stored, **own, readings=dataclasses.replace(stored.readings, **inner)
+        )
+
+    return change
+
+
+SPOILED = {
+    "not a number": (_with(embedding=np.full((5, 7), np.nan, np.float32)), "embedding are not"),
+    "endless": (_with(valence=np.full(5, np.inf, np.float32)), "valence are not"),
+    "shares above one": (_with(probabilities=np.full((5, 3), 1.0, np.float32)), "sum to 1"),
+    "negative intensity": (_with(intensities=np.full((5, 2), -0.5, np.float32)), "intensities"),
+    "a label too few": (_with(labels=LABELS[:2]), "do not fit"),
+    "a label twice": (_with(labels=("sad", "sad", "happy")), "labels"),
+    "a label that moves the cursor": (_with(labels=("a\n", "b", "c")), "labels"),
+    "units without intensities": (_with(intensities=None), "do not fit"),
+    "another reader": (_with(lineage="judge:" + "ab" * 32), "not by drawn"),
+    "no weights": (_with(lineage="drawn:x"), "not by drawn"),
+    "no look": (_with(look="x"), "not by drawn"),
+    "a path for a face": (_with(ids=("../../x", "b", "c", "d", "e")), "proper name"),
+    "a face twice": (_with(ids=("a", "a", "c", "d", "e")), "twice"),
+    "no hash": (_with(pictures=("x",) * 5), "64 hex"),
+}
+
+
+@pytest.mark.parametrize("how", SPOILED)
+def test_what_cannot_be_is_neither_written_nor_read(faceset: Faceset, how: str) -> None:
+    change, expected = SPOILED[how]
+    spoiled = change(stored_of(faceset))
+    with pytest.raises(ValueError, match=expected):
+        write_stored(faceset.path, "drawn", [spoiled])
+    path = readings_path(faceset.path, "drawn")
+    assert not path.exists()
+    path.parent.mkdir()
+    _raw(table_of(spoiled), path)
+    with pytest.raises(FacesetError, match=expected) as error:
+        read_stored(faceset.path, "drawn")
+    assert "delete it, then run swapper affect" in one_line(error)
+
+
+def test_parts_of_different_readings_are_not_mixed(faceset: Faceset) -> None:
+    stored = stored_of(faceset)
+    one, two = stored.take(np.arange(2)), stored.take(np.arange(2, 5))
+    with pytest.raises(ValueError, match="different readings"):
+        write_stored(faceset.path, "drawn", [one, _with(lineage="drawn:" + "00" * 32)(two)])
+    with pytest.raises(ValueError, match="twice"):
+        write_stored(faceset.path, "drawn", [one, one])
+
+
+def _raw(table: pa.Table, path: Path, **changes: Any) -> None:
+    ours = {"compression": "none", "use_dictionary": False, "write_page_checksum": True}
+    pq.write_table(table, path, **{**ours, **changes})
+
+
+def _about(table: pa.Table, **changes: Any) -> pa.Table:
+    about = json.loads(table.schema.metadata[b"swapper.readings"])
+    said = {key: value for key, value in {**about, **changes}.items() if value is not None}
+    return table.replace_schema_metadata({b"swapper.readings": json.dumps(said).encode()})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "changes", "expected"),
+    [
+        (lambda table: table, {"compression": "snappy"}, "compressed"),
+        (lambda table: table, {"use_dictionary": True}, "compressed"),
+        (lambda table: table.replace_schema_metadata(None), {}, "foreign"),
+        (lambda table: _about(table, schema=2), {}, "another version"),
+        (lambda table: _about(table, lineage=7), {}, "who read"),
+        (lambda table: _about(table, labels="abc"), {}, "what was read"),
+        (lambda table: _about(table, labels=[1, 2, 3]), {}, "labels"),
+        (lambda table: _about(table, units=[True, 1]), {}, "units"),
+        (lambda table: _about(table, units=[[], []]), {}, "units"),
+        (lambda table: _about(table, more="x" * 100_000), {}, "foreign"),
+        (lambda table: table.drop(["embedding"]), {}, "embedding is missing"),
+        (lambda table: table.drop(["picture"]), {}, "picture is missing"),
+        (
+            lambda table: table.set_column(2, "embedding", pa.array([[1.0]] * 5)),
+            {},
+            "another kind",
+        ),
+        (
+            lambda table: table.set_column(
+                2, "embedding", pa.array([None] * 5, table.field(2).type)
+            ),
+            {},
+            "has gaps",
+        ),
+    ],
+)
+def test_foreign_tables_are_refused(
+    faceset: Faceset,
+    spoil: Callable[[pa.Table], pa.Table],
+    changes: dict[str, Any],
+    expected: str,
+) -> None:
+    path = readings_path(faceset.path, "drawn")
+    path.parent.mkdir()
+    _raw(spoil(table_of(stored_of(faceset))), path, **changes)
+    with pytest.raises(FacesetError, match=expected) as error:
+        read_stored(faceset.path, "drawn")
+    one_line(error)
+
+
+def test_what_is_no_plain_file_is_refused(faceset: Faceset) -> None:
+    path = readings_path(faceset.path, "drawn")
+    path.parent.mkdir()
+    os.mkfifo(path)
+    with pytest.raises(FacesetError, match="not a plain file"):
+        read_stored(faceset.path, "drawn")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Faceset:
+    faceset = Faceset.open(make_faceset(tmp_path_factory.mktemp("fuzz")))
+    write_stored(faceset.path, "drawn", [stored_of(faceset)])
+    return faceset
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_whatever_stands_in_the_file_it_reads_or_says_why(
+    written: Faceset, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = readings_path(written.path, "drawn")
+    whole = path.read_bytes()
+    spoiled = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 4))):
+        # More often in the footer: it decides what is read.
+        low = data.draw(st.sampled_from([0, len(whole) * 2 // 3]))
+        place = data.draw(st.integers(low, len(whole) - 1))
+        spoiled[place] = data.draw(st.integers(0, 255))
+    end = data.draw(
+        st.sampled_from([len(whole), len(whole), data.draw(st.integers(0, len(whole)))])
+    )
+    path.write_bytes(bytes(spoiled[:end]))
+    try:
+        read_readings(written, "drawn")
+    except FacesetError as error:
+        one_line(error)
+    finally:
+        path.write_bytes(whole)
+
+
+def test_a_claim_of_many_rows_makes_no_room_for_them(
+    faceset: Faceset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The footer's count of rows is held to the bytes that are there."""
+    from swapper.facesets import affect_table
+
+    write_stored(faceset.path, "drawn", [stored_of(faceset)])
+    real = affect_table.read_footer
+    monkeypatch.setattr(
+        affect_table,
+        "read_footer",
+        lambda stream: dataclasses.replace(real(stream), num_rows=4_000_000),
+    )
+    with pytest.raises(FacesetError, match="claims more numbers than it holds"):
+        read_stored(faceset.path, "drawn")
+
+
+def test_a_file_in_place_of_the_folder_says_so(faceset: Faceset) -> None:
+    (faceset.path / "affect").write_bytes(b"")
+    with pytest.raises(FacesetError, match="cannot be written"):
+        write_stored(faceset.path, "drawn", [stored_of(faceset)])
+    with pytest.raises(FacesetError, match="Not a directory"):
+        read_readings(faceset, "drawn")

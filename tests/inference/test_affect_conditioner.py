@@ -1,0 +1,428 @@
+"""Affect through every verb, on drawn faces: read, train, resume, convert; and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from swapper.affect.concepts import Concept, save_concept
+from swapper.affect.controls import Capped, Dials
+from swapper.affect.observed_range import Shown
+from swapper.cli.main import main as cli
+from swapper.demo.pipeline import check_unbiased
+from swapper.errors import EstimatorError, ModelError, UsageError
+from swapper.estimators.base import load_estimator
+from swapper.faces.geometry import resized, warp
+from swapper.inference.affect_conditioner import (
+    Asked,
+    dialled,
+    dials_of,
+    feeling_of,
+    said_of,
+    space_of,
+)
+from swapper.media.video import VideoReader
+from swapper.models.model_file import load_model
+from swapper.options.verbs import FeelingOptions
+from swapper.training.checkpoint import read_checkpoint
+from swapper.types import Readings
+from tests.drawing import ALICE, BOB, write_clip
+
+FRAMES = 40
+CPU = torch.device("cpu")
+
+
+def never(*_: object) -> NoReturn:
+    raise AssertionError
+
+
+def train_line(folder: Path, name: str, steps: int, *more: str) -> list[str]:
+    facesets = f"[{folder / 'facesets/alice'},{folder / 'facesets/bob'}]"
+    return [
+        "train", f"name={name}", f"facesets={facesets}", f"runs={folder / 'runs'}",
+        "experiment=affect64", "model.width=8", "model.latent=32", "model.code_dim=4",
+        "data.batch_size=4", "data.num_workers=0", f"trainer.max_steps={steps}",
+        "trainer.val_check_interval=6", "trainer.log_every_n_steps=1",
+        "callbacks.checkpoint.every_n_steps=6", "callbacks.preview.every_n_steps=6",
+        "expression.swap=0.3", *more,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two clips, facesets that have been read, and a run that was stopped and resumed."""
+    folder = tmp_path_factory.mktemp("feeling")
+    for name, look in (("alice", ALICE), ("bob", BOB)):
+        clip, landmarks = write_clip(folder / f"{name}.mp4", look, frames=FRAMES)
+        line = [
+            "extract", f"input={clip}", f"identity={name}", "rights=drawn by this test",
+            f"facesets={folder / 'facesets'}", "size=96", "aligner=openface",
+            f"aligner.csv={landmarks}", "affect=actors",
+        ]  # fmt: skip
+        assert cli.run(line) == 0
+    for steps in (6, 12):
+        assert cli.run(train_line(folder, "run", steps, "affect=actors")) == 0
+    return folder
+
+
+def convert_line(world: Path, output: Path, *more: str) -> list[str]:
+    return [
+        "convert", f"model={world / 'runs/run'}", f"video={world / 'alice.mp4'}", "identity=bob",
+        f"output={output}", "aligner=openface", f"aligner.csv={world / 'alice.csv'}",
+        "device=cpu", "provenance=none", "codec.crf=0", "codec.preset=ultrafast", *more,
+    ]  # fmt: skip
+
+
+def test_the_model_says_what_it_was_trained_with(world: Path) -> None:
+    estimator = load_estimator("actors", "training")
+    card = json.loads((world / "runs/run/model.json").read_text())
+    assert card["lineage"] == [estimator.lineage, "landmarks:openface"]
+    assert card["aligned_size"] == 96
+    assert card["affect_space"]["identities"] == ["alice", "bob"]
+    assert 0 <= card["affect_space"]["figures"]["identity_leak"]["code"] <= 1
+    names = load_file(world / "runs/run/model.safetensors")
+    assert not [name for name in names if "expression" in name or "estimator" in name]
+
+
+def test_a_resumed_run_keeps_its_affect_space(world: Path) -> None:
+    saved = read_checkpoint(world / "runs/run/checkpoints/last.ckpt")["swapper"]["affect_space"]
+    model = load_model(world / "runs/run")
+    assert saved["summary"] == model.card.affect_space
+    for name, tensor in saved["tensors"].items():
+        torch.testing.assert_close(model.affect_space[name], tensor, rtol=0, atol=0)
+
+
+def test_everything_is_logged_by_name(world: Path) -> None:
+    header = (world / "runs/run/metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"train/own_affect", "train/own_bound", "train/swap_affect", "train/tether"} <= {*header}
+
+
+def test_more_or_less_of_the_performers_affect_is_another_picture(
+    world: Path, tmp_path: Path
+) -> None:
+    pictures = {}
+    for strength in (0, 1, 1.5):
+        output = tmp_path / f"{strength}.mp4"
+        assert cli.run(convert_line(world, output, f"affect.strength={strength}")) == 0
+        pictures[strength] = [frame.image.astype(int) for frame in VideoReader(output)]
+    assert len(pictures[0]) == FRAMES
+    step = np.abs(np.array(pictures[1]) - pictures[0]).sum()
+    further = np.abs(np.array(pictures[1.5]) - pictures[0]).sum()
+    assert 0 < step < further
+
+
+def write_concept(world: Path, folder: Path, name: str, **changes: object) -> Path:
+    """A concept along one of the directions that the model hears."""
+    space = space_of(load_model(world / "runs/run"))
+    assert space is not None
+    matrix, _ = space.linear("bob")
+    told = np.linalg.pinv(matrix)[0].astype(np.float32)
+    values = {
+        "name": name,
+        "lineage": space.lineage,
+        "direction": told,
+        "figures": {"auc": 0.9},
+        "verdict": "accepted",
+        "accepted": True,
+        "provenance": {},
+    }
+    return save_concept(Concept(**(values | changes)), folder)
+
+
+def frames_of(world: Path, output: Path, *more: str) -> list[bytes]:
+    assert cli.run(convert_line(world, output, "affect.performer=alice", *more)) == 0
+    return [frame.image.tobytes() for frame in VideoReader(output)]
+
+
+def test_dials_change_the_picture_and_at_zero_do_not(
+    world: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = f"affect.concept_folder={tmp_path / 'concepts'}"
+    path = write_concept(world, tmp_path / "concepts", "tired")
+    plain = frames_of(world, tmp_path / "plain.mp4")
+    zero = frames_of(world, tmp_path / "0.mp4", "affect.concepts={tired: 0}", folder)
+    assert zero == plain
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        much = frames_of(world, tmp_path / "1.mp4", "affect.concepts.tired=1.5", folder)
+    assert much != plain
+    assert "; tired +1.50" in caplog.text
+    assert frames_of(world, tmp_path / "2.mp4", f"affect.concepts={{{path}: 1.5}}") == much
+    assert frames_of(world, tmp_path / "3.mp4", "affect.concepts.tired=-1.5", folder) != much
+
+
+def test_a_cap_binds_and_is_told(
+    world: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = load_model(world / "runs/run")
+    space = space_of(model)
+    assert space is not None
+    far = 50 * np.linalg.pinv(space.linear("bob")[0])[0].astype(np.float32)
+    write_concept(world, tmp_path, "tired", direction=far)
+    more = ("affect.concepts.tired=1", f"affect.concept_folder={tmp_path}")
+    with caplog.at_level("INFO"):
+        frames_of(world, tmp_path / "a.mp4", *more)
+    assert re.search(r"went no further than bob has shown in \d+ \(tired in \d+\)", caplog.text)
+    options = FeelingOptions(concepts={"tired": 1.0}, concept_folder=str(tmp_path))
+    feeling = feeling_of(
+        model, "bob", replace(options, performer="alice"), lambda: None, never, CPU
+    )
+    assert feeling is not None
+    codes = feeling.codes([np.full((96, 96, 3), 128, np.uint8)]).numpy()
+    most = np.quantile(space.shown["bob"][:, 0], 0.99)
+    bare = replace(feeling, dials=dials_of(FeelingOptions())).codes(
+        [np.full((96, 96, 3), 128, np.uint8)]
+    )
+    assert codes[0, 0] == pytest.approx(max(most, float(bare[0, 0])), abs=1e-3)
+    assert feeling.asked.faces == 1
+
+
+def test_valence_is_a_dial(world: Path) -> None:
+    model = load_model(world / "runs/run")
+    options = FeelingOptions(performer="alice")
+    plain = feeling_of(model, "bob", options, lambda: None, never, CPU)
+    assert plain is not None
+    along = np.array([0.0, 0.6, 0.8, 0.0], np.float32)
+    pleasant = replace(plain.space, valence=along)
+    crop = [np.full((96, 96, 3), 128, np.uint8)]
+    before = plain.codes(crop).numpy()[0]
+    # Towards the middle of what was shown, where no cap is.
+    amount = -0.5 * float(np.sign(before @ along))
+    dialled_so = replace(plain, space=pleasant, dials=Dials(valence=amount))
+    np.testing.assert_allclose(
+        dialled_so.codes(crop).numpy()[0] - before, amount * along, atol=1e-5
+    )
+    assert dialled_so.asked.capped.any == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "more", "what"),
+    [
+        ({"lineage": f"other:{0:064x}"}, [], "affect.concepts.tired: was read by other:000"),
+        ({"verdict": "rejected: AUC .6", "accepted": False}, [], "pass affect.force=true"),
+        ({}, ["affect.concepts.bored=1"], "affect.concepts.bored: no "),
+        ({}, ["affect.concepts.tired=2"], "affect.concepts.tired=2.0: must be between -1.5 and"),
+        ({}, ["affect.valence=-1.1"], "affect.valence=-1.1: must be between -1 and 1"),
+    ],
+)
+def test_a_dial_that_does_not_fit_is_refused_in_one_line(
+    world: Path,
+    tmp_path: Path,
+    changes: dict[str, object],
+    more: list[str],
+    what: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_concept(world, tmp_path, "tired", **changes)
+    dial = ["affect.concepts.tired=0.5", f"affect.concept_folder={tmp_path}", *more]
+    assert cli.run(convert_line(world, tmp_path / "a.mp4", *dial)) != 0
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("swapper: ")]
+    assert what in line
+    assert not (tmp_path / "a.mp4").exists()
+
+
+def test_a_rejected_concept_can_be_forced(world: Path, tmp_path: Path) -> None:
+    write_concept(world, tmp_path, "tired", verdict="rejected: AUC .6", accepted=False)
+    more = ("affect.concepts.tired=1.5", f"affect.concept_folder={tmp_path}", "affect.force=true")
+    assert frames_of(world, tmp_path / "a.mp4", *more) != frames_of(world, tmp_path / "b.mp4")
+
+
+def test_a_concept_that_the_model_hardly_hears_is_told(
+    world: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    space = space_of(load_model(world / "runs/run"))
+    assert space is not None
+    span, _ = np.linalg.qr(space.basis.astype(np.float64))
+    direction = np.random.default_rng(0).normal(size=len(span))
+    direction -= span @ (span.T @ direction)
+    write_concept(world, tmp_path, "tired", direction=direction.astype(np.float32))
+    line = ("affect.concepts.tired=1", f"affect.concept_folder={tmp_path}")
+    frames_of(world, tmp_path / "a.mp4", *line)
+    assert "tired: the model hears 0 % of it, no more is added" in caplog.text
+
+
+def test_a_damaged_concept_is_told(world: Path, tmp_path: Path) -> None:
+    write_concept(world, tmp_path, "tired").write_bytes(b"x" * 99)
+    with pytest.raises(EstimatorError, match=r"tired\.safetensors"):
+        dials_of(FeelingOptions(concepts={"tired": 0.5}, concept_folder=str(tmp_path)))
+
+
+def test_what_is_said_of_dials_names_no_folder() -> None:
+    options = FeelingOptions(concepts={"/home/me/tired.json": 0.5, "bored": 0.0}, arousal=-0.25)
+    assert dialled(options) == "tired +0.50, arousal -0.25"
+    assert said_of(options)["concepts"] == {"tired": 0.5, "bored": 0.0}
+    assert "/" not in json.dumps(said_of(options))
+
+
+def test_the_tally_tells_what_was_too_much_only() -> None:
+    shown = Shown(np.linspace(-1, 1, 100, dtype=np.float32)[:, None])
+    asked = Asked("bob", shown)
+    asked.add(np.zeros((60, 1), np.float32), Capped(60, 0, {"tired": 0}))
+    assert asked.describe() == ""
+    asked.add(np.full((40, 1), 3, np.float32), Capped(40, 7, {"tired": 7}))
+    assert asked.describe() == (
+        "40 % of the faces ask for more than bob has shown, and are guesses; of 100 faces, dials "
+        "went no further than bob has shown in 7 (tired in 7)"
+    )
+
+
+def test_a_known_performer_needs_no_first_look(world: Path, tmp_path: Path) -> None:
+    assert cli.run(convert_line(world, tmp_path / "a.mp4", "affect.performer=alice")) == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        (["affect.performer=carol"], "affect.performer=carol: the model knows alice, bob"),
+        (["affect.strength=9"], "affect.strength=9"),
+        (["affect@estimator=actors", "estimator.name=judge", "estimator.purpose=measuring"],
+         "the model was trained with actors:"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_told_in_one_line(
+    world: Path, tmp_path: Path, more: list[str], what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(convert_line(world, tmp_path / "a.mp4", *more)) != 0
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("swapper: ")]
+    assert what in line
+    assert not (tmp_path / "a.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ([], "need an estimator; pass affect=emotieff"),
+        (["affect=actors", "model.code_dim=0", "expression=none", "~expression.swap"],
+         "nothing listens to it"),
+        (["affect=actors", "affect.name=judge"], "kept for measuring"),
+        (["affect=actors", "model.code_dim=0"], "has nothing that it could train"),
+    ],
+)  # fmt: skip
+def test_a_training_that_does_not_fit_together_is_refused(
+    world: Path, more: list[str], what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = train_line(world, "wrong", 6, *more)
+    if "~expression.swap" in more:
+        line = [each for each in line if not each.startswith(("expression.swap", "~"))]
+    assert cli.run(line) != 0
+    assert what in capsys.readouterr().err
+    assert not (world / "runs/wrong/model.json").exists()
+
+
+def test_a_training_says_what_one_identity_lacks(
+    world: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: dict[str, Readings] = {}
+
+    def gaps(readings: dict[str, Readings]) -> list[str]:
+        seen.update(readings)
+        return ["alice shows no surprise (bob: 12 %); a swap will have to guess it"]
+
+    monkeypatch.setattr("swapper.training.affect_setup.gaps", gaps)
+    with caplog.at_level("INFO"):
+        assert cli.run(train_line(world, "gaps", 1, "affect=actors")) == 0
+    assert "alice shows no surprise" in caplog.text
+    trained = {name: len(each) for name, each in seen.items()}
+    assert list(trained) == ["alice", "bob"]
+    assert all(0 < count < FRAMES for count in trained.values())  # without those held out
+
+
+def test_a_run_of_an_older_swapper_is_not_continued(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def older(path: Path) -> dict[str, Any]:
+        saved = read_checkpoint(path)
+        for name in [*saved["swapper"]["affect_space"]["tensors"]]:
+            if name.startswith("shown"):
+                del saved["swapper"]["affect_space"]["tensors"][name]
+        return saved
+
+    monkeypatch.setattr("swapper.training.affect_setup.read_checkpoint", older)
+    assert cli.run(train_line(world, "run", 13, "affect=actors")) != 0
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("swapper: ")]
+    assert "last.ckpt: the affect space lacks what its identities have shown" in line
+    assert line.endswith("pass another name=")
+
+
+def test_the_manifest_tells_the_dials(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_concept(world, tmp_path, "tired")
+    more = (f"affect.concepts={{{path}: 0.5}}", "provenance=c2pa")
+    frames_of(world, tmp_path / "a.mp4", *more)
+    capsys.readouterr()
+    assert cli.run(["verify", str(tmp_path / "a.mp4"), "json=true"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r'"concepts": \{\s*"tired": 0.5\s*\}', said)
+    assert str(tmp_path / "tired") not in said
+
+
+def test_faces_that_were_never_read_are_told_with_the_cure(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(world / "facesets", tmp_path / "facesets")
+    shutil.rmtree(tmp_path / "facesets/bob/affect")
+    assert cli.run(train_line(tmp_path, "run", 6, "affect=actors")) != 0
+    told = capsys.readouterr().err
+    assert "actors has not read these faces" in told
+    assert "swapper affect facesets=" in told
+
+
+def test_a_model_with_a_torn_affect_space_is_refused(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "runs/run", tmp_path / "run")
+    path = tmp_path / "run/model.safetensors"
+    tensors = load_file(path)
+    save_file({k: v for k, v in tensors.items() if k != "affect_space.neutral.1"}, path)
+    card = tmp_path / "run/model.json"
+    data = json.loads(card.read_text())
+    data["weights_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    card.write_text(json.dumps(data))
+    with pytest.raises(ModelError, match="not those of its identities; restore the file"):
+        space_of(load_model(tmp_path / "run"))
+
+
+def test_a_model_that_hears_nothing_asks_for_no_estimator(world: Path) -> None:
+    model = load_model(world / "runs/run")
+    net, card = model.net, model.card
+    assert net.code_dim == 4
+    deaf = replace(model, card=replace(card, affect_space=None), affect_space={})
+
+    assert feeling_of(deaf, "bob", FeelingOptions(), never, never, CPU) is None
+    with pytest.raises(UsageError, match=r"valence \+0.20: .* hears no affect"):
+        feeling_of(deaf, "bob", FeelingOptions(valence=0.2), never, never, CPU)
+
+
+def test_a_crop_of_another_size_shows_the_same_square() -> None:
+    ramp = np.linspace(0, 255, 200)[None, :, None].repeat(200, 0).repeat(3, 2).astype(np.uint8)
+    small_from_frame = np.array([[0.32, 0.0, 3.0], [0.0, 0.32, 1.0]])
+    small = warp(ramp, small_from_frame, 64).astype(float)
+    large = warp(ramp, resized(small_from_frame, 64, 128), 128).astype(float)
+    halved = large.reshape(64, 2, 64, 2, 3).mean(axis=(1, 3))
+    assert np.abs(halved - small)[2:-2, 2:-2].max() < 2
+
+
+def test_a_model_is_not_judged_by_what_trained_it(world: Path) -> None:
+    check_unbiased(world / "runs/run", load_estimator("judge", "measuring"))
+    with pytest.raises(ModelError, match=r"was trained with actors.*judge it by another"):
+        check_unbiased(world / "runs/run", load_estimator("actors", "measuring"))
+
+
+def test_a_run_resumed_without_pseudo_targets_still_names_what_taught_it(
+    world: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(world / "runs", tmp_path / "runs")
+    line = train_line(world, "run", 14, "affect=actors", "pseudo=none")
+    line = [f"runs={tmp_path / 'runs'}" if each.startswith("runs=") else each for each in line]
+    assert cli.run(line) == 0
+    card = json.loads((tmp_path / "runs/run/model.json").read_text())
+    assert "landmarks:openface" in card["lineage"]
