@@ -206,11 +206,14 @@ def _record(take: Take, size: int, supersample: int) -> bytes:
 def drawn_by() -> str:
     """sha256 over the code that draws: clips of other code are filmed anew."""
     digest = hashlib.sha256()
-    for source in sorted(
-        importlib.resources.files("swapper.synth").iterdir(), key=lambda each: each.name
-    ):
-        if source.name.endswith(".py"):
-            digest.update(source.read_bytes())
+    sources = [
+        each
+        for room in ("swapper.head_renderer", "swapper.synth")
+        for each in importlib.resources.files(room).iterdir()
+        if each.name.endswith(".py")
+    ]
+    for source in sorted(sources, key=lambda each: each.name):
+        digest.update(source.read_bytes())
     return digest.hexdigest()
 
 
