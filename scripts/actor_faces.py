@@ -19,14 +19,14 @@ from tqdm import tqdm
 
 from swapper.faces.geometry import similarity_from_landmarks, warp
 from swapper.head_renderer.identity import sample_identity
-from swapper.head_renderer.pose import Moment
-from swapper.head_renderer.stage import Film, Stage, sample_stage
+from swapper.head_renderer.pose import HeadState
+from swapper.head_renderer.stage import FilmStock, Stage, sample_stage
 from swapper.head_renderer.units import MIDLINE, NUM_UNITS, UNITS
 from swapper.synth.actor import Actor
 from swapper.synth.anatomy import feasible
 from swapper.synth.emotions import BASIC, NUM_EMOTIONS
 from swapper.synth.performance import play
-from swapper.synth.timeline import random_score
+from swapper.synth.timeline import random_timeline
 
 FIRST_SEEDS: Final = {"actors": 1_000_000, "judge": 2_000_000, "test": 3_000_000}
 """First seed of each split's people, places and scores; no two splits share any."""
@@ -118,7 +118,7 @@ def draw_actor(seed: int) -> Faces:
     random = np.random.default_rng([seed, 0xAFFEC7])
     actor = Actor(sample_identity(seed), detail=2)
     stages = [_place(random, 2 * seed + offset) for offset in (0, 1)]
-    performance = play(random_score(seed, _SECONDS, strength=(0.3, 1.0)), seed=seed)
+    performance = play(random_timeline(seed, _SECONDS, strength=(0.3, 1.0)), seed=seed)
     shots = []
     for index in _balanced(random, performance.emotion):
         before = performance.moment(index - 1) if index and random.random() < 0.3 else None
@@ -129,7 +129,7 @@ def draw_actor(seed: int) -> Faces:
         shots.append((moment, before, performance.emotion[index], feeling))
     nothing = np.zeros(NUM_EMOTIONS, np.float32)
     for _ in range(MIXED):
-        moment = _turned(random, Moment(_mixture(random)))
+        moment = _turned(random, HeadState(_mixture(random)))
         shots.append((moment, None, nothing, (np.nan, np.nan)))
     drawn = []
     for index, (moment, before, _, _) in enumerate(shots):
@@ -149,7 +149,7 @@ def draw_actor(seed: int) -> Faces:
 
 def _place(random: np.random.Generator, seed: int) -> Stage:
     """A stage that shows the face about as large as it is stored, with all of the chin."""
-    film = Film(
+    film = FilmStock(
         grain=float(random.uniform(0, 0.03)),
         softness=float(random.uniform(0, 0.004)),
         shutter=float(random.uniform(0.2, 0.8)),
@@ -166,7 +166,7 @@ def _balanced(random: np.random.Generator, emotion: NDArray[np.float32]) -> NDAr
     return random.choice(len(emotion), PLAYED, replace=False, p=odds / odds.sum())
 
 
-def _turned(random: np.random.Generator, moment: Moment) -> Moment:
+def _turned(random: np.random.Generator, moment: HeadState) -> HeadState:
     """The same face with another pose and gaze, up to a three-quarter view."""
     yaw, pitch, roll = random.normal(0, (15, 8, 7)).clip((-38, -20, -20), (38, 20, 20))
     across, up = random.normal(0, (11, 7)).clip(-25, 25)

@@ -34,17 +34,17 @@ from bench_cells import ANSWER, PERFORMER, Config, Journal, commit, digest
 
 from swapper import __version__
 from swapper.demo.pipeline import (
-    answer_of,
+    actor_clip,
+    actor_truth,
     check_unbiased,
-    clip_of,
+    convert_clip,
     cut_faces,
-    reader_of,
-    swap,
-    train,
+    train_run,
+    unit_reader,
 )
 from swapper.errors import SwapperError, UsageError
 from swapper.estimators.base import Estimator, load_estimator
-from swapper.evaluation.ground_truth import Reader, compare
+from swapper.evaluation.ground_truth import Reader, compare_with_truth
 from swapper.faces.aligner import Aligner
 from swapper.faces.mediapipe import MediapipeAligner
 from swapper.head_renderer.identity import sample_identity
@@ -52,9 +52,9 @@ from swapper.media.images import write_atomically
 from swapper.metrics import score_tables
 from swapper.metrics.traces import Calibration
 from swapper.metrics.truth_scores import score
-from swapper.options.verbs import FeelingOptions
+from swapper.options.verbs import AffectOptions
 from swapper.synth.scenarios import SCENARIOS, cast
-from swapper.synthesize import drawn_by, film_casting
+from swapper.synthesize import render_casting, renderer_hash
 
 log = logging.getLogger("bench")
 
@@ -82,7 +82,7 @@ class Footage:
     fps: float
     held_out: int
     held_out_seconds: float
-    drawn_by: str
+    renderer_hash: str
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Casting:
 
     def __init__(self, cell: Cell, out: Path, judge: Estimator) -> None:
         footage, self.judge = cell.footage, judge
-        self.read: Reader = reader_of(judge)
+        self.read: Reader = unit_reader(judge)
         self.takes = cast(
             cell.scenario, sample_identity(2 * cell.casting + 1),
             sample_identity(2 * cell.casting + 2), cell.casting, footage.seconds,
@@ -134,12 +134,12 @@ class Casting:
             held_out_seconds=footage.held_out_seconds,
         )  # fmt: skip
         folder = out / "castings" / f"{cell.scenario}-{cell.casting}-{digest(asdict(footage))}"
-        self.reel = film_casting(self.takes, folder / "footage", footage.size)
+        self.reel = render_casting(self.takes, folder / "footage", footage.size)
         self.facesets = cut_faces(self.reel, folder / "facesets", footage.size // 2)
-        self.answers = [answer_of(each) for each in self.reel["truth"]]
-        self.performed = [clip_of(each) for each in self.reel["held_out"]]
+        self.answers = [actor_truth(each) for each in self.reel["truth"]]
+        self.performed = [actor_clip(each) for each in self.reel["held_out"]]
         self.left = [
-            compare(clip, answer, self.read)
+            compare_with_truth(clip, answer, self.read)
             for clip, answer in zip(self.performed, self.answers, strict=True)
         ]
         self.calibration = Calibration.fit(
@@ -150,9 +150,9 @@ class Casting:
     def score(self, cell: Cell, out: Path, make_aligner: Callable[[], Aligner] | None) -> Scores:
         """Train if need be, convert, compare; a `ClipScore` as plain values by clip."""
         run = out / "runs" / cell.run
-        feeling = FeelingOptions(**dict(cell.config.feeling))
+        feeling = AffectOptions(**dict(cell.config.feeling))
         if cell.trains:
-            train(run, self.facesets, overrides_of(cell), cell.steps)
+            train_run(run, self.facesets, overrides_of(cell), cell.steps)
             check_unbiased(run, self.judge)
         scores = {}
         for i, answer in enumerate(self.answers):
@@ -161,10 +161,12 @@ class Casting:
             if cell.trains:
                 target = out / "swaps" / cell.name / f"{name}.mp4"
                 target.parent.mkdir(parents=True, exist_ok=True)
-                clip, masks = swap(run, self.reel["held_out"][i], target, feeling)
+                clip, masks = convert_clip(run, self.reel["held_out"][i], target, feeling)
             elif cell.config.name == ANSWER:
                 clip = answer
-            found = compare(clip, answer, self.read, blend_masks=masks, make_aligner=make_aligner)
+            found = compare_with_truth(
+                clip, answer, self.read, blend_masks=masks, make_aligner=make_aligner
+            )
             scores[name] = score(found, answer, self.calibration, self.takes.unseen).to_dict()
         return scores
 
@@ -238,7 +240,7 @@ def cells_of(arguments: argparse.Namespace) -> list[Cell]:
         raise UsageError("--config: two configs have one name; give each its own")
     footage = Footage(
         arguments.size, arguments.seconds, arguments.clips, arguments.fps,
-        arguments.held_out, arguments.held_out_seconds, drawn_by(),
+        arguments.held_out, arguments.held_out_seconds, renderer_hash(),
     )  # fmt: skip
 
     def cell(scenario: str, casting: int, config: Config, seed: int) -> Cell:

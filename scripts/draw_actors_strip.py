@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from swapper.errors import SwapperError, UsageError
 from swapper.faces.geometry import similarity_from_landmarks, warp
 from swapper.faces.shape import Shapes, aligned_landmarks, signals
-from swapper.media.image_strip import strip
+from swapper.media.image_strip import draw_strip
 from swapper.media.images import write_image
 from swapper.media.video import VideoReader
 from swapper.synth.truth import read_landmarks
@@ -108,7 +108,7 @@ def main() -> int:
             fps = float(reader.info.rate)
         chosen = moments(tables["truth"], fps, told.moments)
         rows = [(name, faces(video, tables[name], chosen)) for name, video in clips.items()]
-        write_image(told.output, strip(rows, [f"{n / fps:.1f} s" for n in chosen], TILE))
+        write_image(told.output, draw_strip(rows, [f"{n / fps:.1f} s" for n in chosen], TILE))
     except SwapperError as error:
         print(f"draw_actors_strip: {error}", file=sys.stderr)
         return error.exit_code

@@ -21,7 +21,7 @@ from swapper.kernels import dispatch
 from swapper.losses.reconstruction import MIN_AREA, ReconstructionLoss
 from swapper.losses.reduce import total
 from swapper.models.autoencoder import Autoencoder
-from swapper.training.acceleration import Speed
+from swapper.training.acceleration import Acceleration
 from swapper.training.module import SwapModule
 from swapper.training.optim import Optim
 from swapper.types import FaceBatch, SwapOutput
@@ -111,7 +111,7 @@ class Stepper:
         self.module: SwapModule | None = None
         if not rung.plain:
             self.module = SwapModule(self.net, self.loss, Optim(torch.optim.AdamW, lr=lr))
-            speed = Speed(
+            speed = Acceleration(
                 kernels="triton" if rung.kernels else "reference",
                 channels_last=rung.channels_last,
                 compile=rung.compile,

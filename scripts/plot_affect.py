@@ -24,7 +24,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from swapper.metrics.score_tables import Metric, at, grid, over_emotions
+from swapper.metrics.score_tables import Metric, over_emotions, score_grid, value_at
 
 Scores = dict[tuple[int, str], Mapping[str, Any]]
 ANSWER, PERFORMER = "(answer)", "(performer)"
@@ -58,7 +58,7 @@ def read_cells(path: Path) -> dict[str, dict[str, Scores]]:
 
 def by_seed(scores: Scores, metric: Metric) -> NDArray[np.float64]:
     """(seeds,) mean over clips."""
-    mean: NDArray[np.float64] = np.nanmean(grid(scores, metric), axis=1)
+    mean: NDArray[np.float64] = np.nanmean(score_grid(scores, metric), axis=1)
     return mean
 
 
@@ -80,7 +80,7 @@ def draw(found: Mapping[str, Mapping[str, Scores]]) -> Figure:
 
 
 def _expression(axes: Axes, configs: Mapping[str, Scores], colours: Mapping[str, str]) -> None:
-    gain, correlation = at("gain"), at("correlation")
+    gain, correlation = value_at("gain"), value_at("correlation")
     for name, colour in colours.items():
         if name not in configs:
             continue
@@ -105,7 +105,7 @@ def _error(
         for score in scores.values()
         for each in score["emotions"].values()
     )
-    metric = over_emotions(True, "areas", "face") if unseen else at("areas", "face")
+    metric = over_emotions(True, "areas", "face") if unseen else value_at("areas", "face")
     for place, name in enumerate(reversed(colours)):
         if name not in configs:
             continue

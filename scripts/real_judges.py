@@ -20,7 +20,7 @@ from tddfa import WEIGHTS, Tddfa
 from swapper.downloads import sha256_of
 from swapper.errors import MediaError
 from swapper.estimators.base import load_estimator
-from swapper.evaluation.clip_readings import crop_of
+from swapper.evaluation.clip_readings import aligned_crop
 from swapper.faces.aligner import Aligner
 from swapper.media.images import write_atomically
 from swapper.media.video import Frame, VideoReader
@@ -148,7 +148,7 @@ class Judges:
                 embeddings[i] = self.faces.embed(frame.image, found[i])
             if np.isfinite(cut_by[i]).all():
                 places.append(i)
-                crops.append(crop_of(frame.image, cut_by[i]))
+                crops.append(aligned_crop(frame.image, cut_by[i]))
         if crops:
             shares = self.emotions.read(np.stack(crops)).probabilities
             assert shares is not None

@@ -13,7 +13,7 @@ from bench_cells import Config, digest
 from real_judges import Judges, Reading, located
 from real_scores import Scores, scored
 
-from swapper.demo.pipeline import train
+from swapper.demo.pipeline import train_run
 from swapper.errors import MediaError, UsageError
 from swapper.faces.aligner import Aligner
 from swapper.faces.mediapipe import MediapipeAligner
@@ -138,7 +138,7 @@ class Workshop:
         facesets = [self.faceset(clip, cell) for clip in cell.clips]
         run = self.out / "runs" / cell.run
         overrides = [f"experiment={cell.experiment}", f"seed={cell.seed}", *cell.config.overrides]
-        train(run, facesets, overrides, cell.steps)
+        train_run(run, facesets, overrides, cell.steps)
         performer, identity = (
             self.reading(clip, judges) for clip in (cell.performer, cell.identity)
         )

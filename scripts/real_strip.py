@@ -13,7 +13,7 @@ from real_scores import moments
 
 from swapper.errors import MediaError
 from swapper.faces.geometry import similarity_from_landmarks, warp
-from swapper.media.image_strip import strip
+from swapper.media.image_strip import draw_strip
 from swapper.media.images import write_image
 from swapper.media.video import VideoReader
 
@@ -40,7 +40,7 @@ def draw(performer: Path, reading: Reading, swaps: Mapping[str, Path], output: P
         for label, video in {"performer": performer, **swaps}.items()
     ]
     captions = [f"{reading.seconds[frame]:.2f} s" for frame in chosen]
-    write_image(output, strip(rows, captions, TILE))
+    write_image(output, draw_strip(rows, captions, TILE))
 
 
 def _faces(video: Path, reading: Reading, chosen: list[int]) -> list[Picture]:

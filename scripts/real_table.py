@@ -9,25 +9,25 @@ from typing import Any, Final
 import numpy as np
 from real_signals import NAMES
 
-from swapper.metrics.score_tables import Column, at
+from swapper.metrics.score_tables import Column, value_at
 
 Scores = Mapping[str, Any]
 ByConfig = Mapping[str, Mapping[tuple[str, int], Scores]]
 """By config, then by pair and seed."""
 
 COLUMNS: Final = (
-    Column("mouth r ↑", at("shape", "mouth", "r")),
-    Column("mouth gain → 1", at("shape", "mouth", "gain")),
-    Column("brows r ↑", at("shape", "brows", "r")),
-    Column("brows gain → 1", at("shape", "brows", "gain")),
-    Column("to identity ↓", at("face", "to identity")),
-    Column("to performer ↑", at("face", "to performer")),
-    Column("nearer identity ↑", at("face", "nearer identity")),
-    Column("emotions r ↑", at("emotions", "r")),
-    Column("same emotion ↑", at("emotions", "same")),
+    Column("mouth r ↑", value_at("shape", "mouth", "r")),
+    Column("mouth gain → 1", value_at("shape", "mouth", "gain")),
+    Column("brows r ↑", value_at("shape", "brows", "r")),
+    Column("brows gain → 1", value_at("shape", "brows", "gain")),
+    Column("to identity ↓", value_at("face", "to identity")),
+    Column("to performer ↑", value_at("face", "to performer")),
+    Column("nearer identity ↑", value_at("face", "nearer identity")),
+    Column("emotions r ↑", value_at("emotions", "r")),
+    Column("same emotion ↑", value_at("emotions", "same")),
 )
 SIGNALS: Final = tuple(
-    Column(f"{name} {key}", at("shape", name, key)) for name in NAMES for key in ("r", "gain")
+    Column(f"{name} {key}", value_at("shape", name, key)) for name in NAMES for key in ("r", "gain")
 )
 NOTE: Final = (
     "Mean ± standard deviation over seeds. Mouth and brows: r and gain (slope) of the swap's "
@@ -71,7 +71,7 @@ def _bounds(configs: ByConfig) -> str:
     every = [scores for each in configs.values() for scores in each.values()]
 
     def mean(*path: str) -> str:
-        return _mean([at(*path)(scores) for scores in every], 2)
+        return _mean([value_at(*path)(scores) for scores in every], 2)
 
     return (
         f"Distance to the identity: of its own frames {mean('face', 'within')}, of the performer's "

@@ -31,7 +31,7 @@ from wear import wear
 
 from swapper.estimators import actors_net, judge_net
 from swapper.estimators.base import AffectBatch, Estimator
-from swapper.estimators.preprocess import View
+from swapper.estimators.preprocess import Preprocess
 from swapper.estimators.weights_file import OWN, save_weights
 
 TEST_IMAGES: Final = 2400
@@ -138,7 +138,7 @@ def train(name: str, plan: Plan, faces: Faces, state: Path) -> nn.Module:
     return net.eval()
 
 
-def _step(net: nn.Module, view: View, pictures: Tensor, truth: dict[str, Tensor]) -> Tensor:
+def _step(net: nn.Module, view: Preprocess, pictures: Tensor, truth: dict[str, Tensor]) -> Tensor:
     # Half the time of float32 on a CPU that knows bfloat16, and no worse in the end.
     with torch.autocast("cpu", torch.bfloat16):
         answer = net(view(pictures))

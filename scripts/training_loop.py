@@ -22,8 +22,8 @@ from swapper.head_renderer.identity import sample_identity
 from swapper.losses.reconstruction import ReconstructionLoss
 from swapper.models.autoencoder import Autoencoder
 from swapper.synth.scenarios import cast
-from swapper.synthesize import film_casting
-from swapper.training.acceleration import Speed
+from swapper.synthesize import render_casting
+from swapper.training.acceleration import Acceleration
 from swapper.training.callbacks import Ema
 from swapper.training.module import SwapModule
 from swapper.training.optim import Optim
@@ -123,7 +123,7 @@ def _train(
             max_steps=steps, gradient_clip_val=1.0, limit_val_batches=0,
             enable_progress_bar=False,
         )  # fmt: skip
-        Speed().prepare(module, trainer.strategy.root_device)
+        Acceleration().prepare(module, trainer.strategy.root_device)
         fit(trainer, module, data, None)
     return pace
 
@@ -146,7 +146,7 @@ def loader_alone(data: FaceDataModule, steps: int) -> Iterator[Row]:
 def drawn_facesets(folder: Path, size: int) -> list[str]:
     """Two actors' faces at `size` px, made once."""
     takes = cast("rich", sample_identity(1), sample_identity(2), 0, 8.0, fps=10.0, clips=1)
-    reel = film_casting(takes, folder / "footage", 2 * size)
+    reel = render_casting(takes, folder / "footage", 2 * size)
     return [str(each) for each in cut_faces(reel, folder / f"facesets_{size}", size)]
 
 

@@ -34,8 +34,8 @@ from swapper.head_renderer.stage import sample_stage
 from swapper.options.verbs import EvaluateOptions
 from swapper.synth.performance import Performance, play
 from swapper.synth.scenarios import Take
-from swapper.synth.timeline import parse_score
-from swapper.synthesize import Filmed, film_take
+from swapper.synth.timeline import parse_timeline
+from swapper.synthesize import ClipFiles, render_take
 
 SCORE = (
     "neutral:1.5,happy:2,neutral:1,anger:2,neutral:1,surprise:1.5,neutral:1,sad:2,neutral:1,"
@@ -89,10 +89,10 @@ PLANTS: dict[str, Plant] = {
 }
 
 
-def film(folder: Path, name: str, who: int, played: Performance, seed: int, size: int) -> Filmed:
+def film(folder: Path, name: str, who: int, played: Performance, seed: int, size: int) -> ClipFiles:
     """A performance by an actor, under the seed's camera and light."""
     take = Take(name, sample_identity(who), played, sample_stage(seed))
-    return film_take(take, folder, size)
+    return render_take(take, folder, size)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Trial:
 def tried(seed: int, folder: Path, trial: Trial) -> Iterator[dict[str, Any]]:
     """Every plant of one performance."""
     size, landmarker = trial.size, trial.landmarker
-    played = play(parse_score(SCORE), fps=25, seed=seed, micro=MICRO)
+    played = play(parse_timeline(SCORE), fps=25, seed=seed, micro=MICRO)
     performer = film(folder, f"performer_{seed}", 2 * seed + 1, played, seed, size)
     answer = (
         film(folder, f"answer_{seed}", 2 * seed + 2, played, seed, size) if trial.truth else None
@@ -135,7 +135,7 @@ def tried(seed: int, folder: Path, trial: Trial) -> Iterator[dict[str, Any]]:
 
 
 def _evaluated(
-    films: tuple[Filmed, Filmed, Filmed | None], output: Path, reader: str, landmarker: str
+    films: tuple[ClipFiles, ClipFiles, ClipFiles | None], output: Path, reader: str, landmarker: str
 ) -> dict[str, Any]:
     performer, swap, answer = films
     # In the order in which clips are watched.

@@ -23,12 +23,12 @@ from validate_evaluation import PLANTS, film
 
 from swapper.errors import SwapperError
 from swapper.estimators.base import load_estimator
-from swapper.evaluation.clips import Instruments, Memory, screen
-from swapper.evaluation.scorecard import Sides, weigh
+from swapper.evaluation.clips import Instruments, Memory, read_clips
+from swapper.evaluation.scorecard import PairReadings, diagnose_pair
 from swapper.faces.mediapipe import MediapipeAligner
 from swapper.options.verbs import EvaluateOptions
 from swapper.synth.performance import play
-from swapper.synth.timeline import parse_score
+from swapper.synth.timeline import parse_timeline
 
 SCORE = (
     "neutral:1,happy:1.5,neutral:.7,anger:1.5,neutral:.7,surprise:1.2,neutral:.7,sad:1.5,"
@@ -41,7 +41,7 @@ FACES = 2
 
 def tried(seed: int, folder: Path, size: int, landmarker: str) -> Iterator[dict[str, Any]]:
     """Every copy of one performance by every reader."""
-    played = play(parse_score(SCORE), fps=25, seed=100 + seed)
+    played = play(parse_timeline(SCORE), fps=25, seed=100 + seed)
     who = 40 + 3 * seed
     performer = film(folder, f"performer_{seed}", who, played, seed, size)
     judge = load_estimator("judge", "measuring")
@@ -52,14 +52,14 @@ def tried(seed: int, folder: Path, size: int, landmarker: str) -> Iterator[dict[
             name = f"{copy.replace(' ', '-')}_{seed}_{face}"
             swap = film(folder, name, who + face, PLANTS[copy](played, seed), seed, size)
             options = EvaluateOptions(str(performer.video), str(swap.video), device="cpu")
-            sides = screen(options, instruments)
+            sides = read_clips(options, instruments)
             readers = {
                 "mediapipe": sides,
                 "judge": _without(sides, blendshapes=None),
                 "geometry": _without(sides, blendshapes=None, units=None),
             }
             for reader, told in readers.items():
-                found, diagnosis = weigh(told)
+                found, diagnosis = diagnose_pair(told)
                 yield {
                     "copy": copy,
                     "seed": seed,
@@ -73,7 +73,7 @@ def tried(seed: int, folder: Path, size: int, landmarker: str) -> Iterator[dict[
                 }
 
 
-def _without(sides: Sides, **readings: None) -> Sides:
+def _without(sides: PairReadings, **readings: None) -> PairReadings:
     """The same as it would have been seen without some readings."""
     best = None if sides.best is None else replace(sides.best, **readings)
     swap, performer = (replace(each, **readings) for each in (sides.swap, sides.performer))

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from swapper.api import (
+        AffectOptions,
         BlendOptions,
-        FeelingOptions,
         Model,
         Report,
         SwappedFrame,
@@ -34,8 +34,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 __version__ = "0.1.0"
 
 __all__ = [
+    "AffectOptions",
     "BlendOptions",
-    "FeelingOptions",
     "Model",
     "Report",
     "SwappedFrame",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swapper.affect.annotation import AffectSummary, describe, read_faceset
+from swapper.affect.annotation import AnnotationSummary, annotate_faceset, describe_annotation
 from swapper.errors import UsageError
 from swapper.facesets.affect_sheet import draw_affect
 from swapper.facesets.affect_store import readings_path
@@ -16,12 +16,12 @@ from swapper.media.images import write_image
 
 if TYPE_CHECKING:
     from swapper.estimators.base import Estimator
-    from swapper.options.verbs import AffectOptions
+    from swapper.options.verbs import AnnotateOptions
 
 
-def read_affect(
-    options: AffectOptions, make_estimator: Callable[[], Estimator | None]
-) -> list[AffectSummary]:
+def annotate(
+    options: AnnotateOptions, make_estimator: Callable[[], Estimator | None]
+) -> list[AnnotationSummary]:
     """Read every faceset of `options` that has not been read, and print what it shows.
 
     Args:
@@ -51,9 +51,9 @@ def read_affect(
     estimator = estimator.to(pick_device(options.device))
     summaries = []
     for faceset in facesets:
-        summary = read_faceset(faceset, estimator, refresh=options.refresh)
+        summary = annotate_faceset(faceset, estimator, refresh=options.refresh)
         summaries.append(summary)
-        print(describe(summary))
+        print(describe_annotation(summary))
         if options.sheet:
             path = readings_path(faceset.path, estimator.name).with_suffix(".png")
             write_image(path, draw_affect(faceset, summary.readings))

@@ -17,26 +17,31 @@ import torch
 from numpy.typing import NDArray
 
 from swapper.devices import pick_device
-from swapper.estimators.auto import AtHand
+from swapper.estimators.auto import AutoEstimator
 from swapper.estimators.base import Estimator
 from swapper.faces.aligner import Aligner
 from swapper.faces.compositing import mask_in_frame
 from swapper.faces.geometry import similarity_from_landmarks
 from swapper.faces.mediapipe import MediapipeAligner
 from swapper.faces.recognition import Recogniser
-from swapper.inference.affect_conditioner import Feeling, feeling_of, middle_rest, space_of
-from swapper.inference.face_swapper import FrameSwapper
+from swapper.inference.affect_conditioner import (
+    AffectConditioner,
+    affect_space_of,
+    make_conditioner,
+    mean_neutral,
+)
+from swapper.inference.face_swapper import FaceSwapper
 from swapper.media.video import Frame
 from swapper.models.model_file import LoadedModel
 from swapper.models.model_file import load_model as read_model
-from swapper.options.fields import check
-from swapper.options.verbs import BlendOptions, EvaluateOptions, FeelingOptions
+from swapper.options.fields import check_option
+from swapper.options.verbs import AffectOptions, BlendOptions, EvaluateOptions
 from swapper.report.content import Report
 from swapper.types import Face
 
 __all__ = [
+    "AffectOptions",
     "BlendOptions",
-    "FeelingOptions",
     "Model",
     "Report",
     "SwappedFrame",
@@ -108,7 +113,7 @@ class Model:
     @property
     def hears_affect(self) -> bool:
         """Whether its decoders are told what the performer seems to feel."""
-        return space_of(self.loaded) is not None
+        return affect_space_of(self.loaded) is not None
 
     @property
     def step(self) -> int:
@@ -128,7 +133,7 @@ class Model:
         """
         return self.loaded.identity(identity).rights
 
-    def feeling(self, identity: str, options: FeelingOptions) -> Feeling | None:
+    def feeling(self, identity: str, options: AffectOptions) -> AffectConditioner | None:
         """What tells the decoder of an identity of the performer; None if it hears nothing.
 
         Without ``options.performer`` the mean rest of the model's identities stands for that of
@@ -137,13 +142,13 @@ class Model:
         Raises:
             SwapperError: As `swap_frame`.
         """
-        space = space_of(self.loaded)
-        found = feeling_of(
+        space = affect_space_of(self.loaded)
+        found = make_conditioner(
             self.loaded,
             identity,
             options,
             lambda: self._estimator,
-            lambda *_: middle_rest(space) if space else np.zeros(0, np.float32),
+            lambda *_: mean_neutral(space) if space else np.zeros(0, np.float32),
             self.device,
         )
         if found is not None:
@@ -187,7 +192,7 @@ def swap_frame(
     *,
     aligner: Aligner | None = None,
     faces: Which = "largest",
-    feeling: FeelingOptions | None = None,
+    feeling: AffectOptions | None = None,
     blend: BlendOptions | None = None,
 ) -> SwappedFrame:
     """Put an identity's face onto the performer in one picture.
@@ -219,9 +224,9 @@ def swap_frame(
     picture = _checked_frame(frame)
     if faces not in get_args(Which):
         raise ValueError(f"faces must be largest or all, got {faces!r}")
-    blend, feelings = blend or BlendOptions(), feeling or FeelingOptions()
-    check(feelings)
-    check(blend)
+    blend, feelings = blend or BlendOptions(), feeling or AffectOptions()
+    check_option(feelings)
+    check_option(blend)
     model.loaded.identity(identity)
     heard = model.feeling(identity, feelings)
     shown = Frame.of(picture)
@@ -230,7 +235,7 @@ def swap_frame(
         if landmarks is not None
         else (aligner or _own_aligner())(shown)
     )
-    swapper = FrameSwapper(model.loaded, identity, blend, model.device, model.precision, heard)
+    swapper = FaceSwapper(model.loaded, identity, blend, model.device, model.precision, heard)
     return _lay(swapper, shown, found[:1] if faces == "largest" else found)
 
 
@@ -242,7 +247,7 @@ def evaluate_swap(
     model: str | Path | None = None,
     output: str | Path | None = None,
     make_aligner: Callable[[], Aligner] | None = None,
-    estimator: Estimator | AtHand | None = None,
+    estimator: Estimator | AutoEstimator | None = None,
     self_swap: str | Path | None = None,
     identity: str | Path | None = None,
     recogniser: Recogniser | None = None,
@@ -262,7 +267,7 @@ def evaluate_swap(
         make_aligner: Called for each clip; None takes MediaPipe, which reads 52 blendshapes too.
         estimator: Of emotions, and of action units where it reads them; None for none. See
             `swapper.estimators.base.load_estimator`, whose purpose is "measuring" here, and
-            `swapper.estimators.auto.AtHand`, which chooses one as the command does.
+            `swapper.estimators.auto.AutoEstimator`, which chooses one as the command does.
         self_swap: The performer on the performer's own face, by the same model.
         identity: Faceset of the identity; needs `recogniser`.
         recogniser: Who tells whose face appears, such as
@@ -276,7 +281,7 @@ def evaluate_swap(
     Raises:
         SwapperError: In one line, by kind of what is wrong.
     """
-    from swapper.evaluate import evaluate, held
+    from swapper.evaluate import evaluate, evaluate_readings
 
     options = EvaluateOptions(
         performer=str(performer),
@@ -290,11 +295,11 @@ def evaluate_swap(
         self_swap="" if self_swap is None else str(self_swap),
         device=device,
     )
-    judge = held if output is None else evaluate
+    judge = evaluate_readings if output is None else evaluate
     return judge(options, make_aligner or MediapipeAligner, lambda: estimator, lambda: recogniser)
 
 
-def _lay(swapper: FrameSwapper, frame: Frame, faces: list[Face]) -> SwappedFrame:
+def _lay(swapper: FaceSwapper, frame: Frame, faces: list[Face]) -> SwappedFrame:
     """Swap `faces` and lay them into the frame, one after another."""
     size, coverage = swapper.size, swapper.model.card.coverage
     placed = [

@@ -12,11 +12,16 @@ from typing import Any
 from swapper.convert import convert
 from swapper.devices import pick_device
 from swapper.errors import UsageError
-from swapper.estimators.auto import AtHand
+from swapper.estimators.auto import AutoEstimator
 from swapper.estimators.base import Estimator
-from swapper.evaluate import FIGURES, REPORT, evaluate, independent
+from swapper.evaluate import FIGURES, REPORT, evaluate, independent_estimator
 from swapper.evaluation.clips import Memory
-from swapper.evaluation.leaderboard import Row, plain, summed, table
+from swapper.evaluation.leaderboard import (
+    LeaderboardRow,
+    leaderboard_json,
+    leaderboard_table,
+    rank_models,
+)
 from swapper.faces.aligner import Aligner
 from swapper.faces.recognition import Recogniser
 from swapper.media.images import write_atomically
@@ -31,7 +36,7 @@ _SWAPS, _SELF_SWAPS = "swaps", "self_swaps"
 
 
 @dataclass(frozen=True)
-class Makers:
+class PartFactories:
     """What builds the parts, each time anew.
 
     Attributes:
@@ -42,7 +47,7 @@ class Makers:
     """
 
     aligner: Callable[[], Aligner]
-    estimator: Callable[[], Estimator | AtHand | None] = lambda: None
+    estimator: Callable[[], Estimator | AutoEstimator | None] = lambda: None
     own: Callable[[], Estimator | None] = lambda: None
     recogniser: Callable[[], Recogniser | None] = lambda: None
 
@@ -57,7 +62,7 @@ class _Entrant:
     lineage: tuple[str, ...]
 
 
-def compare(options: CompareOptions, makers: Makers) -> list[Row]:
+def compare(options: CompareOptions, makers: PartFactories) -> list[LeaderboardRow]:
     """Convert every clip with every model, evaluate each, and sum up.
 
     What an earlier call converted with the same model is not converted again.
@@ -74,7 +79,7 @@ def compare(options: CompareOptions, makers: Makers) -> list[Row]:
     models = {name: _entrant(options, path) for name, path in paths.items()}
     # One reader for all, that taught none of them, or their figures could not be compared.
     taught = [each for entrant in models.values() for each in entrant.lineage]
-    reader, missed = independent(makers.estimator(), taught, options.device)
+    reader, missed = independent_estimator(makers.estimator(), taught, options.device)
     if reader is None:
         log.warning("emotions are not read: %s", "; ".join(missed) or "affect=none")
     recogniser = _prepared(options, makers)
@@ -86,8 +91,8 @@ def compare(options: CompareOptions, makers: Makers) -> list[Row]:
             told = _held(options, makers, (model, entrant), (clip, video), performer, memory)
             found.setdefault(model, []).append(told)
             log.info("%s, %s: %s", model, clip, told["verdict"])
-    rows = summed(found, performers, options.margin)
-    lines = "\n".join(table(rows, list(models), options.margin))
+    rows = rank_models(found, performers, options.margin)
+    lines = "\n".join(leaderboard_table(rows, list(models), options.margin))
     folder = Path(options.output)
     write_atomically(folder / TABLE, f"{lines}\n".encode())
     write_atomically(folder / ROWS, _json(rows, found, clips, performers, options).encode())
@@ -95,7 +100,7 @@ def compare(options: CompareOptions, makers: Makers) -> list[Row]:
     return rows
 
 
-def _prepared(options: CompareOptions, makers: Makers) -> Recogniser | None:
+def _prepared(options: CompareOptions, makers: PartFactories) -> Recogniser | None:
     """Who tells whose face appears, missing packages told before the first hour of converting.
 
     Raises:
@@ -154,7 +159,7 @@ def _entrant(options: CompareOptions, path: Path) -> _Entrant:
 
 def _held(
     options: CompareOptions,
-    makers: Makers,
+    makers: PartFactories,
     model: tuple[str, _Entrant],
     clip: tuple[str, Path],
     performer: str,
@@ -188,7 +193,7 @@ def _held(
 
 def _convert(
     options: CompareOptions,
-    makers: Makers,
+    makers: PartFactories,
     entrant: _Entrant,
     identity: str,
     video: Path,
@@ -212,7 +217,7 @@ def _convert(
 
 
 def _json(
-    rows: Sequence[Row],
+    rows: Sequence[LeaderboardRow],
     found: Mapping[str, Sequence[Mapping[str, Any]]],
     clips: Mapping[str, Path],
     performers: Sequence[str],
@@ -222,7 +227,7 @@ def _json(
         "clips": dict(zip(map(str, clips.values()), performers, strict=True)),
         "identity": options.identity,
         "margin": options.margin,
-        "measures": plain(rows),
+        "measures": leaderboard_json(rows),
         "reports": {model: [each["report"] for each in told] for model, told in found.items()},
     }
     return json.dumps(told, indent=2, allow_nan=False) + "\n"

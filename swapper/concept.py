@@ -93,11 +93,11 @@ def concept(
     )
     path = save_concept(made, Path(options.output))
     summary = ConceptSummary(made, path, sorting.left_out)
-    print("\n".join(describe(summary)))
+    print("\n".join(describe_concept(summary)))
     return summary
 
 
-def describe(summary: ConceptSummary) -> list[str]:
+def describe_concept(summary: ConceptSummary) -> list[str]:
     """Lines for a person: the verdict, what it rests on, what was left out, where it is."""
     made = summary.concept
     lines = [f"{made.name}: {made.verdict}", *_checks(made.figures)]

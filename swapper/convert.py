@@ -20,15 +20,15 @@ from swapper.faces.aligner import Aligner, prepare_for
 from swapper.faces.compositing import mask_in_frame
 from swapper.faces.tracking import smooth_alignments
 from swapper.inference.affect_conditioner import (
-    Feeling,
-    dialled,
-    feeling_of,
-    middle_rest,
-    rest_in,
-    said_of,
-    space_of,
+    AffectConditioner,
+    affect_space_of,
+    conditioning_claim,
+    describe_controls,
+    estimate_neutral,
+    make_conditioner,
+    mean_neutral,
 )
-from swapper.inference.face_swapper import FrameSwapper, Matrix, Picture, Placed
+from swapper.inference.face_swapper import AlignedFace, FaceSwapper, Matrix, Picture
 from swapper.media.sink import Sink, open_sink
 from swapper.media.source import Footage, open_footage
 from swapper.media.video import Frame, VideoReader
@@ -87,7 +87,7 @@ def convert(
     output = Path(options.output)
     if output.exists() and not options.overwrite:
         raise UsageError(f"{output}: exists; pass overwrite=true or another output=")
-    feeling = feeling_of(
+    feeling = make_conditioner(
         model,
         options.identity,
         options.affect,
@@ -102,7 +102,7 @@ def convert(
         aligner = make_aligner()
         try:
             prepare_for(aligner, footage.info.path, footage.info.num_frames)
-            swapper = FrameSwapper(
+            swapper = FaceSwapper(
                 model, options.identity, options.blend, device, options.precision, feeling
             )
             summary = _run(options, footage, sink, aligner, swapper, watch)
@@ -118,8 +118,10 @@ def convert(
     return summary
 
 
-def _report(options: ConvertOptions, summary: ConvertSummary, feeling: Feeling | None) -> None:
-    named = dialled(options.affect)
+def _report(
+    options: ConvertOptions, summary: ConvertSummary, feeling: AffectConditioner | None
+) -> None:
+    named = describe_controls(options.affect)
     log.info(
         "%s: %d frames, %d of them swapped%s",
         options.output,
@@ -143,11 +145,11 @@ def _find_rest(
         aligner = make_aligner()
         try:
             prepare_for(aligner, footage.info.path, footage.info.num_frames)
-            rest = rest_in(footage, aligner, estimator, model.card.coverage, side)
+            rest = estimate_neutral(footage, aligner, estimator, model.card.coverage, side)
         finally:
             aligner.close()
     if rest is None:
-        space = space_of(model)
+        space = affect_space_of(model)
         assert space is not None
         log.warning(
             "%s: too few faces to know how the performer rests; the mean of %s is taken. Pass "
@@ -155,7 +157,7 @@ def _find_rest(
             options.video,
             ", ".join(space.neutrals),
         )
-        return middle_rest(space)
+        return mean_neutral(space)
     return rest
 
 
@@ -231,7 +233,11 @@ def _claim(options: ConvertOptions, model: LoadedModel) -> Claim:
             "faces": options.faces,
             "trained_with": list(model.card.lineage),  # who may not judge the result
         }
-        | ({} if model.card.affect_space is None else {"affect": said_of(options.affect)}),
+        | (
+            {}
+            if model.card.affect_space is None
+            else {"affect": conditioning_claim(options.affect)}
+        ),
     )
 
 
@@ -242,10 +248,10 @@ def _detect(footage: Footage, aligner: Aligner, which: str) -> Iterator[tuple[Fr
 
 
 def _chunks(
-    placed: Iterable[tuple[Frame, list[Placed]]], most: int
-) -> Iterator[list[tuple[Frame, list[Placed]]]]:
+    placed: Iterable[tuple[Frame, list[AlignedFace]]], most: int
+) -> Iterator[list[tuple[Frame, list[AlignedFace]]]]:
     """Group frames until they hold `most` faces, or four times as many frames."""
-    chunk: list[tuple[Frame, list[Placed]]] = []
+    chunk: list[tuple[Frame, list[AlignedFace]]] = []
     faces = 0
     for frame, each in placed:
         chunk.append((frame, each))
@@ -262,7 +268,7 @@ def _run(
     footage: Footage,
     sink: Sink,
     aligner: Aligner,
-    swapper: FrameSwapper,
+    swapper: FaceSwapper,
     watch: Watch | None,
 ) -> ConvertSummary:
     frames = swapped = 0
@@ -292,8 +298,8 @@ def _run(
 
 def _write(
     sink: Sink,
-    swapper: FrameSwapper,
-    chunk: list[tuple[Frame, list[Placed]]],
+    swapper: FaceSwapper,
+    chunk: list[tuple[Frame, list[AlignedFace]]],
     watch: Watch | None,
 ) -> int:
     """Swap, blend and write one chunk; returns how many frames were changed."""

@@ -15,22 +15,34 @@ from numpy.typing import NDArray
 from swapper import __version__
 from swapper.devices import pick_device
 from swapper.errors import UsageError
-from swapper.estimators.auto import AtHand
+from swapper.estimators.auto import AutoEstimator
 from swapper.estimators.base import Estimator
-from swapper.evaluation.clips import CEILING_CRF, Instruments, Memory, screen
-from swapper.evaluation.frames import Looked, look, moments, peaks, steadiness_group, truth_group
-from swapper.evaluation.landmark_scores import borrowed, geometry_group, head_group, marked
-from swapper.evaluation.likeness import OwnFaces, identity_group, own_faces
+from swapper.evaluation.clips import CEILING_CRF, Instruments, Memory, read_clips
+from swapper.evaluation.frames import (
+    FrameComparison,
+    compare_frames,
+    key_frames,
+    peak_frames,
+    steadiness_group,
+    truth_group,
+)
+from swapper.evaluation.landmark_scores import (
+    geometry_group,
+    head_group,
+    mark_partial,
+    shared_tables,
+)
+from swapper.evaluation.likeness import IdentityFaces, identity_faces, likeness_group
 from swapper.evaluation.scorecard import (
     NEUTRAL,
     OTHER_FACE,
-    Sides,
+    PairReadings,
+    diagnose_pair,
     emotion_group,
-    emotions_of,
+    emotion_traces,
     expression_group,
-    same_landmarks,
-    units_of,
-    weigh,
+    share_landmarks,
+    unit_agreement,
 )
 from swapper.faces.aligner import Aligner
 from swapper.faces.recognition import Recogniser
@@ -52,7 +64,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Origin:
+class SwapOrigin:
     """What is known of how a swap was made.
 
     Attributes:
@@ -67,7 +79,7 @@ class Origin:
 def evaluate(
     options: EvaluateOptions,
     make_aligner: Callable[[], Aligner],
-    make_estimator: Callable[[], Estimator | AtHand | None] = lambda: None,
+    make_estimator: Callable[[], Estimator | AutoEstimator | None] = lambda: None,
     make_recogniser: Callable[[], Recogniser | None] = lambda: None,
     memory: Memory | None = None,
 ) -> Report:
@@ -86,7 +98,7 @@ def evaluate(
     folder = Path(options.output)
     if (folder / REPORT).exists() and not options.overwrite:
         raise UsageError(f"{folder / REPORT}: exists; pass overwrite=true or another output=")
-    report = held(options, make_aligner, make_estimator, make_recogniser, memory)
+    report = evaluate_readings(options, make_aligner, make_estimator, make_recogniser, memory)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / REPORT, render(report).encode())
     told = json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n"
@@ -96,26 +108,28 @@ def evaluate(
     return report
 
 
-def held(
+def evaluate_readings(
     options: EvaluateOptions,
     make_aligner: Callable[[], Aligner],
-    make_estimator: Callable[[], Estimator | AtHand | None] = lambda: None,
+    make_estimator: Callable[[], Estimator | AutoEstimator | None] = lambda: None,
     make_recogniser: Callable[[], Recogniser | None] = lambda: None,
     memory: Memory | None = None,
 ) -> Report:
     """The same without writing anything."""
     origin = _origin(options)
-    estimator, passed_over = independent(make_estimator(), origin.lineage or (), options.device)
-    own = own_faces(options, make_recogniser())
+    estimator, passed_over = independent_estimator(
+        make_estimator(), origin.lineage or (), options.device
+    )
+    own = identity_faces(options, make_recogniser())
     recogniser = None if own is None else own.recogniser
-    sides = screen(options, Instruments(make_aligner, estimator, recogniser, memory))
+    sides = read_clips(options, Instruments(make_aligner, estimator, recogniser, memory))
     return _weighed(options, sides, _Judges(estimator, own, passed_over), origin)
 
 
 # --- what made the swap, and who may judge it -----------------------------------------------------
 
 
-def _origin(options: EvaluateOptions) -> Origin:
+def _origin(options: EvaluateOptions) -> SwapOrigin:
     """From the model, where it is named, else from what the file itself carries."""
     verdict = verify(Path(options.swap))
     claim = (verdict.claim or {}) if verdict.state in ("trusted", "unknown signer") else {}
@@ -131,16 +145,16 @@ def _origin(options: EvaluateOptions) -> Origin:
                 f"model={options.model}: did not make {options.swap}, which names a model of "
                 f"sha256 {str(made_by)[:12]}; pass that one"
             )
-        return Origin(tuple(model.card.lineage), facts | {"model sha256": model.sha256})
+        return SwapOrigin(tuple(model.card.lineage), facts | {"model sha256": model.sha256})
     parameters = claim.get("parameters")
     said = parameters.get("trained_with") if isinstance(parameters, dict) else None
     if isinstance(said, list) and all(isinstance(each, str) for each in said):
-        return Origin(tuple(said), facts)
-    return Origin(None, facts)
+        return SwapOrigin(tuple(said), facts)
+    return SwapOrigin(None, facts)
 
 
-def independent(
-    reader: Estimator | AtHand | None, lineage: Sequence[str], device: str
+def independent_estimator(
+    reader: Estimator | AutoEstimator | None, lineage: Sequence[str], device: str
 ) -> tuple[Estimator | None, tuple[str, ...]]:
     """A reader of emotions that took no part in the training.
 
@@ -156,7 +170,7 @@ def independent(
         UsageError: The one that was asked for would be pleased with whatever it taught.
     """
     passed_over: tuple[str, ...] = ()
-    if isinstance(reader, AtHand):
+    if isinstance(reader, AutoEstimator):
         chooser, reader = reader, reader.pick(lineage)
         passed_over = chooser.missed
     if reader is None:
@@ -174,22 +188,24 @@ class _Judges:
     """Who judges, besides the aligner."""
 
     estimator: Estimator | None
-    own: OwnFaces | None
+    own: IdentityFaces | None
     passed_over: tuple[str, ...]
 
 
 # --- weighing -------------------------------------------------------------------------------------
 
 
-def _weighed(options: EvaluateOptions, sides: Sides, judges: _Judges, origin: Origin) -> Report:
+def _weighed(
+    options: EvaluateOptions, sides: PairReadings, judges: _Judges, origin: SwapOrigin
+) -> Report:
     estimator = judges.estimator
-    found, diagnosis = weigh(sides)
+    found, diagnosis = diagnose_pair(sides)
     strength, strong_words = _strength(sides)
     distance, worst_words = _distance(sides)
-    strongest = peaks(strength, STRONGEST, sides.swap.fps)
-    worst = peaks(distance, WORST, sides.swap.fps)
+    strongest = peak_frames(strength, STRONGEST, sides.swap.fps)
+    worst = peak_frames(distance, WORST, sides.swap.fps)
     truth = sides.best if sides.exact else None
-    looked = look(sides.swap, sides.performer, [*strongest, *worst], truth)
+    looked = compare_frames(sides.swap, sides.performer, [*strongest, *worst], truth)
     reader = "no reader of emotions" if estimator is None else estimator.name
     unit_reader = sides.expression().reader
     report = Report(
@@ -199,20 +215,24 @@ def _weighed(options: EvaluateOptions, sides: Sides, judges: _Judges, origin: Or
         findings=tuple(each.words for each in diagnosis.findings),
         untold=(*diagnosis.untold, *_blind_spots(sides, judges, origin)),
         seconds=sides.performer.seconds,
-        strongest=moments(sorted(strongest), strong_words, looked, sides.performer.seconds),
-        worst=moments(worst, worst_words, looked, sides.performer.seconds),
-        emotions=emotions_of(sides),
-        units=units_of(sides),
+        strongest=key_frames(sorted(strongest), strong_words, looked, sides.performer.seconds),
+        worst=key_frames(worst, worst_words, looked, sides.performer.seconds),
+        emotions=emotion_traces(sides),
+        units=unit_agreement(sides),
         unit_reader=unit_reader,
         groups=tuple(_groups(sides, found, reader, looked, judges.own)),
         lineage=_lineage(judges, unit_reader, sides.swap.aligner, origin),
         facts=_facts(options, sides, origin),
     )
-    return marked(report, sides, origin.lineage or ())
+    return mark_partial(report, sides, origin.lineage or ())
 
 
 def _groups(
-    sides: Sides, found: Figures, reader: str, looked: Looked, own: OwnFaces | None
+    sides: PairReadings,
+    found: Figures,
+    reader: str,
+    looked: FrameComparison,
+    own: IdentityFaces | None,
 ) -> list[Group]:
     groups = [expression_group(sides, found)]
     if sides.swap.probabilities is not None or sides.swap.circumplex is not None:
@@ -220,14 +240,14 @@ def _groups(
     if not sides.one_table:
         groups += [geometry_group(sides, found.lag_frames), head_group(sides)]
     if own is not None:
-        groups.append(identity_group(sides, own))
+        groups.append(likeness_group(sides, own))
     groups.append(steadiness_group(looked.steadiness))
     if looked.against_truth:
         groups.append(truth_group(looked.against_truth))
     return groups
 
 
-def _strength(sides: Sides) -> tuple[Floats, dict[int, str]]:
+def _strength(sides: PairReadings) -> tuple[Floats, dict[int, str]]:
     """How much the performer feels in each frame, and in words what."""
     probabilities = sides.performer.probabilities
     felt = None if probabilities is None else probabilities.only(lambda name: name not in NEUTRAL)
@@ -250,7 +270,7 @@ def _strength(sides: Sides) -> tuple[Floats, dict[int, str]]:
     return strength, words
 
 
-def _distance(sides: Sides) -> tuple[Floats, dict[int, str]]:
+def _distance(sides: PairReadings) -> tuple[Floats, dict[int, str]]:
     """How far the faces are apart in each frame, each from its own rest, and in what most."""
     seen = sides.expression()
     performer, swap = seen.performer, seen.swap
@@ -266,7 +286,7 @@ def _distance(sides: Sides) -> tuple[Floats, dict[int, str]]:
     return np.linalg.norm(apart, axis=1), words
 
 
-def _verdict(sides: Sides, found: Figures, diagnosis: Diagnosis) -> str:
+def _verdict(sides: PairReadings, found: Figures, diagnosis: Diagnosis) -> str:
     if not np.isfinite(found.units.gain):
         return diagnosis.words
     if diagnosis.findings:
@@ -279,7 +299,7 @@ def _verdict(sides: Sides, found: Figures, diagnosis: Diagnosis) -> str:
     )
 
 
-def _blind_spots(sides: Sides, judges: _Judges, origin: Origin) -> list[str]:
+def _blind_spots(sides: PairReadings, judges: _Judges, origin: SwapOrigin) -> list[str]:
     found = []
     if judges.estimator is None:
         why = (
@@ -296,7 +316,7 @@ def _blind_spots(sides: Sides, judges: _Judges, origin: Origin) -> list[str]:
         )
     if sides.swap.blendshapes is None:
         found.append("gaze was not read: pass aligner=mediapipe")
-    found += borrowed(sides)
+    found += shared_tables(sides)
     if origin.lineage is None:
         found.append(
             "what the swap's model was trained with is not known: pass model= to have it checked"
@@ -307,7 +327,9 @@ def _blind_spots(sides: Sides, judges: _Judges, origin: Origin) -> list[str]:
     return found
 
 
-def _lineage(judges: _Judges, unit_reader: str, aligner: str, origin: Origin) -> tuple[str, ...]:
+def _lineage(
+    judges: _Judges, unit_reader: str, aligner: str, origin: SwapOrigin
+) -> tuple[str, ...]:
     trained: Sequence[str] = ("unknown",) if origin.lineage is None else origin.lineage
     measured = [unit_reader, f"landmarks by {aligner}"]
     if judges.estimator is not None:
@@ -321,7 +343,7 @@ def _lineage(judges: _Judges, unit_reader: str, aligner: str, origin: Origin) ->
     )
 
 
-def _facts(options: EvaluateOptions, sides: Sides, origin: Origin) -> dict[str, str]:
+def _facts(options: EvaluateOptions, sides: PairReadings, origin: SwapOrigin) -> dict[str, str]:
     facts: dict[str, Any] = {
         "performer": options.performer,
         "performer sha256": sha256_file(Path(options.performer)),
@@ -339,12 +361,12 @@ def _facts(options: EvaluateOptions, sides: Sides, origin: Origin) -> dict[str, 
     return facts
 
 
-def _ceiling_of(sides: Sides) -> str:
+def _ceiling_of(sides: PairReadings) -> str:
     """In words, what the best is that was measured."""
     if sides.best is None:
         return "not measured"
     if sides.exact:
         return "the exact answer"
     told = f"performer encoded anew (H.264, CRF {CEILING_CRF})"
-    same = same_landmarks(sides.best, sides.performer)
+    same = share_landmarks(sides.best, sides.performer)
     return f"{told}; its landmarks are the performer's" if same else told

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from swapper.errors import ModelError, UsageError
-from swapper.inference.affect_conditioner import space_of
+from swapper.inference.affect_conditioner import affect_space_of
 from swapper.modelcard.model_card import OnnxFile, model_page
-from swapper.modelcard.run_origin import origin_of
+from swapper.modelcard.run_origin import find_origin
 from swapper.models import onnx_export
 from swapper.models.model_file import CARD, WEIGHTS, LoadedModel, load_model
 from swapper.options.verbs import ExportOptions
@@ -44,7 +44,7 @@ def export(options: ExportOptions) -> list[Path]:
     model = load_model(Path(options.model))
     _check_output(output, model, overwrite=options.overwrite)
     facesets = [options.facesets] if isinstance(options.facesets, str) else options.facesets
-    origin = origin_of(model, [Path(each) for each in facesets])
+    origin = find_origin(model, [Path(each) for each in facesets])
     evaluations = _evaluations(options, model)
     partial = output.with_name(f".{output.name}.partial")
     try:
@@ -52,7 +52,7 @@ def export(options: ExportOptions) -> list[Path]:
         partial.mkdir(parents=True)
         _copy(model, partial)
         files = _write_onnx(model, partial, options.opset) if options.onnx else []
-        page = model_page(model, space_of(model), origin, files, evaluations)
+        page = model_page(model, affect_space_of(model), origin, files, evaluations)
         (partial / PAGE).write_text(page, encoding="utf-8")
         _put(partial, output)
     except OSError as error:
@@ -128,7 +128,7 @@ def _write_onnx(model: LoadedModel, folder: Path, opset: int) -> list[OnnxFile]:
     for identity, name in zip(model.net.identities, onnx_names(model.net.identities), strict=True):
         path = folder / name
         onnx_export.write_onnx(model, identity, path, opset)
-        apart = onnx_export.difference(model, identity, path)
+        apart = onnx_export.torch_difference(model, identity, path)
         if apart is None:
             log.warning(
                 "%s: not held against torch: onnxruntime is not installed; %s",

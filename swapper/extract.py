@@ -22,7 +22,7 @@ from swapper.faces.geometry import (
 )
 from swapper.faces.landmark_check import LEAST_DETAIL, feature_detail
 from swapper.facesets.faceset import Faceset
-from swapper.facesets.faceset_metadata import FacesetCard, ImageFormat, Source
+from swapper.facesets.faceset_metadata import FacesetMetadata, ImageFormat, Source
 from swapper.facesets.writer import FacesetWriter, face_id
 from swapper.media.images import sha256_file
 from swapper.media.source import Footage, open_footage
@@ -109,22 +109,24 @@ def _read_affect(path: Path, estimator: Estimator | None) -> None:
         )
         return
     # Here, since whoever reads no affect need not wait for torch.
-    from swapper.affect.annotation import describe, read_faceset
+    from swapper.affect.annotation import annotate_faceset, describe_annotation
     from swapper.devices import pick_device
 
     faceset = Faceset.open(path)
     if faceset.records:  # a person may have deleted them all
-        log.info("%s", describe(read_faceset(faceset, estimator.to(pick_device("auto")))))
+        log.info(
+            "%s", describe_annotation(annotate_faceset(faceset, estimator.to(pick_device("auto"))))
+        )
 
 
-def _card(options: ExtractOptions, aligner: str) -> FacesetCard:
+def _card(options: ExtractOptions, aligner: str) -> FacesetMetadata:
     """The card of the faceset to be made.
 
     Raises:
         UsageError: The identity cannot name a faceset.
     """
     try:
-        return FacesetCard(
+        return FacesetMetadata(
             identity=options.identity,
             rights=options.rights,
             size=options.size,

@@ -11,9 +11,9 @@ from typing import Final
 from swapper.errors import StudyError, UsageError
 from swapper.options.verbs import StudyOptions
 from swapper.user_study.answers import LeftOut, read_answers
-from swapper.user_study.counts import Tally, tally
+from swapper.user_study.counts import StudyCounts, count_answers
 from swapper.user_study.results import results_data, results_page
-from swapper.user_study.stimuli import gather
+from swapper.user_study.stimuli import collect_study
 from swapper.user_study.study_page import readme, study_page
 from swapper.user_study.trials import Limits, Study, read_key
 
@@ -50,7 +50,7 @@ def _write(options: StudyOptions) -> Path:
     output = Path(options.output or "study")
     _check_output(output, Path(options.clips), overwrite=options.overwrite)
     limits = Limits(options.pairs, options.checks, options.repeats)
-    asked, sources = gather(Path(options.clips), limits)
+    asked, sources = collect_study(Path(options.clips), limits)
     partial = output.with_name(f".{output.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
@@ -105,7 +105,7 @@ def _count(options: StudyOptions) -> Path:
     for each in left_out:
         log.warning("%s: left out: %s", each.who, each.why)
     try:
-        found = tally(participants, asked, options.misses)
+        found = count_answers(participants, asked, options.misses)
     except ValueError as error:
         reason = (
             f"all {len(participants)} missed more than {options.misses} checks; pass a larger "
@@ -127,7 +127,7 @@ def _count(options: StudyOptions) -> Path:
     return page
 
 
-def _lines(asked: Study, found: Tally, left_out: list[LeftOut]) -> list[str]:
+def _lines(asked: Study, found: StudyCounts, left_out: list[LeftOut]) -> list[str]:
     """What is told on the spot."""
     missed = [each for each in found.attention if not each.counts]
     lines = [

@@ -21,19 +21,19 @@ from numpy.typing import NDArray
 from swapper import __version__
 from swapper.errors import MediaError, UsageError
 from swapper.head_renderer.identity import Identity, sample_identity
-from swapper.head_renderer.pose import Moment, Shot
-from swapper.head_renderer.stage import Film, Stage, sample_stage
+from swapper.head_renderer.pose import HeadState, RenderedFrame
+from swapper.head_renderer.stage import FilmStock, Stage, sample_stage
 from swapper.media.clip_writer import ClipWriter
-from swapper.media.image_strip import strip
+from swapper.media.image_strip import draw_strip
 from swapper.media.images import IMAGE_SUFFIXES, write_atomically, write_image
-from swapper.options.verbs import ActorsOptions, StageOptions
+from swapper.options.verbs import StageOptions, SynthesizeOptions
 from swapper.progress import progress
 from swapper.synth.actor import Actor
 from swapper.synth.emotions import BASIC, REPERTOIRE
 from swapper.synth.performance import Performance, play
 from swapper.synth.scenarios import Casting, Take, cast
-from swapper.synth.timeline import parse_score, random_score
-from swapper.synth.truth import OPENFACE_COLUMNS, TRUTH_COLUMNS, openface_row, table, truth_row
+from swapper.synth.timeline import parse_timeline, random_timeline
+from swapper.synth.truth import OPENFACE_COLUMNS, TRUTH_COLUMNS, csv_table, openface_row, truth_row
 
 ROLES: Final = ("performer", "identity", "held_out", "truth")
 """Folders of a scenario, as the fields of `Casting`."""
@@ -43,25 +43,25 @@ _SHEET_YAWS: Final = (0.0, -24.0, 14.0, 0.0, -12.0, 8.0, 30.0, -16.0)
 """Degrees by which the heads of each column are turned: a face is more than its front."""
 
 
-class Shooter(Protocol):
+class FrameRenderer(Protocol):
     """Whoever can be filmed, as `Actor` can."""
 
     def shoot(
         self,
-        moment: Moment,
+        moment: HeadState,
         stage: Stage,
         size: int = ...,
         *,
-        before: Moment | None = ...,
+        before: HeadState | None = ...,
         index: int = ...,
         supersample: int = ...,
-    ) -> Shot:
+    ) -> RenderedFrame:
         """Draw one frame; may be called from several threads at once."""
         ...
 
 
 @dataclass(frozen=True)
-class Filmed:
+class ClipFiles:
     """The files of one take.
 
     Attributes:
@@ -79,7 +79,7 @@ class Filmed:
     record: Path
 
     @classmethod
-    def at(cls, folder: Path, name: str) -> Filmed:
+    def at(cls, folder: Path, name: str) -> ClipFiles:
         """The files of a take of this name."""
         suffixes = (".mp4", ".openface.csv", ".truth.csv", ".masks.mkv", ".json")
         return cls(*(folder / f"{name}{suffix}" for suffix in suffixes))
@@ -94,15 +94,15 @@ def _actor(identity: Identity) -> Actor:
     return Actor(identity)
 
 
-def film_take(
+def render_take(
     take: Take,
     folder: str | Path,
     size: int = 256,
     *,
     workers: int = 2,
     supersample: int = 2,
-    make_actor: Callable[[Identity], Shooter] = _actor,
-) -> Filmed:
+    make_actor: Callable[[Identity], FrameRenderer] = _actor,
+) -> ClipFiles:
     """Film one take, unless its files are there already and would come out the same.
 
     Args:
@@ -121,7 +121,7 @@ def film_take(
         MediaError: If the files cannot be written.
     """
     _check(take.name, size, workers)
-    files = Filmed.at(Path(folder), take.name)
+    files = ClipFiles.at(Path(folder), take.name)
     record = _record(take, size, supersample)
     if files.all_there() and files.record.read_bytes() == record:
         return files
@@ -144,8 +144,8 @@ def film_take(
             landmarks.append(openface_row(i, performance.fps, moment, shot, stage, size))
             truth.append(truth_row(i, performance, shot))
             bar.update(1)
-    write_atomically(files.landmarks, table(OPENFACE_COLUMNS, landmarks))
-    write_atomically(files.truth, table(TRUTH_COLUMNS, truth))
+    write_atomically(files.landmarks, csv_table(OPENFACE_COLUMNS, landmarks))
+    write_atomically(files.truth, csv_table(TRUTH_COLUMNS, truth))
     write_atomically(files.record, record)
     return files
 
@@ -161,12 +161,12 @@ def _check(name: str, size: int, workers: int) -> None:
 
 
 def _shots(
-    shooter: Shooter, take: Take, size: int, workers: int, supersample: int
-) -> Iterator[Shot]:
+    shooter: FrameRenderer, take: Take, size: int, workers: int, supersample: int
+) -> Iterator[RenderedFrame]:
     """Frames in order, a few drawn ahead by several threads."""
     performance, stage = take.performance, take.stage
 
-    def draw(index: int) -> Shot:
+    def draw(index: int) -> RenderedFrame:
         return shooter.shoot(
             performance.moment(index),
             stage,
@@ -176,7 +176,7 @@ def _shots(
             supersample=supersample,
         )
 
-    waiting: deque[Future[Shot]] = deque()
+    waiting: deque[Future[RenderedFrame]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for index in range(len(performance)):
@@ -193,7 +193,7 @@ def _shots(
 def _record(take: Take, size: int, supersample: int) -> bytes:
     record = {
         "swapper": __version__,
-        "drawn_by": drawn_by(),
+        "drawn_by": renderer_hash(),
         "size": size,
         "supersample": supersample,
         **take.to_dict(),
@@ -203,7 +203,7 @@ def _record(take: Take, size: int, supersample: int) -> bytes:
 
 
 @cache
-def drawn_by() -> str:
+def renderer_hash() -> str:
     """sha256 over the code that draws: clips of other code are filmed anew."""
     digest = hashlib.sha256()
     sources = [
@@ -232,30 +232,30 @@ def read_take(path: str | Path) -> Take:
         raise MediaError(f"{path}: is not the record of an actor's clip: film it anew") from error
 
 
-def film_casting(
+def render_casting(
     casting: Casting, folder: str | Path, size: int = 256, **settings: Any
-) -> dict[str, tuple[Filmed, ...]]:
+) -> dict[str, tuple[ClipFiles, ...]]:
     """Film all takes of a scenario into ``performer/``, ``identity/``, ``held_out/``, ``truth/``.
 
     Args:
         casting: What to film.
         folder: Where the four folders go.
         size: Side of the pictures in pixels.
-        settings: As of `film_take`.
+        settings: As of `render_take`.
 
     Returns:
         The files by role, in the order of the casting.
     """
     return {
         role: tuple(
-            film_take(take, Path(folder) / role, size, **settings)
+            render_take(take, Path(folder) / role, size, **settings)
             for take in getattr(casting, role)
         )
         for role in ROLES
     }
 
 
-def draw_sheet(
+def draw_actor_sheet(
     path: str | Path, seeds: tuple[int, ...] = SHEET_SEEDS, tile: int = 176, workers: int = 2
 ) -> None:
     """Draw actors in rows, the basic emotions in columns, and write it as a picture.
@@ -273,21 +273,21 @@ def draw_sheet(
     if Path(path).suffix.lower() not in IMAGE_SUFFIXES:
         raise UsageError(f"sheet={path}: must end in one of {', '.join(IMAGE_SUFFIXES)}")
     moments = [
-        Moment(units=REPERTOIRE[name].variants[0].intensities(), pose=(yaw, 0.0, 0.0))
+        HeadState(units=REPERTOIRE[name].variants[0].intensities(), pose=(yaw, 0.0, 0.0))
         for name, yaw in zip(BASIC, _SHEET_YAWS, strict=True)
     ]
 
     def row(seed: int) -> tuple[str, list[NDArray[np.uint8]]]:
         actor = Actor(sample_identity(seed))
-        stage = dataclasses.replace(sample_stage(seed, Film()), framing=0.8, camera_height=0.0)
+        stage = dataclasses.replace(sample_stage(seed, FilmStock()), framing=0.8, camera_height=0.0)
         return "", [actor.shoot(moment, stage, tile).image for moment in moments]
 
     with ThreadPoolExecutor(workers) as pool:
         rows = list(pool.map(row, seeds))
-    write_image(path, strip(rows, BASIC, tile))
+    write_image(path, draw_strip(rows, BASIC, tile))
 
 
-def actors(options: ActorsOptions) -> None:
+def synthesize(options: SynthesizeOptions) -> None:
     """Carry out ``swapper actors``: draw a sheet, one clip, or all clips of a scenario.
 
     Raises:
@@ -296,12 +296,12 @@ def actors(options: ActorsOptions) -> None:
     if not options.output and not options.sheet:
         raise UsageError("output is missing: pass output=FOLDER for clips, or sheet=FILE.png")
     if options.sheet:
-        draw_sheet(options.sheet, workers=options.workers)
+        draw_actor_sheet(options.sheet, workers=options.workers)
     if not options.output:
         return
     changes = _given(options.stage)
     if options.scenario == "none":
-        film_take(_one_take(options, changes), options.output, options.size,
+        render_take(_one_take(options, changes), options.output, options.size,
                   workers=options.workers)  # fmt: skip
         return
     for name, given in (("score", options.score), ("stage", changes)):
@@ -311,12 +311,14 @@ def actors(options: ActorsOptions) -> None:
         options.scenario, sample_identity(options.performer), sample_identity(options.identity),
         options.seed, options.seconds, fps=options.fps,
     )  # fmt: skip
-    film_casting(casting, options.output, options.size, workers=options.workers)
+    render_casting(casting, options.output, options.size, workers=options.workers)
 
 
-def _one_take(options: ActorsOptions, changes: dict[str, Any]) -> Take:
+def _one_take(options: SynthesizeOptions, changes: dict[str, Any]) -> Take:
     score = (
-        parse_score(options.score) if options.score else random_score(options.seed, options.seconds)
+        parse_timeline(options.score)
+        if options.score
+        else random_timeline(options.seed, options.seconds)
     )
     performance: Performance = play(score, options.fps, options.seed)
     sampled = sample_stage(options.seed).to_dict()

@@ -23,10 +23,10 @@ from swapper.facesets.hostile_files import replacing
 from swapper.losses.expression import ExpressionLoss
 from swapper.losses.reconstruction import ReconstructionLoss
 from swapper.models.autoencoder import Autoencoder
-from swapper.models.model_file import ModelCard, ModelIdentity, save_model
+from swapper.models.model_file import ModelIdentity, ModelMetadata, save_model
 from swapper.options.verbs import TrainOptions
-from swapper.training.acceleration import Speed
-from swapper.training.affect_setup import Rests, find_rests, set_up_affect
+from swapper.training.acceleration import Acceleration
+from swapper.training.affect_setup import RunNeutrals, find_run_neutrals, set_up_affect
 from swapper.training.callbacks import SaveLast
 from swapper.training.checkpoint import check_resumable, read_checkpoint
 from swapper.training.module import SwapModule
@@ -36,7 +36,7 @@ from swapper.training.swap_step import SwapLoss
 from swapper.training.trainer import (
     fit,
     is_first_rank,
-    only_one,
+    lock_run,
     seed,
 )
 
@@ -69,7 +69,7 @@ class Parts:
     pseudo: PseudoTargets | None
     optim: Optim
     trainer: Callable[..., Any]
-    speed: Speed
+    speed: Acceleration
     callbacks: Mapping[str, Any] | None
     logger: Mapping[str, Any] | None
 
@@ -93,7 +93,7 @@ def train(options: TrainOptions, parts: Parts, config: Mapping[str, Any]) -> flo
     run = Path(options.runs) / options.name
     parts.data.setup("fit")  # before anything is written: most mistakes are in the facesets
     run.mkdir(parents=True, exist_ok=True)
-    with only_one(run):
+    with lock_run(run):
         checkpoint = _checkpoint_to_resume(options, run, config)
         return _train(options, parts, config, run, checkpoint)
 
@@ -131,7 +131,7 @@ def _train(
     net = parts.model(identities=parts.data.identities)
     swap, space = None, None
     if any((parts.pseudo, parts.affect, parts.expression, net.code_dim)):
-        rests = find_rests(parts.data)
+        rests = find_run_neutrals(parts.data)
         # Mistakes in what was asked for come before the minutes that recipes may take.
         space = set_up_affect(parts.data, net, parts.affect, parts.expression, rests, checkpoint)
         swap = _pseudo(parts, rests, run)
@@ -171,7 +171,7 @@ def _train(
     return None if best is None else float(best)
 
 
-def _pseudo(parts: Parts, rests: Rests, run: Path) -> SwapLoss | None:
+def _pseudo(parts: Parts, rests: RunNeutrals, run: Path) -> SwapLoss | None:
     """Make the pseudo-targets and draw a sheet of them; None where there are none."""
     pseudo, data = parts.pseudo, parts.data
     if pseudo is None or not pseudo.weight:
@@ -219,7 +219,7 @@ def _exporter(
     ]
 
     def export(state: Mapping[str, Any], step: int) -> None:
-        card = ModelCard(
+        card = ModelMetadata(
             architecture=net.config,
             identities=identities,
             coverage=data.cards[0].coverage,

@@ -18,17 +18,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from swapper.annotate import describe, read_affect, read_faceset
+from swapper.annotate import annotate, describe, read_faceset
 from swapper.cli.main import main as cli
 from swapper.errors import EstimatorError, FacesetError
 from swapper.estimators.base import AffectBatch, Estimator
-from swapper.estimators.preprocess import View, Window
+from swapper.estimators.preprocess import Preprocess, Window
 from swapper.facesets.affect_sheet import draw_affect, shares
 from swapper.facesets.affect_store import read_readings, read_stored
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_metadata import Source
 from swapper.facesets.writer import FacesetWriter
-from swapper.options.verbs import AffectOptions
+from swapper.options.verbs import AnnotateOptions
 from swapper.types import Readings
 from tests.drawing import ALICE, write_clip
 from tests.facesets.making import SOURCE, make_card, make_faceset, make_image, make_record
@@ -58,7 +58,7 @@ class Counting(Estimator):
         stop_after: int = 1_000_000, broken: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(
-            "light", View(Window(-60, -30, right, 90), (8, 8)), Light(gain, broken=broken),
+            "light", Preprocess(Window(-60, -30, right, 90), (8, 8)), Light(gain, broken=broken),
             labels=labels,
         )  # fmt: skip
         self.seen = 0
@@ -280,7 +280,7 @@ def test_facesets_are_held_to_be_sound_before_an_estimator_is_loaded(path: Path)
         raise AssertionError("loaded")
 
     with pytest.raises(FacesetError, match="no such faceset"):
-        read_affect(AffectOptions(facesets=[str(path), str(path.parent / "none")]), never)
+        annotate(AnnotateOptions(facesets=[str(path), str(path.parent / "none")]), never)
 
 
 def test_the_verb_reads_prints_and_draws(

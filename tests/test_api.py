@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import swapper
 from swapper.errors import ModelError, UsageError
 from swapper.models.autoencoder import build_model
-from swapper.models.model_file import ModelCard, ModelIdentity, save_model
+from swapper.models.model_file import ModelIdentity, ModelMetadata, save_model
 from tests.drawing import ALICE, draw
 
 
@@ -25,7 +25,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> swapper.Model:
     net = build_model({"name": "df", "identities": ["alice", "bob"], "resolution": 64, "width": 4,
                        "latent": 8})  # fmt: skip
     identities = [ModelIdentity("alice", "drawn"), ModelIdentity("bob", "drawn, too")]
-    save_model(folder, ModelCard(net.config, identities, "face", 7, "swapper"), net.state_dict())
+    save_model(
+        folder, ModelMetadata(net.config, identities, "face", 7, "swapper"), net.state_dict()
+    )
     return swapper.load_model(folder, device="cpu")
 
 

@@ -14,13 +14,18 @@ import numpy as np
 import pytest
 
 from swapper import compare as comparing
-from swapper.compare import ROWS, TABLE, Makers, compare
+from swapper.compare import ROWS, TABLE, PartFactories, compare
 from swapper.errors import EstimatorError, ModelError, UsageError
 from swapper.estimators.base import load_estimator
-from swapper.evaluation.leaderboard import Row, plain, summed, table
+from swapper.evaluation.leaderboard import (
+    LeaderboardRow,
+    leaderboard_json,
+    leaderboard_table,
+    rank_models,
+)
 from swapper.options.verbs import CompareOptions, ConvertOptions, EvaluateOptions
 
-NOBODY = Makers(aligner=lambda: pytest.fail("not needed"))
+NOBODY = PartFactories(aligner=lambda: pytest.fail("not needed"))
 
 
 def told(gain: float, correlation: float, lag: float = 0.0) -> dict[str, Any]:
@@ -43,7 +48,7 @@ def clips(gain: float, correlation: float, seed: int, count: int = 10) -> list[d
 
 def test_the_better_one_is_marked_where_that_is_real() -> None:
     found = {"plain": clips(0.4, 0.6, 0), "ours": clips(0.8, 0.6, 1), "third": clips(1.7, 0.6, 2)}
-    rows = {row.name: row for row in summed(found, [str(n) for n in range(10)])}
+    rows = {row.name: row for row in rank_models(found, [str(n) for n in range(10)])}
     assert set(rows) == {"gain", "correlation", "lag"}
     assert rows["gain"].best == "ours"  # nearest to 1, not the largest
     assert set(rows["gain"].p) == {"plain", "third"}
@@ -51,7 +56,7 @@ def test_the_better_one_is_marked_where_that_is_real() -> None:
     assert rows["correlation"].best == ""
     assert rows["lag"].best == ""
     assert rows["gain"].means["ours"].low < 0.8 < rows["gain"].means["ours"].high + 0.02
-    lines = table(list(rows.values()), list(found))
+    lines = leaderboard_table(list(rows.values()), list(found))
     assert "**0." in "\n".join(lines)
     assert lines[2].startswith("| Gain β → 1 | 0.4")
     assert "Bold" in lines[-1]
@@ -59,37 +64,37 @@ def test_the_better_one_is_marked_where_that_is_real() -> None:
 
 def test_clips_of_one_performer_are_one_witness() -> None:
     found = {"plain": clips(0.4, 0.6, 0), "ours": clips(0.8, 0.6, 1)}
-    rows = summed(found, ["anna"] * 5 + ["bert"] * 5)
+    rows = rank_models(found, ["anna"] * 5 + ["bert"] * 5)
     assert all(row.best == "" for row in rows)
     assert np.isnan(rows[0].p["plain"])
     assert rows[0].means["ours"].cells == 2
-    assert "Too few performers" in table(rows, list(found))[-1]
+    assert "Too few performers" in leaderboard_table(rows, list(found))[-1]
 
 
 def test_what_could_not_be_measured_is_a_dash() -> None:
     found = {"plain": clips(0.4, 0.6, 0), "ours": clips(0.8, 0.6, 1)}
     for each in found["plain"]:
         each["measures"]["gain"]["value"] = None
-    rows = {row.name: row for row in summed(found, [str(n) for n in range(10)])}
+    rows = {row.name: row for row in rank_models(found, [str(n) for n in range(10)])}
     assert rows["gain"].best == ""
-    assert "| – |" in "\n".join(table(list(rows.values()), list(found)))
+    assert "| – |" in "\n".join(leaderboard_table(list(rows.values()), list(found)))
 
 
 def test_whom_its_own_teacher_judges_is_marked() -> None:
     found = {"plain": clips(0.4, 0.6, 0), "ours": clips(0.8, 0.6, 1)}
     people = [str(n) for n in range(10)]
-    assert "partial" not in "\n".join(table(summed(found, people), list(found)))
+    assert "partial" not in "\n".join(leaderboard_table(rank_models(found, people), list(found)))
     for each in found["ours"]:
         each["measures"]["gain"] |= {"partial": True, "floor": 0.0, "ceiling": 1.0}
-    rows = summed(found, people)
+    rows = rank_models(found, people)
     assert [row.partial for row in rows] == [{"ours"}, set(), set()]
-    lines = table(rows, list(found))
+    lines = leaderboard_table(rows, list(found))
     assert lines[2].count("†") == 1
     assert "]** † |" in lines[2]
     assert "†" not in lines[3]
     assert "† partial: read off landmarks that taught the model" in "\n".join(lines)
     assert "† |" in next(each for each in lines[5:] if each.startswith("| Gain"))
-    told_so = plain(rows)
+    told_so = leaderboard_json(rows)
     assert told_so["gain"]["partial"] == ["ours"]
     assert told_so["lag"]["partial"] == []
 
@@ -136,7 +141,7 @@ class Studio:
 
         return SimpleNamespace(sha256=path.name, identity=identity, card=Card(known, self.lineage))
 
-    def compare(self, makers: Makers | None = None, **changes: Any) -> list[Row]:
+    def compare(self, makers: PartFactories | None = None, **changes: Any) -> list[LeaderboardRow]:
         options = CompareOptions(
             models=[str(self.folder / "one"), str(self.folder / "two")],
             clips=[str(self.folder / "carl.mp4"), str(self.folder / "dora.mp4")],
@@ -232,9 +237,9 @@ def test_whose_face_appears_stands_in_the_tables() -> None:
             "nearer_identity": share | {"better": "higher"},
         },
     }
-    rows = summed({"one": [told_of] * 2, "two": [told_of] * 2}, ["anna", "carl"])
+    rows = rank_models({"one": [told_of] * 2, "two": [told_of] * 2}, ["anna", "carl"])
     assert [row.name for row in rows] == ["identity_distance", "nearer_identity"]
-    lines = "\n".join(table(rows, ["one", "two"]))
+    lines = "\n".join(leaderboard_table(rows, ["one", "two"]))
     assert "| Distance to bob ↓ | 0.4" in lines
     assert "encoded anew? (Whose face appears: as the identity's own faces?)" in lines
     assert "| Distance to bob | -0.25" in lines
@@ -266,26 +271,26 @@ def series(gain: float, seed: int, **settings: float) -> list[dict[str, Any]]:
 def test_as_good_as_the_ceiling_is_marked_where_that_is_sure() -> None:
     found = {"weak": series(0.6, 0), "ours": series(0.97, 1)}
     people = [str(n) for n in range(8)]
-    rows = {row.name: row for row in summed(found, people)}
+    rows = {row.name: row for row in rank_models(found, people)}
     for name in ("gain", "pose_error"):
         short = rows[name].shortfalls["ceiling"]
         assert short["ours"].as_good
         assert not short["weak"].as_good
         assert short["weak"].share.mean == pytest.approx(-0.4, abs=0.05)
     assert "self_swap" not in rows["gain"].shortfalls
-    told_so = "\n".join(table(list(rows.values()), list(found)))
+    told_so = "\n".join(leaderboard_table(list(rows.values()), list(found)))
     assert "As good as the performer's own clip, encoded anew?" in told_so
     assert told_so.count("✓ |") == 2
     assert "own face" not in told_so
     # A margin that is narrower than what is seen is not reached.
-    strict = {row.name: row for row in summed(found, people, margin=0.01)}
+    strict = {row.name: row for row in rank_models(found, people, margin=0.01)}
     assert not strict["gain"].shortfalls["ceiling"]["ours"].as_good
-    json.dumps(plain(list(rows.values())), allow_nan=False)
+    json.dumps(leaderboard_json(list(rows.values())), allow_nan=False)
 
 
 def test_as_good_as_on_the_own_face() -> None:
     found = {"weak": series(0.6, 0, self_swap=0.6), "ours": series(0.6, 1, self_swap=0.9)}
-    rows = summed(found, [str(n) for n in range(8)])
+    rows = rank_models(found, [str(n) for n in range(8)])
     short = rows[0].shortfalls["self_swap"]
     assert short["weak"].as_good
     assert not short["ours"].as_good
@@ -294,9 +299,9 @@ def test_as_good_as_on_the_own_face() -> None:
 
 def test_four_performers_cannot_show_that_nothing_is_lost() -> None:
     found = {"weak": series(0.6, 0), "ours": series(0.97, 1)}
-    rows = summed(found, ["anna", "bert", "carl", "dora"] * 2)
+    rows = rank_models(found, ["anna", "bert", "carl", "dora"] * 2)
     assert not any(each.as_good for row in rows for each in row.shortfalls["ceiling"].values())
-    assert "Too few performers for a test." in table(rows, list(found))[-1]
+    assert "Too few performers for a test." in leaderboard_table(rows, list(found))[-1]
 
 
 @pytest.mark.parametrize(

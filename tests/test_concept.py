@@ -20,7 +20,7 @@ from swapper.errors import UsageError
 from swapper.estimators import actors_net
 from swapper.estimators.base import Estimator
 from swapper.head_renderer.identity import sample_identity
-from swapper.head_renderer.pose import Moment
+from swapper.head_renderer.pose import HeadState
 from swapper.head_renderer.stage import sample_stage
 from swapper.media.images import list_images, write_image
 from swapper.options.verbs import ConceptOptions
@@ -46,7 +46,7 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Landmarks]:
         for emotion, count in (("happy", 4), ("neutral", 8)):
             variants = REPERTOIRE[emotion].variants
             for index in range(count):
-                moment = Moment(
+                moment = HeadState(
                     variants[index % len(variants)].intensities(),
                     pose=tuple(random.normal(0, (6, 4, 3))),
                 )

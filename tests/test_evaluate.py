@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from swapper import evaluate as verb
 from swapper.errors import MediaError, UsageError
-from swapper.estimators.auto import AtHand
+from swapper.estimators.auto import AutoEstimator
 from swapper.estimators.base import Estimator, load_estimator
-from swapper.evaluate import FIGURES, REPORT, clips, evaluate, independent
+from swapper.evaluate import FIGURES, REPORT, clips, evaluate, independent_estimator
 from swapper.evaluation.clips import Memory
 from swapper.evaluation.leaderboard import WHOSE_FACE
 from swapper.extract import extract
@@ -30,36 +30,36 @@ from swapper.options.verbs import EvaluateOptions, ExtractOptions
 from swapper.report.content import Measure, Report
 from swapper.synth.performance import Performance, play
 from swapper.synth.scenarios import Take
-from swapper.synth.timeline import parse_score
+from swapper.synth.timeline import parse_timeline
 from swapper.synth.truth import read_landmarks
-from swapper.synthesize import Filmed, film_take
+from swapper.synthesize import ClipFiles, render_take
 
 SIZE, FPS = 128, 25.0
 SCORE = "neutral:1,happy:1.5,neutral:0.5,anger:1.5,neutral:0.5,surprise:1.5,neutral:1"
 
 
 def performance() -> Performance:
-    return play(parse_score(SCORE), fps=FPS, seed=3)
+    return play(parse_timeline(SCORE), fps=FPS, seed=3)
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int, Performance], Filmed]:
+def film(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int, Performance], ClipFiles]:
     folder = tmp_path_factory.mktemp("film")
 
-    def shot(name: str, who: int, played: Performance) -> Filmed:
+    def shot(name: str, who: int, played: Performance) -> ClipFiles:
         take = Take(name, sample_identity(who), played, Stage())
-        return film_take(take, folder, SIZE, supersample=1)
+        return render_take(take, folder, SIZE, supersample=1)
 
     return shot
 
 
 @pytest.fixture(scope="module")
-def performer(film: Callable[[str, int, Performance], Filmed]) -> Filmed:
+def performer(film: Callable[[str, int, Performance], ClipFiles]) -> ClipFiles:
     return film("performer", 1, performance())
 
 
 @pytest.fixture(scope="module")
-def answer(film: Callable[[str, int, Performance], Filmed]) -> Filmed:
+def answer(film: Callable[[str, int, Performance], ClipFiles]) -> ClipFiles:
     return film("answer", 2, performance())
 
 
@@ -68,11 +68,15 @@ def judge() -> Estimator:
 
 
 def held(
-    performer: Filmed, swap: Filmed, output: Path, truth: Filmed | None = None, **changes: object
+    performer: ClipFiles,
+    swap: ClipFiles,
+    output: Path,
+    truth: ClipFiles | None = None,
+    **changes: object,
 ) -> Report:
     """Evaluate by exact landmarks: those of each clip, in the order in which they are watched."""
     order = [performer, swap, performer if truth is None else truth]
-    tables: Iterator[Filmed] = iter(order)
+    tables: Iterator[ClipFiles] = iter(order)
     options = EvaluateOptions(
         performer=str(performer.video),
         swap=str(swap.video),
@@ -93,7 +97,7 @@ def value(report: Report, name: str) -> float:
     return found[0].value
 
 
-def test_the_exact_answer_passes(performer: Filmed, answer: Filmed, tmp_path: Path) -> None:
+def test_the_exact_answer_passes(performer: ClipFiles, answer: ClipFiles, tmp_path: Path) -> None:
     report = held(performer, answer, tmp_path / "out", truth=answer)
     assert report.expressive
     assert report.findings == ()
@@ -123,12 +127,12 @@ def test_the_exact_answer_passes(performer: Filmed, answer: Filmed, tmp_path: Pa
 
 
 def test_the_performer_on_the_own_face_stands_beside(
-    performer: Filmed, answer: Filmed, tmp_path: Path
+    performer: ClipFiles, answer: ClipFiles, tmp_path: Path
 ) -> None:
     """The performer's own clip is the best self-swap that could be."""
     memory: Memory = {}
 
-    def once(output: Path, watched: list[Filmed]) -> Report:
+    def once(output: Path, watched: list[ClipFiles]) -> Report:
         tables = iter(watched)
         return evaluate(
             EvaluateOptions(
@@ -158,7 +162,7 @@ def test_the_performer_on_the_own_face_stands_beside(
 
 
 def test_a_self_swap_of_another_model_is_refused(
-    performer: Filmed, answer: Filmed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    performer: ClipFiles, answer: ClipFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Said:
         state = "trusted"
@@ -172,7 +176,7 @@ def test_a_self_swap_of_another_model_is_refused(
 
 
 def test_half_an_expression_is_damped(
-    performer: Filmed, film: Callable[[str, int, Performance], Filmed], tmp_path: Path
+    performer: ClipFiles, film: Callable[[str, int, Performance], ClipFiles], tmp_path: Path
 ) -> None:
     whole = performance()
     rest = np.median(whole.units, axis=0, keepdims=True)
@@ -184,7 +188,7 @@ def test_half_an_expression_is_damped(
 
 
 def test_another_performance_is_unrelated(
-    performer: Filmed, film: Callable[[str, int, Performance], Filmed], tmp_path: Path
+    performer: ClipFiles, film: Callable[[str, int, Performance], ClipFiles], tmp_path: Path
 ) -> None:
     other = performance()
     turned = replace(other, units=np.roll(other.units, len(other) // 3, axis=0))
@@ -195,7 +199,7 @@ def test_another_performance_is_unrelated(
 
 
 def test_without_ceiling_and_emotions_it_says_so(
-    performer: Filmed, answer: Filmed, tmp_path: Path
+    performer: ClipFiles, answer: ClipFiles, tmp_path: Path
 ) -> None:
     report = held(performer, answer, tmp_path / "out", ceiling=False)
     gain = next(m for group in report.groups for m in group.measures if m.name == "gain")
@@ -206,7 +210,7 @@ def test_without_ceiling_and_emotions_it_says_so(
 # --- by landmarks alone ---------------------------------------------------------------------------
 
 
-def tabled(folder: Path, performer: Filmed, strength: float) -> EvaluateOptions:
+def tabled(folder: Path, performer: ClipFiles, strength: float) -> EvaluateOptions:
     """The performer's clip under two names; of the second, landmarks as weak as told."""
     tables = folder / "tables"
     tables.mkdir()
@@ -235,7 +239,7 @@ def tabled(folder: Path, performer: Filmed, strength: float) -> EvaluateOptions:
 
 @pytest.mark.parametrize("strength", [1.0, 0.5])
 def test_landmarks_alone_tell_how_strong_a_swap_is(
-    performer: Filmed, tmp_path: Path, strength: float
+    performer: ClipFiles, tmp_path: Path, strength: float
 ) -> None:
     """What used to be refused for want of a reader; each clip by its own CSV of a folder."""
     options = tabled(tmp_path, performer, strength)
@@ -257,7 +261,7 @@ def test_landmarks_alone_tell_how_strong_a_swap_is(
     assert "Mouth, mean of three, gain" in page
 
 
-def test_one_table_for_both_clips_reads_no_expression(performer: Filmed, tmp_path: Path) -> None:
+def test_one_table_for_both_clips_reads_no_expression(performer: ClipFiles, tmp_path: Path) -> None:
     options = tabled(tmp_path, performer, 1.0)
     table = str(performer.landmarks)
     with pytest.raises(UsageError, match=r"swap\.mp4: has the performer's landmarks, so nothing"):
@@ -268,7 +272,7 @@ def test_one_table_for_both_clips_reads_no_expression(performer: Filmed, tmp_pat
 
 
 def test_landmarks_that_taught_the_model_are_marked(
-    performer: Filmed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    performer: ClipFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Said:
         state = "trusted"
@@ -300,28 +304,28 @@ def test_a_reader_chooses_itself_by_the_lineage() -> None:
     """What `affect=auto` passes over is told, and who taught the model is not asked."""
     asked: list[tuple[str, ...]] = []
 
-    class Chooser(AtHand):
+    class Chooser(AutoEstimator):
         def pick(self, lineage: Sequence[str]) -> Estimator | None:
             asked.append(tuple(lineage))
             self.missed = ("xception: the model was trained with it",)
             return None
 
     def independent_of(lineage: tuple[str, ...]) -> tuple[str, ...]:
-        return independent(Chooser(), lineage, "cpu")[1]
+        return independent_estimator(Chooser(), lineage, "cpu")[1]
 
     assert independent_of(("xception:12",)) == ("xception: the model was trained with it",)
     assert asked == [("xception:12",)]
     reader = judge()
-    assert independent(reader, ("xception:12",), "cpu") == (reader, ())
+    assert independent_estimator(reader, ("xception:12",), "cpu") == (reader, ())
     with pytest.raises(UsageError, match="affect=judge: the swap's model was trained with it"):
-        independent(reader, (reader.lineage,), "cpu")
+        independent_estimator(reader, (reader.lineage,), "cpu")
 
 
 def test_what_cannot_be_compared_is_one_line(
-    performer: Filmed, film: Callable[[str, int, Performance], Filmed], tmp_path: Path
+    performer: ClipFiles, film: Callable[[str, int, Performance], ClipFiles], tmp_path: Path
 ) -> None:
     whole = performance()
-    short = film("short", 2, play(parse_score("neutral:1,happy:1"), fps=FPS, seed=3))
+    short = film("short", 2, play(parse_timeline("neutral:1,happy:1"), fps=FPS, seed=3))
     assert len(whole) > 30
     with pytest.raises(MediaError, match=r"short\.mp4: has .* frames but .*performer\.mp4 has"):
         held(performer, short, tmp_path / "out")
@@ -329,7 +333,7 @@ def test_what_cannot_be_compared_is_one_line(
 
 
 def test_a_report_is_not_overwritten_unasked(
-    performer: Filmed, answer: Filmed, tmp_path: Path
+    performer: ClipFiles, answer: ClipFiles, tmp_path: Path
 ) -> None:
     (tmp_path / REPORT).write_text("mine")
     with pytest.raises(UsageError, match="exists; pass overwrite=true"):
@@ -361,7 +365,7 @@ class Colours:
 
 
 def asked(
-    performer: Filmed, swap: Filmed, output: Path, identity: str = ""
+    performer: ClipFiles, swap: ClipFiles, output: Path, identity: str = ""
 ) -> tuple[dict[str, Measure], Report, Colours]:
     tables = iter([performer, swap, performer])
     options = EvaluateOptions(
@@ -376,7 +380,7 @@ def asked(
 
 
 def test_whose_face_appears_is_asked_of_a_recogniser(
-    performer: Filmed, answer: Filmed, tmp_path: Path
+    performer: ClipFiles, answer: ClipFiles, tmp_path: Path
 ) -> None:
     extract(
         ExtractOptions(input=str(answer.video), identity="bert", rights="drawn", size=96,
@@ -403,7 +407,7 @@ def test_whose_face_appears_is_asked_of_a_recogniser(
 
 
 def test_without_an_identity_the_performer_s_face_is_asked_for(
-    performer: Filmed, answer: Filmed, tmp_path: Path
+    performer: ClipFiles, answer: ClipFiles, tmp_path: Path
 ) -> None:
     found, report, _ = asked(performer, answer, tmp_path / "out")
     assert list(found) == ["performer_similarity"]
@@ -413,7 +417,7 @@ def test_without_an_identity_the_performer_s_face_is_asked_for(
 
 
 def test_an_identity_without_a_recogniser_is_one_line(
-    performer: Filmed, answer: Filmed, tmp_path: Path
+    performer: ClipFiles, answer: ClipFiles, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="identity=bert: needs a recogniser: pass recogniser=dlib"):
         held(performer, answer, tmp_path / "out", identity="bert")

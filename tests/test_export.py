@@ -18,13 +18,13 @@ from swapper import export as verb
 from swapper.cli.main import main as cli
 from swapper.errors import FacesetError, ModelError, UsageError
 from swapper.export import export, onnx_names
-from swapper.inference.affect_conditioner import space_of
+from swapper.inference.affect_conditioner import affect_space_of
 from swapper.modelcard.markdown import escaped
 from swapper.modelcard.model_card import OnnxFile, model_page
-from swapper.modelcard.run_origin import Origin, origin_of
+from swapper.modelcard.run_origin import ModelOrigin, find_origin
 from swapper.models import onnx_export
 from swapper.models.autoencoder import build_model
-from swapper.models.model_file import ModelCard, ModelIdentity, load_model, save_model
+from swapper.models.model_file import ModelIdentity, ModelMetadata, load_model, save_model
 from swapper.options.verbs import ExportOptions
 from swapper.report.report_file import StoredMeasure, StoredReport
 from tests.drawing import ALICE, BOB, write_clip
@@ -40,7 +40,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     net = build_model({"name": "df", "identities": ["alice", "bob"], "resolution": 64, "width": 4,
                        "latent": 8})  # fmt: skip
     identities = [ModelIdentity("alice", "drawn"), ModelIdentity("bob", HOSTILE, HOSTILE)]
-    card = ModelCard(net.config, identities, "face", 7, "swapper/0.1.0", lineage=[f"x:{HOSTILE}"])
+    card = ModelMetadata(
+        net.config, identities, "face", 7, "swapper/0.1.0", lineage=[f"x:{HOSTILE}"]
+    )
     save_model(folder, card, net.state_dict())
     return folder
 
@@ -116,17 +118,17 @@ def test_facesets_can_be_named_and_must_be_the_right_ones(world: Path, tmp_path:
         world / "runs/run", tmp_path / "moved", ignore=lambda *_: ["config.yaml"]
     )
     model = load_model(moved)
-    assert origin_of(model) == Origin()
+    assert find_origin(model) == ModelOrigin()
     alice, bob = (world / "facesets" / name for name in ("alice", "bob"))
-    found = origin_of(model, [alice, bob])
+    found = find_origin(model, [alice, bob])
     assert {name: each.faces for name, each in found.footage.items()} == {"alice": 24, "bob": 24}
     assert sum(found.footage["alice"].feelings.values()) == pytest.approx(1)
     thinned = shutil.copytree(bob, tmp_path / "bob")
     next((thinned / "images").iterdir()).unlink()
     with pytest.raises(FacesetError, match=r"bob: is not what .* was trained on"):
-        origin_of(model, [thinned])
+        find_origin(model, [thinned])
     (moved / "config.yaml").write_text(f"facesets: ['{thinned}', 3, \"a\\0b\", '{alice}']")
-    assert set(origin_of(model).footage) == {"alice"}
+    assert set(find_origin(model).footage) == {"alice"}
 
 
 @pytest.mark.parametrize(
@@ -144,7 +146,7 @@ def test_a_strange_config_harms_nothing(plain: Path, tmp_path: Path, config: str
     assert "fffff" not in page
     (run / "config.yaml").unlink()
     (run / "config.yaml").symlink_to("/etc/hostname")
-    assert origin_of(load_model(run)) == Origin()
+    assert find_origin(load_model(run)) == ModelOrigin()
 
 
 def test_what_came_from_a_file_is_text(plain: Path, tmp_path: Path) -> None:
@@ -178,29 +180,31 @@ def test_escaping(text: str, plain_text: str) -> None:
 
 def test_figures_and_thin_footage_are_told(world: Path) -> None:
     model = load_model(world / "runs/run")
-    space = space_of(model)
+    space = affect_space_of(model)
     assert space is not None
     measure = StoredMeasure("gain | of AU12", 0.5, 0.25, 0.75, "")
     report = StoredReport("a swap", "It is so.", model.sha256, {"gain": measure})
-    page = model_page(model, space, Origin(), [OnnxFile("a.onnx", "alice", 18, None)], [report])
+    page = model_page(
+        model, space, ModelOrigin(), [OnnxFile("a.onnx", "alice", 18, None)], [report]
+    )
     assert "*partial* |" not in page
     partial = replace(report, measures={"gain": replace(measure, partial=True)})
-    assert ", *partial* | 0.50" in model_page(model, space, Origin(), [], [partial])
+    assert ", *partial* | 0.50" in model_page(model, space, ModelOrigin(), [], [partial])
     taught = replace(model, card=replace(model.card, lineage=("landmarks:mediapipe",)))
-    assert "- landmarks by mediapipe\n" in model_page(taught, space, Origin())
+    assert "- landmarks by mediapipe\n" in model_page(taught, space, ModelOrigin())
     assert "| gain \\| of AU12 | 0.50 | 0.25 | 0.75 |" in page
     assert "Not evaluated" not in page
     assert "not measured" in page
     assert "half as far" not in page
     still = replace(space, shown=dict(space.shown) | {"bob": 0.3 * space.shown["alice"]})
     still = replace(still, valence=space.basis[0], arousal=space.basis[0][:0])
-    page = model_page(model, still, Origin(gaps=("bob shows no anger",)))
+    page = model_page(model, still, ModelOrigin(gaps=("bob shows no anger",)))
     assert "**bob** moves less than half as far in valence as alice does" in page
     assert "- bob shows no anger." in page
     assert "arousal from rest" not in page
     for leak in (None, {"code": "<b>", "chance": 1}, {"code": float("nan"), "chance": 0.5}):
         broken = replace(space, figures={"identity_leak": leak})
-        assert "linear probe" not in model_page(model, broken, Origin())
+        assert "linear probe" not in model_page(model, broken, ModelOrigin())
 
 
 def _foreign(output: Path) -> None:
@@ -267,7 +271,7 @@ def test_an_older_export_is_replaced_whole(plain: Path, tmp_path: Path) -> None:
 def test_a_file_that_differs_from_torch_is_not_handed_on(
     plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_export, "difference", lambda *_: float("nan"))
+    monkeypatch.setattr(onnx_export, "torch_difference", lambda *_: float("nan"))
     with pytest.raises(ModelError, match=r"alice\.onnx: differs from torch by nan"):
         export(ExportOptions(str(plain), str(tmp_path / "out"), onnx=True))
     assert not list(tmp_path.iterdir())
@@ -279,7 +283,7 @@ def test_without_onnxruntime_it_says_that_nothing_was_compared(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(onnx_export, "difference", lambda *_: None)
+    monkeypatch.setattr(onnx_export, "torch_difference", lambda *_: None)
     export(ExportOptions(str(plain), str(tmp_path / "out"), onnx=True))
     assert "alice.onnx: not held against torch: onnxruntime is not installed" in caplog.text
     assert "| not measured |" in said(tmp_path / "out")

@@ -15,8 +15,8 @@ from swapper.extract import extract
 from swapper.faces.geometry import head_pose
 from swapper.faces.openface import OpenfaceAligner
 from swapper.head_renderer.identity import Identity, sample_identity
-from swapper.head_renderer.pose import Moment, Shot
-from swapper.head_renderer.stage import Film, Stage, sample_stage
+from swapper.head_renderer.pose import HeadState, RenderedFrame
+from swapper.head_renderer.stage import FilmStock, Stage, sample_stage
 from swapper.media.clip_writer import read_masks
 from swapper.media.images import read_image
 from swapper.media.video import VideoReader
@@ -24,9 +24,9 @@ from swapper.options.verbs import ExtractOptions
 from swapper.synth.actor import Actor
 from swapper.synth.performance import play
 from swapper.synth.scenarios import Take, cast
-from swapper.synth.timeline import parse_score
+from swapper.synth.timeline import parse_timeline
 from swapper.synth.truth import read_landmarks, read_truth
-from swapper.synthesize import Filmed, film_casting, film_take, read_take
+from swapper.synthesize import ClipFiles, read_take, render_casting, render_take
 
 SIZE = 64
 
@@ -42,14 +42,14 @@ class Puppet:
 
     def shoot(
         self,
-        moment: Moment,
+        moment: HeadState,
         stage: Stage,
         size: int = 256,
         *,
-        before: Moment | None = None,
+        before: HeadState | None = None,
         index: int = 0,
         supersample: int = 2,
-    ) -> Shot:
+    ) -> RenderedFrame:
         if index == self.fail_at:
             raise RuntimeError("the lamp broke")
         self.shots.append((index, before is not None))
@@ -58,12 +58,12 @@ class Puppet:
         mask = np.zeros((size, size), np.float32)
         mask[: index + 1] = 1.0
         points = np.arange(136.0).reshape(68, 2) / 4 + index
-        return Shot(image, points, mask, moment.units)
+        return RenderedFrame(image, points, mask, moment.units)
 
 
 def take(name: str = "a", text: str = "neutral:0.8,happy:1.2", seed: int = 1) -> Take:
-    stage = replace(sample_stage(0), film=Film(crf=4))
-    return Take(name, Identity(), play(parse_score(text), 25, seed), stage)
+    stage = replace(sample_stage(0), film=FilmStock(crf=4))
+    return Take(name, Identity(), play(parse_timeline(text), 25, seed), stage)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def shot_by(puppet: Puppet):  # type: ignore[no-untyped-def]
 
 
 def test_every_frame_is_drawn_once_and_stands_in_its_place(tmp_path: Path, puppet: Puppet) -> None:
-    files = film_take(take(), tmp_path, SIZE, workers=3, make_actor=shot_by(puppet))
+    files = render_take(take(), tmp_path, SIZE, workers=3, make_actor=shot_by(puppet))
     assert sorted(puppet.shots) == [(i, i > 0) for i in range(50)]
     frames = list(VideoReader(files.video))
     assert len(frames) == 50
@@ -91,7 +91,7 @@ def test_every_frame_is_drawn_once_and_stands_in_its_place(tmp_path: Path, puppe
 
 
 def test_the_openface_aligner_reads_the_landmarks(tmp_path: Path, puppet: Puppet) -> None:
-    files = film_take(take(), tmp_path, SIZE, make_actor=shot_by(puppet))
+    files = render_take(take(), tmp_path, SIZE, make_actor=shot_by(puppet))
     aligner = OpenfaceAligner(str(files.landmarks))
     assert aligner.expected_frames == 50
     for frame in VideoReader(files.video):
@@ -103,9 +103,9 @@ def test_the_openface_aligner_reads_the_landmarks(tmp_path: Path, puppet: Puppet
 
 
 def test_finished_takes_are_left_alone(tmp_path: Path, puppet: Puppet) -> None:
-    first = film_take(take(), tmp_path, SIZE, make_actor=shot_by(puppet))
+    first = render_take(take(), tmp_path, SIZE, make_actor=shot_by(puppet))
     stamps = {path: path.stat().st_mtime_ns for path in vars(first).values()}
-    again = film_take(take(), tmp_path, SIZE, make_actor=shot_by(puppet))
+    again = render_take(take(), tmp_path, SIZE, make_actor=shot_by(puppet))
     assert again == first
     assert len(puppet.shots) == 50
     assert stamps == {path: path.stat().st_mtime_ns for path in vars(again).values()}
@@ -115,7 +115,7 @@ def test_finished_takes_are_left_alone(tmp_path: Path, puppet: Puppet) -> None:
 def test_whatever_changed_is_filmed_anew(
     tmp_path: Path, puppet: Puppet, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = film_take(take(), tmp_path, SIZE, make_actor=shot_by(puppet))
+    files = render_take(take(), tmp_path, SIZE, make_actor=shot_by(puppet))
     other, size = take(), SIZE
     if change == "score":
         other = take(text="neutral:0.8,sad:1.2")
@@ -126,30 +126,30 @@ def test_whatever_changed_is_filmed_anew(
     elif change == "stage":
         other = replace(other, stage=replace(other.stage, warmth=0.5))
     elif change == "code":
-        monkeypatch.setattr(synthesize, "drawn_by", lambda: "another hand")
+        monkeypatch.setattr(synthesize, "renderer_hash", lambda: "another hand")
     else:
         files.masks.unlink()
-    film_take(other, tmp_path, size, make_actor=shot_by(puppet))
+    render_take(other, tmp_path, size, make_actor=shot_by(puppet))
     assert len(puppet.shots) == 100
     assert files.all_there()
 
 
 def test_a_take_that_fails_leaves_nothing_that_looks_whole(tmp_path: Path, puppet: Puppet) -> None:
     with pytest.raises(RuntimeError, match="lamp"):
-        film_take(take(), tmp_path, SIZE, make_actor=lambda who: Puppet(who, fail_at=30))
+        render_take(take(), tmp_path, SIZE, make_actor=lambda who: Puppet(who, fail_at=30))
     assert list(tmp_path.iterdir()) == []
-    files = film_take(take(), tmp_path, SIZE, make_actor=shot_by(puppet))
+    files = render_take(take(), tmp_path, SIZE, make_actor=shot_by(puppet))
     with pytest.raises(RuntimeError, match="lamp"):
-        film_take(take(seed=2), tmp_path, SIZE, make_actor=lambda who: Puppet(who, fail_at=30))
+        render_take(take(seed=2), tmp_path, SIZE, make_actor=lambda who: Puppet(who, fail_at=30))
     assert not files.record.exists()  # what stands is of no known take
     assert {path.name[0] for path in tmp_path.iterdir()} == {"a"}  # and nothing half is left
 
 
 def test_the_record_films_the_same_take_again(tmp_path: Path, puppet: Puppet) -> None:
-    files = film_take(take(), tmp_path, SIZE, make_actor=shot_by(puppet))
+    files = render_take(take(), tmp_path, SIZE, make_actor=shot_by(puppet))
     again = read_take(files.record)
     np.testing.assert_array_equal(again.performance.units, take().performance.units)
-    film_take(again, tmp_path, SIZE, make_actor=shot_by(puppet))
+    render_take(again, tmp_path, SIZE, make_actor=shot_by(puppet))
     assert len(puppet.shots) == 50
     record = json.loads(files.record.read_text())
     assert record["size"] == SIZE
@@ -182,17 +182,17 @@ def test_what_cannot_be_filmed_is_named(
     tmp_path: Path, puppet: Puppet, name: str, size: int, workers: int, said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        film_take(take(name), tmp_path, size, workers=workers, make_actor=shot_by(puppet))
+        render_take(take(name), tmp_path, size, workers=workers, make_actor=shot_by(puppet))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_casting_fills_four_folders(tmp_path: Path) -> None:
     casting = cast("rare", sample_identity(1), sample_identity(2), seconds=4.4, fps=5, held_out=1)
-    reel = film_casting(casting, tmp_path, SIZE, make_actor=Puppet)
+    reel = render_casting(casting, tmp_path, SIZE, make_actor=Puppet)
     assert {path.name for path in tmp_path.iterdir()} == set(synthesize.ROLES)
     for role in synthesize.ROLES:
         takes = getattr(casting, role)
-        assert reel[role] == tuple(Filmed.at(tmp_path / role, each.name) for each in takes)
+        assert reel[role] == tuple(ClipFiles.at(tmp_path / role, each.name) for each in takes)
         assert all(files.all_there() for files in reel[role])
     asked, answer = (read_truth(reel[role][0].truth) for role in ("held_out", "truth"))
     np.testing.assert_array_equal(asked.intended, answer.intended)
@@ -203,14 +203,16 @@ def test_a_casting_fills_four_folders(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def filmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Take, Filmed]:
+def filmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Take, ClipFiles]:
     who = sample_identity(47)
-    shown = Take("real", who, play(parse_score("happy:1.2"), 10, seed=5), Stage(film=Film(crf=4)))
+    shown = Take(
+        "real", who, play(parse_timeline("happy:1.2"), 10, seed=5), Stage(film=FilmStock(crf=4))
+    )
     folder = tmp_path_factory.mktemp("filmed")
-    return shown, film_take(shown, folder, 128, make_actor=lambda each: Actor(each, detail=2))
+    return shown, render_take(shown, folder, 128, make_actor=lambda each: Actor(each, detail=2))
 
 
-def test_a_real_take_agrees_with_drawing_it_directly(filmed: tuple[Take, Filmed]) -> None:
+def test_a_real_take_agrees_with_drawing_it_directly(filmed: tuple[Take, ClipFiles]) -> None:
     shown, files = filmed
     actor, performance = Actor(shown.identity, detail=2), shown.performance
     shots = [
@@ -234,7 +236,7 @@ def test_a_real_take_agrees_with_drawing_it_directly(filmed: tuple[Take, Filmed]
         assert np.abs(mask - shot.face_mask).max() <= 0.5 / 255 + 1e-6
 
 
-def test_the_pose_written_is_the_pose_seen(filmed: tuple[Take, Filmed]) -> None:
+def test_the_pose_written_is_the_pose_seen(filmed: tuple[Take, ClipFiles]) -> None:
     _, files = filmed
     points, truth = read_landmarks(files.landmarks), read_truth(files.truth)
     seen = np.array([head_pose(each.astype(np.float32), (128, 128)) for each in points])
@@ -244,7 +246,7 @@ def test_the_pose_written_is_the_pose_seen(filmed: tuple[Take, Filmed]) -> None:
 
 
 def test_extract_takes_the_clip_with_its_landmarks(
-    filmed: tuple[Take, Filmed], tmp_path: Path
+    filmed: tuple[Take, ClipFiles], tmp_path: Path
 ) -> None:
     shown, files = filmed
     options = ExtractOptions(
@@ -266,7 +268,7 @@ def test_the_verb_films_one_clip(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert cli.run(line) == 0, capsys.readouterr().err
     shown = read_take(tmp_path / "shot.json")
     assert shown.identity == sample_identity(7)
-    assert shown.performance.score == parse_score("neutral:0.4,sad+anger:0.4@0.5+speech")
+    assert shown.performance.score == parse_timeline("neutral:0.4,sad+anger:0.4@0.5+speech")
     assert (shown.stage.warmth, shown.stage.film.grain) == (0.4, 0.1)
     assert shown.stage.focal == sample_stage(0).focal
     assert VideoReader(tmp_path / "shot.mp4").info.num_frames == 4
@@ -311,13 +313,13 @@ def test_stage_options_are_the_stage_s_fields() -> None:
 
     from swapper.options.verbs import FilmOptions, StageOptions
 
-    for ours, theirs in ((StageOptions, Stage), (FilmOptions, Film)):
+    for ours, theirs in ((StageOptions, Stage), (FilmOptions, FilmStock)):
         assert [each.name for each in fields(ours)] == [each.name for each in fields(theirs)]
 
 
 def test_a_sheet_has_a_row_for_each_and_a_column_for_every_emotion(tmp_path: Path) -> None:
     path = tmp_path / "sheet.png"
-    synthesize.draw_sheet(path, seeds=(1, 2), tile=32)
+    synthesize.draw_actor_sheet(path, seeds=(1, 2), tile=32)
     height, width, _ = read_image(path).shape
     assert width > 8 * 32
     assert 2 * 32 < height < 4 * 32

@@ -38,7 +38,7 @@ _SAVE_SHARE: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AffectSummary:
+class AnnotationSummary:
     """What became of one faceset.
 
     Attributes:
@@ -54,13 +54,13 @@ class AffectSummary:
     readings: Readings
 
 
-def read_faceset(
+def annotate_faceset(
     faceset: Faceset,
     estimator: Estimator,
     *,
     refresh: bool = False,
     save_seconds: float = _SAVE_SECONDS,
-) -> AffectSummary:
+) -> AnnotationSummary:
     """Read the faces of `faceset` that `estimator` has not read, and keep what it says.
 
     A face is known while its picture, the estimator's weights, its look at a crop and its labels
@@ -87,10 +87,10 @@ def read_faceset(
             parts = [] if held is None else [_still(faceset, held)]
             _read_new(faceset, estimator, new, parts, save_seconds)
         readings = read_readings(faceset, name, lineage=estimator.lineage, look=estimator.look)
-    return AffectSummary(faceset, len(new), len(faceset.records) - len(new), readings)
+    return AnnotationSummary(faceset, len(new), len(faceset.records) - len(new), readings)
 
 
-def describe(summary: AffectSummary) -> str:
+def describe_annotation(summary: AnnotationSummary) -> str:
     """One line: how many faces were read, and what they show."""
     parts = [f"{summary.read} faces read, {summary.known} known"]
     found = shares(summary.readings)

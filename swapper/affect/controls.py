@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.affect.concepts import Concept
-from swapper.affect.observed_range import Shown
+from swapper.affect.observed_range import ObservedRange
 from swapper.affect.space import AffectSpace
 from swapper.errors import UsageError
 
@@ -28,7 +28,7 @@ _NEGLIGIBLE: Final = 1e-6
 
 
 @dataclass(frozen=True)
-class Capped:
+class ClampCounts:
     """How often the identity's footage held dials back.
 
     Attributes:
@@ -41,9 +41,9 @@ class Capped:
     any: int = 0
     by_dial: Mapping[str, int] = field(default_factory=dict)
 
-    def __add__(self, other: Capped) -> Capped:
+    def __add__(self, other: ClampCounts) -> ClampCounts:
         names = {**self.by_dial, **other.by_dial}
-        return Capped(
+        return ClampCounts(
             self.faces + other.faces,
             self.any + other.any,
             {name: self.by_dial.get(name, 0) + other.by_dial.get(name, 0) for name in names},
@@ -55,7 +55,7 @@ class Capped:
 
 
 @dataclass(frozen=True, eq=False)
-class Dials:
+class AffectControls:
     """What to add to a performance.
 
     Attributes:
@@ -143,7 +143,7 @@ class Dials:
 
     def apply(
         self, space: AffectSpace, codes: NDArray[np.float32], identity: str
-    ) -> tuple[NDArray[np.float32], Capped]:
+    ) -> tuple[NDArray[np.float32], ClampCounts]:
         """Turn the dials.
 
         All steps are added; then, where the sum lies beyond both what the identity has shown along
@@ -159,12 +159,12 @@ class Dials:
         """
         steps = self.steps(space, identity)
         if not steps:
-            return codes, Capped(len(codes))
+            return codes, ClampCounts(len(codes))
         before = codes.astype(np.float64)
         matrix = np.stack(list(steps.values()))
         wanted = np.linalg.norm(matrix, axis=1)
         units = matrix / wanted[:, None]
-        most = np.maximum(Shown(space.shown[identity]).reach(units), before @ units.T)
+        most = np.maximum(ObservedRange(space.shown[identity]).reach(units), before @ units.T)
         lengths = np.tile(wanted, (len(before), 1))
         # Shortening one step moves the sum along the others, hence several passes.
         for _ in range(_PASSES):
@@ -173,5 +173,5 @@ class Dials:
                 lengths[:, dial] -= excess.clip(0, lengths[:, dial])
         held = lengths < wanted - _NEGLIGIBLE
         by_dial = {name: int(column.sum()) for name, column in zip(steps, held.T, strict=True)}
-        capped = Capped(len(before), int(held.any(axis=1).sum()), by_dial)
+        capped = ClampCounts(len(before), int(held.any(axis=1).sum()), by_dial)
         return (before + lengths @ units).astype(np.float32), capped

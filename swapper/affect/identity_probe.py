@@ -12,7 +12,7 @@ FOLDS: Final = 5
 _RIDGE: Final = 1e-2
 
 
-def identity_leak(
+def probe_identity(
     codes: Mapping[str, NDArray[np.floating[Any]]], clips: Mapping[str, Sequence[str]]
 ) -> float:
     """How often a linear probe names the right person, every person counting the same.

@@ -29,7 +29,7 @@ _FEWEST_FACES: Final = 5
 _PRESENT_SHARE: Final = 0.03
 
 
-def spread_over(codes: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+def subsample_codes(codes: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """At most 256 of the codes (N, K) of one identity, evenly over its footage."""
     count = min(len(codes), MOST_SHOWN)
     rows = np.linspace(0, len(codes) - 1, count).round().astype(np.int64)
@@ -37,7 +37,7 @@ def spread_over(codes: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class ObservedRange:
     """How far an identity has been seen to go.
 
     Attributes:
@@ -80,7 +80,7 @@ class Shown:
         return times
 
 
-def gaps(readings: Mapping[str, Readings]) -> list[str]:
+def missing_emotions(readings: Mapping[str, Readings]) -> list[str]:
     """Which feelings one identity lacks that another one shows, a line each.
 
     Lacking is less than 1 % of the faces or fewer than 5; shown is more than 3 % of them and 5 at

@@ -20,7 +20,7 @@ _LEAST_AXIS: Final = 0.01
 """Of what the first axis explains; less is noise."""
 
 
-def rising(
+def readout_step(
     codes: Mapping[str, Floats], said: Mapping[str, NDArray[np.floating[Any]] | None]
 ) -> NDArray[np.float32]:
     """The shortest step by which a code's predicted number rises by 1.
@@ -46,7 +46,7 @@ def rising(
     return step
 
 
-def axes_told(
+def readable_axes(
     codes: Mapping[str, Floats], said: Mapping[str, NDArray[np.floating[Any]]]
 ) -> NDArray[np.float32]:
     """Directions of codes from which what the estimator says can be read; the rest is what it sees.

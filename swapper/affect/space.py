@@ -26,10 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.affect.basis import expression_basis, outputs
-from swapper.affect.identity_probe import identity_leak
+from swapper.affect.identity_probe import probe_identity
 from swapper.affect.neutral import most_at_rest, neutral_embedding
-from swapper.affect.observed_range import MOST_SHOWN, spread_over
-from swapper.affect.readout import axes_told, rising
+from swapper.affect.observed_range import MOST_SHOWN, subsample_codes
+from swapper.affect.readout import readable_axes, readout_step
 from swapper.types import Readings
 
 Floats = NDArray[np.float64]
@@ -108,10 +108,14 @@ class AffectSpace:
             basis=basis.astype(np.float32),
             neutrals={name: each.astype(np.float32) for name, each in neutrals.items()},
             whitening={name: each.astype(np.float32) for name, each in whitening.items()},
-            shown={name: spread_over(each) for name, each in own_codes.items()},
-            valence=rising(own_codes, {name: each.valence for name, each in readings.items()}),
-            arousal=rising(own_codes, {name: each.arousal for name, each in readings.items()}),
-            told=axes_told(own_codes, {name: outputs(each) for name, each in readings.items()}),
+            shown={name: subsample_codes(each) for name, each in own_codes.items()},
+            valence=readout_step(
+                own_codes, {name: each.valence for name, each in readings.items()}
+            ),
+            arousal=readout_step(
+                own_codes, {name: each.arousal for name, each in readings.items()}
+            ),
+            told=readable_axes(own_codes, {name: outputs(each) for name, each in readings.items()}),
         )
         return replace(space, figures=_figures(space, readings, rest, clips))
 
@@ -271,8 +275,8 @@ def _figures(
     shots = {name: [clips[name][row] for row in rows] for name, rows in calm.items()}
     leak = {
         "chance": 1 / len(readings),
-        "embedding": identity_leak(raw, shots),
-        "code": identity_leak({name: space.own(each, name) for name, each in raw.items()}, shots),
+        "embedding": probe_identity(raw, shots),
+        "code": probe_identity({name: space.own(each, name) for name, each in raw.items()}, shots),
     }
     return {
         "faces": {name: len(each) for name, each in readings.items()},

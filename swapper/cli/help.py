@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 
-from swapper.options.fields import describe
+from swapper.options.fields import describe_option
 from swapper.options.verbs import VERBS, fields_of
 
 CONFIGS = "swapper.configs"
@@ -55,7 +55,7 @@ def group_choices(verb: str, group: str) -> list[str]:
 def verb_help(verb: str) -> str:
     """What ``swapper VERB --help`` prints."""
     kind = VERBS[verb]
-    rows = describe(kind)
+    rows = describe_option(kind)
     width = min(34, max(len(key) for key, _ in rows))
     lines = [f"usage: swapper {verb} [key=value ...]", "", (kind.__doc__ or "").strip(), ""]
     if verb == "verify":

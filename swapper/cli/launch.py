@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from swapper.cli.arguments import check_target
 from swapper.errors import SwapperError, UsageError
-from swapper.options.fields import check
+from swapper.options.fields import check_option
 from swapper.options.verbs import fields_of
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def call(verb: str, cfg: DictConfig) -> Any:
         help_text = f" ({known.metadata['help']})" if known and known.metadata else ""
         raise UsageError(f"{missing[0]} is missing: pass {missing[0]}=...{help_text}")
     options = OmegaConf.to_object(cfg)
-    check(options)
+    check_option(options)
     # Of several ranks on a machine the first one speaks; all may warn.
     first = os.environ.get("LOCAL_RANK", "0") == "0"
     level = logging.INFO if first else logging.WARNING
@@ -74,9 +74,9 @@ def _run_extract(options: Any, cfg: DictConfig) -> int:
 
 
 def _run_affect(options: Any, cfg: DictConfig) -> int:
-    from swapper.annotate import read_affect
+    from swapper.annotate import annotate
 
-    read_affect(options, lambda: _estimator(cfg))
+    annotate(options, lambda: _estimator(cfg))
     return 0
 
 
@@ -123,9 +123,9 @@ def _judge(cfg: DictConfig) -> Any:
 
 
 def _run_compare(options: Any, cfg: DictConfig) -> int:
-    from swapper.compare import Makers, compare
+    from swapper.compare import PartFactories, compare
 
-    makers = Makers(
+    makers = PartFactories(
         aligner=lambda: build(cfg, "aligner"),
         estimator=lambda: _judge(cfg),
         own=lambda: build(cfg, "estimator") or None,
@@ -150,9 +150,9 @@ def _run_study(options: Any, cfg: DictConfig) -> int:
 
 
 def _run_actors(options: Any, cfg: DictConfig) -> int:
-    from swapper.synthesize import actors
+    from swapper.synthesize import synthesize
 
-    actors(options)
+    synthesize(options)
     return 0
 
 

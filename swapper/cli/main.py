@@ -17,7 +17,7 @@ from swapper import __version__
 from swapper.cli.help import config_root, group_choices, usage, verb_help
 from swapper.cli.launch import call, causes, one_line
 from swapper.errors import SwapperError, UsageError
-from swapper.options.fields import MISSING, describe
+from swapper.options.fields import MISSING, describe_option
 from swapper.options.verbs import VERBS, fields_of
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _explain(verb: str, overrides: Sequence[str], error: BaseException) -> str:
     ):
         return f"{found[2]}: {found[1].rstrip('.')}"
     if found := re.search(r"Error merging override (([^=\s]+)=.*)", whole):
-        helps = {key.partition("=")[0]: text for key, text in describe(VERBS[verb])}
+        helps = {key.partition("=")[0]: text for key, text in describe_option(VERBS[verb])}
         return f"{found[1]}: does not fit ({helps.get(found[2], 'see --help')})"
     if found := re.search(
         r"mismatched input|no viable alternative|extraneous input|token recog", whole

@@ -24,7 +24,7 @@ _MOST_CELLS = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Draw:
+class AugmentParams:
     """What was drawn for one sample; see `swapper.kernels.warp.warp_pair`.
 
     Attributes:
@@ -140,7 +140,7 @@ class Augment:
         """G, control points along a side of the grids drawn: enough to hold each of `cells`."""
         return math.lcm(*self.cells) + 1
 
-    def draw(self, random: np.random.Generator, stored: int, size: int) -> Draw:
+    def draw(self, random: np.random.Generator, stored: int, size: int) -> AugmentParams:
         """Draw what `warp_pair` needs for one sample.
 
         Args:
@@ -148,7 +148,7 @@ class Augment:
             stored: Side of the stored face in pixels.
             size: Side of the target in pixels.
         """
-        return Draw(
+        return AugmentParams(
             faces_from_target=self._affine(random, stored, size),
             grid=self._grid(random, size),
             gain=self._gain(random),
@@ -195,10 +195,10 @@ class Augment:
     def borrow(
         self,
         random: np.random.Generator,
-        draw: Draw,
+        draw: AugmentParams,
         light: NDArray[np.float64],
         goal: NDArray[np.float64],
-    ) -> Draw:
+    ) -> AugmentParams:
         """Give the input the light of another face to a drawn degree, before the gain drawn for it.
 
         Args:

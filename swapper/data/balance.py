@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.data.near_duplicates import Footage, runs
+from swapper.data.near_duplicates import FootageIndex, near_copy_runs
 from swapper.data.sampling import generator
 
 YAW_EDGES = (-45.0, -25.0, -10.0, 10.0, 25.0, 45.0)
@@ -70,7 +70,7 @@ class Balance:
             if not least <= value <= most:
                 raise ValueError(f"{name} must be between {least} and {most}, got {value}")
 
-    def rates(self, footage: Footage, codes: NDArray[np.float32]) -> Rates:
+    def rates(self, footage: FootageIndex, codes: NDArray[np.float32]) -> Rates:
         """Rates of the faces of one identity.
 
         Args:
@@ -78,7 +78,7 @@ class Balance:
             codes: (N, K) of unit variance along each dimension; with K = 0 all faces are of one
                 affect cell.
         """
-        run = runs(footage, codes)
+        run = near_copy_runs(footage, codes)
         share = 1 / np.bincount(run)[run]
         clusters = min(self.clusters, 1 + int(run.max()) // _FACES_PER_CLUSTER)
         cell = np.stack(

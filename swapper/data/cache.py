@@ -164,7 +164,7 @@ def _make(
     progress: Callable[[int, int], object] | None,
 ) -> FaceCache:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with only_process(path.parent):
+    with single_process(path.parent):
         found = _find(path, shape)  # another process may have made it while we waited
         if found is not None:
             return found
@@ -187,7 +187,7 @@ def _make(
 
 
 @contextmanager
-def only_process(folder: Path) -> Iterator[None]:
+def single_process(folder: Path) -> Iterator[None]:
     """Only one process of this machine makes a cache; the others wait and then find it."""
     with (folder / ".lock").open("w") as stream:
         with suppress(OSError):  # a file system without locks: each makes its own, the last stays

@@ -21,18 +21,18 @@ from torch.utils.data import DataLoader, Sampler
 from swapper.data.augment import Augment
 from swapper.data.balance import Balance
 from swapper.data.cache import FaceCache
-from swapper.data.dataset import PlainDataset, StepDataset
+from swapper.data.dataset import StepDataset, ValidationDataset
 from swapper.data.device_cache import fits, resident_faces
-from swapper.data.draw_counts import Repeated, Repeats
+from swapper.data.draw_counts import DrawCounter, DrawCounts
 from swapper.data.holdout import split_holdout
-from swapper.data.near_duplicates import Footage, next_frames
-from swapper.data.pose_pairs import LikePosed
+from swapper.data.near_duplicates import FootageIndex, next_frames
+from swapper.data.pose_pairs import PosePairs
 from swapper.data.pseudo_samples import PseudoSamples
 from swapper.data.pseudo_targets import PseudoTargets, Table
-from swapper.data.sampling import Draws
+from swapper.data.sampling import FaceSampler
 from swapper.faces.shape import Shapes
 from swapper.facesets.faceset import Faceset, check_together
-from swapper.facesets.faceset_metadata import FacesetCard
+from swapper.facesets.faceset_metadata import FacesetMetadata
 from swapper.progress import reporter
 from swapper.types import FaceBatch
 
@@ -133,15 +133,15 @@ class FaceDataModule(LightningDataModule):
         self.resident = resident
         self.next_step = 0
         self.facesets: tuple[Faceset, ...] = ()
-        self.cards: tuple[FacesetCard, ...] = ()
+        self.cards: tuple[FacesetMetadata, ...] = ()
         self.content_hashes: tuple[str, ...] = ()
         self._caches: list[FaceCache] = []
         self._trained: list[NDArray[np.int64]] = []
         self._held: list[NDArray[np.int64]] = []
         self._codes: list[NDArray[np.float32]] = []
-        self._draws: list[Draws] = []
-        self._partners: list[LikePosed] = []
-        self._repeats: list[Repeats] = []
+        self._draws: list[FaceSampler] = []
+        self._partners: list[PosePairs] = []
+        self._repeats: list[DrawCounter] = []
         self._resident: Tensor | None = None
         self._pseudo: PseudoSamples | None = None
 
@@ -254,9 +254,9 @@ class FaceDataModule(LightningDataModule):
             zip(self.facesets, self._trained, self._codes, strict=True)
         ):
             records = [faceset.records[row] for row in rows]
-            footage, codes = Footage.of(records), all_codes[rows]
+            footage, codes = FootageIndex.of(records), all_codes[rows]
             rates = self.balance.rates(footage, codes)
-            draws = Draws(
+            draws = FaceSampler(
                 self.seed,
                 number,
                 len(rows),
@@ -267,13 +267,13 @@ class FaceDataModule(LightningDataModule):
                 neighbours=self.neighbours,
             )
             self._draws.append(draws)
-            self._partners.append(LikePosed(footage, codes))
+            self._partners.append(PosePairs(footage, codes))
             self._repeats.append(
-                Repeats(faceset.card.identity, [each.id for each in records], rates, draws)
+                DrawCounter(faceset.card.identity, [each.id for each in records], rates, draws)
             )
             log.info("%s: %s", faceset.path, self._repeats[-1].summary())
 
-    def repeats(self, step: int) -> tuple[Repeated, ...]:
+    def repeats(self, step: int) -> tuple[DrawCounts, ...]:
         """How often each face of each identity was drawn before `step`, by all ranks."""
         self._plan()
         world = self.trainer.world_size if self.trainer else 1
@@ -352,7 +352,7 @@ class FaceDataModule(LightningDataModule):
             for number in range(count)
         ]
         return DataLoader(
-            PlainDataset(self._caches, self._codes, batches, self.resolution),
+            ValidationDataset(self._caches, self._codes, batches, self.resolution),
             batch_size=None,
             generator=torch.Generator().manual_seed(self.seed),
         )
@@ -360,7 +360,7 @@ class FaceDataModule(LightningDataModule):
     def preview_batch(self, count: int) -> FaceBatch:
         """`count` held-out faces of each identity, spread over its footage, only resized."""
         chosen = [_spread(each, count) for each in self._held]
-        return PlainDataset(self._caches, self._codes, [chosen], self.resolution)[0]
+        return ValidationDataset(self._caches, self._codes, [chosen], self.resolution)[0]
 
     def transfer_batch_to_device(
         self, batch: FaceBatch, device: torch.device, dataloader_idx: int

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from swapper.data.augment import Augment, Draw, light_of
+from swapper.data.augment import Augment, AugmentParams, light_of
 from swapper.data.cache import CHANNELS, FaceCache
-from swapper.data.pose_pairs import LikePosed
+from swapper.data.pose_pairs import PosePairs
 from swapper.data.pseudo_samples import PseudoSamples
-from swapper.data.sampling import Draws, generator
+from swapper.data.sampling import FaceSampler, generator
 from swapper.kernels.pseudo_target import draw_pseudo_targets
 from swapper.kernels.warp import warp_pair
 from swapper.types import FaceBatch, PseudoBatch
@@ -51,8 +51,8 @@ class StepDataset(Dataset[FaceBatch]):
         augment: Augment,
         codes: Sequence[NDArray[np.float32]],
         *,
-        draws: Sequence[Draws],
-        partners: Sequence[LikePosed] = (),
+        draws: Sequence[FaceSampler],
+        partners: Sequence[PosePairs] = (),
         pairs: float = 0.0,
         resolution: int,
         seed: int = 0,
@@ -114,7 +114,7 @@ class StepDataset(Dataset[FaceBatch]):
             faces = np.empty((0, size, size, CHANNELS), np.uint8)
             pseudo = self.pseudo.resident(chosen, step, first) if self.pseudo else None
             return faces, rows + np.repeat(first, self.batch_size), pseudo
-        faces = gather(self.caches, chosen)
+        faces = gather_faces(self.caches, chosen)
         if self.pseudo is None:
             return faces, None, None
         more, pseudo = self.pseudo.gathered(chosen, step, self.caches)
@@ -148,14 +148,14 @@ class StepDataset(Dataset[FaceBatch]):
         inputs: NDArray[np.int64],
         follows: NDArray[np.int64],
         step: int,
-    ) -> tuple[list[Draw], list[NDArray[np.uint8]], NDArray[np.int64]]:
+    ) -> tuple[list[AugmentParams], list[NDArray[np.uint8]], NDArray[np.int64]]:
         """What is drawn for each sample.
 
         Returns:
             The draws; pictures (S, S, 3) of those inputs that are not the sample's own face as it
             is; and (N,) the place of each sample's picture among them, or -1.
         """
-        draws: list[Draw] = []
+        draws: list[AugmentParams] = []
         pictures: list[NDArray[np.uint8]] = []
         places = np.full(len(rows), -1, np.int64)
         for sample in range(len(rows)):
@@ -196,7 +196,7 @@ class StepDataset(Dataset[FaceBatch]):
         return place + (self.batch_size if place // self.batch_size >= own else 0)
 
 
-class PlainDataset(Dataset[FaceBatch]):
+class ValidationDataset(Dataset[FaceBatch]):
     """A few fixed batches of resized faces, nothing else done to them.
 
     Args:
@@ -223,13 +223,15 @@ class PlainDataset(Dataset[FaceBatch]):
 
     def __getitem__(self, index: int) -> FaceBatch:
         chosen = self.batches[index]
-        faces = gather(self.caches, chosen)
+        faces = gather_faces(self.caches, chosen)
         draw = Augment.none().draw(generator(0, 0, 0, 0), faces.shape[1], self.resolution)
         codes = codes_of(self.codes, chosen)
         return assemble(faces, [draw] * len(faces), len(self.caches), index, codes=codes)
 
 
-def gather(caches: Sequence[FaceCache], chosen: Sequence[NDArray[np.int64]]) -> NDArray[np.uint8]:
+def gather_faces(
+    caches: Sequence[FaceCache], chosen: Sequence[NDArray[np.int64]]
+) -> NDArray[np.uint8]:
     """The chosen faces of each identity in blocks, (N, S, S, 5) uint8."""
     size = caches[0].size
     counts = [len(indices) for indices in chosen]
@@ -251,7 +253,7 @@ def codes_of(
 
 def assemble(
     faces: NDArray[np.uint8],
-    draws: Sequence[Draw],
+    draws: Sequence[AugmentParams],
     num_identities: int,
     step: int,
     *,

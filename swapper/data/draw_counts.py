@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.data.balance import Rates, cell_name
-from swapper.data.sampling import Draws
+from swapper.data.sampling import FaceSampler
 from swapper.facesets.hostile_files import replacing
 
 COLUMNS = ("identity", "id", "cell", "run", "expected", "drawn")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Repeated:
+class DrawCounts:
     """Draws of one identity's faces up to some step.
 
     Attributes:
@@ -39,7 +39,7 @@ class Repeated:
     drawn: NDArray[np.int64]
 
 
-class Repeats:
+class DrawCounter:
     """Counts the draws of one identity's faces; a function of how many blocks were drawn.
 
     Args:
@@ -49,16 +49,16 @@ class Repeats:
         draws: Theirs.
     """
 
-    def __init__(self, identity: str, ids: Sequence[str], rates: Rates, draws: Draws) -> None:
+    def __init__(self, identity: str, ids: Sequence[str], rates: Rates, draws: FaceSampler) -> None:
         self.identity = identity
         self.ids = ids
         self._rates = rates
         self._draws = draws
         self._cells = [cell_name(each) for each in rates.cell]
 
-    def until(self, blocks: int) -> Repeated:
+    def until(self, blocks: int) -> DrawCounts:
         """What the first `blocks` blocks held."""
-        return Repeated(
+        return DrawCounts(
             self.identity,
             self.ids,
             self._cells,
@@ -77,7 +77,7 @@ class Repeats:
         )
 
 
-def write_repeats(path: Path, found: Sequence[Repeated]) -> None:
+def write_draw_counts(path: Path, found: Sequence[DrawCounts]) -> None:
     """Write a CSV of `COLUMNS`, each identity's most drawn faces first; an old one is replaced."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)

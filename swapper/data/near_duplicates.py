@@ -32,7 +32,7 @@ _EYES = slice(36, 42), slice(42, 48)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Footage:
+class FootageIndex:
     """Where some faces of one identity come from and how they are held.
 
     Attributes:
@@ -58,7 +58,7 @@ class Footage:
         return len(self.frame)
 
     @classmethod
-    def of(cls, records: Sequence[FaceRecord]) -> Footage:
+    def of(cls, records: Sequence[FaceRecord]) -> FootageIndex:
         """Of the faces of `records`, at least one, in their order."""
         numbers = {name: at for at, name in enumerate(sorted({each.source for each in records}))}
         source = np.array([numbers[each.source] for each in records], np.int64)
@@ -81,7 +81,7 @@ class Footage:
         )
 
 
-def runs(footage: Footage, codes: NDArray[np.float32]) -> NDArray[np.int64]:
+def near_copy_runs(footage: FootageIndex, codes: NDArray[np.float32]) -> NDArray[np.int64]:
     """Which faces are near-copies of each other: those of one run.
 
     A run is a stretch of one file in which each face is less than half a second behind the one
@@ -111,7 +111,7 @@ def runs(footage: Footage, codes: NDArray[np.float32]) -> NDArray[np.int64]:
     return run
 
 
-def _alike(footage: Footage, codes: NDArray[np.float32], one: int, other: int) -> bool:
+def _alike(footage: FootageIndex, codes: NDArray[np.float32], one: int, other: int) -> bool:
     turned = np.abs(footage.pose[one] - footage.pose[other]).max()
     if not turned < _SAME_POSE:
         return False
@@ -123,7 +123,7 @@ def _alike(footage: Footage, codes: NDArray[np.float32], one: int, other: int) -
     return bool(np.sqrt(np.square(codes[one] - codes[other]).mean()) < _SAME_CODE)
 
 
-def next_frames(footage: Footage) -> NDArray[np.int64]:
+def next_frames(footage: FootageIndex) -> NDArray[np.int64]:
     """The same face in the frame that comes next.
 
     Of one file, later by a tenth of a second at most; where the head jumps or changes its size

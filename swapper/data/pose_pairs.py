@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.data.near_duplicates import APART, Footage
+from swapper.data.near_duplicates import APART, FootageIndex
 
 DEGREES = 8.0
 """Yaw and pitch may differ by so much each; roll is taken out by the alignment."""
@@ -13,7 +13,7 @@ _TRIES = 32
 _CHOICE = 4
 
 
-class LikePosed:
+class PosePairs:
     """Finds faces in like pose that are not the same moment.
 
     Nothing but a sorted list is kept, so memory grows as the faces and not as their pairs.
@@ -23,7 +23,7 @@ class LikePosed:
         codes: (N, K) affect codes; K may be 0.
     """
 
-    def __init__(self, footage: Footage, codes: NDArray[np.float32]) -> None:
+    def __init__(self, footage: FootageIndex, codes: NDArray[np.float32]) -> None:
         self._order = np.argsort(footage.pose[:, 0], kind="stable")
         self._yaw = footage.pose[self._order, 0]
         self._pose = footage.pose

@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.data.cache import FaceCache, cache_folders, only_process
+from swapper.data.cache import FaceCache, cache_folders, single_process
 from swapper.data.pseudo_bases import Person
 from swapper.data.pseudo_recipes import LIP_POINTS, NODES, REASONS, RecipeMaker, WarpLimits
 from swapper.faces.shape import Shapes
@@ -153,7 +153,7 @@ class PseudoTargets:
                 store = _Store(who, name, len(who), len(whom))
                 table = store.open(maker, partial(progress, title))
                 tables[performer, identity] = table
-                log.info("%s: %s", title, describe(table[usable[performer]]))
+                log.info("%s: %s", title, describe_pseudo_targets(table[usable[performer]]))
         return tables
 
     def _key(
@@ -169,7 +169,7 @@ class PseudoTargets:
         return "\n".join(parts)
 
 
-def describe(table: Table) -> str:
+def describe_pseudo_targets(table: Table) -> str:
     """How many faces have a pseudo-target, and why the others have none."""
     made = table["base"] >= 0
     words = f"{int(made.sum())} of {len(table)} faces have a pseudo-target"
@@ -246,7 +246,7 @@ class _Store:
         """Part by part, so that a kill loses little; parts of other tables are left alone."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}.npy"
-        with only_process(folder):
+        with single_process(folder):
             found = self._find(path)  # another process may have made it while we waited
             if found is not None:
                 return found

@@ -88,7 +88,7 @@ def rank_first(step: int, rank: int, world: int, count: int) -> int:
     return (step * world + rank) * count
 
 
-class Draws:
+class FaceSampler:
     """Which faces of one identity stand in each batch's block: a function of the block's number.
 
     Block b of rank r at step s has the number s * ranks + r.

@@ -18,24 +18,24 @@ from numpy.typing import NDArray
 from swapper import __version__
 from swapper.demo.pipeline import (
     Reel,
-    answer_of,
+    actor_clip,
+    actor_truth,
     check_unbiased,
-    clip_of,
+    convert_clip,
     cut_faces,
-    reader_of,
-    swap,
-    train,
+    train_run,
+    unit_reader,
 )
 from swapper.errors import UsageError
 from swapper.estimators.base import Estimator, load_estimator
 from swapper.evaluate import REPORT, evaluate
-from swapper.evaluation.ground_truth import Reader, compare
+from swapper.evaluation.ground_truth import Reader, compare_with_truth
 from swapper.faces.openface import OpenfaceAligner
 from swapper.head_renderer.identity import sample_identity
-from swapper.media.image_strip import strip
+from swapper.media.image_strip import draw_strip
 from swapper.media.images import write_atomically, write_image
 from swapper.media.video import VideoReader
-from swapper.metrics.clip_truth import Answer, Clip
+from swapper.metrics.clip_truth import Clip, GroundTruth
 from swapper.metrics.image_quality import MOST_DB
 from swapper.metrics.traces import Calibration
 from swapper.metrics.truth_scores import AREAS, ClipScore, score
@@ -43,7 +43,7 @@ from swapper.options.verbs import DemoOptions, EvaluateOptions
 from swapper.provenance.manifest import verify
 from swapper.report.content import Report
 from swapper.synth.scenarios import Casting, cast
-from swapper.synthesize import drawn_by, film_casting
+from swapper.synthesize import render_casting, renderer_hash
 
 log = logging.getLogger(__name__)
 
@@ -117,24 +117,24 @@ def demo(options: DemoOptions) -> int:
     """
     folder, budget = Path(options.output), BUDGETS[options.budget]
     _begin(folder, {"version": __version__, "budget": asdict(budget), "seed": options.seed,
-                    "training": TRAINING, "actors": drawn_by()})  # fmt: skip
+                    "training": TRAINING, "actors": renderer_hash()})  # fmt: skip
     run = folder / "runs" / "demo"
     seconds: dict[str, float] = {}
     judge = load_estimator("judge", "measuring")
-    read = reader_of(judge)
+    read = unit_reader(judge)
     with _timed(1, "filming two actors, one performance, and its exact answer", seconds):
-        reel = film_casting(_casting(budget, options.seed), folder / "footage", budget.size)
+        reel = render_casting(_casting(budget, options.seed), folder / "footage", budget.size)
     with _timed(2, "cutting out their faces", seconds):
         facesets = cut_faces(reel, folder / "facesets", 128)
     with _timed(3, f"training to step {budget.steps // 2}", seconds):
-        train(run, facesets, [*TRAINING, *_rhythm(budget)], budget.steps // 2)
+        train_run(run, facesets, [*TRAINING, *_rhythm(budget)], budget.steps // 2)
     with _timed(4, f"resuming, to step {budget.steps}", seconds):
-        train(run, facesets, [*TRAINING, *_rhythm(budget)], budget.steps)
+        train_run(run, facesets, [*TRAINING, *_rhythm(budget)], budget.steps)
     with _timed(5, "putting the identity's face on the performance", seconds):
         check_unbiased(run, judge)
-        clip, masks = swap(run, reel["held_out"][0], folder / "swap.mp4")
+        clip, masks = convert_clip(run, reel["held_out"][0], folder / "swap.mp4")
     with _timed(6, "comparing with the exact answer", seconds):
-        performer, answer = clip_of(reel["held_out"][0]), answer_of(reel["truth"][0])
+        performer, answer = actor_clip(reel["held_out"][0]), actor_truth(reel["truth"][0])
         outcome = _judge(clip, masks, performer, answer, read)
         write_image(folder / "strip.png", _strip(performer, clip, answer))
     with _timed(7, "asking whether the feeling survived", seconds):
@@ -148,14 +148,14 @@ def demo(options: DemoOptions) -> int:
     return 1 if outcome.broken else 0
 
 
-def _evaluated(reel: Reel, swap: Path, run: Path, output: Path, judge: Estimator) -> Report:
+def _evaluated(reel: Reel, video: Path, run: Path, output: Path, judge: Estimator) -> Report:
     """What `swapper evaluate` says of the swap, by landmarks that are known."""
     performer, truth = reel["held_out"][0], reel["truth"][0]
     # In the order in which clips are watched; the swap was laid by the performer's landmarks.
     tables = iter([performer, performer, truth])
     options = EvaluateOptions(
         performer=str(performer.video),
-        swap=str(swap),
+        swap=str(video),
         truth=str(truth.video),
         model=str(run),
         output=str(output),
@@ -220,12 +220,12 @@ def _judge(
     clip: Clip,
     masks: Sequence[NDArray[np.float32]],
     performer: Clip,
-    answer: Answer,
+    answer: GroundTruth,
     read: Reader,
 ) -> Outcome:
-    ours = compare(clip, answer, read, blend_masks=masks)
-    theirs = compare(performer, answer, read)
-    best = compare(answer, answer, read)
+    ours = compare_with_truth(clip, answer, read, blend_masks=masks)
+    theirs = compare_with_truth(performer, answer, read)
+    best = compare_with_truth(answer, answer, read)
     calibration = Calibration.fit(best.answer_readings, answer.units)
     swapped, left, ideal = (score(each, answer, calibration) for each in (ours, theirs, best))
     broken = []
@@ -246,7 +246,7 @@ def _judge(
     return Outcome(swapped, left, ideal, broken)
 
 
-def _strip(performer: Clip, clip: Clip, answer: Answer) -> NDArray[np.uint8]:
+def _strip(performer: Clip, clip: Clip, answer: GroundTruth) -> NDArray[np.uint8]:
     """Performer, swap and truth at the height of each emotion, in the order of time."""
     # A blink is no height of anything.
     strength = np.delete(answer.units, answer.unit_names.index("AU43"), axis=1).sum(axis=1)
@@ -265,7 +265,7 @@ def _strip(performer: Clip, clip: Clip, answer: Answer) -> NDArray[np.uint8]:
             if frame.index in heights.values()
         }
         rows.append((label, [pictures[index] for _, index in moments]))
-    return strip(rows, [name for name, _ in moments])
+    return draw_strip(rows, [name for name, _ in moments])
 
 
 def _told(outcome: Outcome, folder: Path, run: Path) -> list[str]:

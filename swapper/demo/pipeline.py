@@ -28,16 +28,16 @@ from swapper.extract import extract
 from swapper.faces.openface import OpenfaceAligner
 from swapper.head_renderer.units import UNITS
 from swapper.media.clip_writer import read_masks
-from swapper.metrics.clip_truth import Answer, Clip
+from swapper.metrics.clip_truth import Clip, GroundTruth
 from swapper.models.model_file import load_model
-from swapper.options.verbs import ConvertOptions, ExtractOptions, FeelingOptions
+from swapper.options.verbs import AffectOptions, ConvertOptions, ExtractOptions
 from swapper.synth.emotions import EMOTIONS
 from swapper.synth.truth import read_landmarks, read_truth
-from swapper.synthesize import Filmed
+from swapper.synthesize import ClipFiles
 
 log = logging.getLogger(__name__)
 
-Reel = Mapping[str, Sequence[Filmed]]
+Reel = Mapping[str, Sequence[ClipFiles]]
 """A casting on film by role, as `perform.film_casting` gives it."""
 
 RIGHTS: Final = "drawn by swapper; this is nobody's face"
@@ -66,7 +66,7 @@ def cut_faces(reel: Reel, folder: Path, size: int) -> list[Path]:
     return [folder / PERFORMER, folder / IDENTITY]
 
 
-def train(run: Path, facesets: Sequence[Path], overrides: Sequence[str], steps: int) -> None:
+def train_run(run: Path, facesets: Sequence[Path], overrides: Sequence[str], steps: int) -> None:
     """Train a run up to a step, from wherever it stands, in a process of its own.
 
     Args:
@@ -108,8 +108,8 @@ def trained_steps(run: Path) -> int:
         raise ModelError(f"{card}: is damaged; remove {run} and train anew") from error
 
 
-def swap(
-    model: Path, performer: Filmed, output: Path, feeling: FeelingOptions | None = None
+def convert_clip(
+    model: Path, performer: ClipFiles, output: Path, feeling: AffectOptions | None = None
 ) -> tuple[Clip, list[NDArray[np.float32]]]:
     """Put the identity's face on a performer's clip, in place of an older conversion.
 
@@ -125,11 +125,11 @@ def swap(
     masks: list[NDArray[np.float32]] = []
     options = ConvertOptions(
         model=str(model), video=str(performer.video), identity=IDENTITY, output=str(output),
-        overwrite=True, performer_rights=RIGHTS, affect=feeling or FeelingOptions(),
+        overwrite=True, performer_rights=RIGHTS, affect=feeling or AffectOptions(),
     )  # fmt: skip
     aligner = partial(OpenfaceAligner, str(performer.landmarks))
     convert(options, aligner, lambda _, __, mask: masks.append(mask))
-    return Clip(output, clip_of(performer).landmarks), masks
+    return Clip(output, actor_clip(performer).landmarks), masks
 
 
 def check_unbiased(model: Path, estimator: Estimator) -> None:
@@ -150,17 +150,17 @@ def check_unbiased(model: Path, estimator: Estimator) -> None:
         )
 
 
-def clip_of(filmed: Filmed) -> Clip:
+def actor_clip(filmed: ClipFiles) -> Clip:
     """An actor's clip with its exact landmarks."""
     return Clip(filmed.video, read_landmarks(filmed.landmarks).astype(np.float32))
 
 
-def answer_of(filmed: Filmed) -> Answer:
+def actor_truth(filmed: ClipFiles) -> GroundTruth:
     """An actor's clip as the exact answer to a swap."""
     truth = read_truth(filmed.truth)
-    return Answer(
+    return GroundTruth(
         video=filmed.video,
-        landmarks=clip_of(filmed).landmarks,
+        landmarks=actor_clip(filmed).landmarks,
         masks=list(read_masks(filmed.masks)),
         units=truth.shown.mean(axis=1),
         emotions=truth.emotion,
@@ -169,7 +169,7 @@ def answer_of(filmed: Filmed) -> Answer:
     )
 
 
-def reader_of(estimator: Estimator) -> Reader:
+def unit_reader(estimator: Estimator) -> Reader:
     """An estimator that reads action units, as an instrument.
 
     Raises:

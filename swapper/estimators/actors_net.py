@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swapper.estimators.base import AffectBatch, Estimator
-from swapper.estimators.preprocess import View, Window
+from swapper.estimators.preprocess import Preprocess, Window
 from swapper.estimators.weights_file import OWN, blank, load_weights
 
 LABELS: Final = ("neutral", "happy", "sad", "surprise", "fear", "anger", "disgust", "contempt")
@@ -24,7 +24,7 @@ METADATA: Final = {"network": "actors-1", "labels": ",".join(LABELS)}
 SIZE: Final = 80
 
 
-class Readings(nn.Module):
+class ReadingHead(nn.Module):
     """From an embedding to everything that actors show.
 
     Units are read for each side, so that mean and asymmetry are one network's one opinion.
@@ -59,16 +59,16 @@ class ActorsNet(nn.Module):
         self.trunk = nn.Sequential(
             _conv(3, 24, stride=2),
             _conv(24, 32, stride=2),
-            Residual(32),
+            ResidualBlock(32),
             _conv(32, 64, stride=2),
-            Residual(64),
-            Residual(64),
+            ResidualBlock(64),
+            ResidualBlock(64),
             _conv(64, 128, stride=2),
-            Residual(128),
+            ResidualBlock(128),
             _conv(128, 32, kernel=1),
         )
         self.embed = nn.Linear(32 * (SIZE // 16) ** 2, 128)
-        self.readings = Readings(128)
+        self.readings = ReadingHead(128)
 
     def forward(self, x: Tensor) -> AffectBatch:
         """Read (N, 3, 80, 80), normalised."""
@@ -76,7 +76,7 @@ class ActorsNet(nn.Module):
         return answer
 
 
-class Residual(nn.Module):
+class ResidualBlock(nn.Module):
     """Two 3x3 convolutions and the way around them.
 
     Args:
@@ -102,9 +102,9 @@ def _conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.
     )
 
 
-def view() -> View:
+def view() -> Preprocess:
     """Brows to chin, an open mouth included; two millimetres a pixel."""
-    return View(Window(-80, -40, 80, 120), (SIZE, SIZE), (0.5,) * 3, (0.25,) * 3)
+    return Preprocess(Window(-80, -40, 80, 120), (SIZE, SIZE), (0.5,) * 3, (0.25,) * 3)
 
 
 def load(path: Path | None = None) -> Estimator:

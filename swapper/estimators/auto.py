@@ -26,7 +26,7 @@ PREFERRED: Final[Mapping[str, Callable[[], Estimator]]] = {
 """Best first; none that has only ever seen drawn faces."""
 
 
-class AtHand:
+class AutoEstimator:
     """Chooses when it is known who must not judge.
 
     Attributes:

@@ -1,6 +1,6 @@
 """A frozen network that says what a face seems to feel.
 
-Every estimator is one `Estimator`: a `View` that cuts what the network wants to see out of an
+Every estimator is one `Estimator`: a `Preprocess` that cuts what the network wants to see out of an
 aligned crop, and a network that answers an `AffectBatch`. Adding one means to write that network
 and a function that loads it, and to name it in `ESTIMATORS`.
 """
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from swapper.errors import UsageError
-from swapper.estimators.preprocess import View
+from swapper.estimators.preprocess import Preprocess
 from swapper.types import Coverage, Readings
 
 ESTIMATORS: Final[Mapping[str, str]] = {
@@ -92,7 +92,7 @@ class Estimator(nn.Module):
     def __init__(
         self,
         name: str,
-        view: View,
+        view: Preprocess,
         net: nn.Module,
         *,
         labels: Sequence[str] = (),

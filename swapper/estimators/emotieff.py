@@ -26,7 +26,7 @@ from swapper.errors import EstimatorError, UsageError
 from swapper.estimators.base import AffectBatch, Estimator
 from swapper.estimators.efficientnet import EfficientNetB0
 from swapper.estimators.harvest import harvest
-from swapper.estimators.preprocess import View, Window
+from swapper.estimators.preprocess import Preprocess, Window
 from swapper.estimators.weights_file import blank, fill, load_weights, save_weights
 
 log = logging.getLogger(__name__)
@@ -58,9 +58,9 @@ class EmotiEffNet(EfficientNetB0):
         return AffectBatch(features, outputs[:, : len(LABELS)], valence, arousal)
 
 
-def view() -> View:
+def view() -> Preprocess:
     """Forehead to chin and cheek to cheek, squeezed into a square as a detector's box is."""
-    return View(
+    return Preprocess(
         Window(-66, -60, 66, 110), (SIZE, SIZE), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     )
 

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swapper.estimators.actors_net import LABELS, UNITS, Readings
+from swapper.estimators.actors_net import LABELS, UNITS, ReadingHead
 from swapper.estimators.base import AffectBatch, Estimator
-from swapper.estimators.preprocess import View, Window
+from swapper.estimators.preprocess import Preprocess, Window
 from swapper.estimators.weights_file import OWN, blank, load_weights
 
 METADATA: Final = {"network": "judge-1", "labels": ",".join(LABELS)}
@@ -37,7 +37,7 @@ class JudgeNet(nn.Module):
         self.lower = Tower((HEIGHT - _MOUTH_STARTS, WIDTH))
         # Without the norm, the hyperbolic tangent saturates in the first steps and learns no more.
         self.embed = nn.Sequential(nn.Linear(2 * Tower.FEATURES, 160), nn.LayerNorm(160))
-        self.readings = Readings(160)
+        self.readings = ReadingHead(160)
 
     def forward(self, x: Tensor) -> AffectBatch:
         """Read (N, 1, 96, 80) grey in [0, 1]."""
@@ -104,9 +104,9 @@ def even_out(grey: Tensor, reach: int = 15) -> Tensor:
     return (grey - mean) / (around((grey - mean) ** 2) + 0.012**2).sqrt()
 
 
-def view() -> View:
+def view() -> Preprocess:
     """Hairline to below an open jaw, without the cheeks' outer half, in grey."""
-    return View(Window(-70, -48, 70, 120), (HEIGHT, WIDTH), (0.0,), (1.0,))
+    return Preprocess(Window(-70, -48, 70, 120), (HEIGHT, WIDTH), (0.0,), (1.0,))
 
 
 def load(path: Path | None = None) -> Estimator:

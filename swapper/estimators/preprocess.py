@@ -49,7 +49,7 @@ class Window:
         return cls(-half, middle - half, half, middle + half)
 
 
-class View(nn.Module):
+class Preprocess(nn.Module):
     """Cuts a window out of aligned crops of any size and brings it into a network's form.
 
     Differentiable. Beyond the crop its border is repeated.

@@ -21,7 +21,7 @@ from torchvision import models
 from swapper.downloads import existing
 from swapper.errors import EstimatorError, UsageError
 from swapper.estimators.base import AffectBatch, Estimator
-from swapper.estimators.preprocess import View, Window
+from swapper.estimators.preprocess import Preprocess, Window
 from swapper.estimators.weights_file import blank, fill
 
 _LARGEST: Final = 2 << 30
@@ -93,7 +93,7 @@ def load(
     if len(window) != 4:
         raise UsageError(f"affect.window={list(window)}: must be [left, top, right, bottom] in mm")
     try:
-        view = View(Window(*window), (size, size), mean, std)
+        view = Preprocess(Window(*window), (size, size), mean, std)
     except ValueError as error:
         raise UsageError(f"affect=torchvision: {error}") from error
     path = existing(weights, "affect.weights", EstimatorError)

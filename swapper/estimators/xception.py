@@ -23,7 +23,7 @@ from swapper.downloads import existing, pinned
 from swapper.errors import EstimatorError
 from swapper.estimators.base import AffectBatch, Estimator
 from swapper.estimators.keras import Layer, read_layers
-from swapper.estimators.preprocess import View, Window
+from swapper.estimators.preprocess import Preprocess, Window
 from swapper.estimators.same_padding import pad_same
 from swapper.estimators.weights_file import blank
 
@@ -106,9 +106,9 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3)
 
 
-def view() -> View:
+def view() -> Preprocess:
     """Forehead to chin, a little taller than wide, as the boxes of FER2013's faces are."""
-    return View(Window(-69, -51, 69, 101), (SIZE, SIZE), (0.5,), (0.5,))
+    return Preprocess(Window(-69, -51, 69, 101), (SIZE, SIZE), (0.5,), (0.5,))
 
 
 def load(weights: str | Path | None = None) -> Estimator:

@@ -53,7 +53,7 @@ class Traces:
 
 
 @dataclass(frozen=True, eq=False)
-class Watched:
+class ClipReadings:
     """What a clip's largest face does; T frames, NaN where there is none.
 
     Attributes:
@@ -129,13 +129,13 @@ class Watched:
         return len(self.seconds)
 
 
-def watch(
+def read_clip(
     video: Path,
     aligner: Aligner,
     estimator: Estimator | None = None,
     recogniser: Recogniser | None = None,
     title: str = "look at",
-) -> Watched:
+) -> ClipReadings:
     """Read a clip front to back.
 
     Args:
@@ -194,7 +194,7 @@ class _Notes:
         if isinstance(self.aligner, MediapipeAligner) and self.aligner.expressions:
             self._shapes.append(self.aligner.expressions[0])
         if self.estimator is not None:
-            self._crops.append(crop_of(image, landmarks))
+            self._crops.append(aligned_crop(image, landmarks))
         if self.recogniser is not None:
             self._faces.append(self.recogniser.crop(image, landmarks))
         if max(len(self._crops), len(self._faces)) == _AT_ONCE:
@@ -208,7 +208,9 @@ class _Notes:
             self._embeddings.append(self.recogniser.embed(np.stack(self._faces)))
             self._faces.clear()
 
-    def finish(self, video: Path, fps: float, size: tuple[int, int], seconds: Floats) -> Watched:
+    def finish(
+        self, video: Path, fps: float, size: tuple[int, int], seconds: Floats
+    ) -> ClipReadings:
         self._flush()
         shapes = self._shapes if len(self._shapes) == len(self.places) else []
         names = tuple(name for name in shapes[0] if name != "_neutral") if shapes else ()
@@ -219,7 +221,7 @@ class _Notes:
             circumplex = self._laid(np.stack([valence, arousal], axis=1))
         labels = () if self.estimator is None else self.estimator.labels
         numbers = () if self.estimator is None else self.estimator.units
-        return Watched(
+        return ClipReadings(
             video=video,
             fps=fps,
             size=size,
@@ -253,7 +255,7 @@ class _Notes:
         return laid
 
 
-def crop_of(image: Picture, landmarks: NDArray[np.floating]) -> Picture:
+def aligned_crop(image: Picture, landmarks: NDArray[np.floating]) -> Picture:
     """The face of a frame, aligned, (CROP, CROP, 3)."""
     points = landmarks.astype(np.float32)
     return warp(image, similarity_from_landmarks(points, CROP, "face"), CROP)

@@ -10,8 +10,8 @@ from typing import Final
 
 from swapper.errors import MediaError, UsageError
 from swapper.estimators.base import Estimator
-from swapper.evaluation.clip_readings import Watched, watch
-from swapper.evaluation.scorecard import Sides, same_landmarks
+from swapper.evaluation.clip_readings import ClipReadings, read_clip
+from swapper.evaluation.scorecard import PairReadings, share_landmarks
 from swapper.faces.aligner import Aligner, prepare_for
 from swapper.faces.mediapipe import MediapipeAligner
 from swapper.faces.recognition import Recogniser
@@ -24,7 +24,7 @@ CEILING_CRF: Final = 23
 """An ordinary encoding: what a video site would do to the performer's own clip."""
 _AGAIN: Final = "encoded anew"
 
-Memory = MutableMapping[tuple[str, Path], Watched]
+Memory = MutableMapping[tuple[str, Path], ClipReadings]
 """What was seen of performers, by title and file; for callers whose instruments stay the same."""
 
 
@@ -44,7 +44,7 @@ class Instruments:
     recogniser: Recogniser | None = None
     memory: Memory | None = None
 
-    def watched(self, path: Path, title: str, of: Path | None = None) -> Watched:
+    def watched(self, path: Path, title: str, of: Path | None = None) -> ClipReadings:
         """What a clip's face does.
 
         Args:
@@ -60,11 +60,11 @@ class Instruments:
             aligner.blendshapes, aligner.max_faces = True, 1
         try:
             prepare_for(aligner, of or path, VideoReader(path).info.num_frames)
-            return watch(path, aligner, self.estimator, self.recogniser, title)
+            return read_clip(path, aligner, self.estimator, self.recogniser, title)
         finally:
             aligner.close()
 
-    def remembered(self, path: Path, title: str, see: Callable[[], Watched]) -> Watched:
+    def remembered(self, path: Path, title: str, see: Callable[[], ClipReadings]) -> ClipReadings:
         """What is known of a clip, or else what `see` finds."""
         key = title, path.resolve()
         if self.memory is None:
@@ -74,7 +74,7 @@ class Instruments:
         return self.memory[key]
 
 
-def screen(options: EvaluateOptions, instruments: Instruments) -> Sides:
+def read_clips(options: EvaluateOptions, instruments: Instruments) -> PairReadings:
     """Watch performer and swap, then the exact answer or the performer encoded anew, then the
     self-swap.
 
@@ -87,13 +87,13 @@ def screen(options: EvaluateOptions, instruments: Instruments) -> Sides:
         path, "performer", lambda: instruments.watched(path, "performer")
     )
 
-    def beside(clip: str, title: str) -> Watched:
+    def beside(clip: str, title: str) -> ClipReadings:
         found = instruments.watched(Path(clip), title)
         _check_as_long(found, performer)
         return found
 
     swap = beside(options.swap, "swap")
-    if swap.blendshapes is None and swap.units is None and same_landmarks(swap, performer):
+    if swap.blendshapes is None and swap.units is None and share_landmarks(swap, performer):
         raise UsageError(
             f"{options.swap}: has the performer's landmarks, so nothing reads its expression: pass "
             "aligner.csv=FOLDER with a CSV for each clip, or another aligner="
@@ -106,7 +106,7 @@ def screen(options: EvaluateOptions, instruments: Instruments) -> Sides:
     elif options.ceiling:
         best = instruments.remembered(path, _AGAIN, lambda: _seen_again(performer, instruments))
     self_swap = beside(options.self_swap, "self-swap") if options.self_swap else None
-    return Sides(swap, performer, best, self_swap, exact=bool(options.truth))
+    return PairReadings(swap, performer, best, self_swap, exact=bool(options.truth))
 
 
 def _check_self_swap(options: EvaluateOptions) -> None:
@@ -124,7 +124,7 @@ def _check_self_swap(options: EvaluateOptions) -> None:
         )
 
 
-def _seen_again(performer: Watched, instruments: Instruments) -> Watched:
+def _seen_again(performer: ClipReadings, instruments: Instruments) -> ClipReadings:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "performer.mp4"
         encode_again(performer.video, copy)
@@ -133,7 +133,7 @@ def _seen_again(performer: Watched, instruments: Instruments) -> Watched:
     return again
 
 
-def _check_as_long(clip: Watched, performer: Watched) -> None:
+def _check_as_long(clip: ClipReadings, performer: ClipReadings) -> None:
     if len(clip) != len(performer):
         raise MediaError(
             f"{clip.video}: has {len(clip)} frames but {performer.video} has {len(performer)}; "

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.errors import MediaError
-from swapper.evaluation.clip_readings import CROP, Watched, crop_of
+from swapper.evaluation.clip_readings import CROP, ClipReadings, aligned_crop
 from swapper.faces.geometry import similarity_from_landmarks, transform_points, warp
 from swapper.faces.masks import REGIONS, face_mask, region_masks
 from swapper.media.video import Frame, VideoReader
@@ -25,7 +25,7 @@ from swapper.metrics.image_quality import (
     ssim,
 )
 from swapper.metrics.temporal import Steadiness, SteadinessMeter
-from swapper.report.content import Group, Measure, Moment
+from swapper.report.content import Group, KeyFrame, Measure
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -36,7 +36,7 @@ _MOMENT_APART: Final = 0.6
 
 
 @dataclass(eq=False)
-class Looked:
+class FrameComparison:
     """What a pass over both clips gathered.
 
     Attributes:
@@ -50,13 +50,16 @@ class Looked:
     against_truth: dict[str, list[float]] = field(default_factory=dict)
 
 
-def look(
-    swap: Watched, performer: Watched, wanted: Sequence[int], truth: Watched | None = None
-) -> Looked:
+def compare_frames(
+    swap: ClipReadings,
+    performer: ClipReadings,
+    wanted: Sequence[int],
+    truth: ClipReadings | None = None,
+) -> FrameComparison:
     """Go through the clips in step.
 
     Args:
-        swap: Watched before, as are the others.
+        swap: Read before, as are the others.
         performer: With as many frames.
         wanted: Frames to cut faces out of.
         truth: The exact answer, or None.
@@ -86,12 +89,13 @@ def look(
             shown = (theirs, ours, *(each.image for each in frames[2:]))
             places = (landmarks[1], landmarks[0], *landmarks[2:])
             crops[index] = tuple(
-                _jpeg(crop_of(image, points)) for image, points in zip(shown, places, strict=True)
+                _jpeg(aligned_crop(image, points))
+                for image, points in zip(shown, places, strict=True)
             )
         if truth is not None and there[0] and there[2]:
             for name, value in _against(ours, landmarks[0], frames[2].image, landmarks[2]):
                 scores.setdefault(name, []).append(value)
-    return Looked(meter.found(), crops, scores)
+    return FrameComparison(meter.found(), crops, scores)
 
 
 def _in_step(videos: Sequence[Path]) -> Iterator[tuple[Frame, ...]]:
@@ -113,7 +117,7 @@ def _against(
     swap: Picture, ours: Floats, truth: Picture, theirs: Floats
 ) -> Iterator[tuple[str, float]]:
     """Errors of a frame against the exact answer, faces aligned and toned."""
-    crop, answer = crop_of(swap, ours), crop_of(truth, theirs)
+    crop, answer = aligned_crop(swap, ours), aligned_crop(truth, theirs)
     matrix = similarity_from_landmarks(theirs.astype(np.float32), CROP, "face")
     points = transform_points(matrix, theirs.astype(np.float32))
     weight = face_mask(points, CROP).astype(np.float32) / np.float32(255)
@@ -136,7 +140,7 @@ def _jpeg(crop: Picture) -> bytes:
 
 
 def truth_group(scores: Mapping[str, Sequence[float]]) -> Group:
-    """Means of what `look` found against the exact answer."""
+    """Means of what `compare_frames` found against the exact answer."""
     titles = {"face_psnr": "PSNR of the face", "face_ssim": "SSIM of the face"}
     titles |= {f"{name}_error": f"Error of the {name}" for name in ("face", *REGIONS)}
     units = {"face_psnr": "dB", "face_ssim": ""}
@@ -177,7 +181,7 @@ def steadiness_group(found: Steadiness) -> Group:
     )  # fmt: skip
 
 
-def peaks(strength: Floats, count: int, fps: float) -> list[int]:
+def peak_frames(strength: Floats, count: int, fps: float) -> list[int]:
     """Frames where a trace (T,) is highest, at least 0.6 s apart, highest first."""
     apart = max(1, round(_MOMENT_APART * fps))
     left = np.where(np.isfinite(strength), strength, -np.inf)
@@ -189,12 +193,12 @@ def peaks(strength: Floats, count: int, fps: float) -> list[int]:
     return found
 
 
-def moments(
-    frames: Sequence[int], words: Mapping[int, str], looked: Looked, seconds: Floats
-) -> tuple[Moment, ...]:
+def key_frames(
+    frames: Sequence[int], words: Mapping[int, str], looked: FrameComparison, seconds: Floats
+) -> tuple[KeyFrame, ...]:
     """Those of `frames` whose faces were cut out."""
     return tuple(
-        Moment(frame, float(seconds[frame]), words[frame], *looked.crops[frame])
+        KeyFrame(frame, float(seconds[frame]), words[frame], *looked.crops[frame])
         for frame in frames
         if frame in looked.crops
     )

@@ -21,7 +21,7 @@ from swapper.faces.aligner import Aligner
 from swapper.faces.geometry import similarity_from_landmarks, transform_points, warp
 from swapper.faces.masks import REGIONS, face_mask, region_masks
 from swapper.media.video import Frame, VideoReader
-from swapper.metrics.clip_truth import Answer, Clip
+from swapper.metrics.clip_truth import Clip, GroundTruth
 from swapper.metrics.image_quality import (
     fit_tone,
     intersection_over_union,
@@ -39,9 +39,9 @@ Reader = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Aligned crops (N, S, S, 3) RGB to readings (N, U), one column a unit."""
 
 
-def compare(
+def compare_with_truth(
     swap: Clip,
-    answer: Answer,
+    answer: GroundTruth,
     read: Reader,
     *,
     blend_masks: Sequence[NDArray[np.float32]] | None = None,

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from swapper.evaluation.clip_readings import Watched
+from swapper.evaluation.clip_readings import ClipReadings
 from swapper.evaluation.scorecard import (
     BLENDSHAPES,
     GAZE,
@@ -16,13 +16,13 @@ from swapper.evaluation.scorecard import (
     LEAST_MOVED,
     Better,
     Floats,
-    Sides,
-    same_landmarks,
+    PairReadings,
+    share_landmarks,
 )
 from swapper.faces.openface import OpenfaceAligner
 from swapper.faces.shape import SIGNALS
-from swapper.metrics.dynamics import following
-from swapper.metrics.paired_traces import Alongside
+from swapper.metrics.dynamics import trace_agreement
+from swapper.metrics.paired_traces import PairedTraces
 from swapper.report.content import Group, Report
 
 LINEAGE: Final = "landmarks:"
@@ -46,7 +46,7 @@ _FIGURES: Final[tuple[tuple[str, Better], ...]] = (("gain", "one"), ("correlatio
 # --- geometry -------------------------------------------------------------------------------------
 
 
-def geometry_group(sides: Sides, late_frames: int) -> Group:
+def geometry_group(sides: PairReadings, late_frames: int) -> Group:
     """How parts of the face follow, by landmarks turned to the front.
 
     Gain is the slope of the swap's signal on the performer's and takes no notice of where each
@@ -80,8 +80,8 @@ def _follow(
 ) -> float:
     """Gain or correlation of some of `SIGNALS` together."""
     columns = [SIGNALS.index(name) for name in names]
-    pair = Alongside.of(swap[:, columns], performer[:, columns], fps).aligned(late)
-    return float(getattr(following(pair, LEAST_MOVED), key))
+    pair = PairedTraces.of(swap[:, columns], performer[:, columns], fps).aligned(late)
+    return float(getattr(trace_agreement(pair, LEAST_MOVED), key))
 
 
 def _mean(figures: Iterable[float]) -> float:
@@ -93,7 +93,7 @@ def _mean(figures: Iterable[float]) -> float:
 # --- head and gaze --------------------------------------------------------------------------------
 
 
-def head_group(sides: Sides) -> Group:
+def head_group(sides: PairReadings) -> Group:
     """Pose, gaze and where the landmarks lie."""
 
     def degrees(a: Floats, b: Floats) -> float:
@@ -109,10 +109,10 @@ def head_group(sides: Sides) -> Group:
         return float((apart / np.maximum(eyes, 1e-6)).mean())
 
     def looks(a: Floats, b: Floats) -> float:
-        return following(Alongside.of(a, b, sides.swap.fps)).correlation
+        return trace_agreement(PairedTraces.of(a, b, sides.swap.fps)).correlation
 
     def looks_far(a: Floats, b: Floats) -> float:
-        return following(Alongside.of(a, b, sides.swap.fps)).gain
+        return trace_agreement(PairedTraces.of(a, b, sides.swap.fps)).gain
 
     return Group(
         "Head and gaze",
@@ -129,7 +129,7 @@ def head_group(sides: Sides) -> Group:
     )  # fmt: skip
 
 
-def gaze_of(watched: Watched) -> Floats | None:
+def gaze_of(watched: ClipReadings) -> Floats | None:
     """(T, 2): to the person's left and up, about in [-1, 1]; None where it was not read."""
     shapes = watched.blendshapes
     if shapes is None:
@@ -148,14 +148,14 @@ def gaze_of(watched: Watched) -> Floats | None:
     return np.stack([left, np.asarray(up) / 2], axis=1)
 
 
-def _instrument(sides: Sides) -> str:
+def _instrument(sides: PairReadings) -> str:
     return f"{_BY}{sides.swap.aligner}"
 
 
 # --- who may judge --------------------------------------------------------------------------------
 
 
-def borrowed(sides: Sides) -> list[str]:
+def shared_tables(sides: PairReadings) -> list[str]:
     """Which clips were read by the performer's own table of landmarks, in words."""
     if sides.one_table:
         told = "the head was not read off the swap, nor its geometry"
@@ -165,12 +165,12 @@ def borrowed(sides: Sides) -> list[str]:
         f"the {name}'s landmarks are the performer's, so of geometry and pose it tells nothing: "
         "pass a CSV of its own"
         for name, clip in beside.items()
-        if clip is not None and same_landmarks(clip, sides.performer)
+        if clip is not None and share_landmarks(clip, sides.performer)
     ]
 
 
 @dataclass(frozen=True)
-class Taught:
+class AlignerLineage:
     """That the aligner at hand, or one of its name, took part in the training.
 
     Attributes:
@@ -182,7 +182,7 @@ class Taught:
     surely: bool
 
     @classmethod
-    def by(cls, aligner: str, lineage: Sequence[str]) -> Taught | None:
+    def by(cls, aligner: str, lineage: Sequence[str]) -> AlignerLineage | None:
         """None if no entry of the model's lineage names an aligner of this name."""
         if f"{LINEAGE}{aligner}" not in lineage:
             return None
@@ -193,7 +193,7 @@ class Taught:
         """Stands beside everything that it touches."""
         return "taught the model" if self.surely else "may have taught the model"
 
-    def words(self, sides: Sides) -> str:
+    def words(self, sides: PairReadings) -> str:
         """What it flatters."""
         read = ["geometry", "pose"]
         if sides.swap.blendshapes is not None:
@@ -215,7 +215,7 @@ class Taught:
         return instrument in (BLENDSHAPES, GEOMETRY) or instrument.startswith(_BY)
 
 
-def marked(report: Report, sides: Sides, lineage: Sequence[str]) -> Report:
+def mark_partial(report: Report, sides: PairReadings, lineage: Sequence[str]) -> Report:
     """A report that says where its aligner flatters the swap, if it does.
 
     Args:
@@ -223,7 +223,7 @@ def marked(report: Report, sides: Sides, lineage: Sequence[str]) -> Report:
         sides: That it tells of.
         lineage: What its model was trained with.
     """
-    taught = Taught.by(sides.swap.aligner, lineage)
+    taught = AlignerLineage.by(sides.swap.aligner, lineage)
     if taught is None:
         return report
     groups = tuple(

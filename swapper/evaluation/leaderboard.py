@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.metrics.bootstrap import Interval
-from swapper.metrics.stats import Test, difference, equivalence, holm, interval
-from swapper.report.content import Measure, standing
+from swapper.metrics.stats import Test, equivalence, holm, interval, paired_difference
+from swapper.report.content import Measure, normalised_score
 
 REAL: Final = 0.05
 """Below, after Holm's correction over all that is compared, a difference is real."""
@@ -41,7 +41,7 @@ Told = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Shortfall:
+class CeilingGap:
     """How far a model stays behind the best that can be had.
 
     Attributes:
@@ -58,7 +58,7 @@ class Shortfall:
 
 
 @dataclass(frozen=True)
-class Row:
+class LeaderboardRow:
     """One measure over all clips.
 
     Attributes:
@@ -77,13 +77,13 @@ class Row:
     means: Mapping[str, Interval]
     best: str
     p: Mapping[str, float]
-    shortfalls: Mapping[str, Mapping[str, Shortfall]]
+    shortfalls: Mapping[str, Mapping[str, CeilingGap]]
     partial: frozenset[str] = frozenset()
 
 
-def summed(
+def rank_models(
     found: Mapping[str, Sequence[Told]], performers: Sequence[str], margin: float = 0.1
-) -> list[Row]:
+) -> list[LeaderboardRow]:
     """Means, where one model is better than the others, and where it is as good as can be.
 
     Args:
@@ -101,7 +101,9 @@ def summed(
         ahead = _ahead(values, better, performers)
         short = {best: told[name] for best, told in behind.items() if name in told}
         rows.append(
-            Row(name, first[name]["title"], better, means, ahead, {}, short, _partial(found, name))
+            LeaderboardRow(
+                name, first[name]["title"], better, means, ahead, {}, short, _partial(found, name)
+            )
         )
         for rival in values:
             if ahead and rival != ahead:
@@ -146,7 +148,7 @@ def _ahead(values: Mapping[str, Floats], better: str, performers: Sequence[str])
 def _test(
     values: Mapping[str, Floats], best: str, rival: str, better: str, performers: Sequence[str]
 ) -> Test:
-    return difference(_loss(values[best], better), _loss(values[rival], better), performers)
+    return paired_difference(_loss(values[best], better), _loss(values[rival], better), performers)
 
 
 # --- as good as can be ----------------------------------------------------------------------------
@@ -154,7 +156,7 @@ def _test(
 
 def _shortfalls(
     found: Mapping[str, Sequence[Told]], best: str, performers: Sequence[str], margin: float
-) -> dict[str, dict[str, Shortfall]]:
+) -> dict[str, dict[str, CeilingGap]]:
     """By measure and model; only measures that some clip of some model can tell.
 
     Places between floor and ceiling are what is compared, so that one margin does for degrees,
@@ -167,10 +169,10 @@ def _shortfalls(
             if np.isfinite(ours - theirs).any():
                 tests[name, model] = equivalence(ours, theirs, performers, margin)
     raised = holm({f"{name} {model}": test.p for (name, model), test in tests.items()})
-    told_of: dict[str, dict[str, Shortfall]] = {}
+    told_of: dict[str, dict[str, CeilingGap]] = {}
     for (name, model), test in tests.items():
         p = raised[f"{name} {model}"]
-        told_of.setdefault(name, {})[model] = Shortfall(test.difference, p, p < REAL)
+        told_of.setdefault(name, {})[model] = CeilingGap(test.difference, p, p < REAL)
     return told_of
 
 
@@ -188,7 +190,7 @@ def _places(told: Sequence[Told], name: str, best: str) -> tuple[Floats, Floats]
             name, "", number("value"), number("floor"), number("ceiling"),
             says.get("better", "higher"),
         )  # fmt: skip
-        places.append((standing(measure), standing(measure, number(best))))
+        places.append((normalised_score(measure), normalised_score(measure, number(best))))
     ours, theirs = np.array(places, np.float64).T
     return ours, theirs
 
@@ -196,7 +198,9 @@ def _places(told: Sequence[Told], name: str, best: str) -> tuple[Floats, Floats]
 # --- told -----------------------------------------------------------------------------------------
 
 
-def table(rows: Sequence[Row], models: Sequence[str], margin: float = 0.1) -> list[str]:
+def leaderboard_table(
+    rows: Sequence[LeaderboardRow], models: Sequence[str], margin: float = 0.1
+) -> list[str]:
     """As Markdown: bold is better than every other beyond chance, ✓ as good as can be."""
     arrows = {"higher": "↑", "lower": "↓", "one": "→ 1"}
     lines = _head(models)
@@ -222,7 +226,7 @@ def table(rows: Sequence[Row], models: Sequence[str], margin: float = 0.1) -> li
     return lines
 
 
-def _mark(row: Row, model: str) -> str:
+def _mark(row: LeaderboardRow, model: str) -> str:
     return f" {_PARTIAL}" if model in row.partial else ""
 
 
@@ -230,7 +234,9 @@ def _head(models: Sequence[str]) -> list[str]:
     return ["| | " + " | ".join(models) + " |", "|" + "---|" * (len(models) + 1)]
 
 
-def _behind(rows: Sequence[Row], models: Sequence[str], best: str, margin: float) -> list[str]:
+def _behind(
+    rows: Sequence[LeaderboardRow], models: Sequence[str], best: str, margin: float
+) -> list[str]:
     """The table of one kind of best; nothing where it was not measured."""
     told = [row for row in rows if best in row.shortfalls]
     if not told:
@@ -261,7 +267,7 @@ def _behind(rows: Sequence[Row], models: Sequence[str], best: str, margin: float
     return [*lines, "", f"Difference [95 %] over performers; {how} {said}"]
 
 
-def plain(rows: Sequence[Row]) -> dict[str, Any]:
+def leaderboard_json(rows: Sequence[LeaderboardRow]) -> dict[str, Any]:
     """By measure, what JSON can hold; None stands for NaN."""
 
     def number(value: float) -> float | None:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from swapper.devices import pick_device
 from swapper.errors import UsageError
-from swapper.evaluation.clip_readings import Watched
-from swapper.evaluation.scorecard import Sides
+from swapper.evaluation.clip_readings import ClipReadings
+from swapper.evaluation.scorecard import PairReadings
 from swapper.faces.geometry import transform_points
 from swapper.faces.recognition import FaceMeasure, Recogniser
 from swapper.facesets.faceset import Faceset
@@ -28,7 +28,7 @@ Better = Literal["higher", "lower"]
 
 
 @dataclass(frozen=True, eq=False)
-class OwnFaces:
+class IdentityFaces:
     """The identity's own faces, as a recogniser knows them.
 
     Attributes:
@@ -55,7 +55,7 @@ class _Measured:
     to_performer: Floats
 
 
-def own_faces(options: EvaluateOptions, recogniser: Recogniser | None) -> OwnFaces | None:
+def identity_faces(options: EvaluateOptions, recogniser: Recogniser | None) -> IdentityFaces | None:
     """Some of the identity's faces, evenly spread over its footage; None without a recogniser.
 
     Raises:
@@ -71,17 +71,17 @@ def own_faces(options: EvaluateOptions, recogniser: Recogniser | None) -> OwnFac
         return None
     recogniser.prepare(pick_device(options.device))
     if not options.identity:
-        return OwnFaces(recogniser)
+        return IdentityFaces(recogniser)
     faceset = Faceset.open(Path(options.identity))
     rows = np.unique(np.linspace(0, len(faceset.records) - 1, MOST).astype(int))
     crops = []
     for record in (faceset.records[row] for row in rows):
         points = transform_points(record.aligned_from_frame, record.landmarks)
         crops.append(recogniser.crop(faceset.image(record), points))
-    return OwnFaces(recogniser, faceset.card.identity, recogniser.embed(np.stack(crops)))
+    return IdentityFaces(recogniser, faceset.card.identity, recogniser.embed(np.stack(crops)))
 
 
-def identity_group(sides: Sides, own: OwnFaces) -> Group:
+def likeness_group(sides: PairReadings, own: IdentityFaces) -> Group:
     """How near the swap is to identity and performer, and in how many frames to which.
 
     The performer's own faces are the floor, the identity's own the ceiling.
@@ -117,7 +117,7 @@ def identity_group(sides: Sides, own: OwnFaces) -> Group:
     return Group("Identity", own.recogniser.name, tuple(rows))
 
 
-def _measured(sides: Sides, own: OwnFaces) -> tuple[_Measured, _Measured, _Measured]:
+def _measured(sides: PairReadings, own: IdentityFaces) -> tuple[_Measured, _Measured, _Measured]:
     """Of the swap, the performer and the identity; no face is held against itself."""
     measure = own.recogniser.measure
     swap, performer = _embeddings(sides.swap), _embeddings(sides.performer)
@@ -136,7 +136,7 @@ def _measured(sides: Sides, own: OwnFaces) -> tuple[_Measured, _Measured, _Measu
     )
 
 
-def _embeddings(watched: Watched) -> Floats:
+def _embeddings(watched: ClipReadings) -> Floats:
     """(N, D) of the frames with a face."""
     assert watched.embedding is not None, "watched without the recogniser"
     return watched.embedding[np.isfinite(watched.embedding).all(axis=1)]

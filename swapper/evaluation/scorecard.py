@@ -9,14 +9,14 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.evaluation.clip_readings import Traces, Watched
+from swapper.evaluation.clip_readings import ClipReadings, Traces
 from swapper.metrics.agreement import concordance, emotion_agreement
 from swapper.metrics.chance import floor
 from swapper.metrics.diagnosis import Ceiling, Diagnosis, Figures, diagnose, figures
-from swapper.metrics.dynamics import asymmetry, fast_band, following, velocity
-from swapper.metrics.paired_traces import Alongside
+from swapper.metrics.dynamics import asymmetry, fast_band, trace_agreement, velocity
+from swapper.metrics.paired_traces import PairedTraces
 from swapper.metrics.traces import LEAST_MOTION, gain_and_correlation
-from swapper.report.content import Emotions, Group, Measure, UnitFollowing
+from swapper.report.content import Emotions, Group, Measure, UnitAgreement
 
 Floats = NDArray[np.float64]
 Better = Literal["higher", "lower", "one"]
@@ -46,8 +46,8 @@ CANNOT_TELL: Final = "this clip cannot tell"
 
 
 @dataclass(frozen=True, eq=False)
-class Expression:
-    """What moves in the faces of `Sides`, and the `reader` that saw it."""
+class ExpressionReadings:
+    """What moves in the faces of `PairReadings`, and the `reader` that saw it."""
 
     swap: Traces
     performer: Traces
@@ -57,7 +57,7 @@ class Expression:
 
 
 @dataclass(frozen=True, eq=False)
-class Sides:
+class PairReadings:
     """What the same instruments saw of one performance; all of as many frames.
 
     Attributes:
@@ -70,18 +70,18 @@ class Sides:
         exact: Whether `best` is the exact answer, on the identity's face.
     """
 
-    swap: Watched
-    performer: Watched
-    best: Watched | None = None
-    self_swap: Watched | None = None
+    swap: ClipReadings
+    performer: ClipReadings
+    best: ClipReadings | None = None
+    self_swap: ClipReadings | None = None
     exact: bool = False
 
     @property
     def one_table(self) -> bool:
         """Whether one table of landmarks served both clips, and so says nothing of the swap."""
-        return same_landmarks(self.swap, self.performer)
+        return share_landmarks(self.swap, self.performer)
 
-    def expression(self) -> Expression:
+    def expression(self) -> ExpressionReadings:
         """Traces of units without gaze, of all sides; of geometry where nothing else read units.
 
         Raises:
@@ -97,10 +97,10 @@ class Sides:
                 for each in found
             )
             if swap is not None and performer is not None:
-                return Expression(swap, performer, best, self_swap, reader)
+                return ExpressionReadings(swap, performer, best, self_swap, reader)
         if self.one_table:
             raise ValueError("neither blendshapes nor action units nor geometry were read")
-        return Expression(
+        return ExpressionReadings(
             _movements(self.swap),
             _movements(self.performer),
             None if self.best is None else _movements(self.best),
@@ -112,7 +112,7 @@ class Sides:
         self,
         name: str,
         title: str,
-        select: Callable[[Watched], Floats | None],
+        select: Callable[[ClipReadings], Floats | None],
         figure: Figure,
         better: Better = "higher",
         unit: str = "",
@@ -146,14 +146,14 @@ class Sides:
         return Measure(name, title, value, lowest, highest, better, unit, why_not, own)
 
 
-def same_landmarks(clip: Watched, other: Watched) -> bool:
+def share_landmarks(clip: ClipReadings, other: ClipReadings) -> bool:
     """Whether two clips have the very same landmarks, which only a table can give."""
     if clip.video.resolve() == other.video.resolve():
         return False
     return np.array_equal(clip.landmarks, other.landmarks, equal_nan=True)
 
 
-def _movements(watched: Watched) -> Traces:
+def _movements(watched: ClipReadings) -> Traces:
     """Geometry from its median, on the scale of other readers' units."""
     values = watched.geometry.values
     told = values[np.isfinite(values).all(axis=1)]
@@ -162,13 +162,13 @@ def _movements(watched: Watched) -> Traces:
     return Traces(names, (values - rest) / _FULL_MOVE)
 
 
-def emotion_group(sides: Sides, reader: str) -> Group:
+def emotion_group(sides: PairReadings, reader: str) -> Group:
     """Agreement of classes, and of valence and arousal."""
     probabilities = sides.performer.probabilities
     names = () if probabilities is None else probabilities.names
     neutral = next((names.index(each) for each in NEUTRAL if each in names), None)
 
-    def classes(watched: Watched) -> Floats | None:
+    def classes(watched: ClipReadings) -> Floats | None:
         return None if watched.probabilities is None else watched.probabilities.values
 
     def agreement(key: str) -> Figure:
@@ -185,14 +185,14 @@ def emotion_group(sides: Sides, reader: str) -> Group:
     ]  # fmt: skip
     for column, name in enumerate(("valence", "arousal")):
 
-        def level(watched: Watched, column: int = column) -> Floats | None:
+        def level(watched: ClipReadings, column: int = column) -> Floats | None:
             return None if watched.circumplex is None else watched.circumplex[:, column]
 
         told.append(sides.measure(f"{name}_ccc", f"{name.title()}, CCC", level, concordance))
     return Group("Emotion", reader, tuple(told))
 
 
-def expression_group(sides: Sides, found: Figures) -> Group:
+def expression_group(sides: PairReadings, found: Figures) -> Group:
     """How the units follow in strength, in time, in the fast band and from side to side."""
     seen = sides.expression()
     fps = sides.swap.fps
@@ -200,7 +200,7 @@ def expression_group(sides: Sides, found: Figures) -> Group:
     # Of the performer's own face, for what has no floor.
     own = None if seen.self_swap is None else _figures(sides, seen.self_swap, sides.self_swap, 1.0)
 
-    def select(watched: Watched) -> Floats | None:
+    def select(watched: ClipReadings) -> Floats | None:
         traces = {
             id(sides.swap): seen.swap,
             id(sides.performer): seen.performer,
@@ -210,9 +210,9 @@ def expression_group(sides: Sides, found: Figures) -> Group:
         chosen = traces[id(watched)]
         return None if chosen is None else chosen.values
 
-    def along(figure: Callable[[Alongside], Any], key: str) -> Figure:
+    def along(figure: Callable[[PairedTraces], Any], key: str) -> Figure:
         def of(a: Floats, b: Floats) -> float:
-            pair = Alongside.of(a, b, fps)
+            pair = PairedTraces.of(a, b, fps)
             # The ceilings have no lag: they are the performer's own movements.
             late = late_frames if a is seen.swap.values else 0
             return float(getattr(figure(pair.aligned(late)), key))
@@ -220,13 +220,13 @@ def expression_group(sides: Sides, found: Figures) -> Group:
         return of
 
     def over_time(
-        name: str, title: str, figure: Callable[[Alongside], Any], key: str, better: Better
+        name: str, title: str, figure: Callable[[PairedTraces], Any], key: str, better: Better
     ) -> Measure:
         return sides.measure(name, title, select, along(figure, key), better)
 
     told = [
-        over_time("gain", "Gain β", following, "gain", "one"),
-        over_time("correlation", "Correlation ρ", following, "correlation", "higher"),
+        over_time("gain", "Gain β", trace_agreement, "gain", "one"),
+        over_time("correlation", "Correlation ρ", trace_agreement, "correlation", "higher"),
         _alone("lag", "Lag (0 is best)", lambda it: it.lag.frames, found, own, "frames"),
         over_time("onset_slope", "Steepness of onsets", velocity, "onset_slope", "one"),
         over_time("velocity_correlation", "ρ of velocities", velocity, "correlation", "higher"),
@@ -266,7 +266,7 @@ def _brief_lost(found: Figures) -> float:
     return found.brief.lost / found.brief.shown if found.brief.shown else float("nan")
 
 
-def _sidedness(seen: Expression, fps: float) -> list[Measure]:
+def _sidedness(seen: ExpressionReadings, fps: float) -> list[Measure]:
     """Left against right, where the units have sides."""
     lefts = [name for name in seen.performer.names if name.endswith("Left")]
     rights = [name.removesuffix("Left") + "Right" for name in lefts]
@@ -277,7 +277,7 @@ def _sidedness(seen: Expression, fps: float) -> list[Measure]:
         if traces is None:
             return float("nan")
         pairs = [
-            Alongside.of(
+            PairedTraces.of(
                 traces.only(names.__contains__).values,
                 seen.performer.only(names.__contains__).values,
                 fps,
@@ -297,7 +297,7 @@ def _sidedness(seen: Expression, fps: float) -> list[Measure]:
     return found
 
 
-def weigh(sides: Sides) -> tuple[Figures, Diagnosis]:
+def diagnose_pair(sides: PairReadings) -> tuple[Figures, Diagnosis]:
     """The figures on which the verdict rests, and what they say is wrong.
 
     What the network loses on the performer's own face as well is lost none the less: the self-swap
@@ -309,7 +309,7 @@ def weigh(sides: Sides) -> tuple[Figures, Diagnosis]:
     if sides.exact and sides.best is not None:
         # On one face all of what is brief may be expected; but even of an encoding of the answer
         # readers miss up to 0.27 on film, so the share that counts as gone keeps its allowance.
-        answered = Sides(sides.swap, sides.best)
+        answered = PairReadings(sides.swap, sides.best)
         same_face = _figures(answered, seen.swap, sides.swap, brief_gain=1.0)
         found = replace(found, brief=same_face.brief)
     allowance = 1.0 if sides.exact else OTHER_FACE[seen.reader]
@@ -317,7 +317,10 @@ def weigh(sides: Sides) -> tuple[Figures, Diagnosis]:
 
 
 def _figures(
-    sides: Sides, traces: Traces, watched: Watched | None, brief_gain: float = BRIEF_GAIN
+    sides: PairReadings,
+    traces: Traces,
+    watched: ClipReadings | None,
+    brief_gain: float = BRIEF_GAIN,
 ) -> Figures:
     """Of what `watched` shows, whose expression are `traces`, beside the performer."""
     assert watched is not None
@@ -343,10 +346,10 @@ def _ceiling(best: Figures | None, other_face: float, *, tells_brief: bool) -> C
     )
 
 
-def units_of(sides: Sides) -> tuple[UnitFollowing, ...]:
+def unit_agreement(sides: PairReadings) -> tuple[UnitAgreement, ...]:
     """β and ρ of each unit, those that the performer moves most first."""
     seen = sides.expression()
-    pair = Alongside.of(seen.swap.values, seen.performer.values, sides.swap.fps)
+    pair = PairedTraces.of(seen.swap.values, seen.performer.values, sides.swap.fps)
     ours, theirs = pair.slow().joined()
     if len(ours) < 2:
         return ()
@@ -354,7 +357,7 @@ def units_of(sides: Sides) -> tuple[UnitFollowing, ...]:
     motion = theirs.std(axis=0)
     order = np.argsort(-motion, kind="stable")
     return tuple(
-        UnitFollowing(
+        UnitAgreement(
             seen.performer.names[pair.columns[u]],
             float(gain[u]),
             float(correlation[u]),
@@ -365,7 +368,7 @@ def units_of(sides: Sides) -> tuple[UnitFollowing, ...]:
     )
 
 
-def emotions_of(sides: Sides) -> Emotions | None:
+def emotion_traces(sides: PairReadings) -> Emotions | None:
     """What a reader of emotions said over time."""
     swap, performer = sides.swap.probabilities, sides.performer.probabilities
     if swap is None or performer is None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.facesets.faceset import Faceset
-from swapper.media.image_strip import strip
+from swapper.media.image_strip import draw_strip
 from swapper.types import FaceRecord, Readings
 
 _COLUMNS: Final = 8
@@ -65,7 +65,7 @@ def draw_affect(faceset: Faceset, readings: Readings) -> NDArray[np.uint8]:
         (label, [faceset.image(faceset.records[face]) for face in faces] + [blank] * _COLUMNS)
         for label, faces in rows
     ]
-    return strip(
+    return draw_strip(
         [(label, found[:_COLUMNS]) for label, found in pictures],
         ["surest", *[""] * (_COLUMNS - 1)],
         _TILE,

@@ -22,7 +22,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from swapper.errors import FacesetError
-from swapper.facesets.affect_table import StoredReadings, check_stored, read_table, table_of
+from swapper.facesets.affect_table import (
+    StoredReadings,
+    affect_to_table,
+    check_stored,
+    read_affect_table,
+)
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.hostile_files import PARTIAL, damaged, open_regular, replacing, writing
 from swapper.types import Readings
@@ -137,7 +142,7 @@ def write_stored(folder: Path, name: str, parts: Sequence[StoredReadings]) -> No
     """
     for part in parts:
         check_stored(part, name)
-    tables = [table_of(part) for part in parts]
+    tables = [affect_to_table(part) for part in parts]
     if any(not table.schema.equals(tables[0].schema, check_metadata=True) for table in tables):
         raise ValueError("parts of different readings")
     table = pa.concat_tables(tables)
@@ -175,7 +180,7 @@ def read_stored(folder: Path, name: str) -> StoredReadings | None:
     _refuse_link(path.parent)
     try:
         with open_regular(path, _MAX_BYTES) as stream:
-            return read_table(stream, name)
+            return read_affect_table(stream, name)
     except FileNotFoundError:
         return None
     except FacesetError:

@@ -73,7 +73,7 @@ class StoredReadings:
         )
 
 
-def table_of(part: StoredReadings) -> pa.Table:
+def affect_to_table(part: StoredReadings) -> pa.Table:
     """`part` as a table."""
     readings = part.readings
     columns: dict[str, Any] = {
@@ -99,7 +99,7 @@ def table_of(part: StoredReadings) -> pa.Table:
     return pa.Table.from_arrays(list(columns.values()), schema=schema)
 
 
-def read_table(stream: BinaryIO, name: str) -> StoredReadings:
+def read_affect_table(stream: BinaryIO, name: str) -> StoredReadings:
     """The checked rows in a file.
 
     Args:

@@ -26,10 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.errors import FacesetError
-from swapper.facesets.faceset_metadata import FACESET_SCHEMA, FacesetCard, read_card
+from swapper.facesets.faceset_metadata import FACESET_SCHEMA, FacesetMetadata, read_metadata
 from swapper.facesets.hostile_files import damaged, read_regular
 from swapper.facesets.image_codec import MAX_PICTURE_BYTES, decode_picture
-from swapper.facesets.index import INDEX_NAME, read_journal, read_table, records_of
+from swapper.facesets.index import INDEX_NAME, read_index, read_journal, table_to_records
 from swapper.types import FaceRecord
 
 __all__ = ["FACESET_SCHEMA", "IMAGES_NAME", "Faceset"]
@@ -54,7 +54,7 @@ class Faceset:
     def __init__(
         self,
         path: Path,
-        card: FacesetCard,
+        card: FacesetMetadata,
         records: list[FaceRecord],
         unindexed: tuple[str, ...],
         num_deleted: int,
@@ -76,10 +76,10 @@ class Faceset:
         path = Path(path)
         if not path.is_dir():
             raise damaged(path, "no such faceset", "make it with swapper extract, or mend the path")
-        card = read_card(path)
+        card = read_metadata(path)
         # The journal first: a writer moves rows from it to the index, never back.
         late = read_journal(path)
-        rows = records_of(read_table(path), path / INDEX_NAME)
+        rows = table_to_records(read_index(path), path / INDEX_NAME)
         present = picture_names(path)
         records = {record.id: record for record in rows}
         if len(records) != len(rows):

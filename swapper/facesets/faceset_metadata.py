@@ -51,7 +51,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class FacesetCard:
+class FacesetMetadata:
     """What a faceset says of itself.
 
     Attributes:
@@ -95,7 +95,7 @@ class FacesetCard:
         if len({source.sha256 for source in self.sources}) != len(self.sources):
             raise ValueError("sources lists a file twice")
 
-    def with_source(self, source: Source) -> FacesetCard:
+    def with_source(self, source: Source) -> FacesetMetadata:
         """The card with `source` added, or updated if its sha256 is there already."""
         known = {each.sha256: each for each in self.sources} | {source.sha256: source}
         return replace(self, sources=tuple(known.values()))
@@ -111,7 +111,7 @@ def _text(name: str, value: Any) -> str:
     return value
 
 
-def read_card(folder: Path) -> FacesetCard:
+def read_metadata(folder: Path) -> FacesetMetadata:
     """Read and check the card of the faceset in `folder`.
 
     Raises:
@@ -145,11 +145,11 @@ def read_card(folder: Path) -> FacesetCard:
         raise damaged(path, error, _CURE) from error
 
 
-def _from_plain(plain: Mapping[str, Any]) -> FacesetCard:
+def _from_plain(plain: Mapping[str, Any]) -> FacesetMetadata:
     sources = plain["sources"]
     if not isinstance(sources, list) or not all(isinstance(each, dict) for each in sources):
         raise ValueError("sources must be a list of objects")
-    return FacesetCard(
+    return FacesetMetadata(
         identity=plain["identity"],
         rights=plain["rights"],
         size=plain["size"],
@@ -163,7 +163,7 @@ def _from_plain(plain: Mapping[str, Any]) -> FacesetCard:
     )
 
 
-def write_card(folder: Path, card: FacesetCard) -> None:
+def write_metadata(folder: Path, card: FacesetMetadata) -> None:
     """Replace the card of the faceset in `folder` in one move.
 
     Raises:
@@ -189,7 +189,7 @@ def write_card(folder: Path, card: FacesetCard) -> None:
         stream.write(text.encode())
 
 
-def check_extends(folder: Path, old: FacesetCard, new: FacesetCard) -> None:
+def check_extends(folder: Path, old: FacesetMetadata, new: FacesetMetadata) -> None:
     """Refuse to add faces of `new` to the faceset `old`.
 
     Raises:

@@ -159,7 +159,7 @@ def plain_row(record: FaceRecord) -> dict[str, Any]:
     return row
 
 
-def table_of(records: Sequence[FaceRecord]) -> pa.Table:
+def records_to_table(records: Sequence[FaceRecord]) -> pa.Table:
     """`records` as a table with `SCHEMA`."""
     columns: list[Any] = [
         pa.array([getattr(record, each.name) for record in records], each.type)
@@ -176,7 +176,7 @@ def table_of(records: Sequence[FaceRecord]) -> pa.Table:
     return table
 
 
-def records_of(table: pa.Table, path: Path) -> list[FaceRecord]:
+def table_to_records(table: pa.Table, path: Path) -> list[FaceRecord]:
     """The checked records of `table`, which was read from `path`.
 
     Raises:
@@ -215,7 +215,7 @@ def _meshes(table: pa.Table) -> list[NDArray[np.float32] | None]:
     return [next(rows) if each else None for each in there]
 
 
-def read_table(folder: Path, *, everything: bool = False) -> pa.Table:
+def read_index(folder: Path, *, everything: bool = False) -> pa.Table:
     """The index of the faceset in `folder` as a table; empty if there is none yet.
 
     Args:
@@ -281,7 +281,7 @@ def _same_type(found: pa.DataType, wanted: pa.DataType) -> bool:
     return bool(found == wanted)
 
 
-def write_table(folder: Path, table: pa.Table) -> None:
+def write_index(folder: Path, table: pa.Table) -> None:
     """Replace the index of the faceset in `folder` in one move.
 
     Raises:
@@ -300,9 +300,9 @@ def write_table(folder: Path, table: pa.Table) -> None:
         )
 
 
-def extend_table(table: pa.Table, records: Sequence[FaceRecord]) -> pa.Table:
+def extend_index(table: pa.Table, records: Sequence[FaceRecord]) -> pa.Table:
     """`table` with `records` below it; columns that are not ours are empty for them."""
-    return pa.concat_tables([table, table_of(records)], promote_options="default")
+    return pa.concat_tables([table, records_to_table(records)], promote_options="default")
 
 
 def journal_line(record: FaceRecord) -> bytes:

@@ -16,11 +16,11 @@ from swapper.errors import FacesetError
 from swapper.facesets.faceset import IMAGES_NAME, picture_names
 from swapper.facesets.faceset_metadata import (
     CARD_NAME,
-    FacesetCard,
+    FacesetMetadata,
     Source,
     check_extends,
-    read_card,
-    write_card,
+    read_metadata,
+    write_metadata,
 )
 from swapper.facesets.hostile_files import PARTIAL, damaged, replacing, sync_path, writing
 from swapper.facesets.image_codec import encode_picture
@@ -28,14 +28,14 @@ from swapper.facesets.index import (
     INDEX_NAME,
     JOURNAL_NAME,
     MAX_ROWS,
-    extend_table,
+    extend_index,
     journal_line,
     make_record,
     plain_row,
+    read_index,
     read_journal,
-    read_table,
-    records_of,
-    write_table,
+    table_to_records,
+    write_index,
 )
 from swapper.types import FaceRecord
 
@@ -71,7 +71,7 @@ class FacesetWriter:
         FacesetError: The faceset there is another, is damaged or is being written to.
     """
 
-    def __init__(self, path: str | Path, card: FacesetCard) -> None:
+    def __init__(self, path: str | Path, card: FacesetMetadata) -> None:
         self.path = Path(path)
         self._images = self.path / IMAGES_NAME
         with writing(self._images):
@@ -98,11 +98,11 @@ class FacesetWriter:
             ) from error
         return journal
 
-    def _open(self, card: FacesetCard) -> None:
-        rows = read_table(self.path)
+    def _open(self, card: FacesetMetadata) -> None:
+        rows = read_index(self.path)
         late = read_journal(self.path)
         if (self.path / CARD_NAME).exists():
-            self.card = read_card(self.path)
+            self.card = read_metadata(self.path)
             check_extends(self.path, self.card, card)
             # Pictures made from now on are written as the newer card says.
             self.card = dataclasses.replace(self.card, image_format=card.image_format)
@@ -112,11 +112,11 @@ class FacesetWriter:
             )
         else:
             self.card = card
-            write_card(self.path, card)
+            write_metadata(self.path, card)
         picture_names(self.path)
         for leftover in self._images.glob(f".*{PARTIAL}"):
             leftover.unlink(missing_ok=True)
-        self._ids = {record.id for record in records_of(rows, self.path / INDEX_NAME)}
+        self._ids = {record.id for record in table_to_records(rows, self.path / INDEX_NAME)}
         self._pending = [record for record in late if record.id not in self._ids]
         self._ids.update(record.id for record in self._pending)
         self._unsynced: list[Path] = []
@@ -209,7 +209,7 @@ class FacesetWriter:
 
     def _write_card_if_stale(self) -> None:
         if self._card_is_stale:
-            write_card(self.path, self.card)
+            write_metadata(self.path, self.card)
             self._card_is_stale = False
 
     def flush(self) -> None:
@@ -221,11 +221,11 @@ class FacesetWriter:
         self._write_card_if_stale()
         if self._pending:
             self._sync()
-            table = read_table(self.path, everything=True)
-            write_table(self.path, extend_table(table, self._pending))
+            table = read_index(self.path, everything=True)
+            write_index(self.path, extend_index(table, self._pending))
             self._pending = []
         elif not (self.path / INDEX_NAME).exists():
-            write_table(self.path, extend_table(read_table(self.path), []))
+            write_index(self.path, extend_index(read_index(self.path), []))
         with writing(self.path / JOURNAL_NAME):
             os.ftruncate(self._journal, 0)
             os.fsync(self._journal)

@@ -18,7 +18,7 @@ from swapper.head_renderer.organs import ENAMEL, EYE, FLESH, HAIR, LASH, SKIN, P
 from swapper.head_renderer.raster import vertex_normals
 from swapper.head_renderer.sculpt import EYE_Z, eye_frame, features, proportions, step
 from swapper.head_renderer.skin_texture import SIZE, skin_tone
-from swapper.head_renderer.surface import EYE_X, Floats, grid
+from swapper.head_renderer.surface import EYE_X, Floats, skin_grid
 from swapper.head_renderer.units import NUM_UNITS, rest
 
 _SHIRTS: Final = (
@@ -53,7 +53,7 @@ class Body:
     """
 
     def __init__(self, who: Identity, detail: int = 1) -> None:
-        self.who, self.grid = who, grid(detail)
+        self.who, self.grid = who, skin_grid(detail)
         self.frame = eye_frame(who)
         self.regions = regions(self.grid)
         self.template = features(self.grid, who).reshape(*self.grid.shape, 3)
@@ -177,10 +177,10 @@ class Body:
             sums = (weights[active] @ self._fields[active]).astype(np.float64)
             moved[self._moved_vertices] = sums.reshape(-1, 3)
             points[self.skin] += moved
-        angle = jaw.opening(shown.astype(np.float64))
+        angle = jaw.jaw_angle(shown.astype(np.float64))
         if angle > 0:
             points[self.skin, 0] += angle * self._narrowing
-            points = jaw.turn(points, self._jaw, angle)
+            points = jaw.rotate_jaw(points, self._jaw, angle)
         skin = points[self.skin].reshape(*self.grid.shape, 3)
         local = np.zeros((len(points), 2), np.float32)
         lids = np.zeros((2, 2))

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from swapper.head_renderer.pose import Moment
+from swapper.head_renderer.pose import HeadState
 from swapper.head_renderer.stage import Stage
 from swapper.head_renderer.surface import Floats
 
@@ -17,7 +17,7 @@ _NECK: Final = (0.0, -118.0, -18.0)
 """About which the head turns, mm in head space."""
 
 
-def head_turn(moment: Moment) -> Floats:
+def head_turn(moment: HeadState) -> Floats:
     """(3, 3) rotation of the head: roll after pitch after yaw."""
     yaw, pitch, roll = np.radians(np.asarray(moment.pose, dtype=np.float64))
     cy, sy, cp, sp, cr, sr = (
@@ -30,7 +30,7 @@ def head_turn(moment: Moment) -> Floats:
     return turn
 
 
-def move_head(points: Floats, follow: Floats, moment: Moment) -> Floats:
+def move_head(points: Floats, follow: Floats, moment: HeadState) -> Floats:
     """(N, 3) world points from head space; `follow` (N,) is 1 on the head, 0 on the trunk."""
     turn, shift = head_turn(moment), np.asarray(moment.shift, dtype=np.float64)
     neck = np.array(_NECK)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from swapper.head_renderer.jit import compiled
 from swapper.head_renderer.noise import cloudy
-from swapper.head_renderer.stage import Film, Stage
+from swapper.head_renderer.stage import FilmStock, Stage
 
 Single = NDArray[np.float32]
 
@@ -103,7 +103,7 @@ def _soften(picture: Single, sigma: float) -> Single:
     return picture
 
 
-def develop(picture: Single, film: Film, seed: int, index: int) -> NDArray[np.uint8]:
+def develop(picture: Single, film: FilmStock, seed: int, index: int) -> NDArray[np.uint8]:
     """(S, S, 3) uint8 from (S, S, 3) sRGB in [0, 1]: lens blur, vignette and grain.
 
     Args:

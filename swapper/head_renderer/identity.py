@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from swapper.errors import UsageError
-from swapper.head_renderer.ranges import build, check, chosen, ranged
+from swapper.head_renderer.ranges import build_checked, check_ranges, chosen, ranged
 from swapper.head_renderer.units import NUM_UNITS, UNITS
 
 EYE_COLOURS: Final = ("dark", "brown", "hazel", "green", "blue", "grey")
@@ -85,7 +85,7 @@ class Identity:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check(self)
+        check_ranges(self)
         for field, (least, most) in (("gain", GAIN), ("asymmetry", ASYMMETRY)):
             values = getattr(self, field)
             if len(values) != NUM_UNITS:
@@ -104,7 +104,7 @@ class Identity:
         for field in ("gain", "asymmetry"):
             if field in plain:
                 plain[field] = tuple(plain[field])
-        return build(cls, plain)
+        return build_checked(cls, plain)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""

@@ -9,7 +9,7 @@ from swapper.head_renderer.surface import Floats
 from swapper.head_renderer.units import INDEX
 
 
-def opening(shown: Floats) -> float:
+def jaw_angle(shown: Floats) -> float:
     """Radians by which the jaw is open, from (2, 19) shown intensities."""
     drop, stretch = (float(shown[:, INDEX[unit]].mean()) for unit in (26, 27))
     # Both open one jaw: together they reach what the stretch alone could.
@@ -17,7 +17,7 @@ def opening(shown: Floats) -> float:
     return float(np.radians(degrees + (DROP_DEGREES[27] - degrees) * stretch))
 
 
-def turn(points: Floats, weight: Floats | float, angle: float) -> Floats:
+def rotate_jaw(points: Floats, weight: Floats | float, angle: float) -> Floats:
     """(N, 3) points after the jaw has opened by `angle` radians, each following by its weight."""
     share = np.asarray(angle * np.asarray(weight))
     sin, cos = np.sin(share), np.cos(share)

@@ -12,7 +12,7 @@ from swapper.head_renderer.units import NUM_UNITS, rest
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
+class HeadState:
     """What an actor does at one instant, whoever the actor is.
 
     Attributes:
@@ -47,7 +47,7 @@ class Moment:
 
 
 @dataclass(frozen=True, eq=False)
-class Shot:
+class RenderedFrame:
     """A picture and what is true of it.
 
     Attributes:

@@ -26,7 +26,7 @@ def chosen(default: str, choices: Sequence[str], meaning: str) -> Any:
     )
 
 
-def check(value: Any) -> None:
+def check_ranges(value: Any) -> None:
     """Hold a dataclass's `ranged` and `chosen` fields to what they may be.
 
     Raises:
@@ -49,7 +49,7 @@ def check(value: Any) -> None:
                 )
 
 
-def build(kind: type[T], values: Mapping[str, Any]) -> T:
+def build_checked(kind: type[T], values: Mapping[str, Any]) -> T:
     """A dataclass from plain values.
 
     Raises:

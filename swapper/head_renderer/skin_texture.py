@@ -240,7 +240,7 @@ def _spots(colour: Floats, at: _Places, who: Identity, lips: Floats) -> Floats:
     return _tinted(colour, patches * who.age**2 * 1.2, (0.75, 0.62, 0.55))
 
 
-def paint(grid: Grid, who: Identity) -> Texture:
+def paint_skin(grid: Grid, who: Identity) -> Texture:
     """The texture of one person's skin."""
     at = _places(grid)
     a, y, front = at.a, at.y, at.front

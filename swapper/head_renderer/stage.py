@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from swapper.head_renderer.ranges import build, check, ranged
+from swapper.head_renderer.ranges import build_checked, check_ranges, ranged
 
 
 @dataclass(frozen=True)
-class Film:
+class FilmStock:
     """What lens, sensor and storage do to the picture. All off gives the plain rendering.
 
     Raises:
@@ -27,7 +27,7 @@ class Film:
     crf: int = ranged(14, 0, 51, "H.264's constant rate factor")
 
     def __post_init__(self) -> None:
-        check(self)
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -56,25 +56,25 @@ class Stage:
     backdrop_hue: float = ranged(0.6, 0.0, 1.0, "hue of the backdrop")
     backdrop_light: float = ranged(0.3, 0.0, 1.0, "brightness of the backdrop")
     seed: int = 0
-    film: Film = field(default_factory=Film)
+    film: FilmStock = field(default_factory=FilmStock)
 
     def __post_init__(self) -> None:
-        check(self)
+        check_ranges(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Stage:
         """The inverse of `to_dict`; absent fields take their defaults."""
         plain = dict(values)
         if isinstance(plain.get("film"), Mapping):
-            plain["film"] = build(Film, plain["film"])
-        return build(cls, plain)
+            plain["film"] = build_checked(FilmStock, plain["film"])
+        return build_checked(cls, plain)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
         return dataclasses.asdict(self)
 
 
-def sample_stage(seed: int, film: Film | None = None) -> Stage:
+def sample_stage(seed: int, film: FilmStock | None = None) -> Stage:
     """Draw a camera and light as found in interviews and dramas; the same seed gives the same."""
     rng = np.random.default_rng([seed, 0x57A6E])
     side = 1.0 if rng.random() < 0.5 else -1.0
@@ -93,5 +93,5 @@ def sample_stage(seed: int, film: Film | None = None) -> Stage:
         backdrop_hue=round(float(rng.uniform(0, 1)), 3),
         backdrop_light=round(float(rng.uniform(0.08, 0.6)), 3),
         seed=seed,
-        film=film or Film(grain=0.012, softness=0.0015, shutter=0.4),
+        film=film or FilmStock(grain=0.012, softness=0.0015, shutter=0.4),
     )

@@ -176,7 +176,7 @@ def plain_radius(height: Floats, angle: Floats) -> Floats:
 
 
 @cache
-def grid(detail: int = 1) -> Grid:
+def skin_grid(detail: int = 1) -> Grid:
     """The plain head; `detail` 2 has about half the rows and columns."""
     height, roll, depth, upper = _rows(detail)
     angle = _columns(detail)

@@ -47,7 +47,7 @@ def rest() -> NDArray[np.float32]:
     return np.zeros((2, NUM_UNITS), np.float32)
 
 
-def units_of(**strengths: float) -> NDArray[np.float32]:
+def unit_values(**strengths: float) -> NDArray[np.float32]:
     """(2, 19) intensities from names such as ``au12=0.8``, ``au1_left=0.4``.
 
     Raises:

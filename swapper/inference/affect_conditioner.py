@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from swapper.affect.concepts import load_concept
-from swapper.affect.controls import Capped, Dials
+from swapper.affect.controls import AffectControls, ClampCounts
 from swapper.affect.neutral import find_neutrals, neutral_embedding
-from swapper.affect.observed_range import Shown
+from swapper.affect.observed_range import ObservedRange
 from swapper.affect.space import AffectSpace
 from swapper.errors import ModelError, SwapperError, UsageError
 from swapper.estimators.base import Estimator, load_estimator
@@ -25,7 +25,7 @@ from swapper.faces.geometry import similarity_from_landmarks, warp
 from swapper.faces.shape import Shapes, aligned_landmarks
 from swapper.media.source import Footage
 from swapper.models.model_file import LoadedModel
-from swapper.options.verbs import FeelingOptions
+from swapper.options.verbs import AffectOptions
 from swapper.types import Coverage
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ _MOSTLY: Final = 0.5
 Picture = NDArray[np.uint8]
 
 
-class Asked:
+class ConditioningStats:
     """Counts over a conversion what was asked of an identity.
 
     Args:
@@ -55,13 +55,13 @@ class Asked:
         capped: How often dials were held back.
     """
 
-    def __init__(self, identity: str, shown: Shown) -> None:
+    def __init__(self, identity: str, shown: ObservedRange) -> None:
         self.identity = identity
         self.shown = shown
         self.faces = self.more = 0
-        self.capped = Capped()
+        self.capped = ClampCounts()
 
-    def add(self, codes: NDArray[np.float32], capped: Capped) -> None:
+    def add(self, codes: NDArray[np.float32], capped: ClampCounts) -> None:
         """Count faces whose codes (N, K) have been dialled."""
         self.faces += len(codes)
         self.more += int(self.shown.asks_for_more(codes).sum())
@@ -87,7 +87,7 @@ class Asked:
 
 
 @dataclass(frozen=True, eq=False)
-class Feeling:
+class AffectConditioner:
     """Reads performers' faces and says what the decoder of an identity shall hear.
 
     Attributes:
@@ -108,13 +108,13 @@ class Feeling:
     identity: str
     coverage: Coverage
     side: int
-    options: FeelingOptions
-    dials: Dials = field(default_factory=Dials)
-    asked: Asked = field(init=False)
+    options: AffectOptions
+    dials: AffectControls = field(default_factory=AffectControls)
+    asked: ConditioningStats = field(init=False)
 
     def __post_init__(self) -> None:
-        shown = Shown(self.space.shown[self.identity], self.space.told)
-        object.__setattr__(self, "asked", Asked(self.identity, shown))
+        shown = ObservedRange(self.space.shown[self.identity], self.space.told)
+        object.__setattr__(self, "asked", ConditioningStats(self.identity, shown))
 
     def codes(self, seen: list[Picture]) -> Tensor:
         """Affect codes (N, K) of crops, each (side, side, 3): the performer's, then dialled.
@@ -128,7 +128,7 @@ class Feeling:
         return torch.from_numpy(codes)
 
 
-def dials_of(options: FeelingOptions) -> Dials:
+def make_controls(options: AffectOptions) -> AffectControls:
     """Read what `options` dial.
 
     Raises:
@@ -148,12 +148,12 @@ def dials_of(options: FeelingOptions) -> Dials:
             )
         found.append((load_concept(path), amount))
     try:
-        return Dials(found, options.valence, options.arousal)
+        return AffectControls(found, options.valence, options.arousal)
     except ValueError as error:
         raise UsageError(f"affect.concepts: {error}; drop or mend one") from error
 
 
-def said_of(options: FeelingOptions) -> dict[str, Any]:
+def conditioning_claim(options: AffectOptions) -> dict[str, Any]:
     """What a manifest says of the options: no folders, concepts by name."""
     return {
         "strength": options.strength,
@@ -166,14 +166,14 @@ def said_of(options: FeelingOptions) -> dict[str, Any]:
     }
 
 
-def dialled(options: FeelingOptions) -> str:
+def describe_controls(options: AffectOptions) -> str:
     """The dials that are turned, for the log: such as "tired +0.50, valence -0.20"; or nothing."""
-    said = said_of(options)
+    said = conditioning_claim(options)
     amounts = said["concepts"] | {name: said[name] for name in ("valence", "arousal")}
     return ", ".join(f"{name} {amount:+.2f}" for name, amount in amounts.items() if amount)
 
 
-def space_of(model: LoadedModel) -> AffectSpace | None:
+def affect_space_of(model: LoadedModel) -> AffectSpace | None:
     """The affect space in a model file; None if its decoders hear nothing.
 
     Raises:
@@ -193,14 +193,14 @@ def space_of(model: LoadedModel) -> AffectSpace | None:
     return space
 
 
-def feeling_of(
+def make_conditioner(
     model: LoadedModel,
     identity: str,
-    options: FeelingOptions,
+    options: AffectOptions,
     make_estimator: Callable[[], Estimator | None],
     find_rest: Callable[[Estimator, int], NDArray[np.float32]],
     device: torch.device,
-) -> Feeling | None:
+) -> AffectConditioner | None:
     """What a model needs to hear of the performer; None if it hears nothing.
 
     Args:
@@ -218,10 +218,10 @@ def feeling_of(
             turned.
         EstimatorError: Its weights cannot be used.
     """
-    dials = dials_of(options)
-    space = space_of(model)
+    dials = make_controls(options)
+    space = affect_space_of(model)
     if space is None:
-        if named := dialled(options):
+        if named := describe_controls(options):
             raise UsageError(
                 f"{named}: {model.path} hears no affect, so nothing can be dialled; train with "
                 "experiment=affect64, or drop affect.concepts, affect.valence and affect.arousal"
@@ -241,7 +241,9 @@ def feeling_of(
         )
     if not options.performer:
         performer = find_rest(estimator, side)
-    return Feeling(estimator, space, performer, identity, model.card.coverage, side, options, dials)
+    return AffectConditioner(
+        estimator, space, performer, identity, model.card.coverage, side, options, dials
+    )
 
 
 def _estimator(space: AffectSpace, make: Callable[[], Estimator | None]) -> Estimator:
@@ -263,7 +265,7 @@ def _estimator(space: AffectSpace, make: Callable[[], Estimator | None]) -> Esti
     return estimator
 
 
-def rest_in(
+def estimate_neutral(
     footage: Footage, aligner: Aligner, estimator: Estimator, coverage: Coverage, side: int
 ) -> NDArray[np.float32] | None:
     """The neutral embedding (D,) of the largest face of a clip, from frames spread over it.
@@ -298,7 +300,7 @@ def rest_in(
     return neutral_embedding(estimator.readings(np.stack(crops), coverage), neutral.weights)
 
 
-def middle_rest(space: AffectSpace) -> NDArray[np.float32]:
+def mean_neutral(space: AffectSpace) -> NDArray[np.float32]:
     """The mean of all known people's neutrals: for a performer of whom nothing is known."""
     mean: NDArray[np.float32] = np.mean(list(space.neutrals.values()), axis=0).astype(np.float32)
     return mean

@@ -13,7 +13,7 @@ from torch import Tensor
 from swapper.faces.compositing import ColourMatch, composite, match_colour, shape_mask
 from swapper.faces.geometry import resized, transform_points, warp
 from swapper.faces.masks import face_mask
-from swapper.inference.affect_conditioner import Feeling
+from swapper.inference.affect_conditioner import AffectConditioner
 from swapper.media.video import Frame
 from swapper.models.model_file import LoadedModel
 from swapper.options.verbs import BlendOptions
@@ -24,7 +24,7 @@ Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Placed:
+class AlignedFace:
     """A face to be swapped: where it is and what the network sees.
 
     Attributes:
@@ -40,7 +40,7 @@ class Placed:
     seen: Picture | None = None
 
 
-class FrameSwapper:
+class FaceSwapper:
     """Swaps the placed faces of frames with one model and identity.
 
     Args:
@@ -59,7 +59,7 @@ class FrameSwapper:
         blend: BlendOptions,
         device: torch.device,
         precision: str = "auto",
-        feeling: Feeling | None = None,
+        feeling: AffectConditioner | None = None,
     ) -> None:
         self.model = model
         self.identity = identity
@@ -71,17 +71,21 @@ class FrameSwapper:
         self.dtype = {"bf16": torch.bfloat16, "16": torch.float16, "32": torch.float32}[precision]
         self.size = model.net.resolution
 
-    def place(self, frame: Frame, face: Face, aligned_from_frame: Matrix) -> Placed:
+    def place(self, frame: Frame, face: Face, aligned_from_frame: Matrix) -> AlignedFace:
         """Cut the network's input out of the frame."""
         aligned = warp(frame.image, aligned_from_frame, self.size)
         if self.feeling is None:
-            return Placed(face, aligned_from_frame, aligned)
+            return AlignedFace(face, aligned_from_frame, aligned)
         side = self.feeling.side
         seen_from_frame = resized(aligned_from_frame, self.size, side)
-        return Placed(face, aligned_from_frame, aligned, warp(frame.image, seen_from_frame, side))
+        return AlignedFace(
+            face, aligned_from_frame, aligned, warp(frame.image, seen_from_frame, side)
+        )
 
     @torch.inference_mode()
-    def swap(self, placed: list[Placed]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    def swap(
+        self, placed: list[AlignedFace]
+    ) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Swap faces.
 
         Args:
@@ -101,14 +105,14 @@ class FrameSwapper:
         mask = output.mask.float()[:, 0].clamp(0, 1)
         return list(zip(image.cpu().numpy(), mask.cpu().numpy(), strict=True))
 
-    def _code(self, placed: list[Placed]) -> Tensor | None:
+    def _code(self, placed: list[AlignedFace]) -> Tensor | None:
         if self.feeling is None:
             return None
         seen = [each.seen for each in placed if each.seen is not None]
         code = self.feeling.codes(seen).to(self.device)
         return self.model.net.told(code, self.feeling.options.strength)
 
-    def blend_mask(self, placed: Placed, mask: NDArray[np.float32]) -> NDArray[np.float32]:
+    def blend_mask(self, placed: AlignedFace, mask: NDArray[np.float32]) -> NDArray[np.float32]:
         """Where a swap is laid: (R, R) aligned, in [0, 1], from the mask that came with it."""
         landmarks = transform_points(placed.aligned_from_frame, placed.face.landmarks)
         hull = face_mask(landmarks, self.size).astype(np.float32) / np.float32(255)
@@ -126,7 +130,7 @@ class FrameSwapper:
     def lay(
         self,
         frame: Picture,
-        placed: Placed,
+        placed: AlignedFace,
         swap: NDArray[np.float32],
         blend_mask: NDArray[np.float32],
     ) -> tuple[Picture, NDArray[np.bool_]]:

@@ -14,7 +14,7 @@ TOLERANCE = 1e-3
 """Of the relative L2 distance in float32: far above rounding, far below a fault."""
 
 
-def complaints(device: torch.device) -> list[str]:
+def failures(device: torch.device) -> list[str]:
     """Run every kernel once, small, forward and backward, beside its reference.
 
     Args:

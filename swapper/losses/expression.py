@@ -222,7 +222,7 @@ def _change(error: Tensor, follows: Tensor) -> Tensor:
     return change * known * (len(known) / known.sum().clamp_min(1))
 
 
-def bounded(loss: Tensor, pictures: Tensor, most: Tensor) -> tuple[Tensor, Tensor]:
+def bound_gradient(loss: Tensor, pictures: Tensor, most: Tensor) -> tuple[Tensor, Tensor]:
     """A stand-in for `loss` whose gradient at `pictures` has a norm of at most `most`.
 
     Args:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from swapper.errors import MediaError
 from swapper.media.codecs import CODECS, encoder_options
-from swapper.media.colorspace import FULL, LIMITED, TAG_OF_MATRIX, Colour, layout_of, paint
+from swapper.media.colorspace import FULL, LIMITED, TAG_OF_MATRIX, Colour, layout_of, write_planes
 from swapper.media.container import sync_folder
 from swapper.media.video_reader import VideoReader
 
@@ -105,7 +105,7 @@ class ClipWriter:
                 frame.color_range = FULL
             else:
                 frame = av.VideoFrame(*self.size, "yuv420p")
-                paint(frame, image, None, _BT709)
+                write_planes(frame, image, None, _BT709)
                 frame.colorspace = TAG_OF_MATRIX["bt709"]
                 frame.color_range = LIMITED
             frame.pts, frame.time_base = self._count, 1 / self.fps

@@ -153,8 +153,8 @@ def rgb_from_frame(frame: av.VideoFrame, colour: Colour) -> NDArray[np.uint8]:
 def _centred(frame: av.VideoFrame) -> av.VideoFrame:
     """The same planes without a chroma location, which libswscale takes for the centre.
 
-    PyAV does not tell a frame's location, so `paint` could not follow it; the centre both ways
-    gives back what was read.
+    PyAV does not tell a frame's location, so `write_planes` could not follow it; the centre both
+    ways gives back what was read.
     """
     if layout_of(frame.format.name).chroma_shift == (0, 0):
         return frame
@@ -232,7 +232,7 @@ def _forward(layout: Layout, colour: Colour) -> NDArray[np.float32]:
     return np.stack(rows[: len(layout.planes)]).astype(np.float32)
 
 
-def paint(
+def write_planes(
     frame: av.VideoFrame,
     image: NDArray[np.uint8],
     changed: NDArray[np.bool_] | None,

@@ -18,7 +18,7 @@ _LINE: Final = 30
 _FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def strip(
+def draw_strip(
     rows: Sequence[tuple[str, Sequence[Picture]]], captions: Sequence[str], tile: int = 192
 ) -> Picture:
     """Lay out rows of pictures that belong together column by column.

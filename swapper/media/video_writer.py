@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 from swapper.errors import MediaError
 from swapper.media.audio import AudioTracks
 from swapper.media.codecs import CODECS, choose_codec, choose_pixel_format, encoder_options
-from swapper.media.colorspace import FULL, LIMITED, TAG_OF_MATRIX, Colour, layout_of, paint, recast
+from swapper.media.colorspace import (
+    FULL,
+    LIMITED,
+    TAG_OF_MATRIX,
+    Colour,
+    layout_of,
+    recast,
+    write_planes,
+)
 from swapper.media.container import sync_folder
 from swapper.media.video_reader import Frame, VideoReader
 
@@ -218,7 +226,7 @@ class VideoWriter:
                 f"changed must be {image.shape[:2]} bool, got {changed.shape} {changed.dtype}"
             )
         turn = coded.orientation.coded
-        paint(new, turn(image), None if changed is None else turn(changed), self._colour)
+        write_planes(new, turn(image), None if changed is None else turn(changed), self._colour)
         return new
 
     def _timestamp(self, frame: Frame) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from swapper.metrics.paired_traces import Alongside, robust_spread, runs
+from swapper.metrics.paired_traces import PairedTraces, contiguous_runs, robust_spread
 
 LONGEST: Final = 0.5
 """Seconds; micro-expressions last 1/25 to 1/2 (Yan et al., 2013)."""
@@ -67,7 +67,7 @@ class _Movement:
 
 
 def brief_movements(
-    pair: Alongside, gain: float | Floats = 1.0, lids: Sequence[int] = ()
+    pair: PairedTraces, gain: float | Floats = 1.0, lids: Sequence[int] = ()
 ) -> BriefMovements:
     """Find the performer's brief movements and look for each in the swap.
 
@@ -79,8 +79,8 @@ def brief_movements(
         gain: Of the swap's slow movements, one or (U,) for the pair's columns: a damped swap damps
             these too, and has not lost them, and another face shows less of one unit and more of
             another. Units with less than `LEAST_GAIN` of it cannot tell.
-        lids: Columns, as handed to `Alongside.of`, that close the eyes: blinks are brief as well,
-            there are more of them, and they would hide what is lost.
+        lids: Columns, as handed to `PairedTraces.of`, that close the eyes: blinks are brief as
+            well, there are more of them, and they would hide what is lost.
     """
     open_eyed = ~np.isin(pair.columns, np.asarray(lids, np.intp))
     gains = np.broadcast_to(gain, pair.columns.shape)
@@ -118,7 +118,7 @@ def _movements(brief: Floats, noise: Floats, fps: float) -> list[_Movement]:
     high = np.abs(brief) > np.maximum(_SURE * noise, _LEAST)
     shown = ndimage.binary_closing(high.any(axis=1), np.ones(3, bool))
     found = []
-    for start, end in runs(shown):
+    for start, end in contiguous_runs(shown):
         if end - start > LONGEST * fps or start == 0 or end == len(brief):
             continue
         peak = np.abs(brief[start:end]).max(axis=0)

@@ -30,7 +30,7 @@ class Clip:
 
 
 @dataclass(frozen=True, eq=False)
-class Answer(Clip):
+class GroundTruth(Clip):
     """The exact answer to a swap.
 
     Attributes:

@@ -20,13 +20,13 @@ from swapper.metrics.brief_movements import BriefMovements, brief_movements
 from swapper.metrics.chance import floor, place
 from swapper.metrics.dynamics import (
     MOST_LAG,
-    Following,
     Lag,
-    following,
+    TraceAgreement,
     jitter,
     lag,
+    trace_agreement,
 )
-from swapper.metrics.paired_traces import Alongside
+from swapper.metrics.paired_traces import PairedTraces
 from swapper.metrics.traces import gain_and_correlation
 
 FOLLOWS: Final = 0.5
@@ -96,12 +96,12 @@ class Figures:
 
     lag: Lag
     lag_frames: int
-    units: Following
+    units: TraceAgreement
     units_floor: float
     jitter: float
     brief: BriefMovements
     brief_gain: float
-    emotions: Following
+    emotions: TraceAgreement
     emotions_floor: float
 
 
@@ -210,14 +210,14 @@ def figures(
     Raises:
         ValueError: The shapes differ.
     """
-    pair = Alongside.of(swap, performer, fps)
+    pair = PairedTraces.of(swap, performer, fps)
     late = lag(pair)
     frames = round(late.frames) if _is_steady(late, fps) else 0
     inline = pair.aligned(frames)
-    units = following(inline)
+    units = trace_agreement(inline)
     moves = inline.moving()
     shaky = float(np.sqrt((jitter(inline)[moves] ** 2).mean())) if moves.any() else np.nan
-    felt, felt_floor = Following(np.nan, np.nan, np.nan, np.nan), np.nan
+    felt, felt_floor = TraceAgreement(np.nan, np.nan, np.nan, np.nan), np.nan
     if emotions is not None:
         felt, felt_floor = _follow_and_floor(*emotions, fps, frames, LEAST_FEELING)
     return Figures(
@@ -233,7 +233,7 @@ def figures(
     )
 
 
-def _gains(pair: Alongside, pooled: float) -> Floats:
+def _gains(pair: PairedTraces, pooled: float) -> Floats:
     """(U,) gain of each unit's slow movements; the pooled one where a unit hardly has any."""
     swap, performer = pair.slow().joined()
     overall = float(np.nan_to_num(pooled, nan=1.0))
@@ -290,7 +290,7 @@ def _of_units(found: Figures, ceiling: Ceiling) -> list[Finding]:
     ]
 
 
-def _strength(units: Following, ceiling: Ceiling) -> list[Finding]:
+def _strength(units: TraceAgreement, ceiling: Ceiling) -> list[Finding]:
     told = f"{units.gain:.2f} of the performer's strength at correlation {units.correlation:.2f}."
     strength = units.gain / ceiling.gain
     if strength < DAMPED_BELOW * ceiling.other_face:
@@ -357,11 +357,11 @@ def _is_steady(late: Lag, fps: float) -> bool:
 
 def _follow_and_floor(
     swap: Floats, performer: Floats, fps: float, frames: int, least: float | None = None
-) -> tuple[Following, float]:
+) -> tuple[TraceAgreement, float]:
     """Following, with a lag of `frames` taken out, and the floor of its correlation."""
 
-    def follow(them: Floats) -> Following:
-        pair = Alongside.of(swap, them, fps).aligned(frames)
-        return following(pair) if least is None else following(pair, least)
+    def follow(them: Floats) -> TraceAgreement:
+        pair = PairedTraces.of(swap, them, fps).aligned(frames)
+        return trace_agreement(pair) if least is None else trace_agreement(pair, least)
 
     return follow(performer), floor(lambda them: follow(them).correlation, performer, fps)

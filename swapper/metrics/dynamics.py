@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
-from swapper.metrics.paired_traces import SLOW_HZ, Alongside, robust_spread
+from swapper.metrics.paired_traces import SLOW_HZ, PairedTraces, robust_spread
 from swapper.metrics.traces import LEAST_MOTION
 
 MOST_LAG: Final = 0.4
@@ -35,7 +35,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Following:
+class TraceAgreement:
     """How a swap follows below 2 Hz; NaN where the performer hardly moves.
 
     Attributes:
@@ -98,7 +98,7 @@ class FastBand:
     energy_ratio: float
 
 
-def following(pair: Alongside, least_motion: float = LEAST_MOTION) -> Following:
+def trace_agreement(pair: PairedTraces, least_motion: float = LEAST_MOTION) -> TraceAgreement:
     """Gain and correlation below 2 Hz, over all units that the performer moves.
 
     Args:
@@ -107,13 +107,13 @@ def following(pair: Alongside, least_motion: float = LEAST_MOTION) -> Following:
     """
     moves = pair.moving(least_motion)
     if not moves.any():
-        return Following(np.nan, np.nan, np.nan, np.nan)
+        return TraceAgreement(np.nan, np.nan, np.nan, np.nan)
     swap, performer = pair.only(moves).slow().joined()
     gain, correlation, ratio = _slope(swap, performer)
-    return Following(gain, correlation, float(np.sqrt(performer.var(axis=0).mean())), ratio)
+    return TraceAgreement(gain, correlation, float(np.sqrt(performer.var(axis=0).mean())), ratio)
 
 
-def lag(pair: Alongside, most_seconds: float = MOST_LAG) -> Lag:
+def lag(pair: PairedTraces, most_seconds: float = MOST_LAG) -> Lag:
     """By how much the swap comes after the performer, all units together.
 
     The top of the pooled correlation over lags, refined by a parabola. Both are low-passed at 5 Hz
@@ -140,7 +140,7 @@ def lag(pair: Alongside, most_seconds: float = MOST_LAG) -> Lag:
     return Lag(frames, frames / pair.fps, error, correlation)
 
 
-def velocity(pair: Alongside) -> Velocity:
+def velocity(pair: PairedTraces) -> Velocity:
     """How onsets come through.
 
     The slope of the swap's velocity on the performer's, in the half of rising frames where the
@@ -172,7 +172,7 @@ def velocity(pair: Alongside) -> Velocity:
     return Velocity(slope, correlation)
 
 
-def fast_band(pair: Alongside) -> FastBand:
+def fast_band(pair: PairedTraces) -> FastBand:
     """Coherence and energy between 2 and 12 Hz (Welch), weighted by the performer's power.
 
     Args:
@@ -203,7 +203,7 @@ def fast_band(pair: Alongside) -> FastBand:
     )
 
 
-def jitter(pair: Alongside) -> Floats:
+def jitter(pair: PairedTraces) -> Floats:
     """How much of a swap's fast movement has nothing to do with the performer.
 
     On a still face that is all of it. On a moving one, what a short filter over the performer's
@@ -239,7 +239,7 @@ def jitter(pair: Alongside) -> Floats:
     return kept
 
 
-def reader_noise(pair: Alongside) -> Floats:
+def reader_noise(pair: PairedTraces) -> Floats:
     """(U,) deviation of a reader's white noise, as third differences of the performer show it."""
     thirds = np.concatenate(
         [np.diff(them, n=3, axis=0) for _, them in pair.stretches if len(them) > 4]
@@ -248,7 +248,7 @@ def reader_noise(pair: Alongside) -> Floats:
     return noise
 
 
-def asymmetry(left: Alongside, right: Alongside) -> Following:
+def asymmetry(left: PairedTraces, right: PairedTraces) -> TraceAgreement:
     """How a difference of the sides comes through: a crooked smile, a raised brow.
 
     Args:
@@ -264,9 +264,9 @@ def asymmetry(left: Alongside, right: Alongside) -> Following:
     pieces = tuple(
         (a - c, b - d) for (a, b), (c, d) in zip(left.stretches, right.stretches, strict=True)
     )
-    sides = Alongside(left.fps, pieces, left.columns)
+    sides = PairedTraces(left.fps, pieces, left.columns)
     # Sides differ by less than the whole moves.
-    return following(sides, LEAST_MOTION / 2)
+    return trace_agreement(sides, LEAST_MOTION / 2)
 
 
 def _slope(swap: Floats, performer: Floats) -> tuple[float, float, float]:
@@ -278,7 +278,7 @@ def _slope(swap: Floats, performer: Floats) -> tuple[float, float, float]:
     return together / spread, together / np.sqrt(spread * max(own, 1e-12)), own / spread
 
 
-def _lagged_sums(pair: Alongside, most: int) -> Floats:
+def _lagged_sums(pair: PairedTraces, most: int) -> Floats:
     """(blocks, lags, 6, U): count, sums of x, y, xx, yy, xy over each second, at each lag."""
     block = max(round(_BLOCK * pair.fps), 2)
     found = []

@@ -31,7 +31,7 @@ _Change = Callable[[Floats], Floats]
 
 
 @dataclass(frozen=True, eq=False)
-class Alongside:
+class PairedTraces:
     """What was read of a swap and of the performer, in stretches without a hole.
 
     Attributes:
@@ -45,7 +45,7 @@ class Alongside:
     columns: NDArray[np.intp]
 
     @classmethod
-    def of(cls, swap: Floats, performer: Floats, fps: float) -> Alongside:
+    def of(cls, swap: Floats, performer: Floats, fps: float) -> PairedTraces:
         """Lay two sets of traces side by side.
 
         Args:
@@ -66,7 +66,7 @@ class Alongside:
         known = np.asarray(np.isfinite(both).all(axis=(0, 2)) & told.any(), bool)
         pieces = [
             (both[0, start:end], both[1, start:end])
-            for start, end in runs(known)
+            for start, end in contiguous_runs(known)
             if end - start >= max(_SHORTEST * fps, 4)
         ]
         return cls(float(fps), tuple(pieces), np.flatnonzero(told))
@@ -94,15 +94,15 @@ class Alongside:
         swap, performer = zip(*self.stretches, strict=True)
         return np.concatenate(swap), np.concatenate(performer)
 
-    def slow(self, hz: float = SLOW_HZ) -> Alongside:
+    def slow(self, hz: float = SLOW_HZ) -> PairedTraces:
         """Only what is slower than `hz`, without delay."""
         return self._mapped(lambda trace: low_pass(trace, self.fps, hz))
 
-    def fast(self, hz: float = SLOW_HZ) -> Alongside:
+    def fast(self, hz: float = SLOW_HZ) -> PairedTraces:
         """Only what is faster than `hz`."""
         return self._mapped(lambda trace: trace - low_pass(trace, self.fps, hz))
 
-    def aligned(self, frames: int) -> Alongside:
+    def aligned(self, frames: int) -> PairedTraces:
         """With the swap taken `frames` earlier, and what no longer overlaps cut off."""
         if frames == 0:
             return self
@@ -114,7 +114,7 @@ class Alongside:
         ]
         return replace(self, stretches=tuple(pieces))
 
-    def only(self, columns: NDArray[np.bool_]) -> Alongside:
+    def only(self, columns: NDArray[np.bool_]) -> PairedTraces:
         """Some of the columns that are left, by a mask (U,)."""
         pieces = tuple((swap[:, columns], them[:, columns]) for swap, them in self.stretches)
         return replace(self, stretches=pieces, columns=self.columns[columns])
@@ -126,7 +126,7 @@ class Alongside:
         moves: NDArray[np.bool_] = self.slow().joined()[1].std(axis=0) >= least
         return moves
 
-    def _mapped(self, change: _Change) -> Alongside:
+    def _mapped(self, change: _Change) -> PairedTraces:
         pieces = tuple((change(swap), change(them)) for swap, them in self.stretches)
         return replace(self, stretches=pieces)
 
@@ -149,7 +149,7 @@ def robust_spread(values: Floats) -> float:
     return float(_MAD * np.median(np.abs(values - np.median(values))))
 
 
-def runs(known: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+def contiguous_runs(known: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
     """Start and end of each run of True in (T,)."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(np.int8)))
     yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
@@ -160,7 +160,7 @@ def _bridge(both: Floats, longest: int) -> None:
     for side in both:
         for trace in side.T:
             missing = ~np.isfinite(trace)
-            for start, end in runs(missing):
+            for start, end in contiguous_runs(missing):
                 if start == 0 or end == len(trace) or end - start > longest:
                     continue
                 trace[start - 1 : end + 1] = np.linspace(

@@ -33,7 +33,7 @@ class Column:
     digits: int = 2
 
 
-def at(*path: str) -> Metric:
+def value_at(*path: str) -> Metric:
     """The number at a path of keys, NaN where there is none."""
 
     def metric(score: Mapping[str, Any]) -> float:
@@ -47,7 +47,7 @@ def at(*path: str) -> Metric:
 
 def over_emotions(unseen: bool, *path: str) -> Metric:
     """The mean of a figure over the emotions that the identity's footage showed, or did not."""
-    read = at(*path)
+    read = value_at(*path)
 
     def metric(score: Mapping[str, Any]) -> float:
         values = [
@@ -62,15 +62,15 @@ def over_emotions(unseen: bool, *path: str) -> Metric:
 
 
 WHOLE: Final = (
-    *(Column(f"{area} ↓", at("areas", area)) for area in AREAS),
-    Column("at rest ↓", at("emotions", "neutral", "areas", "face")),
-    Column("landmarks ↓", at("landmark_error"), 3),
-    Column("AU error ↓", at("units_error"), 3),
-    Column("β → 1", at("gain")),
-    Column("ρ ↑", at("correlation")),
-    Column("PSNR ↑", at("psnr_face"), 1),
-    Column("mask IoU ↑", at("mask_iou")),
-    Column("opacity ↑", at("opacity")),
+    *(Column(f"{area} ↓", value_at("areas", area)) for area in AREAS),
+    Column("at rest ↓", value_at("emotions", "neutral", "areas", "face")),
+    Column("landmarks ↓", value_at("landmark_error"), 3),
+    Column("AU error ↓", value_at("units_error"), 3),
+    Column("β → 1", value_at("gain")),
+    Column("ρ ↑", value_at("correlation")),
+    Column("PSNR ↑", value_at("psnr_face"), 1),
+    Column("mask IoU ↑", value_at("mask_iou")),
+    Column("opacity ↑", value_at("opacity")),
 )
 BY_EMOTION: Final = tuple(
     Column(f"{title}, {word}", over_emotions(unseen, *path), digits)
@@ -83,21 +83,21 @@ BY_EMOTION: Final = tuple(
 )
 
 
-def units(names: Sequence[str]) -> list[Column]:
+def unit_figures(names: Sequence[str]) -> list[Column]:
     """Gain and correlation of each action unit."""
     return [
-        Column(f"{name} {sign}", at("units", name, key))
+        Column(f"{name} {sign}", value_at("units", name, key))
         for name in names
         for sign, key in (("β", "gain"), ("ρ", "correlation"))
     ]
 
 
-def emotions(names: Sequence[str]) -> list[Column]:
+def emotion_figures(names: Sequence[str]) -> list[Column]:
     """Gain of each emotion's whole expression."""
-    return [Column(f"{name} β", at("emotions", name, "gain")) for name in names]
+    return [Column(f"{name} β", value_at("emotions", name, "gain")) for name in names]
 
 
-def grid(scores: Scores, metric: Metric) -> NDArray[np.float64]:
+def score_grid(scores: Scores, metric: Metric) -> NDArray[np.float64]:
     """(seeds, clips) of a figure, NaN where a cell is missing."""
     seeds = sorted({seed for seed, _ in scores})
     clips = sorted({clip for _, clip in scores})
@@ -107,12 +107,12 @@ def grid(scores: Scores, metric: Metric) -> NDArray[np.float64]:
     return values
 
 
-def table(configs: Mapping[str, Scores], columns: Sequence[Column]) -> list[str]:
+def config_table(configs: Mapping[str, Scores], columns: Sequence[Column]) -> list[str]:
     """A Markdown table of means with intervals: a row a config, a column a figure.
 
     Columns that nothing is known of are left out.
     """
-    return _table(configs, columns, lambda scores, metric: bootstrap(grid(scores, metric)))
+    return _table(configs, columns, lambda scores, metric: bootstrap(score_grid(scores, metric)))
 
 
 def differences(configs: Mapping[str, Scores], base: str, columns: Sequence[Column]) -> list[str]:
@@ -126,7 +126,8 @@ def differences(configs: Mapping[str, Scores], base: str, columns: Sequence[Colu
         if not shared:
             return Interval(math.nan, math.nan, math.nan, 0)
         ours, theirs = (
-            grid({key: each[key] for key in shared}, metric) for each in (scores, configs[base])
+            score_grid({key: each[key] for key in shared}, metric)
+            for each in (scores, configs[base])
         )
         return paired(ours, theirs)
 
@@ -149,9 +150,9 @@ def scenario(configs: Mapping[str, Scores], bounds: Sequence[str]) -> list[str]:
     lines = [
         f"{len({clip for each in configs.values() for _, clip in each})} clips; mean [95 %]. "
         f"Never seen of the identity: {', '.join(sorted(unseen)) or 'nothing'}.",
-        "", *table(configs, WHOLE),
-        "", *table(configs, BY_EMOTION),
-        "", *table(configs, emotions(list(feelings))),
+        "", *config_table(configs, WHOLE),
+        "", *config_table(configs, BY_EMOTION),
+        "", *config_table(configs, emotion_figures(list(feelings))),
     ]  # fmt: skip
     if len(trained) > 1:
         base = next(iter(trained))
@@ -160,8 +161,8 @@ def scenario(configs: Mapping[str, Scores], bounds: Sequence[str]) -> list[str]:
             "", *differences(trained, base, WHOLE),
             "", *differences(trained, base, BY_EMOTION),
         ]  # fmt: skip
-    for columns in (units(numbers[i : i + 6]) for i in range(0, len(numbers), 6)):
-        lines += ["", *table(configs, columns)]
+    for columns in (unit_figures(numbers[i : i + 6]) for i in range(0, len(numbers), 6)):
+        lines += ["", *config_table(configs, columns)]
     return lines
 
 

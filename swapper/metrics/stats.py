@@ -116,7 +116,9 @@ def interval(
     return Interval(mean, float(found.low), float(found.high), many)
 
 
-def difference(values: Floats, base: Floats, clusters: Sequence[Hashable], **settings: Any) -> Test:
+def paired_difference(
+    values: Floats, base: Floats, clusters: Sequence[Hashable], **settings: Any
+) -> Test:
     """Whether two models differ on the same clips: paired Wilcoxon signed-rank over clusters.
 
     Args:
@@ -147,7 +149,7 @@ def equivalence(
 
     Not to find a difference is not to find that there is none: here the burden is the other way
     round, and a small p says that the two differ by less than `margin`, either way (Schuirmann,
-    1987). The one-sided tests are signed-rank tests over clusters, as in `difference`.
+    1987). The one-sided tests are signed-rank tests over clusters, as in `paired_difference`.
 
     Args:
         values: (clips,) of the model.

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.metrics.clip_truth import Answer
+from swapper.metrics.clip_truth import GroundTruth
 from swapper.metrics.image_quality import psnr
 from swapper.metrics.traces import Calibration, gain_and_correlation, pooled_gain
 
@@ -114,7 +114,7 @@ class ClipScore:
 
 def score(
     comparison: Comparison,
-    answer: Answer,
+    answer: GroundTruth,
     calibration: Calibration,
     unseen: Sequence[str] = (),
 ) -> ClipScore:
@@ -165,7 +165,7 @@ def score(
     )
 
 
-def _emotion_of(answer: Answer) -> NDArray[np.intp]:
+def _emotion_of(answer: GroundTruth) -> NDArray[np.intp]:
     """(T,) index of the emotion shown, -1 on the way between two."""
     strongest = answer.emotions.argmax(axis=1)
     return np.where(answer.emotions.max(axis=1) >= _LEAST_SHARE, strongest, -1)

@@ -18,7 +18,9 @@ def escaped(value: object) -> str:
     return re.sub(r"([\\`*_\[\]<>|~&#@!$]|:(?=//)|(?<=www)\.)", r"\\\1", text)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0) -> list[str]:
+def markdown_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0
+) -> list[str]:
     """Lines of a table; its last `numbers` columns are set to the right."""
     rules = ["---"] * (len(head) - numbers) + ["---:"] * numbers
     return [f"| {' | '.join(cells)} |" for cells in (head, rules, *rows)]

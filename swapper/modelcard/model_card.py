@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from swapper.affect.space import AffectSpace
-from swapper.modelcard.markdown import escaped, percent, table
-from swapper.modelcard.run_origin import Origin
+from swapper.modelcard.markdown import escaped, markdown_table, percent
+from swapper.modelcard.run_origin import ModelOrigin
 from swapper.modelcard.training_facts import (
     affect_lines,
     data_lines,
     hash_of,
-    leak_of,
+    identity_probe_scores,
     thin_lines,
     training_lines,
 )
@@ -59,7 +59,7 @@ class OnnxFile:
 def model_page(
     model: LoadedModel,
     space: AffectSpace | None,
-    origin: Origin,
+    origin: ModelOrigin,
     onnx: Sequence[OnnxFile] = (),
     evaluations: Sequence[StoredReport] = (),
 ) -> str:
@@ -106,7 +106,7 @@ def _head(model: LoadedModel, space: AffectSpace | None) -> list[str]:
         f"Puts the face of {_listed(net.identities)} onto a performer's footage and keeps what the "
         f"performer does. {told}",
         "",
-        *table(
+        *markdown_table(
             ("", ""),
             [
                 ("network", f"{net.name}, {_millions(net)} parameters"),
@@ -127,7 +127,7 @@ def _identities(model: LoadedModel) -> list[str]:
     return [
         "## Whose faces, and by what right",
         "",
-        *table(
+        *markdown_table(
             ("identity", "rights, as stated when the faces were extracted"),
             [
                 (f"**{escaped(each.name)}**", escaped(each.rights) or "*nothing was stated*")
@@ -194,7 +194,7 @@ def _onnx(model: LoadedModel, files: Sequence[OnnxFile]) -> list[str]:
         "",
         "One for each identity, encoder and decoder together, float32; the batch is free.",
         "",
-        *table(
+        *markdown_table(
             ("file", "identity", "opset", "furthest from torch"),
             [
                 (
@@ -208,7 +208,7 @@ def _onnx(model: LoadedModel, files: Sequence[OnnxFile]) -> list[str]:
             numbers=2,
         ),
         "",
-        *table(("", "name", "shape", "what"), rows),
+        *markdown_table(("", "name", "shape", "what"), rows),
         "",
         f"At most {TOLERANCE:g} of difference is allowed, on random faces in batches of 1 and 3. "
         "Identity, rights and the sha256 of `model.safetensors` stand in each file's metadata. The "
@@ -216,7 +216,7 @@ def _onnx(model: LoadedModel, files: Sequence[OnnxFile]) -> list[str]:
     ]
 
 
-def _limits(model: LoadedModel, space: AffectSpace | None, origin: Origin) -> list[str]:
+def _limits(model: LoadedModel, space: AffectSpace | None, origin: ModelOrigin) -> list[str]:
     side = model.net.resolution
     lines = [
         "## What it cannot do, and must not be used for",
@@ -232,7 +232,7 @@ def _limits(model: LoadedModel, space: AffectSpace | None, origin: Origin) -> li
         "- An expression can come through weaker than it was played. Look at the result before "
         "you believe in it.",
     ]
-    leak = leak_of(space)
+    leak = identity_probe_scores(space)
     if leak is not None:
         code, chance = leak
         lines.append(
@@ -280,7 +280,7 @@ def _evaluation(evaluations: Sequence[StoredReport]) -> list[str]:
             if (each := report.measures.get(name)) is not None and math.isfinite(each.value)
         ]
         lines += ["", f"**{escaped(report.title)}.** {escaped(report.verdict)}", ""]
-        lines += table(("figure", "swap", "floor", "ceiling"), rows, numbers=3)
+        lines += markdown_table(("figure", "swap", "floor", "ceiling"), rows, numbers=3)
     return lines
 
 

@@ -11,11 +11,11 @@ from typing import Any, Final
 import numpy as np
 import yaml
 
-from swapper.affect.observed_range import gaps
+from swapper.affect.observed_range import missing_emotions
 from swapper.errors import FacesetError
 from swapper.facesets.affect_store import read_readings
 from swapper.facesets.faceset import Faceset
-from swapper.facesets.faceset_metadata import FacesetCard
+from swapper.facesets.faceset_metadata import FacesetMetadata
 from swapper.facesets.hostile_files import read_regular
 from swapper.models.model_file import LoadedModel
 from swapper.types import Readings
@@ -38,13 +38,13 @@ class TrainedOn:
             estimator has not read them.
     """
 
-    card: FacesetCard
+    card: FacesetMetadata
     faces: int
     feelings: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Origin:
+class ModelOrigin:
     """Where a model comes from.
 
     Attributes:
@@ -55,10 +55,10 @@ class Origin:
 
     config: Mapping[str, Any] = field(default_factory=dict)
     footage: Mapping[str, TrainedOn] = field(default_factory=dict)
-    gaps: tuple[str, ...] = ()
+    missing_emotions: tuple[str, ...] = ()
 
 
-def origin_of(model: LoadedModel, facesets: Iterable[Path] = ()) -> Origin:
+def find_origin(model: LoadedModel, facesets: Iterable[Path] = ()) -> ModelOrigin:
     """Find what a model was made from.
 
     Args:
@@ -89,13 +89,13 @@ def origin_of(model: LoadedModel, facesets: Iterable[Path] = ()) -> Origin:
             continue
         found[name] = faceset
     readings = _readings(model, found)
-    return Origin(
+    return ModelOrigin(
         config,
         {
             name: TrainedOn(each.card, len(each), _feelings(readings.get(name)))
             for name, each in found.items()
         },
-        tuple(gaps(readings)) if len(readings) == len(wanted) else (),
+        tuple(missing_emotions(readings)) if len(readings) == len(wanted) else (),
     )
 
 

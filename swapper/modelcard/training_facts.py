@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.affect.space import AffectSpace
-from swapper.modelcard.markdown import escaped, percent, table
-from swapper.modelcard.run_origin import Origin, TrainedOn
+from swapper.modelcard.markdown import escaped, markdown_table, percent
+from swapper.modelcard.run_origin import ModelOrigin, TrainedOn
 from swapper.models.model_file import LoadedModel
 
 _MAX_SOURCES: Final = 100
@@ -28,7 +28,7 @@ _GROUPS: Final = (
 )
 
 
-def leak_of(space: AffectSpace | None) -> tuple[float, float] | None:
+def identity_probe_scores(space: AffectSpace | None) -> tuple[float, float] | None:
     """Share of faces whose person a probe tells from the code, and chance; None if unknown."""
     found = space.figures.get("identity_leak") if space is not None else None
     if not isinstance(found, dict):
@@ -39,9 +39,9 @@ def leak_of(space: AffectSpace | None) -> tuple[float, float] | None:
     return (code, chance) if 0 <= code <= 1 and 0 <= chance <= 1 else None
 
 
-def thin_lines(space: AffectSpace | None, origin: Origin) -> list[str]:
+def thin_lines(space: AffectSpace | None, origin: ModelOrigin) -> list[str]:
     """Sentences on what some identity has shown little of."""
-    lines = [f"{escaped(each)}." for each in origin.gaps]
+    lines = [f"{escaped(each)}." for each in origin.missing_emotions]
     for axis, ranges in _ranges(space).items():
         widths = {name: high - low for name, (low, high) in ranges.items()}
         widest = max(widths, key=lambda name: widths[name])
@@ -76,7 +76,7 @@ def _range(codes: NDArray[np.float32], step: NDArray[np.float32]) -> tuple[float
     return float(low), float(high)
 
 
-def affect_lines(space: AffectSpace | None, origin: Origin) -> list[str]:
+def affect_lines(space: AffectSpace | None, origin: ModelOrigin) -> list[str]:
     """Which estimator it hears, and what each identity has shown; none if it hears nothing."""
     if space is None:
         return []
@@ -104,7 +104,7 @@ def affect_lines(space: AffectSpace | None, origin: Origin) -> list[str]:
     ]
     if len(head) > 1:
         lines += ["", "What the footage of each has shown, as the estimator reads it:", ""]
-        lines += table(head, rows)
+        lines += markdown_table(head, rows)
     if ranges:
         lines += [
             "",
@@ -130,7 +130,7 @@ def hash_of(value: str) -> str:
     return f"`{value}`" if known else escaped(value) or "not known"
 
 
-def data_lines(model: LoadedModel, origin: Origin) -> list[str]:
+def data_lines(model: LoadedModel, origin: ModelOrigin) -> list[str]:
     """What it was trained on: a faceset an identity, and the files behind it."""
     lines = ["## Data"]
     for each in model.card.identities:
@@ -150,7 +150,7 @@ def data_lines(model: LoadedModel, origin: Origin) -> list[str]:
             "",
             "Cut from",
             "",
-            *table(
+            *markdown_table(
                 ("file", "sha256", "frames"),
                 [
                     (
@@ -168,7 +168,7 @@ def data_lines(model: LoadedModel, origin: Origin) -> list[str]:
     return lines
 
 
-def training_lines(model: LoadedModel, origin: Origin) -> list[str]:
+def training_lines(model: LoadedModel, origin: ModelOrigin) -> list[str]:
     """How it was trained."""
     config = origin.config
     network = {key: value for key, value in model.net.config.items() if key not in _SAID}
@@ -176,7 +176,7 @@ def training_lines(model: LoadedModel, origin: Origin) -> list[str]:
     rows += [("network", f"{model.net.name}, {_settings(network)}")]
     rows += [(name, _settings(config.get(group))) for name, group in _GROUPS]
     rows += [("seed", _settings({"seed": config.get("seed")}).removeprefix("seed "))]
-    lines = ["## Training", "", *table(("", ""), [row for row in rows if row[1]])]
+    lines = ["## Training", "", *markdown_table(("", ""), [row for row in rows if row[1]])]
     lines += [
         "",
         "Settings are those that the run's `config.yaml` holds."

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from swapper.errors import ModelError
 from swapper.models.blocks import Down, Head
 from swapper.models.conditioning import CodeShift
-from swapper.models.decoder import Decoder, Stage, make_stages, stage_widths
+from swapper.models.decoder import Decoder, DecoderStage, make_stages, stage_widths
 from swapper.models.encoder import NECKS, Encoder, Neck, latent_side, num_downs
 from swapper.models.model_metadata import shortened
 from swapper.models.original64 import (
@@ -271,7 +271,7 @@ class DfAutoencoder(Autoencoder):
         return named | listening
 
 
-REGIONS = (Down, Stage, Head, OriginalDown, OriginalUp)
+REGIONS = (Down, DecoderStage, Head, OriginalDown, OriginalUp)
 ARCHITECTURES: dict[str, type[Autoencoder]] = {
     each.name: each for each in (DfAutoencoder, OriginalAutoencoder)
 }

@@ -19,7 +19,7 @@ def stage_widths(num_stages: int, width: int) -> list[int]:
     return [width * min(1 << (num_stages - 1 - stage), 8) for stage in range(num_stages)]
 
 
-class Stage(nn.Module):
+class DecoderStage(nn.Module):
     """Double the side, modulated, and refine.
 
     Args:
@@ -53,14 +53,16 @@ class Stage(nn.Module):
         return refined
 
 
-def make_stages(channels: int, widths: Sequence[int], code_dim: int, levels: range) -> list[Stage]:
+def make_stages(
+    channels: int, widths: Sequence[int], code_dim: int, levels: range
+) -> list[DecoderStage]:
     """Those stages of a decoder that `levels` names, coarsest first.
 
     All but the finest listen to the code. Expression is shape: kept off the finest stage, a code
     cannot paint texture.
     """
     pairs = list(itertools.pairwise([channels, *widths]))
-    return [Stage(*pairs[each], code_dim if each < len(pairs) - 1 else 0) for each in levels]
+    return [DecoderStage(*pairs[each], code_dim if each < len(pairs) - 1 else 0) for each in levels]
 
 
 class Decoder(nn.Module):
@@ -72,7 +74,9 @@ class Decoder(nn.Module):
         trunk_widths: Channels of each shared stage.
     """
 
-    def __init__(self, stages: Sequence[Stage], channels: int, trunk_widths: Sequence[int]) -> None:
+    def __init__(
+        self, stages: Sequence[DecoderStage], channels: int, trunk_widths: Sequence[int]
+    ) -> None:
         super().__init__()
         self.films = nn.ModuleList(IdentityFilm(width) for width in trunk_widths)
         self.stages = nn.ModuleList(stages)

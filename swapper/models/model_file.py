@@ -24,7 +24,7 @@ from torch import Tensor
 
 from swapper.errors import ModelError
 from swapper.models.autoencoder import Autoencoder, build_model
-from swapper.models.model_metadata import ModelCard, ModelIdentity, parse_card, shortened
+from swapper.models.model_metadata import ModelIdentity, ModelMetadata, parse_metadata, shortened
 
 WEIGHTS = "model.safetensors"
 CARD = "model.json"
@@ -34,7 +34,7 @@ AFFECT = "affect_space."
 MAX_AFFECT_TENSORS = 1024
 MAX_AFFECT_NUMBERS = 1 << 26
 
-__all__ = ["LoadedModel", "ModelCard", "ModelIdentity", "load_model", "save_model"]
+__all__ = ["LoadedModel", "ModelIdentity", "ModelMetadata", "load_model", "save_model"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class LoadedModel:
     """
 
     net: Autoencoder
-    card: ModelCard
+    card: ModelMetadata
     sha256: str
     path: Path
     affect_space: Mapping[str, Tensor] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class LoadedModel:
 
 def save_model(
     directory: Path,
-    card: ModelCard,
+    card: ModelMetadata,
     state: Mapping[str, Tensor],
     *,
     affect_space: Mapping[str, Tensor] | None = None,
@@ -120,7 +120,7 @@ def save_model(
 
 
 def _checked_weights(
-    directory: Path, card: ModelCard, state: Mapping[str, Tensor], dtype: torch.dtype
+    directory: Path, card: ModelMetadata, state: Mapping[str, Tensor], dtype: torch.dtype
 ) -> dict[str, Tensor]:
     """Copies of the weights as they will be stored; raises as `save_model`."""
     if dtype not in (torch.float32, torch.float16, torch.bfloat16):
@@ -196,7 +196,7 @@ def _shapes(net: Autoencoder) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in net.state_dict().items()}
 
 
-def _most_bytes(net: Autoencoder, card: ModelCard) -> int:
+def _most_bytes(net: Autoencoder, card: ModelMetadata) -> int:
     """Size that a file of its weights cannot exceed."""
     numbers: int = sum(each.numel() for each in net.state_dict().values())
     if card.affect_space is not None:
@@ -221,7 +221,7 @@ def _locate(path: Path) -> tuple[Path, Path]:
     return weights, description
 
 
-def _read_card(path: Path) -> ModelCard:
+def _read_card(path: Path) -> ModelMetadata:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_CARD_BYTES + 1)
@@ -233,13 +233,13 @@ def _read_card(path: Path) -> ModelCard:
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: is not JSON ({_one_line(error)}); restore the file") from error
     try:
-        return parse_card(data)
+        return parse_metadata(data)
     except ValueError as error:
         raise ModelError(f"{path}: {error}") from error
 
 
 def _read_weights(
-    path: Path, expected: Mapping[str, tuple[int, ...]], card: ModelCard
+    path: Path, expected: Mapping[str, tuple[int, ...]], card: ModelMetadata
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """All tensors of the file as float32, if they are what is expected: weights, affect space."""
     with path.open("rb") as file:

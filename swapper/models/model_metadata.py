@@ -30,7 +30,7 @@ class ModelIdentity:
 
 
 @dataclass(frozen=True)
-class ModelCard:
+class ModelMetadata:
     """The content of ``model.json``.
 
     Attributes:
@@ -59,7 +59,7 @@ class ModelCard:
     weights_sha256: str = ""
 
     def to_json(self) -> str:
-        """As text; `parse_card` reads it back.
+        """As text; `parse_metadata` reads it back.
 
         Raises:
             ValueError: A field is not what it should be.
@@ -79,11 +79,11 @@ class ModelCard:
             "affect_space": None if self.affect_space is None else dict(self.affect_space),
             "weights_sha256": self.weights_sha256,
         }
-        parse_card(data)
+        parse_metadata(data)
         return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
-def parse_card(data: object) -> ModelCard:
+def parse_metadata(data: object) -> ModelMetadata:
     """The card in parsed JSON, which may be hostile.
 
     Raises:
@@ -106,7 +106,7 @@ def parse_card(data: object) -> ModelCard:
     fields["identities"] = tuple(ModelIdentity(**each) for each in fields["identities"])
     fields["lineage"] = tuple(fields["lineage"])
     fields["coverage"] = cast(Coverage, fields["coverage"])
-    return ModelCard(**fields)
+    return ModelMetadata(**fields)
 
 
 def _text(value: object) -> bool:

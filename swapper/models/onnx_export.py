@@ -160,7 +160,7 @@ def _forget_where_it_was_made(model: Any) -> None:
     model.metadata_props.clear()
 
 
-def difference(model: LoadedModel, identity: str, path: Path) -> float | None:
+def torch_difference(model: LoadedModel, identity: str, path: Path) -> float | None:
     """How far the file is from torch, at most, on random faces in batches of 1 and 3.
 
     Args:

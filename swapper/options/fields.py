@@ -35,7 +35,7 @@ def _range(least: float | None, most: float | None) -> str:
     return f"at least {least:g}" if least is not None else f"at most {most:g}"
 
 
-def check(options: Any, prefix: str = "") -> None:
+def check_option(options: Any, prefix: str = "") -> None:
     """Hold every value of an options dataclass to its choices and range.
 
     Raises:
@@ -44,7 +44,7 @@ def check(options: Any, prefix: str = "") -> None:
     for each in dataclasses.fields(options):
         value, key = getattr(options, each.name), prefix + each.name
         if dataclasses.is_dataclass(value):
-            check(value, key + ".")
+            check_option(value, key + ".")
             continue
         if isinstance(value, str) and value == MISSING:
             raise UsageError(f"{key} is missing: pass {key}=... ({each.metadata['help']})")
@@ -66,13 +66,13 @@ def check(options: Any, prefix: str = "") -> None:
                 raise UsageError(f"{name}={number}: must be {_range(least, most)}")
 
 
-def describe(options: type[Any], prefix: str = "") -> list[tuple[str, str]]:
+def describe_option(options: type[Any], prefix: str = "") -> list[tuple[str, str]]:
     """``(key=default, help)`` for each option, those of nested groups included."""
     rows: list[tuple[str, str]] = []
     for each in dataclasses.fields(options):
         if not each.metadata:
             if each.default_factory is not dataclasses.MISSING:
-                rows += describe(type(each.default_factory()), f"{prefix}{each.name}.")
+                rows += describe_option(type(each.default_factory()), f"{prefix}{each.name}.")
             continue
         if each.default_factory is not dataclasses.MISSING:
             default: Any = each.default_factory()

@@ -39,7 +39,7 @@ class ExtractOptions:
 
 
 @dataclass
-class AffectOptions:
+class AnnotateOptions:
     """Read what the faces of facesets seem to feel, and keep it with them."""
 
     facesets: Any = option(MISSING, "faceset folder, or a list of them")
@@ -138,7 +138,7 @@ class CodecOptions:
 
 
 @dataclass
-class FeelingOptions:
+class AffectOptions:
     """How the performer's affect is told to a model that listens to it."""
 
     strength: float = option(
@@ -183,7 +183,7 @@ class ConvertOptions:
     performer_rights: str = option("", "by what right the performer's footage is used")
     blend: BlendOptions = field(default_factory=BlendOptions)
     codec: CodecOptions = field(default_factory=CodecOptions)
-    affect: FeelingOptions = field(default_factory=FeelingOptions)
+    affect: AffectOptions = field(default_factory=AffectOptions)
     aligner: Any = None
     estimator: Any = None
 
@@ -323,7 +323,7 @@ class StageOptions:
 
 
 @dataclass
-class ActorsOptions:
+class SynthesizeOptions:
     """Film drawn actors, with the exact truth of every frame."""
 
     output: str = option("", "folder for the clips and their truth")
@@ -363,7 +363,7 @@ class DemoOptions:
 
 VERBS: Mapping[str, type[Any]] = {
     "extract": ExtractOptions,
-    "affect": AffectOptions,
+    "affect": AnnotateOptions,
     "concept": ConceptOptions,
     "train": TrainOptions,
     "convert": ConvertOptions,
@@ -372,7 +372,7 @@ VERBS: Mapping[str, type[Any]] = {
     "compare": CompareOptions,
     "study": StudyOptions,
     "verify": VerifyOptions,
-    "actors": ActorsOptions,
+    "actors": SynthesizeOptions,
     "demo": DemoOptions,
 }
 

@@ -26,7 +26,7 @@ from swapper.media.images import sha256_file
 from swapper.provenance.certificates import Signer, certificate_bytes, read_certificates
 from swapper.provenance.sidecar import sidecar_path, verify_sidecar, write_sidecar
 
-__all__ = ["Claim", "Manifested", "Signer", "Verdict", "sign", "verify"]
+__all__ = ["Claim", "SignedFile", "Signer", "Verdict", "sign", "verify"]
 
 ASSERTION = "org.swapper.conversion"
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -81,7 +81,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Manifested:
+class SignedFile:
     """Where the provenance went.
 
     Attributes:
@@ -113,7 +113,7 @@ class Verdict:
     where: Literal["embedded", "sidecar"] | None = None
 
 
-def sign(path: Path, parent: Path | None, claim: Claim, signer: Signer) -> Manifested:
+def sign(path: Path, parent: Path | None, claim: Claim, signer: Signer) -> SignedFile:
     """Sign a finished file: inside it where its format can, else in a sidecar.
 
     Args:
@@ -138,7 +138,7 @@ def sign(path: Path, parent: Path | None, claim: Claim, signer: Signer) -> Manif
     }
     media_type = _FORMATS.get(path.suffix.lower())
     if media_type is None:
-        return Manifested("sidecar", write_sidecar(path, said, signer))
+        return SignedFile("sidecar", write_sidecar(path, said, signer))
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.signing{path.suffix}")
     try:
         builder = _builder(path, media_type, parent, said)
@@ -155,7 +155,7 @@ def sign(path: Path, parent: Path | None, claim: Claim, signer: Signer) -> Manif
     finally:
         temporary.unlink(missing_ok=True)
     sidecar_path(path).unlink(missing_ok=True)  # of an earlier file by that name
-    return Manifested("embedded", path)
+    return SignedFile("embedded", path)
 
 
 def verify(path: Path, trust: Sequence[Path] = ()) -> Verdict:

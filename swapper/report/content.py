@@ -44,7 +44,7 @@ class Measure:
     self_swap: float = float("nan")
 
 
-def standing(measure: Measure, value: float | None = None) -> float:
+def normalised_score(measure: Measure, value: float | None = None) -> float:
     """0 at the floor, 1 at the ceiling, whichever way is better; NaN where that is not known.
 
     Nor is it told where the ceiling is no better than the floor, or hardly: the figure then does
@@ -92,7 +92,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class UnitFollowing:
+class UnitAgreement:
     """How one unit of expression follows the performer's.
 
     Attributes:
@@ -108,7 +108,7 @@ class UnitFollowing:
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
+class KeyFrame:
     """A frame worth looking at.
 
     Attributes:
@@ -171,10 +171,10 @@ class Report:
     findings: tuple[str, ...]
     untold: tuple[str, ...]
     seconds: Floats
-    strongest: tuple[Moment, ...]
-    worst: tuple[Moment, ...]
+    strongest: tuple[KeyFrame, ...]
+    worst: tuple[KeyFrame, ...]
     emotions: Emotions | None
-    units: tuple[UnitFollowing, ...]
+    units: tuple[UnitAgreement, ...]
     unit_reader: str
     groups: tuple[Group, ...]
     lineage: tuple[str, ...]
@@ -190,7 +190,7 @@ class Report:
             "untold": list(self.untold),
             "measures": {
                 measure.name: {key: _plain(getattr(measure, key)) for key in KEPT}
-                | {"standing": _plain(standing(measure))}
+                | {"standing": _plain(normalised_score(measure))}
                 | {"instrument": group.reader, "group": group.title}
                 | {"partial": bool(group.partial)}
                 for group in self.groups

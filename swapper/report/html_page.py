@@ -11,12 +11,12 @@ from swapper.report.markup import escape
 from swapper.report.sections import (
     affect,
     emotion_bands,
-    following,
     intensities,
+    key_frame_strip,
     nothing,
-    opening,
     section,
-    strip,
+    unit_section,
+    verdict_section,
     who,
     worst,
 )
@@ -81,11 +81,11 @@ style-src 'unsafe-inline'">
 </head>
 <body>
 <main>
-{opening(report)}
-{section("strongest", "Strongest feeling", strip(report))}
+{verdict_section(report)}
+{section("strongest", "Strongest feeling", key_frame_strip(report))}
 {section("emotions", "Emotions over time", emotion_bands(report))}
 {section("intensities", "Which emotions, and how pleasant and aroused", _means(report))}
-{section("units", "How each part of the face follows", following(report))}
+{section("units", "How each part of the face follows", unit_section(report))}
 {section("measures", "Measures", _measures(report))}
 {section("worst", "Furthest apart", worst(report))}
 {section("guide", "How to read this", _guide())}

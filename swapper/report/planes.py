@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from swapper.report.charts import drawing, text
-from swapper.report.content import Floats, UnitFollowing
+from swapper.report.content import Floats, UnitAgreement
 from swapper.report.labels import Dot, place_labels
 from swapper.report.markup import coordinate, escape, number, shorten
 from swapper.report.thinning import stretches, thinned
@@ -112,7 +112,7 @@ def _way(kind: str, trace: Floats, reach: float) -> Iterator[str]:
 # --- gain and correlation -------------------------------------------------------------------------
 
 
-def following_plane(units: Sequence[UnitFollowing]) -> str:
+def following_plane(units: Sequence[UnitAgreement]) -> str:
     """A dot a unit, as large as the performer moves it; what lies outside becomes an arrow."""
     known = sorted(
         (each for each in units if np.isfinite(each.gain) and np.isfinite(each.correlation)),
@@ -149,7 +149,7 @@ def following_plane(units: Sequence[UnitFollowing]) -> str:
     )
 
 
-def outside(unit: UnitFollowing) -> bool:
+def outside(unit: UnitAgreement) -> bool:
     """Whether a unit lies beyond the chart's axes."""
     return not (
         _GAINS[0] <= unit.gain <= _GAINS[1]
@@ -167,7 +167,7 @@ def _down(correlation: float) -> float:
     return round(_BOX[3] - float(np.clip(share, 0, 1)) * (_BOX[3] - _BOX[1]), 1)
 
 
-def _dot(unit: UnitFollowing, most: float, name: str) -> Dot:
+def _dot(unit: UnitAgreement, most: float, name: str) -> Dot:
     share = unit.motion / most if most > 0 and np.isfinite(unit.motion) else 0.0
     # The area tells, not the radius.
     radius = 2.5 + 7.0 * float(np.sqrt(np.clip(share, 0, 1)))
@@ -176,7 +176,7 @@ def _dot(unit: UnitFollowing, most: float, name: str) -> Dot:
     return Dot(_across(unit.gain), _down(unit.correlation), radius, name)
 
 
-def _shape(unit: UnitFollowing, dot: Dot) -> str:
+def _shape(unit: UnitAgreement, dot: Dot) -> str:
     told = f"{shorten(unit.name, 40)}: β {number(unit.gain)}, ρ {number(unit.correlation)}"
     title = escape(told)
     x, y = coordinate(dot.x), coordinate(dot.y)

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from swapper.report.charts import timeline
-from swapper.report.content import Emotions, Floats, Moment, Report
+from swapper.report.content import Emotions, Floats, KeyFrame, Report
 from swapper.report.markup import DASH, clock, escape, number, quantity
 from swapper.report.palette import colour_classes
 from swapper.report.planes import NAMED, affect_path, following_plane, outside
@@ -50,7 +50,7 @@ def _listed(kind: str, texts: Iterable[str]) -> str:
 # --- verdict --------------------------------------------------------------------------------------
 
 
-def opening(report: Report) -> str:
+def verdict_section(report: Report) -> str:
     """The verdict, what is wrong besides, and what this clip cannot show."""
     kind, words = _STATES[report.expressive]
     parts = [
@@ -92,13 +92,13 @@ def _headlines(report: Report) -> str:
 # --- moments --------------------------------------------------------------------------------------
 
 
-def lettered(moments: Sequence[Moment]) -> list[tuple[str, Moment]]:
+def lettered(moments: Sequence[KeyFrame]) -> list[tuple[str, KeyFrame]]:
     """Moments by the letters that they bear in the timeline; a, b, ... z, then numbers."""
     letters = [*ascii_lowercase, *map(str, range(1, len(moments)))]
     return list(zip(letters, moments, strict=False))
 
 
-def strip(report: Report) -> str:
+def key_frame_strip(report: Report) -> str:
     """The moments of strongest feeling side by side."""
     if not report.strongest:
         return nothing("No moment could be shown: in none were both faces found.")
@@ -135,14 +135,14 @@ def worst(report: Report) -> str:
     )
 
 
-def _faces(moment: Moment) -> str:
+def _faces(moment: KeyFrame) -> str:
     pictures = [("performer", moment.performer), ("swap", moment.swap)]
     if moment.truth is not None:
         pictures.append(("truth", moment.truth))
     return "".join(_face(name, picture, moment) for name, picture in pictures)
 
 
-def _face(name: str, picture: bytes, moment: Moment) -> str:
+def _face(name: str, picture: bytes, moment: KeyFrame) -> str:
     if not picture:
         return f'<div class="face {name}"><i>no picture</i>{who(name)}</div>'
     data = base64.b64encode(picture).decode("ascii")
@@ -219,7 +219,7 @@ def affect(performer: Floats | None, swap: Floats | None) -> str:
 # --- units ----------------------------------------------------------------------------------------
 
 
-def following(report: Report) -> str:
+def unit_section(report: Report) -> str:
     """How each unit of expression follows the performer's."""
     units = report.units
     known = [each for each in units if np.isfinite(each.gain) and np.isfinite(each.correlation)]

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from swapper.report.content import Group, Measure, standing
+from swapper.report.content import Group, Measure, normalised_score
 from swapper.report.markup import DASH, coordinate, escape, number, quantity, shorten
 
 _LEFT, _RIGHT = 14.0, 76.0
@@ -34,9 +34,9 @@ def bar_pair(performer: float, swap: float, most: float) -> str:
 def scale(measure: Measure) -> str:
     """Where a value stands between its floor, at the left, and its ceiling, at the right.
 
-    A hollow diamond is the self-swap. "" where `standing` is not known.
+    A hollow diamond is the self-swap. "" where `normalised_score` is not known.
     """
-    place, own = standing(measure), standing(measure, measure.self_swap)
+    place, own = normalised_score(measure), normalised_score(measure, measure.self_swap)
     if not np.isfinite(place):
         return ""
     x = _LEFT + place * (_RIGHT - _LEFT)

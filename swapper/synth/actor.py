@@ -15,14 +15,14 @@ from swapper.head_renderer.identity import Identity
 from swapper.head_renderer.landmarks import face_triangles, landmark_vertices
 from swapper.head_renderer.light import depth_map, light_space, lights_of, sky_seen
 from swapper.head_renderer.organs import ENAMEL, EYE, FLESH, LASH, linear
-from swapper.head_renderer.pose import Moment, Shot
+from swapper.head_renderer.pose import HeadState, RenderedFrame
 from swapper.head_renderer.raster import rasterise
 from swapper.head_renderer.shade import Mesh, Scene, shade
-from swapper.head_renderer.skin_texture import paint
+from swapper.head_renderer.skin_texture import paint_skin
 from swapper.head_renderer.soften import soften
 from swapper.head_renderer.stage import Stage
 from swapper.head_renderer.surface import Floats
-from swapper.head_renderer.units import INDEX, MIDLINE, UNITS, units_of
+from swapper.head_renderer.units import INDEX, MIDLINE, UNITS, unit_values
 
 _IRISES: Final = {
     "dark": ((52, 32, 22), (34, 22, 16)), "brown": ((112, 70, 38), (72, 42, 24)),
@@ -46,7 +46,7 @@ class Actor:
     def __init__(self, identity: Identity, detail: int = 1) -> None:
         self.identity = identity
         self.body = Body(identity, detail)
-        self._texture = paint(self.body.grid, identity)
+        self._texture = paint_skin(self.body.grid, identity)
         self._landmarks = landmark_vertices(self.body.grid)
         own = face_triangles(self.body.grid)
         self._in_face = np.isin(self.body.material, (EYE, ENAMEL, FLESH, LASH))
@@ -68,12 +68,12 @@ class Actor:
 
         sky = seen(body.at_rest(), 48)
         # What an open lid hides in its fold sees the sky once the eye is shut.
-        shut = seen(body.pose(units_of(au43=1.0), (0.0, 0.0)), 24)
+        shut = seen(body.pose(unit_values(au43=1.0), (0.0, 0.0)), 24)
         lids = body.lid_vertices()
         sky[lids] = np.maximum(sky[lids], shut[lids])
         return sky.astype(np.float32)
 
-    def shown(self, moment: Moment) -> NDArray[np.float32]:
+    def shown(self, moment: HeadState) -> NDArray[np.float32]:
         """(2, 19) intensities in [0, 1] as this actor's face shows the intended ones."""
         gain = np.asarray(self.identity.gain)
         lean = np.asarray(self.identity.asymmetry)
@@ -85,25 +85,25 @@ class Actor:
         shown[:, INDEX[43]] = moment.units[:, INDEX[43]]
         return np.asarray(np.clip(shown, 0, 1), dtype=np.float32)
 
-    def landmarks(self, moment: Moment, stage: Stage, size: int) -> Floats:
+    def landmarks(self, moment: HeadState, stage: Stage, size: int) -> Floats:
         """(68, 2) float64 landmarks in pixels, without drawing."""
         posed = self.body.pose(self.shown(moment), moment.gaze)
         return self._project(posed, moment, Camera.of(stage, size))[1][self._landmarks, :2]
 
-    def _project(self, posed: Posed, moment: Moment, camera: Camera) -> tuple[Floats, Floats]:
+    def _project(self, posed: Posed, moment: HeadState, camera: Camera) -> tuple[Floats, Floats]:
         world = move_head(posed.points, self.body.follow, moment)
         return world, camera.project(world)
 
     def shoot(
         self,
-        moment: Moment,
+        moment: HeadState,
         stage: Stage,
         size: int = 256,
         *,
-        before: Moment | None = None,
+        before: HeadState | None = None,
         index: int = 0,
         supersample: int = 2,
-    ) -> Shot:
+    ) -> RenderedFrame:
         """Draw one frame.
 
         Args:
@@ -136,12 +136,12 @@ class Actor:
             small = self._blur(small, before, stage, screen, seen, supersample)
         face = np.append(self._in_face, False)[seen].astype(np.float32)
         pixels = (screen[self._landmarks, :2] + 0.5) / supersample - 0.5
-        return Shot(
+        return RenderedFrame(
             develop(small, stage.film, stage.seed, index), pixels, shrink(face, supersample), shown
         )
 
     def _light(
-        self, posed: Posed, moment: Moment, stage: Stage, world: Floats,
+        self, posed: Posed, moment: HeadState, stage: Stage, world: Floats,
         screen: NDArray[np.float32], seen: NDArray[np.int32],
     ) -> NDArray[np.float32]:  # fmt: skip
         body, lights = self.body, lights_of(stage)
@@ -168,7 +168,7 @@ class Actor:
         return picture
 
     def _blur(
-        self, picture: NDArray[np.float32], before: Moment, stage: Stage, screen: Floats,
+        self, picture: NDArray[np.float32], before: HeadState, stage: Stage, screen: Floats,
         seen: NDArray[np.int32], supersample: int,
     ) -> NDArray[np.float32]:  # fmt: skip
         camera = Camera.of(stage, seen.shape[0])

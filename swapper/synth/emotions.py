@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.head_renderer.units import units_of
+from swapper.head_renderer.units import unit_values
 
 BASIC: Final = ("neutral", "happy", "sad", "surprise", "fear", "anger", "disgust", "contempt")
 EMOTIONS: Final = (*BASIC, "tired", "bored", "seductive")
@@ -42,7 +42,7 @@ class Variant:
 
     def intensities(self) -> NDArray[np.float32]:
         """(2, 19) unit intensities in [0, 1]; rows are the actor's left and right."""
-        return units_of(**self.units)
+        return unit_values(**self.units)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,9 @@ class Fixations:
         return [float(time) for time in self.starts[1:][far]]
 
 
-def look(course: Sequence[Phase], rng: np.random.Generator, variety: float) -> Fixations:
+def sample_fixations(
+    course: Sequence[Phase], rng: np.random.Generator, variety: float
+) -> Fixations:
     """Rest on the camera and leave it as often, as far and as long as each emotion does."""
     starts, targets = [0.0], [rng.normal(0, 0.8 * variety, 2)]
     time = 0.0
@@ -68,7 +70,7 @@ def look(course: Sequence[Phase], rng: np.random.Generator, variety: float) -> F
         targets.append(target)
 
 
-def carry(
+def head_motion(
     course: Sequence[Phase],
     fixations: Fixations,
     gestures: Sequence[Gesture],
@@ -124,7 +126,7 @@ def _turns(end: float, times: Floats, rng: np.random.Generator) -> Floats:
     return through(times, np.array(keys), np.stack(values))
 
 
-def turn_eyes(
+def eye_rotation(
     fixations: Fixations, gestures: Sequence[Gesture], pose: Floats, times: Floats
 ) -> Floats:
     """(T, 2) gaze relative to the head: the eyes stay on their target while the head moves."""

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.head_renderer.units import INDEX, rest, units_of
+from swapper.head_renderer.units import INDEX, rest, unit_values
 from swapper.synth.curves import Floats, bump
 from swapper.synth.emotions import EMOTIONS, REPERTOIRE
 from swapper.synth.unit_curves import Phase
@@ -94,7 +94,7 @@ def blinks(
         moments.append((time, rng.random() < closures / (closures + manner.blinks / 60)))
         time += float(rng.gamma(2.5, 1 / 2.5)) / (manner.blinks / 60 + closures)
     found: list[Gesture] = []
-    shut = units_of(au43=1.0)
+    shut = unit_values(au43=1.0)
     for start, closure in sorted(moments):
         if found and start < found[-1].end + 0.25:
             continue
@@ -135,21 +135,23 @@ def habits(course: Sequence[Phase], rng: np.random.Generator, variety: float) ->
         when = phase.start + float(rng.uniform(0.3, 0.5)) * lasts
         room = phase.end - when
         if phase.emotion == "tired" and room > 2.4 and chance < 0.45:
-            units = units_of(au25=0.9, au27=0.75, au43=0.85, au4=0.3, au7=0.3)
+            units = unit_values(au25=0.9, au27=0.75, au43=0.85, au4=0.3, au7=0.3)
             found.append(Gesture("yawn", when, 0.9, 0.7, 0.8, units, (0, 7, 0)))
         elif phase.emotion in ("tired", "bored", "sad") and room > 1.3 and chance < 0.7:
             found.append(_sigh(when))
-            found.append(Gesture("sigh", when + 0.4, 0.3, 0.1, 0.5, units_of(au25=0.35, au26=0.2)))
+            found.append(
+                Gesture("sigh", when + 0.4, 0.3, 0.1, 0.5, unit_values(au25=0.35, au26=0.2))
+            )
         elif phase.emotion == "bored" and room > 0.8:
             found.append(
-                Gesture("roll", when, 0.25, 0.2, 0.3, units_of(au2=0.2, au5=0.1), gaze=(8, 17))
+                Gesture("roll", when, 0.25, 0.2, 0.3, unit_values(au2=0.2, au5=0.1), gaze=(8, 17))
             )
         elif phase.emotion in ("happy", "seductive") and room > 0.6 and chance < 0.45:
-            found.append(Gesture("flash", when, 0.15, 0.12, 0.3, units_of(au1=0.45, au2=0.5)))
+            found.append(Gesture("flash", when, 0.15, 0.12, 0.3, unit_values(au1=0.45, au2=0.5)))
         elif phase.emotion == "neutral" and room > 0.6 and chance < 0.3:
-            found.append(Gesture("press", when, 0.2, 0.15, 0.3, units_of(au24=0.35, au14=0.2)))
+            found.append(Gesture("press", when, 0.2, 0.15, 0.3, unit_values(au24=0.35, au14=0.2)))
     return found
 
 
 def _sigh(when: float) -> Gesture:
-    return Gesture("sigh", when, 0.25, 0.1, 0.3, units_of(au24=0.4, au17=0.15), (0, -3, 0))
+    return Gesture("sigh", when, 0.25, 0.1, 0.3, unit_values(au24=0.4, au17=0.15), (0, -3, 0))

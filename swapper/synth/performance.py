@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.errors import UsageError
-from swapper.head_renderer.pose import Moment
+from swapper.head_renderer.pose import HeadState
 from swapper.synth.anatomy import feasible
 from swapper.synth.emotions import AROUSAL, VALENCE
-from swapper.synth.gaze import carry, look, turn_eyes
+from swapper.synth.gaze import eye_rotation, head_motion, sample_fixations
 from swapper.synth.gestures import Gesture, blinks, flickers, habits, overlay
 from swapper.synth.speech import talk
-from swapper.synth.timeline import Score
+from swapper.synth.timeline import Timeline
 from swapper.synth.unit_curves import phases, play_units, play_weights
 
 SLOWEST, FASTEST = 1.0, 120.0
@@ -52,14 +52,14 @@ class Performance:
         variety: How freely it was played.
         micro: Micro-expressions a minute.
         units: (T, 2, 19) float32 in [0, 1], intended intensities; rows are left and right.
-        gaze: (T, 2) float64 degrees relative to the head, as in `Moment`.
-        pose: (T, 3) float64 degrees, as in `Moment`.
-        shift: (T, 3) float64 mm, as in `Moment`.
+        gaze: (T, 2) float64 degrees relative to the head, as in `HeadState`.
+        pose: (T, 3) float64 degrees, as in `HeadState`.
+        shift: (T, 3) float64 mm, as in `HeadState`.
         emotion: (T, 11) float32 weights of `EMOTIONS`, summing to 1.
         events: Blinks, micro-expressions and other gestures, by start.
     """
 
-    score: Score
+    score: Timeline
     fps: float
     seed: int
     variety: float
@@ -91,7 +91,7 @@ class Performance:
         arousal: NDArray[np.float32] = (self.emotion @ AROUSAL).astype(np.float32)
         return arousal
 
-    def moment(self, index: int) -> Moment:
+    def moment(self, index: int) -> HeadState:
         """What is done in one frame.
 
         Raises:
@@ -100,7 +100,7 @@ class Performance:
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} of a performance of {len(self)}")
         gaze, pose, shift = self.gaze[index], self.pose[index], self.shift[index]
-        return Moment(
+        return HeadState(
             self.units[index],
             (float(gaze[0]), float(gaze[1])),
             (float(pose[0]), float(pose[1]), float(pose[2])),
@@ -121,11 +121,11 @@ class Performance:
     def from_dict(cls, values: Mapping[str, Any]) -> Performance:
         """Play a recipe again, to the same bits."""
         settings = {name: values[name] for name in ("fps", "seed", "variety", "micro")}
-        return play(Score.from_dict(values["score"]), **settings)
+        return play(Timeline.from_dict(values["score"]), **settings)
 
 
 def play(
-    score: Score, fps: float = 25.0, seed: int = 0, *, variety: float = 1.0, micro: float = 6.0
+    score: Timeline, fps: float = 25.0, seed: int = 0, *, variety: float = 1.0, micro: float = 6.0
 ) -> Performance:
     """Perform a score; the same arguments give the same performance.
 
@@ -145,12 +145,12 @@ def play(
     course = phases(score, streams["phases"], variety)
     units = play_units(course, times, streams["units"], variety)
     units, stresses = talk(units, score.speech, times, streams["speech"])
-    fixations = look(course, streams["gaze"], variety)
+    fixations = sample_fixations(course, streams["gaze"], variety)
     shown = habits(course, streams["habits"], variety) + stresses
     shown += flickers(course, micro, streams["micro"])
     shown += blinks(course, fixations.large_jumps(), streams["blinks"])
     shown.sort(key=lambda gesture: gesture.start)
-    pose, shift = carry(course, fixations, shown, times, streams["head"], variety)
+    pose, shift = head_motion(course, fixations, shown, times, streams["head"], variety)
     return Performance(
         score=score,
         fps=float(fps),
@@ -158,7 +158,7 @@ def play(
         variety=float(variety),
         micro=float(micro),
         units=feasible(overlay(units, shown, times)),
-        gaze=turn_eyes(fixations, shown, pose, times),
+        gaze=eye_rotation(fixations, shown, pose, times),
         pose=pose,
         shift=shift,
         emotion=play_weights(course, times).astype(np.float32),

@@ -10,15 +10,15 @@ import numpy as np
 
 from swapper.errors import UsageError
 from swapper.head_renderer.identity import Identity
-from swapper.head_renderer.stage import Film, Stage, sample_stage
+from swapper.head_renderer.stage import FilmStock, Stage, sample_stage
 from swapper.synth.emotions import EMOTIONS, NUM_EMOTIONS
 from swapper.synth.performance import Performance, play
-from swapper.synth.timeline import SHORTEST_BEAT, Beat, Score, random_score
+from swapper.synth.timeline import SHORTEST_BEAT, Segment, Timeline, random_timeline
 
 SCENARIOS: Final = ("rich", "limited", "rare", "archive")
 SHORTEST: Final = SHORTEST_BEAT * NUM_EMOTIONS
 """Seconds in which all emotions can just be shown."""
-ARCHIVE: Final = Film(grain=0.06, softness=0.007, shutter=0.5, vignette=0.4, crf=33)
+ARCHIVE: Final = FilmStock(grain=0.06, softness=0.007, shutter=0.5, vignette=0.4, crf=33)
 _SMILING: Final = 0.05
 """Share of the limited scenario's footage that is not neutral."""
 
@@ -121,7 +121,8 @@ def cast(
     ]
     footage, seen = _footage(scenario, identity, own_sets, seed, seconds, fps)
     plays = [
-        play(random_score(_seed(seed, 5, i), each), fps, _seed(seed, 6, i)) for i in range(held_out)
+        play(random_timeline(_seed(seed, 5, i), each), fps, _seed(seed, 6, i))
+        for i in range(held_out)
     ]
 
     def shots(who: Identity) -> tuple[Take, ...]:
@@ -161,7 +162,7 @@ def _seed(*path: int) -> int:
 
 
 def _take(
-    role: str, index: int, who: Identity, score: Score, stage: Stage, seed: int, fps: float,
+    role: str, index: int, who: Identity, score: Timeline, stage: Stage, seed: int, fps: float,
     micro: float = 6.0,
 ) -> Take:  # fmt: skip
     return Take(f"{role}_{index + 1}", who, play(score, fps, seed, micro=micro), stage)
@@ -169,13 +170,13 @@ def _take(
 
 def _covering(
     seed: int, seconds: float, clips: int, emotions: Sequence[str] = EMOTIONS
-) -> list[Score]:
+) -> list[Timeline]:
     """Scores of equal length that show all of `emotions` between them."""
     rng = np.random.default_rng([seed, 0xC0])
     shares = np.array_split(rng.permutation(np.array(emotions)), clips)
     lengths = [seconds * len(share) / len(emotions) for share in shares]
     return [
-        random_score(seed + 1 + i, length, [str(name) for name in share])
+        random_timeline(seed + 1 + i, length, [str(name) for name in share])
         for i, (share, length) in enumerate(zip(shares, lengths, strict=True))
         if len(share)
     ]
@@ -195,8 +196,8 @@ def _footage(
         length = (seconds - angry) / len(sets)
         scores = [_calm(_seed(seed, 7, i), length, widest) for i in range(len(sets))]
         if angry:
-            outburst = Beat("anger", 0.0, angry - 0.6, 0.9)
-            scores.append(Score((outburst,), angry))
+            outburst = Segment("anger", 0.0, angry - 0.6, 0.9)
+            scores.append(Timeline((outburst,), angry))
         micro = 0.0  # a flicker of fear would show what this footage shall not show
     takes = [
         _take("identity", i, who, score, sets[i % len(sets)], _seed(seed, 8, i), fps, micro)
@@ -205,7 +206,7 @@ def _footage(
     return takes, {"neutral", *(name for score in scores for name in score.emotions)}
 
 
-def _calm(seed: int, duration: float, widest: float) -> Score:
+def _calm(seed: int, duration: float, widest: float) -> Timeline:
     """Neutral, now talking and now not, with a few smiles."""
     rng = np.random.default_rng([seed, 0xCA])
     smiles = max(1, round(_SMILING * duration / 1.0))
@@ -213,7 +214,9 @@ def _calm(seed: int, duration: float, widest: float) -> Score:
     room = duration / smiles
     starts = [room * i + float(rng.uniform(0.1, 0.8)) * (room - lasts) for i in range(smiles)]
     beats = tuple(
-        Beat("happy", round(s, 4), round(s + lasts, 4), round(float(rng.uniform(0.2, widest)), 3))
+        Segment(
+            "happy", round(s, 4), round(s + lasts, 4), round(float(rng.uniform(0.2, widest)), 3)
+        )
         for s in starts
     )
     talks = (
@@ -221,4 +224,4 @@ def _calm(seed: int, duration: float, widest: float) -> Score:
         for i in range(int(duration // 4))
         if rng.random() < 0.5
     )
-    return Score(beats, duration, tuple(talks))
+    return Timeline(beats, duration, tuple(talks))

@@ -7,13 +7,13 @@ from typing import Final
 
 import numpy as np
 
-from swapper.head_renderer.units import INDEX, NUM_UNITS, rest, units_of
+from swapper.head_renderer.units import INDEX, NUM_UNITS, rest, unit_values
 from swapper.synth.curves import Floats, bump, through
 from swapper.synth.gestures import Gesture
 
 # Mouth shapes by sound, after the viseme groups of MPEG-4 (ISO/IEC 14496-2).
 _VOWELS: Final = tuple(
-    units_of(**shape)
+    unit_values(**shape)
     for shape in (
         {"au25": 0.6, "au26": 0.55},  # father
         {"au25": 0.5, "au26": 0.35, "au10": 0.15},  # bed
@@ -24,7 +24,7 @@ _VOWELS: Final = tuple(
     )
 )
 _CONSONANTS: Final = tuple(
-    units_of(**shape)
+    unit_values(**shape)
     for shape in (
         {"au24": 0.5, "au17": 0.15},  # m, b, p: the lips meet
         {"au25": 0.12, "au10": 0.2, "au17": 0.2},  # f, v
@@ -100,6 +100,6 @@ def _stress(time: float, rng: np.random.Generator) -> Gesture:
     """A small nod, sometimes with the brows."""
     brows = float(rng.choice((0.0, 0.25, 0.4)))
     return Gesture(
-        "nod", time, 0.16, 0.02, 0.3, units_of(au1=brows, au2=brows),
+        "nod", time, 0.16, 0.02, 0.3, unit_values(au1=brows, au2=brows),
         (float(rng.normal(0, 1)), -float(rng.uniform(1, 3.5)), 0.0),
     )  # fmt: skip

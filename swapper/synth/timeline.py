@@ -26,7 +26,7 @@ _FORM: Final = "EMOTION[+EMOTION]:SECONDS[@STRENGTH][+speech]"
 
 
 @dataclass(frozen=True)
-class Beat:
+class Segment:
     """One emotion, from when it starts to show to when it starts to fade.
 
     Attributes:
@@ -64,7 +64,7 @@ class Beat:
 
 
 @dataclass(frozen=True)
-class Score:
+class Timeline:
     """What to play.
 
     Attributes:
@@ -76,7 +76,7 @@ class Score:
         UsageError: If a beat or a speech does not lie within the duration.
     """
 
-    beats: tuple[Beat, ...]
+    beats: tuple[Segment, ...]
     duration: float
     speech: tuple[tuple[float, float], ...] = ()
 
@@ -118,16 +118,16 @@ class Score:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Score:
+    def from_dict(cls, values: Mapping[str, Any]) -> Timeline:
         """The inverse of `to_dict`."""
         return cls(
-            tuple(Beat(**beat) for beat in values["beats"]),
+            tuple(Segment(**beat) for beat in values["beats"]),
             values["duration"],
             tuple((start, end) for start, end in values["speech"]),
         )
 
 
-def parse_score(text: str) -> Score:
+def parse_timeline(text: str) -> Timeline:
     """A score from words such as ``neutral:1.5,happy:2@0.8,sad+anger:2,anger:2+speech``.
 
     Args:
@@ -136,7 +136,7 @@ def parse_score(text: str) -> Score:
     Raises:
         UsageError: Names the item and what is wrong with it.
     """
-    beats: list[Beat] = []
+    beats: list[Segment] = []
     speech: list[tuple[float, float]] = []
     now = 0.0
     items = [item.strip() for item in text.split(",")]
@@ -150,11 +150,11 @@ def parse_score(text: str) -> Score:
         strength = _number(item, "STRENGTH", found["strength"] or "1")
         end = round(now + seconds, 6)
         for emotion in found["emotions"].split("+"):
-            beats.append(Beat(emotion, now, end, strength))
+            beats.append(Segment(emotion, now, end, strength))
         if found["speech"]:
             speech.append((now, end))
         now = end
-    return Score(tuple(beats), now, _joined(speech))
+    return Timeline(tuple(beats), now, _joined(speech))
 
 
 def _number(item: str, what: str, text: str) -> float:
@@ -177,14 +177,14 @@ def _joined(spans: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], 
     return tuple(joined)
 
 
-def random_score(
+def random_timeline(
     seed: int,
     duration: float,
     emotions: Sequence[str] = EMOTIONS,
     *,
     strength: tuple[float, float] = (0.6, 1.0),
     talk: float = 0.25,
-) -> Score:
+) -> Timeline:
     """A score that plays each of `emotions` at least once; the same arguments give the same one.
 
     Args:
@@ -215,9 +215,9 @@ def random_score(
     ends[-1] = duration
     starts = [0.0, *ends[:-1].tolist()]
     beats = tuple(
-        Beat(name, start, float(end), round(float(rng.uniform(*strength)), 3))
+        Segment(name, start, float(end), round(float(rng.uniform(*strength)), 3))
         for name, start, end in zip(order, starts, ends, strict=True)
     )
     spoken = rng.random(keep) < talk
     speech = ((beat.start, beat.end) for beat, talks in zip(beats, spoken, strict=True) if talks)
-    return Score(beats, duration, _joined(speech))
+    return Timeline(beats, duration, _joined(speech))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from swapper.errors import MediaError
 from swapper.head_renderer.camera import Camera, head_turn, move_head
-from swapper.head_renderer.pose import Moment, Shot
+from swapper.head_renderer.pose import HeadState, RenderedFrame
 from swapper.head_renderer.stage import Stage
 from swapper.head_renderer.units import INDEX, UNITS
 from swapper.synth.emotions import EMOTIONS
@@ -45,7 +45,7 @@ TRUTH_COLUMNS: Final = (
 
 
 def openface_row(
-    index: int, fps: float, moment: Moment, shot: Shot, stage: Stage, size: int
+    index: int, fps: float, moment: HeadState, shot: RenderedFrame, stage: Stage, size: int
 ) -> list[str]:
     """One frame in OpenFace 2's layout, in the order of `OPENFACE_COLUMNS`.
 
@@ -84,7 +84,7 @@ def _direction(gaze: tuple[float, float]) -> NDArray[np.float64]:
     )
 
 
-def truth_row(index: int, performance: Performance, shot: Shot) -> list[str]:
+def truth_row(index: int, performance: Performance, shot: RenderedFrame) -> list[str]:
     """One frame of all that is known, in the order of `TRUTH_COLUMNS`."""
     time = index / performance.fps
     events = [
@@ -104,7 +104,7 @@ def truth_row(index: int, performance: Performance, shot: Shot) -> list[str]:
     return [str(index + 1), f"{time:.4f}", *(f"{value:.6f}" for value in numbers), " ".join(events)]
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
+def csv_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
     """A CSV file's content."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -124,7 +124,7 @@ class Truth:
         emotion: (T, 11) weights of `EMOTIONS`, summing to 1.
         intended: (T, 2, 19) intensities in [0, 1] that were played, the same for every actor.
         shown: (T, 2, 19) intensities that this actor's face showed.
-        pose: (T, 3) yaw, pitch, roll in degrees, as in `Moment`.
+        pose: (T, 3) yaw, pitch, roll in degrees, as in `HeadState`.
         shift: (T, 3) mm.
         gaze: (T, 2) degrees relative to the head.
         events: T tuples of what went on, such as "blink" or "micro:fear".

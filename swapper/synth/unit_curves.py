@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from swapper.head_renderer.units import LEFT, MIDLINE, NUM_UNITS, RIGHT, UNITS, rest
 from swapper.synth.curves import Floats, bump, rise, wander
 from swapper.synth.emotions import EMOTIONS, NUM_EMOTIONS, REPERTOIRE, Manner, Variant
-from swapper.synth.timeline import Beat, Score
+from swapper.synth.timeline import Segment, Timeline
 
 _NEUTRAL: Final = EMOTIONS.index("neutral")
 _BLENDED: Final = 0.8
@@ -50,7 +50,7 @@ class Phase:
         return EMOTIONS[int(self.weights.argmax())]
 
 
-def phases(score: Score, rng: np.random.Generator, variety: float) -> list[Phase]:
+def phases(score: Timeline, rng: np.random.Generator, variety: float) -> list[Phase]:
     """Cut a score where beats start and end, and choose how each beat is shown."""
     shown = [_choose(beat, rng, variety) for beat in score.beats]
     sides = rng.choice((-1.0, 1.0), len(score.beats) + 1)
@@ -68,7 +68,7 @@ def phases(score: Score, rng: np.random.Generator, variety: float) -> list[Phase
 
 
 def _choose(
-    beat: Beat, rng: np.random.Generator, variety: float
+    beat: Segment, rng: np.random.Generator, variety: float
 ) -> tuple[Variant, NDArray[np.float32]]:
     """A variant and its intensities as played this time: never twice quite the same."""
     variants = REPERTOIRE[beat.emotion].variants
@@ -84,7 +84,7 @@ def _choose(
 
 
 def _phase(
-    start: float, end: float, score: Score, active: list[int],
+    start: float, end: float, score: Timeline, active: list[int],
     shown: Sequence[tuple[Variant, NDArray[np.float32]]], sides: Floats,
 ) -> Phase:  # fmt: skip
     weights = np.zeros(NUM_EMOTIONS)

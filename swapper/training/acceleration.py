@@ -12,7 +12,7 @@ import torch
 
 from swapper.errors import UsageError
 from swapper.kernels import dispatch
-from swapper.kernels.selftest import complaints
+from swapper.kernels.selftest import failures
 from swapper.training.module import SwapModule
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ _VARIANTS = 64
 """Blocks share their code, so torch counts all their shapes and modes against one limit."""
 
 
-class Speed:
+class Acceleration:
     """How a training uses its device; all that "auto" turns on can be turned off, to be measured.
 
     Args:
@@ -86,7 +86,7 @@ class Speed:
         asked = dispatch.backend()
         if device.type != "cuda" or asked == "reference":
             return
-        faults = complaints(device)
+        faults = failures(device)
         if faults and asked == "triton":
             raise UsageError(f"kernels=triton: {'; '.join(faults)}; pass speed.kernels=auto")
         if faults:

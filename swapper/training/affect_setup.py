@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from swapper.affect.neutral import Neutral, find_neutrals
-from swapper.affect.observed_range import gaps
+from swapper.affect.observed_range import missing_emotions
 from swapper.affect.space import AffectSpace
 from swapper.data.datamodule import FaceDataModule
 from swapper.errors import CheckpointError, UsageError
@@ -29,7 +29,7 @@ DEFAULT_DIM = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Rests:
+class RunNeutrals:
     """Everybody's faces turned to the front, and their rest.
 
     Attributes:
@@ -41,7 +41,7 @@ class Rests:
     neutrals: Mapping[str, Neutral]
 
 
-def find_rests(data: FaceDataModule) -> Rests:
+def find_run_neutrals(data: FaceDataModule) -> RunNeutrals:
     """The rest of all identities of a run, found together; logs how sure each is.
 
     MediaPipe's mesh is used if all facesets have it, else the 68 landmarks.
@@ -60,7 +60,7 @@ def find_rests(data: FaceDataModule) -> Rests:
     neutrals = find_neutrals(trained)
     for name, neutral in neutrals.items():
         (log.warning if neutral.missing else log.info)("%s: %s", name, neutral.describe())
-    return Rests(shapes, neutrals)
+    return RunNeutrals(shapes, neutrals)
 
 
 def set_up_affect(
@@ -68,7 +68,7 @@ def set_up_affect(
     net: Autoencoder,
     estimator: Estimator | None,
     loss: ExpressionLoss | None,
-    rests: Rests,
+    rests: RunNeutrals,
     checkpoint: Path | None,
 ) -> AffectSpace | None:
     """Give every face its affect code, and the expression loss its estimator.
@@ -93,7 +93,7 @@ def set_up_affect(
         name: each.take(rows)
         for (name, each), rows in zip(found.items(), data.trained, strict=True)
     }
-    for gap in gaps(trained):
+    for gap in missing_emotions(trained):
         log.info("%s", gap)
     if checkpoint is None:
         space = _fitted(data, trained, rests, net.code_dim or DEFAULT_DIM)
@@ -154,7 +154,7 @@ def _continued(checkpoint: Path) -> AffectSpace:
 
 
 def _fitted(
-    data: FaceDataModule, trained: Mapping[str, Readings], rests: Rests, dim: int
+    data: FaceDataModule, trained: Mapping[str, Readings], rests: RunNeutrals, dim: int
 ) -> AffectSpace:
     """An affect space of what is trained on: readings by identity, in the order of the facesets."""
     sources = {

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint, ProgressBar, WeightAveraging
 from torch import Tensor
 
 from swapper.progress import progress
-from swapper.training.preview_sheet import draw_sheet, preview_rows
+from swapper.training.preview_sheet import draw_preview_sheet, preview_rows
 from swapper.types import FaceBatch
 
 
@@ -174,7 +174,7 @@ class Preview(Callback):
             net.load_state_dict(current)
             net.train()
         path = self.folder / f"step_{step:07d}.png"
-        picture = draw_sheet(rows, net.identities, f"step {step}")
+        picture = draw_preview_sheet(rows, net.identities, f"step {step}")
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}")
         picture.save(temporary, format="PNG")

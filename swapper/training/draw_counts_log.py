@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from lightning import Callback, LightningModule, Trainer
 
-from swapper.data.draw_counts import Repeated, write_repeats
+from swapper.data.draw_counts import DrawCounts, write_draw_counts
 
 
-class RepeatsLog(Callback):
+class DrawCountsLog(Callback):
     """Log the most draws of any face, and keep a table of all of them.
 
     Logs ``data/repeats_max``, ``data/repeats_p99`` and ``data/repeats_median`` of the draws of a
@@ -54,10 +54,10 @@ class RepeatsLog(Callback):
     def _write(self, trainer: Trainer) -> None:
         if trainer.is_global_zero and trainer.global_step != self._written:
             self._written = trainer.global_step
-            write_repeats(self.path, _repeats(trainer))
+            write_draw_counts(self.path, _repeats(trainer))
 
 
-def _repeats(trainer: Trainer) -> tuple[Repeated, ...]:
+def _repeats(trainer: Trainer) -> tuple[DrawCounts, ...]:
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
-    found: tuple[Repeated, ...] = data.repeats(data.next_step)
+    found: tuple[DrawCounts, ...] = data.repeats(data.next_step)
     return found

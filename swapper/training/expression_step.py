@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from swapper.losses.expression import ExpressionLoss, Reach, bounded
+from swapper.losses.expression import ExpressionLoss, Reach, bound_gradient
 from swapper.models.autoencoder import Autoencoder
 from swapper.types import FaceBatch, SwapOutput
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cast:
+class SwapAssignment:
     """Who plays whom in one step.
 
     Attributes:
@@ -30,7 +30,7 @@ class Cast:
     follows: Tensor
 
     @classmethod
-    def of(cls, batch: FaceBatch, num_identities: int, share: float) -> Cast:
+    def of(cls, batch: FaceBatch, num_identities: int, share: float) -> SwapAssignment:
         """Each performer as the next identity, another one every step; a share of their faces."""
         count = len(batch.identity)
         block = count // num_identities
@@ -58,8 +58,12 @@ class _Decoding(nn.Module):
         return self.net.decode(latent, identity, code)
 
 
-def decode_as(
-    net: Autoencoder, latent: Tensor, cast: Cast, code: Tensor | None, reach: Reach | None = None
+def decode_swaps(
+    net: Autoencoder,
+    latent: Tensor,
+    cast: SwapAssignment,
+    code: Tensor | None,
+    reach: Reach | None = None,
 ) -> SwapOutput:
     """Draw each performer as its identity.
 
@@ -120,7 +124,7 @@ def expression_step(
     Returns:
         A scalar to be added to the loss, right in its gradient only, and values to be logged.
     """
-    cast = Cast.of(batch, len(net.identities), loss.faces)
+    cast = SwapAssignment.of(batch, len(net.identities), loss.faces)
     limit = most * math.sqrt(len(cast.rows))
     face = target[cast.rows, :3]
     extra = torch.zeros_like(most)
@@ -130,7 +134,7 @@ def expression_step(
         parts = loss.per_sample(
             pictures, who, face, cast.performer, cast.follows, by_chance=kind == "swap"
         )
-        stand_in, factor = bounded(loss.combine(parts), pictures, share * limit)
+        stand_in, factor = bound_gradient(loss.combine(parts), pictures, share * limit)
         told.update({f"{kind}_{name}": value.mean() for name, value in parts.items()})
         told[f"{kind}_bound"] = factor
         return stand_in
@@ -147,16 +151,16 @@ def expression_step(
 
 
 def _swap(
-    net: Autoencoder, loss: ExpressionLoss, batch: FaceBatch, latent: Tensor, cast: Cast
+    net: Autoencoder, loss: ExpressionLoss, batch: FaceBatch, latent: Tensor, cast: SwapAssignment
 ) -> tuple[Tensor, Tensor | None]:
     """The swapped pictures, and how far their colours are from those without a code."""
     heard = batch.code[cast.rows] if net.code_dim else None
     performers = latent[cast.rows]
     if loss.reach == "conditioning":
         performers = performers.detach()
-    swap = decode_as(net, performers, cast, heard, loss.reach).image
+    swap = decode_swaps(net, performers, cast, heard, loss.reach).image
     if not loss.tether or heard is None:
         return swap, None
     with torch.no_grad():
-        plain = decode_as(net, performers, cast, None).image
+        plain = decode_swaps(net, performers, cast, None).image
     return swap, loss.colours(swap, plain).mean()

@@ -51,7 +51,9 @@ def preview_rows(net: Autoencoder, batch: FaceBatch) -> list[SheetRow]:
     ]
 
 
-def draw_sheet(rows: Sequence[SheetRow], identities: Sequence[str], title: str) -> Image.Image:
+def draw_preview_sheet(
+    rows: Sequence[SheetRow], identities: Sequence[str], title: str
+) -> Image.Image:
     """One picture of all rows, labelled; reconstructions have a frame around them."""
     cell = max(_CELL_PX, rows[0].cells[0].shape[0])
     width = cell * (len(identities) + 1)

@@ -51,7 +51,7 @@ def cpu_has_bf16() -> bool:
 
 
 @contextmanager
-def only_one(run: Path) -> Iterator[None]:
+def lock_run(run: Path) -> Iterator[None]:
     """Hold the run's folder; a second training of the same name is refused.
 
     Raises:

@@ -39,7 +39,7 @@ class Attention:
 
 
 @dataclass(frozen=True)
-class Tally:
+class StudyCounts:
     """What came out of a study.
 
     Attributes:
@@ -61,9 +61,9 @@ class Tally:
     seconds: float
 
 
-def tally(
+def count_answers(
     participants: Sequence[Participant], study: Study, misses: int = 0, seed: int = 0
-) -> Tally:
+) -> StudyCounts:
     """Count answers.
 
     Checks and repeats are no votes. "Cannot tell" is half a win for each.
@@ -92,7 +92,7 @@ def tally(
         for answer in each.answers
         if answer.trial in pairs and not answer.repeat
     ]
-    return Tally(
+    return StudyCounts(
         systems=tuple(names[each] for each in order),
         strengths=tuple(found[each] for each in order),
         pairs=tuple(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from swapper.metrics.bootstrap import Interval
 from swapper.user_study.answers import LeftOut
-from swapper.user_study.counts import Tally
+from swapper.user_study.counts import StudyCounts
 from swapper.user_study.study_page import page_file
 from swapper.user_study.trials import SCHEMA, Study
 
@@ -16,7 +16,9 @@ _ROW, _LEFT, _WIDTH, _TOP = 40, 140, 520, 14
 _RIGHT = _WIDTH - 22
 
 
-def results_data(study: Study, found: Tally, left_out: Sequence[LeftOut]) -> dict[str, object]:
+def results_data(
+    study: Study, found: StudyCounts, left_out: Sequence[LeftOut]
+) -> dict[str, object]:
     """Everything as plain values; what is not known is null."""
     return {
         "schema": SCHEMA,
@@ -55,7 +57,7 @@ def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def results_page(study: Study, found: Tally, left_out: Sequence[LeftOut]) -> str:
+def results_page(study: Study, found: StudyCounts, left_out: Sequence[LeftOut]) -> str:
     """One HTML file that needs nothing else; whatever came from a file is escaped."""
     counted = sum(each.counts for each in found.attention)
     facts = [
@@ -103,7 +105,7 @@ is made for looking at several pairs.</p>
 """
 
 
-def _verdict(found: Tally) -> str:
+def _verdict(found: StudyCounts) -> str:
     """One sentence; a lead is one only where the pair's own interval leaves chance out."""
     first, second, rate = found.pairs[0]
     best, next_best = html.escape(first), html.escape(second)
@@ -112,7 +114,7 @@ def _verdict(found: Tally) -> str:
     return f"Between {best} and {next_best}, the two ahead, no difference is sure."
 
 
-def _consistency(found: Tally) -> str:
+def _consistency(found: StudyCounts) -> str:
     counted = [each for each in found.attention if each.counts]
     asked = sum(each.repeats for each in counted)
     return f"{sum(each.same for each in counted) / asked:.0%}" if asked else "–"
@@ -122,7 +124,7 @@ def _odds(value: float) -> float:
     return 1 / (1 + math.exp(-value))
 
 
-def _forest(found: Tally) -> str:
+def _forest(found: StudyCounts) -> str:
     """A row a system: name, interval, point."""
     bottom = _TOP + _ROW * len(found.systems)
     parts = [
@@ -165,7 +167,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     )
 
 
-def _pair_rows(found: Tally) -> list[tuple[object, ...]]:
+def _pair_rows(found: StudyCounts) -> list[tuple[object, ...]]:
     return [
         (
             first,
@@ -178,13 +180,13 @@ def _pair_rows(found: Tally) -> list[tuple[object, ...]]:
     ]
 
 
-def _strength_rows(found: Tally) -> list[tuple[object, ...]]:
+def _strength_rows(found: StudyCounts) -> list[tuple[object, ...]]:
     return [
         (name, each.format()) for name, each in zip(found.systems, found.strengths, strict=True)
     ]
 
 
-def _attention(found: Tally) -> str:
+def _attention(found: StudyCounts) -> str:
     rows = [
         (
             each.participant,

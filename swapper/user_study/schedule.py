@@ -15,7 +15,7 @@ SEEDS = 2**32
 
 
 @dataclass(frozen=True)
-class Shown:
+class Question:
     """One question as a participant sees it.
 
     Attributes:
@@ -31,7 +31,7 @@ class Shown:
 
 def schedule(
     seed: int, pairs: Sequence[str], checks: Sequence[str], limits: tuple[int, int, int]
-) -> list[Shown]:
+) -> list[Question]:
     """The questions of the participant with this seed.
 
     Args:
@@ -50,12 +50,12 @@ def schedule(
     chosen = _shuffled(pairs, draw)[:most_pairs]
     caught = _shuffled(checks, draw)[:most_checks]
     compared = set(chosen)
-    asked = [Shown(each, draw(2) == 1) for each in _shuffled(chosen + caught, draw)]
+    asked = [Question(each, draw(2) == 1) for each in _shuffled(chosen + caught, draw)]
     half = len(asked) // 2
     again = [each for each in asked[:half] if each.trial in compared][:most_repeats]
     for each in again:
         at = half + 1 + draw(len(asked) - half)
-        asked.insert(at, Shown(each.trial, not each.swapped, repeat=True))
+        asked.insert(at, Question(each.trial, not each.swapped, repeat=True))
     return asked
 
 

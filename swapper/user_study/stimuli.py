@@ -11,7 +11,7 @@ from swapper.errors import MediaError, StudyError
 from swapper.media.container import open_container, video_stream
 from swapper.media.video import SUFFIXES, VideoReader
 from swapper.user_study.documents import quoted
-from swapper.user_study.trials import KINDS, Clip, Limits, Study, neutral_name, system_name
+from swapper.user_study.trials import KINDS, Limits, Study, StudyClip, neutral_name, system_name
 
 PERFORMER: Final = "performer"
 _LAYOUT: Final = "lay it out as CLIP/performer.mp4 and CLIP/SYSTEM.mp4"
@@ -31,7 +31,7 @@ class _Footage:
     rate: float
 
 
-def gather(folder: Path, limits: Limits) -> tuple[Study, dict[str, Path]]:
+def collect_study(folder: Path, limits: Limits) -> tuple[Study, dict[str, Path]]:
     """A study of the clips in a folder.
 
     Args:
@@ -54,7 +54,7 @@ def gather(folder: Path, limits: Limits) -> tuple[Study, dict[str, Path]]:
     if len(kinds) > 1:
         raise StudyError(f"clips={folder}: holds .mp4 and .webm, which would tell systems apart; "
                          "convert them to one of the two")  # fmt: skip
-    clips: dict[str, Clip] = {}
+    clips: dict[str, StudyClip] = {}
     sources: dict[str, Path] = {}
     seen: dict[str, Path] = {}
     for name, files in found.items():
@@ -70,7 +70,7 @@ def gather(folder: Path, limits: Limits) -> tuple[Study, dict[str, Path]]:
         neutral = {each: neutral_name("clip", shot.sha256) for each, shot in footage.items()}
         own = neutral_name("performer", performer.sha256)
         check = neutral_name("clip", performer.sha256)
-        clips[name] = Clip(own, check, neutral)
+        clips[name] = StudyClip(own, check, neutral)
         sources |= {neutral[each]: shot.path for each, shot in footage.items()}
         sources |= {own: performer.path, check: performer.path}
     return Study(clips, limits, kinds.pop()), dict(sorted(sources.items()))

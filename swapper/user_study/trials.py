@@ -31,7 +31,7 @@ def neutral_name(*parts: str) -> str:
 
 
 @dataclass(frozen=True)
-class Clip:
+class StudyClip:
     """A performance and its swaps, by neutral names.
 
     Attributes:
@@ -85,7 +85,7 @@ class Study:
         kind: Suffix of every clip.
     """
 
-    clips: Mapping[str, Clip]
+    clips: Mapping[str, StudyClip]
     limits: Limits
     kind: str
 
@@ -191,7 +191,7 @@ def _limits(data: object) -> Limits:
     return Limits(**data)
 
 
-def _clips(data: object) -> dict[str, Clip]:
+def _clips(data: object) -> dict[str, StudyClip]:
     if not isinstance(data, dict) or not data:
         raise ValueError("there are no clips in it")
     clips = {}
@@ -199,7 +199,7 @@ def _clips(data: object) -> dict[str, Clip]:
         if not isinstance(entry, dict) or not isinstance(entry.get("systems"), dict):
             raise ValueError(f"clip {quoted(name)} is not an entry of ours")
         systems = {system_name(each): _neutral(swap) for each, swap in entry["systems"].items()}
-        clip = Clip(_neutral(entry.get("performer")), _neutral(entry.get("check")), systems)
+        clip = StudyClip(_neutral(entry.get("performer")), _neutral(entry.get("check")), systems)
         if len({clip.performer, clip.check, *systems.values()}) < len(systems) + 2:
             raise ValueError(f"clip {quoted(name)} names a file twice")
         if len(systems) < 2:

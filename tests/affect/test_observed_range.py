@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from swapper.affect.observed_range import MOST_SHOWN, Shown, gaps, spread_over
-from swapper.affect.readout import axes_told, rising
+from swapper.affect.observed_range import (
+    MOST_SHOWN,
+    ObservedRange,
+    missing_emotions,
+    subsample_codes,
+)
+from swapper.affect.readout import readable_axes, readout_step
 from swapper.types import Readings
 
 
@@ -24,16 +29,18 @@ def read_as(**counts: int) -> Readings:
 
 def test_the_sample_is_spread_over_the_footage() -> None:
     codes = np.arange(3000.0)[:, None]
-    kept = spread_over(codes)
+    kept = subsample_codes(codes)
     assert kept.shape == (MOST_SHOWN, 1)
     assert kept.dtype == np.float32
     assert (kept[0, 0], kept[-1, 0]) == (0, 2999)
     assert 11 <= np.diff(kept[:, 0]).min() <= np.diff(kept[:, 0]).max() <= 12
-    np.testing.assert_array_equal(spread_over(codes[:7]), codes[:7])
+    np.testing.assert_array_equal(subsample_codes(codes[:7]), codes[:7])
 
 
 def test_reach_is_what_most_of_the_faces_stay_within() -> None:
-    shown = Shown(np.stack([np.linspace(-1, 3, 201), np.zeros(201)], axis=1).astype(np.float32))
+    shown = ObservedRange(
+        np.stack([np.linspace(-1, 3, 201), np.zeros(201)], axis=1).astype(np.float32)
+    )
     assert shown.reach(np.eye(2)) == pytest.approx([2.96, 0])
     assert shown.reach(-np.eye(2)) == pytest.approx([0.96, 0], abs=1e-6)
 
@@ -43,7 +50,7 @@ def test_an_identity_does_not_ask_for_more_than_itself(dim: int) -> None:
     random = np.random.default_rng(dim)
     footage = random.normal(size=(4000, dim))
     footage[:, 0] *= 0.1  # what it hardly ever does
-    shown = Shown(spread_over(footage))
+    shown = ObservedRange(subsample_codes(footage))
     assert shown.asks_for_more(footage).mean() < 0.05  # a quantile of 256 is no better known
     never = np.zeros((1, dim))
     never[0, 0] = 4.0
@@ -53,13 +60,13 @@ def test_an_identity_does_not_ask_for_more_than_itself(dim: int) -> None:
 
 def test_half_as_far_again_is_more() -> None:
     ring = np.linspace(0, 2 * np.pi, 200, endpoint=False)
-    shown = Shown(np.stack([np.cos(ring), np.sin(ring)], axis=1).astype(np.float32))
+    shown = ObservedRange(np.stack([np.cos(ring), np.sin(ring)], axis=1).astype(np.float32))
     along = np.array([[1.4, 0.0], [0.0, -1.4], [1.6, 0.0], [1.1, 1.2]])
     assert shown.asks_for_more(along).tolist() == [False, False, True, True]
 
 
 def test_only_what_is_told_is_more() -> None:
-    shown = Shown(np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32))
+    shown = ObservedRange(np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32))
     heard = replace(shown, told=np.eye(3, 2, dtype=np.float32))
     far = np.array([[0.0, 0.0, 9.0], [9.0, 0.0, 0.0]])
     assert shown.asks_for_more(far).tolist() == [True, True]
@@ -72,7 +79,7 @@ def test_gaps_are_told_in_words() -> None:
         "bob": read_as(neutral=880, happy=90, surprise=120, anger=10),
         "carol": read_as(neutral=50, happy=40, surprise=6, anger=0),
     }
-    assert gaps(people) == [
+    assert missing_emotions(people) == [
         "alice shows hardly any happy, 2 faces (carol: 42 %, bob: 8 %); a swap will have to guess "
         "it",
         "alice shows no surprise (bob: 11 %, carol: 6 %); a swap will have to guess it",
@@ -81,11 +88,11 @@ def test_gaps_are_told_in_words() -> None:
 
 def test_no_gaps_where_all_is_shown_or_nothing_is_classified() -> None:
     both = {"alice": read_as(neutral=50, happy=50), "bob": read_as(neutral=90, happy=10)}
-    assert gaps(both) == []
+    assert missing_emotions(both) == []
     few = {"alice": read_as(neutral=60, happy=0), "bob": read_as(neutral=60, happy=4)}
-    assert gaps(few) == []
+    assert missing_emotions(few) == []
     mute = Readings("test:00", (), (), np.zeros((9, 2), np.float32))
-    assert gaps({"alice": mute, "bob": mute}) == []
+    assert missing_emotions({"alice": mute, "bob": mute}) == []
 
 
 def made(count: int, seed: int, noise: float, rest: float) -> tuple[NDArray[np.float64], ...]:
@@ -96,7 +103,7 @@ def made(count: int, seed: int, noise: float, rest: float) -> tuple[NDArray[np.f
 
 def test_a_step_of_one_raises_the_prediction_by_one() -> None:
     people = {name: made(3000, seed, 0.01, seed) for name, seed in (("alice", 1), ("bob", 2))}
-    step = rising(*({n: each[part] for n, each in people.items()} for part in (0, 1)))
+    step = readout_step(*({n: each[part] for n, each in people.items()} for part in (0, 1)))
     assert float(step @ (0.2, -0.1, 0.0)) == pytest.approx(1, abs=0.03)
     assert step[2] == pytest.approx(0, abs=0.05)
     assert np.linalg.norm(step) == pytest.approx(1 / np.hypot(0.2, 0.1), rel=0.03)
@@ -107,14 +114,14 @@ def test_the_axes_told_are_those_that_outputs_rise_along() -> None:
     codes = {name: each[0] for name, each in people.items()}
     random = np.random.default_rng(0)
     said = {n: np.stack([each[1], random.normal(size=3000)], 1) for n, each in people.items()}
-    axes = axes_told(codes, said)
+    axes = readable_axes(codes, said)
     assert axes.shape == (3, 1)
     assert abs(axes[:, 0] @ (0.2, -0.1, 0.0)) == pytest.approx(np.hypot(0.2, 0.1), rel=0.01)
-    assert axes_told(codes, {n: each[:, 1:] for n, each in said.items()}).shape == (3, 0)
-    assert axes_told(codes, {n: each[:, :0] for n, each in said.items()}).shape == (3, 0)
+    assert readable_axes(codes, {n: each[:, 1:] for n, each in said.items()}).shape == (3, 0)
+    assert readable_axes(codes, {n: each[:, :0] for n, each in said.items()}).shape == (3, 0)
 
 
 def test_there_is_no_step_where_codes_do_not_tell() -> None:
     noisy = made(3000, 1, 9.0, 0.0)
-    assert rising({"alice": noisy[0]}, {"alice": noisy[1]}).shape == (0,)
-    assert rising({"alice": noisy[0]}, {"alice": None}).shape == (0,)
+    assert readout_step({"alice": noisy[0]}, {"alice": noisy[1]}).shape == (0,)
+    assert readout_step({"alice": noisy[0]}, {"alice": None}).shape == (0,)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from swapper.affect.identity_probe import identity_leak
+from swapper.affect.identity_probe import probe_identity
 from swapper.affect.neutral import neutral_embedding
 from swapper.affect.space import AffectSpace
 from swapper.types import Readings
@@ -137,9 +137,9 @@ def test_the_probe_says_chance_where_there_is_nothing() -> None:
     random = np.random.default_rng(0)
     codes = {name: random.normal(size=(400, 6)) for name in "abc"}
     clips = {name: [f"{name}{row // 50}" for row in range(400)] for name in "abc"}
-    assert identity_leak(codes, clips) == pytest.approx(1 / 3, abs=0.08)
+    assert probe_identity(codes, clips) == pytest.approx(1 / 3, abs=0.08)
     codes["a"] += 3
-    assert identity_leak(codes, clips) > 0.6
+    assert probe_identity(codes, clips) > 0.6
 
 
 def test_neutral_is_the_calm_middle_whatever_an_estimator_can_say() -> None:

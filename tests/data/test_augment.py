@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from swapper.data.augment import Augment, Draw, light_of
+from swapper.data.augment import Augment, AugmentParams, light_of
 from swapper.data.sampling import generator
 from swapper.kernels.warp import warp_pair
 from tests.facesets.making import make_image
@@ -29,11 +29,15 @@ def only(**changes: Any) -> Augment:
     return Augment(**quiet | changes)
 
 
-def draws(augment: Augment, count: int = 200, stored: int = 64, size: int = 64) -> list[Draw]:
+def draws(
+    augment: Augment, count: int = 200, stored: int = 64, size: int = 64
+) -> list[AugmentParams]:
     return [augment.draw(generator(0, step, 0, 0), stored, size) for step in range(count)]
 
 
-def pair(draw: Draw, image: NDArray[np.uint8], size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def pair(
+    draw: AugmentParams, image: NDArray[np.uint8], size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     return warp_pair(
         torch.from_numpy(image)[None],
         torch.from_numpy(draw.faces_from_target)[None],

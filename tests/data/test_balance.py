@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from swapper.data.balance import Balance, Rates, cell_name, k_means
-from swapper.data.near_duplicates import Footage
-from swapper.data.sampling import Draws
+from swapper.data.near_duplicates import FootageIndex
+from swapper.data.sampling import FaceSampler
 from swapper.types import FaceRecord
 from tests.facesets.making import SOURCE, make_record
 
@@ -25,7 +25,7 @@ def without_codes(count: int) -> NDArray[np.float32]:
 
 
 def rates(records: Sequence[FaceRecord], balance: Balance | None = None) -> Rates:
-    return (balance or Balance()).rates(Footage.of(records), without_codes(len(records)))
+    return (balance or Balance()).rates(FootageIndex.of(records), without_codes(len(records)))
 
 
 def apart(count: int, yaw: float = 0.0, first: int = 0) -> list[FaceRecord]:
@@ -84,7 +84,7 @@ def test_what_is_cut_off_at_the_cap_goes_to_the_others_and_may_fill_them_too() -
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_few_faces_are_safe(count: int) -> None:
     records = [turned(20.0 * number - 40, 100 * number) for number in range(count)]
-    found = Balance().rates(Footage.of(records), np.ones((count, 4), np.float32))
+    found = Balance().rates(FootageIndex.of(records), np.ones((count, 4), np.float32))
     assert found.rate.sum() == pytest.approx(count)
     assert sorted(found.order.tolist()) == list(range(count))
     assert np.isfinite(found.rate).all()
@@ -105,7 +105,7 @@ def test_rare_feelings_are_drawn_more() -> None:
     random = np.random.default_rng(3)
     codes = random.normal(0, 0.3, (1000, 6)).astype(np.float32)
     codes[:15, 0] += 6.0
-    footage = Footage.of(apart(1000))
+    footage = FootageIndex.of(apart(1000))
     found = Balance(clusters=8).rates(footage, codes)
     rare = found.rate[:15].mean()
     assert 2 < rare <= 8
@@ -117,7 +117,7 @@ def test_copies_in_pose_but_not_in_feeling_are_no_copies() -> None:
     records = [turned(0.0, frame) for frame in range(40)]
     codes = np.zeros((40, 4), np.float32)
     codes[20:] = 1.0
-    found = Balance().rates(Footage.of(records), codes)
+    found = Balance().rates(FootageIndex.of(records), codes)
     assert found.run.tolist() == [0] * 20 + [1] * 20
 
 
@@ -139,7 +139,7 @@ def test_draws_follow_the_rates() -> None:
     records = [*apart(400), *apart(20, yaw=20.0, first=50_000), turned(60.0, 99_000)]
     records += [turned(-30.0, 70_000 + frame) for frame in range(30)]
     found = rates(records)
-    draws = Draws(4, 1, len(records), 8, rate=found.rate, order=found.order)
+    draws = FaceSampler(4, 1, len(records), 8, rate=found.rate, order=found.order)
     blocks = 10 * len(records) // 8
     counts, expected = draws.counts(blocks), draws.expected(blocks)
     assert counts.sum() == 8 * blocks
@@ -151,7 +151,7 @@ def test_draws_follow_the_rates() -> None:
 def test_one_epoch_rounds_each_rate() -> None:
     records = [*apart(90), *apart(4, yaw=30.0, first=9000), *apart(2, yaw=-30.0, first=20_000)]
     found = rates(records)
-    draws = Draws(0, 0, len(records), 12, rate=found.rate, order=found.order)
+    draws = FaceSampler(0, 0, len(records), 12, rate=found.rate, order=found.order)
     for epoch in range(4):
         faces, _ = draws.blocks(8 * epoch, 8)
         counts = np.bincount(faces.reshape(-1), minlength=96)

@@ -18,7 +18,7 @@ from swapper.data.augment import Augment
 from swapper.data.balance import Balance
 from swapper.data.datamodule import FaceDataModule
 from swapper.data.dataset import warped_and_target
-from swapper.data.draw_counts import write_repeats
+from swapper.data.draw_counts import write_draw_counts
 from swapper.data.sampling import face_indices
 from swapper.errors import FacesetError
 from swapper.facesets.faceset_metadata import Source
@@ -370,7 +370,7 @@ def test_repeats_are_counted(facesets: list[str], tmp_path: Path) -> None:
         want = [seen.count((identity, int(row))) for row in data.trained[identity]]
         assert each.drawn.tolist() == want
         assert each.expected.sum() == pytest.approx(90)
-    write_repeats(tmp_path / "run" / "repeats.csv", found)
+    write_draw_counts(tmp_path / "run" / "repeats.csv", found)
     with (tmp_path / "run" / "repeats.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == sum(data.num_faces)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from swapper.data.near_duplicates import Footage, next_frames, runs
-from swapper.data.pose_pairs import DEGREES, LikePosed
+from swapper.data.near_duplicates import FootageIndex, near_copy_runs, next_frames
+from swapper.data.pose_pairs import DEGREES, PosePairs
 from swapper.data.sampling import generator
 from swapper.types import FaceRecord
 from tests.drawing import canonical
@@ -34,7 +34,7 @@ def face(
 def run_of(records: list[FaceRecord], codes: NDArray[np.float32] | None = None) -> list[int]:
     if codes is None:
         codes = np.zeros((len(records), 0), np.float32)
-    found: list[int] = runs(Footage.of(records), codes).tolist()
+    found: list[int] = near_copy_runs(FootageIndex.of(records), codes).tolist()
     return found
 
 
@@ -78,19 +78,19 @@ def test_the_next_frame_is_the_same_head_a_moment_later() -> None:
         face(11, OTHER), face(12, OTHER),
     ]  # fmt: skip
     # 1 to 4 is a tenth of a second, 4 to 8 is more, 8 to 9 is a cut, 10 to 11 another file.
-    assert next_frames(Footage.of(records)).tolist() == [1, 2, -1, -1, 5, -1, 7, -1]
+    assert next_frames(FootageIndex.of(records)).tolist() == [1, 2, -1, -1, 5, -1, 7, -1]
 
 
 def test_two_heads_in_one_frame_are_not_confused() -> None:
     """A mirror, say: two faces of one person in each frame."""
     records = [face(frame, right=right) for frame in range(5) for right in (0.0, 300.0)]
-    following = next_frames(Footage.of(records)).tolist()
+    following = next_frames(FootageIndex.of(records)).tolist()
     assert following == [2, 3, 4, 5, 6, 7, 8, 9, -1, -1]
 
 
 def test_a_change_of_size_is_a_cut() -> None:
     large = dataclasses.replace(face(1), landmarks=(face(1).landmarks - 100) * 1.5 + 100)
-    assert next_frames(Footage.of([face(0), large])).tolist() == [-1, -1]
+    assert next_frames(FootageIndex.of([face(0), large])).tolist() == [-1, -1]
 
 
 def test_pairs_are_in_like_pose_and_of_another_moment() -> None:
@@ -104,8 +104,8 @@ def test_pairs_are_in_like_pose_and_of_another_moment() -> None:
         )
         for frame in range(600)
     ]
-    footage = Footage.of(records)
-    partners = LikePosed(footage, np.zeros((600, 0), np.float32))
+    footage = FootageIndex.of(records)
+    partners = PosePairs(footage, np.zeros((600, 0), np.float32))
     seen = []
     for sample in range(600):
         other = partners.other(generator(0, 0, 0, sample), sample)
@@ -122,14 +122,14 @@ def test_pairs_prefer_another_feeling() -> None:
     records = [face(30 * frame) for frame in range(200)]
     codes = np.zeros((200, 3), np.float32)
     codes[100:] = 2.0
-    partners = LikePosed(Footage.of(records), codes)
+    partners = PosePairs(FootageIndex.of(records), codes)
     chosen = [partners.other(generator(1, 0, 0, sample), sample) for sample in range(100)]
     assert sum(each is not None and each >= 100 for each in chosen) > 85  # by chance: 50
 
 
 def test_no_like_pose_is_no_pair() -> None:
     records = [face(0), face(5), face(100, yaw=9.0), face(200, yaw=9.0, pitch=8.5)]
-    partners = LikePosed(Footage.of(records), np.zeros((4, 0), np.float32))
+    partners = PosePairs(FootageIndex.of(records), np.zeros((4, 0), np.float32))
     found = [partners.other(generator(0, 0, 0, row), row) for row in range(4)]
     assert found == [None, None, None, None]
 
@@ -138,14 +138,14 @@ def test_a_rare_pair_is_found() -> None:
     """One like-posed face among thousands of the same yaw."""
     records = [face(30 * frame) for frame in range(3000)]
     records += [face(100_000, pitch=40.0), face(200_000, pitch=40.0)]
-    partners = LikePosed(Footage.of(records), np.zeros((3002, 0), np.float32))
+    partners = PosePairs(FootageIndex.of(records), np.zeros((3002, 0), np.float32))
     assert partners.other(generator(0, 0, 0, 0), 3000) == 3001
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_few_faces_are_safe(count: int) -> None:
-    footage = Footage.of([face(frame) for frame in range(count)])
+    footage = FootageIndex.of([face(frame) for frame in range(count)])
     assert next_frames(footage).tolist() == [1, -1][2 - count :]
-    assert LikePosed(footage, np.zeros((count, 2), np.float32)).other(generator(0, 0, 0, 0), 0) is (
+    assert PosePairs(footage, np.zeros((count, 2), np.float32)).other(generator(0, 0, 0, 0), 0) is (
         None
     )

@@ -20,8 +20,8 @@ from swapper.data.cache import FaceCache
 from swapper.data.dataset import StepDataset, pseudo_targets, warped_and_target
 from swapper.data.device_cache import resident_faces
 from swapper.data.pseudo_samples import PseudoSamples, draw_rows, swapped_as
-from swapper.data.pseudo_targets import ROW, PseudoTargets, Table, describe
-from swapper.data.sampling import Draws
+from swapper.data.pseudo_targets import ROW, PseudoTargets, Table, describe_pseudo_targets
+from swapper.data.sampling import FaceSampler
 from swapper.errors import FacesetError
 from swapper.faces.geometry import similarity_from_landmarks, transform_points, warp
 from swapper.faces.shape import SIGNALS, Shapes, aligned_points, signals
@@ -198,7 +198,7 @@ def test_a_mouth_that_is_never_shut_gives_shut_ones_no_target(tmp_path: Path) ->
     table = run.tables()[0, 1]
     shut = signals(run.shapes[0].landmarks)[:, OPENING] < 0.1
     assert (table["base"][shut] < 0).mean() > 0.9
-    assert "lips are never that closed" in describe(table)
+    assert "lips are never that closed" in describe_pseudo_targets(table)
 
 
 def test_people_whose_poses_never_meet_have_none(run: Run) -> None:
@@ -207,7 +207,7 @@ def test_people_whose_poses_never_meet_have_none(run: Run) -> None:
     run.shapes[0].rotation[:] = away @ run.shapes[0].rotation
     table = run.tables()[0, 1]
     assert (table["base"] == -1).all()
-    assert f"{len(TALK)} turned as the identity never is" in describe(table)
+    assert f"{len(TALK)} turned as the identity never is" in describe_pseudo_targets(table)
 
 
 def test_landmarks_that_jump_have_no_target(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_landmarks_that_jump_have_no_target(tmp_path: Path) -> None:
     table = run.tables()[0, 1]
     assert table["base"][7] == -1
     assert (np.delete(table["base"], 7) >= 0).mean() > 0.9
-    assert "of the others 1 " in describe(table)
+    assert "of the others 1 " in describe_pseudo_targets(table)
 
 
 def test_confidence_falls_with_the_distance_and_a_smaller_reach_leaves_more_out(run: Run) -> None:
@@ -329,7 +329,7 @@ def dataset(run: Run, tables: dict[tuple[int, int], Table], **settings: object) 
         run.usable,
         Augment(),
         [np.zeros((len(each), 0), np.float32) for each in run.caches],
-        draws=[Draws(0, n, len(each), 4) for n, each in enumerate(run.caches)],
+        draws=[FaceSampler(0, n, len(each), 4) for n, each in enumerate(run.caches)],
         resolution=48,
         pseudo=PseudoSamples(tables),
         **settings,  # type: ignore[arg-type]

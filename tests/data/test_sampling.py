@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from swapper.data.sampling import Draws, face_indices, generator, rank_first
+from swapper.data.sampling import FaceSampler, face_indices, generator, rank_first
 
 
 def test_a_generator_is_a_function_of_its_key() -> None:
@@ -72,13 +72,13 @@ def test_refuses_what_cannot_be() -> None:
 RATE = np.array([0.5] * 6 + [1.0] * 3 + [3.0, 0.75, 2.25])
 
 
-def weighted(**changes: object) -> Draws:
+def weighted(**changes: object) -> FaceSampler:
     settings: dict[str, object] = {"rate": RATE, "order": np.arange(12), "block": 4}
-    return Draws(3, 1, 12, **settings | changes)  # type: ignore[arg-type]
+    return FaceSampler(3, 1, 12, **settings | changes)  # type: ignore[arg-type]
 
 
 def test_without_rates_draws_are_face_indices() -> None:
-    draws = Draws(5, 2, 7, 4)
+    draws = FaceSampler(5, 2, 7, 4)
     faces, follows = draws.blocks(3, 6)
     assert faces.reshape(-1).tolist() == face_indices(5, 2, 12, 24, 7).tolist()
     assert (follows == -1).all()
@@ -146,6 +146,6 @@ def test_draws_refuse_what_cannot_be() -> None:
     with pytest.raises(ValueError, match="need following"):
         weighted(neighbours=1)
     with pytest.raises(ValueError, match="rate needs order"):
-        Draws(0, 0, 12, 4, rate=RATE)
+        FaceSampler(0, 0, 12, 4, rate=RATE)
     with pytest.raises(ValueError, match="need faces"):
-        Draws(0, 0, 0, 4)
+        FaceSampler(0, 0, 0, 4)

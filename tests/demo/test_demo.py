@@ -11,14 +11,14 @@ import torch
 
 from swapper.cli.main import main as cli
 from swapper.demo.demo import Budget, demo
-from swapper.demo.pipeline import answer_of, clip_of, reader_of
+from swapper.demo.pipeline import actor_clip, actor_truth, unit_reader
 from swapper.errors import UsageError
 from swapper.estimators import judge_net
 from swapper.estimators.base import Estimator
 from swapper.media.images import read_image
 from swapper.media.video import VideoReader
 from swapper.options.verbs import DemoOptions
-from swapper.synthesize import Filmed
+from swapper.synthesize import ClipFiles
 
 FRAMES = 18
 TINY = Budget(5.0, 4.0, held_out=4.4, fps=4.0, size=128, steps=8)
@@ -51,8 +51,8 @@ def in_small(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(demo, "TRAINING", small)
 
 
-def film(folder: Path, role: str, name: str) -> Filmed:
-    return Filmed.at(folder / "footage" / role, name)
+def film(folder: Path, role: str, name: str) -> ClipFiles:
+    return ClipFiles.at(folder / "footage" / role, name)
 
 
 def test_it_leaves_a_clip_a_strip_and_a_report(played: tuple[Path, int]) -> None:
@@ -130,10 +130,10 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 
 def test_what_is_broken_is_said(played: tuple[Path, int]) -> None:
     folder = played[0]
-    performer = clip_of(film(folder, "held_out", "held_out_1"))
-    answer = answer_of(film(folder, "truth", "held_out_1"))
+    performer = actor_clip(film(folder, "held_out", "held_out_1"))
+    answer = actor_truth(film(folder, "truth", "held_out_1"))
     nowhere = [np.zeros((128, 128), np.float32)] * FRAMES
-    read = reader_of(untaught("judge", "measuring"))
+    read = unit_reader(untaught("judge", "measuring"))
     outcome = demo._judge(performer, nowhere, performer, answer, read)
     assert len(outcome.broken) == 4
     assert "does not carry its provenance" in outcome.broken[0]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from swapper.demo.pipeline import reader_of, train, trained_steps
+from swapper.demo.pipeline import train_run, trained_steps, unit_reader
 from swapper.errors import ModelError, TrainingError
 from swapper.estimators import judge_net
 from swapper.estimators.base import Estimator
@@ -25,7 +25,7 @@ def test_a_run_that_is_there_already_is_left_alone(
 ) -> None:
     run = run_at(tmp_path, json.dumps({"step": 40}))
     monkeypatch.setattr("swapper.demo.pipeline.subprocess.run", lambda *_, **__: pytest.fail("ran"))
-    train(run, [tmp_path / "a", tmp_path / "b"], [], 40)
+    train_run(run, [tmp_path / "a", tmp_path / "b"], [], 40)
     assert trained_steps(run) == 40
     assert trained_steps(tmp_path / "none") == 0
 
@@ -34,7 +34,7 @@ def test_a_training_that_fails_says_where_it_stands(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(TrainingError, match=r"run: training to step 4 ended with exit status 1 at"):
-        train(tmp_path / "run", [tmp_path / "a", tmp_path / "b"], ["experiment=cpu64"], 4)
+        train_run(tmp_path / "run", [tmp_path / "a", tmp_path / "b"], ["experiment=cpu64"], 4)
     assert "swapper: " in capfd.readouterr().err
 
 
@@ -53,8 +53,8 @@ def test_a_reader_answers_in_the_order_of_the_actors_units() -> None:
         torch.manual_seed(0)
         return Estimator("judge", judge_net.view(), judge_net.JudgeNet(), units=units)
 
-    straight, back = reader_of(made(UNITS))(crops), reader_of(made(turned))(crops)
+    straight, back = unit_reader(made(UNITS))(crops), unit_reader(made(turned))(crops)
     assert straight.shape == (3, len(UNITS))
     assert (straight[:, ::-1] == back).all()
     with pytest.raises(ValueError, match="does not read the units"):
-        reader_of(made(UNITS[1:]))
+        unit_reader(made(UNITS[1:]))

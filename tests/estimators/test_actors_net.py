@@ -17,7 +17,7 @@ from swapper.estimators.weights_file import OWN, save_weights
 from swapper.faces.geometry import similarity_from_landmarks, warp
 from swapper.head_renderer import units as actor_units
 from swapper.head_renderer.identity import sample_identity
-from swapper.head_renderer.pose import Moment
+from swapper.head_renderer.pose import HeadState
 from swapper.head_renderer.stage import sample_stage
 from swapper.synth.actor import Actor
 from swapper.synth.emotions import BASIC, REPERTOIRE
@@ -95,7 +95,7 @@ def held_out() -> HeldOut:
         actor, stage = Actor(sample_identity(seed), detail=2), sample_stage(seed)
         for number, emotion in enumerate(BASIC):
             variants = REPERTOIRE[emotion].variants
-            moment = Moment(
+            moment = HeadState(
                 variants[seed % len(variants)].intensities(), pose=(seed % 7 * 3.0, 0, 0)
             )
             shot = actor.shoot(moment, stage, 256)

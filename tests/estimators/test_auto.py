@@ -8,7 +8,7 @@ import pytest
 
 from swapper.errors import EstimatorError
 from swapper.estimators import auto, emotieff, xception
-from swapper.estimators.auto import AtHand
+from swapper.estimators.auto import AutoEstimator
 from swapper.estimators.base import Estimator, load_estimator
 
 
@@ -24,14 +24,14 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Estimator:
 
 def test_the_best_comes_first(here: Estimator, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    chooser = AtHand()
+    chooser = AutoEstimator()
     assert chooser.pick(()) is here
     assert chooser.missed == ()
     assert "affect=auto: emotieff reads emotions" in caplog.text
 
 
 def test_who_taught_the_model_does_not_judge_it(here: Estimator) -> None:
-    chooser = AtHand()
+    chooser = AutoEstimator()
     assert chooser.pick(["emotieff:0123", "actors:4567"]) is here
     assert chooser.missed == ("emotieff: the model was trained with it",)
     assert chooser.pick(["emotieff:0123", "xception:4567"]) is None
@@ -45,7 +45,7 @@ def test_what_is_not_here_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         raise EstimatorError("could not be fetched")
 
     monkeypatch.setattr(xception, "load", offline)
-    chooser = AtHand()
+    chooser = AutoEstimator()
     assert chooser.pick(()) is None
     assert chooser.missed[0].startswith("emotieff: not fetched yet")
     assert chooser.missed[1] == "xception: could not be fetched (with affect=xception)"

@@ -19,7 +19,7 @@ from swapper.estimators.base import (
     load_estimator,
     refuse_judges,
 )
-from swapper.estimators.preprocess import View, Window
+from swapper.estimators.preprocess import Preprocess, Window
 
 
 class Net(nn.Module):
@@ -39,7 +39,7 @@ class Net(nn.Module):
 
 def make(seed: int = 0, *, measuring_only: bool = False) -> Estimator:
     torch.manual_seed(seed)
-    view = View(Window(-60, -30, 60, 90), (8, 8))
+    view = Preprocess(Window(-60, -30, 60, 90), (8, 8))
     labels = ("calm", "glad", "cross")
     return Estimator("toy", view, Net(), labels=labels, measuring_only=measuring_only)
 
@@ -50,7 +50,7 @@ def faces(count: int = 3, size: int = 20) -> Tensor:
 
 def test_freezing_changes_no_answer() -> None:
     torch.manual_seed(0)
-    net, view = Net(), View(Window(-60, -30, 60, 90), (8, 8))
+    net, view = Net(), Preprocess(Window(-60, -30, 60, 90), (8, 8))
     net(view(faces(64)))  # gives BatchNorm statistics of its own
     expected = net.eval()(view(faces()))
     found = Estimator("toy", view, copy.deepcopy(net))(faces())

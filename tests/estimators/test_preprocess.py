@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from swapper.estimators.preprocess import View, Window
+from swapper.estimators.preprocess import Preprocess, Window
 from swapper.faces.geometry import similarity_from_landmarks, transform_points
 from swapper.types import COVERAGES, NUM_LANDMARKS, Coverage
 
@@ -18,8 +18,8 @@ _EYES_NOSE_MM = {36: (-45, 0), 39: (-16.5, 1), 42: (16.5, 1), 45: (45, 0), 27: (
                  34: (8, 46), 35: (15, 43), 48: (-25.5, 68), 54: (25.5, 68)}  # fmt: skip
 
 
-def plain(window: Window, size: tuple[int, int]) -> View:
-    return View(window, size, (0.0,) * 3, (1.0,) * 3)
+def plain(window: Window, size: tuple[int, int]) -> Preprocess:
+    return Preprocess(window, size, (0.0,) * 3, (1.0,) * 3)
 
 
 def ramps(size: int) -> Tensor:
@@ -68,7 +68,7 @@ def test_repeats_the_border_where_the_crop_ends() -> None:
 
 
 def test_the_gradient_is_exact() -> None:
-    view = View(Window(-50, -20, 70, 100), (5, 4), (0.3,), (0.2,)).double()
+    view = Preprocess(Window(-50, -20, 70, 100), (5, 4), (0.3,), (0.2,)).double()
     faces = torch.rand(1, 3, 9, 9, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(view, (faces,))
 
@@ -87,9 +87,9 @@ def test_normalises_colours_and_grey() -> None:
     red = torch.zeros(1, 3, 8, 8)
     red[:, 0] = 1
     whole = Window.of("face")
-    colours = View(whole, (4, 4), (0.5, 0.25, 0.0), (0.5, 0.25, 1.0))(red)
+    colours = Preprocess(whole, (4, 4), (0.5, 0.25, 0.0), (0.5, 0.25, 1.0))(red)
     torch.testing.assert_close(colours[0, :, 0, 0], torch.tensor([1.0, -1.0, 0.0]))
-    grey = View(whole, (4, 4), (0.0,), (0.5,))(red)
+    grey = Preprocess(whole, (4, 4), (0.0,), (0.5,))(red)
     torch.testing.assert_close(grey, torch.full((1, 1, 4, 4), 0.598))
 
 
@@ -97,6 +97,6 @@ def test_refuses_what_is_no_view() -> None:
     with pytest.raises(ValueError, match="empty window"):
         Window(10, 0, 10, 5)
     with pytest.raises(ValueError, match="1 or 3 numbers"):
-        View(Window.of("face"), (4, 4), (0.5, 0.5), (0.5, 0.5))
+        Preprocess(Window.of("face"), (4, 4), (0.5, 0.5), (0.5, 0.5))
     with pytest.raises(ValueError, match="std > 0"):
-        View(Window.of("face"), (4, 4), (0.5,), (0.0,))
+        Preprocess(Window.of("face"), (4, 4), (0.5,), (0.0,))

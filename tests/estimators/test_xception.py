@@ -20,7 +20,7 @@ from swapper.estimators.base import Estimator, load_estimator
 from swapper.faces.geometry import similarity_from_landmarks, warp
 from swapper.faces.openface import OpenfaceAligner
 from swapper.head_renderer.identity import sample_identity
-from swapper.head_renderer.pose import Moment
+from swapper.head_renderer.pose import HeadState
 from swapper.head_renderer.stage import sample_stage
 from swapper.media.video_reader import VideoReader
 from swapper.synth.actor import Actor
@@ -284,7 +284,7 @@ def test_reads_actors_rightly_more_often_than_not(real: Estimator) -> None:
         actor, stage = Actor(sample_identity(seed)), sample_stage(seed)
         for emotion in emotions:
             for variant in REPERTOIRE[emotion].variants[:2]:
-                shot = actor.shoot(Moment(variant.intensities()), stage, 192)
+                shot = actor.shoot(HeadState(variant.intensities()), stage, 192)
                 points = shot.landmarks.astype(np.float32)
                 crops.append(warp(shot.image, similarity_from_landmarks(points, 160, "face"), 160))
                 played.append(real_label(emotion))

@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from swapper.evaluation.clip_readings import Traces, Watched
-from swapper.evaluation.landmark_scores import borrowed, geometry_group, head_group, marked
-from swapper.evaluation.scorecard import CANNOT_TELL, GEOMETRY, Sides, weigh
+from swapper.evaluation.clip_readings import ClipReadings, Traces
+from swapper.evaluation.landmark_scores import (
+    geometry_group,
+    head_group,
+    mark_partial,
+    shared_tables,
+)
+from swapper.evaluation.scorecard import CANNOT_TELL, GEOMETRY, PairReadings, diagnose_pair
 from swapper.faces.shape import MEAN_FACE
 from swapper.report.content import Group, Measure, Report
 
@@ -38,8 +43,8 @@ def played(strength: float = 1.0, seed: int = 0, turned: float = 10.0) -> Floats
     return 200 + 90 * np.stack([across, face[:, :, 1]], axis=2)
 
 
-def watched(landmarks: Floats, name: str, aligner: str = "fan") -> Watched:
-    return Watched(
+def watched(landmarks: Floats, name: str, aligner: str = "fan") -> ClipReadings:
+    return ClipReadings(
         video=Path(f"{name}.mp4"),
         fps=FPS,
         size=(400, 400),
@@ -67,7 +72,7 @@ def test_gain_is_the_strength_and_correlation_the_time(strength: float) -> None:
     # Elsewhere in the frame, larger, and with holes.
     landmarks = 1.3 * played(strength) + 15
     landmarks[40:60] = np.nan
-    sides = Sides(watched(landmarks, "swap"), performer, performer)
+    sides = PairReadings(watched(landmarks, "swap"), performer, performer)
     measures = told(geometry_group(sides, 0))
     assert set(measures) == {f"{part}_{key}" for part in PARTS for key in ("gain", "correlation")}
     for part in PARTS:
@@ -82,7 +87,7 @@ def test_gain_is_the_strength_and_correlation_the_time(strength: float) -> None:
 def test_a_steady_lag_is_taken_out_of_the_swap_alone() -> None:
     performer = watched(played(), "performer")
     late = watched(np.roll(played(), 4, axis=0), "swap")
-    sides = Sides(late, performer, performer)
+    sides = PairReadings(late, performer, performer)
     measures = told(geometry_group(sides, 4))
     assert measures["mouth_correlation"].value > 0.99
     assert (
@@ -94,7 +99,7 @@ def test_a_steady_lag_is_taken_out_of_the_swap_alone() -> None:
 
 def test_what_hardly_moves_is_not_told() -> None:
     still = played(0.1)
-    measures = told(geometry_group(Sides(watched(2 * still, "a"), watched(still, "b")), 0))
+    measures = told(geometry_group(PairReadings(watched(2 * still, "a"), watched(still, "b")), 0))
     for name in ("mouth_gain", "brows_correlation", "lids_gain"):
         assert np.isnan(measures[name].value)
         assert measures[name].why_not == CANNOT_TELL
@@ -114,9 +119,9 @@ def test_faces_turned_away_and_wild_points_have_no_geometry() -> None:
 @pytest.mark.parametrize(("strength", "expressive"), [(1.0, True), (0.85, True), (0.5, False)])
 def test_geometry_alone_gives_a_verdict(strength: float, expressive: bool) -> None:
     performer = watched(played(), "performer")
-    sides = Sides(watched(played(strength) + 1, "swap"), performer, performer)
+    sides = PairReadings(watched(played(strength) + 1, "swap"), performer, performer)
     assert sides.expression().reader == GEOMETRY
-    found, diagnosis = weigh(sides)
+    found, diagnosis = diagnose_pair(sides)
     assert found.units.gain == pytest.approx(strength, abs=0.04)
     assert diagnosis.expressive == expressive
     assert np.abs(sides.expression().performer.values).max() < 2  # as strong as other readers'
@@ -124,23 +129,23 @@ def test_geometry_alone_gives_a_verdict(strength: float, expressive: bool) -> No
 
 def test_one_table_for_both_tells_nothing() -> None:
     performer, swap = watched(played(), "performer"), watched(played(), "swap")
-    sides = Sides(swap, performer)
+    sides = PairReadings(swap, performer)
     assert sides.one_table
-    assert "its landmarks are the performer's" in borrowed(sides)[0]
+    assert "its landmarks are the performer's" in shared_tables(sides)[0]
     with pytest.raises(ValueError, match="nor geometry"):
         sides.expression()
     # A clip held against itself does have its own landmarks.
-    assert not Sides(performer, performer).one_table
+    assert not PairReadings(performer, performer).one_table
     other = watched(played(0.9), "swap")
-    assert borrowed(Sides(other, performer, performer)) == []
-    answer = borrowed(Sides(other, performer, watched(played(), "answer"), exact=True))
+    assert shared_tables(PairReadings(other, performer, performer)) == []
+    answer = shared_tables(PairReadings(other, performer, watched(played(), "answer"), exact=True))
     assert answer[0].startswith("the exact answer's landmarks are the performer's")
 
 
 # --- landmarks that taught the model --------------------------------------------------------------
 
 
-def report(sides: Sides) -> Report:
+def report(sides: PairReadings) -> Report:
     groups = (
         Group("Emotion", "xception", (Measure("emotion_kappa", "κ", 0.5),)),
         Group("Expression over time", GEOMETRY, (Measure("gain", "Gain", 0.5),)),
@@ -153,8 +158,10 @@ def report(sides: Sides) -> Report:
     )  # fmt: skip
 
 
-def seen(aligner: str) -> Sides:
-    return Sides(watched(played(0.9), "swap", aligner), watched(played(), "performer", aligner))
+def seen(aligner: str) -> PairReadings:
+    return PairReadings(
+        watched(played(0.9), "swap", aligner), watched(played(), "performer", aligner)
+    )
 
 
 def test_what_its_own_teacher_reads_is_partial() -> None:
@@ -163,8 +170,8 @@ def test_what_its_own_teacher_reads_is_partial() -> None:
     sides = replace(sides, swap=replace(sides.swap, blendshapes=shapes))
     plain = report(sides)
     for lineage in ((), ("landmarks:fan", "mediapipe:12", "xception:34"), ("landmarks:openface",)):
-        assert marked(plain, sides, lineage) is plain
-    taught = marked(plain, sides, ("xception:34", "landmarks:mediapipe"))
+        assert mark_partial(plain, sides, lineage) is plain
+    taught = mark_partial(plain, sides, ("xception:34", "landmarks:mediapipe"))
     assert taught.untold == (
         "mediapipe's landmarks taught the model, so geometry, blendshapes, pose and gaze flatter "
         "it: pass another aligner=",
@@ -187,7 +194,7 @@ def test_what_its_own_teacher_reads_is_partial() -> None:
 def test_a_verdict_of_another_reader_stays_as_it_is() -> None:
     sides = seen("fan")
     plain = replace(report(sides), unit_reader="action units")
-    taught = marked(plain, sides, ("landmarks:fan",))
+    taught = mark_partial(plain, sides, ("landmarks:fan",))
     assert taught.verdict == plain.verdict
     assert taught.unit_reader == "action units"
     assert taught.untold[0] == (
@@ -197,7 +204,7 @@ def test_a_verdict_of_another_reader_stays_as_it_is() -> None:
 
 def test_a_table_may_come_from_whoever_taught() -> None:
     sides = seen("openface")
-    taught = marked(report(sides), sides, ("landmarks:openface",))
+    taught = mark_partial(report(sides), sides, ("landmarks:openface",))
     assert taught.untold[0].startswith(
         "openface: the same tracker's points may have taught the model, so geometry and pose may"
     )

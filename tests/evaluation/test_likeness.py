@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from swapper.errors import UsageError
-from swapper.evaluation.likeness import OwnFaces, identity_group, own_faces
+from swapper.evaluation.likeness import IdentityFaces, identity_faces, likeness_group
 from swapper.faces.recognition import COSINE, EUCLIDEAN, FaceMeasure
 from swapper.options.verbs import EvaluateOptions
-from swapper.report.content import Measure, standing
+from swapper.report.content import Measure, normalised_score
 
 PERFORMER, IDENTITY = np.array([1.0, 0.0, 0.2]), np.array([0.0, 1.0, 0.2])
 
@@ -40,13 +40,13 @@ def rows(
 ) -> dict[str, Measure]:
     performer = about(PERFORMER, 0)
     performer[3] = np.nan  # a frame without a face
-    own = OwnFaces(Somebody(measure))  # type: ignore[arg-type]
+    own = IdentityFaces(Somebody(measure))  # type: ignore[arg-type]
     if named:
         own = replace(own, identity="bob", embeddings=about(IDENTITY, 1).astype(np.float32))
     sides: Any = SimpleNamespace(
         swap=SimpleNamespace(embedding=swap), performer=SimpleNamespace(embedding=performer)
     )
-    group = identity_group(sides, own)
+    group = likeness_group(sides, own)
     assert (group.title, group.instrument) == ("Identity", "somebody")
     return {each.name: each for each in group.measures}
 
@@ -63,7 +63,7 @@ def test_a_swap_lies_between_the_performer_and_the_identity(measure: FaceMeasure
     assert identity.better == measure.nearer
     assert {identity.better, performer.better} == {"higher", "lower"}
     for each in (identity, performer):
-        assert 0 < standing(each) < 1
+        assert 0 < normalised_score(each) < 1
     assert (nearer.floor, nearer.value, nearer.ceiling) == (0, 1, 1)
     assert nearer.title == "Frames nearer bob than the performer"
 
@@ -72,7 +72,7 @@ def test_a_swap_lies_between_the_performer_and_the_identity(measure: FaceMeasure
 def test_whose_face_it_is_puts_it_at_the_floor_or_at_the_ceiling(measure: FaceMeasure) -> None:
     for who, place in ((PERFORMER, 0), (IDENTITY, 1)):
         for each in rows(measure, about(who, 3)).values():
-            assert standing(each) == pytest.approx(place, abs=0.1)
+            assert normalised_score(each) == pytest.approx(place, abs=0.1)
 
 
 def test_half_a_swap_is_told_by_frames() -> None:
@@ -89,12 +89,12 @@ def test_without_an_identity_the_performer_alone_is_told() -> None:
 
 
 def test_one_face_of_an_identity_has_no_ceiling_of_its_own() -> None:
-    own = OwnFaces(Somebody(EUCLIDEAN), "bob", IDENTITY[None].astype(np.float32))  # type: ignore[arg-type]
+    own = IdentityFaces(Somebody(EUCLIDEAN), "bob", IDENTITY[None].astype(np.float32))  # type: ignore[arg-type]
     sides: Any = SimpleNamespace(
         swap=SimpleNamespace(embedding=about(IDENTITY, 2)),
         performer=SimpleNamespace(embedding=about(PERFORMER, 0)),
     )
-    identity, performer, nearer = identity_group(sides, own).measures
+    identity, performer, nearer = likeness_group(sides, own).measures
     assert np.isnan(identity.ceiling)
     assert performer.ceiling > 1
     assert nearer.value == 1
@@ -103,13 +103,13 @@ def test_one_face_of_an_identity_has_no_ceiling_of_its_own() -> None:
 
 def test_an_identity_needs_a_recogniser_and_not_the_other_way_round() -> None:
     options = EvaluateOptions("a.mp4", "b.mp4", device="cpu")
-    assert own_faces(options, None) is None
+    assert identity_faces(options, None) is None
     with pytest.raises(UsageError) as caught:
-        own_faces(replace(options, identity="facesets/bob"), None)
+        identity_faces(replace(options, identity="facesets/bob"), None)
     told = "identity=facesets/bob: needs a recogniser: pass recogniser=dlib as well"
     assert str(caught.value) == told
     recogniser: Any = Somebody(EUCLIDEAN)
-    found = own_faces(options, recogniser)
+    found = identity_faces(options, recogniser)
     assert found is not None
     assert (found.identity, found.embeddings) == ("", None)
     assert recogniser.prepared == "cpu"

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from swapper.evaluation.clip_readings import Traces, Watched
-from swapper.evaluation.scorecard import GEOMETRY, OTHER_FACE, Sides, weigh
+from swapper.evaluation.clip_readings import ClipReadings, Traces
+from swapper.evaluation.scorecard import GEOMETRY, OTHER_FACE, PairReadings, diagnose_pair
 from swapper.metrics.diagnosis import UNTOLD_BRIEF_ON_OTHER_FACE, Fault
 from tests.metrics import plants
 
 FRAMES, FPS = 300, 25.0
 
 
-def watched(units: NDArray[np.float64], blendshapes: bool) -> Watched:
+def watched(units: NDArray[np.float64], blendshapes: bool) -> ClipReadings:
     traces = Traces(tuple(f"unit{n}" for n in range(units.shape[1])), units)
-    return Watched(
+    return ClipReadings(
         video=Path("clip.mp4"),
         fps=FPS,
         size=(64, 64),
@@ -33,11 +33,11 @@ def watched(units: NDArray[np.float64], blendshapes: bool) -> Watched:
     )
 
 
-def sides(strength: float, blendshapes: bool) -> Sides:
+def sides(strength: float, blendshapes: bool) -> PairReadings:
     made = plants.readings(plants.drawn(0, 12.0, FPS), plants.copy, 0, 0.01)
     performer, swap = made["performer"], made["swap"]
     rest = np.median(swap, axis=0)
-    return Sides(
+    return PairReadings(
         watched(rest + strength * (swap - rest), blendshapes),
         watched(performer, blendshapes),
         watched(performer, blendshapes),
@@ -53,12 +53,12 @@ def test_a_reader_less_keen_on_some_faces_accuses_less(
 ) -> None:
     """0.73 of the strength is damped, but a perfect copy may read so to MediaPipe."""
     told = sides(strength, blendshapes)
-    _, diagnosis = weigh(told)
+    _, diagnosis = diagnose_pair(told)
     assert (Fault.DAMPED in diagnosis.faults) == damped
     # The exact answer is on the same face, so nothing is allowed for.
-    _, strict = weigh(replace(told, exact=True))
+    _, strict = diagnose_pair(replace(told, exact=True))
     assert (Fault.DAMPED in strict.faults) == (strength < 0.78)
-    _, alone = weigh(replace(told, best=None))
+    _, alone = diagnose_pair(replace(told, best=None))
     assert (Fault.DAMPED in alone.faults) == damped
 
 
@@ -68,15 +68,15 @@ def test_what_is_brief_is_told_beside_the_exact_answer_alone(blendshapes: bool) 
     take = plants.drawn(0, 20.0, FPS)
     random = np.random.default_rng(5)
 
-    def face(units: NDArray[np.float64], brief: float) -> Watched:
+    def face(units: NDArray[np.float64], brief: float) -> ClipReadings:
         shown = take.slow + brief * (units - take.slow)
         return watched(shown + random.normal(0, 0.01, shown.shape), blendshapes)
 
     performer, answer = face(take.units, 1.0), face(take.units, 0.3)
     for swap, gone in ((face(take.units, 0.3), False), (face(take.slow, 0.3), True)):
-        _, beside_answer = weigh(Sides(swap, performer, answer, exact=True))
+        _, beside_answer = diagnose_pair(PairReadings(swap, performer, answer, exact=True))
         assert beside_answer.faults == ({Fault.BRIEF_LOST} if gone else set())
-        _, without = weigh(Sides(swap, performer, performer))
+        _, without = diagnose_pair(PairReadings(swap, performer, performer))
         assert without.faults == set()
         assert UNTOLD_BRIEF_ON_OTHER_FACE in without.untold
         assert UNTOLD_BRIEF_ON_OTHER_FACE not in beside_answer.untold
@@ -89,5 +89,5 @@ def test_every_reader_of_expression_has_its_allowance() -> None:
 
 def test_a_damped_self_swap_excuses_nothing() -> None:
     told = sides(0.6, True)
-    _, diagnosis = weigh(replace(told, self_swap=told.swap))
+    _, diagnosis = diagnose_pair(replace(told, self_swap=told.swap))
     assert Fault.DAMPED in diagnosis.faults

@@ -20,8 +20,8 @@ from swapper.head_renderer.stage import Stage
 from swapper.media.video import VideoReader
 from swapper.synth.performance import play
 from swapper.synth.scenarios import Take
-from swapper.synth.timeline import parse_score
-from swapper.synthesize import film_take
+from swapper.synth.timeline import parse_timeline
+from swapper.synthesize import render_take
 from tests.drawing import ALICE, draw
 
 Picture = NDArray[np.uint8]
@@ -148,11 +148,11 @@ def test_it_keeps_the_protocol_and_says_what_it_is(recogniser: DlibRecogniser) -
 @pytest.mark.slow
 def test_drawn_actors_are_told_apart(recogniser: DlibRecogniser, tmp_path: Path) -> None:
     """They are nearer to each other than people are, but not as near as to themselves."""
-    played = play(parse_score("neutral:1,happy:1,anger:1"), fps=4.0, seed=3)
+    played = play(parse_timeline("neutral:1,happy:1,anger:1"), fps=4.0, seed=3)
     seen = []
     for who in (0, 3):
         take = Take(f"actor{who}", sample_identity(who), played, Stage())
-        film = film_take(take, tmp_path, 160, supersample=1)
+        film = render_take(take, tmp_path, 160, supersample=1)
         seen.append(faces_of(recogniser, film.video, film.landmarks, 6))
     one, other = seen
     assert max(apart(one, one), apart(other, other)) < 0.33

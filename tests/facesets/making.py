@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.facesets.faceset_metadata import FacesetCard, Source
+from swapper.facesets.faceset_metadata import FacesetMetadata, Source
 from swapper.facesets.writer import FacesetWriter, face_id
 from swapper.types import FaceRecord
 from tests.drawing import canonical
@@ -19,8 +19,8 @@ SOURCE = "5e" * 32
 SIZE = 32
 
 
-def make_card(identity: str = "anna", **changes: Any) -> FacesetCard:
-    card = FacesetCard(
+def make_card(identity: str = "anna", **changes: Any) -> FacesetMetadata:
+    card = FacesetMetadata(
         identity=identity,
         rights="drawn by this test",
         size=SIZE,

@@ -26,7 +26,7 @@ from swapper.facesets.affect_store import (
     rows_of,
     write_stored,
 )
-from swapper.facesets.affect_table import StoredReadings, table_of
+from swapper.facesets.affect_table import StoredReadings, affect_to_table
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_metadata import Source
 from swapper.facesets.writer import FacesetWriter
@@ -238,7 +238,7 @@ def test_what_cannot_be_is_neither_written_nor_read(faceset: Faceset, how: str) 
     path = readings_path(faceset.path, "drawn")
     assert not path.exists()
     path.parent.mkdir()
-    _raw(table_of(spoiled), path)
+    _raw(affect_to_table(spoiled), path)
     with pytest.raises(FacesetError, match=expected) as error:
         read_stored(faceset.path, "drawn")
     assert "delete it, then run swapper affect" in one_line(error)
@@ -301,7 +301,7 @@ def test_foreign_tables_are_refused(
 ) -> None:
     path = readings_path(faceset.path, "drawn")
     path.parent.mkdir()
-    _raw(spoil(table_of(stored_of(faceset))), path, **changes)
+    _raw(spoil(affect_to_table(stored_of(faceset))), path, **changes)
     with pytest.raises(FacesetError, match=expected) as error:
         read_stored(faceset.path, "drawn")
     one_line(error)

@@ -28,7 +28,7 @@ def refused(path: Path, words: str) -> None:
 
 def rewrite(path: Path, change: Any) -> None:
     """Pass the index through `change`, a function of the table."""
-    index.write_table(path, change(index.read_table(path, everything=True)))
+    index.write_index(path, change(index.read_index(path, everything=True)))
 
 
 def set_value(table: pa.Table, name: str, row: int, value: Any) -> pa.Table:
@@ -175,7 +175,7 @@ def test_hostile_rows(tmp_path: Path, name: str, value: Any, words: str) -> None
 
 def test_hostile_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_faceset(tmp_path)
-    good = index.read_table(path)
+    good = index.read_index(path)
     place = path / "faces.parquet"
 
     def write(table: pa.Table, **settings: Any) -> None:
@@ -224,7 +224,7 @@ def test_other_columns_are_ignored_and_kept(tmp_path: Path) -> None:
     with FacesetWriter(path, make_card()) as writer:
         writer.add(make_record(9), make_image(9))
     assert len(Faceset.open(path)) == 6
-    column = index.read_table(path, everything=True)["affect.actors.valence"].to_pylist()
+    column = index.read_index(path, everything=True)["affect.actors.valence"].to_pylist()
     assert column == [*values.to_pylist(), None]
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from swapper.errors import FacesetError
 from swapper.facesets.faceset import Faceset
-from swapper.facesets.faceset_metadata import read_card
+from swapper.facesets.faceset_metadata import read_metadata
 from swapper.facesets.index import journal_line
 from swapper.facesets.writer import FacesetWriter
 from tests.facesets.making import make_card, make_faceset, make_image, make_record
@@ -177,5 +177,5 @@ def test_identities_are_safe_folder_names(name: str) -> None:
 
 
 def test_the_original_opens(original: Path) -> None:
-    assert read_card(original).identity == "anna"
+    assert read_metadata(original).identity == "anna"
     assert len(Faceset.open(original)) == 8

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from swapper.errors import FacesetError
-from swapper.facesets.faceset_metadata import Source, read_card, write_card
+from swapper.facesets.faceset_metadata import Source, read_metadata, write_metadata
 from tests.facesets.making import SOURCE, make_card
 
 
@@ -16,8 +16,8 @@ def test_round_trip(tmp_path: Path) -> None:
     card = make_card("anna_k.2", rights='release "7" – März').with_source(
         Source("clip.mp4", SOURCE, 100)
     )
-    write_card(tmp_path, card)
-    assert read_card(tmp_path) == card
+    write_metadata(tmp_path, card)
+    assert read_metadata(tmp_path) == card
     assert [each.name for each in tmp_path.iterdir()] == ["faceset.json"]
 
 
@@ -58,11 +58,11 @@ def test_a_source_is_listed_once_and_updated() -> None:
     ],
 )
 def test_hostile_values_are_one_line(tmp_path: Path, change: dict[str, Any], words: str) -> None:
-    write_card(tmp_path, make_card())
+    write_metadata(tmp_path, make_card())
     path = tmp_path / "faceset.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(FacesetError, match=words) as caught:
-        read_card(tmp_path)
+        read_metadata(tmp_path)
     assert str(path) in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
@@ -73,35 +73,35 @@ def test_hostile_values_are_one_line(tmp_path: Path, change: dict[str, Any], wor
 def test_hostile_text(tmp_path: Path, text: str) -> None:
     (tmp_path / "faceset.json").write_text(text)
     with pytest.raises(FacesetError, match=r"faceset\.json"):
-        read_card(tmp_path)
+        read_metadata(tmp_path)
 
 
 def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "faceset.json"
-    write_card(tmp_path, make_card())
+    write_metadata(tmp_path, make_card())
     path.rename(tmp_path / "elsewhere.json")
     path.symlink_to(tmp_path / "elsewhere.json")
     with pytest.raises(FacesetError, match="is a link"):
-        read_card(tmp_path)
+        read_metadata(tmp_path)
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(FacesetError, match="not a plain file"):
-        read_card(tmp_path)
+        read_metadata(tmp_path)
     path.unlink()
     with path.open("wb") as stream:
         stream.truncate(1 << 34)  # sparse: 16 GB that are not there
     with pytest.raises(FacesetError, match="more than"):
-        read_card(tmp_path)
+        read_metadata(tmp_path)
 
 
 def test_a_full_disk_leaves_the_old_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_card(tmp_path, make_card())
+    write_metadata(tmp_path, make_card())
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(FacesetError, match=r"No space left.*make room"):
-        write_card(tmp_path, make_card(rights="other"))
-    assert read_card(tmp_path) == make_card()
+        write_metadata(tmp_path, make_card(rights="other"))
+    assert read_metadata(tmp_path) == make_card()
     assert [each.name for each in tmp_path.iterdir()] == ["faceset.json"]

@@ -15,7 +15,7 @@ import pytest
 from swapper.errors import FacesetError
 from swapper.facesets import writer as writer_module
 from swapper.facesets.faceset import Faceset
-from swapper.facesets.faceset_metadata import Source, read_card
+from swapper.facesets.faceset_metadata import Source, read_metadata
 from swapper.facesets.writer import FacesetWriter, face_id
 from tests.facesets.making import SOURCE, make_card, make_faceset, make_image, make_record
 
@@ -259,4 +259,4 @@ def test_kill_at_any_moment(tmp_path: Path) -> None:
         faceset = Faceset.open(path)
         for record in faceset.records:
             faceset.image(record)
-    assert read_card(path).sources[0].name == "clip.mp4"
+    assert read_metadata(path).sources[0].name == "clip.mp4"

@@ -8,9 +8,9 @@ import pytest
 
 from swapper.errors import UsageError
 from swapper.head_renderer.identity import Identity, sample_identity
-from swapper.head_renderer.pose import Moment
-from swapper.head_renderer.stage import Film, Stage, sample_stage
-from swapper.head_renderer.units import INDEX, LEFT, NUM_UNITS, RIGHT, rest, units_of
+from swapper.head_renderer.pose import HeadState
+from swapper.head_renderer.stage import FilmStock, Stage, sample_stage
+from swapper.head_renderer.units import INDEX, LEFT, NUM_UNITS, RIGHT, rest, unit_values
 
 
 def test_the_same_seed_gives_the_same_person() -> None:
@@ -58,20 +58,20 @@ def test_bad_stages_and_moments_name_field_and_range() -> None:
     with pytest.raises(UsageError, match=r"film\.grain=0\.5: must be a number from 0 to 0\.2"):
         Stage.from_dict({"film": {"grain": 0.5}})
     with pytest.raises(UsageError, match=r"moment\.pose=.*from -90 to 90"):
-        Moment(pose=(100.0, 0.0, 0.0))
+        HeadState(pose=(100.0, 0.0, 0.0))
     with pytest.raises(UsageError, match=r"moment\.units: intensities must be"):
-        Moment(units=np.full((2, NUM_UNITS), 1.5, np.float32))
+        HeadState(units=np.full((2, NUM_UNITS), 1.5, np.float32))
     with pytest.raises(ValueError, match=r"units must be \(2, 19\)"):
-        Moment(units=np.zeros((19,), np.float32))
+        HeadState(units=np.zeros((19,), np.float32))
 
 
 def test_units_by_name() -> None:
-    units = units_of(au12=0.5, au1_left=1.0)
+    units = unit_values(au12=0.5, au1_left=1.0)
     assert units[LEFT, INDEX[12]] == units[RIGHT, INDEX[12]] == 0.5
     assert units[LEFT, INDEX[1]] == 1
     assert units[RIGHT, INDEX[1]] == 0
     with pytest.raises(ValueError, match="au3 is no action unit"):
-        units_of(au3=1.0)
+        unit_values(au3=1.0)
     assert not rest().any()
 
 
@@ -79,4 +79,4 @@ def test_every_slider_says_what_it_means() -> None:
     for field in dataclasses.fields(Identity):
         if field.name not in ("name", "gain", "asymmetry", "seed"):
             assert field.metadata["meaning"], field.name
-    assert dataclasses.fields(Film)
+    assert dataclasses.fields(FilmStock)

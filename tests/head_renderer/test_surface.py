@@ -9,7 +9,7 @@ from swapper.head_renderer.landmarks import face_triangles, landmark_vertices
 from swapper.head_renderer.noise import cloudy, hashed, smooth
 from swapper.head_renderer.raster import rasterise, vertex_normals
 from swapper.head_renderer.sculpt import step
-from swapper.head_renderer.surface import grid, spline
+from swapper.head_renderer.surface import skin_grid, spline
 
 
 def test_splines_pass_through_their_knots_and_straight_lines_stay_straight() -> None:
@@ -25,7 +25,7 @@ def test_splines_pass_through_their_knots_and_straight_lines_stay_straight() -> 
 @pytest.mark.parametrize("detail", [1, 2])
 def test_the_skin_is_one_sheet_with_three_slits(detail: int) -> None:
     """After welding, every inner edge has two triangles; open ones lie on slits and the neck."""
-    skin = grid(detail)
+    skin = skin_grid(detail)
     edges: Counter[tuple[int, int]] = Counter()
     welded = skin.weld[skin.triangles]
     for a, b in ((0, 1), (1, 2), (2, 0)):
@@ -39,7 +39,7 @@ def test_the_skin_is_one_sheet_with_three_slits(detail: int) -> None:
 
 
 def test_triangles_face_outwards() -> None:
-    skin = grid(1)
+    skin = skin_grid(1)
     normals = vertex_normals(skin.points, skin.triangles, skin.weld)
     axis = np.stack([skin.points[:, 0], 0 * skin.points[:, 0], skin.points[:, 2]], axis=1)
     outside = (normals * axis).sum(axis=1)
@@ -49,14 +49,14 @@ def test_triangles_face_outwards() -> None:
 
 
 def test_both_sides_are_mirror_images() -> None:
-    skin = grid(1)
+    skin = skin_grid(1)
     points = skin.points.reshape(*skin.shape, 3)
     np.testing.assert_allclose(points[:, ::-1] * [-1, 1, 1], points, atol=1e-9)
 
 
 def test_landmarks_are_68_places_in_order() -> None:
     for detail in (1, 2):
-        skin = grid(detail)
+        skin = skin_grid(detail)
         places = skin.points[landmark_vertices(skin)]
         assert len(places) == 68
         assert (np.diff(places[1:16, 0]) > 0).all()  # jaw, from the actor's right to the left
@@ -69,7 +69,7 @@ def test_landmarks_are_68_places_in_order() -> None:
 
 
 def test_the_face_is_a_part_of_the_skin() -> None:
-    skin = grid(1)
+    skin = skin_grid(1)
     inside = face_triangles(skin)
     assert 0.2 < inside.mean() < 0.9
     assert (skin.points[skin.triangles[inside].ravel(), 1] < 26).all()

@@ -16,24 +16,24 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from swapper.affect.concepts import Concept, save_concept
-from swapper.affect.controls import Capped, Dials
-from swapper.affect.observed_range import Shown
+from swapper.affect.controls import AffectControls, ClampCounts
+from swapper.affect.observed_range import ObservedRange
 from swapper.cli.main import main as cli
 from swapper.demo.pipeline import check_unbiased
 from swapper.errors import EstimatorError, ModelError, UsageError
 from swapper.estimators.base import load_estimator
 from swapper.faces.geometry import resized, warp
 from swapper.inference.affect_conditioner import (
-    Asked,
-    dialled,
-    dials_of,
-    feeling_of,
-    said_of,
-    space_of,
+    ConditioningStats,
+    affect_space_of,
+    conditioning_claim,
+    describe_controls,
+    make_conditioner,
+    make_controls,
 )
 from swapper.media.video import VideoReader
 from swapper.models.model_file import load_model
-from swapper.options.verbs import FeelingOptions
+from swapper.options.verbs import AffectOptions
 from swapper.training.checkpoint import read_checkpoint
 from swapper.types import Readings
 from tests.drawing import ALICE, BOB, write_clip
@@ -123,7 +123,7 @@ def test_more_or_less_of_the_performers_affect_is_another_picture(
 
 def write_concept(world: Path, folder: Path, name: str, **changes: object) -> Path:
     """A concept along one of the directions that the model hears."""
-    space = space_of(load_model(world / "runs/run"))
+    space = affect_space_of(load_model(world / "runs/run"))
     assert space is not None
     matrix, _ = space.linear("bob")
     told = np.linalg.pinv(matrix)[0].astype(np.float32)
@@ -165,7 +165,7 @@ def test_a_cap_binds_and_is_told(
     world: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = load_model(world / "runs/run")
-    space = space_of(model)
+    space = affect_space_of(model)
     assert space is not None
     far = 50 * np.linalg.pinv(space.linear("bob")[0])[0].astype(np.float32)
     write_concept(world, tmp_path, "tired", direction=far)
@@ -173,14 +173,14 @@ def test_a_cap_binds_and_is_told(
     with caplog.at_level("INFO"):
         frames_of(world, tmp_path / "a.mp4", *more)
     assert re.search(r"went no further than bob has shown in \d+ \(tired in \d+\)", caplog.text)
-    options = FeelingOptions(concepts={"tired": 1.0}, concept_folder=str(tmp_path))
-    feeling = feeling_of(
+    options = AffectOptions(concepts={"tired": 1.0}, concept_folder=str(tmp_path))
+    feeling = make_conditioner(
         model, "bob", replace(options, performer="alice"), lambda: None, never, CPU
     )
     assert feeling is not None
     codes = feeling.codes([np.full((96, 96, 3), 128, np.uint8)]).numpy()
     most = np.quantile(space.shown["bob"][:, 0], 0.99)
-    bare = replace(feeling, dials=dials_of(FeelingOptions())).codes(
+    bare = replace(feeling, dials=make_controls(AffectOptions())).codes(
         [np.full((96, 96, 3), 128, np.uint8)]
     )
     assert codes[0, 0] == pytest.approx(max(most, float(bare[0, 0])), abs=1e-3)
@@ -189,8 +189,8 @@ def test_a_cap_binds_and_is_told(
 
 def test_valence_is_a_dial(world: Path) -> None:
     model = load_model(world / "runs/run")
-    options = FeelingOptions(performer="alice")
-    plain = feeling_of(model, "bob", options, lambda: None, never, CPU)
+    options = AffectOptions(performer="alice")
+    plain = make_conditioner(model, "bob", options, lambda: None, never, CPU)
     assert plain is not None
     along = np.array([0.0, 0.6, 0.8, 0.0], np.float32)
     pleasant = replace(plain.space, valence=along)
@@ -198,7 +198,7 @@ def test_valence_is_a_dial(world: Path) -> None:
     before = plain.codes(crop).numpy()[0]
     # Towards the middle of what was shown, where no cap is.
     amount = -0.5 * float(np.sign(before @ along))
-    dialled_so = replace(plain, space=pleasant, dials=Dials(valence=amount))
+    dialled_so = replace(plain, space=pleasant, dials=AffectControls(valence=amount))
     np.testing.assert_allclose(
         dialled_so.codes(crop).numpy()[0] - before, amount * along, atol=1e-5
     )
@@ -240,7 +240,7 @@ def test_a_rejected_concept_can_be_forced(world: Path, tmp_path: Path) -> None:
 def test_a_concept_that_the_model_hardly_hears_is_told(
     world: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    space = space_of(load_model(world / "runs/run"))
+    space = affect_space_of(load_model(world / "runs/run"))
     assert space is not None
     span, _ = np.linalg.qr(space.basis.astype(np.float64))
     direction = np.random.default_rng(0).normal(size=len(span))
@@ -254,22 +254,22 @@ def test_a_concept_that_the_model_hardly_hears_is_told(
 def test_a_damaged_concept_is_told(world: Path, tmp_path: Path) -> None:
     write_concept(world, tmp_path, "tired").write_bytes(b"x" * 99)
     with pytest.raises(EstimatorError, match=r"tired\.safetensors"):
-        dials_of(FeelingOptions(concepts={"tired": 0.5}, concept_folder=str(tmp_path)))
+        make_controls(AffectOptions(concepts={"tired": 0.5}, concept_folder=str(tmp_path)))
 
 
 def test_what_is_said_of_dials_names_no_folder() -> None:
-    options = FeelingOptions(concepts={"/home/me/tired.json": 0.5, "bored": 0.0}, arousal=-0.25)
-    assert dialled(options) == "tired +0.50, arousal -0.25"
-    assert said_of(options)["concepts"] == {"tired": 0.5, "bored": 0.0}
-    assert "/" not in json.dumps(said_of(options))
+    options = AffectOptions(concepts={"/home/me/tired.json": 0.5, "bored": 0.0}, arousal=-0.25)
+    assert describe_controls(options) == "tired +0.50, arousal -0.25"
+    assert conditioning_claim(options)["concepts"] == {"tired": 0.5, "bored": 0.0}
+    assert "/" not in json.dumps(conditioning_claim(options))
 
 
 def test_the_tally_tells_what_was_too_much_only() -> None:
-    shown = Shown(np.linspace(-1, 1, 100, dtype=np.float32)[:, None])
-    asked = Asked("bob", shown)
-    asked.add(np.zeros((60, 1), np.float32), Capped(60, 0, {"tired": 0}))
+    shown = ObservedRange(np.linspace(-1, 1, 100, dtype=np.float32)[:, None])
+    asked = ConditioningStats("bob", shown)
+    asked.add(np.zeros((60, 1), np.float32), ClampCounts(60, 0, {"tired": 0}))
     assert asked.describe() == ""
-    asked.add(np.full((40, 1), 3, np.float32), Capped(40, 7, {"tired": 7}))
+    asked.add(np.full((40, 1), 3, np.float32), ClampCounts(40, 7, {"tired": 7}))
     assert asked.describe() == (
         "40 % of the faces ask for more than bob has shown, and are guesses; of 100 faces, dials "
         "went no further than bob has shown in 7 (tired in 7)"
@@ -388,7 +388,7 @@ def test_a_model_with_a_torn_affect_space_is_refused(world: Path, tmp_path: Path
     data["weights_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
     card.write_text(json.dumps(data))
     with pytest.raises(ModelError, match="not those of its identities; restore the file"):
-        space_of(load_model(tmp_path / "run"))
+        affect_space_of(load_model(tmp_path / "run"))
 
 
 def test_a_model_that_hears_nothing_asks_for_no_estimator(world: Path) -> None:
@@ -397,9 +397,9 @@ def test_a_model_that_hears_nothing_asks_for_no_estimator(world: Path) -> None:
     assert net.code_dim == 4
     deaf = replace(model, card=replace(card, affect_space=None), affect_space={})
 
-    assert feeling_of(deaf, "bob", FeelingOptions(), never, never, CPU) is None
+    assert make_conditioner(deaf, "bob", AffectOptions(), never, never, CPU) is None
     with pytest.raises(UsageError, match=r"valence \+0.20: .* hears no affect"):
-        feeling_of(deaf, "bob", FeelingOptions(valence=0.2), never, never, CPU)
+        make_conditioner(deaf, "bob", AffectOptions(valence=0.2), never, never, CPU)
 
 
 def test_a_crop_of_another_size_shows_the_same_square() -> None:

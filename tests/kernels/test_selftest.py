@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_the_kernels_here_are_what_they_should_be() -> None:
-    assert selftest.complaints(CPU) == []
+    assert selftest.failures(CPU) == []
 
 
 @pytest.mark.parametrize("fault", [1.01, float("nan")])
@@ -29,13 +29,13 @@ def test_a_wrong_kernel_is_found(fault: float, monkeypatch: pytest.MonkeyPatch) 
         return values
 
     monkeypatch.setattr(selftest, "_film", wrong)
-    (line,) = selftest.complaints(CPU)
+    (line,) = selftest.failures(CPU)
     assert line.startswith("film_lrelu: differs from its reference by ")
 
 
 def test_a_kernel_that_cannot_run_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRITON_INTERPRET")
-    first, second, third = selftest.complaints(CPU)
+    first, second, third = selftest.failures(CPU)
     assert first.startswith("film_lrelu: UsageError: kernels=triton: film_lrelu cannot run")
     assert second.startswith("dssim_l1: UsageError: ")
     assert third.startswith("warp_pair: UsageError: ")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from swapper.estimators.base import load_estimator
-from swapper.losses.expression import CodeMap, ExpressionLoss, bounded
+from swapper.losses.expression import CodeMap, ExpressionLoss, bound_gradient
 from swapper.losses.random_view import RandomView
 from swapper.types import Coverage
 
@@ -100,13 +100,13 @@ def test_no_gradient_reaches_the_estimator_or_the_performer() -> None:
 
 def test_a_bound_shrinks_what_is_too_strong_and_leaves_the_rest() -> None:
     pictures = torch.rand(4, 3, requires_grad=True)
-    stand_in, factor = bounded((3 * pictures).sum(), pictures, torch.tensor(1.0))
+    stand_in, factor = bound_gradient((3 * pictures).sum(), pictures, torch.tensor(1.0))
     stand_in.backward()
     assert pictures.grad is not None
     torch.testing.assert_close(pictures.grad.norm(), torch.tensor(1.0))
     assert 0 < float(factor) < 1
     pictures.grad = None
-    stand_in, factor = bounded((3 * pictures).sum(), pictures, torch.tensor(1e9))
+    stand_in, factor = bound_gradient((3 * pictures).sum(), pictures, torch.tensor(1e9))
     stand_in.backward()
     torch.testing.assert_close(pictures.grad, torch.full((4, 3), 3.0))
     assert float(factor) == 1

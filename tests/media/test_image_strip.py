@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from swapper.media.image_strip import strip
+from swapper.media.image_strip import draw_strip
 
 
 def flat(value: int, size: int = 40) -> np.ndarray:
@@ -12,7 +12,7 @@ def flat(value: int, size: int = 40) -> np.ndarray:
 
 def test_every_picture_has_its_place() -> None:
     rows = [("performer", [flat(10), flat(20, 99)]), ("swap", [flat(30), flat(40, 7)])]
-    sheet = strip(rows, ["anger 1.2 s", "happy 3.0 s"], tile=50)
+    sheet = draw_strip(rows, ["anger 1.2 s", "happy 3.0 s"], tile=50)
     values, counts = np.unique(sheet[..., 0], return_counts=True)
     areas = dict(zip(values.tolist(), counts.tolist(), strict=True))
     where = {value: np.argwhere(sheet[..., 0] == value).mean(axis=0) for value in (10, 20, 30, 40)}
@@ -24,14 +24,14 @@ def test_every_picture_has_its_place() -> None:
 
 
 def test_labels_and_captions_are_written() -> None:
-    bare = strip([("", [flat(99)])], [""])
-    named = strip([("", [flat(99)])], ["anger"])
+    bare = draw_strip([("", [flat(99)])], [""])
+    named = draw_strip([("", [flat(99)])], ["anger"])
     assert (bare != named).any()
-    assert (strip([("truth", [flat(99)])], [""])[..., 0] < 90).any()
+    assert (draw_strip([("truth", [flat(99)])], [""])[..., 0] < 90).any()
 
 
 def test_rows_must_fit_their_captions() -> None:
     with pytest.raises(ValueError, match="each row needs 2"):
-        strip([("swap", [flat(1)])], ["one", "two"])
+        draw_strip([("swap", [flat(1)])], ["one", "two"])
     with pytest.raises(ValueError, match="at least one"):
-        strip([], [])
+        draw_strip([], [])

@@ -14,7 +14,7 @@ from swapper.head_renderer.units import INDEX
 from swapper.synth.curves import bump
 from swapper.synth.emotions import NUM_EMOTIONS
 from swapper.synth.performance import play
-from swapper.synth.timeline import random_score
+from swapper.synth.timeline import random_timeline
 
 Floats = NDArray[np.float64]
 
@@ -67,7 +67,7 @@ def drawn(seed: int, seconds: float, fps: float) -> Take:
 
 def acted(seed: int, seconds: float, fps: float) -> Take:
     """What an actor plays, with many micro-expressions; `slow` is the same take without them."""
-    score = random_score(seed, seconds)
+    score = random_timeline(seed, seconds)
     full, calm = (play(score, fps, seed, micro=micro) for micro in (60.0, 0.0))
     assert full.emotion.shape[1] == NUM_EMOTIONS
     sides = [each.units.astype(np.float64).mean(axis=1) for each in (full, calm)]

@@ -9,22 +9,22 @@ from swapper.metrics.brief_movements import brief_movements
 from swapper.metrics.dynamics import (
     asymmetry,
     fast_band,
-    following,
     jitter,
     lag,
     reader_noise,
+    trace_agreement,
     velocity,
 )
-from swapper.metrics.paired_traces import Alongside, low_pass, runs
+from swapper.metrics.paired_traces import PairedTraces, contiguous_runs, low_pass
 from tests.metrics import plants
 from tests.metrics.plants import Plant
 
 TAKE = plants.drawn(5, 16.0, 25.0)
 
 
-def pair(plant: Plant = plants.copy, noise: float = 0.02, fps: float = 25.0) -> Alongside:
+def pair(plant: Plant = plants.copy, noise: float = 0.02, fps: float = 25.0) -> PairedTraces:
     made = plants.readings(plants.drawn(5, 16.0, fps), plant, 5, noise)
-    return Alongside.of(made["swap"], made["performer"], fps)
+    return PairedTraces.of(made["swap"], made["performer"], fps)
 
 
 class TestAlongside:
@@ -33,7 +33,7 @@ class TestAlongside:
         performer = swap.copy()
         swap[50:52] = np.nan
         performer[100:130] = np.nan
-        found = Alongside.of(swap, performer, 25.0)
+        found = PairedTraces.of(swap, performer, 25.0)
         assert [len(each) for each, _ in found.stretches] == [100, 70]
         np.testing.assert_allclose(found.stretches[0][0], found.stretches[0][1], atol=1e-12)
         assert found.seconds == pytest.approx(170 / 25)
@@ -41,19 +41,19 @@ class TestAlongside:
     def test_the_callers_traces_are_left_alone(self) -> None:
         swap = np.ones((100, 1))
         swap[50] = np.nan
-        Alongside.of(swap, np.ones((100, 1)), 25.0)
+        PairedTraces.of(swap, np.ones((100, 1)), 25.0)
         assert np.isnan(swap[50, 0])
 
     def test_a_column_nobody_read_is_left_out(self) -> None:
         swap = np.zeros((100, 3))
         swap[:, 1] = np.nan
-        found = Alongside.of(swap, np.zeros((100, 3)), 25.0)
+        found = PairedTraces.of(swap, np.zeros((100, 3)), 25.0)
         np.testing.assert_array_equal(found.columns, [0, 2])
 
     def test_nothing_known_is_no_stretch(self) -> None:
-        found = Alongside.of(np.full((90, 2), np.nan), np.zeros((90, 2)), 25.0)
+        found = PairedTraces.of(np.full((90, 2), np.nan), np.zeros((90, 2)), 25.0)
         assert not found.enough
-        assert np.isnan(following(found).gain)
+        assert np.isnan(trace_agreement(found).gain)
         assert np.isnan(lag(found).frames)
         assert np.isnan(velocity(found).onset_slope)
         assert np.isnan(fast_band(found).coherence)
@@ -62,7 +62,7 @@ class TestAlongside:
     @pytest.mark.parametrize("frames", [-2, 3])
     def test_aligned_takes_a_lag_out(self, frames: int) -> None:
         late = np.roll(TAKE.units, frames, axis=0)
-        swap, performer = Alongside.of(late, TAKE.units, 25.0).aligned(frames).joined()
+        swap, performer = PairedTraces.of(late, TAKE.units, 25.0).aligned(frames).joined()
         np.testing.assert_array_equal(swap[5:-5], performer[5:-5])
         assert len(swap) == len(late) - abs(frames)
 
@@ -75,23 +75,23 @@ class TestAlongside:
         assert np.abs(low_pass(quick, 25.0, 2.0)[50:-50]).max() < 0.02
 
     def test_runs(self) -> None:
-        found = list(runs(np.array([True, True, False, True])))
+        found = list(contiguous_runs(np.array([True, True, False, True])))
         assert found == [(0, 2), (3, 4)]
-        assert list(runs(np.zeros(3, bool))) == []
+        assert list(contiguous_runs(np.zeros(3, bool))) == []
 
     def test_shapes_must_fit(self) -> None:
         with pytest.raises(ValueError, match="must both be"):
-            Alongside.of(np.zeros((9, 2)), np.zeros((9, 3)), 25.0)
+            PairedTraces.of(np.zeros((9, 2)), np.zeros((9, 3)), 25.0)
         with pytest.raises(ValueError, match="fps"):
-            Alongside.of(np.zeros((9, 2)), np.zeros((9, 2)), 0.0)
+            PairedTraces.of(np.zeros((9, 2)), np.zeros((9, 2)), 0.0)
 
 
 def test_strength_is_told_through_jitter() -> None:
-    assert following(pair()).gain == pytest.approx(1.0, abs=0.02)
-    damped = following(pair(plants.damped_jitter))
+    assert trace_agreement(pair()).gain == pytest.approx(1.0, abs=0.02)
+    damped = trace_agreement(pair(plants.damped_jitter))
     assert damped.gain == pytest.approx(0.6, abs=0.06)
     assert damped.correlation > 0.8
-    assert following(pair(plants.freezing)).gain == pytest.approx(0.0, abs=0.02)
+    assert trace_agreement(pair(plants.freezing)).gain == pytest.approx(0.0, abs=0.02)
 
 
 @pytest.mark.parametrize("fps", [25.0, 30.0])
@@ -122,7 +122,7 @@ def test_onsets_are_as_steep_as_they_are_however_it_jitters() -> None:
 
     slow = pair(sluggish)
     assert velocity(slow).onset_slope < 0.8
-    assert velocity(slow).onset_slope < following(slow).gain
+    assert velocity(slow).onset_slope < trace_agreement(slow).gain
 
 
 def test_the_fast_band_tells_jitter_from_life() -> None:
@@ -133,7 +133,7 @@ def test_the_fast_band_tells_jitter_from_life() -> None:
     assert gone.energy_ratio < 0.3
     assert shaky.energy_ratio > 3
     assert shaky.coherence < same.coherence / 2
-    still = Alongside.of(TAKE.units, np.zeros_like(TAKE.units), 25.0)
+    still = PairedTraces.of(TAKE.units, np.zeros_like(TAKE.units), 25.0)
     assert np.isnan(fast_band(still).coherence)
 
 
@@ -143,7 +143,7 @@ def test_nothing_is_claimed_of_a_band_the_film_does_not_hold() -> None:
     slow = pair(fps=8.0)
     assert np.isnan(fast_band(slow).coherence)
     assert np.isnan(jitter(slow)).all()
-    short = Alongside.of(TAKE.units[:45], TAKE.units[:45], 25.0)
+    short = PairedTraces.of(TAKE.units[:45], TAKE.units[:45], 25.0)
     assert np.isnan(fast_band(short).energy_ratio)
 
 
@@ -159,8 +159,8 @@ def test_of_a_still_performer_everything_fast_is_jitter() -> None:
     rng = np.random.default_rng(7)
     still = 0.3 + rng.normal(0, 0.01, (500, 3))
     shaky = 0.3 + rng.normal(0, 0.05, (500, 3))
-    assert jitter(Alongside.of(still, still, 25.0)).max() < 0.005
-    np.testing.assert_allclose(jitter(Alongside.of(shaky, still, 25.0)), 0.045, rtol=0.15)
+    assert jitter(PairedTraces.of(still, still, 25.0)).max() < 0.005
+    np.testing.assert_allclose(jitter(PairedTraces.of(shaky, still, 25.0)), 0.045, rtol=0.15)
 
 
 def test_a_readers_noise_is_told_from_what_it_reads() -> None:
@@ -188,22 +188,22 @@ class TestBriefMovements:
 
     def test_lids_can_be_left_out(self) -> None:
         take = plants.acted(2, 16.0, 25.0)
-        sides = Alongside.of(take.units, take.units, 25.0)
+        sides = PairedTraces.of(take.units, take.units, 25.0)
         assert brief_movements(sides).shown > brief_movements(sides, lids=take.lids).shown
 
     def test_noise_alone_shows_none(self) -> None:
         rng = np.random.default_rng(3)
         noise = rng.normal(0.2, 0.04, (2, 1500, 8))
-        assert brief_movements(Alongside.of(noise[0], noise[1], 25.0)).shown == 0
+        assert brief_movements(PairedTraces.of(noise[0], noise[1], 25.0)).shown == 0
 
 
 class TestAsymmetry:
-    def sides(self, gain: float) -> tuple[Alongside, Alongside]:
+    def sides(self, gain: float) -> tuple[PairedTraces, PairedTraces]:
         """A smile on both sides, more of it on the left at its second half."""
         crooked = 0.4 * TAKE.units * np.linspace(0, 1, len(TAKE.units))[:, None]
         left, right = TAKE.units + crooked / 2, TAKE.units - crooked / 2
         swapped = TAKE.units + gain * crooked / 2, TAKE.units - gain * crooked / 2
-        return Alongside.of(swapped[0], left, 25.0), Alongside.of(swapped[1], right, 25.0)
+        return PairedTraces.of(swapped[0], left, 25.0), PairedTraces.of(swapped[1], right, 25.0)
 
     @pytest.mark.parametrize("gain", [1.0, 0.5])
     def test_how_crooked_a_smile_still_is(self, gain: float) -> None:

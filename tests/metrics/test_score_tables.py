@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from swapper.metrics import score_tables
-from swapper.metrics.score_tables import Column, at
+from swapper.metrics.score_tables import Column, value_at
 
 DRAW = np.random.default_rng(6)
 
@@ -30,15 +30,15 @@ def scores(shift: float = 0.0, seeds: int = 3) -> dict[tuple[int, str], dict[str
     }
 
 
-MOUTH = Column("mouth ↓", at("areas", "mouth"))
+MOUTH = Column("mouth ↓", value_at("areas", "mouth"))
 
 
 def test_a_path_that_is_not_there_is_not_a_number() -> None:
     score = clip(1.0, 0.9, 0.3)
-    assert at("areas", "mouth")(score) == 1.0
-    assert np.isnan(at("areas", "ears")(score))
-    assert np.isnan(at("gain")(score))
-    assert np.isnan(at("units", "AU12", "gain")(score))
+    assert value_at("areas", "mouth")(score) == 1.0
+    assert np.isnan(value_at("areas", "ears")(score))
+    assert np.isnan(value_at("gain")(score))
+    assert np.isnan(value_at("units", "AU12", "gain")(score))
 
 
 def test_emotions_that_were_never_seen_stand_apart() -> None:
@@ -50,14 +50,14 @@ def test_emotions_that_were_never_seen_stand_apart() -> None:
 def test_a_grid_has_holes_where_cells_are_missing() -> None:
     held = scores(seeds=2)
     del held[1, "clip3"]
-    values = score_tables.grid(held, MOUTH.metric)
+    values = score_tables.score_grid(held, MOUTH.metric)
     assert values.shape == (2, 4)
     assert np.isnan(values[1, 3])
     assert values[0, 2] == pytest.approx(7.0)
 
 
 def test_the_table_is_markdown_with_intervals() -> None:
-    lines = score_tables.table({"plain": scores(), "better": scores(0.5)}, [MOUTH])
+    lines = score_tables.config_table({"plain": scores(), "better": scores(0.5)}, [MOUTH])
     assert lines[0] == "|  | mouth ↓ |"
     assert lines[2].startswith("| plain | 6.51 [")
     assert lines[3].startswith("| better | 6.01 [")
@@ -65,7 +65,7 @@ def test_the_table_is_markdown_with_intervals() -> None:
 
 
 def test_columns_nothing_is_known_of_are_left_out() -> None:
-    lines = score_tables.table({"plain": scores()}, [Column("β", at("gain")), MOUTH])
+    lines = score_tables.config_table({"plain": scores()}, [Column("β", value_at("gain")), MOUTH])
     assert "β" not in lines[0]
     assert "mouth" in lines[0]
 
@@ -97,5 +97,5 @@ def test_the_ready_made_columns_read_a_whole_score() -> None:
     }
     assert by_title["mouth ↓"] == 2.0
     assert by_title["β, unseen"] == pytest.approx(0.3)
-    assert [column.metric(score) for column in score_tables.units(["AU12"])] == [0.5, 0.7]
-    assert [column.metric(score) for column in score_tables.emotions(["anger"])] == [0.3]
+    assert [column.metric(score) for column in score_tables.unit_figures(["AU12"])] == [0.5, 0.7]
+    assert [column.metric(score) for column in score_tables.emotion_figures(["anger"])] == [0.3]

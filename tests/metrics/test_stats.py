@@ -8,10 +8,10 @@ import pytest
 
 from swapper.metrics.stats import (
     cluster_means,
-    difference,
     equivalence,
     holm,
     interval,
+    paired_difference,
 )
 
 PAIRS = [f"pair{p}" for p in range(8) for _ in range(3)]
@@ -37,7 +37,7 @@ def test_ten_copies_of_each_clip_make_nothing_surer() -> None:
     assert again.cells == 8
     base = clips(2)
     few, many = (
-        difference(np.repeat(clips(1), n), np.repeat(base, n), list(np.repeat(PAIRS, n))).p
+        paired_difference(np.repeat(clips(1), n), np.repeat(base, n), list(np.repeat(PAIRS, n))).p
         for n in (1, 10)
     )
     assert few == many
@@ -63,27 +63,27 @@ def test_too_few_give_a_reason_and_no_number() -> None:
     one = interval(np.array([1.0, 2.0]), ["a", "a"])
     assert one.mean == 1.5
     assert math.isnan(one.low)
-    five = difference(clips(0)[:15], clips(1)[:15], PAIRS[:15])
+    five = paired_difference(clips(0)[:15], clips(1)[:15], PAIRS[:15])
     assert math.isnan(five.p)
     assert "5 pairs" in five.reason
     assert "6 are needed" in five.reason
     four = equivalence(clips(0)[:12], clips(0)[:12], PAIRS[:12], 0.1)
     assert math.isnan(four.p)
     assert "5 are needed" in four.reason
-    none = difference(np.full(3, np.nan), np.zeros(3), PAIRS[:3])
+    none = paired_difference(np.full(3, np.nan), np.zeros(3), PAIRS[:3])
     assert math.isnan(none.difference.mean)
 
 
 def test_a_real_difference_is_found_and_an_equal_model_is_not() -> None:
-    real = difference(clips(1, 0.5), clips(1), PAIRS)
+    real = paired_difference(clips(1, 0.5), clips(1), PAIRS)
     assert real.p == pytest.approx(2 / 2**8)
     assert real.reason == ""
     assert real.difference.mean == pytest.approx(0.5)
-    assert difference(clips(1), clips(1), PAIRS).p == 1.0
+    assert paired_difference(clips(1), clips(1), PAIRS).p == 1.0
 
 
 def test_equal_models_are_seldom_called_different() -> None:
-    found = [difference(clips(s), clips(s + 500), PAIRS).p < 0.05 for s in range(200)]
+    found = [paired_difference(clips(s), clips(s + 500), PAIRS).p < 0.05 for s in range(200)]
     assert np.mean(found) <= 0.08
 
 
@@ -96,7 +96,7 @@ def test_the_exact_test_is_what_trying_all_signs_gives() -> None:
     mine = ranks[0] + ranks[2:6].sum() + ranks[6] / 2
     middle = ranks.sum() / 2
     wanted = (np.abs(sums - middle) >= abs(mine - middle) - 1e-9).mean()
-    found = difference(apart, np.zeros(7), list(range(7)))
+    found = paired_difference(apart, np.zeros(7), list(range(7)))
     assert found.p == pytest.approx(wanted, abs=1e-3)
 
 
@@ -106,7 +106,7 @@ def test_as_good_as_the_ceiling_has_to_be_shown() -> None:
     assert equivalence(*near, PAIRS, margin=0.01).p > 0.5
     # Two models that nobody can tell apart, for what there is: that is no equivalence.
     unsure = clips(5), clips(6)
-    assert difference(*unsure, PAIRS).p > 0.05
+    assert paired_difference(*unsure, PAIRS).p > 0.05
     assert equivalence(*unsure, PAIRS, margin=0.1).p > 0.05
 
 
@@ -126,6 +126,6 @@ def test_arguments_must_fit() -> None:
     with pytest.raises(ValueError, match="level"):
         interval(np.zeros(1), ["a"], level=1.0)
     with pytest.raises(ValueError, match="same clips"):
-        difference(np.zeros(3), np.zeros(2), ["a"] * 3)
+        paired_difference(np.zeros(3), np.zeros(2), ["a"] * 3)
     with pytest.raises(ValueError, match="margin"):
         equivalence(np.zeros(1), np.zeros(1), ["a"], margin=0.0)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from swapper.metrics.clip_truth import Answer
+from swapper.metrics.clip_truth import GroundTruth
 from swapper.metrics.traces import Calibration
 from swapper.metrics.truth_scores import AREAS, Comparison, score
 
@@ -32,7 +32,7 @@ def played() -> tuple[np.ndarray, np.ndarray]:
 
 
 UNITS, WEIGHTS = played()
-ANSWER = Answer(
+ANSWER = GroundTruth(
     video=Path("answer.mp4"),
     landmarks=np.zeros((FRAMES, 68, 2), np.float32),
     masks=[np.zeros((4, 4), np.float32)] * FRAMES,

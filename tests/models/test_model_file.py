@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from swapper.errors import ModelError
 from swapper.models import model_file
 from swapper.models.autoencoder import DfAutoencoder
-from swapper.models.model_file import ModelCard, ModelIdentity, load_model, save_model
+from swapper.models.model_file import ModelIdentity, ModelMetadata, load_model, save_model
 
 NAMES = ("alice", "bob.b-1")
 
@@ -30,8 +30,8 @@ def net() -> DfAutoencoder:
 
 
 @pytest.fixture(scope="module")
-def card(net: DfAutoencoder) -> ModelCard:
-    return ModelCard(
+def card(net: DfAutoencoder) -> ModelMetadata:
+    return ModelMetadata(
         architecture=net.config,
         identities=[ModelIdentity(name, f"{name} agreed, 2026 ✓", "f" * 64) for name in NAMES],
         coverage="face",
@@ -43,7 +43,9 @@ def card(net: DfAutoencoder) -> ModelCard:
 
 
 @pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory, net: DfAutoencoder, card: ModelCard) -> Path:
+def pristine(
+    tmp_path_factory: pytest.TempPathFactory, net: DfAutoencoder, card: ModelMetadata
+) -> Path:
     folder = tmp_path_factory.mktemp("model")
     save_model(folder, card, net.state_dict())
     return folder
@@ -77,7 +79,7 @@ def refusal(path: Path) -> str:
     return message
 
 
-def test_round_trip_is_bit_equal(saved: Path, net: DfAutoencoder, card: ModelCard) -> None:
+def test_round_trip_is_bit_equal(saved: Path, net: DfAutoencoder, card: ModelMetadata) -> None:
     loaded = load_model(saved)
     for name, value in net.state_dict().items():
         assert torch.equal(loaded.net.state_dict()[name], value), name
@@ -113,7 +115,7 @@ def test_unknown_identity_lists_the_known_ones(saved: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_the_size_on_request(
-    tmp_path: Path, net: DfAutoencoder, card: ModelCard, dtype: torch.dtype
+    tmp_path: Path, net: DfAutoencoder, card: ModelMetadata, dtype: torch.dtype
 ) -> None:
     save_model(tmp_path / "full", card, net.state_dict())
     save_model(tmp_path / "half", card, net.state_dict(), dtype=dtype)
@@ -124,7 +126,7 @@ def test_half_the_size_on_request(
         assert torch.equal(value, net.state_dict()[name].to(dtype).float())
 
 
-def test_saving_again_replaces_both(saved: Path, net: DfAutoencoder, card: ModelCard) -> None:
+def test_saving_again_replaces_both(saved: Path, net: DfAutoencoder, card: ModelMetadata) -> None:
     first = load_model(saved)
     state = {name: value + 1 for name, value in net.state_dict().items()}
     save_model(saved, replace(card, step=8), state)
@@ -139,7 +141,7 @@ def test_saving_again_replaces_both(saved: Path, net: DfAutoencoder, card: Model
 def test_full_disk_leaves_the_earlier_model(
     saved: Path,
     net: DfAutoencoder,
-    card: ModelCard,
+    card: ModelMetadata,
     broken: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -163,7 +165,7 @@ def test_full_disk_leaves_the_earlier_model(
 
 
 def test_weights_that_are_not_finite_are_not_saved(
-    saved: Path, net: DfAutoencoder, card: ModelCard
+    saved: Path, net: DfAutoencoder, card: ModelMetadata
 ) -> None:
     before = load_model(saved).sha256
     for value, dtype in ((float("nan"), torch.float32), (1e6, torch.float16)):
@@ -175,7 +177,7 @@ def test_weights_that_are_not_finite_are_not_saved(
 
 
 def test_a_state_of_another_network_is_our_mistake(
-    tmp_path: Path, net: DfAutoencoder, card: ModelCard
+    tmp_path: Path, net: DfAutoencoder, card: ModelMetadata
 ) -> None:
     state = {f"_orig_mod.{name}": value for name, value in net.state_dict().items()}
     with pytest.raises(ValueError, match="state does not fit"):

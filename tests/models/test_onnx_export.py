@@ -15,7 +15,13 @@ import torch
 from swapper.errors import ModelError, UsageError
 from swapper.models import onnx_export
 from swapper.models.autoencoder import build_model
-from swapper.models.model_file import LoadedModel, ModelCard, ModelIdentity, load_model, save_model
+from swapper.models.model_file import (
+    LoadedModel,
+    ModelIdentity,
+    ModelMetadata,
+    load_model,
+    save_model,
+)
 
 RIGHTS = "drawn by this test ✓"
 NAMES = ["alice", "bob"]
@@ -36,11 +42,11 @@ def made(folder: Path, kind: str) -> LoadedModel:
     with torch.no_grad():
         for each in net.parameters():
             each.add_(0.05 * each.abs().mean().clamp_min(0.1) * torch.randn_like(each))
-    card = ModelCard(
+    card = ModelMetadata(
         net.config, [ModelIdentity(each, RIGHTS) for each in NAMES], "face", 1, "swapper/0.1.0",
     )  # fmt: skip
     if net.code_dim:
-        card = ModelCard(**{**vars(card), "affect_space": {"lineage": "none:0"}})
+        card = ModelMetadata(**{**vars(card), "affect_space": {"lineage": "none:0"}})
     space = {"basis": torch.zeros(2, 2)} if net.code_dim else None
     save_model(folder, card, net.state_dict(), affect_space=space)
     return load_model(folder)
@@ -73,7 +79,7 @@ def test_it_computes_what_torch_does(kind: str, tmp_path: Path) -> None:
         image, mask = session.run(None, feed)
         np.testing.assert_allclose(image, wanted.image, atol=1e-4, rtol=0)
         np.testing.assert_allclose(mask, wanted.mask, atol=1e-4, rtol=0)
-    apart = onnx_export.difference(model, "bob", path)
+    apart = onnx_export.torch_difference(model, "bob", path)
     assert apart is not None
     assert apart <= onnx.TOLERANCE
 
@@ -119,12 +125,12 @@ def test_it_tells_nothing_of_the_machine(told: tuple[LoadedModel, Path]) -> None
 
 def test_a_wrong_file_is_noticed(told: tuple[LoadedModel, Path], tmp_path: Path) -> None:
     model, path = told
-    apart = onnx_export.difference(model, "alice", path)
+    apart = onnx_export.torch_difference(model, "alice", path)
     assert apart is not None
     assert apart > onnx.TOLERANCE
     (tmp_path / "no.onnx").write_bytes(b"no model")
     with pytest.raises(ModelError, match=r"no\.onnx: ONNX Runtime cannot run it"):
-        onnx_export.difference(model, "bob", tmp_path / "no.onnx")
+        onnx_export.torch_difference(model, "bob", tmp_path / "no.onnx")
 
 
 def test_numbers_that_are_none_are_no_match(
@@ -140,7 +146,7 @@ def test_numbers_that_are_none_are_no_match(
             return [image, image[:, :1]]
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
-    apart = onnx_export.difference(*told[:1], "bob", told[1])
+    apart = onnx_export.torch_difference(*told[:1], "bob", told[1])
     assert not apart <= onnx.TOLERANCE  # type: ignore[operator]
 
 
@@ -149,7 +155,7 @@ def test_large_weights_lie_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     model = made(tmp_path, "tiny")
     onnx_export.write_onnx(model, "bob", tmp_path / "bob.onnx", 18)
     assert (tmp_path / "bob.onnx.data").stat().st_size > (tmp_path / "bob.onnx").stat().st_size
-    assert onnx_export.difference(model, "bob", tmp_path / "bob.onnx") <= 1e-4  # type: ignore[operator]
+    assert onnx_export.torch_difference(model, "bob", tmp_path / "bob.onnx") <= 1e-4  # type: ignore[operator]
 
 
 def test_what_is_missing_or_out_of_range_is_named(
@@ -169,4 +175,4 @@ def test_what_is_missing_or_out_of_range_is_named(
     )
     with pytest.raises(UsageError, match=r"onnx and onnxscript; pip install 'swapper\[onnx\]'"):
         onnx_export.check_installed()
-    assert onnx_export.difference(told[0], "bob", told[1]) is None
+    assert onnx_export.torch_difference(told[0], "bob", told[1]) is None

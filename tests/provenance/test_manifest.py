@@ -16,7 +16,7 @@ from swapper.errors import MediaError, ProvenanceError
 from swapper.media.images import read_image, sha256_file, write_image
 from swapper.media.video import VideoReader, VideoWriter
 from swapper.provenance.certificates import Signer
-from swapper.provenance.manifest import SOURCE_TYPE, Claim, Manifested, sign, verify
+from swapper.provenance.manifest import SOURCE_TYPE, Claim, SignedFile, sign, verify
 from swapper.provenance.sidecar import sidecar_path
 from tests.media.clips import picture, planes, write_clip
 from tests.provenance.certificates import certify, new_key, pem, write_identity
@@ -70,10 +70,10 @@ def test_what_is_signed_is_read_back(tmp_path: Path, signer: Signer, suffix: str
     assert verify(path).state == "none"
     manifested = sign(path, parent, CLAIM, signer)
     if suffix in EMBEDDED:
-        assert manifested == Manifested("embedded", path)
+        assert manifested == SignedFile("embedded", path)
         assert not sidecar_path(path).exists()
     else:
-        assert manifested == Manifested("sidecar", tmp_path / f"out{suffix}.provenance.json")
+        assert manifested == SignedFile("sidecar", tmp_path / f"out{suffix}.provenance.json")
     verdict = verify(path)
     assert verdict.state == "unknown signer"
     assert verdict.where == manifested.kind

@@ -14,14 +14,14 @@ from swapper.report.content import (
     Emotions,
     Floats,
     Group,
+    KeyFrame,
     Measure,
-    Moment,
     Report,
-    UnitFollowing,
+    UnitAgreement,
 )
 from swapper.synth.actor import Actor
 from swapper.synth.performance import play
-from swapper.synth.timeline import parse_score
+from swapper.synth.timeline import parse_timeline
 
 NAN = float("nan")
 NAMES = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -73,7 +73,7 @@ def emotions(frames: int) -> Emotions:
     return Emotions(NAMES, theirs, ours, felt, shown)
 
 
-def units() -> tuple[UnitFollowing, ...]:
+def units() -> tuple[UnitAgreement, ...]:
     """Most are damped, a few wild ones lie beyond the axes."""
     rng = np.random.default_rng(5)
     found = []
@@ -81,10 +81,10 @@ def units() -> tuple[UnitFollowing, ...]:
         trust = 1 / (1 + 0.09 * rank)
         gain = 0.6 * trust + rng.normal(0, 0.04 + 0.008 * rank)
         correlation = min(0.99, 0.93 * trust + rng.normal(0, 0.03 + 0.006 * rank))
-        found.append(UnitFollowing(name, gain, correlation, 0.24 * 0.86**rank))
-    found[-1] = UnitFollowing("tongueOut", 2.9, 0.1, 0.002)
-    found[-2] = UnitFollowing("jawLeft", -0.6, -0.5, 0.003)
-    return (*found, UnitFollowing("cheekPuffRight", NAN, NAN, 0.0))
+        found.append(UnitAgreement(name, gain, correlation, 0.24 * 0.86**rank))
+    found[-1] = UnitAgreement("tongueOut", 2.9, 0.1, 0.002)
+    found[-2] = UnitAgreement("jawLeft", -0.6, -0.5, 0.003)
+    return (*found, UnitAgreement("cheekPuffRight", NAN, NAN, 0.0))
 
 
 @lru_cache(maxsize=1)
@@ -93,7 +93,7 @@ def faces() -> tuple[tuple[bytes, bytes, bytes], ...]:
     score = "neutral:1.5," + ",".join(
         f"{name}:2" for name in ("happy", "surprise", "sad", "anger", "fear", "disgust")
     )
-    played = play(parse_score(score), fps=5, seed=3)
+    played = play(parse_timeline(score), fps=5, seed=3)
     weak = replace(played, units=(played.units * 0.55).astype(np.float32))
     one, other = Actor(sample_identity(1)), Actor(sample_identity(2))
 
@@ -119,13 +119,15 @@ def flat() -> tuple[bytes, bytes, bytes]:
     return tuple(jpeg(np.full((16, 16, 3), shade, np.uint8)) for shade in (60, 120, 180))  # type: ignore[return-value]
 
 
-def moments(*, truth: bool, drawn: bool) -> tuple[tuple[Moment, ...], tuple[Moment, ...]]:
+def moments(*, truth: bool, drawn: bool) -> tuple[tuple[KeyFrame, ...], tuple[KeyFrame, ...]]:
     """Strongest and worst."""
     pictures = faces() if drawn else (flat(),) * 6
 
-    def moment(place: int, second: float, words: str) -> Moment:
+    def moment(place: int, second: float, words: str) -> KeyFrame:
         performer, swap, answer = pictures[place % 6]
-        return Moment(round(second * 25), second, words, performer, swap, answer if truth else None)
+        return KeyFrame(
+            round(second * 25), second, words, performer, swap, answer if truth else None
+        )
 
     strongest = [
         moment(place, second, f"{name} {0.97 - 0.03 * place:.2f}")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swapper.report.charts import outline, timeline
-from swapper.report.content import Emotions, Floats, Group, Measure, UnitFollowing, standing
+from swapper.report.content import Emotions, Floats, Group, Measure, UnitAgreement, normalised_score
 from swapper.report.labels import Dot, place_labels
 from swapper.report.markup import DASH, clock, escape, number, quantity, shorten
 from swapper.report.palette import colour_classes
@@ -191,9 +191,9 @@ def test_a_point_alone_is_named_at_its_right() -> None:
 
 
 def test_units_beyond_the_axes_are_arrows_at_the_edge() -> None:
-    inside = UnitFollowing("jawOpen", 0.5, 0.9, 1.0)
-    beyond = UnitFollowing("tongueOut", 3.0, 0.4, 0.1)
-    drawn = following_plane([inside, beyond, UnitFollowing("x", NAN, 0.3, 0.5)])
+    inside = UnitAgreement("jawOpen", 0.5, 0.9, 1.0)
+    beyond = UnitAgreement("tongueOut", 3.0, 0.4, 0.1)
+    drawn = following_plane([inside, beyond, UnitAgreement("x", NAN, 0.3, 0.5)])
     assert not outside(inside)
     assert outside(beyond)
     assert drawn.count('<circle class="dot"') == 1
@@ -204,7 +204,7 @@ def test_units_beyond_the_axes_are_arrows_at_the_edge() -> None:
 
 def test_size_follows_motion() -> None:
     drawn = following_plane([
-        UnitFollowing("a", 0.2, 0.2, 4.0), UnitFollowing("b", 0.8, 0.8, 1.0)
+        UnitAgreement("a", 0.2, 0.2, 4.0), UnitAgreement("b", 0.8, 0.8, 1.0)
     ])  # fmt: skip
     large, small = (float(r) for r in re.findall(r'class="dot"[^>]* r="([\d.]+)"', drawn))
     assert large - 2.5 == pytest.approx(2 * (small - 2.5))
@@ -254,7 +254,7 @@ def test_bars_are_as_long_as_their_values() -> None:
     ],
 )
 def test_where_a_value_stands(measure: Measure, place: float) -> None:
-    assert standing(measure) == pytest.approx(place, nan_ok=True)
+    assert normalised_score(measure) == pytest.approx(place, nan_ok=True)
     drawn = scale(measure)
     assert (drawn == "") == bool(np.isnan(place))
     if drawn:

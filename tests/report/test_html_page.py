@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from swapper.report.content import Group, Measure, Moment, Report
+from swapper.report.content import Group, KeyFrame, Measure, Report
 from swapper.report.html_page import render
 from swapper.report.markup import escape, number
 from tests.report.sample import NAN, bare, flat, sample
@@ -158,7 +158,7 @@ def hostile() -> Report:
     assert report.emotions is not None
     names = tuple(f"{HOSTILE}{index}" for index in range(8))
     measure = Measure(HOSTILE, HOSTILE, 0.4, 0.0, 1.0, unit=HOSTILE)
-    moments = tuple(Moment(1, 2.0 + index, HOSTILE, *flat()[:2], flat()[2]) for index in range(3))
+    moments = tuple(KeyFrame(1, 2.0 + index, HOSTILE, *flat()[:2], flat()[2]) for index in range(3))
     return replace(
         report,
         title=HOSTILE, verdict=HOSTILE, findings=(HOSTILE, f"{HOSTILE}!"), untold=(HOSTILE,),
@@ -206,7 +206,7 @@ def test_wild_traces_make_no_long_pages() -> None:
 
 
 def test_a_moment_without_its_picture_says_so() -> None:
-    moment = Moment(3, 0.12, "happy 0.9", b"", flat()[1])
+    moment = KeyFrame(3, 0.12, "happy 0.9", b"", flat()[1])
     page = render(replace(sample(), strongest=(moment,)))
     read(page)
     assert "<i>no picture</i>" in page

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from swapper.errors import TrainingError, UsageError
-from swapper.metrics.clip_truth import Answer
+from swapper.metrics.clip_truth import GroundTruth
 from swapper.metrics.traces import Calibration
 from swapper.metrics.truth_scores import AREAS, Comparison
 from swapper.metrics.truth_scores import score as score_of
@@ -38,7 +38,7 @@ def clip_score(gain: float) -> dict[str, Any]:
     happy, anger = np.clip(np.sin(time / 9), 0, 1), np.clip(-np.sin(time / 9), 0, 1)
     units = np.stack([happy, anger], axis=1)
     weights = np.stack([1 - happy - anger, happy, anger], axis=1)
-    answer = Answer(
+    answer = GroundTruth(
         Path("answer.mp4"), np.zeros((90, 68, 2), np.float32), [np.zeros((2, 2), np.float32)] * 90,
         units, weights, ("AU12", "AU4"), EMOTIONS,
     )  # fmt: skip

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from swapper.head_renderer.identity import Identity, sample_identity
-from swapper.head_renderer.stage import Film, Stage
+from swapper.head_renderer.stage import FilmStock, Stage
 from swapper.synth.actor import Actor
 
 
@@ -20,4 +20,4 @@ def somebody() -> Actor:
 
 @pytest.fixture(scope="session")
 def stage() -> Stage:
-    return Stage(film=Film())
+    return Stage(film=FilmStock())

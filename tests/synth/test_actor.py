@@ -11,16 +11,16 @@ from swapper.errors import UsageError
 from swapper.head_renderer.camera import move_head
 from swapper.head_renderer.identity import Identity, sample_identity
 from swapper.head_renderer.landmarks import landmark_vertices
-from swapper.head_renderer.pose import Moment, Shot
-from swapper.head_renderer.stage import Film, Stage, sample_stage
-from swapper.head_renderer.units import INDEX, LEFT, MIDLINE, RIGHT, UNITS, units_of
+from swapper.head_renderer.pose import HeadState, RenderedFrame
+from swapper.head_renderer.stage import FilmStock, Stage, sample_stage
+from swapper.head_renderer.units import INDEX, LEFT, MIDLINE, RIGHT, UNITS, unit_values
 from swapper.synth.actor import Actor
 
-SMILE = units_of(au6=0.8, au12=0.9, au25=0.8)
-BUSY = Stage(film=Film(grain=0.02, softness=0.002, shutter=0.5), distortion=-0.05)
+SMILE = unit_values(au6=0.8, au12=0.9, au25=0.8)
+BUSY = Stage(film=FilmStock(grain=0.02, softness=0.002, shutter=0.5), distortion=-0.05)
 
 
-def digest(shot: Shot) -> str:
+def digest(shot: RenderedFrame) -> str:
     parts = (shot.image, shot.landmarks, shot.face_mask, shot.shown)
     return hashlib.sha256(b"".join(np.ascontiguousarray(p).tobytes() for p in parts)).hexdigest()
 
@@ -31,7 +31,7 @@ def psnr(one: np.ndarray, two: np.ndarray) -> float:
 
 
 def test_drawing_again_gives_the_same_bits(somebody: Actor) -> None:
-    moment, before = Moment(units=SMILE, pose=(10.0, -4.0, 3.0)), Moment(pose=(6.0, 0.0, 0.0))
+    moment, before = HeadState(units=SMILE, pose=(10.0, -4.0, 3.0)), HeadState(pose=(6.0, 0.0, 0.0))
     first = digest(somebody.shoot(moment, BUSY, 128, before=before, index=7))
     again = Actor(somebody.identity)
     assert digest(again.shoot(moment, BUSY, 128, before=before, index=7)) == first
@@ -44,7 +44,7 @@ def test_drawing_again_gives_the_same_bits(somebody: Actor) -> None:
 
 def test_a_self_swap_is_exact(somebody: Actor) -> None:
     """The answer for an identity that is the performer is the performance itself."""
-    moment = Moment(units=SMILE, gaze=(8.0, -3.0), pose=(-12.0, 5.0, 2.0))
+    moment = HeadState(units=SMILE, gaze=(8.0, -3.0), pose=(-12.0, 5.0, 2.0))
     twin = Actor(Identity.from_dict(somebody.identity.to_dict()))
     performed = somebody.shoot(moment, BUSY, 128, index=3)
     assert psnr(performed.image, twin.shoot(moment, BUSY, 128, index=3).image) > 60
@@ -54,7 +54,7 @@ def test_a_self_swap_is_exact(somebody: Actor) -> None:
 
 def test_landmarks_are_projections_of_the_mesh(somebody: Actor) -> None:
     """Recomputed here with the pinhole's formula from the posed vertices."""
-    moment = Moment(units=SMILE, pose=(20.0, 8.0, -6.0), shift=(9.0, -4.0, 12.0))
+    moment = HeadState(units=SMILE, pose=(20.0, 8.0, -6.0), shift=(9.0, -4.0, 12.0))
     stage, size = Stage(camera_height=7.0, distortion=0.06), 192
     shot = somebody.shoot(moment, stage, size)
     posed = somebody.body.pose(shot.shown, moment.gaze)
@@ -73,7 +73,7 @@ def test_landmarks_are_projections_of_the_mesh(somebody: Actor) -> None:
 
 
 def test_landmarks_do_not_depend_on_sampling(plain: Actor, stage: Stage) -> None:
-    moment = Moment(units=SMILE)
+    moment = HeadState(units=SMILE)
     coarse = plain.shoot(moment, stage, 64, supersample=1)
     fine = plain.shoot(moment, stage, 64, supersample=3)
     np.testing.assert_allclose(coarse.landmarks, fine.landmarks, atol=1e-6)
@@ -81,10 +81,10 @@ def test_landmarks_do_not_depend_on_sampling(plain: Actor, stage: Stage) -> None
 
 
 def test_pose_turns_the_way_the_trackers_count(plain: Actor, stage: Stage) -> None:
-    straight = plain.landmarks(Moment(), stage, 256)
-    right = plain.landmarks(Moment(pose=(25.0, 0.0, 0.0)), stage, 256)
-    up = plain.landmarks(Moment(pose=(0.0, 20.0, 0.0)), stage, 256)
-    tipped = plain.landmarks(Moment(pose=(0.0, 0.0, 15.0)), stage, 256)
+    straight = plain.landmarks(HeadState(), stage, 256)
+    right = plain.landmarks(HeadState(pose=(25.0, 0.0, 0.0)), stage, 256)
+    up = plain.landmarks(HeadState(pose=(0.0, 20.0, 0.0)), stage, 256)
+    tipped = plain.landmarks(HeadState(pose=(0.0, 0.0, 15.0)), stage, 256)
     assert right[30, 0] > straight[30, 0] + 8
     assert up[30, 1] < straight[30, 1] - 4
     assert tipped[27, 0] > straight[27, 0] + 5
@@ -95,13 +95,13 @@ def test_the_pose_agrees_with_the_aligners_own_solver(plain: Actor, stage: Stage
     from swapper.faces.geometry import head_pose
 
     for pose in ((0.0, 0.0, 0.0), (25.0, 0.0, 0.0), (-18.0, 10.0, 0.0), (0.0, 0.0, 14.0)):
-        points = plain.landmarks(Moment(pose=pose), stage, 256).astype(np.float32)
+        points = plain.landmarks(HeadState(pose=pose), stage, 256).astype(np.float32)
         found = head_pose(points, (256, 256))
         assert np.abs(np.array(found) - np.array(pose)).max() < 9.0, (pose, found)
 
 
 def test_the_mask_is_the_visible_face(plain: Actor, stage: Stage) -> None:
-    shot = plain.shoot(Moment(), stage, 128)
+    shot = plain.shoot(HeadState(), stage, 128)
     assert shot.face_mask.dtype == np.float32
     assert shot.face_mask.min() >= 0
     assert shot.face_mask.max() <= 1
@@ -115,7 +115,7 @@ def test_the_mask_is_the_visible_face(plain: Actor, stage: Stage) -> None:
     assert rows.max() < box[1][1]
     assert columns.min() > box[0][0]
     assert columns.max() < box[1][0]
-    turned = plain.shoot(Moment(pose=(80.0, 0.0, 0.0)), stage, 128).face_mask
+    turned = plain.shoot(HeadState(pose=(80.0, 0.0, 0.0)), stage, 128).face_mask
     assert turned.sum() < 0.75 * shot.face_mask.sum()
 
 
@@ -141,15 +141,15 @@ def test_the_mask_is_the_visible_face(plain: Actor, stage: Stage) -> None:
 def test_units_move_what_they_are_named_for(
     plain: Actor, stage: Stage, unit: int, points: tuple[int, ...], moves: tuple[int, int]
 ) -> None:
-    still = plain.landmarks(Moment(), stage, 256)
-    moved = plain.landmarks(Moment(units=units_of(**{f"au{unit}": 1.0})), stage, 256)
+    still = plain.landmarks(HeadState(), stage, 256)
+    moved = plain.landmarks(HeadState(units=unit_values(**{f"au{unit}": 1.0})), stage, 256)
     along = (moved - still)[list(points)] @ np.array(moves)
     assert (along > 0.4).all(), along
 
 
 def test_lips_widen_dimple_and_press(plain: Actor, stage: Stage) -> None:
     def mouth(**units: float) -> np.ndarray:
-        return plain.landmarks(Moment(units=units_of(**units)), stage, 256)
+        return plain.landmarks(HeadState(units=unit_values(**units)), stage, 256)
 
     width = np.ptp(mouth()[[48, 54], 0])
     assert np.ptp(mouth(au20=1.0)[[48, 54], 0]) > width + 4
@@ -163,14 +163,14 @@ def test_lips_widen_dimple_and_press(plain: Actor, stage: Stage) -> None:
 
 
 def test_shut_eyes_leave_no_gap_and_hide_the_eyeball(plain: Actor, stage: Stage) -> None:
-    shut = plain.shoot(Moment(units=units_of(au43=1.0)), stage, 256)
+    shut = plain.shoot(HeadState(units=unit_values(au43=1.0)), stage, 256)
     gap = shut.landmarks[[41, 40]] - shut.landmarks[[37, 38]]
     assert np.abs(gap).max() < 0.6
-    wide = plain.shoot(Moment(units=units_of(au5=1.0)), stage, 256)
+    wide = plain.shoot(HeadState(units=unit_values(au5=1.0)), stage, 256)
     x, y = wide.landmarks[36:42].mean(axis=0).round().astype(int)
     eye = np.s_[y - 3 : y + 4, x - 9 : x + 10]
 
-    def white(shot: Shot) -> int:
+    def white(shot: RenderedFrame) -> int:
         """Pixels that are bright and nearly without colour, as no skin is."""
         patch = shot.image[eye].astype(float)
         return int(
@@ -183,7 +183,7 @@ def test_shut_eyes_leave_no_gap_and_hide_the_eyeball(plain: Actor, stage: Stage)
 
 def test_the_eyes_look_where_they_are_told(plain: Actor, stage: Stage) -> None:
     def dark(gaze: tuple[float, float]) -> float:
-        shot = plain.shoot(Moment(units=units_of(au5=0.6), gaze=gaze), stage, 256)
+        shot = plain.shoot(HeadState(units=unit_values(au5=0.6), gaze=gaze), stage, 256)
         left, right = shot.landmarks[36], shot.landmarks[39]
         y = round((left[1] + right[1]) / 2)
         columns = np.arange(int(left[0]) + 3, int(right[0]) - 2)
@@ -198,36 +198,36 @@ def test_manner_shows_the_same_feeling_differently() -> None:
     gain = tuple(0.6 if unit == 12 else 1.0 for unit in UNITS)
     asymmetry = tuple(0.3 if unit == 12 else 0.0 for unit in UNITS)
     lopsided = Actor(Identity(gain=gain, asymmetry=asymmetry), detail=2)
-    shown = lopsided.shown(Moment(units=units_of(au12=0.8, au26=0.5, au43=1.0)))
+    shown = lopsided.shown(HeadState(units=unit_values(au12=0.8, au26=0.5, au43=1.0)))
     np.testing.assert_allclose(shown[LEFT, INDEX[12]], 0.8 * 0.6 * 1.3, rtol=1e-5)
     np.testing.assert_allclose(shown[RIGHT, INDEX[12]], 0.8 * 0.6 * 0.7, rtol=1e-5)
     assert (shown[:, INDEX[43]] == 1).all()
-    one_sided = lopsided.shown(Moment(units=units_of(au26_left=1.0)))
+    one_sided = lopsided.shown(HeadState(units=unit_values(au26_left=1.0)))
     assert 26 in MIDLINE
     assert one_sided[LEFT, INDEX[26]] == one_sided[RIGHT, INDEX[26]] == 0.5
 
 
 def test_film_and_motion_change_the_picture_and_nothing_else(somebody: Actor) -> None:
-    moment, before = Moment(pose=(10.0, 0.0, 0.0)), Moment(pose=(0.0, 0.0, 0.0))
-    clean = somebody.shoot(moment, Stage(film=Film(vignette=0.0)), 96)
-    for film in (Film(grain=0.05), Film(softness=0.01), Film(vignette=0.8)):
+    moment, before = HeadState(pose=(10.0, 0.0, 0.0)), HeadState(pose=(0.0, 0.0, 0.0))
+    clean = somebody.shoot(moment, Stage(film=FilmStock(vignette=0.0)), 96)
+    for film in (FilmStock(grain=0.05), FilmStock(softness=0.01), FilmStock(vignette=0.8)):
         shot = somebody.shoot(moment, Stage(film=film), 96)
         assert psnr(shot.image, clean.image) < 45
         np.testing.assert_array_equal(shot.landmarks, clean.landmarks)
         np.testing.assert_array_equal(shot.face_mask, clean.face_mask)
-    shutter = Stage(film=Film(shutter=1.0, vignette=0.0))
+    shutter = Stage(film=FilmStock(shutter=1.0, vignette=0.0))
     smeared = somebody.shoot(moment, shutter, 96, before=before)
     assert psnr(smeared.image, clean.image) < 35
     still = somebody.shoot(moment, shutter, 96, before=moment)
     np.testing.assert_array_equal(still.image, clean.image)
-    grain = Stage(film=Film(grain=0.05))
+    grain = Stage(film=FilmStock(grain=0.05))
     assert (somebody.shoot(moment, grain, 96, index=1).image
             != somebody.shoot(moment, grain, 96, index=2).image).any()  # fmt: skip
 
 
 def test_light_and_shadow(plain: Actor) -> None:
     def cheeks(**values: float) -> tuple[float, float]:
-        shot = plain.shoot(Moment(), Stage(film=Film(vignette=0.0), **values), 128)
+        shot = plain.shoot(HeadState(), Stage(film=FilmStock(vignette=0.0), **values), 128)
         left, right = shot.landmarks[[3, 31]].mean(axis=0), shot.landmarks[[13, 35]].mean(axis=0)
         return tuple(
             float(shot.image[int(y) - 2 : int(y) + 3, int(x) - 2 : int(x) + 3].mean())
@@ -244,7 +244,8 @@ def test_light_and_shadow(plain: Actor) -> None:
 
 def test_two_people_differ_at_a_glance(stage: Stage) -> None:
     pictures = [
-        Actor(sample_identity(seed), detail=2).shoot(Moment(), stage, 64).image for seed in range(6)
+        Actor(sample_identity(seed), detail=2).shoot(HeadState(), stage, 64).image
+        for seed in range(6)
     ]
     for i, one in enumerate(pictures):
         for two in pictures[i + 1 :]:
@@ -253,9 +254,9 @@ def test_two_people_differ_at_a_glance(stage: Stage) -> None:
 
 def test_sizes_out_of_range_are_refused(plain: Actor, stage: Stage) -> None:
     with pytest.raises(UsageError, match="size=8: must be from 16 to 2048 pixels"):
-        plain.shoot(Moment(), stage, 8)
+        plain.shoot(HeadState(), stage, 8)
     with pytest.raises(UsageError, match="supersample=9: must be from 1 to 4"):
-        plain.shoot(Moment(), stage, 64, supersample=9)
+        plain.shoot(HeadState(), stage, 64, supersample=9)
 
 
 @pytest.mark.slow
@@ -273,7 +274,7 @@ def test_real_face_tools_see_them_as_faces(shared: Path) -> None:
     for seed in range(8):
         actor = Actor(sample_identity(100 + seed))
         for units in expressions:
-            shot = actor.shoot(Moment(units=units_of(**units)), sample_stage(seed), 192)
+            shot = actor.shoot(HeadState(units=unit_values(**units)), sample_stage(seed), 192)
             faces = aligner(_Frame(shot.image, index))
             index += 1
             found += bool(faces)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from swapper.head_renderer.units import INDEX, MIDLINE, UNITS, units_of
+from swapper.head_renderer.units import INDEX, MIDLINE, UNITS, unit_values
 from swapper.synth.anatomy import feasible
 from swapper.synth.emotions import AROUSAL, BASIC, EMOTIONS, REPERTOIRE, VALENCE
 
@@ -83,16 +83,16 @@ def test_prototypes_are_feasible_but_for_pressed_lips() -> None:
 
 
 def test_closed_lids_cannot_be_raised() -> None:
-    assert feasible(units_of(au5=0.9, au43=1.0))[:, INDEX[5]].max() == 0
+    assert feasible(unit_values(au5=0.9, au43=1.0))[:, INDEX[5]].max() == 0
 
 
 def test_a_jaw_drops_once() -> None:
-    both = feasible(units_of(au26=1.0, au27=1.0))
+    both = feasible(unit_values(au26=1.0, au27=1.0))
     assert both[0, INDEX[26]] + both[0, INDEX[27]] <= 1
 
 
 def test_a_stretched_mouth_is_open_and_not_pressed() -> None:
-    wide = feasible(units_of(au24=1.0, au27=1.0))
+    wide = feasible(unit_values(au24=1.0, au27=1.0))
     assert wide[0, INDEX[25]] > 0.8
     assert wide[0, INDEX[24]] < 0.2
 

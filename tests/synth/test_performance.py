@@ -10,9 +10,9 @@ from swapper.head_renderer.units import INDEX, LEFT, MIDLINE, RIGHT, UNITS
 from swapper.synth.curves import bump, minimum_jerk, through, wander
 from swapper.synth.emotions import EMOTIONS, REPERTOIRE
 from swapper.synth.performance import Performance, play
-from swapper.synth.timeline import Beat, Score, parse_score, random_score
+from swapper.synth.timeline import Segment, Timeline, parse_timeline, random_timeline
 
-LONG = random_score(3, 60)
+LONG = random_timeline(3, 60)
 MOUTH = [INDEX[unit] for unit in (25, 26)]
 
 
@@ -23,7 +23,7 @@ def played() -> Performance:
 
 def calm(text: str, **settings: float) -> Performance:
     """Prototypes on a still head, without flickers."""
-    return play(parse_score(text), **({"variety": 0.0, "micro": 0.0} | settings))  # type: ignore[arg-type]
+    return play(parse_timeline(text), **({"variety": 0.0, "micro": 0.0} | settings))  # type: ignore[arg-type]
 
 
 def events(performance: Performance, kind: str) -> list[tuple[float, float]]:
@@ -138,13 +138,13 @@ def test_mixtures_show_both_and_share_the_weight() -> None:
 
 
 def test_a_gap_in_the_score_is_neutral() -> None:
-    gap = play(Score((Beat("happy", 0, 1.5), Beat("sad", 4.5, 6)), 6.0), micro=0)
+    gap = play(Timeline((Segment("happy", 0, 1.5), Segment("sad", 4.5, 6)), 6.0), micro=0)
     assert gap.emotion[80, 0] > 0.99
 
 
 @pytest.mark.parametrize("name", ["neutral", "tired", "anger", "seductive"])
 def test_people_blink_at_their_emotion_s_rate(name: str) -> None:
-    score = Score(tuple(Beat(name, 30.0 * i, 30.0 * (i + 1)) for i in range(10)), 300.0)
+    score = Timeline(tuple(Segment(name, 30.0 * i, 30.0 * (i + 1)) for i in range(10)), 300.0)
     performance = play(score, seed=4)
     a_minute = len(events(performance, "blink")) / 5
     wanted = REPERTOIRE[name].manner.blinks
@@ -168,7 +168,7 @@ def test_a_blink_shuts_the_eyes_and_lasts_as_long_as_blinks_do(played: Performan
 
 def test_tired_eyes_are_often_shut() -> None:
     def shut(name: str) -> float:
-        score = Score(tuple(Beat(name, 20.0 * i, 20.0 * (i + 1)) for i in range(6)), 120.0)
+        score = Timeline(tuple(Segment(name, 20.0 * i, 20.0 * (i + 1)) for i in range(6)), 120.0)
         closed = play(score, seed=0).units[:, :, INDEX[43]].mean(axis=1) > 0.8
         return float(closed.mean())
 
@@ -177,7 +177,7 @@ def test_tired_eyes_are_often_shut() -> None:
 
 
 def test_micro_expressions_last_40_to_200_ms_and_show_another_feeling() -> None:
-    score = Score((), 60.0)
+    score = Timeline((), 60.0)
     many, none = play(score, seed=2, micro=30), play(score, seed=2, micro=0)
     found = [event for event in many.events if event.kind == "micro"]
     assert 15 < len(found) < 50
@@ -195,7 +195,7 @@ def test_micro_expressions_last_40_to_200_ms_and_show_another_feeling() -> None:
 
 
 def test_talk_moves_the_mouth_at_the_pace_of_syllables() -> None:
-    talking = play(parse_score("neutral:2,neutral:10+speech,neutral:2"), fps=50, micro=0)
+    talking = play(parse_timeline("neutral:2,neutral:10+speech,neutral:2"), fps=50, micro=0)
     mouth = talking.units[:, LEFT, MOUTH].sum(axis=1)
     assert mouth[:90].max() < 0.35
     spoken = mouth[125:575]
@@ -220,29 +220,29 @@ def test_sides_differ_a_little_but_never_on_the_midline(played: Performance) -> 
 
 
 def test_eyes_stay_on_the_camera_while_the_head_turns() -> None:
-    performance = play(Score((Beat("anger", 0, 60),), 60.0), seed=1)
+    performance = play(Timeline((Segment("anger", 0, 60),), 60.0), seed=1)
     ahead = performance.gaze[:, 0] + performance.pose[:, 0]
     assert np.abs(performance.pose[:, 0]).std() > 2
     assert np.median(np.abs(ahead)) < 4
 
 
 def test_heads_are_never_still_and_never_far() -> None:
-    neutral = play(Score((), 60.0), seed=0)
+    neutral = play(Timeline((), 60.0), seed=0)
     assert (neutral.pose.std(axis=0) > (2, 0.8, 0.8)).all()
     assert (np.abs(neutral.pose).max(axis=0) < (40, 25, 22)).all()
     assert np.abs(neutral.shift).max() < 30
-    still = play(Score((), 60.0), seed=0, variety=0, micro=0)
+    still = play(Timeline((), 60.0), seed=0, variety=0, micro=0)
     assert np.abs(still.pose).max() < 6  # nods and the way after the eyes
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_shortest_beats_and_one_frame_play(seed: int) -> None:
-    performance = play(random_score(seed, 4.4), seed=seed)
+    performance = play(random_timeline(seed, 4.4), seed=seed)
     assert len(performance) == 110
     assert np.isfinite(performance.units).all()
     shown = performance.emotion.max(axis=0)
     assert (shown > 0.3).all()  # each is seen, however short
-    assert len(play(Score((), 0.4), fps=1)) == 1
+    assert len(play(Timeline((), 0.4), fps=1)) == 1
 
 
 @pytest.mark.parametrize(

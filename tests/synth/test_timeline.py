@@ -6,15 +6,15 @@ import pytest
 
 from swapper.errors import UsageError
 from swapper.synth.emotions import EMOTIONS
-from swapper.synth.timeline import SHORTEST_BEAT, Beat, Score, parse_score, random_score
+from swapper.synth.timeline import SHORTEST_BEAT, Segment, Timeline, parse_timeline, random_timeline
 
 
 def test_items_follow_each_other() -> None:
-    score = parse_score("neutral:1.5, happy:2@0.8,anger:2+speech")
+    score = parse_timeline("neutral:1.5, happy:2@0.8,anger:2+speech")
     assert score.beats == (
-        Beat("neutral", 0.0, 1.5),
-        Beat("happy", 1.5, 3.5, 0.8),
-        Beat("anger", 3.5, 5.5),
+        Segment("neutral", 0.0, 1.5),
+        Segment("happy", 1.5, 3.5, 0.8),
+        Segment("anger", 3.5, 5.5),
     )
     assert score.duration == 5.5
     assert score.speech == ((3.5, 5.5),)
@@ -22,8 +22,8 @@ def test_items_follow_each_other() -> None:
 
 
 def test_mixtures_overlap_and_speech_that_touches_is_one() -> None:
-    score = parse_score("sad+anger:1@0.5+speech,happy:1+speech,neutral:1,bored:1+speech")
-    assert score.beats[:2] == (Beat("sad", 0, 1, 0.5), Beat("anger", 0, 1, 0.5))
+    score = parse_timeline("sad+anger:1@0.5+speech,happy:1+speech,neutral:1,bored:1+speech")
+    assert score.beats[:2] == (Segment("sad", 0, 1, 0.5), Segment("anger", 0, 1, 0.5))
     assert score.speech == ((0.0, 2.0), (3.0, 4.0))
 
 
@@ -50,28 +50,28 @@ def test_mixtures_overlap_and_speech_that_touches_is_one() -> None:
 )
 def test_a_wrong_score_says_what_is_wrong(text: str, said: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse_score(text)
+        parse_timeline(text)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_beats_and_speech_must_lie_within_the_score() -> None:
     with pytest.raises(UsageError, match="ends at 3 s"):
-        Score((Beat("sad", 0, 3),), 2.0)
+        Timeline((Segment("sad", 0, 3),), 2.0)
     for speech in (((1.0, 3.0),), ((1.0, 1.5), (1.2, 1.8)), ((1.5, 1.0),)):
         with pytest.raises(UsageError, match="speech from"):
-            Score((), 2.0, speech)
+            Timeline((), 2.0, speech)
 
 
 def test_json_round_trip() -> None:
-    score = random_score(5, 30)
-    assert Score.from_dict(json.loads(json.dumps(score.to_dict()))) == score
+    score = random_timeline(5, 30)
+    assert Timeline.from_dict(json.loads(json.dumps(score.to_dict()))) == score
 
 
 @pytest.mark.parametrize("duration", [11 * SHORTEST_BEAT, 11.0, 30.0, 120.0])
 @pytest.mark.parametrize("seed", range(4))
 def test_random_scores_play_everything_and_fill_the_time(seed: int, duration: float) -> None:
-    score = random_score(seed, duration)
+    score = random_timeline(seed, duration)
     assert score.emotions == EMOTIONS
     assert score.duration == duration
     assert score.beats[0].start == 0
@@ -81,10 +81,10 @@ def test_random_scores_play_everything_and_fill_the_time(seed: int, duration: fl
 
 
 def test_random_scores_follow_their_seed() -> None:
-    assert random_score(1, 20) == random_score(1, 20)
-    assert random_score(1, 20) != random_score(2, 20)
+    assert random_timeline(1, 20) == random_timeline(1, 20)
+    assert random_timeline(1, 20) != random_timeline(2, 20)
 
 
 def test_too_little_time_is_refused() -> None:
     with pytest.raises(UsageError, match=r"4\.4 are needed"):
-        random_score(0, 4.0)
+        random_timeline(0, 4.0)

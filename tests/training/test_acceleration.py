@@ -22,7 +22,7 @@ from swapper.kernels import dispatch
 from swapper.losses.expression import CodeMap, ExpressionLoss
 from swapper.losses.reconstruction import ReconstructionLoss
 from swapper.models.autoencoder import Autoencoder, DfAutoencoder, OriginalAutoencoder
-from swapper.training.acceleration import Speed
+from swapper.training.acceleration import Acceleration
 from swapper.training.module import SwapModule
 from swapper.training.optim import Optim
 from swapper.types import FaceBatch
@@ -82,12 +82,12 @@ def step(module: SwapModule) -> tuple[float, dict[str, torch.Tensor]]:
 @pytest.mark.parametrize(
     "speed",
     [
-        Speed(channels_last=True),
-        Speed(channels_last=True, compile=True, backend="aot_eager"),
+        Acceleration(channels_last=True),
+        Acceleration(channels_last=True, compile=True, backend="aot_eager"),
     ],
     ids=["channels_last", "compiled as well"],
 )
-def test_a_step_is_the_same(speed: Speed, felt: bool) -> None:
+def test_a_step_is_the_same(speed: Acceleration, felt: bool) -> None:
     loss, gradients = step(made(felt))
     other = made(felt)
     speed.prepare(other, CPU)
@@ -103,7 +103,7 @@ def test_a_step_is_the_same(speed: Speed, felt: bool) -> None:
 def test_blocks_run_compiled_and_keep_their_names() -> None:
     module = made()
     names = list(module.state_dict())
-    Speed(compile=True, backend="aot_eager").prepare(module, CPU)
+    Acceleration(compile=True, backend="aot_eager").prepare(module, CPU)
     assert list(module.state_dict()) == names
     blocks = module.net.regions()
     assert len(blocks) == 4 + 2 * (3 + 2)
@@ -143,7 +143,7 @@ def test_channels_last_goes_through_the_whole_network(network: str) -> None:
     else:
         net = OriginalAutoencoder(("alice", "bob"))
     module = module_of(net)
-    Speed(channels_last=True).prepare(module, CPU)
+    Acceleration(channels_last=True).prepare(module, CPU)
     faces = torch.rand(4, 3, 64, 64).to(memory_format=torch.channels_last)
     with Copies() as copies:
         output = module.reconstruct(net.encode(faces), None)
@@ -163,7 +163,7 @@ def test_auto_asks_the_device(
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     module = made()
     with caplog.at_level(logging.DEBUG):
-        Speed().prepare(module, torch.device(device))
+        Acceleration().prepare(module, torch.device(device))
     weight = module.net.encoder.downs[1].conv.weight
     on_cuda = device == "cuda"
     assert weight.is_contiguous(memory_format=torch.channels_last) == on_cuda
@@ -179,11 +179,11 @@ def test_faulty_kernels_are_not_used(
     monkeypatch.setattr(
         "swapper.training.acceleration.complaints", lambda _: ["film_lrelu: differs"]
     )
-    Speed(compile=False).prepare(made(), torch.device("cuda"))
+    Acceleration(compile=False).prepare(made(), torch.device("cuda"))
     assert "plain torch instead of kernels: film_lrelu: differs" in caplog.text
     assert dispatch.backend() == "reference"
     with pytest.raises(UsageError, match=r"kernels=triton: film_lrelu: differs; pass"):
-        Speed(kernels="triton").prepare(made(), torch.device("cuda"))
+        Acceleration(kernels="triton").prepare(made(), torch.device("cuda"))
 
 
 @pytest.mark.parametrize(
@@ -197,4 +197,4 @@ def test_faulty_kernels_are_not_used(
 )
 def test_what_cannot_be_had_is_refused(settings: dict[str, Any], what: str) -> None:
     with pytest.raises(UsageError, match=what):
-        Speed(**settings).prepare(made(), CPU)
+        Acceleration(**settings).prepare(made(), CPU)

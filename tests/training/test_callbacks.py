@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from swapper.training.callbacks import Ema, Preview, SaveLast
-from swapper.training.preview_sheet import SheetRow, draw_sheet
+from swapper.training.preview_sheet import SheetRow, draw_preview_sheet
 from swapper.training.trainer import resolve_precision
 
 
@@ -42,7 +42,7 @@ def test_intervals_are_checked() -> None:
 def test_a_sheet_has_a_row_a_face_and_a_column_an_identity(identities: tuple[str, ...]) -> None:
     cell = np.full((64, 64, 3), 200, np.uint8)
     rows = [SheetRow(index, [cell] * (1 + len(identities))) for index in range(len(identities))]
-    sheet = draw_sheet(rows, identities, "step 1")
+    sheet = draw_preview_sheet(rows, identities, "step 1")
     assert sheet.width == 128 * (1 + len(identities))
     assert sheet.height == (128 + 18) * len(identities) + 18
     pixels = np.asarray(sheet)

@@ -12,7 +12,7 @@ from lightning import Trainer
 from swapper.data.balance import Balance
 from swapper.data.datamodule import FaceDataModule
 from swapper.training.csv_logger import CsvLogger
-from swapper.training.draw_counts_log import RepeatsLog
+from swapper.training.draw_counts_log import DrawCountsLog
 from tests.data.test_datamodule import Listener
 from tests.facesets.making import make_faceset
 
@@ -24,7 +24,7 @@ def fit(facesets: list[str], folder: Path, steps: int, resume: Path | None = Non
     )  # fmt: skip
     trainer = Trainer(
         max_steps=steps, max_epochs=-1, accelerator="cpu", logger=CsvLogger(str(folder)),
-        callbacks=[RepeatsLog(str(folder / "repeats.csv"), every_n_steps=4)],
+        callbacks=[DrawCountsLog(str(folder / "repeats.csv"), every_n_steps=4)],
         val_check_interval=5, check_val_every_n_epoch=None, num_sanity_val_steps=0,
         enable_checkpointing=False, use_distributed_sampler=False, enable_progress_bar=False,
         enable_model_summary=False, log_every_n_steps=5, default_root_dir=folder,
@@ -61,4 +61,4 @@ def test_repeats_are_logged_and_go_on_after_a_resume(tmp_path: Path) -> None:
 
 def test_the_interval_is_checked() -> None:
     with pytest.raises(ValueError, match="every_n_steps"):
-        RepeatsLog("x", every_n_steps=0)
+        DrawCountsLog("x", every_n_steps=0)

@@ -19,7 +19,7 @@ from swapper.losses.expression import CodeMap, ExpressionLoss
 from swapper.losses.random_view import RandomView
 from swapper.losses.reconstruction import ReconstructionLoss
 from swapper.models.autoencoder import Autoencoder, DfAutoencoder
-from swapper.training.expression_step import Cast, decode_as, expression_step
+from swapper.training.expression_step import SwapAssignment, decode_swaps, expression_step
 from swapper.training.module import SwapModule
 from swapper.training.optim import Optim
 from swapper.types import Coverage, FaceBatch
@@ -59,21 +59,21 @@ def bound(**settings: Any) -> tuple[ExpressionLoss, Estimator]:
 def test_everyone_is_played_by_everyone_else_in_turn() -> None:
     seen = set()
     for step in range(4):
-        cast = Cast.of(batch(3, step=step), 3, 1.0)
+        cast = SwapAssignment.of(batch(3, step=step), 3, 1.0)
         assert cast.rows.tolist() == list(range(9))
         assert not (cast.performer == cast.identity).any()
         seen |= set(zip(cast.performer.tolist(), cast.identity.tolist(), strict=True))
     assert len(seen) == 6
-    two = Cast.of(batch(2), 2, 1.0)
+    two = SwapAssignment.of(batch(2), 2, 1.0)
     assert two.identity.tolist() == [1, 1, 1, 0, 0, 0]
 
 
 def test_a_share_of_the_faces_keeps_who_follows_whom() -> None:
     follows = torch.tensor([-1, 0, 1, -1, -1, 3])
-    cast = Cast.of(replace(batch(2), follows=follows), 2, 0.5)
+    cast = SwapAssignment.of(replace(batch(2), follows=follows), 2, 0.5)
     assert cast.rows.tolist() == [0, 1, 3, 4]
     assert cast.follows.tolist() == [-1, 0, -1, -1]
-    cast = Cast.of(replace(batch(2), follows=follows), 2, 1.0)
+    cast = SwapAssignment.of(replace(batch(2), follows=follows), 2, 1.0)
     assert cast.follows.tolist() == follows.tolist()
 
 
@@ -135,10 +135,10 @@ def test_the_gradient_at_the_swap_is_bounded() -> None:
 def test_shuffled_codes_draw_other_pictures() -> None:
     net, made = woken(), batch()
     latent = net.encode(torch.rand(6, 3, 64, 64))
-    cast = Cast.of(made, 2, 1.0)
+    cast = SwapAssignment.of(made, 2, 1.0)
     with torch.no_grad():
-        right = decode_as(net, latent, cast, made.code).image
-        wrong = decode_as(net, latent, cast, made.code[[1, 2, 0, 4, 5, 3]]).image
+        right = decode_swaps(net, latent, cast, made.code).image
+        wrong = decode_swaps(net, latent, cast, made.code[[1, 2, 0, 4, 5, 3]]).image
     assert (right - wrong).abs().mean() > 1e-3
 
 

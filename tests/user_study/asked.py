@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from swapper.user_study.schedule import schedule
-from swapper.user_study.trials import Clip, Limits, Study, neutral_name
+from swapper.user_study.trials import Limits, Study, StudyClip, neutral_name
 
 Judge = Callable[[str, str], str]
 """From the names of what is left and right, to left, right or neither."""
@@ -18,7 +18,7 @@ def drawn_study(clips: int = 4, systems: tuple[str, ...] = ("good", "fair", "poo
     """A study of clips that exist by name only."""
     return Study(
         {
-            f"c{i}": Clip(
+            f"c{i}": StudyClip(
                 neutral_name("performer", str(i)),
                 neutral_name("check", str(i)),
                 {name: neutral_name(name, str(i)) for name in systems},

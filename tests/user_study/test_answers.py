@@ -11,7 +11,7 @@ import pytest
 
 from swapper.errors import StudyError
 from swapper.user_study.answers import read_answers
-from swapper.user_study.counts import tally
+from swapper.user_study.counts import count_answers
 from swapper.user_study.trials import read_key
 from tests.user_study.asked import answered, drawn_study, prefers, save
 
@@ -125,12 +125,12 @@ def test_who_misses_checks_is_left_out_by_the_rule(tmp_path: Path) -> None:
         save(tmp_path, answered(study, seed, ALL))
     save(tmp_path, answered(study, 99, lambda left, right: "neither"))
     people, _ = read_answers(tmp_path, study)
-    found = tally(people, study)
+    found = count_answers(people, study)
     (idle,) = (each for each in found.attention if not each.counts)
     assert (idle.participant, idle.checks, idle.missed) == (f"{99:016x}", 3, 3)
     assert (found.ties, found.answers) == (0, 8 * 12)
     assert found.systems == ("good", "fair", "poor")
-    kept = tally(people, study, misses=3)
+    kept = count_answers(people, study, misses=3)
     assert (kept.ties, kept.answers) == (12, 9 * 12)
     share = {(first, second): rate.share for first, second, rate in kept.pairs}
     assert share["good", "fair"] == pytest.approx((8 * 4 + 4 / 2) / (9 * 4))
@@ -143,7 +143,7 @@ def test_sides_chosen_by_habit_cancel(tmp_path: Path) -> None:
         habit = answered(study, seed, lambda left, right: "left")
         save(tmp_path, habit)
     people, _ = read_answers(tmp_path, study)
-    found = tally(people, study, misses=3)
+    found = count_answers(people, study, misses=3)
     assert all(each.low < 0 < each.high for each in found.strengths)
     assert all(each.same == 0 for each in found.attention)
 
