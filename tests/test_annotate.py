@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from swapper.annotate import annotate, describe, read_faceset
+from swapper.affect.annotation import annotate_faceset, describe_annotation
+from swapper.annotate import annotate
 from swapper.cli.main import main as cli
 from swapper.errors import EstimatorError, FacesetError
 from swapper.estimators.base import AffectBatch, Estimator
@@ -80,7 +81,7 @@ def path(tmp_path: Path) -> Path:
 
 def read(path: Path, estimator: Estimator | None = None, *, refresh: bool = False) -> int:
     """Reads, and tells how many faces it had to read."""
-    return read_faceset(Faceset.open(path), estimator or Counting(), refresh=refresh).read
+    return annotate_faceset(Faceset.open(path), estimator or Counting(), refresh=refresh).read
 
 
 def add(path: Path, *frames: int, shift: int = 0) -> None:
@@ -97,7 +98,7 @@ def expected(path: Path, estimator: Estimator) -> Readings:
 
 def test_every_face_is_read_once_and_as_the_estimator_reads_it(path: Path) -> None:
     estimator = Counting()
-    summary = read_faceset(Faceset.open(path), estimator)
+    summary = annotate_faceset(Faceset.open(path), estimator)
     assert (summary.read, summary.known, estimator.seen) == (150, 0, 150)
     whole = expected(path, Counting())
     for found in (summary.readings, read_readings(Faceset.open(path), "light")):
@@ -106,7 +107,7 @@ def test_every_face_is_read_once_and_as_the_estimator_reads_it(path: Path) -> No
         np.testing.assert_allclose(found.probabilities, whole.probabilities, atol=1e-5)
         np.testing.assert_allclose(found.valence, whole.valence, atol=1e-5)
         assert found.intensities is None
-    again = read_faceset(Faceset.open(path), estimator)
+    again = annotate_faceset(Faceset.open(path), estimator)
     assert (again.read, again.known, estimator.seen) == (0, 150, 150)
 
 
@@ -194,7 +195,7 @@ def test_it_is_saved_on_the_way(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         return real(self, pictures)
 
     monkeypatch.setattr(Counting, "readings", watched)
-    read_faceset(Faceset.open(path), Counting(), save_seconds=0.0)
+    annotate_faceset(Faceset.open(path), Counting(), save_seconds=0.0)
     assert stored[0] == 0
     assert 0 < stored[1] < 150
 
@@ -234,9 +235,9 @@ def test_the_line_tells_what_is_shown_and_what_is_not(tmp_path: Path) -> None:
         writer.add_source(Source("clip.mp4", SOURCE))
         for frame, level in enumerate([10, 20, 30, 250]):
             writer.add(make_record(frame), np.full((32, 32, 3), level, np.uint8))
-    summary = read_faceset(Faceset.open(path), Counting())
+    summary = annotate_faceset(Faceset.open(path), Counting())
     assert shares(summary.readings) == {"dark": 0.75, "light": 0.25, "purple": 0.0}
-    line = describe(summary)
+    line = describe_annotation(summary)
     assert line.startswith(
         f"{path}: 4 faces read, 0 known; dark 75%, light 25%; no purple; valence"
     )
@@ -251,7 +252,7 @@ def test_the_sheet_has_the_surest_faces_of_each_label_and_gaps(tmp_path: Path) -
         for frame, level in enumerate(levels):
             writer.add(make_record(frame), np.full((32, 32, 3), level, np.uint8))
     faceset = Faceset.open(path)
-    sheet = draw_affect(faceset, read_faceset(faceset, Counting()).readings)
+    sheet = draw_affect(faceset, annotate_faceset(faceset, Counting()).readings)
     # Grey tiles only, so a tile is a run of one value along its row's middle line.
     rows = [30 + row * 102 + 48 for row in range(7)]
     drawn = [
@@ -376,7 +377,7 @@ def test_a_killed_reading_goes_on(tmp_path: Path) -> None:
         "from tests.test_annotate import Counting\n"
         "from swapper.facesets.faceset import Faceset\n"
         "from swapper.annotate import read_faceset\n"
-        "read_faceset(Faceset.open(Path(sys.argv[1])), Counting(), save_seconds=0.0)\n"
+        "annotate_faceset(Faceset.open(Path(sys.argv[1])), Counting(), save_seconds=0.0)\n"
         "time.sleep(60)\n"
     )
     process = subprocess.Popen(

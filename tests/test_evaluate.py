@@ -16,7 +16,8 @@ from swapper import evaluate as verb
 from swapper.errors import MediaError, UsageError
 from swapper.estimators.auto import AutoEstimator
 from swapper.estimators.base import Estimator, load_estimator
-from swapper.evaluate import FIGURES, REPORT, clips, evaluate, independent_estimator
+from swapper.evaluate import FIGURES, REPORT, evaluate, independent_estimator
+from swapper.evaluation import clips
 from swapper.evaluation.clips import Memory
 from swapper.evaluation.leaderboard import WHOSE_FACE
 from swapper.extract import extract

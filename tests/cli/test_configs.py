@@ -16,10 +16,10 @@ import yaml
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
+from swapper.cli import launch
+from swapper.cli import main as cli
 from swapper.cli.arguments import check_target
 from swapper.cli.help import config_root
-from swapper.cli.main import launch
-from swapper.cli.main import main as cli
 from swapper.errors import UsageError
 from swapper.estimators.base import ESTIMATORS
 from swapper.options.verbs import VERBS
