@@ -150,7 +150,7 @@ class Casting:
     def score(self, cell: Cell, out: Path, make_aligner: Callable[[], Aligner] | None) -> Scores:
         """Train if need be, convert, compare; a `ClipScore` as plain values by clip."""
         run = out / "runs" / cell.run
-        feeling = AffectOptions(**dict(cell.config.feeling))
+        affect = AffectOptions(**dict(cell.config.affect))
         if cell.trains:
             train_run(run, self.facesets, overrides_of(cell), cell.steps)
             check_unbiased(run, self.judge)
@@ -161,7 +161,7 @@ class Casting:
             if cell.trains:
                 target = out / "swaps" / cell.name / f"{name}.mp4"
                 target.parent.mkdir(parents=True, exist_ok=True)
-                clip, masks = convert_clip(run, self.reel["held_out"][i], target, feeling)
+                clip, masks = convert_clip(run, self.reel["held_out"][i], target, affect)
             elif cell.config.name == ANSWER:
                 clip = answer
             found = compare_with_truth(

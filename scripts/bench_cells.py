@@ -26,12 +26,12 @@ class Config:
     Attributes:
         name: In the table.
         overrides: Of the training.
-        feeling: `affect.strength` and such of the conversion, by name.
+        affect: `affect.guidance_scale` and such of the conversion, by name.
     """
 
     name: str
     overrides: tuple[str, ...] = ()
-    feeling: tuple[tuple[str, float], ...] = ()
+    affect: tuple[tuple[str, float], ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Config:
@@ -52,13 +52,15 @@ class Config:
             raise UsageError(f"--config {text!r}: that name is taken, choose another")
         told = [each.removeprefix(_CONVERT) for each in overrides if each.startswith(_CONVERT)]
         try:
-            feeling = tuple((key, float(value)) for key, value in (e.split("=", 1) for e in told))
+            affect = tuple((key, float(value)) for key, value in (e.split("=", 1) for e in told))
         except ValueError as error:
-            raise UsageError(f"--config {text!r}: {error}; write {_CONVERT}strength=1.5") from error
-        if any(key not in ("strength", "relative") for key, _ in feeling):
-            raise UsageError(f"--config {text!r}: {_CONVERT} takes strength= and relative=")
+            raise UsageError(
+                f"--config {text!r}: {error}; write {_CONVERT}guidance_scale=1.5"
+            ) from error
+        if any(key not in ("guidance_scale", "relative") for key, _ in affect):
+            raise UsageError(f"--config {text!r}: {_CONVERT} takes guidance_scale= and relative=")
         trained = tuple(each for each in overrides if not each.startswith(_CONVERT))
-        return cls(name.strip(), trained, feeling)
+        return cls(name.strip(), trained, affect)
 
 
 def digest(recipe: Any) -> str:

@@ -101,7 +101,7 @@ class Cell:
     def name(self) -> str:
         """Names the cell, and everything that its swap depends on."""
         config = "".join(c if c.isalnum() else "-" for c in self.config.name).strip("-")
-        told = [self.run, self.pair, self.config.name, self.config.feeling]
+        told = [self.run, self.pair, self.config.name, self.config.affect]
         return f"{self.performer.name}-{self.identity.name}-{config}-{self.seed}-{digest(told)}"
 
     @property
@@ -189,7 +189,7 @@ class Workshop:
                 "convert", video, f"model={run}", f"video={cell.performer.video}",
                 f"identity={cell.identity.name}", f"output={video}", "overwrite=true",
                 "provenance=none", *self._aligned(cell.performer),
-                *(f"affect.{key}={value}" for key, value in cell.config.feeling),
+                *(f"affect.{key}={value}" for key, value in cell.config.affect),
             )  # fmt: skip
             path.unlink(missing_ok=True)  # of a swap that is no more
         if not path.exists():

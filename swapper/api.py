@@ -111,8 +111,8 @@ class Model:
         return self.loaded.net.resolution
 
     @property
-    def hears_affect(self) -> bool:
-        """Whether its decoders are told what the performer seems to feel."""
+    def has_affect(self) -> bool:
+        """Whether its decoders are conditioned on the performer\'s affect."""
         return affect_space_of(self.loaded) is not None
 
     @property
@@ -133,7 +133,7 @@ class Model:
         """
         return self.loaded.identity(identity).rights
 
-    def feeling(self, identity: str, options: AffectOptions) -> AffectConditioner | None:
+    def conditioner(self, identity: str, options: AffectOptions) -> AffectConditioner | None:
         """What tells the decoder of an identity of the performer; None if it hears nothing.
 
         Without ``options.performer`` the mean rest of the model's identities stands for that of
@@ -169,7 +169,7 @@ def load_model(
         path: A run's folder, an export's, or a ``model.safetensors`` beside its ``model.json``.
         device: "auto" takes CUDA, then MPS, then the CPU; or "cpu", "cuda", "cuda:1", "mps".
         precision: Of the network: "auto" is bf16 on CUDA, else float32.
-        estimator: Reads performers for a model that hears affect; needed where the model's own
+        estimator: Reads performers for a model that is conditioned on affect; needed where the model's own
             wants more than its name to be loaded, as emotieff does. See
             `swapper.estimators.base.load_estimator`.
 
@@ -192,7 +192,7 @@ def swap_frame(
     *,
     aligner: Aligner | None = None,
     faces: Which = "largest",
-    feeling: AffectOptions | None = None,
+    affect: AffectOptions | None = None,
     blend: BlendOptions | None = None,
 ) -> SwappedFrame:
     """Put an identity's face onto the performer in one picture.
@@ -208,7 +208,7 @@ def swap_frame(
         aligner: Finds faces where no landmarks are given; None takes `fan`, loaded once, which
             fetches its weights the first time.
         faces: Which of the faces found to swap.
-        feeling: As ``swapper convert affect.*``; matters only to a model that hears affect.
+        affect: As ``swapper convert affect.*``; matters only to a model that is conditioned on affect.
         blend: How the swap is laid into the frame.
 
     Returns:
@@ -224,18 +224,18 @@ def swap_frame(
     picture = _checked_frame(frame)
     if faces not in get_args(Which):
         raise ValueError(f"faces must be largest or all, got {faces!r}")
-    blend, feelings = blend or BlendOptions(), feeling or AffectOptions()
-    check_option(feelings)
+    blend, affect = blend or BlendOptions(), affect or AffectOptions()
+    check_option(affect)
     check_option(blend)
     model.loaded.identity(identity)
-    heard = model.feeling(identity, feelings)
+    conditioner = model.conditioner(identity, affect)
     shown = Frame.of(picture)
     found = (
         [Face(_checked_landmarks(landmarks))]
         if landmarks is not None
         else (aligner or _own_aligner())(shown)
     )
-    swapper = FaceSwapper(model.loaded, identity, blend, model.device, model.precision, heard)
+    swapper = FaceSwapper(model.loaded, identity, blend, model.device, model.precision, conditioner)
     return _lay(swapper, shown, found[:1] if faces == "largest" else found)
 
 

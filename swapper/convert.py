@@ -87,7 +87,7 @@ def convert(
     output = Path(options.output)
     if output.exists() and not options.overwrite:
         raise UsageError(f"{output}: exists; pass overwrite=true or another output=")
-    feeling = make_conditioner(
+    conditioner = make_conditioner(
         model,
         options.identity,
         options.affect,
@@ -103,13 +103,13 @@ def convert(
         try:
             prepare_for(aligner, footage.info.path, footage.info.num_frames)
             swapper = FaceSwapper(
-                model, options.identity, options.blend, device, options.precision, feeling
+                model, options.identity, options.blend, device, options.precision, conditioner
             )
             summary = _run(options, footage, sink, aligner, swapper, watch)
         finally:
             aligner.close()
         summary = _publish(summary, output, footage, _claim(options, model), signer)
-    _report(options, summary, feeling)
+    _report(options, summary, conditioner)
     if footage.stopped is not None:
         raise MediaError(
             f"{options.video}: damaged or truncated, decoding stopped at {footage.stopped:.3f} s; "
@@ -119,7 +119,7 @@ def convert(
 
 
 def _report(
-    options: ConvertOptions, summary: ConvertSummary, feeling: AffectConditioner | None
+    options: ConvertOptions, summary: ConvertSummary, conditioner: AffectConditioner | None
 ) -> None:
     named = describe_controls(options.affect)
     log.info(
@@ -129,7 +129,7 @@ def _report(
         summary.swapped,
         f"; {named}" if named else "",
     )
-    if feeling is not None and (told := feeling.asked.describe()):
+    if conditioner is not None and (told := conditioner.asked.describe()):
         log.info("%s: %s", options.output, told)
 
 

@@ -105,7 +105,7 @@ def extract(
 def _read_affect(path: Path, estimator: Estimator | None) -> None:
     if estimator is None:
         log.info(
-            "affect was not read; to add it: swapper affect facesets=[%s] affect=emotieff", path
+            "affect was not read; to add it: swapper annotate facesets=[%s] affect=emotieff", path
         )
         return
     # Here, since whoever reads no affect need not wait for torch.

@@ -288,7 +288,7 @@ def draw_actor_sheet(
 
 
 def synthesize(options: SynthesizeOptions) -> None:
-    """Carry out ``swapper actors``: draw a sheet, one clip, or all clips of a scenario.
+    """Carry out ``swapper synthesize``: draw a sheet, one clip, or all clips of a scenario.
 
     Raises:
         UsageError: Nothing to do, or options that do not go together.

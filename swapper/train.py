@@ -153,6 +153,7 @@ def _train(
         parts.optim,
         expression=parts.expression,
         swap=swap,
+        cond_drop_prob=options.cond_drop_prob,
         seed=options.seed,
         record=record,
     )

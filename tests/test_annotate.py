@@ -288,7 +288,7 @@ def test_the_verb_reads_prints_and_draws(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, two = make_faceset(tmp_path, "anna"), make_faceset(tmp_path, "ben", 3, 1)
-    line = ["affect", f"facesets=[{one},{two}]", "affect=actors", "device=cpu", "sheet=true"]
+    line = ["annotate", f"facesets=[{one},{two}]", "affect=actors", "device=cpu", "sheet=true"]
     assert cli.run(line) == 0
     shown = capsys.readouterr().out.splitlines()
     assert [each.partition(";")[0] for each in shown[::2]] == [
@@ -297,7 +297,7 @@ def test_the_verb_reads_prints_and_draws(
     ]
     for folder in (one, two):
         assert cv2.imread(str(folder / "affect" / "actors.png")) is not None
-    assert cli.run(["affect", f"facesets={two}", "affect=actors", "device=cpu"]) == 0
+    assert cli.run(["annotate", f"facesets={two}", "affect=actors", "device=cpu"]) == 0
     assert "0 faces read, 3 known" in capsys.readouterr().out
 
 
@@ -318,7 +318,7 @@ def test_the_verb_refuses_in_one_line(
     expected: str,
 ) -> None:
     path = make_faceset(tmp_path)
-    assert cli.run(["affect", f"facesets=[{path}]", *more]) == status
+    assert cli.run(["annotate", f"facesets=[{path}]", *more]) == status
     error = capsys.readouterr().err
     assert expected in error
     assert error.count("\n") == 1
@@ -329,7 +329,7 @@ def test_a_faceset_without_faces_says_so(
 ) -> None:
     path = make_faceset(tmp_path, count=1)
     next((path / "images").iterdir()).unlink()
-    assert cli.run(["affect", f"facesets=[{path}]", "affect=actors"]) == 1
+    assert cli.run(["annotate", f"facesets=[{path}]", "affect=actors"]) == 1
     assert "has no faces; run swapper extract" in capsys.readouterr().err
 
 
@@ -347,7 +347,7 @@ def test_extraction_reads_what_it_cut_also_when_resumed(
     caplog.set_level("INFO")
     assert cli.run(extraction(tmp_path, clip, "every=4")) == 0
     path = tmp_path / "alice"
-    assert f"to add it: swapper affect facesets=[{path}]" in caplog.text
+    assert f"to add it: swapper annotate facesets=[{path}]" in caplog.text
     assert not (path / "affect").exists()
     assert cli.run(extraction(tmp_path, clip, "every=2", "affect=actors")) == 0
     assert "12 faces read, 0 known" in caplog.text

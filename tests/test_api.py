@@ -51,7 +51,7 @@ def test_importing_is_light_and_names_are_there() -> None:
 
 def test_a_model_tells_of_itself(model: swapper.Model) -> None:
     assert model.identities == ("alice", "bob")
-    assert (model.resolution, model.step, model.hears_affect) == (64, 7, False)
+    assert (model.resolution, model.step, model.has_affect) == (64, 7, False)
     assert model.rights("bob") == "drawn, too"
     assert len(model.sha256) == 64
     assert repr(model) == "Model(df, 64 px, alice, bob, on cpu)"
@@ -114,9 +114,9 @@ def test_what_is_wrong_is_told(
         swapper.swap_frame(model, image, "bob", landmarks[:5])
     with pytest.raises(ValueError, match="faces must be largest or all"):
         swapper.swap_frame(model, image, "bob", landmarks, faces="some")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="strength"):
+    with pytest.raises(UsageError, match="guidance_scale"):
         swapper.swap_frame(
-            model, image, "bob", landmarks, feeling=swapper.FeelingOptions(strength=9.0)
+            model, image, "bob", landmarks, affect=swapper.AffectOptions(guidance_scale=9.0)
         )
     with pytest.raises(ModelError):
         swapper.load_model(tmp_path / "nowhere", device="cpu")

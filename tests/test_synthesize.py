@@ -262,7 +262,7 @@ def test_extract_takes_the_clip_with_its_landmarks(
 
 def test_the_verb_films_one_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = [
-        "actors", f"output={tmp_path}", "score=neutral:0.4,sad+anger:0.4@0.5+speech", "size=32",
+        "synthesize", f"output={tmp_path}", "score=neutral:0.4,sad+anger:0.4@0.5+speech", "size=32",
         "fps=5", "identity=7", "name=shot", "stage.warmth=0.4", "stage.film.grain=0.1", "workers=1",
     ]  # fmt: skip
     assert cli.run(line) == 0, capsys.readouterr().err
@@ -301,7 +301,7 @@ def test_the_verb_says_in_one_line_what_is_wrong(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cli.run(["actors", *overrides]) != 0
+    assert cli.run(["synthesize", *overrides]) != 0
     error = capsys.readouterr().err.strip()
     assert said in error
     assert "\n" not in error

@@ -25,7 +25,7 @@ _HYDRA_FLAGS = (
 def usage() -> str:
     """What ``swapper --help`` prints."""
     lines = ["usage: swapper VERB [key=value ...]", "", "verbs:"]
-    lines += [f"  {verb:9} {(kind.__doc__ or '').strip()}" for verb, kind in VERBS.items()]
+    lines += [f"  {verb:10} {(kind.__doc__ or '').strip()}" for verb, kind in VERBS.items()]
     lines += [
         "",
         "swapper VERB --help      the verb's options",

@@ -73,7 +73,7 @@ def _run_extract(options: Any, cfg: DictConfig) -> int:
     return 0
 
 
-def _run_affect(options: Any, cfg: DictConfig) -> int:
+def _run_annotate(options: Any, cfg: DictConfig) -> int:
     from swapper.annotate import annotate
 
     annotate(options, lambda: _estimator(cfg))
@@ -149,7 +149,7 @@ def _run_study(options: Any, cfg: DictConfig) -> int:
     return 0
 
 
-def _run_actors(options: Any, cfg: DictConfig) -> int:
+def _run_synthesize(options: Any, cfg: DictConfig) -> int:
     from swapper.synthesize import synthesize
 
     synthesize(options)
@@ -185,7 +185,7 @@ def _run_train(options: Any, cfg: DictConfig) -> float | None:
 
 _RUNNERS: Mapping[str, Callable[[Any, Any], Any]] = {
     "extract": _run_extract,
-    "affect": _run_affect,
+    "annotate": _run_annotate,
     "concept": _run_concept,
     "train": _run_train,
     "convert": _run_convert,
@@ -194,7 +194,7 @@ _RUNNERS: Mapping[str, Callable[[Any, Any], Any]] = {
     "export": _run_export,
     "study": _run_study,
     "verify": _run_verify,
-    "actors": _run_actors,
+    "synthesize": _run_synthesize,
     "demo": _run_demo,
 }
 

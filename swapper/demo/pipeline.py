@@ -109,7 +109,7 @@ def trained_steps(run: Path) -> int:
 
 
 def convert_clip(
-    model: Path, performer: ClipFiles, output: Path, feeling: AffectOptions | None = None
+    model: Path, performer: ClipFiles, output: Path, affect: AffectOptions | None = None
 ) -> tuple[Clip, list[NDArray[np.float32]]]:
     """Put the identity's face on a performer's clip, in place of an older conversion.
 
@@ -117,7 +117,7 @@ def convert_clip(
         model: Run folder.
         performer: The clip.
         output: Video to write.
-        feeling: How the performer's affect is told, if not by default.
+        affect: How the affect conditions the swap, if not by default.
 
     Returns:
         The converted clip, and a blend mask (H, W) in [0, 1] for each frame.
@@ -125,7 +125,7 @@ def convert_clip(
     masks: list[NDArray[np.float32]] = []
     options = ConvertOptions(
         model=str(model), video=str(performer.video), identity=IDENTITY, output=str(output),
-        overwrite=True, performer_rights=RIGHTS, affect=feeling or AffectOptions(),
+        overwrite=True, performer_rights=RIGHTS, affect=affect or AffectOptions(),
     )  # fmt: skip
     aligner = partial(OpenfaceAligner, str(performer.landmarks))
     convert(options, aligner, lambda _, __, mask: masks.append(mask))

@@ -191,7 +191,7 @@ def read_stored(folder: Path, name: str) -> StoredReadings | None:
 
 
 def _cure(folder: Path, name: str) -> str:
-    return f"run swapper affect facesets=[{folder}] affect={name}"
+    return f"run swapper annotate facesets=[{folder}] affect={name}"
 
 
 def _refuse_link(place: Path) -> None:

@@ -119,7 +119,7 @@ class AffectConditioner:
     def codes(self, seen: list[Picture]) -> Tensor:
         """Affect codes (N, K) of crops, each (side, side, 3): the performer's, then dialled.
 
-        How strongly the decoder is told them (``options.strength``) comes after.
+        How strongly the decoder is told them (``options.guidance_scale``) comes after.
         """
         embedding = self.estimator.read(np.stack(seen), self.coverage).embedding.numpy()
         codes = self.space.code(embedding, self.performer, self.identity, self.options.relative)
@@ -156,7 +156,7 @@ def make_controls(options: AffectOptions) -> AffectControls:
 def conditioning_claim(options: AffectOptions) -> dict[str, Any]:
     """What a manifest says of the options: no folders, concepts by name."""
     return {
-        "strength": options.strength,
+        "guidance_scale": options.guidance_scale,
         "relative": options.relative,
         "performer": options.performer,
         "concepts": {Path(name).stem: amount for name, amount in options.concepts.items()},

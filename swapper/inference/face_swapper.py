@@ -49,7 +49,7 @@ class FaceSwapper:
         blend: How it is laid into the frame.
         device: Where the network runs.
         precision: "auto", "bf16", "16" or "32".
-        feeling: Reads the performer's affect for a model that listens to it.
+        conditioner: Reads the performer\'s affect for a model that is conditioned on it.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class FaceSwapper:
         blend: BlendOptions,
         device: torch.device,
         precision: str = "auto",
-        feeling: AffectConditioner | None = None,
+        conditioner: AffectConditioner | None = None,
     ) -> None:
         self.model = model
         self.identity = identity
         self.blend = blend
-        self.feeling = feeling
+        self.conditioner = conditioner
         self.device = device
         if precision == "auto":
             precision = "bf16" if device.type == "cuda" else "32"
@@ -74,9 +74,9 @@ class FaceSwapper:
     def place(self, frame: Frame, face: Face, aligned_from_frame: Matrix) -> AlignedFace:
         """Cut the network's input out of the frame."""
         aligned = warp(frame.image, aligned_from_frame, self.size)
-        if self.feeling is None:
+        if self.conditioner is None:
             return AlignedFace(face, aligned_from_frame, aligned)
-        side = self.feeling.side
+        side = self.conditioner.side
         seen_from_frame = resized(aligned_from_frame, self.size, side)
         return AlignedFace(
             face, aligned_from_frame, aligned, warp(frame.image, seen_from_frame, side)
@@ -106,11 +106,11 @@ class FaceSwapper:
         return list(zip(image.cpu().numpy(), mask.cpu().numpy(), strict=True))
 
     def _code(self, placed: list[AlignedFace]) -> Tensor | None:
-        if self.feeling is None:
+        if self.conditioner is None:
             return None
         seen = [each.seen for each in placed if each.seen is not None]
-        code = self.feeling.codes(seen).to(self.device)
-        return self.model.net.told(code, self.feeling.options.strength)
+        code = self.conditioner.codes(seen).to(self.device)
+        return self.model.net.guide(code, self.conditioner.options.guidance_scale)
 
     def blend_mask(self, placed: AlignedFace, mask: NDArray[np.float32]) -> NDArray[np.float32]:
         """Where a swap is laid: (R, R) aligned, in [0, 1], from the mask that came with it."""

@@ -164,7 +164,7 @@ def _use(model: LoadedModel, space: AffectSpace | None) -> list[str]:
     if space is not None:
         lines += [
             "",
-            "`affect.strength=` (0 to 1.5; 1 by default) says how much of the performer's feeling "
+            "`affect.guidance_scale=` (0 to 1.5; 1 by default) says how much of the performer's feeling "
             "it is told. It needs the estimator named under *Affect*, with the same weights.",
         ]
     return lines
@@ -180,7 +180,7 @@ def _onnx(model: LoadedModel, files: Sequence[OnnxFile]) -> list[str]:
     meaning = {
         "face": "aligned crop of the performer's face, RGB in [0, 1], channels first",
         "code": "affect code; see *Affect*",
-        "strength": "how much of the code is heard: 0 none, 1 all, to 1.5 more",
+        "guidance_scale": "0: no affect code, 1: as trained, to 1.5: extrapolated",
         "image": "the identity's face, RGB in [0, 1], channels first",
         "mask": "1 where that is face, 0 where it is not",
     }

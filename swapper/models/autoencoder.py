@@ -46,7 +46,7 @@ class Autoencoder(nn.Module, ABC):
 
     Attributes:
         config: Plain data from which `build_model` makes the same network.
-        null: (code_dim,) learnt code that stands for "not told"; there if `code_dim` is above 0.
+        null: (code_dim,) learnt code that stands for "no condition"; there if `code_dim` is above 0.
 
     Raises:
         ValueError: An argument is out of range.
@@ -91,7 +91,7 @@ class Autoencoder(nn.Module, ABC):
         Args:
             latent: (N, C, h, w), from `encode`.
             identity: One of `identities`.
-            code: (N, code_dim); None for the result that is told nothing.
+            code: (N, code_dim); None for the unconditioned result (the null code).
 
         Returns:
             Image and mask, at least float32.
@@ -111,18 +111,19 @@ class Autoencoder(nn.Module, ABC):
             code = self.null.expand(latent.shape[0], -1)
         return self._decode(latent, self.identities.index(identity), code)
 
-    def told(self, code: Tensor, share: Tensor | float) -> Tensor:
-        """Between "not told" and `code`: 0 is the former, 1 the latter, beyond is more of it.
+    def guide(self, code: Tensor, guidance_scale: Tensor | float) -> Tensor:
+        """Codes (N, code_dim) on the line from the null code (0) through `code` (1) and beyond.
 
-        Stages listen linearly, so this is to blend or extrapolate what the code does to them.
+        The stages are linear in the code, so this scales what conditioning does to them, without
+        the second pass of classifier-free guidance.
 
         Args:
             code: (N, code_dim).
-            share: Scalar or (N,).
+            guidance_scale: Scalar or (N,).
         """
-        if not isinstance(share, Tensor):
-            share = torch.full_like(code[:, 0], share)
-        return self.null + share[:, None] * (code - self.null)
+        if not isinstance(guidance_scale, Tensor):
+            guidance_scale = torch.full_like(code[:, 0], guidance_scale)
+        return self.null + guidance_scale[:, None] * (code - self.null)
 
     def regions(self) -> list[nn.Module]:
         """Its repeated blocks, each worth compiling by itself."""

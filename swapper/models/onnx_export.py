@@ -40,10 +40,10 @@ class _Swap(nn.Module):
         self.identity = identity
 
     def forward(
-        self, face: Tensor, code: Tensor | None = None, strength: Tensor | None = None
+        self, face: Tensor, code: Tensor | None = None, guidance_scale: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        if code is not None and strength is not None:
-            code = self.net.told(code, strength)
+        if code is not None and guidance_scale is not None:
+            code = self.net.guide(code, guidance_scale)
         output = self.net(face, self.identity, code)
         return output.image, output.mask
 
@@ -53,7 +53,7 @@ def inputs_of(net: Autoencoder) -> dict[str, tuple[str | int, ...]]:
     side = net.resolution
     inputs: dict[str, tuple[str | int, ...]] = {"face": ("batch", 3, side, side)}
     if net.code_dim:
-        inputs |= {"code": ("batch", net.code_dim), "strength": ("batch",)}
+        inputs |= {"code": ("batch", net.code_dim), "guidance_scale": ("batch",)}
     return inputs
 
 
@@ -79,7 +79,7 @@ def write_onnx(model: LoadedModel, identity: str, path: Path, opset: int = 20) -
 
     ::
 
-        image, mask = identity's decoder(encoder(face), null + strength * (code - null))
+        image, mask = identity's decoder(encoder(face), null + guidance_scale * (code - null))
 
     Inputs and outputs are those of `inputs_of` and `outputs_of`; the first axis is free.
 
@@ -199,13 +199,13 @@ def torch_difference(model: LoadedModel, identity: str, path: Path) -> float | N
 
 
 def _sample(model: LoadedModel, count: int) -> dict[str, Tensor]:
-    """Inputs at random, always the same; strengths from 0 to 1.5."""
+    """Inputs at random, always the same; guidance scales from 0 to 1.5."""
     net = model.net
     draw = torch.Generator().manual_seed(count)
     found = {"face": torch.rand(count, 3, net.resolution, net.resolution, generator=draw)}
     if net.code_dim:
         found["code"] = torch.randn(count, net.code_dim, generator=draw)
-        found["strength"] = 1.5 * torch.rand(count, generator=draw)
+        found["guidance_scale"] = 1.5 * torch.rand(count, generator=draw)
     device = next(net.parameters()).device
     return {name: each.to(device) for name, each in found.items()}
 

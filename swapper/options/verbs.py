@@ -78,6 +78,10 @@ class TrainOptions:
         "auto", "continue the run of that name if it exists, or refuse", choices=("auto", "never")
     )
     seed: int = option(0, "of everything random", least=0, most=2**31 - 1)
+    cond_drop_prob: float = option(
+        0.1, "how often training replaces a face's affect code by the learnt null code",
+        least=0, most=1,
+    )  # fmt: skip
     data: Any = None
     augment: Any = None
     model: Any = None
@@ -141,8 +145,8 @@ class CodecOptions:
 class AffectOptions:
     """How the performer's affect is told to a model that listens to it."""
 
-    strength: float = option(
-        1.0, "0 tells the model nothing, 1 what is there, more exaggerates", least=0, most=1.5
+    guidance_scale: float = option(
+        1.0, "0: no affect code, 1: as trained, above 1: extrapolated", least=0, most=1.5
     )
     relative: float = option(
         1.0, "1: departures from the performer's own rest; 0: the face as it is", least=0, most=1
@@ -363,7 +367,7 @@ class DemoOptions:
 
 VERBS: Mapping[str, type[Any]] = {
     "extract": ExtractOptions,
-    "affect": AnnotateOptions,
+    "annotate": AnnotateOptions,
     "concept": ConceptOptions,
     "train": TrainOptions,
     "convert": ConvertOptions,
@@ -372,7 +376,7 @@ VERBS: Mapping[str, type[Any]] = {
     "compare": CompareOptions,
     "study": StudyOptions,
     "verify": VerifyOptions,
-    "actors": SynthesizeOptions,
+    "synthesize": SynthesizeOptions,
     "demo": DemoOptions,
 }
 

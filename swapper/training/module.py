@@ -1,4 +1,4 @@
-"""One training step, as Lightning wants it told."""
+"""One training step, as a LightningModule."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SwapModule(LightningModule):
         loss: Reconstruction loss; its parts are logged by name.
         optim: Optimiser and schedule.
         expression: Loss on the swaps, bound to its estimator; None for none.
-        untold: Chance that a sample's code is replaced by the learnt null code, so that the
+        cond_drop_prob: Chance that a sample's code is replaced by the learnt null code, so that the
             decoders can do without, and conversion can go beyond.
         swap: Holds swaps to the batch's pseudo-targets; None where batches have none.
         seed: Of what the network draws itself (dropout), keyed by step and rank.
@@ -51,19 +51,19 @@ class SwapModule(LightningModule):
         *,
         expression: ExpressionLoss | None = None,
         swap: SwapLoss | None = None,
-        untold: float = 0.1,
+        cond_drop_prob: float = 0.0,
         seed: int = 0,
         record: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        if not 0 <= untold <= 1:
-            raise ValueError(f"untold must be between 0 and 1, got {untold}")
+        if not 0 <= cond_drop_prob <= 1:
+            raise ValueError(f"cond_drop_prob must be between 0 and 1, got {cond_drop_prob}")
         self.net = net
         self.loss = loss
         self.optim = optim
         self.expression = expression
         self.swap = swap
-        self.untold = untold
+        self.cond_drop_prob = cond_drop_prob
         self.seed = seed
         self.record = dict(record or {})
         self.mark_step: Callable[[int], None] = lambda _: None
@@ -96,8 +96,8 @@ class SwapModule(LightningModule):
         warped, target = warped_and_target(batch, self.net.resolution)
         return self.net.encode(warped), target
 
-    def _code(self, batch: FaceBatch, untold: float) -> Tensor | None:
-        """What the decoders are told of the batch; a share of it is the null code."""
+    def _code(self, batch: FaceBatch, drop_prob: float) -> Tensor | None:
+        """Affect codes (N, K) of the batch, each replaced by the null code with `drop_prob`."""
         if not self.net.code_dim:
             return None
         if tuple(batch.code.shape) != (len(batch.identity), self.net.code_dim):
@@ -105,19 +105,19 @@ class SwapModule(LightningModule):
                 f"the model takes codes of {self.net.code_dim}, the batch has "
                 f"{tuple(batch.code.shape)}"
             )
-        told = torch.rand(len(batch.code), device=batch.code.device) >= untold
-        return self.net.told(batch.code, told.to(batch.code.dtype))
+        keep = torch.rand(len(batch.code), device=batch.code.device) >= drop_prob
+        return self.net.guide(batch.code, keep.to(batch.code.dtype))
 
     def training_step(self, batch: FaceBatch, batch_idx: int) -> Tensor:
         """Loss of one batch; the batch and every draw depend on (seed, step, rank) alone."""
         self._batch_step = batch.step
         torch.manual_seed(hash((self.seed, batch.step, self.global_rank)) % 2**63)
         latent, target = self._made(batch)
-        code = self._code(batch, self.untold)
+        code = self._code(batch, self.cond_drop_prob)
         output = self.reconstruct(latent, code)
         parts: dict[str, Tensor] = self.loss(output, target)
         loss = total(parts, self.loss.weights)
-        told = {"loss": loss, **parts}
+        logged = {"loss": loss, **parts}
         strength = 0.0 if self.expression is None else self.expression.strength(self.global_step)
         if self.expression is not None and strength > 0:
             (pull,) = torch.autograd.grad(loss, output.image, retain_graph=True)
@@ -125,15 +125,15 @@ class SwapModule(LightningModule):
             extra, more = expression_step(
                 self.net, self.expression, batch, latent, output.image, target, most
             )
-            # Its value means nothing: what is told is the loss of the reconstruction.
+            # Its value means nothing: what is logged is the loss of the reconstruction.
             loss = loss + (extra - extra.detach())
-            told |= more
+            logged |= more
         if self.swap is not None:
             swapped, more = self.swap(self.net, self.loss, batch, latent, code)
             loss = loss + swapped
-            told |= more
+            logged |= more
         self.log_dict(
-            {f"train/{name}": value.detach() for name, value in told.items()}, batch_size=1
+            {f"train/{name}": value.detach() for name, value in logged.items()}, batch_size=1
         )
         return loss
 

@@ -33,7 +33,7 @@ GROUPS = sorted(
 ALIGNERS = sorted(path.stem for path in (ROOT / "configs" / "aligner").glob("*.yaml"))
 RECOGNISERS = sorted(path.stem for path in (ROOT / "configs/judged/recogniser").glob("*.yaml"))
 ESTIMATORS_BY_CONFIG = sorted(path.stem for path in (ROOT / "configs" / "affect").glob("*.yaml"))
-REQUIRED = {"train": ["name=x", "facesets=[alice,bob]"], "affect": ["facesets=[alice]"]}
+REQUIRED = {"train": ["name=x", "facesets=[alice,bob]"], "annotate": ["facesets=[alice]"]}
 
 
 def composed(verb: str, *overrides: str) -> DictConfig:
@@ -89,7 +89,7 @@ def test_every_recogniser_s_config_fits_its_constructor(verb: str, choice: str) 
 
 
 @pytest.mark.parametrize("choice", ESTIMATORS_BY_CONFIG)
-@pytest.mark.parametrize("verb", ["affect", "extract"])
+@pytest.mark.parametrize("verb", ["annotate", "extract"])
 def test_every_estimator_s_config_asks_its_loader_for_what_it_takes(verb: str, choice: str) -> None:
     node = OmegaConf.to_container(composed(verb, f"affect={choice}").affect)
     assert isinstance(node, dict)
@@ -114,12 +114,12 @@ def test_every_estimator_s_config_asks_its_loader_for_what_it_takes(verb: str, c
 
 def test_training_can_name_the_same_estimators() -> None:
     """The group is found from training's own root, too."""
-    assert composed("train", "affect=actors").affect == composed("affect", "affect=actors").affect
+    assert composed("train", "affect=actors").affect == composed("annotate", "affect=actors").affect
 
 
 def test_a_judge_is_in_no_config_and_refused_by_its_name() -> None:
     assert "judge" not in ESTIMATORS_BY_CONFIG
-    config = composed("affect", "affect=actors", "affect.name=judge")
+    config = composed("annotate", "affect=actors", "affect.name=judge")
     with pytest.raises(UsageError, match="affect=judge: kept for measuring"):
         launch.build(config, "affect")
 

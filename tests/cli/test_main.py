@@ -67,7 +67,7 @@ def test_cfg_job_prints_the_config(verb: str) -> None:
         ("extract input=a identity=b", "rights is missing"),
         ("extract input=a identity=../b rights=c", "identity must be 1 to 64 letters"),
         ("train name=x facesets=a", "must be a list"),
-        ("affect", "facesets is missing: pass facesets=..."),
+        ("annotate", "facesets is missing: pass facesets=..."),
         ("affect facesets=x affect=huge", "affect=huge: choose from actors, emotieff, none"),
         ("affect facesets=x affect=emotieff affect.weihgts=y", "did you mean weights? legal under"),
         ("affect facesets=x affect=torchvision", "affect.arch is missing: pass affect.arch=..."),

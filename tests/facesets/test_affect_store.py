@@ -128,7 +128,7 @@ def test_estimators_keep_out_of_each_other_s_way(faceset: Faceset) -> None:
 def test_readings_that_are_not_there_name_the_command(faceset: Faceset) -> None:
     with pytest.raises(FacesetError) as error:
         read_readings(faceset, "drawn")
-    assert f"run swapper affect facesets=[{faceset.path}] affect=drawn" in one_line(error)
+    assert f"run swapper annotate facesets=[{faceset.path}] affect=drawn" in one_line(error)
     assert "has not read these faces" in one_line(error)
 
 

@@ -113,7 +113,7 @@ def test_more_or_less_of_the_performers_affect_is_another_picture(
     pictures = {}
     for strength in (0, 1, 1.5):
         output = tmp_path / f"{strength}.mp4"
-        assert cli.run(convert_line(world, output, f"affect.strength={strength}")) == 0
+        assert cli.run(convert_line(world, output, f"affect.guidance_scale={strength}")) == 0
         pictures[strength] = [frame.image.astype(int) for frame in VideoReader(output)]
     assert len(pictures[0]) == FRAMES
     step = np.abs(np.array(pictures[1]) - pictures[0]).sum()
@@ -284,7 +284,7 @@ def test_a_known_performer_needs_no_first_look(world: Path, tmp_path: Path) -> N
     ("more", "what"),
     [
         (["affect.performer=carol"], "affect.performer=carol: the model knows alice, bob"),
-        (["affect.strength=9"], "affect.strength=9"),
+        (["affect.guidance_scale=9"], "affect.guidance_scale=9"),
         (["affect@estimator=actors", "estimator.name=judge", "estimator.purpose=measuring"],
          "the model was trained with actors:"),
     ],
@@ -375,7 +375,7 @@ def test_faces_that_were_never_read_are_told_with_the_cure(
     assert cli.run(train_line(tmp_path, "run", 6, "affect=actors")) != 0
     told = capsys.readouterr().err
     assert "actors has not read these faces" in told
-    assert "swapper affect facesets=" in told
+    assert "swapper annotate facesets=" in told
 
 
 def test_a_model_with_a_torn_affect_space_is_refused(world: Path, tmp_path: Path) -> None:

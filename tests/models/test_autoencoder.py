@@ -180,15 +180,15 @@ def test_what_is_told_can_be_blended_and_exaggerated() -> None:
     net = make(code_dim=5)
     wake(net)
     code = torch.randn(3, 5)
-    torch.testing.assert_close(net.told(code, 1.0), code)
-    torch.testing.assert_close(net.told(code, 0.0), net.null.expand(3, -1))
-    torch.testing.assert_close(net.told(code, 1.5), code + 0.5 * (code - net.null))
-    mixed = net.told(code, torch.tensor([1.0, 0.0, 1.0]))
+    torch.testing.assert_close(net.guide(code, 1.0), code)
+    torch.testing.assert_close(net.guide(code, 0.0), net.null.expand(3, -1))
+    torch.testing.assert_close(net.guide(code, 1.5), code + 0.5 * (code - net.null))
+    mixed = net.guide(code, torch.tensor([1.0, 0.0, 1.0]))
     torch.testing.assert_close(mixed[1], net.null)
     torch.testing.assert_close(mixed[2], code[2])
     # Stages listen linearly: half the way in the code is half the way in what it does to them.
     listen = net.decoders[0].stages[0].listen
-    whole, half, none = (listen(net.told(code, share)).gamma for share in (1.0, 0.5, 0.0))
+    whole, half, none = (listen(net.guide(code, share)).gamma for share in (1.0, 0.5, 0.0))
     torch.testing.assert_close(half, (whole + none) / 2)
 
 

@@ -72,8 +72,8 @@ def test_it_computes_what_torch_does(kind: str, tmp_path: Path) -> None:
         feed, code = {"face": face.numpy()}, None
         if net.code_dim:
             code, strength = torch.randn(count, net.code_dim), 1.5 * torch.rand(count)
-            feed |= {"code": code.numpy(), "strength": strength.numpy()}
-            code = net.told(code, strength)
+            feed |= {"code": code.numpy(), "guidance_scale": strength.numpy()}
+            code = net.guide(code, strength)
         wanted = net(face, "bob", code)
         assert wanted.image.std() > 0.01
         image, mask = session.run(None, feed)
@@ -98,7 +98,7 @@ def test_strength_nought_is_told_nothing(told: tuple[LoadedModel, Path]) -> None
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     face, code = torch.rand(1, 3, 64, 64), np.ones((1, 4), np.float32)
     nothing, something = (
-        session.run(["image"], {"face": face.numpy(), "code": code, "strength": strength})[0]
+        session.run(["image"], {"face": face.numpy(), "code": code, "guidance_scale": strength})[0]
         for strength in (np.zeros(1, np.float32), np.ones(1, np.float32))
     )
     np.testing.assert_allclose(nothing, model.net(face, "bob").image, atol=1e-4, rtol=0)

@@ -84,7 +84,7 @@ def test_a_config_is_a_name_and_overrides(bench: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("text", ["plain", ": a=1", "plain: steps", "(answer): a=1",
-    "a: convert.affect.strength=much", "a: convert.affect.colour=1"])  # fmt: skip
+    "a: convert.affect.guidance_scale=much", "a: convert.affect.colour=1"])  # fmt: skip
 def test_a_config_that_is_none_is_refused(bench: ModuleType, text: str) -> None:
     with pytest.raises(UsageError, match="--config"):
         bench.Config.parse(text)
@@ -112,14 +112,14 @@ def test_a_model_converted_in_two_ways_is_trained_once(bench: ModuleType) -> Non
     plain, strong, other = (
         cell
         for cell in cells(
-            bench, "--config", f"a: {told}", "--config", f"b: {told} convert.affect.strength=1.5",
+            bench, "--config", f"a: {told}", "--config", f"b: {told} convert.affect.guidance_scale=1.5",
             "--config", "c: model.code_dim=8",
         )
         if cell.trains and cell.seed == 0
     )  # fmt: skip
     assert plain.run == strong.run != other.run
     assert plain.name != strong.name
-    assert strong.config.feeling == (("strength", 1.5),)
+    assert strong.config.affect == (("guidance_scale", 1.5),)
     assert bench.overrides_of(strong)[2:] == told.split()
 
 

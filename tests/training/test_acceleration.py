@@ -55,7 +55,7 @@ def made(felt: bool = False) -> SwapModule:
 
 def module_of(net: Autoencoder, expression: ExpressionLoss | None = None) -> SwapModule:
     optim = Optim(partial(torch.optim.AdamW), lr=1e-3)
-    module = SwapModule(net, ReconstructionLoss(), optim, expression=expression, untold=0.0)
+    module = SwapModule(net, ReconstructionLoss(), optim, expression=expression)
     module.log = module.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
     module._trainer = SimpleNamespace(  # type: ignore[assignment]
         global_rank=0, global_step=7
