@@ -43,7 +43,7 @@ def annotate(
     estimator = make_estimator()
     if estimator is None:
         raise UsageError(
-            "affect is missing: pass affect=... to say who reads (swapper annotate --help lists them)"
+            "affect is missing: pass affect=...; swapper annotate --help lists the estimators"
         )
     # Here, since whoever only extracts need not wait for torch.
     from swapper.devices import pick_device

@@ -112,7 +112,7 @@ class Model:
 
     @property
     def has_affect(self) -> bool:
-        """Whether its decoders are conditioned on the performer\'s affect."""
+        """Whether its decoders are conditioned on the performer's affect."""
         return affect_space_of(self.loaded) is not None
 
     @property
@@ -169,8 +169,8 @@ def load_model(
         path: A run's folder, an export's, or a ``model.safetensors`` beside its ``model.json``.
         device: "auto" takes CUDA, then MPS, then the CPU; or "cpu", "cuda", "cuda:1", "mps".
         precision: Of the network: "auto" is bf16 on CUDA, else float32.
-        estimator: Reads performers for a model that is conditioned on affect; needed where the model's own
-            wants more than its name to be loaded, as emotieff does. See
+        estimator: Reads performers for a model that is conditioned on affect; needed where the
+            model's own wants more than its name to be loaded, as emotieff does. See
             `swapper.estimators.base.load_estimator`.
 
     Raises:
@@ -208,7 +208,7 @@ def swap_frame(
         aligner: Finds faces where no landmarks are given; None takes `fan`, loaded once, which
             fetches its weights the first time.
         faces: Which of the faces found to swap.
-        affect: As ``swapper convert affect.*``; matters only to a model that is conditioned on affect.
+        affect: As ``swapper convert affect.*``; of no effect on a model without affect codes.
         blend: How the swap is laid into the frame.
 
     Returns:

@@ -49,7 +49,7 @@ class FaceSwapper:
         blend: How it is laid into the frame.
         device: Where the network runs.
         precision: "auto", "bf16", "16" or "32".
-        conditioner: Reads the performer\'s affect for a model that is conditioned on it.
+        conditioner: Reads the performer's affect for a model that is conditioned on it.
     """
 
     def __init__(

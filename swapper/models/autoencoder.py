@@ -46,7 +46,7 @@ class Autoencoder(nn.Module, ABC):
 
     Attributes:
         config: Plain data from which `build_model` makes the same network.
-        null: (code_dim,) learnt code that stands for "no condition"; there if `code_dim` is above 0.
+        null: (code_dim,) learnt code that stands for "no condition"; where `code_dim` is above 0.
 
     Raises:
         ValueError: An argument is out of range.

@@ -112,7 +112,8 @@ def test_a_model_converted_in_two_ways_is_trained_once(bench: ModuleType) -> Non
     plain, strong, other = (
         cell
         for cell in cells(
-            bench, "--config", f"a: {told}", "--config", f"b: {told} convert.affect.guidance_scale=1.5",
+            bench, "--config", f"a: {told}",
+            "--config", f"b: {told} convert.affect.guidance_scale=1.5",
             "--config", "c: model.code_dim=8",
         )
         if cell.trains and cell.seed == 0
