@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from swapper.affect.annotation import annotate_faceset, describe_annotation
 from swapper.annotate import annotate
-from swapper.cli.main import main as cli
+from swapper.cli import main as cli
 from swapper.errors import EstimatorError, FacesetError
 from swapper.estimators.base import AffectBatch, Estimator
 from swapper.estimators.preprocess import Preprocess, Window

@@ -68,5 +68,12 @@ def verb_help(verb: str) -> str:
     if groups:
         lines += ["", "config groups (GROUP=CHOICE, then GROUP.key=value; see --cfg job):"]
         lines += [f"  {name:{width}}  [{', '.join(found)}]" for name, found in groups.items()]
+    if verb == "train":
+        from swapper.cli.group_help import group_rows
+
+        inside = group_rows(config_root(verb), verb)
+        wide = max(len(key) for key, _ in inside)
+        lines += ["", "options inside the groups, of their default choices:"]
+        lines += [f"  {key:{wide}}  {text}".rstrip() for key, text in inside]
     lines += ["", "flags:"] + [f"  {flag:{width}}  {text}" for flag, text in _HYDRA_FLAGS]
     return "\n".join(lines)
