@@ -164,8 +164,8 @@ def _use(model: LoadedModel, space: AffectSpace | None) -> list[str]:
     if space is not None:
         lines += [
             "",
-            "`affect.guidance_scale=` (0 to 1.5; 1 by default) scales what the performer's affect does "
-            "to the swap. It needs the estimator named under *Affect*, with the same weights.",
+            "`affect.guidance_scale=` (0 to 1.5; 1 by default) scales what the performer's affect "
+            "does to the swap. It needs the estimator named under *Affect*, with the same weights.",
         ]
     return lines
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from swapper.cli import main as cli
-from swapper.demo.demo import Budget, demo
+from swapper.demo import demo
+from swapper.demo.demo import Budget
 from swapper.demo.pipeline import actor_clip, actor_truth, unit_reader
 from swapper.errors import UsageError
 from swapper.estimators import judge_net
