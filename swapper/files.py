@@ -1,0 +1,179 @@
+"""Files: replaced in one move, hashed, read although they may be hostile; and one-line messages."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from swapper.errors import MediaError, SwapperError
+
+PARTIAL = ".partial"
+"""Suffix of a file that is being written."""
+
+
+def one_line(value: object, limit: int = 200) -> str:
+    """Text as one printable line of at most `limit` characters, its middle left out.
+
+    Args:
+        value: Anything; an exception without a message is named by its type.
+        limit: Largest length.
+    """
+    text = " ".join(str(value).split()) or (
+        type(value).__name__ if isinstance(value, BaseException) else ""
+    )
+    text = "".join(each if each.isprintable() else "?" for each in text)
+    if len(text) <= limit:
+        return text
+    half = (limit - 5) // 2
+    return f"{text[:half]} ... {text[-half:]}"
+
+
+def sha256_of(path: str | Path) -> str:
+    """Hex sha256 of a file's bytes.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk, where the system can tell."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def partial_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """A hidden sibling to write to, for libraries that take a path; moved to `path` at the end.
+
+    Args:
+        path: To be replaced or made; its folder must exist.
+        durable: Whether the bytes must be on the disk before the move, and the move after it.
+
+    Yields:
+        The sibling, which does not exist yet; it is removed if the block raises.
+    """
+    name = f".{path.name}.{os.getpid()}-{threading.get_ident()}{PARTIAL}"
+    partial = path.with_name(name)
+    try:
+        yield partial
+        if durable:
+            sync(partial)
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync(path.parent)
+
+
+@contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """As `partial_path`, as a stream of bytes."""
+    with partial_path(path, durable=durable) as partial, partial.open("wb") as stream:
+        yield stream
+
+
+def write_atomically(
+    path: Path, data: bytes, error: type[SwapperError] = MediaError, *, durable: bool = True
+) -> None:
+    """Replace a file's content: at any moment it is the old or the new one. Makes its folder.
+
+    Raises:
+        SwapperError: Of the class `error`: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path, durable=durable) as stream:
+            stream.write(data)
+    except OSError as reason:
+        raise error(
+            f"{path}: cannot be written ({reason.strerror or reason}); free space, check its "
+            "permissions, or choose another place"
+        ) from reason
+
+
+@contextmanager
+def open_regular(path: Path, limit: int, error: type[SwapperError]) -> Iterator[BinaryIO]:
+    """Open a plain file for reading, never through a link, never a pipe or device.
+
+    Args:
+        path: Only its last part is guarded against being a link.
+        limit: Largest size in bytes.
+        error: Class of the error to raise.
+
+    Raises:
+        FileNotFoundError: There is none.
+        SwapperError: Of the class `error`: it is something else, too large or unreadable.
+    """
+    name = one_line(path)
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        raise
+    except OSError as reason:
+        if reason.errno == errno.ELOOP:
+            raise error(f"{name}: is a link; put the file itself there") from reason
+        raise error(f"{name}: {reason.strerror}; check that it can be read") from reason
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise error(f"{name}: is not a plain file; remove it")
+        if status.st_size > limit:
+            raise error(
+                f"{name}: has {status.st_size} bytes, more than {limit}; no such file of ours has"
+            )
+        yield stream
+
+
+def read_regular(path: Path, limit: int, error: type[SwapperError]) -> bytes:
+    """All bytes of a plain file; raises as `open_regular`."""
+    with open_regular(path, limit, error) as stream:
+        return stream.read(limit + 1)[:limit]
+
+
+def read_json(
+    path: Path, limit: int, error: type[SwapperError], cure: str = "restore it"
+) -> dict[str, Any]:
+    """The JSON object in a plain file that may be hostile.
+
+    Args:
+        path: As in `open_regular`.
+        limit: Largest size in bytes.
+        error: Class of the error to raise.
+        cure: What to do about a file that is no JSON object, for the message.
+
+    Raises:
+        FileNotFoundError: There is none.
+        SwapperError: Of the class `error`: as `open_regular`; or it is no JSON object in UTF-8, or
+            holds NaN or infinities.
+    """
+    data = read_regular(path, limit, error)
+    try:
+        content = json.loads(data.decode(), parse_constant=_refuse)  # bytes: json would guess
+    except (ValueError, RecursionError) as reason:
+        raise error(f"{one_line(path)}: is not JSON ({one_line(reason, 80)}); {cure}") from reason
+    if not isinstance(content, dict):
+        raise error(f"{one_line(path)}: is not a JSON object; {cure}")
+    return content
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
