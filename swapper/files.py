@@ -132,10 +132,11 @@ def open_regular(path: Path, limit: int, error: type[SwapperError]) -> Iterator[
         if reason.errno == errno.ELOOP:
             raise error(f"{name}: is a link; put the file itself there") from reason
         raise error(f"{name}: {reason.strerror}; check that it can be read") from reason
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise error(f"{name}: is not a plain file; remove it")
     with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise error(f"{name}: is not a plain file; remove it")
         if status.st_size > limit:
             raise error(
                 f"{name}: has {status.st_size} bytes, more than {limit}; no such file of ours has"

@@ -29,9 +29,14 @@ def test_one_line_is_printable_short_and_never_empty_for_an_error() -> None:
 def test_a_file_is_the_old_or_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "made" / "a.bin"
     write_atomically(path, b"old")
-    with pytest.raises(RuntimeError), replacing(path) as stream:
-        stream.write(b"new")
-        raise RuntimeError
+
+    def stumble() -> None:
+        with replacing(path) as stream:
+            stream.write(b"new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        stumble()
     assert path.read_bytes() == b"old"
     assert sorted(path.parent.iterdir()) == [path]
     with partial_path(path) as partial:
