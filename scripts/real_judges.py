@@ -6,6 +6,7 @@ They read a clip once; a `Reading` is kept on disk, so that other figures can be
 from __future__ import annotations
 
 import io
+import tempfile
 import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Final
 from zipfile import BadZipFile
 
 import numpy as np
+from convert_weights import convert_xception
 from dlib_recogniser import WIDTH, DlibRecogniser
 from numpy.typing import NDArray
 from tddfa import WEIGHTS, Tddfa
@@ -90,7 +92,10 @@ class Judges:
         self.every = every
         self.landmarks = Tddfa(weights / WEIGHTS)
         self.faces = DlibRecogniser()
-        self.emotions = load_estimator("xception", "measuring", weights=str(weights / EMOTIONS))
+        with tempfile.TemporaryDirectory() as folder:
+            converted = Path(folder) / "xception.safetensors"
+            convert_xception(weights / EMOTIONS, converted)
+            self.emotions = load_estimator("xception", "measuring", weights=str(converted))
         self.fingerprint = [
             sha256_of(weights / WEIGHTS), self.faces.fingerprint, self.emotions.fingerprint, every
         ]  # fmt: skip

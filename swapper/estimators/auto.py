@@ -13,14 +13,8 @@ from swapper.estimators.base import Estimator
 log = logging.getLogger(__name__)
 
 
-def _emotieff() -> Estimator:
-    if not emotieff.is_at_hand():
-        raise EstimatorError("not fetched yet, it asks for its licence")
-    return emotieff.load()
-
-
 PREFERRED: Final[Mapping[str, Callable[[], Estimator]]] = {
-    "emotieff": _emotieff,
+    "emotieff": lambda: emotieff.load(),
     "xception": lambda: xception.load(),
 }
 """Best first; none that has only ever seen drawn faces."""
@@ -39,8 +33,6 @@ class AutoEstimator:
     def pick(self, lineage: Sequence[str]) -> Estimator | None:
         """The first that can be loaded and took no part in a training.
 
-        mini-XCEPTION is fetched where it is not here yet: 0.9 MB, held to a hash.
-
         Args:
             lineage: Estimators that a model was trained with, as `Estimator.lineage` names them.
 
@@ -55,7 +47,7 @@ class AutoEstimator:
             try:
                 found = load()
             except EstimatorError as error:
-                missed.append(f"{name}: {error} (with affect={name})")
+                missed.append(f"{name}: {error}")
                 continue
             self.missed = tuple(missed)
             log.info("affect=auto: %s reads emotions", name)

@@ -1,58 +1,55 @@
-"""``affect=emotieff``: EmotiEffLib's ``enet_b0_8_va_mtl``, the one for real work.
+"""``affect=emotieff``: EmotiEffLib's ``enet_b0_8_va_mtl``, an EfficientNet-B0 on AffectNet.
 
 Eight classes, valence and arousal, by Andrey Savchenko (https://github.com/sb-ai-lab/EmotiEffLib).
 His code is Apache-2.0; the weights grew from AffectNet and VGGFace2, whose owners allow research
-only, so swapper brings none: it fetches them when that has been accepted, once.
+only, so swapper brings none: ``scripts/convert_weights.py emotieff`` fetches and converts them when
+that has been accepted, once.
 
-**Never tried with the real file.** It could not be had where this was written: the network, the
-names and the harvest are tested on files of the same layout with random values, and no hash of the
-real file is known. So swapper vouches for none: it prints the hash of what it fetched and goes on
-when that has been confirmed. The window is set after the loose boxes of his face detector, unproven
-too. A wrong file can give wrong readings, but runs no code (`swapper.estimators.harvest`).
+**Never tried with the real file**, which could not be had where this was written: tested on files
+of the same layout with random values. The window is set after the loose boxes of his face detector,
+unproven too.
 """
 
 from __future__ import annotations
 
-import json
-import logging
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from swapper.downloads import cache_folder, existing, fetched, is_kept, pinned, sha256_of
-from swapper.errors import EstimatorError, UsageError
+from swapper.errors import EstimatorError
 from swapper.estimators.base import AffectBatch, Estimator
-from swapper.estimators.efficientnet import EfficientNetB0
-from swapper.estimators.harvest import harvest
 from swapper.estimators.preprocess import Preprocess, Window
-from swapper.estimators.weights_file import blank, fill, load_weights, save_weights
-
-log = logging.getLogger(__name__)
+from swapper.estimators.weights_file import blank, converted, load_weights
 
 LABELS: Final = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 """AffectNet's eight in the network's order, by swapper's names."""
-URL: Final = (
-    "https://github.com/sb-ai-lab/EmotiEffLib/blob/main/models/affectnet_emotions/"
-    "enet_b0_8_va_mtl.pt?raw=true"
-)
-LICENCE: Final = "research-only"
-"""What `affect.licence` must say."""
 SIZE: Final = 224
-_NETWORK: Final = "enet_b0_8_va_mtl"
-_OPTION: Final = "affect.weights"
+NETWORK: Final = "enet_b0_8_va_mtl"
+METADATA: Final = {"network": NETWORK}
 
 
-class EmotiEffNet(EfficientNetB0):
-    """EfficientNet-B0 whose last two outputs are valence and arousal."""
+class EmotiEffNet(nn.Module):
+    """timm's ``tf_efficientnet_b0``, whose last two outputs are valence and arousal.
+
+    Raises:
+        EstimatorError: timm is not installed.
+    """
 
     def __init__(self) -> None:
-        super().__init__(len(LABELS) + 2)
+        super().__init__()
+        try:
+            import timm
+        except ImportError as error:
+            raise EstimatorError(
+                "affect=emotieff: needs timm: pip install 'swapper[emotieff]'"
+            ) from error
+        self.net: Any = timm.create_model("tf_efficientnet_b0", num_classes=len(LABELS) + 2)
 
-    def forward(self, x: Tensor) -> AffectBatch:  # type: ignore[override]
+    def forward(self, x: Tensor) -> AffectBatch:
         """Read (N, 3, 224, 224), normalised as ImageNet."""
-        features, outputs = super().forward(x)
+        features = self.net.forward_head(self.net.forward_features(x), pre_logits=True)
+        outputs = self.net.get_classifier()(features)
         # Linear in the original, and a little beyond 1 for extremes.
         valence, arousal = outputs[:, len(LABELS) :].clamp(-1, 1).unbind(1)
         return AffectBatch(features, outputs[:, : len(LABELS)], valence, arousal)
@@ -65,104 +62,17 @@ def view() -> Preprocess:
     )
 
 
-def load(
-    weights: str | Path | None = None, licence: str | None = None, sha256: str | None = None
-) -> Estimator:
+def load(weights: str | Path | None = None) -> Estimator:
     """The estimator with its weights.
 
     Args:
-        weights: Path of ``enet_b0_8_va_mtl.pt``, which the user trusts; None fetches it.
-        licence: ``research-only`` accepts the notice; asked for once, then remembered.
-        sha256: Confirms the hash of the file; asked for once where it was fetched.
+        weights: safetensors that ``scripts/convert_weights.py emotieff`` made; None takes those in
+            ``$SWAPPER_HOME/weights``.
 
     Raises:
-        UsageError: The licence has not been accepted.
-        EstimatorError: The weights cannot be had, are not confirmed or cannot be used.
+        EstimatorError: The weights are missing or cannot be used, or timm is not installed.
     """
-    _accept(licence)
-    path = _file(weights, sha256)
-    digest = sha256_of(path)
+    path = converted("emotieff", weights)
     net = blank(EmotiEffNet)
-    kept = cache_folder() / f"{digest[:12]}-{_NETWORK}.safetensors"
-    says = {"network": _NETWORK, "sha256": digest}
-    if not _loaded(net, kept, says):
-        log.info("%s: sha256 %s, taking its tensors to %s", path, digest, kept)
-        # A head of one layer may have been wrapped in a Sequential.
-        tensors = {
-            name.replace("classifier.0.", "classifier."): value
-            for name, value in harvest(path).items()
-        }
-        fill(net, tensors, path, _NETWORK)
-        save_weights(net, kept, says, torch.float32)
+    load_weights(net, path, METADATA, "make it anew by scripts/convert_weights.py emotieff")
     return Estimator("emotieff", view(), net, labels=LABELS)
-
-
-def is_at_hand() -> bool:
-    """Whether its licence was accepted, its file confirmed, and the file is in the cache."""
-    known = _accepted()
-    return known.get("licence") == LICENCE and is_kept(URL, known.get("sha256", ""))
-
-
-def _accept(licence: str | None) -> None:
-    known = _accepted()
-    if licence is None and known.get("licence") == LICENCE:
-        return
-    if licence != LICENCE:
-        raise UsageError(
-            "affect=emotieff: its weights were trained on AffectNet and VGGFace2, whose owners "
-            f"allow non-commercial research only: pass affect.licence={LICENCE} to accept that"
-        )
-    _remember(licence=licence)
-
-
-def _file(weights: str | Path | None, sha256: str | None) -> Path:
-    """The file of the weights, which somebody trusts."""
-    if weights:
-        path = existing(weights, _OPTION, EstimatorError)
-        if sha256 and (found := sha256_of(path)) != sha256.lower():
-            raise EstimatorError(f"{path}: its sha256 is {found}, not affect.sha256={sha256}")
-        return path
-    confirmed = sha256 or _accepted().get("sha256")
-    if not confirmed:
-        path = fetched(URL, _OPTION, EstimatorError)
-        raise EstimatorError(
-            f"{path}: fetched from {URL}, but swapper knows no hash to hold it to: if you trust "
-            f"it, pass affect.sha256={sha256_of(path)}"
-        )
-    if len(confirmed) != 64 or not set(confirmed.lower()) <= set("0123456789abcdef"):
-        raise UsageError(f"affect.sha256={confirmed[:80]}: must be 64 hex digits")
-    path = pinned(URL, confirmed.lower(), _OPTION, EstimatorError)
-    _remember(sha256=confirmed.lower())
-    return path
-
-
-def _accepted() -> dict[str, str]:
-    """What has been accepted and confirmed on this machine."""
-    try:
-        said = json.loads((cache_folder() / "emotieff.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return {key: str(value) for key, value in said.items()} if isinstance(said, dict) else {}
-
-
-def _remember(**said: str) -> None:
-    path = cache_folder() / "emotieff.json"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(json.dumps({**_accepted(), **said}), encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise EstimatorError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-def _loaded(net: torch.nn.Module, kept: Path, says: dict[str, str]) -> bool:
-    """Fill the network from what was harvested before, if that is whole."""
-    if not kept.is_file():
-        return False
-    try:
-        load_weights(net, kept, says)
-    except EstimatorError as error:
-        log.warning("%s: harvested anew", error)
-        return False
-    return True

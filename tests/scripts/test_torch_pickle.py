@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch_pickle import harvest
 
 from swapper.errors import EstimatorError
-from swapper.estimators.harvest import harvest
 
 
 class Odd(nn.Module):

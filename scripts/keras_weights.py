@@ -52,7 +52,7 @@ def read_layers(path: Path, kinds: Sequence[str]) -> list[Layer]:
         import h5py
     except ImportError as error:
         raise EstimatorError(
-            f"{path}: Keras's files need h5py: pip install 'swapper[xception]'"
+            f"{path}: Keras's files need h5py: pip install 'swapper[convert]'"
         ) from error
     try:
         if path.stat().st_size > _LARGEST_FILE:
