@@ -110,7 +110,9 @@ class Stepper:
         self.weights = weights
         self.module: SwapModule | None = None
         if not rung.plain:
-            self.module = SwapModule(self.net, self.loss, Optim(torch.optim.AdamW, lr=lr))
+            self.module = SwapModule(
+                self.net, self.loss, Optim(torch.optim.AdamW, lr=lr, warmup_steps=0)
+            )
             speed = Acceleration(
                 kernels="triton" if rung.kernels else "reference",
                 channels_last=rung.channels_last,

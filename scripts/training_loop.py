@@ -112,7 +112,7 @@ def _train(
     module = SwapModule(
         make(data.identities),
         ReconstructionLoss(),
-        Optim(partial(torch.optim.AdamW, fused=True), lr=5e-5),
+        Optim(partial(torch.optim.AdamW, fused=True), lr=5e-5, warmup_steps=0),
     )
     pace = _Pace(skip=min(20, steps // 2), profiled=profiled)
     data.next_step = 0

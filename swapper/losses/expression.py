@@ -95,7 +95,7 @@ class ExpressionLoss:
     def __init__(
         self,
         *,
-        swap: float = 0.0,
+        swap: float = 0.5,
         own: float = 0.5,
         circumplex: float = 0.25,
         change: float = 0.5,

@@ -25,7 +25,7 @@ class Optim:
         self,
         optimizer: Callable[..., Optimizer],
         lr: float,
-        warmup_steps: int = 0,
+        warmup_steps: int = 100,
         decay: Literal["none", "cosine"] = "none",
         floor: float = 0.05,
     ) -> None:

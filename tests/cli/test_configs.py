@@ -9,7 +9,10 @@ import pkgutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from swapper.cli import launch
 from swapper.cli import main as cli
 from swapper.cli.arguments import check_target
+from swapper.cli.group_help import group_rows
 from swapper.cli.help import config_root
 from swapper.errors import UsageError
 from swapper.estimators.base import ESTIMATORS
@@ -64,6 +68,62 @@ def test_every_choice_of_training_composes_and_builds(
         assert net.resolution == config.model.resolution
     else:
         assert built is not None
+
+
+VARIANTS = {"model/tiny", "speed/plain", "optim/adam"}
+"""Files whose point is to differ from the constructor's defaults, which another file holds."""
+
+
+def _targets(node: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(node, dict):
+        if str(node.get("_target_", "")).startswith("swapper."):
+            yield where, node
+        for key, value in node.items():
+            yield from _targets(value, f"{where}.{key}")
+
+
+def test_a_default_is_the_same_in_the_config_and_in_the_constructor() -> None:
+    compared, drift = 0, []
+    for path in sorted((ROOT / "configs").rglob("*.yaml")):
+        name = f"{path.parent.name}/{path.stem}"
+        if name in VARIANTS:
+            continue
+        for where, node in _targets(yaml.safe_load(path.read_text()), name):
+            parameters = inspect.signature(pkgutil.resolve_name(node["_target_"])).parameters
+            for key, value in node.items():
+                if key not in parameters or parameters[key].default is inspect.Parameter.empty:
+                    continue
+                if isinstance(value, dict) or str(value).startswith(("${", "???")):
+                    continue  # built or filled in elsewhere
+                default = parameters[key].default
+                default = list(default) if isinstance(default, tuple) else default
+                compared += 1
+                if value != default:
+                    drift.append(f"{where}.{key}: {value} there, {default} in the constructor")
+    assert compared > 80
+    assert not drift
+
+
+@pytest.mark.parametrize(("group", "choice"), GROUPS)
+def test_every_number_of_our_classes_can_be_set_from_the_config(group: str, choice: str) -> None:
+    """Hydra refuses keys that a config does not list."""
+    file = ROOT / "configs" / "train" / group / f"{choice}.yaml"
+    for where, node in _targets(yaml.safe_load(file.read_text()), group):
+        parameters = inspect.signature(pkgutil.resolve_name(node["_target_"])).parameters
+        plain = {
+            name
+            for name, each in parameters.items()
+            if isinstance(each.default, (int, float, str)) and not isinstance(each.default, Enum)
+        }
+        assert not plain - set(node), where
+
+
+def test_help_of_train_explains_every_option_inside_the_groups() -> None:
+    rows = dict(group_rows(config_root("train"), "train"))
+    assert rows["augment.rotation=10.0"].startswith("Largest turn in degrees")
+    third_party = ("optim.optimizer.", "trainer.", "callbacks.best.")
+    missing = [key for key, text in rows.items() if not text and not key.startswith(third_party)]
+    assert not missing
 
 
 @pytest.mark.parametrize("choice", ALIGNERS)

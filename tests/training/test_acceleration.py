@@ -54,7 +54,7 @@ def made(felt: bool = False) -> SwapModule:
 
 
 def module_of(net: Autoencoder, expression: ExpressionLoss | None = None) -> SwapModule:
-    optim = Optim(partial(torch.optim.AdamW), lr=1e-3)
+    optim = Optim(partial(torch.optim.AdamW), lr=1e-3, warmup_steps=0)
     module = SwapModule(net, ReconstructionLoss(), optim, expression=expression)
     module.log = module.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
     module._trainer = SimpleNamespace(  # type: ignore[assignment]

@@ -187,7 +187,7 @@ def toy(with_loss: bool) -> tuple[float, float]:
     ]
     scale = [torch.tensor([[-12.0]]), torch.tensor([[-12.0 * 0.8 / 0.5]])]
     expression.bind(Mouth(), "face", [CodeMap(*each) for each in zip(rest, scale, strict=True)])
-    optim = Optim(partial(torch.optim.AdamW, betas=(0.9, 0.99)), lr=3e-3)
+    optim = Optim(partial(torch.optim.AdamW, betas=(0.9, 0.99)), lr=3e-3, warmup_steps=0)
     module = SwapModule(net, ReconstructionLoss(), optim, expression=expression)
     module.log = module.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
     optimizer = module.configure_optimizers()
@@ -224,7 +224,9 @@ def test_a_trained_toy_opens_a_mouth_that_its_identity_never_opened() -> None:
 
 @pytest.mark.parametrize("wrong", [0, 7])
 def test_a_batch_without_the_model_s_codes_is_refused(wrong: int) -> None:
-    module = SwapModule(woken(), ReconstructionLoss(), Optim(torch.optim.AdamW, lr=1e-3))
+    module = SwapModule(
+        woken(), ReconstructionLoss(), Optim(torch.optim.AdamW, lr=1e-3, warmup_steps=0)
+    )
     module._trainer = SimpleNamespace(global_rank=0, global_step=0)  # type: ignore[assignment]
     bad = replace(batch(), code=torch.zeros(6, wrong))
     with pytest.raises(ValueError, match=f"takes codes of {K}, the batch has"):

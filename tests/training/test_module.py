@@ -23,7 +23,7 @@ from swapper.types import FaceBatch
 def module(**settings: Any) -> SwapModule:
     torch.manual_seed(0)
     net = DfAutoencoder(("alice", "bob"), 64, width=4, latent=16, **settings)
-    optim = Optim(partial(torch.optim.AdamW, betas=(0.9, 0.99)), lr=3e-3)
+    optim = Optim(partial(torch.optim.AdamW, betas=(0.9, 0.99)), lr=3e-3, warmup_steps=0)
     made = SwapModule(net, ReconstructionLoss(), optim, record={"config": {}, "identities": []})
     made.log = made.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
     made._trainer = SimpleNamespace(global_rank=0, global_step=7)  # type: ignore[assignment]

@@ -28,12 +28,14 @@ def test_cosine_ends_at_the_floor_and_never_rises() -> None:
 
 
 def test_endless_training_does_not_decay() -> None:
-    assert Optim(ADAMW, lr=1e-3, decay="cosine").rate(10**6, -1) == pytest.approx(1e-3)
+    assert Optim(ADAMW, lr=1e-3, warmup_steps=0, decay="cosine").rate(10**6, -1) == pytest.approx(
+        1e-3
+    )
 
 
 def test_build_hands_the_rate_and_the_weights_on() -> None:
     weight = torch.nn.Parameter(torch.zeros(3))
-    built = Optim(ADAMW, lr=0.5).build([weight])
+    built = Optim(ADAMW, lr=0.5, warmup_steps=0).build([weight])
     assert built.param_groups[0]["lr"] == 0.5
     assert built.param_groups[0]["params"] == [weight]
 

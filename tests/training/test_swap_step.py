@@ -154,7 +154,7 @@ def test_swaps_learn_what_no_own_face_shows() -> None:
     """After as many steps, a swap is nearer to its target than where nothing held it to one."""
     some, errors = batch(), []
     for swap in (SwapLoss(), None):
-        optim = Optim(torch.optim.Adam, 5e-3)
+        optim = Optim(torch.optim.Adam, 5e-3, warmup_steps=0)
         module = SwapModule(network(), ReconstructionLoss(), optim, swap=swap)
         module.log_dict = lambda *_, **__: None  # type: ignore[method-assign, assignment]
         optimiser = torch.optim.Adam(module.parameters(), lr=5e-3)
