@@ -15,7 +15,7 @@ from swapper.errors import UsageError
 from swapper.estimators.auto import AutoEstimator
 from swapper.estimators.base import Estimator
 from swapper.evaluate import FIGURES, REPORT, evaluate, independent_estimator
-from swapper.evaluation.clips import Memory
+from swapper.evaluation.clips import ReadingsCache
 from swapper.evaluation.leaderboard import (
     LeaderboardRow,
     leaderboard_json,
@@ -48,17 +48,17 @@ class PartFactories:
 
     aligner: Callable[[], Aligner]
     estimator: Callable[[], Estimator | AutoEstimator | None] = lambda: None
-    own: Callable[[], Estimator | None] = lambda: None
+    model_estimator: Callable[[], Estimator | None] = lambda: None
     recogniser: Callable[[], Recogniser | None] = lambda: None
 
 
 @dataclass(frozen=True)
-class _Entrant:
+class _Candidate:
     """A model that is compared: its weights' sha256, whom it knows, and who taught it."""
 
     path: Path
     sha256: str
-    knows: frozenset[str]
+    identities: frozenset[str]
     lineage: tuple[str, ...]
 
 
@@ -74,21 +74,23 @@ def compare(options: CompareOptions, makers: PartFactories) -> list[LeaderboardR
     Raises:
         SwapperError: In one line; what was converted and evaluated before stays.
     """
-    paths, clips = _named(options, "models"), _named(options, "clips")
-    performers = _performers(options, clips)
-    models = {name: _entrant(options, path) for name, path in paths.items()}
+    paths, clips = _paths_by_name(options, "models"), _paths_by_name(options, "clips")
+    performers = _clip_performers(options, clips)
+    models = {name: _load_candidate(options, path) for name, path in paths.items()}
     # One reader for all, that taught none of them, or their figures could not be compared.
     taught = [each for entrant in models.values() for each in entrant.lineage]
     reader, missed = independent_estimator(makers.estimator(), taught, options.device)
     if reader is None:
         log.warning("emotions are not read: %s", "; ".join(missed) or "affect=none")
-    recogniser = _prepared(options, makers)
+    recogniser = _prepare_recogniser(options, makers)
     makers = replace(makers, estimator=lambda: reader, recogniser=lambda: recogniser)
     found: dict[str, list[dict[str, Any]]] = {}
-    memory: Memory = {}
+    memory: ReadingsCache = {}
     for model, entrant in models.items():
         for (clip, video), performer in zip(clips.items(), performers, strict=True):
-            told = _held(options, makers, (model, entrant), (clip, video), performer, memory)
+            told = _evaluate_clip(
+                options, makers, (model, entrant), (clip, video), performer, memory
+            )
             found.setdefault(model, []).append(told)
             log.info("%s, %s: %s", model, clip, told["verdict"])
     rows = rank_models(found, performers, options.margin)
@@ -100,7 +102,7 @@ def compare(options: CompareOptions, makers: PartFactories) -> list[LeaderboardR
     return rows
 
 
-def _prepared(options: CompareOptions, makers: PartFactories) -> Recogniser | None:
+def _prepare_recogniser(options: CompareOptions, makers: PartFactories) -> Recogniser | None:
     """Who tells whose face appears, missing packages told before the first hour of converting.
 
     Raises:
@@ -117,7 +119,7 @@ def _prepared(options: CompareOptions, makers: PartFactories) -> Recogniser | No
     return recogniser
 
 
-def _named(options: CompareOptions, option: str) -> dict[str, Path]:
+def _paths_by_name(options: CompareOptions, option: str) -> dict[str, Path]:
     """Paths by their names, which must differ."""
     paths = getattr(options, option)
     given = [paths] if isinstance(paths, str) else [str(each) for each in paths]
@@ -135,7 +137,7 @@ def _named(options: CompareOptions, option: str) -> dict[str, Path]:
     return found
 
 
-def _performers(options: CompareOptions, clips: Mapping[str, Path]) -> list[str]:
+def _clip_performers(options: CompareOptions, clips: Mapping[str, Path]) -> list[str]:
     """Who performs in each clip: clips of one performer are one witness."""
     given = [str(each) for each in options.performers]
     if not given:
@@ -145,7 +147,7 @@ def _performers(options: CompareOptions, clips: Mapping[str, Path]) -> list[str]
     return given
 
 
-def _entrant(options: CompareOptions, path: Path) -> _Entrant:
+def _load_candidate(options: CompareOptions, path: Path) -> _Candidate:
     """A model, looked at before the first hour of converting is spent.
 
     Raises:
@@ -154,27 +156,27 @@ def _entrant(options: CompareOptions, path: Path) -> _Entrant:
     model = load_model(path)
     model.identity(options.identity)
     known = frozenset(each.name for each in model.card.identities)
-    return _Entrant(path, model.sha256, known, tuple(model.card.lineage))
+    return _Candidate(path, model.sha256, known, tuple(model.card.lineage))
 
 
-def _held(
+def _evaluate_clip(
     options: CompareOptions,
     makers: PartFactories,
-    model: tuple[str, _Entrant],
+    model: tuple[str, _Candidate],
     clip: tuple[str, Path],
     performer: str,
-    memory: Memory,
+    memory: ReadingsCache,
 ) -> dict[str, Any]:
     """What the report of one swap says, as JSON holds it, and where the report lies."""
     name, entrant = model
     title, video = clip
     folder = Path(options.output)
     swap = folder / _SWAPS / name / f"{title}.mp4"
-    _convert(options, makers, entrant, options.identity, video, swap)
+    _convert_clip(options, makers, entrant, options.identity, video, swap)
     self_swap = None
-    if options.self_swaps and performer in entrant.knows - {options.identity}:
+    if options.self_swaps and performer in entrant.identities - {options.identity}:
         self_swap = folder / _SELF_SWAPS / name / f"{title}.mp4"
-        _convert(options, makers, entrant, performer, video, self_swap)
+        _convert_clip(options, makers, entrant, performer, video, self_swap)
     output = folder / "reports" / name / title
     evaluate(
         EvaluateOptions(
@@ -191,10 +193,10 @@ def _held(
     return told | {"report": str(output / REPORT)}
 
 
-def _convert(
+def _convert_clip(
     options: CompareOptions,
     makers: PartFactories,
-    entrant: _Entrant,
+    entrant: _Candidate,
     identity: str,
     video: Path,
     swap: Path,
@@ -212,7 +214,7 @@ def _convert(
             overwrite=True, device=options.device,
         ),
         makers.aligner,
-        make_estimator=makers.own,
+        make_estimator=makers.model_estimator,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from swapper.devices import pick_device
 from swapper.errors import UsageError
 from swapper.estimators.auto import AutoEstimator
 from swapper.estimators.base import Estimator
-from swapper.evaluation.clips import CEILING_CRF, Instruments, Memory, read_clips
+from swapper.evaluation.clips import CEILING_CRF, Instruments, ReadingsCache, read_clips
 from swapper.evaluation.frames import (
     FrameComparison,
     compare_frames,
@@ -29,13 +29,13 @@ from swapper.evaluation.frames import (
 from swapper.evaluation.landmark_scores import (
     geometry_group,
     head_group,
-    mark_partial,
-    shared_tables,
+    mark_partial_independence,
+    shared_landmark_warnings,
 )
 from swapper.evaluation.likeness import IdentityFaces, identity_faces, likeness_group
 from swapper.evaluation.scorecard import (
     NEUTRAL,
-    OTHER_FACE,
+    OTHER_FACE_GAIN,
     PairReadings,
     diagnose_pair,
     emotion_group,
@@ -81,7 +81,7 @@ def evaluate(
     make_aligner: Callable[[], Aligner],
     make_estimator: Callable[[], Estimator | AutoEstimator | None] = lambda: None,
     make_recogniser: Callable[[], Recogniser | None] = lambda: None,
-    memory: Memory | None = None,
+    memory: ReadingsCache | None = None,
 ) -> Report:
     """Watch performer and swap, weigh what was seen, and write a report.
 
@@ -98,7 +98,7 @@ def evaluate(
     folder = Path(options.output)
     if (folder / REPORT).exists() and not options.overwrite:
         raise UsageError(f"{folder / REPORT}: exists; pass overwrite=true or another output=")
-    report = evaluate_readings(options, make_aligner, make_estimator, make_recogniser, memory)
+    report = build_report(options, make_aligner, make_estimator, make_recogniser, memory)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / REPORT, render(report).encode())
     told = json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n"
@@ -108,28 +108,28 @@ def evaluate(
     return report
 
 
-def evaluate_readings(
+def build_report(
     options: EvaluateOptions,
     make_aligner: Callable[[], Aligner],
     make_estimator: Callable[[], Estimator | AutoEstimator | None] = lambda: None,
     make_recogniser: Callable[[], Recogniser | None] = lambda: None,
-    memory: Memory | None = None,
+    memory: ReadingsCache | None = None,
 ) -> Report:
     """The same without writing anything."""
-    origin = _origin(options)
+    origin = _swap_origin(options)
     estimator, passed_over = independent_estimator(
         make_estimator(), origin.lineage or (), options.device
     )
     own = identity_faces(options, make_recogniser())
     recogniser = None if own is None else own.recogniser
     sides = read_clips(options, Instruments(make_aligner, estimator, recogniser, memory))
-    return _weighed(options, sides, _Judges(estimator, own, passed_over), origin)
+    return _report(options, sides, _Judges(estimator, own, passed_over), origin)
 
 
 # --- what made the swap, and who may judge it -----------------------------------------------------
 
 
-def _origin(options: EvaluateOptions) -> SwapOrigin:
+def _swap_origin(options: EvaluateOptions) -> SwapOrigin:
     """From the model, where it is named, else from what the file itself carries."""
     verdict = verify(Path(options.swap))
     claim = (verdict.claim or {}) if verdict.state in ("trusted", "unknown signer") else {}
@@ -188,43 +188,43 @@ class _Judges:
     """Who judges, besides the aligner."""
 
     estimator: Estimator | None
-    own: IdentityFaces | None
-    passed_over: tuple[str, ...]
+    identity: IdentityFaces | None
+    skipped: tuple[str, ...]
 
 
 # --- weighing -------------------------------------------------------------------------------------
 
 
-def _weighed(
+def _report(
     options: EvaluateOptions, sides: PairReadings, judges: _Judges, origin: SwapOrigin
 ) -> Report:
     estimator = judges.estimator
     found, diagnosis = diagnose_pair(sides)
-    strength, strong_words = _strength(sides)
-    distance, worst_words = _distance(sides)
+    strength, strong_words = _expression_strength(sides)
+    distance, worst_words = _expression_distance(sides)
     strongest = peak_frames(strength, STRONGEST, sides.swap.fps)
     worst = peak_frames(distance, WORST, sides.swap.fps)
     truth = sides.best if sides.exact else None
     looked = compare_frames(sides.swap, sides.performer, [*strongest, *worst], truth)
     reader = "no reader of emotions" if estimator is None else estimator.name
-    unit_reader = sides.expression().reader
+    unit_reader = sides.expression().instrument
     report = Report(
         title=f"{Path(options.swap).name} after {Path(options.performer).name}",
         verdict=_verdict(sides, found, diagnosis),
         expressive=None if not np.isfinite(found.units.gain) else diagnosis.expressive,
-        findings=tuple(each.words for each in diagnosis.findings),
-        untold=(*diagnosis.untold, *_blind_spots(sides, judges, origin)),
+        findings=tuple(each.message for each in diagnosis.findings),
+        undetermined=(*diagnosis.undetermined, *_limitations(sides, judges, origin)),
         seconds=sides.performer.seconds,
         strongest=key_frames(sorted(strongest), strong_words, looked, sides.performer.seconds),
         worst=key_frames(worst, worst_words, looked, sides.performer.seconds),
         emotions=emotion_traces(sides),
         units=unit_agreement(sides),
-        unit_reader=unit_reader,
-        groups=tuple(_groups(sides, found, reader, looked, judges.own)),
-        lineage=_lineage(judges, unit_reader, sides.swap.aligner, origin),
-        facts=_facts(options, sides, origin),
+        unit_instrument=unit_reader,
+        groups=tuple(_groups(sides, found, reader, looked, judges.identity)),
+        lineage=_report_lineage(judges, unit_reader, sides.swap.aligner, origin),
+        facts=_report_facts(options, sides, origin),
     )
-    return mark_partial(report, sides, origin.lineage or ())
+    return mark_partial_independence(report, sides, origin.lineage or ())
 
 
 def _groups(
@@ -237,20 +237,20 @@ def _groups(
     groups = [expression_group(sides, found)]
     if sides.swap.probabilities is not None or sides.swap.circumplex is not None:
         groups.insert(0, emotion_group(sides, reader))
-    if not sides.one_table:
+    if not sides.shared_landmarks:
         groups += [geometry_group(sides, found.lag_frames), head_group(sides)]
     if own is not None:
         groups.append(likeness_group(sides, own))
     groups.append(steadiness_group(looked.steadiness))
-    if looked.against_truth:
-        groups.append(truth_group(looked.against_truth))
+    if looked.truth_scores:
+        groups.append(truth_group(looked.truth_scores))
     return groups
 
 
-def _strength(sides: PairReadings) -> tuple[Floats, dict[int, str]]:
+def _expression_strength(sides: PairReadings) -> tuple[Floats, dict[int, str]]:
     """How much the performer feels in each frame, and in words what."""
     probabilities = sides.performer.probabilities
-    felt = None if probabilities is None else probabilities.only(lambda name: name not in NEUTRAL)
+    felt = None if probabilities is None else probabilities.select(lambda name: name not in NEUTRAL)
     if felt is not None and felt.names:
         strength = np.where(np.isfinite(felt.values).all(axis=1), felt.values.max(axis=1), np.nan)
         words = {
@@ -260,7 +260,7 @@ def _strength(sides: PairReadings) -> tuple[Floats, dict[int, str]]:
         }
         return strength, words
     performer = sides.expression().performer
-    away = np.abs(sides.performer.departures(performer))
+    away = np.abs(sides.performer.deviations(performer))
     strength = np.linalg.norm(away, axis=1)
     words = {
         t: f"{performer.names[int(row.argmax())]} {performer.values[t, row.argmax()]:.2f}"
@@ -270,11 +270,11 @@ def _strength(sides: PairReadings) -> tuple[Floats, dict[int, str]]:
     return strength, words
 
 
-def _distance(sides: PairReadings) -> tuple[Floats, dict[int, str]]:
+def _expression_distance(sides: PairReadings) -> tuple[Floats, dict[int, str]]:
     """How far the faces are apart in each frame, each from its own rest, and in what most."""
     seen = sides.expression()
     performer, swap = seen.performer, seen.swap
-    apart = np.abs(sides.swap.departures(swap) - sides.performer.departures(performer))
+    apart = np.abs(sides.swap.deviations(swap) - sides.performer.deviations(performer))
     words = {
         t: (
             f"{performer.names[int(row.argmax())]}: {performer.values[t, row.argmax()]:.2f}, "
@@ -288,10 +288,10 @@ def _distance(sides: PairReadings) -> tuple[Floats, dict[int, str]]:
 
 def _verdict(sides: PairReadings, found: Figures, diagnosis: Diagnosis) -> str:
     if not np.isfinite(found.units.gain):
-        return diagnosis.words
+        return diagnosis.summary
     if diagnosis.findings:
-        return diagnosis.findings[0].words
-    usual = OTHER_FACE[sides.expression().reader]
+        return diagnosis.findings[0].message
+    usual = OTHER_FACE_GAIN[sides.expression().instrument]
     return (
         f"The performance comes through: {found.units.gain:.0%} of the performer's strength, "
         f"correlation {found.units.correlation:.2f}"
@@ -299,43 +299,40 @@ def _verdict(sides: PairReadings, found: Figures, diagnosis: Diagnosis) -> str:
     )
 
 
-def _blind_spots(sides: PairReadings, judges: _Judges, origin: SwapOrigin) -> list[str]:
+def _limitations(sides: PairReadings, judges: _Judges, origin: SwapOrigin) -> list[str]:
     found = []
     if judges.estimator is None:
-        why = (
-            "; ".join(judges.passed_over)
-            or "pass affect= with a reader that did not teach the model"
-        )
+        why = "; ".join(judges.skipped) or "pass affect= with a reader that did not teach the model"
         found.append(f"emotions were not read: {why}")
-    if judges.own is None:
+    if judges.identity is None:
         found.append("whose face appears was not asked: pass recogniser=dlib identity=FACESET")
-    elif judges.own.embeddings is None:
+    elif judges.identity.embeddings is None:
         found.append(
             "whether it is the identity's face was not asked, only how far from the performer's "
             "it is: pass identity=FACESET"
         )
     if sides.swap.blendshapes is None:
         found.append("gaze was not read: pass aligner=mediapipe")
-    found += shared_tables(sides)
+    found += shared_landmark_warnings(sides)
     if origin.lineage is None:
         found.append(
             "what the swap's model was trained with is not known: pass model= to have it checked"
         )
-    lost = int((sides.performer.found & ~sides.swap.found).sum())
+    lost = int((sides.performer.has_face & ~sides.swap.has_face).sum())
     if lost:
         found.append(f"in {lost} frames the performer's face was found, but none in the swap")
     return found
 
 
-def _lineage(
+def _report_lineage(
     judges: _Judges, unit_reader: str, aligner: str, origin: SwapOrigin
 ) -> tuple[str, ...]:
     trained: Sequence[str] = ("unknown",) if origin.lineage is None else origin.lineage
     measured = [unit_reader, f"landmarks by {aligner}"]
     if judges.estimator is not None:
         measured.append(judges.estimator.lineage)
-    if judges.own is not None:
-        recogniser = judges.own.recogniser
+    if judges.identity is not None:
+        recogniser = judges.identity.recogniser
         measured.append(f"{recogniser.lineage} (licence: {recogniser.licence})")
     return (
         f"trained with: {', '.join(trained) or 'no reader of affect'}",
@@ -343,15 +340,17 @@ def _lineage(
     )
 
 
-def _facts(options: EvaluateOptions, sides: PairReadings, origin: SwapOrigin) -> dict[str, str]:
+def _report_facts(
+    options: EvaluateOptions, sides: PairReadings, origin: SwapOrigin
+) -> dict[str, str]:
     facts: dict[str, Any] = {
         "performer": options.performer,
         "performer sha256": sha256_file(Path(options.performer)),
         "swap": options.swap,
         "swap sha256": sha256_file(Path(options.swap)),
         "frames": f"{len(sides.swap)} at {sides.swap.fps:.3g} per second",
-        "frames with both faces": str(int((sides.swap.found & sides.performer.found).sum())),
-        "ceiling": _ceiling_of(sides),
+        "frames with both faces": str(int((sides.swap.has_face & sides.performer.has_face).sum())),
+        "ceiling": _ceiling_text(sides),
         "self-swap": options.self_swap or "not measured",
         "evaluated by": f"swapper {__version__}",
         **origin.facts,
@@ -361,7 +360,7 @@ def _facts(options: EvaluateOptions, sides: PairReadings, origin: SwapOrigin) ->
     return facts
 
 
-def _ceiling_of(sides: PairReadings) -> str:
+def _ceiling_text(sides: PairReadings) -> str:
     """In words, what the best is that was measured."""
     if sides.best is None:
         return "not measured"

@@ -10,7 +10,7 @@ from typing import Final
 
 from swapper.errors import StudyError, UsageError
 from swapper.options.verbs import StudyOptions
-from swapper.user_study.answers import LeftOut, read_answers
+from swapper.user_study.answers import Exclusion, read_answers
 from swapper.user_study.counts import StudyCounts, count_answers
 from swapper.user_study.results import results_data, results_page
 from swapper.user_study.stimuli import collect_study
@@ -103,7 +103,7 @@ def _count(options: StudyOptions) -> Path:
     asked = read_key(key)
     participants, left_out = read_answers(Path(options.answers), asked)
     for each in left_out:
-        log.warning("%s: left out: %s", each.who, each.why)
+        log.warning("%s: left out: %s", each.name, each.reason)
     try:
         found = count_answers(participants, asked, options.misses)
     except ValueError as error:
@@ -127,7 +127,7 @@ def _count(options: StudyOptions) -> Path:
     return page
 
 
-def _lines(asked: Study, found: StudyCounts, left_out: list[LeftOut]) -> list[str]:
+def _lines(asked: Study, found: StudyCounts, left_out: list[Exclusion]) -> list[str]:
     """What is told on the spot."""
     missed = [each for each in found.attention if not each.counts]
     lines = [

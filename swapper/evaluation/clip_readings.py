@@ -24,9 +24,9 @@ from swapper.progress import progress
 
 CROP: Final = 160
 """Side of aligned crops, for readers and for people, in pixels."""
-_LEAST_WEIGHT: Final = 1e-300
-_AT_ONCE: Final = 64
-_LEAST_FACING: Final = 0.5
+_EPSILON: Final = 1e-300
+_BATCH_SIZE: Final = 64
+_MIN_FRONTAL_COSINE: Final = 0.5
 """Cosine of the angle to the camera from which geometry is read: beyond 60 degrees turning a face
 to the front doubles every error of its landmarks, and a tracker's failure can lie anywhere."""
 
@@ -46,7 +46,7 @@ class Traces:
     names: tuple[str, ...]
     values: Floats
 
-    def only(self, keep: Callable[[str], bool]) -> Traces:
+    def select(self, keep: Callable[[str], bool]) -> Traces:
         """Some of the columns."""
         chosen = [column for column, name in enumerate(self.names) if keep(name)]
         return Traces(tuple(self.names[column] for column in chosen), self.values[:, chosen])
@@ -93,35 +93,35 @@ class ClipReadings:
         signals of 68 landmarks further from those of MediaPipe's mesh (docs/LOG.md, 2026-11-29).
         """
         values = np.full((len(self), len(SIGNALS)), np.nan)
-        if self.found.any():
-            told = self._shapes.rotation[:, 2, 2] >= _LEAST_FACING
-            values[np.flatnonzero(self.found)[told]] = signals(self._shapes.front[told])
+        if self.has_face.any():
+            told = self._shapes.rotation[:, 2, 2] >= _MIN_FRONTAL_COSINE
+            values[np.flatnonzero(self.has_face)[told]] = signals(self._shapes.front[told])
         return Traces(SIGNALS, values)
 
     @cached_property
-    def at_rest(self) -> Floats:
+    def rest_weights(self) -> Floats:
         """(T,) how much each frame's face is at rest, see `Neutral.weights`; 0 without a face."""
         weights = np.zeros(len(self))
-        if self.found.any():
-            weights[self.found] = find_neutrals({"": self._shapes})[""].weights
+        if self.has_face.any():
+            weights[self.has_face] = find_neutrals({"": self._shapes})[""].weights
         return weights
 
-    def departures(self, traces: Traces) -> Floats:
+    def deviations(self, traces: Traces) -> Floats:
         """(T, U) how far traces of this clip are from their values at rest."""
         known = np.isfinite(traces.values)
-        weights = np.where(known, self.at_rest[:, None], 0.0)
+        weights = np.where(known, self.rest_weights[:, None], 0.0)
         total = weights.sum(axis=0)
         at_rest = (weights * np.where(known, traces.values, 0.0)).sum(axis=0)
-        middle = np.where(total > 0, at_rest / np.maximum(total, _LEAST_WEIGHT), np.nan)
+        middle = np.where(total > 0, at_rest / np.maximum(total, _EPSILON), np.nan)
         return np.asarray(traces.values - middle)
 
     @cached_property
     def _shapes(self) -> Shapes:
         """Of the frames with a face."""
-        return Shapes.of(aligned_landmarks(self.landmarks[self.found]))
+        return Shapes.of(aligned_landmarks(self.landmarks[self.has_face]))
 
     @property
-    def found(self) -> NDArray[np.bool_]:
+    def has_face(self) -> NDArray[np.bool_]:
         """(T,) whether there was a face."""
         return np.isfinite(self.landmarks[:, 0, 0])
 
@@ -149,7 +149,7 @@ def read_clip(
         MediaError: The clip cannot be read, or shows no face in any frame.
     """
     reader = VideoReader(video)
-    notes = _Notes(aligner, estimator, recogniser)
+    notes = _Collector(aligner, estimator, recogniser)
     bar = progress(reader.info.num_frames, f"{title} {video.name}", "frame")
     seconds: list[float] = []
     with reader, bar:
@@ -167,7 +167,7 @@ def read_clip(
     return notes.finish(video, float(reader.info.rate), size, np.array(seconds))
 
 
-class _Notes:
+class _Collector:
     """Gathers what is read of frames with a face, and hands crops to the estimator in batches."""
 
     def __init__(
@@ -197,7 +197,7 @@ class _Notes:
             self._crops.append(aligned_crop(image, landmarks))
         if self.recogniser is not None:
             self._faces.append(self.recogniser.crop(image, landmarks))
-        if max(len(self._crops), len(self._faces)) == _AT_ONCE:
+        if max(len(self._crops), len(self._faces)) == _BATCH_SIZE:
             self._flush()
 
     def _flush(self) -> None:
@@ -218,7 +218,7 @@ class _Notes:
         valence, arousal = self._column("valence"), self._column("arousal")
         circumplex = None
         if valence is not None and arousal is not None:
-            circumplex = self._laid(np.stack([valence, arousal], axis=1))
+            circumplex = self._scatter(np.stack([valence, arousal], axis=1))
         labels = () if self.estimator is None else self.estimator.labels
         numbers = () if self.estimator is None else self.estimator.units
         return ClipReadings(
@@ -226,13 +226,13 @@ class _Notes:
             fps=fps,
             size=size,
             seconds=seconds,
-            landmarks=self._laid(np.array(self._landmarks)),
-            pose=self._laid(np.array(self._pose)),
-            blendshapes=Traces(names, self._laid(values)) if names else None,
+            landmarks=self._scatter(np.array(self._landmarks)),
+            pose=self._scatter(np.array(self._pose)),
+            blendshapes=Traces(names, self._scatter(values)) if names else None,
             probabilities=self._traces("probabilities", labels),
             circumplex=circumplex,
             units=self._traces("units", [f"AU{number}" for number in numbers]),
-            embedding=self._laid(np.concatenate(self._embeddings)) if self._embeddings else None,
+            embedding=self._scatter(np.concatenate(self._embeddings)) if self._embeddings else None,
             aligner=self.aligner.name,
         )
 
@@ -246,9 +246,9 @@ class _Notes:
         values = self._column(name)
         if values is None or not titles:
             return None
-        return Traces(tuple(titles), self._laid(values))
+        return Traces(tuple(titles), self._scatter(values))
 
-    def _laid(self, rows: NDArray[np.floating]) -> Floats:
+    def _scatter(self, rows: NDArray[np.floating]) -> Floats:
         """Rows of frames with a face among those without."""
         laid = np.full((self.frames, *rows.shape[1:]), np.nan)
         laid[self.places] = rows

@@ -22,9 +22,9 @@ from swapper.provenance.manifest import verify
 
 CEILING_CRF: Final = 23
 """An ordinary encoding: what a video site would do to the performer's own clip."""
-_AGAIN: Final = "encoded anew"
+_REENCODED: Final = "encoded anew"
 
-Memory = MutableMapping[tuple[str, Path], ClipReadings]
+ReadingsCache = MutableMapping[tuple[str, Path], ClipReadings]
 """What was seen of performers, by title and file; for callers whose instruments stay the same."""
 
 
@@ -42,9 +42,9 @@ class Instruments:
     make_aligner: Callable[[], Aligner]
     estimator: Estimator | None = None
     recogniser: Recogniser | None = None
-    memory: Memory | None = None
+    cache: ReadingsCache | None = None
 
-    def watched(self, path: Path, title: str, of: Path | None = None) -> ClipReadings:
+    def read(self, path: Path, title: str, of: Path | None = None) -> ClipReadings:
         """What a clip's face does.
 
         Args:
@@ -64,14 +64,14 @@ class Instruments:
         finally:
             aligner.close()
 
-    def remembered(self, path: Path, title: str, see: Callable[[], ClipReadings]) -> ClipReadings:
+    def cached(self, path: Path, title: str, see: Callable[[], ClipReadings]) -> ClipReadings:
         """What is known of a clip, or else what `see` finds."""
         key = title, path.resolve()
-        if self.memory is None:
+        if self.cache is None:
             return see()
-        if key not in self.memory:
-            self.memory[key] = see()
-        return self.memory[key]
+        if key not in self.cache:
+            self.cache[key] = see()
+        return self.cache[key]
 
 
 def read_clips(options: EvaluateOptions, instruments: Instruments) -> PairReadings:
@@ -83,13 +83,11 @@ def read_clips(options: EvaluateOptions, instruments: Instruments) -> PairReadin
     """
     _check_self_swap(options)
     path = Path(options.performer)
-    performer = instruments.remembered(
-        path, "performer", lambda: instruments.watched(path, "performer")
-    )
+    performer = instruments.cached(path, "performer", lambda: instruments.read(path, "performer"))
 
     def beside(clip: str, title: str) -> ClipReadings:
-        found = instruments.watched(Path(clip), title)
-        _check_as_long(found, performer)
+        found = instruments.read(Path(clip), title)
+        _check_length(found, performer)
         return found
 
     swap = beside(options.swap, "swap")
@@ -104,7 +102,7 @@ def read_clips(options: EvaluateOptions, instruments: Instruments) -> PairReadin
     if options.truth:
         best = beside(options.truth, "truth")
     elif options.ceiling:
-        best = instruments.remembered(path, _AGAIN, lambda: _seen_again(performer, instruments))
+        best = instruments.cached(path, _REENCODED, lambda: _read_reencoded(performer, instruments))
     self_swap = beside(options.self_swap, "self-swap") if options.self_swap else None
     return PairReadings(swap, performer, best, self_swap, exact=bool(options.truth))
 
@@ -124,16 +122,16 @@ def _check_self_swap(options: EvaluateOptions) -> None:
         )
 
 
-def _seen_again(performer: ClipReadings, instruments: Instruments) -> ClipReadings:
+def _read_reencoded(performer: ClipReadings, instruments: Instruments) -> ClipReadings:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "performer.mp4"
-        encode_again(performer.video, copy)
-        again = instruments.watched(copy, _AGAIN, of=performer.video)
-    _check_as_long(again, performer)
+        reencode(performer.video, copy)
+        again = instruments.read(copy, _REENCODED, of=performer.video)
+    _check_length(again, performer)
     return again
 
 
-def _check_as_long(clip: ClipReadings, performer: ClipReadings) -> None:
+def _check_length(clip: ClipReadings, performer: ClipReadings) -> None:
     if len(clip) != len(performer):
         raise MediaError(
             f"{clip.video}: has {len(clip)} frames but {performer.video} has {len(performer)}; "
@@ -141,7 +139,7 @@ def _check_as_long(clip: ClipReadings, performer: ClipReadings) -> None:
         )
 
 
-def encode_again(video: Path, copy: Path) -> None:
+def reencode(video: Path, copy: Path) -> None:
     """Write a clip once more, as a video site would: H.264 at `CEILING_CRF`.
 
     Raises:

@@ -30,8 +30,8 @@ from swapper.report.content import Group, KeyFrame, Measure
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
-_JPEG: Final = 85
-_MOMENT_APART: Final = 0.6
+_JPEG_QUALITY: Final = 85
+_MIN_GAP_SECONDS: Final = 0.6
 """Seconds between two moments; their neighbours show the same."""
 
 
@@ -47,7 +47,7 @@ class FrameComparison:
 
     steadiness: Steadiness
     crops: dict[int, tuple[bytes, ...]]
-    against_truth: dict[str, list[float]] = field(default_factory=dict)
+    truth_scores: dict[str, list[float]] = field(default_factory=dict)
 
 
 def compare_frames(
@@ -78,10 +78,10 @@ def compare_frames(
         ours, theirs = frames[0].image, frames[1].image
         if there[1] and ours.shape == theirs.shape:
             matrix = similarity_from_landmarks(landmarks[1].astype(np.float32), CROP, "face")
-            weight = _face(landmarks[1], matrix)
+            weight = _face_weight(landmarks[1], matrix)
             now = warp(ours, matrix, CROP), warp(theirs, matrix, CROP)
             earlier = None if before is None else tuple(warp(each, matrix, CROP) for each in before)
-            meter.add(earlier, now, weight)  # type: ignore[arg-type]  # two of them
+            meter.update(earlier, now, weight)  # type: ignore[arg-type]  # two of them
             before = ours, theirs
         else:
             before = None
@@ -93,9 +93,9 @@ def compare_frames(
                 for image, points in zip(shown, places, strict=True)
             )
         if truth is not None and there[0] and there[2]:
-            for name, value in _against(ours, landmarks[0], frames[2].image, landmarks[2]):
+            for name, value in _truth_errors(ours, landmarks[0], frames[2].image, landmarks[2]):
                 scores.setdefault(name, []).append(value)
-    return FrameComparison(meter.found(), crops, scores)
+    return FrameComparison(meter.compute(), crops, scores)
 
 
 def _in_step(videos: Sequence[Path]) -> Iterator[tuple[Frame, ...]]:
@@ -108,12 +108,12 @@ def _in_step(videos: Sequence[Path]) -> Iterator[tuple[Frame, ...]]:
             raise MediaError(f"{names}: are not as long as each other any more") from error
 
 
-def _face(landmarks: Floats, matrix: Floats) -> NDArray[np.float32]:
+def _face_weight(landmarks: Floats, matrix: Floats) -> NDArray[np.float32]:
     points = transform_points(matrix, landmarks.astype(np.float32))
     return face_mask(points, CROP).astype(np.float32) / np.float32(255)
 
 
-def _against(
+def _truth_errors(
     swap: Picture, ours: Floats, truth: Picture, theirs: Floats
 ) -> Iterator[tuple[str, float]]:
     """Errors of a frame against the exact answer, faces aligned and toned."""
@@ -133,7 +133,7 @@ def _against(
 
 def _jpeg(crop: Picture) -> bytes:
     done, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG]
+        ".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     )
     assert done, "a crop in memory can be encoded"
     return data.tobytes()
@@ -183,7 +183,7 @@ def steadiness_group(found: Steadiness) -> Group:
 
 def peak_frames(strength: Floats, count: int, fps: float) -> list[int]:
     """Frames where a trace (T,) is highest, at least 0.6 s apart, highest first."""
-    apart = max(1, round(_MOMENT_APART * fps))
+    apart = max(1, round(_MIN_GAP_SECONDS * fps))
     left = np.where(np.isfinite(strength), strength, -np.inf)
     found: list[int] = []
     while len(found) < count and np.isfinite(left).any():

@@ -60,14 +60,14 @@ def compare_with_truth(
         MediaError: A clip cannot be read, or the two differ in size or number of frames.
     """
     rows = []
-    ours_read, theirs_read = _Batched(read), _Batched(read)
+    ours_read, theirs_read = _BatchedReader(read), _BatchedReader(read)
     with ExitStack() as stack:
         find = None
         if make_aligner is not None:
             find = make_aligner(), make_aligner()
             stack.callback(find[0].close)
             stack.callback(find[1].close)
-        for t, (ours, theirs) in enumerate(_together(swap, answer)):
+        for t, (ours, theirs) in enumerate(_paired_frames(swap, answer)):
             crop, other = (
                 _crop(ours.image, swap.landmarks[t]),
                 _crop(theirs.image, answer.landmarks[t]),
@@ -95,32 +95,32 @@ def compare_with_truth(
     )
 
 
-class _Batched:
+class _BatchedReader:
     """Hands crops to a reader some at a time."""
 
     def __init__(self, read: Reader, size: int = 32) -> None:
         self._read = read
         self._size = size
-        self._held: list[Picture] = []
-        self._found: list[NDArray[np.float32]] = []
+        self._pending: list[Picture] = []
+        self._readings: list[NDArray[np.float32]] = []
 
     def add(self, crop: Picture) -> None:
-        self._held.append(crop)
-        if len(self._held) == self._size:
+        self._pending.append(crop)
+        if len(self._pending) == self._size:
             self._flush()
 
     def finish(self) -> NDArray[np.float64]:
         """(T, U) of everything added."""
-        if self._held:
+        if self._pending:
             self._flush()
-        return np.concatenate(self._found).astype(np.float64)
+        return np.concatenate(self._readings).astype(np.float64)
 
     def _flush(self) -> None:
-        self._found.append(self._read(np.stack(self._held)))
-        self._held.clear()
+        self._readings.append(self._read(np.stack(self._pending)))
+        self._pending.clear()
 
 
-def _together(swap: Clip, answer: Clip) -> Iterator[tuple[Frame, Frame]]:
+def _paired_frames(swap: Clip, answer: Clip) -> Iterator[tuple[Frame, Frame]]:
     """The frames of both clips, in step."""
     ours, theirs = VideoReader(swap.video), VideoReader(answer.video)
     sizes = [(each.info.width, each.info.height) for each in (ours, theirs)]

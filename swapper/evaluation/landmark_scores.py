@@ -13,7 +13,7 @@ from swapper.evaluation.scorecard import (
     BLENDSHAPES,
     GAZE,
     GEOMETRY,
-    LEAST_MOVED,
+    MIN_MOVEMENT,
     Better,
     Floats,
     PairReadings,
@@ -25,9 +25,9 @@ from swapper.metrics.dynamics import trace_agreement
 from swapper.metrics.paired_traces import PairedTraces
 from swapper.report.content import Group, Report
 
-LINEAGE: Final = "landmarks:"
+LINEAGE_PREFIX: Final = "landmarks:"
 """Begins an entry of a model's lineage that names an aligner: its landmarks were the targets."""
-_BY: Final = "landmarks by "
+_INSTRUMENT_PREFIX: Final = "landmarks by "
 _OUTER_EYES: Final = (36, 45)
 _Part = tuple[tuple[str, ...], ...]
 _PARTS: Final[dict[str, tuple[str, _Part]]] = {
@@ -51,7 +51,7 @@ def geometry_group(sides: PairReadings, late_frames: int) -> Group:
 
     Gain is the slope of the swap's signal on the performer's and takes no notice of where each
     rests, as everywhere below 2 Hz and with a steady lag taken out. What the performer moves by
-    less than `LEAST_MOVED` is not told.
+    less than `MIN_MOVEMENT` is not told.
 
     Args:
         sides: With landmarks of their own.
@@ -64,7 +64,7 @@ def geometry_group(sides: PairReadings, late_frames: int) -> Group:
             def figure(a: Floats, b: Floats, part: _Part = part, key: str = key) -> float:
                 # The ceilings have no lag: they are the performer's own movements.
                 late = late_frames if a is sides.swap.geometry.values else 0
-                return _mean(_follow(a, b, sides.swap.fps, late, each, key) for each in part)
+                return _mean(_part_figure(a, b, sides.swap.fps, late, each, key) for each in part)
 
             told.append(
                 sides.measure(
@@ -72,16 +72,16 @@ def geometry_group(sides: PairReadings, late_frames: int) -> Group:
                     figure, better,
                 )
             )  # fmt: skip
-    return Group("Geometry", _instrument(sides), tuple(told))
+    return Group("Geometry", _instrument_name(sides), tuple(told))
 
 
-def _follow(
+def _part_figure(
     swap: Floats, performer: Floats, fps: float, late: int, names: Sequence[str], key: str
 ) -> float:
     """Gain or correlation of some of `SIGNALS` together."""
     columns = [SIGNALS.index(name) for name in names]
     pair = PairedTraces.of(swap[:, columns], performer[:, columns], fps).aligned(late)
-    return float(getattr(trace_agreement(pair, LEAST_MOVED), key))
+    return float(getattr(trace_agreement(pair, MIN_MOVEMENT), key))
 
 
 def _mean(figures: Iterable[float]) -> float:
@@ -116,7 +116,7 @@ def head_group(sides: PairReadings) -> Group:
 
     return Group(
         "Head and gaze",
-        _instrument(sides),
+        _instrument_name(sides),
         (
             sides.measure("pose_error", "Pose error", lambda w: w.pose, degrees, "lower", "°"),
             sides.measure("gaze_gain", "Gaze, gain", gaze_of, looks_far, "one"),
@@ -148,16 +148,16 @@ def gaze_of(watched: ClipReadings) -> Floats | None:
     return np.stack([left, np.asarray(up) / 2], axis=1)
 
 
-def _instrument(sides: PairReadings) -> str:
-    return f"{_BY}{sides.swap.aligner}"
+def _instrument_name(sides: PairReadings) -> str:
+    return f"{_INSTRUMENT_PREFIX}{sides.swap.aligner}"
 
 
 # --- who may judge --------------------------------------------------------------------------------
 
 
-def shared_tables(sides: PairReadings) -> list[str]:
+def shared_landmark_warnings(sides: PairReadings) -> list[str]:
     """Which clips were read by the performer's own table of landmarks, in words."""
-    if sides.one_table:
+    if sides.shared_landmarks:
         told = "the head was not read off the swap, nor its geometry"
         return [f"{told}: its landmarks are the performer's"]
     beside = {"self-swap": sides.self_swap, "exact answer": sides.best if sides.exact else None}
@@ -179,28 +179,28 @@ class AlignerLineage:
     """
 
     aligner: str
-    surely: bool
+    certain: bool
 
     @classmethod
-    def by(cls, aligner: str, lineage: Sequence[str]) -> AlignerLineage | None:
+    def from_lineage(cls, aligner: str, lineage: Sequence[str]) -> AlignerLineage | None:
         """None if no entry of the model's lineage names an aligner of this name."""
-        if f"{LINEAGE}{aligner}" not in lineage:
+        if f"{LINEAGE_PREFIX}{aligner}" not in lineage:
             return None
-        return cls(aligner, surely=aligner != OpenfaceAligner.name)
+        return cls(aligner, certain=aligner != OpenfaceAligner.name)
 
     @property
-    def mark(self) -> str:
+    def label(self) -> str:
         """Stands beside everything that it touches."""
-        return "taught the model" if self.surely else "may have taught the model"
+        return "taught the model" if self.certain else "may have taught the model"
 
-    def words(self, sides: PairReadings) -> str:
+    def warning(self, sides: PairReadings) -> str:
         """What it flatters."""
         read = ["geometry", "pose"]
         if sides.swap.blendshapes is not None:
             # The same network gives them.
             read = ["geometry", "blendshapes", "pose", "gaze"]
         told = f"{', '.join(read[:-1])} and {read[-1]}"
-        if self.surely:
+        if self.certain:
             return (
                 f"{self.aligner}'s landmarks taught the model, so {told} flatter it: pass another "
                 "aligner="
@@ -210,12 +210,14 @@ class AlignerLineage:
             "flatter it: pass a CSV of another tracker's, or another aligner="
         )
 
-    def touches(self, instrument: str) -> bool:
+    def affects(self, instrument: str) -> bool:
         """Whether it is one that reads landmarks, or the network that gives them."""
-        return instrument in (BLENDSHAPES, GEOMETRY) or instrument.startswith(_BY)
+        return instrument in (BLENDSHAPES, GEOMETRY) or instrument.startswith(_INSTRUMENT_PREFIX)
 
 
-def mark_partial(report: Report, sides: PairReadings, lineage: Sequence[str]) -> Report:
+def mark_partial_independence(
+    report: Report, sides: PairReadings, lineage: Sequence[str]
+) -> Report:
     """A report that says where its aligner flatters the swap, if it does.
 
     Args:
@@ -223,18 +225,20 @@ def mark_partial(report: Report, sides: PairReadings, lineage: Sequence[str]) ->
         sides: That it tells of.
         lineage: What its model was trained with.
     """
-    taught = AlignerLineage.by(sides.swap.aligner, lineage)
+    taught = AlignerLineage.from_lineage(sides.swap.aligner, lineage)
     if taught is None:
         return report
     groups = tuple(
-        replace(group, partial=taught.mark) if taught.touches(group.instrument) else group
+        replace(group, partial=taught.label) if taught.affects(group.instrument) else group
         for group in report.groups
     )
-    told = replace(report, groups=groups, untold=(taught.words(sides), *report.untold))
-    if not taught.touches(report.unit_reader):
+    told = replace(
+        report, groups=groups, undetermined=(taught.warning(sides), *report.undetermined)
+    )
+    if not taught.affects(report.unit_instrument):
         return told
     return replace(
         told,
-        verdict=f"{report.verdict} Partial: {taught.aligner} {taught.mark}.",
-        unit_reader=f"{report.unit_reader} ({taught.mark})",
+        verdict=f"{report.verdict} Partial: {taught.aligner} {taught.label}.",
+        unit_instrument=f"{report.unit_instrument} ({taught.label})",
     )

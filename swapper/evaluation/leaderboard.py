@@ -13,30 +13,30 @@ from swapper.metrics.bootstrap import Interval
 from swapper.metrics.stats import Test, equivalence, holm, interval, paired_difference
 from swapper.report.content import Measure, normalised_score
 
-REAL: Final = 0.05
+SIGNIFICANCE: Final = 0.05
 """Below, after Holm's correction over all that is compared, a difference is real."""
-WHOSE_FACE: Final = (
+IDENTITY_MEASURES: Final = (
     *("identity_similarity", "identity_distance", "performer_similarity", "performer_distance"),
     "nearer_identity",
 )
 """Whose ceiling is what the identity's own faces say."""
-SHOWN: Final = (
+TABLE_MEASURES: Final = (
     *("gain", "correlation", "lag", "jitter", "velocity_correlation", "fast_coherence"),
     *("geometry_mouth_gain", "geometry_mouth_correlation"),
     *("sidedness_correlation", "gaze_correlation", "emotion_kappa", "divergence", "valence_ccc"),
-    *("arousal_ccc", "pose_error", "landmark_error", *WHOSE_FACE, "warping_error"),
+    *("arousal_ccc", "pose_error", "landmark_error", *IDENTITY_MEASURES, "warping_error"),
 )
 """Measures that the table tells, where they were taken."""
-BESTS: Final[Mapping[str, str]] = {
+REFERENCES: Final[Mapping[str, str]] = {
     "ceiling": "the performer's own clip, encoded anew",
     "self_swap": "the performer on the performer's own face, by the same model",
 }
 """What a swap could be as good as."""
-_PARTIAL: Final = "†"
+_PARTIAL_MARK: Final = "†"
 """Beside figures by landmarks that taught the very model, or may have."""
 
 Floats = NDArray[np.float64]
-Told = Mapping[str, Any]
+ClipReport = Mapping[str, Any]
 """What `Report.to_dict` says of a clip."""
 
 
@@ -54,7 +54,7 @@ class CeilingGap:
 
     share: Interval
     p: float
-    as_good: bool
+    equivalent: bool
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class LeaderboardRow:
         means: By model, with intervals over performers.
         best: The model that is best, if it is better than each other beyond chance; else "".
         p: By rival of the best, after Holm's correction; NaN where too few performers tell.
-        shortfalls: By what of `BESTS` was measured, by model.
+        shortfalls: By what of `REFERENCES` was measured, by model.
         partial: Models that what measured it has taught, in some clip at least.
     """
 
@@ -77,12 +77,12 @@ class LeaderboardRow:
     means: Mapping[str, Interval]
     best: str
     p: Mapping[str, float]
-    shortfalls: Mapping[str, Mapping[str, CeilingGap]]
+    ceiling_gaps: Mapping[str, Mapping[str, CeilingGap]]
     partial: frozenset[str] = frozenset()
 
 
 def rank_models(
-    found: Mapping[str, Sequence[Told]], performers: Sequence[str], margin: float = 0.1
+    found: Mapping[str, Sequence[ClipReport]], performers: Sequence[str], margin: float = 0.1
 ) -> list[LeaderboardRow]:
     """Means, where one model is better than the others, and where it is as good as can be.
 
@@ -92,32 +92,39 @@ def rank_models(
         margin: Share of the way from floor to ceiling that is held to be nothing.
     """
     first = next(iter(found.values()))[0]["measures"]
-    behind = {best: _shortfalls(found, best, performers, margin) for best in BESTS}
+    behind = {best: _ceiling_gaps(found, best, performers, margin) for best in REFERENCES}
     rows, tests = [], {}
-    for name in (each for each in SHOWN if each in first):
-        values = {model: _values(told, name) for model, told in found.items()}
+    for name in (each for each in TABLE_MEASURES if each in first):
+        values = {model: _measure_values(told, name) for model, told in found.items()}
         means = {model: interval(each, performers) for model, each in values.items()}
         better = first[name]["better"]
-        ahead = _ahead(values, better, performers)
+        ahead = _leading_model(values, better, performers)
         short = {best: told[name] for best, told in behind.items() if name in told}
         rows.append(
             LeaderboardRow(
-                name, first[name]["title"], better, means, ahead, {}, short, _partial(found, name)
+                name,
+                first[name]["title"],
+                better,
+                means,
+                ahead,
+                {},
+                short,
+                _partial_models(found, name),
             )
         )
         for rival in values:
             if ahead and rival != ahead:
-                tests[name, rival] = _test(values, ahead, rival, better, performers)
+                tests[name, rival] = _paired_test(values, ahead, rival, better, performers)
     raised = holm({f"{name} {rival}": test.p for (name, rival), test in tests.items()})
     told = []
     for row in rows:
         p = {rival: raised[f"{row.name} {rival}"] for name, rival in tests if name == row.name}
-        real = bool(p) and all(each < REAL for each in p.values())
+        real = bool(p) and all(each < SIGNIFICANCE for each in p.values())
         told.append(replace(row, p=p, best=row.best if real else ""))
     return told
 
 
-def _partial(found: Mapping[str, Sequence[Told]], name: str) -> frozenset[str]:
+def _partial_models(found: Mapping[str, Sequence[ClipReport]], name: str) -> frozenset[str]:
     return frozenset(
         model
         for model, told in found.items()
@@ -125,7 +132,7 @@ def _partial(found: Mapping[str, Sequence[Told]], name: str) -> frozenset[str]:
     )
 
 
-def _values(told: Sequence[Told], name: str) -> Floats:
+def _measure_values(told: Sequence[ClipReport], name: str) -> Floats:
     values = [each["measures"].get(name, {}).get("value") for each in told]
     return np.array([np.nan if each is None else each for each in values], np.float64)
 
@@ -137,7 +144,7 @@ def _loss(values: Floats, better: str) -> Floats:
     return np.abs(values) if better == "lower" else -values
 
 
-def _ahead(values: Mapping[str, Floats], better: str, performers: Sequence[str]) -> str:
+def _leading_model(values: Mapping[str, Floats], better: str, performers: Sequence[str]) -> str:
     means = {
         model: interval(_loss(each, better), performers).mean for model, each in values.items()
     }
@@ -145,7 +152,7 @@ def _ahead(values: Mapping[str, Floats], better: str, performers: Sequence[str])
     return min(told, key=lambda model: told[model]) if len(told) > 1 else ""
 
 
-def _test(
+def _paired_test(
     values: Mapping[str, Floats], best: str, rival: str, better: str, performers: Sequence[str]
 ) -> Test:
     return paired_difference(_loss(values[best], better), _loss(values[rival], better), performers)
@@ -154,8 +161,8 @@ def _test(
 # --- as good as can be ----------------------------------------------------------------------------
 
 
-def _shortfalls(
-    found: Mapping[str, Sequence[Told]], best: str, performers: Sequence[str], margin: float
+def _ceiling_gaps(
+    found: Mapping[str, Sequence[ClipReport]], best: str, performers: Sequence[str], margin: float
 ) -> dict[str, dict[str, CeilingGap]]:
     """By measure and model; only measures that some clip of some model can tell.
 
@@ -163,20 +170,20 @@ def _shortfalls(
     bits and slopes.
     """
     tests: dict[tuple[str, str], Test] = {}
-    for name in SHOWN:
+    for name in TABLE_MEASURES:
         for model, told in found.items():
-            ours, theirs = _places(told, name, best)
+            ours, theirs = _normalised_scores(told, name, best)
             if np.isfinite(ours - theirs).any():
                 tests[name, model] = equivalence(ours, theirs, performers, margin)
     raised = holm({f"{name} {model}": test.p for (name, model), test in tests.items()})
     told_of: dict[str, dict[str, CeilingGap]] = {}
     for (name, model), test in tests.items():
         p = raised[f"{name} {model}"]
-        told_of.setdefault(name, {})[model] = CeilingGap(test.difference, p, p < REAL)
+        told_of.setdefault(name, {})[model] = CeilingGap(test.difference, p, p < SIGNIFICANCE)
     return told_of
 
 
-def _places(told: Sequence[Told], name: str, best: str) -> tuple[Floats, Floats]:
+def _normalised_scores(told: Sequence[ClipReport], name: str, best: str) -> tuple[Floats, Floats]:
     """(clips,) of the swaps and of their best, 0 at the floor and 1 at the ceiling."""
     places = []
     for each in told:
@@ -203,7 +210,7 @@ def leaderboard_table(
 ) -> list[str]:
     """As Markdown: bold is better than every other beyond chance, ✓ as good as can be."""
     arrows = {"higher": "↑", "lower": "↓", "one": "→ 1"}
-    lines = _head(models)
+    lines = _table_head(models)
     for row in rows:
         cells = [f"{row.means[model]}" for model in models]
         cells = [
@@ -220,41 +227,41 @@ def leaderboard_table(
     lines += ["", f"Mean [95 %] over performers. {said}"]
     if any(row.partial for row in rows):
         flattered = "read off landmarks that taught the model, or may have, and so flatter it"
-        lines += ["", f"{_PARTIAL} partial: {flattered}; compare by another aligner=."]
-    for best in BESTS:
-        lines += _behind(rows, models, best, margin)
+        lines += ["", f"{_PARTIAL_MARK} partial: {flattered}; compare by another aligner=."]
+    for best in REFERENCES:
+        lines += _gap_table(rows, models, best, margin)
     return lines
 
 
 def _mark(row: LeaderboardRow, model: str) -> str:
-    return f" {_PARTIAL}" if model in row.partial else ""
+    return f" {_PARTIAL_MARK}" if model in row.partial else ""
 
 
-def _head(models: Sequence[str]) -> list[str]:
+def _table_head(models: Sequence[str]) -> list[str]:
     return ["| | " + " | ".join(models) + " |", "|" + "---|" * (len(models) + 1)]
 
 
-def _behind(
+def _gap_table(
     rows: Sequence[LeaderboardRow], models: Sequence[str], best: str, margin: float
 ) -> list[str]:
     """The table of one kind of best; nothing where it was not measured."""
-    told = [row for row in rows if best in row.shortfalls]
+    told = [row for row in rows if best in row.ceiling_gaps]
     if not told:
         return []
-    asked = f"As good as {BESTS[best]}?"
-    if any(row.name in WHOSE_FACE for row in told):
+    asked = f"As good as {REFERENCES[best]}?"
+    if any(row.name in IDENTITY_MEASURES for row in told):
         asked += " (Whose face appears: as the identity's own faces?)"
-    lines = ["", asked, "", *_head(models)]
+    lines = ["", asked, "", *_table_head(models)]
     tried = False
     for row in told:
         cells = []
         for model in models:
-            short = row.shortfalls[best].get(model)
+            short = row.ceiling_gaps[best].get(model)
             tried |= short is not None and bool(np.isfinite(short.p))
             cells.append(
                 "–"
                 if short is None
-                else f"{short.share}" + (" ✓" if short.as_good else "") + _mark(row, model)
+                else f"{short.share}" + (" ✓" if short.equivalent else "") + _mark(row, model)
             )
         lines.append(f"| {row.title} | " + " | ".join(cells) + " |")
     said = (
@@ -286,10 +293,14 @@ def leaderboard_json(rows: Sequence[LeaderboardRow]) -> dict[str, Any]:
             "p": {rival: number(p) for rival, p in row.p.items()},
             "shortfalls": {
                 best: {
-                    model: {"share": ends(each.share), "p": number(each.p), "as_good": each.as_good}
+                    model: {
+                        "share": ends(each.share),
+                        "p": number(each.p),
+                        "as_good": each.equivalent,
+                    }
                     for model, each in told.items()
                 }
-                for best, told in row.shortfalls.items()
+                for best, told in row.ceiling_gaps.items()
             },
         }
         for row in rows

@@ -20,7 +20,7 @@ from swapper.facesets.faceset import Faceset
 from swapper.options.verbs import EvaluateOptions
 from swapper.report.content import Group, Measure
 
-MOST: Final = 64
+MAX_FACES: Final = 64
 """Faces of the identity that are looked at, evenly spread over its footage."""
 
 Floats = NDArray[np.float64]
@@ -43,7 +43,7 @@ class IdentityFaces:
 
 
 @dataclass(frozen=True, eq=False)
-class _Measured:
+class _FaceDistances:
     """One set of faces, each held against the mean of the identity's and of the performer's.
 
     Attributes:
@@ -73,7 +73,7 @@ def identity_faces(options: EvaluateOptions, recogniser: Recogniser | None) -> I
     if not options.identity:
         return IdentityFaces(recogniser)
     faceset = Faceset.open(Path(options.identity))
-    rows = np.unique(np.linspace(0, len(faceset.records) - 1, MOST).astype(int))
+    rows = np.unique(np.linspace(0, len(faceset.records) - 1, MAX_FACES).astype(int))
     crops = []
     for record in (faceset.records[row] for row in rows):
         points = transform_points(record.aligned_from_frame, record.landmarks)
@@ -87,9 +87,11 @@ def likeness_group(sides: PairReadings, own: IdentityFaces) -> Group:
     The performer's own faces are the floor, the identity's own the ceiling.
     """
     measure = own.recogniser.measure
-    swap, performer, identity = _measured(sides, own)
+    swap, performer, identity = _face_distances(sides, own)
 
-    def row(name: str, title: str, better: Better, figure: Callable[[_Measured], float]) -> Measure:
+    def row(
+        name: str, title: str, better: Better, figure: Callable[[_FaceDistances], float]
+    ) -> Measure:
         return Measure(name, title, figure(swap), figure(performer), figure(identity), better)
 
     def to(whose: str) -> str:
@@ -117,22 +119,24 @@ def likeness_group(sides: PairReadings, own: IdentityFaces) -> Group:
     return Group("Identity", own.recogniser.name, tuple(rows))
 
 
-def _measured(sides: PairReadings, own: IdentityFaces) -> tuple[_Measured, _Measured, _Measured]:
+def _face_distances(
+    sides: PairReadings, own: IdentityFaces
+) -> tuple[_FaceDistances, _FaceDistances, _FaceDistances]:
     """Of the swap, the performer and the identity; no face is held against itself."""
     measure = own.recogniser.measure
     swap, performer = _embeddings(sides.swap), _embeddings(sides.performer)
     if own.embeddings is None:
         nothing = np.empty(0)
         return (
-            _Measured(nothing, measure.to_mean(swap, performer)),
-            _Measured(nothing, measure.among(performer)),
-            _Measured(nothing, nothing),
+            _FaceDistances(nothing, measure.to_mean(swap, performer)),
+            _FaceDistances(nothing, measure.among(performer)),
+            _FaceDistances(nothing, nothing),
         )
     identity = own.embeddings
     return (
-        _Measured(measure.to_mean(swap, identity), measure.to_mean(swap, performer)),
-        _Measured(measure.to_mean(performer, identity), measure.among(performer)),
-        _Measured(measure.among(identity), measure.to_mean(identity, performer)),
+        _FaceDistances(measure.to_mean(swap, identity), measure.to_mean(swap, performer)),
+        _FaceDistances(measure.to_mean(performer, identity), measure.among(performer)),
+        _FaceDistances(measure.among(identity), measure.to_mean(identity, performer)),
     )
 
 
@@ -146,7 +150,7 @@ def _mean(values: Floats) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def _share_nearer(faces: _Measured, measure: FaceMeasure) -> float:
+def _share_nearer(faces: _FaceDistances, measure: FaceMeasure) -> float:
     """The share that is nearer the identity than the performer; NaN where one is not known."""
     if not np.isfinite(faces.to_identity + faces.to_performer).all():
         return float("nan")

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from swapper.evaluation.clip_readings import ClipReadings, Traces
 from swapper.metrics.agreement import concordance, emotion_agreement
 from swapper.metrics.chance import floor
-from swapper.metrics.diagnosis import Ceiling, Diagnosis, Figures, diagnose, figures
+from swapper.metrics.diagnosis import Ceiling, Diagnosis, Figures, clip_figures, diagnose
 from swapper.metrics.dynamics import asymmetry, fast_band, trace_agreement, velocity
 from swapper.metrics.paired_traces import PairedTraces
-from swapper.metrics.traces import LEAST_MOTION, gain_and_correlation
+from swapper.metrics.traces import MIN_MOTION, gain_and_correlation
 from swapper.report.content import Emotions, Group, Measure, UnitAgreement
 
 Floats = NDArray[np.float64]
@@ -26,23 +26,23 @@ Figure = Callable[[Floats, Floats], float]
 GAZE: Final = "eyeLook"
 LIDS: Final = ("eyeBlinkLeft", "eyeBlinkRight", "AU45", "AU43", "lid left", "lid right")
 NEUTRAL: Final = ("neutral", "calm")
-_LEAST_CEILING: Final = 0.2
+_MIN_CEILING: Final = 0.2
 BRIEF_GAIN: Final = 0.6
 """Of brief movements on another face, as readers saw them in perfect copies on film
 (scripts/validate_evaluation.py): 0.57 and 0.77."""
 BLENDSHAPES, UNITS, GEOMETRY = "MediaPipe blendshapes", "action units", "landmarks' geometry"
 """Readers of expression."""
-OTHER_FACE: Final = {BLENDSHAPES: 0.85, UNITS: 0.95, GEOMETRY: 0.9}
+OTHER_FACE_GAIN: Final = {BLENDSHAPES: 0.85, UNITS: 0.95, GEOMETRY: 0.9}
 """Gain of perfect copies on another actor's face, by reader: means over 16 pairs of faces, where
 MediaPipe saw 0.59 to 1.10 and `judge` 0.88 to 1.03 (docs/LOG.md, 2026-11-24). Geometry: 0.97 by
 exact landmarks (0.87 to 1.13, 16 pairs), 0.93 by MediaPipe's on film (0.82 to 1.00, 10 pairs of
 them), and a little less for trackers that shake more (docs/LOG.md, 2026-11-29)."""
-LEAST_MOVED: Final = 0.01
+MIN_MOVEMENT: Final = 0.01
 """Eye distances by which a signal of geometry deviates (standard deviation below 2 Hz) if it moves:
 trackers' noise is below, and what a turned head leaves of itself in a still face."""
-_FULL_MOVE: Final = LEAST_MOVED / LEAST_MOTION
+_FULL_MOVEMENT: Final = MIN_MOVEMENT / MIN_MOTION
 """Eye distances that stand for a full movement, 1 of any other reader's units."""
-CANNOT_TELL: Final = "this clip cannot tell"
+UNDETERMINED: Final = "this clip cannot tell"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class ExpressionReadings:
     performer: Traces
     best: Traces | None
     self_swap: Traces | None
-    reader: str
+    instrument: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ class PairReadings:
     exact: bool = False
 
     @property
-    def one_table(self) -> bool:
+    def shared_landmarks(self) -> bool:
         """Whether one table of landmarks served both clips, and so says nothing of the swap."""
         return share_landmarks(self.swap, self.performer)
 
@@ -93,18 +93,18 @@ class PairReadings:
                 for each in (self.swap, self.performer, self.best, self.self_swap)
             ]
             swap, performer, best, self_swap = (
-                None if each is None else each.only(lambda title: not title.startswith(GAZE))
+                None if each is None else each.select(lambda title: not title.startswith(GAZE))
                 for each in found
             )
             if swap is not None and performer is not None:
                 return ExpressionReadings(swap, performer, best, self_swap, reader)
-        if self.one_table:
+        if self.shared_landmarks:
             raise ValueError("neither blendshapes nor action units nor geometry were read")
         return ExpressionReadings(
-            _movements(self.swap),
-            _movements(self.performer),
-            None if self.best is None else _movements(self.best),
-            None if self.self_swap is None else _movements(self.self_swap),
+            _geometry_movements(self.swap),
+            _geometry_movements(self.performer),
+            None if self.best is None else _geometry_movements(self.best),
+            None if self.self_swap is None else _geometry_movements(self.self_swap),
             GEOMETRY,
         )
 
@@ -142,7 +142,7 @@ class PairReadings:
                 None if each is None else select(each) for each in (self.best, self.self_swap)
             )
         )
-        why_not = "" if np.isfinite(value) else CANNOT_TELL
+        why_not = "" if np.isfinite(value) else UNDETERMINED
         return Measure(name, title, value, lowest, highest, better, unit, why_not, own)
 
 
@@ -153,13 +153,13 @@ def share_landmarks(clip: ClipReadings, other: ClipReadings) -> bool:
     return np.array_equal(clip.landmarks, other.landmarks, equal_nan=True)
 
 
-def _movements(watched: ClipReadings) -> Traces:
+def _geometry_movements(watched: ClipReadings) -> Traces:
     """Geometry from its median, on the scale of other readers' units."""
     values = watched.geometry.values
     told = values[np.isfinite(values).all(axis=1)]
     rest = np.median(told, axis=0) if len(told) else 0.0
     names = tuple(name.replace("_", " ") for name in watched.geometry.names)
-    return Traces(names, (values - rest) / _FULL_MOVE)
+    return Traces(names, (values - rest) / _FULL_MOVEMENT)
 
 
 def emotion_group(sides: PairReadings, reader: str) -> Group:
@@ -227,29 +227,29 @@ def expression_group(sides: PairReadings, found: Figures) -> Group:
     told = [
         over_time("gain", "Gain β", trace_agreement, "gain", "one"),
         over_time("correlation", "Correlation ρ", trace_agreement, "correlation", "higher"),
-        _alone("lag", "Lag (0 is best)", lambda it: it.lag.frames, found, own, "frames"),
+        _without_floor("lag", "Lag (0 is best)", lambda it: it.lag.frames, found, own, "frames"),
         over_time("onset_slope", "Steepness of onsets", velocity, "onset_slope", "one"),
         over_time("velocity_correlation", "ρ of velocities", velocity, "correlation", "higher"),
         over_time("fast_coherence", "Coherence, 2 to 12 Hz", fast_band, "coherence", "higher"),
         over_time("fast_energy", "Energy, 2 to 12 Hz", fast_band, "energy_ratio", "one"),
-        _alone("jitter", "Fast movement that is not the performer's", _jitter, found, own),
-        _alone(
+        _without_floor("jitter", "Fast movement that is not the performer's", _jitter, found, own),
+        _without_floor(
             "brief_lost", "Brief movements lost", _brief_lost, found, own,
             why_not="the performer makes none that could be told",
         ),
-        *_sidedness(seen, fps),
+        *_asymmetry_measures(seen, fps),
     ]  # fmt: skip
-    return Group("Expression over time", seen.reader, tuple(told))
+    return Group("Expression over time", seen.instrument, tuple(told))
 
 
-def _alone(
+def _without_floor(
     name: str,
     title: str,
     figure: Callable[[Figures], float],
     found: Figures,
     own: Figures | None,
     unit: str = "",
-    why_not: str = CANNOT_TELL,
+    why_not: str = UNDETERMINED,
 ) -> Measure:
     """One of which less is better, 0 the best, and for which there is no floor."""
     value = figure(found)
@@ -263,10 +263,10 @@ def _jitter(found: Figures) -> float:
 
 
 def _brief_lost(found: Figures) -> float:
-    return found.brief.lost / found.brief.shown if found.brief.shown else float("nan")
+    return found.brief.lost / found.brief.total if found.brief.total else float("nan")
 
 
-def _sidedness(seen: ExpressionReadings, fps: float) -> list[Measure]:
+def _asymmetry_measures(seen: ExpressionReadings, fps: float) -> list[Measure]:
     """Left against right, where the units have sides."""
     lefts = [name for name in seen.performer.names if name.endswith("Left")]
     rights = [name.removesuffix("Left") + "Right" for name in lefts]
@@ -278,8 +278,8 @@ def _sidedness(seen: ExpressionReadings, fps: float) -> list[Measure]:
             return float("nan")
         pairs = [
             PairedTraces.of(
-                traces.only(names.__contains__).values,
-                seen.performer.only(names.__contains__).values,
+                traces.select(names.__contains__).values,
+                seen.performer.select(names.__contains__).values,
                 fps,
             )
             for names in (lefts, rights)
@@ -290,7 +290,7 @@ def _sidedness(seen: ExpressionReadings, fps: float) -> list[Measure]:
     for key, title in (("gain", "Sidedness, gain"), ("correlation", "Sidedness, correlation")):
         value = figure(key, seen.swap)
         better: Better = "one" if key == "gain" else "higher"
-        why_not = "" if np.isfinite(value) else CANNOT_TELL
+        why_not = "" if np.isfinite(value) else UNDETERMINED
         best, own = figure(key, seen.best), figure(key, seen.self_swap)
         name = f"sidedness_{key}"
         found.append(Measure(name, title, value, np.nan, best, better, "", why_not, own))
@@ -312,7 +312,7 @@ def diagnose_pair(sides: PairReadings) -> tuple[Figures, Diagnosis]:
         answered = PairReadings(sides.swap, sides.best)
         same_face = _figures(answered, seen.swap, sides.swap, brief_gain=1.0)
         found = replace(found, brief=same_face.brief)
-    allowance = 1.0 if sides.exact else OTHER_FACE[seen.reader]
+    allowance = 1.0 if sides.exact else OTHER_FACE_GAIN[seen.instrument]
     return found, diagnose(found, _ceiling(best, allowance, tells_brief=sides.exact))
 
 
@@ -330,19 +330,19 @@ def _figures(
         emotions = watched.probabilities.values, performer.probabilities.values
     shown = sides.expression().performer
     lids = [place for place, name in enumerate(shown.names) if name in LIDS]
-    return figures(traces.values, shown.values, watched.fps, emotions, lids, brief_gain)
+    return clip_figures(traces.values, shown.values, watched.fps, emotions, lids, brief_gain)
 
 
 def _ceiling(best: Figures | None, other_face: float, *, tells_brief: bool) -> Ceiling:
     """What the instrument itself allows; a wild one allows no less than a fifth."""
     if best is None:
-        return Ceiling(other_face=other_face, tells_brief=tells_brief)
+        return Ceiling(other_face=other_face, assesses_brief=tells_brief)
     gain, correlation = best.units.gain, best.units.correlation
     return Ceiling(
-        gain=float(np.clip(np.nan_to_num(gain, nan=1.0), _LEAST_CEILING, 1.25)),
-        correlation=float(np.clip(np.nan_to_num(correlation, nan=1.0), _LEAST_CEILING, 1.0)),
+        gain=float(np.clip(np.nan_to_num(gain, nan=1.0), _MIN_CEILING, 1.25)),
+        correlation=float(np.clip(np.nan_to_num(correlation, nan=1.0), _MIN_CEILING, 1.0)),
         other_face=other_face,
-        tells_brief=tells_brief,
+        assesses_brief=tells_brief,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-_FEWEST_FRAMES: Final = 5
+_MIN_FRAMES: Final = 5
 _SUM_TOLERANCE: Final = 0.02
 
 Floats = NDArray[np.float64]
@@ -33,10 +33,10 @@ class EmotionAgreement:
 
     accuracy: float
     kappa: float
-    felt_kappa: float
+    emotional_kappa: float
     divergence: float
     frames: int
-    felt_frames: int
+    emotional_frames: int
 
 
 def emotion_agreement(
@@ -56,9 +56,9 @@ def emotion_agreement(
     if neutral is not None and not 0 <= neutral < swap.shape[1]:
         raise ValueError(f"neutral must be a column of {swap.shape[1]}, got {neutral}")
     known = np.isfinite(swap).all(axis=1) & np.isfinite(performer).all(axis=1)
-    ours, theirs = _distributions(swap[known]), _distributions(performer[known])
+    ours, theirs = _normalised(swap[known]), _normalised(performer[known])
     frames = len(ours)
-    if frames < _FEWEST_FRAMES:
+    if frames < _MIN_FRAMES:
         return EmotionAgreement(np.nan, np.nan, np.nan, np.nan, frames, 0)
     said, shown = ours.argmax(axis=1), theirs.argmax(axis=1)
     felt = np.ones(frames, bool) if neutral is None else shown != neutral
@@ -66,10 +66,10 @@ def emotion_agreement(
     return EmotionAgreement(
         accuracy=float((said == shown).mean()),
         kappa=cohens_kappa(said, shown, classes),
-        felt_kappa=cohens_kappa(said[felt], shown[felt], classes),
+        emotional_kappa=cohens_kappa(said[felt], shown[felt], classes),
         divergence=float(jensen_shannon(ours, theirs).mean()),
         frames=frames,
-        felt_frames=int(felt.sum()),
+        emotional_frames=int(felt.sum()),
     )
 
 
@@ -81,7 +81,7 @@ def cohens_kappa(said: NDArray[np.intp], shown: NDArray[np.intp], classes: int) 
     """
     if said.shape != shown.shape or said.ndim != 1:
         raise ValueError(f"namings {said.shape} and {shown.shape} must both be (T,)")
-    if len(said) < _FEWEST_FRAMES:
+    if len(said) < _MIN_FRAMES:
         return float("nan")
     shares = [np.bincount(each, minlength=classes) / len(each) for each in (said, shown)]
     chance = float(shares[0] @ shares[1])
@@ -93,7 +93,7 @@ def cohens_kappa(said: NDArray[np.intp], shown: NDArray[np.intp], classes: int) 
 def jensen_shannon(swap: Floats, performer: Floats) -> Floats:
     """(T,) Jensen-Shannon divergence of rows of (T, C), in bits: 0 to 1 (Lin, 1991)."""
     middle = (swap + performer) / 2
-    bits = (_relative_entropy(swap, middle) + _relative_entropy(performer, middle)) / 2
+    bits = (_kl_divergence(swap, middle) + _kl_divergence(performer, middle)) / 2
     held: Floats = np.clip(bits, 0.0, 1.0)
     return held
 
@@ -118,7 +118,7 @@ def concordance(swap: Floats, performer: Floats) -> float:
         raise ValueError(f"traces {swap.shape} and {performer.shape} must both be (T,)")
     known = np.isfinite(swap) & np.isfinite(performer)
     y, x = swap[known], performer[known]
-    if len(x) < _FEWEST_FRAMES:
+    if len(x) < _MIN_FRAMES:
         return float("nan")
     below = float(x.var() + y.var() + (x.mean() - y.mean()) ** 2)
     if below < 1e-12:
@@ -126,14 +126,14 @@ def concordance(swap: Floats, performer: Floats) -> float:
     return float(2 * ((x - x.mean()) * (y - y.mean())).mean() / below)
 
 
-def _relative_entropy(of: Floats, to: Floats) -> Floats:
+def _kl_divergence(of: Floats, to: Floats) -> Floats:
     """(T,) Kullback-Leibler divergence in bits; what has no weight adds none."""
     ratio = np.divide(of, to, out=np.ones_like(of), where=(of > 0) & (to > 0))
     bits: Floats = (of * np.log2(ratio)).sum(axis=1)
     return bits
 
 
-def _distributions(rows: Floats) -> Floats:
+def _normalised(rows: Floats) -> Floats:
     """Rows that sum to 1 exactly."""
     if len(rows) and (rows.min() < 0 or np.abs(rows.sum(axis=1) - 1).max() > _SUM_TOLERANCE):
         raise ValueError("class probabilities must be 0 or more and sum to 1 in every frame")

@@ -69,8 +69,8 @@ def bootstrap(values: Floats, level: float = 0.95, draws: int = 4000, seed: int 
     rng = np.random.default_rng(seed)
     present = np.isfinite(held).astype(np.float64)
     filled = np.nan_to_num(held)
-    rows = drawn_counts(rng, held.shape[0], draws)
-    columns = drawn_counts(rng, held.shape[1], draws)
+    rows = resample_counts(rng, held.shape[0], draws)
+    columns = resample_counts(rng, held.shape[1], draws)
     total = np.einsum("ds,sc,dc->d", rows, filled, columns)
     count = np.einsum("ds,sc,dc->d", rows, present, columns)
     means = total[count > 0] / count[count > 0]
@@ -78,13 +78,13 @@ def bootstrap(values: Floats, level: float = 0.95, draws: int = 4000, seed: int 
     return Interval(mean, float(low), float(high), cells)
 
 
-def paired(values: Floats, base: Floats, **settings: float) -> Interval:
+def paired_bootstrap(values: Floats, base: Floats, **settings: float) -> Interval:
     """Interval of the mean difference to `base`, cell by cell; both (seeds, clips)."""
     if values.shape != base.shape:
         raise ValueError(f"{values.shape} and {base.shape} must be the same seeds and clips")
     return bootstrap(values - base, **settings)  # type: ignore[arg-type]
 
 
-def drawn_counts(rng: np.random.Generator, many: int, draws: int) -> Floats:
+def resample_counts(rng: np.random.Generator, many: int, draws: int) -> Floats:
     """(draws, many) how often each was drawn."""
     return rng.multinomial(many, np.full(many, 1.0 / many), size=draws).astype(np.float64)

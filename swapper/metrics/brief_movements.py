@@ -16,25 +16,25 @@ from scipy import ndimage
 
 from swapper.metrics.paired_traces import PairedTraces, contiguous_runs, robust_spread
 
-LONGEST: Final = 0.5
+MAX_SECONDS: Final = 0.5
 """Seconds; micro-expressions last 1/25 to 1/2 (Yan et al., 2013)."""
-_HALF_HEIGHT: Final = 0.35
+_MAX_HALF_HEIGHT_SECONDS: Final = 0.35
 """Seconds that the longest of them stays above half its height. A longer look would take the
 rounded tops of ordinary expressions for brief ones."""
 LOST_BELOW: Final = 0.5
 """Of the strength that is to be expected: less than this of a movement is gone."""
-LEAST_GAIN: Final = 0.3
+MIN_GAIN: Final = 0.3
 """Of a unit's slow movements: below it a brief one would be lost in the reader's noise anyway."""
-_SURE: Final = 4.5
+_NOISE_FACTOR: Final = 4.5
 """Deviations of the noise from which a reading is a movement: at 25 frames a second and 20 units,
 noise reaches that less than twice a minute."""
-_LEAST: Final = 0.08
-_INVOLVED: Final = 0.35
+_MIN_PEAK: Final = 0.08
+_INVOLVED_SHARE: Final = 0.35
 """Of the strongest unit's peak; what is below adds noise and no evidence."""
-_SEPARATE: Final = 2.5
+_SEPARATION: Final = 2.5
 """Standard errors that must lie between a movement that is there and one that is not, and the
 middle of the two."""
-_CHATTER: Final = 2
+_CHATTER_COUNT: Final = 2
 """Of the like within a second, either way, from which movements are speech: three to six syllables
 a second, kept or not, would outnumber everything else that is brief."""
 _CHATTER_SECONDS: Final = 1.0
@@ -52,7 +52,7 @@ class BriefMovements:
         gain: Mean strength of those shown, of what is to be expected; NaN if there are none.
     """
 
-    shown: int
+    total: int
     lost: int
     gain: float
 
@@ -78,18 +78,18 @@ def brief_movements(
         pair: Aligned.
         gain: Of the swap's slow movements, one or (U,) for the pair's columns: a damped swap damps
             these too, and has not lost them, and another face shows less of one unit and more of
-            another. Units with less than `LEAST_GAIN` of it cannot tell.
+            another. Units with less than `MIN_GAIN` of it cannot tell.
         lids: Columns, as handed to `PairedTraces.of`, that close the eyes: blinks are brief as
             well, there are more of them, and they would hide what is lost.
     """
     open_eyed = ~np.isin(pair.columns, np.asarray(lids, np.intp))
     gains = np.broadcast_to(gain, pair.columns.shape)
-    open_eyed &= gains >= LEAST_GAIN
-    told, gains = pair.only(open_eyed), gains[open_eyed]
+    open_eyed &= gains >= MIN_GAIN
+    told, gains = pair.select(open_eyed), gains[open_eyed]
     if not told.enough or not told.columns.size:
         return BriefMovements(0, 0, np.nan)
-    width = round(2 * _HALF_HEIGHT * pair.fps) | 1
-    pieces = [tuple(_brief(each, width) for each in both) for both in told.stretches]
+    width = round(2 * _MAX_HALF_HEIGHT_SECONDS * pair.fps) | 1
+    pieces = [tuple(_high_passed(each, width) for each in both) for both in told.stretches]
     swap_noise, noise = (
         np.array([robust_spread(each) for each in np.concatenate(side).T])
         for side in zip(*pieces, strict=True)
@@ -98,31 +98,31 @@ def brief_movements(
     found = []
     for swap, performer in pieces:
         movements = _movements(performer, noise, pair.fps)
-        expected = _soft(performer) * gains
-        found += [_left(_soft(swap), expected, each, doubtful) for each in movements]
+        expected = _smoothed(performer) * gains
+        found += [_remaining(_smoothed(swap), expected, each, doubtful) for each in movements]
     strength, doubt = np.array(found).reshape(-1, 2).T
-    clear = _SEPARATE * doubt < LOST_BELOW
+    clear = _SEPARATION * doubt < LOST_BELOW
     lost = clear & (strength < LOST_BELOW)
     shown = int(clear.sum())
     mean = float(strength[clear].mean()) if shown else float("nan")
     return BriefMovements(shown, int(lost.sum()), mean)
 
 
-def _brief(trace: Floats, width: int) -> Floats:
+def _high_passed(trace: Floats, width: int) -> Floats:
     left: Floats = trace - ndimage.median_filter(trace, size=(width, 1), mode="nearest")
     return left
 
 
 def _movements(brief: Floats, noise: Floats, fps: float) -> list[_Movement]:
     """What of the performer's brief traces (T, U) is a movement and no chatter."""
-    high = np.abs(brief) > np.maximum(_SURE * noise, _LEAST)
+    high = np.abs(brief) > np.maximum(_NOISE_FACTOR * noise, _MIN_PEAK)
     shown = ndimage.binary_closing(high.any(axis=1), np.ones(3, bool))
     found = []
     for start, end in contiguous_runs(shown):
-        if end - start > LONGEST * fps or start == 0 or end == len(brief):
+        if end - start > MAX_SECONDS * fps or start == 0 or end == len(brief):
             continue
         peak = np.abs(brief[start:end]).max(axis=0)
-        involved = peak >= _INVOLVED * peak.max()
+        involved = peak >= _INVOLVED_SHARE * peak.max()
         found.append(_Movement(max(start - 1, 1), min(end + 1, len(brief) - 1), involved))
     return [each for each in found if not _is_chatter(each, found, fps)]
 
@@ -136,10 +136,10 @@ def _is_chatter(one: _Movement, among: list[_Movement], fps: float) -> bool:
         and abs(other.start + other.end - one.start - one.end) / 2 < _CHATTER_SECONDS * fps
         and (other.involved & one.involved).any()
     ]
-    return len(beside) >= _CHATTER
+    return len(beside) >= _CHATTER_COUNT
 
 
-def _left(
+def _remaining(
     swap: Floats, expected: Floats, movement: _Movement, doubtful: Floats
 ) -> tuple[float, float]:
     """How much of what is expected of one movement is in the swap, and the standard error of it."""
@@ -148,10 +148,10 @@ def _left(
     power = float((x * x).sum())
     # A lag of less than a frame leaves a sharp peak on either side.
     slope = max(float((x * swap[start + s : end + s, involved]).sum()) / power for s in (-1, 0, 1))
-    return slope, float(np.sqrt((_soft(x) ** 2 * doubtful[involved] ** 2).sum())) / power
+    return slope, float(np.sqrt((_smoothed(x) ** 2 * doubtful[involved] ** 2).sum())) / power
 
 
-def _soft(trace: Floats) -> Floats:
+def _smoothed(trace: Floats) -> Floats:
     """Over three frames, for half a frame of lag halves the peak of what shows in one."""
     soft: Floats = ndimage.convolve1d(trace, (0.25, 0.5, 0.25), axis=0, mode="nearest")
     return soft

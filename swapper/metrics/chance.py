@@ -8,22 +8,22 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-LEAST_SHIFT: Final = 1.0
+MIN_SHIFT_SECONDS: Final = 1.0
 """Seconds. Most expressions have changed by then; less would leave the performer in step."""
-SHIFTS: Final = 8
-LEAST_ROOM: Final = 0.1
+NUM_SHIFTS: Final = 8
+MIN_RANGE: Final = 0.1
 """Between floor and ceiling, below which a place between them is mostly noise."""
 
 Floats = NDArray[np.float64]
 
 
-def shifts(frames: int, fps: float, many: int = SHIFTS) -> tuple[int, ...]:
+def shifts(frames: int, fps: float, many: int = NUM_SHIFTS) -> tuple[int, ...]:
     """Circular shifts of at least a second either way, evenly spread over a clip.
 
     Returns:
         At most `many`, in frames; none if the clip is shorter than two seconds.
     """
-    least = int(np.ceil(LEAST_SHIFT * fps))
+    least = int(np.ceil(MIN_SHIFT_SECONDS * fps))
     if frames < 2 * least:
         return ()
     spread = np.linspace(least, frames - least, many)
@@ -49,13 +49,13 @@ def floor(figure: Callable[[Floats], float], performer: Floats, fps: float) -> f
     return float(np.mean(told)) if told else float("nan")
 
 
-def place(value: float, floor: float, ceiling: float) -> float:
+def relative_score(value: float, floor: float, ceiling: float) -> float:
     """Where a figure stands: 0 at the floor, 1 at the ceiling, whichever of them is the higher.
 
     Returns:
-        NaN where floor and ceiling are less than `LEAST_ROOM` apart or one is unknown.
+        NaN where floor and ceiling are less than `MIN_RANGE` apart or one is unknown.
     """
     room = ceiling - floor
-    if not np.isfinite(room) or abs(room) < LEAST_ROOM:
+    if not np.isfinite(room) or abs(room) < MIN_RANGE:
         return float("nan")
     return (value - floor) / room

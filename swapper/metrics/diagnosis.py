@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.metrics.brief_movements import BriefMovements, brief_movements
-from swapper.metrics.chance import floor, place
+from swapper.metrics.chance import floor, relative_score
 from swapper.metrics.dynamics import (
-    MOST_LAG,
+    MAX_LAG_SECONDS,
     Lag,
     TraceAgreement,
     jitter,
@@ -29,7 +29,7 @@ from swapper.metrics.dynamics import (
 from swapper.metrics.paired_traces import PairedTraces
 from swapper.metrics.traces import gain_and_correlation
 
-FOLLOWS: Final = 0.5
+MIN_FOLLOWING: Final = 0.5
 """Of the way from floor to ceiling that a correlation must come to count as following: jitter of
 0.8 of the motion leaves 0.8, and a shuffled clip scatters about 0 by 0.2."""
 DAMPED_BELOW: Final = 0.8
@@ -41,17 +41,17 @@ FROZEN_BELOW: Final = 0.2
 JITTERY_FROM: Final = 0.12
 """Of the performer's motion. Perfect copies reached .07 on traces and .06 on film, where faces that
 shook by 0.8 of each unit's motion came out at .14: film and jaws soften what shakes."""
-LEAST_LAG: Final = 0.75
+MIN_LAG: Final = 0.75
 """Frames: half a frame may come from how two files count time."""
-SURE_OF_LAG: Final = 3.0
+LAG_ERRORS: Final = 3.0
 """Standard errors."""
-_STEADY: Final = 1.5
+_MAX_LAG_ERROR: Final = 1.5
 """Frames of standard error up to which a lag is one lag, and may be taken out."""
-FEWEST_BRIEF: Final = 2
+MIN_BRIEF_LOST: Final = 2
 """Brief movements that must be lost: one may be a reader's slip."""
-BRIEF_SHARE: Final = 0.2
+MIN_BRIEF_LOST_SHARE: Final = 0.2
 """Of brief movements lost from which they count as gone: talk, which is kept, is brief too."""
-LEAST_FEELING: Final = 0.03
+MIN_EMOTION_MOTION: Final = 0.03
 """Deviation of a class probability from which the feeling changes at all."""
 
 Floats = NDArray[np.float64]
@@ -67,12 +67,12 @@ class Fault(StrEnum):
     LATE = "late"
     EARLY = "early"
     UNRELATED = "unrelated"
-    OTHER_FEELING = "other feeling"
+    OTHER_EMOTION = "other feeling"
     BRIEF_LOST = "micro-expressions gone"
 
 
 INEXPRESSIVE: Final = frozenset(
-    {Fault.DAMPED, Fault.FROZEN, Fault.JITTERY, Fault.UNRELATED, Fault.OTHER_FEELING}
+    {Fault.DAMPED, Fault.FROZEN, Fault.JITTERY, Fault.UNRELATED, Fault.OTHER_EMOTION}
 )
 """With any of these a swap does not score as expressive, however much it moves."""
 
@@ -121,7 +121,7 @@ class Ceiling:
     gain: float = 1.0
     correlation: float = 1.0
     other_face: float = 1.0
-    tells_brief: bool = True
+    assesses_brief: bool = True
 
     def __post_init__(self) -> None:
         if not (self.gain > 0 and 0 < self.correlation <= 1 and 0 < self.other_face <= 1):
@@ -143,7 +143,7 @@ class Finding:
     """
 
     fault: Fault
-    words: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Diagnosis:
     """
 
     findings: tuple[Finding, ...]
-    untold: tuple[str, ...]
+    undetermined: tuple[str, ...]
 
     @property
     def faults(self) -> frozenset[Fault]:
@@ -166,28 +166,30 @@ class Diagnosis:
     @property
     def expressive(self) -> bool:
         """Whether the performance came through; False also where its units could not tell."""
-        return UNTOLD_UNITS not in self.untold and not self.faults & INEXPRESSIVE
+        return UNDETERMINED_UNITS not in self.undetermined and not self.faults & INEXPRESSIVE
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """All of it as one line."""
         if self.findings:
-            return " ".join(finding.words for finding in self.findings)
-        if UNTOLD_UNITS in self.untold:
-            return "Nothing can be told: " + "; ".join(self.untold) + "."
+            return " ".join(finding.message for finding in self.findings)
+        if UNDETERMINED_UNITS in self.undetermined:
+            return "Nothing can be told: " + "; ".join(self.undetermined) + "."
         return "Nothing wrong was found."
 
 
-UNTOLD_UNITS: Final = "the performer hardly moves, or there are less than two seconds of both faces"
-UNTOLD_EMOTIONS: Final = "the performer's feeling hardly changes, or was not read"
-UNTOLD_BRIEF: Final = "there are too few brief movements to tell whether they are kept"
-UNTOLD_BRIEF_ON_OTHER_FACE: Final = (
+UNDETERMINED_UNITS: Final = (
+    "the performer hardly moves, or there are less than two seconds of both faces"
+)
+UNDETERMINED_EMOTIONS: Final = "the performer's feeling hardly changes, or was not read"
+UNDETERMINED_BRIEF: Final = "there are too few brief movements to tell whether they are kept"
+UNDETERMINED_BRIEF_ON_OTHER_FACE: Final = (
     "whether micro-expressions are kept cannot be told on another face without the exact answer"
 )
-UNTOLD_JITTER: Final = "the frame rate is too low to tell jitter"
+UNDETERMINED_JITTER: Final = "the frame rate is too low to tell jitter"
 
 
-def figures(
+def clip_figures(
     swap: Floats,
     performer: Floats,
     fps: float,
@@ -219,21 +221,21 @@ def figures(
     shaky = float(np.sqrt((jitter(inline)[moves] ** 2).mean())) if moves.any() else np.nan
     felt, felt_floor = TraceAgreement(np.nan, np.nan, np.nan, np.nan), np.nan
     if emotions is not None:
-        felt, felt_floor = _follow_and_floor(*emotions, fps, frames, LEAST_FEELING)
+        felt, felt_floor = _agreement_and_floor(*emotions, fps, frames, MIN_EMOTION_MOTION)
     return Figures(
         lag=late,
         lag_frames=frames,
         units=units,
-        units_floor=_follow_and_floor(swap, performer, fps, frames)[1],
+        units_floor=_agreement_and_floor(swap, performer, fps, frames)[1],
         jitter=shaky / units.motion,
-        brief=brief_movements(inline, brief_gain * _gains(inline, units.gain), lids),
+        brief=brief_movements(inline, brief_gain * _unit_gains(inline, units.gain), lids),
         brief_gain=brief_gain,
         emotions=felt,
         emotions_floor=felt_floor,
     )
 
 
-def _gains(pair: PairedTraces, pooled: float) -> Floats:
+def _unit_gains(pair: PairedTraces, pooled: float) -> Floats:
     """(U,) gain of each unit's slow movements; the pooled one where a unit hardly has any."""
     swap, performer = pair.slow().joined()
     overall = float(np.nan_to_num(pooled, nan=1.0))
@@ -250,16 +252,16 @@ def diagnose(found: Figures, ceiling: Ceiling = PERFECT) -> Diagnosis:
         found: Of one clip.
         ceiling: The best that could be had.
     """
-    untold = _untold(found, ceiling)
+    untold = _undetermined(found, ceiling)
     findings: list[Finding] = []
-    if UNTOLD_UNITS not in untold:
-        findings += _of_units(found, ceiling)
+    if UNDETERMINED_UNITS not in untold:
+        findings += _unit_findings(found, ceiling)
     frozen = any(finding.fault == Fault.FROZEN for finding in findings)
-    placed = place(found.emotions.correlation, found.emotions_floor, ceiling.correlation)
-    if placed < FOLLOWS and not frozen:
+    placed = relative_score(found.emotions.correlation, found.emotions_floor, ceiling.correlation)
+    if placed < MIN_FOLLOWING and not frozen:
         findings.append(
             Finding(
-                Fault.OTHER_FEELING,
+                Fault.OTHER_EMOTION,
                 f"It feels something else: its emotions go with the performer's no better than "
                 f"{found.emotions.correlation:.2f}, where another moment of the same performance "
                 f"gives {found.emotions_floor:.2f}.",
@@ -268,14 +270,14 @@ def diagnose(found: Figures, ceiling: Ceiling = PERFECT) -> Diagnosis:
     return Diagnosis(tuple(findings), tuple(untold))
 
 
-def _of_units(found: Figures, ceiling: Ceiling) -> list[Finding]:
+def _unit_findings(found: Figures, ceiling: Ceiling) -> list[Finding]:
     """What movement alone shows, worst first."""
     units = found.units
     if units.gain < FROZEN_BELOW and units.energy_ratio < FROZEN_BELOW:
         words = f"The face is frozen: {units.gain:.0%} of the performer's expression is left."
-        return [Finding(Fault.FROZEN, words), *_jittery(found)]
-    placed = place(units.correlation, found.units_floor, ceiling.correlation)
-    if placed < FOLLOWS:
+        return [Finding(Fault.FROZEN, words), *_jitter_findings(found)]
+    placed = relative_score(units.correlation, found.units_floor, ceiling.correlation)
+    if placed < MIN_FOLLOWING:
         # Of a face that moves by itself, neither strength nor time can be held against anything.
         words = (
             f"It does not move with the performer: correlation {units.correlation:.2f}, where "
@@ -283,14 +285,14 @@ def _of_units(found: Figures, ceiling: Ceiling) -> list[Finding]:
         )
         return [Finding(Fault.UNRELATED, words)]
     return [
-        *_strength(units, ceiling),
-        *_jittery(found),
-        *_timing(found.lag),
-        *_brief(found, ceiling),
+        *_strength_findings(units, ceiling),
+        *_jitter_findings(found),
+        *_lag_findings(found.lag),
+        *_brief_findings(found, ceiling),
     ]
 
 
-def _strength(units: TraceAgreement, ceiling: Ceiling) -> list[Finding]:
+def _strength_findings(units: TraceAgreement, ceiling: Ceiling) -> list[Finding]:
     told = f"{units.gain:.2f} of the performer's strength at correlation {units.correlation:.2f}."
     strength = units.gain / ceiling.gain
     if strength < DAMPED_BELOW * ceiling.other_face:
@@ -300,7 +302,7 @@ def _strength(units: TraceAgreement, ceiling: Ceiling) -> list[Finding]:
     return []
 
 
-def _jittery(found: Figures) -> list[Finding]:
+def _jitter_findings(found: Figures) -> list[Finding]:
     if not found.jitter >= JITTERY_FROM:
         return []
     words = (
@@ -310,8 +312,8 @@ def _jittery(found: Figures) -> list[Finding]:
     return [Finding(Fault.JITTERY, words)]
 
 
-def _timing(late: Lag) -> list[Finding]:
-    if not abs(late.frames) >= max(LEAST_LAG, SURE_OF_LAG * late.error):
+def _lag_findings(late: Lag) -> list[Finding]:
+    if not abs(late.frames) >= max(MIN_LAG, LAG_ERRORS * late.error):
         return []
     fault = Fault.LATE if late.frames > 0 else Fault.EARLY
     words = (
@@ -321,29 +323,29 @@ def _timing(late: Lag) -> list[Finding]:
     return [Finding(fault, words)]
 
 
-def _brief(found: Figures, ceiling: Ceiling) -> list[Finding]:
-    if not ceiling.tells_brief:
+def _brief_findings(found: Figures, ceiling: Ceiling) -> list[Finding]:
+    if not ceiling.assesses_brief:
         return []
     # A reader that sees less of them misses more of those that are there.
-    brief, share = found.brief, BRIEF_SHARE / found.brief_gain
-    if brief.lost < FEWEST_BRIEF or brief.lost < share * brief.shown:
+    brief, share = found.brief, MIN_BRIEF_LOST_SHARE / found.brief_gain
+    if brief.lost < MIN_BRIEF_LOST or brief.lost < share * brief.total:
         return []
     words = (
-        f"Micro-expressions are gone: {brief.lost} of {brief.shown} movements of under half a "
+        f"Micro-expressions are gone: {brief.lost} of {brief.total} movements of under half a "
         "second are missing."
     )
     return [Finding(Fault.BRIEF_LOST, words)]
 
 
-def _untold(found: Figures, ceiling: Ceiling) -> list[str]:
+def _undetermined(found: Figures, ceiling: Ceiling) -> list[str]:
     checks = (
-        (np.isfinite(found.units.gain), UNTOLD_UNITS),
-        (np.isfinite(found.emotions.gain), UNTOLD_EMOTIONS),
-        (np.isfinite(found.jitter), UNTOLD_JITTER),
-        (found.brief.shown >= FEWEST_BRIEF, UNTOLD_BRIEF),
+        (np.isfinite(found.units.gain), UNDETERMINED_UNITS),
+        (np.isfinite(found.emotions.gain), UNDETERMINED_EMOTIONS),
+        (np.isfinite(found.jitter), UNDETERMINED_JITTER),
+        (found.brief.total >= MIN_BRIEF_LOST, UNDETERMINED_BRIEF),
         (
-            ceiling.tells_brief or found.brief.shown < FEWEST_BRIEF,
-            UNTOLD_BRIEF_ON_OTHER_FACE,
+            ceiling.assesses_brief or found.brief.total < MIN_BRIEF_LOST,
+            UNDETERMINED_BRIEF_ON_OTHER_FACE,
         ),
     )
     return [reason for told, reason in checks if not told]
@@ -351,11 +353,11 @@ def _untold(found: Figures, ceiling: Ceiling) -> list[str]:
 
 def _is_steady(late: Lag, fps: float) -> bool:
     """Whether a lag is one lag, and not the best of many bad ones."""
-    edge = MOST_LAG * fps - 1
-    return bool(abs(late.frames) < edge and late.error < _STEADY)
+    edge = MAX_LAG_SECONDS * fps - 1
+    return bool(abs(late.frames) < edge and late.error < _MAX_LAG_ERROR)
 
 
-def _follow_and_floor(
+def _agreement_and_floor(
     swap: Floats, performer: Floats, fps: float, frames: int, least: float | None = None
 ) -> tuple[TraceAgreement, float]:
     """Following, with a lag of `frames` taken out, and the floor of its correlation."""

@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from swapper.metrics.paired_traces import SLOW_HZ, PairedTraces, robust_spread
-from swapper.metrics.traces import LEAST_MOTION
+from swapper.metrics.traces import MIN_MOTION
 
-MOST_LAG: Final = 0.4
+MAX_LAG_SECONDS: Final = 0.4
 """Seconds, either way, that a lag is looked for."""
 FAST_HZ: Final = 12.0
 """Micro-expressions of 1/25 to 1/2 second (Yan et al., 2013) lie between 2 and 12 Hz."""
-_NARROWEST: Final = 2.0
+_MIN_BAND_HZ: Final = 2.0
 """Hz of the fast band below which nothing is said of it: 25 fps show it all but its top, 10 less
 than this."""
 _TIMING_HZ: Final = 5.0
 _VELOCITY_HZ: Final = 4.0
-_SEGMENT: Final = 1.28
+_SEGMENT_SECONDS: Final = 1.28
 """Seconds of a Welch segment: 32 frames at 25 a second, 0.8 Hz a bin."""
-_BLOCK: Final = 1.0
+_BLOCK_SECONDS: Final = 1.0
 
 Floats = NDArray[np.float64]
 
@@ -98,7 +98,7 @@ class FastBand:
     energy_ratio: float
 
 
-def trace_agreement(pair: PairedTraces, least_motion: float = LEAST_MOTION) -> TraceAgreement:
+def trace_agreement(pair: PairedTraces, least_motion: float = MIN_MOTION) -> TraceAgreement:
     """Gain and correlation below 2 Hz, over all units that the performer moves.
 
     Args:
@@ -108,12 +108,12 @@ def trace_agreement(pair: PairedTraces, least_motion: float = LEAST_MOTION) -> T
     moves = pair.moving(least_motion)
     if not moves.any():
         return TraceAgreement(np.nan, np.nan, np.nan, np.nan)
-    swap, performer = pair.only(moves).slow().joined()
+    swap, performer = pair.select(moves).slow().joined()
     gain, correlation, ratio = _slope(swap, performer)
     return TraceAgreement(gain, correlation, float(np.sqrt(performer.var(axis=0).mean())), ratio)
 
 
-def lag(pair: PairedTraces, most_seconds: float = MOST_LAG) -> Lag:
+def lag(pair: PairedTraces, most_seconds: float = MAX_LAG_SECONDS) -> Lag:
     """By how much the swap comes after the performer, all units together.
 
     The top of the pooled correlation over lags, refined by a parabola. Both are low-passed at 5 Hz
@@ -128,7 +128,7 @@ def lag(pair: PairedTraces, most_seconds: float = MOST_LAG) -> Lag:
     moves = pair.moving()
     if not moves.any() or most < 1:
         return none
-    sums = _lagged_sums(pair.only(moves).slow(_TIMING_HZ), most)
+    sums = _lagged_sums(pair.select(moves).slow(_TIMING_HZ), most)
     if len(sums) < 2:
         return none
     total = sums.sum(axis=0)
@@ -153,7 +153,7 @@ def velocity(pair: PairedTraces) -> Velocity:
     moves = pair.moving()
     if not moves.any():
         return Velocity(np.nan, np.nan)
-    slow = pair.only(moves).slow(_VELOCITY_HZ)
+    slow = pair.select(moves).slow(_VELOCITY_HZ)
     rates = [
         tuple(np.gradient(each, axis=0) * pair.fps for each in both) for both in slow.stretches
     ]
@@ -179,10 +179,10 @@ def fast_band(pair: PairedTraces) -> FastBand:
         pair: Aligned: a lag of more than a third of a segment would pass for incoherence.
     """
     high = min(FAST_HZ, pair.ceiling_hz)
-    length = round(_SEGMENT * pair.fps)
+    length = round(_SEGMENT_SECONDS * pair.fps)
     long = [both for both in pair.stretches if len(both[0]) >= length]
     frames = sum(len(swap) for swap, _ in long)
-    if high - SLOW_HZ < _NARROWEST or frames < 2 * length or not pair.enough:
+    if high - SLOW_HZ < _MIN_BAND_HZ or frames < 2 * length or not pair.enough:
         return FastBand(SLOW_HZ, high, np.nan, np.nan)
     parts = [_spectra(swap, performer, pair.fps, length) for swap, performer in long]
     frequency = parts[0][0]
@@ -219,7 +219,7 @@ def jitter(pair: PairedTraces) -> Floats:
         do not do.
     """
     units = pair.columns.size
-    if not pair.enough or pair.ceiling_hz - SLOW_HZ < _NARROWEST:
+    if not pair.enough or pair.ceiling_hz - SLOW_HZ < _MIN_BAND_HZ:
         return np.full(units, np.nan)
     pieces = pair.fast().stretches
     swap = np.concatenate([each[1:-1] for each, _ in pieces])
@@ -228,7 +228,7 @@ def jitter(pair: PairedTraces) -> Floats:
     )
     # Of white noise, what the filter keeps above 2 Hz.
     share = 1 - 2 * SLOW_HZ / pair.fps
-    reader = share * reader_noise(pair) ** 2
+    reader = share * estimator_noise(pair) ** 2
     found = np.zeros(units)
     for u in range(units):
         taps = np.linalg.lstsq(around[:, u], swap[:, u], rcond=1e-6)[0]
@@ -239,7 +239,7 @@ def jitter(pair: PairedTraces) -> Floats:
     return kept
 
 
-def reader_noise(pair: PairedTraces) -> Floats:
+def estimator_noise(pair: PairedTraces) -> Floats:
     """(U,) deviation of a reader's white noise, as third differences of the performer show it."""
     thirds = np.concatenate(
         [np.diff(them, n=3, axis=0) for _, them in pair.stretches if len(them) > 4]
@@ -266,7 +266,7 @@ def asymmetry(left: PairedTraces, right: PairedTraces) -> TraceAgreement:
     )
     sides = PairedTraces(left.fps, pieces, left.columns)
     # Sides differ by less than the whole moves.
-    return trace_agreement(sides, LEAST_MOTION / 2)
+    return trace_agreement(sides, MIN_MOTION / 2)
 
 
 def _slope(swap: Floats, performer: Floats) -> tuple[float, float, float]:
@@ -280,7 +280,7 @@ def _slope(swap: Floats, performer: Floats) -> tuple[float, float, float]:
 
 def _lagged_sums(pair: PairedTraces, most: int) -> Floats:
     """(blocks, lags, 6, U): count, sums of x, y, xx, yy, xy over each second, at each lag."""
-    block = max(round(_BLOCK * pair.fps), 2)
+    block = max(round(_BLOCK_SECONDS * pair.fps), 2)
     found = []
     for swap, performer in pair.stretches:
         for start in range(most, len(swap) - most, block):

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-MOST_DB: Final = 100.0
+MAX_DB: Final = 100.0
 """What equal pictures are said to have; 8 bits cannot come near it."""
-_FULL: Final = 255.0
+_MAX_LEVEL: Final = 255.0
 _LUMA: Final = np.array([0.299, 0.587, 0.114])
 """Of R, G, B in brightness (ITU-R BT.601)."""
 _SSIM_SIGMA, _SSIM_RADIUS = 1.5, 5
 # Below this many pixels a tone cannot be told from what is drawn in it.
-_FEWEST_PIXELS: Final = 16.0
+_MIN_PIXELS: Final = 16.0
 
 Picture = NDArray[np.uint8] | NDArray[np.float32]
 Weight = NDArray[np.float32]
@@ -44,10 +44,10 @@ def mean_absolute_error(picture: Picture, truth: Picture, weight: Weight | None 
 
 
 def psnr(mean_square: float) -> float:
-    """Peak signal-to-noise ratio in dB of a mean square error, at most `MOST_DB`."""
+    """Peak signal-to-noise ratio in dB of a mean square error, at most `MAX_DB`."""
     if not mean_square > 0:
-        return MOST_DB if mean_square == 0 else float("nan")
-    return float(min(10.0 * np.log10(_FULL**2 / mean_square), MOST_DB))
+        return MAX_DB if mean_square == 0 else float("nan")
+    return float(min(10.0 * np.log10(_MAX_LEVEL**2 / mean_square), MAX_DB))
 
 
 def ssim(picture: Picture, truth: Picture, weight: Weight | None = None) -> float:
@@ -69,7 +69,7 @@ def ssim(picture: Picture, truth: Picture, weight: Weight | None = None) -> floa
     mean_x, mean_y = near(x), near(y)
     spread_x, spread_y = near(x * x) - mean_x**2, near(y * y) - mean_y**2
     together = near(x * y) - mean_x * mean_y
-    calm, flat = (0.01 * _FULL) ** 2, (0.03 * _FULL) ** 2
+    calm, flat = (0.01 * _MAX_LEVEL) ** 2, (0.03 * _MAX_LEVEL) ** 2
     alike = (2 * mean_x * mean_y + calm) * (2 * together + flat)
     return _mean(alike / ((mean_x**2 + mean_y**2 + calm) * (spread_x + spread_y + flat)), weight)
 
@@ -128,7 +128,7 @@ def fit_tone(picture: Picture, truth: Picture, weight: Weight) -> NDArray[np.flo
     """
     _difference(picture, truth)
     total = float(weight.sum())
-    if total < _FEWEST_PIXELS:
+    if total < _MIN_PIXELS:
         return np.asarray(picture, dtype=np.float32)
     share = (weight / total).astype(np.float64)[..., None]
     values, wanted = picture.astype(np.float64), truth.astype(np.float64)
@@ -136,7 +136,7 @@ def fit_tone(picture: Picture, truth: Picture, weight: Weight) -> NDArray[np.flo
     together = (share * (values - mean) * (wanted - goal)).sum(axis=(0, 1))
     spread = (share * (values - mean) ** 2).sum(axis=(0, 1))
     gain = np.maximum(together / np.maximum(spread, 1e-6), 0.0)
-    toned: NDArray[np.float32] = np.clip((values - mean) * gain + goal, 0.0, _FULL).astype(
+    toned: NDArray[np.float32] = np.clip((values - mean) * gain + goal, 0.0, _MAX_LEVEL).astype(
         np.float32
     )
     return toned

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
-from swapper.metrics.traces import LEAST_MOTION
+from swapper.metrics.traces import MIN_MOTION
 
 SLOW_HZ: Final = 2.0
 """Below are expressions that anyone sees come and go; above are micro-expressions, and jitter."""
-LEAST_SECONDS: Final = 2.0
+MIN_SECONDS: Final = 2.0
 """Of film below which nothing is told of time."""
-_LONGEST_GAP: Final = 0.12
+_MAX_GAP_SECONDS: Final = 0.12
 """Seconds without a face that are bridged by a line; a blink of the detector, not a cut."""
-_SHORTEST: Final = 0.8
+_MIN_STRETCH_SECONDS: Final = 0.8
 """Seconds of a stretch that is worth a filter."""
 _NYQUIST_SHARE: Final = 0.8
 """Of half the frame rate; what lies above is aliased or filtered away."""
@@ -62,12 +62,12 @@ class PairedTraces:
             raise ValueError(f"fps must be above 0, got {fps}")
         told = np.isfinite(swap).any(axis=0) & np.isfinite(performer).any(axis=0)
         both = np.stack([swap, performer])[:, :, told].astype(np.float64)
-        _bridge(both, round(_LONGEST_GAP * fps))
+        _interpolate_gaps(both, round(_MAX_GAP_SECONDS * fps))
         known = np.asarray(np.isfinite(both).all(axis=(0, 2)) & told.any(), bool)
         pieces = [
             (both[0, start:end], both[1, start:end])
             for start, end in contiguous_runs(known)
-            if end - start >= max(_SHORTEST * fps, 4)
+            if end - start >= max(_MIN_STRETCH_SECONDS * fps, 4)
         ]
         return cls(float(fps), tuple(pieces), np.flatnonzero(told))
 
@@ -79,7 +79,7 @@ class PairedTraces:
     @property
     def enough(self) -> bool:
         """Whether anything can be told of time."""
-        return self.seconds >= LEAST_SECONDS and self.columns.size > 0
+        return self.seconds >= MIN_SECONDS and self.columns.size > 0
 
     @property
     def ceiling_hz(self) -> float:
@@ -114,12 +114,12 @@ class PairedTraces:
         ]
         return replace(self, stretches=tuple(pieces))
 
-    def only(self, columns: NDArray[np.bool_]) -> PairedTraces:
+    def select(self, columns: NDArray[np.bool_]) -> PairedTraces:
         """Some of the columns that are left, by a mask (U,)."""
         pieces = tuple((swap[:, columns], them[:, columns]) for swap, them in self.stretches)
         return replace(self, stretches=pieces, columns=self.columns[columns])
 
-    def moving(self, least: float = LEAST_MOTION) -> NDArray[np.bool_]:
+    def moving(self, least: float = MIN_MOTION) -> NDArray[np.bool_]:
         """(U,) whether the performer moves a column, slowly, by a deviation of `least`."""
         if not self.enough:
             return np.zeros(self.columns.size, bool)
@@ -155,7 +155,7 @@ def contiguous_runs(known: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
     yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
 
 
-def _bridge(both: Floats, longest: int) -> None:
+def _interpolate_gaps(both: Floats, longest: int) -> None:
     """Fill holes of at most `longest` frames between two readings by a line, in place."""
     for side in both:
         for trace in side.T:

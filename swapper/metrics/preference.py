@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from swapper.metrics.bootstrap import Interval, drawn_counts
+from swapper.metrics.bootstrap import Interval, resample_counts
 
 PRIOR: Final = 0.5
 """Wins, and as many losses, that every system is lent against the others together: one that won
@@ -90,7 +90,7 @@ def strength_intervals(
     best = strengths(wins.sum(axis=0))
     if people < 2:
         return [Interval(float(each), np.nan, np.nan, people) for each in best]
-    counts = drawn_counts(np.random.default_rng(seed), people, draws)
+    counts = resample_counts(np.random.default_rng(seed), people, draws)
     drawn = strengths(np.tensordot(counts, wins, axes=1))
     tail = float(
         stats.norm.cdf(-np.sqrt(people / (people - 1)) * stats.t.ppf((1 + level) / 2, people - 1))

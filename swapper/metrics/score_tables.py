@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.metrics.bootstrap import Interval, bootstrap, paired
+from swapper.metrics.bootstrap import Interval, bootstrap, paired_bootstrap
 from swapper.metrics.truth_scores import AREAS
 
 Scores = Mapping[tuple[int, str], Mapping[str, Any]]
@@ -45,7 +45,7 @@ def value_at(*path: str) -> Metric:
     return metric
 
 
-def over_emotions(unseen: bool, *path: str) -> Metric:
+def emotion_mean(unseen: bool, *path: str) -> Metric:
     """The mean of a figure over the emotions that the identity's footage showed, or did not."""
     read = value_at(*path)
 
@@ -73,7 +73,7 @@ WHOLE: Final = (
     Column("opacity ↑", value_at("opacity")),
 )
 BY_EMOTION: Final = tuple(
-    Column(f"{title}, {word}", over_emotions(unseen, *path), digits)
+    Column(f"{title}, {word}", emotion_mean(unseen, *path), digits)
     for unseen, word in ((False, "seen"), (True, "unseen"))
     for title, path, digits in (
         ("β", ("gain",), 2),
@@ -83,7 +83,7 @@ BY_EMOTION: Final = tuple(
 )
 
 
-def unit_figures(names: Sequence[str]) -> list[Column]:
+def unit_columns(names: Sequence[str]) -> list[Column]:
     """Gain and correlation of each action unit."""
     return [
         Column(f"{name} {sign}", value_at("units", name, key))
@@ -92,7 +92,7 @@ def unit_figures(names: Sequence[str]) -> list[Column]:
     ]
 
 
-def emotion_figures(names: Sequence[str]) -> list[Column]:
+def emotion_columns(names: Sequence[str]) -> list[Column]:
     """Gain of each emotion's whole expression."""
     return [Column(f"{name} β", value_at("emotions", name, "gain")) for name in names]
 
@@ -115,7 +115,9 @@ def config_table(configs: Mapping[str, Scores], columns: Sequence[Column]) -> li
     return _table(configs, columns, lambda scores, metric: bootstrap(score_grid(scores, metric)))
 
 
-def differences(configs: Mapping[str, Scores], base: str, columns: Sequence[Column]) -> list[str]:
+def difference_table(
+    configs: Mapping[str, Scores], base: str, columns: Sequence[Column]
+) -> list[str]:
     """A Markdown table of mean differences to `base` over the cells that both have.
 
     In bold where the interval leaves out zero.
@@ -129,13 +131,13 @@ def differences(configs: Mapping[str, Scores], base: str, columns: Sequence[Colu
             score_grid({key: each[key] for key in shared}, metric)
             for each in (scores, configs[base])
         )
-        return paired(ours, theirs)
+        return paired_bootstrap(ours, theirs)
 
     others = {name: scores for name, scores in configs.items() if name != base}
     return _table(others, columns, difference, bold=True)
 
 
-def scenario(configs: Mapping[str, Scores], bounds: Sequence[str]) -> list[str]:
+def scenario_tables(configs: Mapping[str, Scores], bounds: Sequence[str]) -> list[str]:
     """Everything found out under one scenario, as Markdown.
 
     Args:
@@ -152,16 +154,16 @@ def scenario(configs: Mapping[str, Scores], bounds: Sequence[str]) -> list[str]:
         f"Never seen of the identity: {', '.join(sorted(unseen)) or 'nothing'}.",
         "", *config_table(configs, WHOLE),
         "", *config_table(configs, BY_EMOTION),
-        "", *config_table(configs, emotion_figures(list(feelings))),
+        "", *config_table(configs, emotion_columns(list(feelings))),
     ]  # fmt: skip
     if len(trained) > 1:
         base = next(iter(trained))
         lines += [
             "", f"Difference to {base}, clip by clip; bold where the interval leaves out 0.",
-            "", *differences(trained, base, WHOLE),
-            "", *differences(trained, base, BY_EMOTION),
+            "", *difference_table(trained, base, WHOLE),
+            "", *difference_table(trained, base, BY_EMOTION),
         ]  # fmt: skip
-    for columns in (unit_figures(numbers[i : i + 6]) for i in range(0, len(numbers), 6)):
+    for columns in (unit_columns(numbers[i : i + 6]) for i in range(0, len(numbers), 6)):
         lines += ["", *config_table(configs, columns)]
     return lines
 

@@ -18,10 +18,10 @@ from scipy import stats
 
 from swapper.metrics.bootstrap import Interval
 
-FEWEST_FOR_INTERVAL: Final = 2
-FEWEST_FOR_DIFFERENCE: Final = 6
+MIN_FOR_INTERVAL: Final = 2
+MIN_FOR_DIFFERENCE: Final = 6
 """Pairs from which a signed-rank test can reach 0.05 on two sides: 2 / 2^6 = 0.03."""
-FEWEST_FOR_EQUIVALENCE: Final = 5
+MIN_FOR_EQUIVALENCE: Final = 5
 """Pairs from which it can on one side: 1 / 2^5 = 0.03."""
 _EXACT_UP_TO: Final = 13
 """Pairs up to which all 2^n signs are tried; they are fewer than ten thousand."""
@@ -101,7 +101,7 @@ def interval(
     means = cluster_means(values, clusters)
     many = len(means)
     mean = float(means.mean()) if many else float("nan")
-    if many < FEWEST_FOR_INTERVAL:
+    if many < MIN_FOR_INTERVAL:
         return Interval(mean, np.nan, np.nan, many)
     if np.ptp(means) < 10.0**-_DIGITS:
         return Interval(mean, mean, mean, many)
@@ -130,11 +130,11 @@ def paired_difference(
     Raises:
         ValueError: The three tell of different numbers of clips.
     """
-    apart = _apart(values, base)
+    apart = _differences(values, base)
     means = cluster_means(apart, clusters)
     told = interval(apart, clusters, **settings)
-    if len(means) < FEWEST_FOR_DIFFERENCE:
-        return Test(float("nan"), told, _too_few(len(means), FEWEST_FOR_DIFFERENCE))
+    if len(means) < MIN_FOR_DIFFERENCE:
+        return Test(float("nan"), told, _insufficient(len(means), MIN_FOR_DIFFERENCE))
     return Test(_signed_rank(means, "two-sided"), told)
 
 
@@ -163,11 +163,11 @@ def equivalence(
     """
     if not margin > 0:
         raise ValueError(f"margin must be above 0, got {margin}")
-    apart = _apart(values, ceiling)
+    apart = _differences(values, ceiling)
     means = cluster_means(apart, clusters)
     told = interval(apart, clusters, **settings)
-    if len(means) < FEWEST_FOR_EQUIVALENCE:
-        return Test(float("nan"), told, _too_few(len(means), FEWEST_FOR_EQUIVALENCE))
+    if len(means) < MIN_FOR_EQUIVALENCE:
+        return Test(float("nan"), told, _insufficient(len(means), MIN_FOR_EQUIVALENCE))
     above = _signed_rank(means + margin, "greater")
     below = _signed_rank(means - margin, "less")
     return Test(max(above, below), told)
@@ -191,7 +191,7 @@ def holm(probabilities: Mapping[str, float]) -> dict[str, float]:
     return {name: raised.get(name, float("nan")) for name in probabilities}
 
 
-def _apart(values: Floats, base: Floats) -> Floats:
+def _differences(values: Floats, base: Floats) -> Floats:
     if values.shape != base.shape:
         raise ValueError(f"{values.shape} and {base.shape} must be of the same clips")
     return values - base
@@ -208,5 +208,5 @@ def _signed_rank(differences: Floats, alternative: str) -> float:
     return float(found.pvalue)
 
 
-def _too_few(clusters: int, needed: int) -> str:
+def _insufficient(clusters: int, needed: int) -> str:
     return f"{clusters} pairs of performer and identity are too few: {needed} are needed"

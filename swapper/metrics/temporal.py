@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from swapper.metrics.image_quality import mean_absolute_error
 
-_FEWEST: Final = 3
+_MIN_FRAMES: Final = 3
 
 Picture = NDArray[np.uint8]
 Weight = NDArray[np.float32]
@@ -47,7 +47,7 @@ class SteadinessMeter:
         self._errors: list[tuple[float, float]] = []
         self._levels: list[tuple[float, float]] = []
 
-    def add(
+    def update(
         self,
         before: tuple[Picture, Picture] | None,
         now: tuple[Picture, Picture],
@@ -88,9 +88,9 @@ class SteadinessMeter:
         ]
         self._errors.append((errors[0], errors[1]))
 
-    def found(self) -> Steadiness:
+    def compute(self) -> Steadiness:
         """All that was seen."""
-        if len(self._errors) < _FEWEST:
+        if len(self._errors) < _MIN_FRAMES:
             return Steadiness(np.nan, np.nan, np.nan, np.nan)
         warping = np.nanmean(np.array(self._errors), axis=0)
         flicker = _flicker(np.array(self._levels))

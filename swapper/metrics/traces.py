@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-LEAST_MOTION: Final = 0.04
+MIN_MOTION: Final = 0.04
 """Standard deviation of a unit, of full intensity, from which it counts as moving."""
-LEAST_READABLE: Final = 0.6
+MIN_READABLE: Final = 0.6
 """Correlation with the truth from which a reader is trusted with a unit."""
 
 
 def gain_and_correlation(
-    trace: Floats, truth: Floats, least_motion: float = LEAST_MOTION
+    trace: Floats, truth: Floats, least_motion: float = MIN_MOTION
 ) -> tuple[Floats, Floats]:
     """Slope (β) and correlation (ρ) of each trace against the truth over time.
 
@@ -104,7 +104,7 @@ class Calibration:
     @property
     def readable(self) -> NDArray[np.bool_]:
         """(U,) which units this reader can be trusted with."""
-        return np.nan_to_num(self.correlation, nan=-1.0) >= LEAST_READABLE
+        return np.nan_to_num(self.correlation, nan=-1.0) >= MIN_READABLE
 
     def apply(self, readings: Floats) -> Floats:
         """Intensities (T, U), unbounded; NaN in the columns that are not readable."""

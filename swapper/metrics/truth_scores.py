@@ -16,9 +16,9 @@ from swapper.metrics.traces import Calibration, gain_and_correlation, pooled_gai
 
 AREAS: Final = ("face", "eyes", "brows", "mouth")
 """Of the aligned face, for errors of its picture."""
-_LEAST_SHARE: Final = 0.5
+_MIN_WEIGHT: Final = 0.5
 """Weight from which a frame counts as showing an emotion, and not the way to the next."""
-_FEWEST_REST: Final = 5
+_MIN_REST_FRAMES: Final = 5
 
 Floats = NDArray[np.float64]
 
@@ -126,12 +126,12 @@ def score(
         calibration: Of the reader, on pictures whose truth is known.
         unseen: Emotions that the identity's footage never shows.
     """
-    emotion = _emotion_of(answer)
+    emotion = _dominant_emotion(answer)
     resting = emotion == answer.emotion_names.index("neutral")
     read, truth = calibration.apply(comparison.readings), answer.units
     gain, correlation = gain_and_correlation(read, truth)
     told = np.isfinite(gain)
-    lifted, wanted = (_from_rest(each[:, told], resting) for each in (read, truth))
+    lifted, wanted = (_deviation_from_rest(each[:, told], resting) for each in (read, truth))
     emotions = {}
     for e, name in enumerate(answer.emotion_names):
         here = emotion == e
@@ -165,15 +165,15 @@ def score(
     )
 
 
-def _emotion_of(answer: GroundTruth) -> NDArray[np.intp]:
+def _dominant_emotion(answer: GroundTruth) -> NDArray[np.intp]:
     """(T,) index of the emotion shown, -1 on the way between two."""
     strongest = answer.emotions.argmax(axis=1)
-    return np.where(answer.emotions.max(axis=1) >= _LEAST_SHARE, strongest, -1)
+    return np.where(answer.emotions.max(axis=1) >= _MIN_WEIGHT, strongest, -1)
 
 
-def _from_rest(trace: Floats, resting: NDArray[np.bool_]) -> Floats:
+def _deviation_from_rest(trace: Floats, resting: NDArray[np.bool_]) -> Floats:
     """A trace as deviations from its own rest, where there are frames to know it by."""
-    return trace - np.median(trace[resting], axis=0) if resting.sum() >= _FEWEST_REST else trace
+    return trace - np.median(trace[resting], axis=0) if resting.sum() >= _MIN_REST_FRAMES else trace
 
 
 def _by_area(errors: Floats) -> dict[str, float]:

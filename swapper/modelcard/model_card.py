@@ -18,16 +18,16 @@ from swapper.modelcard.run_origin import ModelOrigin
 from swapper.modelcard.training_facts import (
     affect_lines,
     data_lines,
-    hash_of,
+    format_hash,
     identity_probe_scores,
-    thin_lines,
+    sparse_data_lines,
     training_lines,
 )
 from swapper.models.model_file import LoadedModel
 from swapper.models.onnx_export import TOLERANCE, inputs_of, outputs_of
 from swapper.report.report_file import StoredReport
 
-_TOLD: Final = (
+_MEASURES: Final = (
     *("gain", "correlation", "lag", "jitter", "sidedness_correlation", "gaze_correlation"),
     *("emotion_kappa", "valence_ccc", "arousal_ccc", "warping_error"),
 )
@@ -53,7 +53,7 @@ class OnnxFile:
     name: str
     identity: str
     opset: int
-    apart: float | None
+    max_difference: float | None
 
 
 def model_page(
@@ -87,7 +87,7 @@ def model_page(
     return "\n\n".join("\n".join(each) for each in sections if each) + "\n"
 
 
-def _listed(names: Iterable[str]) -> str:
+def _bold_list(names: Iterable[str]) -> str:
     *most, last = (f"**{escaped(each)}**" for each in names)
     return f"{', '.join(most)} or {last}" if most else last
 
@@ -103,7 +103,7 @@ def _head(model: LoadedModel, space: AffectSpace | None) -> list[str]:
     return [
         f"# Face swap model: {', '.join(escaped(each) for each in net.identities)}",
         "",
-        f"Puts the face of {_listed(net.identities)} onto a performer's footage and keeps what the "
+        f"Puts the face of {_bold_list(net.identities)} onto a performer's footage and keeps what the "
         f"performer does. {told}",
         "",
         *markdown_table(
@@ -201,7 +201,7 @@ def _onnx(model: LoadedModel, files: Sequence[OnnxFile]) -> list[str]:
                     f"`{each.name}`",
                     escaped(each.identity),
                     str(each.opset),
-                    "not measured" if each.apart is None else f"{each.apart:.1e}",
+                    "not measured" if each.max_difference is None else f"{each.max_difference:.1e}",
                 )
                 for each in files
             ],
@@ -250,7 +250,7 @@ def _limits(model: LoadedModel, space: AffectSpace | None, origin: ModelOrigin) 
             else "- Its reader of feelings can misread people unlike those that it was trained on, "
             "and what a face shows is not what a person feels."
         )
-    lines += [f"- {line}" for line in thin_lines(space, origin)]
+    lines += [f"- {line}" for line in sparse_data_lines(space, origin)]
     return lines
 
 
@@ -276,7 +276,7 @@ def _evaluation(evaluations: Sequence[StoredReport]) -> list[str]:
                 + (", *partial*" if each.partial else ""),
                 *(_figure(value) for value in (each.value, each.floor, each.ceiling)),
             )
-            for name in _TOLD
+            for name in _MEASURES
             if (each := report.measures.get(name)) is not None and math.isfinite(each.value)
         ]
         lines += ["", f"**{escaped(report.title)}.** {escaped(report.verdict)}", ""]
@@ -316,4 +316,4 @@ def _estimator(lineage: str) -> str:
     name, _, digest = lineage.partition(":")
     if name == "landmarks":
         return f"- landmarks by {escaped(digest)}"
-    return f"- {escaped(name)}, {hash_of(digest)}"
+    return f"- {escaped(name)}, {format_hash(digest)}"

@@ -28,7 +28,7 @@ _MAX_FACESETS: Final = 64
 
 
 @dataclass(frozen=True)
-class TrainedOn:
+class FacesetSummary:
     """A faceset that the model was trained on.
 
     Attributes:
@@ -38,9 +38,9 @@ class TrainedOn:
             estimator has not read them.
     """
 
-    card: FacesetMetadata
+    metadata: FacesetMetadata
     faces: int
-    feelings: Mapping[str, float] = field(default_factory=dict)
+    emotions: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ModelOrigin:
     """
 
     config: Mapping[str, Any] = field(default_factory=dict)
-    footage: Mapping[str, TrainedOn] = field(default_factory=dict)
+    footage: Mapping[str, FacesetSummary] = field(default_factory=dict)
     missing_emotions: tuple[str, ...] = ()
 
 
@@ -69,11 +69,11 @@ def find_origin(model: LoadedModel, facesets: Iterable[Path] = ()) -> ModelOrigi
         FacesetError: One of `facesets` cannot be read, or the model was not trained on it as it
             is now.
     """
-    config = _config_beside(model.path)
+    config = _run_config(model.path)
     wanted = {each.name: each.faceset for each in model.card.identities}
     given = list(facesets)
     found: dict[str, Faceset] = {}
-    for path in given or _named_in(config):
+    for path in given or _faceset_paths(config):
         try:
             faceset = Faceset.open(path)
             name = faceset.card.identity
@@ -92,14 +92,14 @@ def find_origin(model: LoadedModel, facesets: Iterable[Path] = ()) -> ModelOrigi
     return ModelOrigin(
         config,
         {
-            name: TrainedOn(each.card, len(each), _feelings(readings.get(name)))
+            name: FacesetSummary(each.card, len(each), _emotion_shares(readings.get(name)))
             for name, each in found.items()
         },
         tuple(missing_emotions(readings)) if len(readings) == len(wanted) else (),
     )
 
 
-def _config_beside(weights: Path) -> dict[str, Any]:
+def _run_config(weights: Path) -> dict[str, Any]:
     """The config of the run that `weights` lie in; empty where there is none to be read."""
     path = weights.with_name(CONFIG)
     try:
@@ -112,7 +112,7 @@ def _config_beside(weights: Path) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def _named_in(config: Mapping[str, Any]) -> list[Path]:
+def _faceset_paths(config: Mapping[str, Any]) -> list[Path]:
     named = config.get("facesets")
     listed = named if isinstance(named, list) else []
     return [
@@ -134,7 +134,7 @@ def _readings(model: LoadedModel, found: Mapping[str, Faceset]) -> dict[str, Rea
     return readings
 
 
-def _feelings(readings: Readings | None) -> dict[str, float]:
+def _emotion_shares(readings: Readings | None) -> dict[str, float]:
     if readings is None or readings.probabilities is None or not len(readings):
         return {}
     most = readings.probabilities.argmax(axis=1)

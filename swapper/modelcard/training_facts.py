@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from swapper.affect.space import AffectSpace
 from swapper.modelcard.markdown import escaped, markdown_table, percent
-from swapper.modelcard.run_origin import ModelOrigin, TrainedOn
+from swapper.modelcard.run_origin import FacesetSummary, ModelOrigin
 from swapper.models.model_file import LoadedModel
 
 _MAX_SOURCES: Final = 100
 _MAX_SETTINGS: Final = 40
-_THIN: Final = 0.5
+_SPARSE_SHARE: Final = 0.5
 """Who moves less than this share of another's range has shown little."""
-_FEW_FACES: Final = 1000
-_SAID: Final = ("name", "identities")
+_MIN_FACES: Final = 1000
+_EXCLUDED_KEYS: Final = ("name", "identities")
 _GROUPS: Final = (
     ("reconstruction", "loss"),
     ("expression", "expression"),
@@ -39,7 +39,7 @@ def identity_probe_scores(space: AffectSpace | None) -> tuple[float, float] | No
     return (code, chance) if 0 <= code <= 1 and 0 <= chance <= 1 else None
 
 
-def thin_lines(space: AffectSpace | None, origin: ModelOrigin) -> list[str]:
+def sparse_data_lines(space: AffectSpace | None, origin: ModelOrigin) -> list[str]:
     """Sentences on what some identity has shown little of."""
     lines = [f"{escaped(each)}." for each in origin.missing_emotions]
     for axis, ranges in _ranges(space).items():
@@ -49,10 +49,10 @@ def thin_lines(space: AffectSpace | None, origin: ModelOrigin) -> list[str]:
             f"**{escaped(name)}** moves less than half as far in {axis} as {escaped(widest)} does; "
             "beyond that, a swap is a guess."
             for name, width in widths.items()
-            if width < _THIN * widths[widest]
+            if width < _SPARSE_SHARE * widths[widest]
         ]
     for name, each in origin.footage.items():
-        if each.faces < _FEW_FACES:
+        if each.faces < _MIN_FACES:
             lines.append(f"**{escaped(name)}** was learnt from {each.faces:,} faces only.")
     return lines
 
@@ -85,12 +85,12 @@ def affect_lines(space: AffectSpace | None, origin: ModelOrigin) -> list[str]:
         "## Affect: what it was told, and what it has seen",
         "",
         f"The performer's face is read by the estimator **{escaped(name)}**, weights "
-        f"{hash_of(digest)}. A code of {space.dim} numbers says how far the face departs from its "
+        f"{format_hash(digest)}. A code of {space.dim} numbers says how far the face departs from its "
         "own rest: `(embedding - neutral) @ basis @ whitening`, all four in `model.safetensors` "
         "under `affect_space.`",
     ]
     ranges = _ranges(space)
-    shown = {each: _feelings(origin.footage.get(each)) for each in space.neutrals}
+    shown = {each: _emotion_text(origin.footage.get(each)) for each in space.neutrals}
     head = ["identity", *(f"{axis} from rest" for axis in ranges)]
     if any(shown.values()):
         head.append("looks most like")
@@ -114,17 +114,17 @@ def affect_lines(space: AffectSpace | None, origin: ModelOrigin) -> list[str]:
     return lines
 
 
-def _feelings(footage: TrainedOn | None) -> str:
+def _emotion_text(footage: FacesetSummary | None) -> str:
     if footage is None:
         return ""
     return ", ".join(
         f"{escaped(name)} {percent(share)}"
-        for name, share in footage.feelings.items()
+        for name, share in footage.emotions.items()
         if share >= 0.005
     )
 
 
-def hash_of(value: str) -> str:
+def format_hash(value: str) -> str:
     """A hash as code; whatever else stands there, as text."""
     known = re.fullmatch(r"[0-9a-f]{16,64}", value)
     return f"`{value}`" if known else escaped(value) or "not known"
@@ -134,14 +134,14 @@ def data_lines(model: LoadedModel, origin: ModelOrigin) -> list[str]:
     """What it was trained on: a faceset an identity, and the files behind it."""
     lines = ["## Data"]
     for each in model.card.identities:
-        lines += ["", f"### {escaped(each.name)}", "", f"Faceset {hash_of(each.faceset)}"]
+        lines += ["", f"### {escaped(each.name)}", "", f"Faceset {format_hash(each.faceset)}"]
         footage = origin.footage.get(each.name)
         if footage is None:
             lines[-1] += (
                 ", which was not at hand when this page was written: its sources are not listed."
             )
             continue
-        card = footage.card
+        card = footage.metadata
         lines[-1] += (
             f": {footage.faces:,} faces of {card.size} x {card.size} pixels, found by "
             f"{escaped(card.aligner)}"
@@ -171,7 +171,7 @@ def data_lines(model: LoadedModel, origin: ModelOrigin) -> list[str]:
 def training_lines(model: LoadedModel, origin: ModelOrigin) -> list[str]:
     """How it was trained."""
     config = origin.config
-    network = {key: value for key, value in model.net.config.items() if key not in _SAID}
+    network = {key: value for key, value in model.net.config.items() if key not in _EXCLUDED_KEYS}
     rows = [("steps", f"{model.card.step:,}")]
     rows += [("network", f"{model.net.name}, {_settings(network)}")]
     rows += [(name, _settings(config.get(group))) for name, group in _GROUPS]

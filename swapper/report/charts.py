@@ -14,19 +14,19 @@ import numpy as np
 from swapper.report.content import Emotions, Floats
 from swapper.report.markup import clock, coordinate, escape, shorten
 from swapper.report.palette import colour_classes, is_neutral
-from swapper.report.thinning import COLUMNS, stretches, thinned
+from swapper.report.thinning import COLUMNS, finite_runs, thinned
 
-_WIDE: Final = 4 * COLUMNS
+_VIEW_WIDTH: Final = 4 * COLUMNS
 """Of a band's own coordinates; a column is 4."""
-_TALL: Final = 250
-_HALF: Final = 112
+_VIEW_HEIGHT: Final = 250
+_BAND_HEIGHT: Final = 112
 """Height of a side of the timeline in pixels."""
-_TOP: Final = 40
-_LEAST_LABEL: Final = 0.055
+_BANDS_TOP: Final = 40
+_MIN_LABEL_SHARE: Final = 0.055
 """Of the timeline: a stretch of one emotion that has room for its name."""
-_LEAST_APART: Final = 0.025
+_MIN_LETTER_GAP: Final = 0.025
 """Of the timeline: two letters."""
-_SURE: Final = 0.4
+_MIN_PROBABILITY: Final = 0.4
 """The least probability of an emotion that is named on its band."""
 
 
@@ -78,17 +78,17 @@ def timeline(emotions: Emotions, seconds: Floats, marks: Sequence[tuple[str, flo
     places = _places(seconds)
     bands = []
     for side, traces, top in (
-        ("performer", emotions.performer, _TOP),
-        ("swap", emotions.swap, _TOP + _HALF + 1),
+        ("performer", emotions.performer, _BANDS_TOP),
+        ("swap", emotions.swap, _BANDS_TOP + _BAND_HEIGHT + 1),
     ):
         inner = "".join(_bands(emotions.names, traces, places, upwards=side == "performer"))
         bands.append(
-            f'<svg y="{top}" width="100%" height="{_HALF}" viewBox="0 0 {_WIDE} {_TALL}" '
+            f'<svg y="{top}" width="100%" height="{_BAND_HEIGHT}" viewBox="0 0 {_VIEW_WIDTH} {_VIEW_HEIGHT}" '
             f'preserveAspectRatio="none">{inner}</svg>'
         )
         bands += _names_on_bands(emotions.names, traces, places, top, side == "performer")
-    bottom = _TOP + 2 * _HALF + 1
-    middle = _TOP + _HALF + 0.5
+    bottom = _BANDS_TOP + 2 * _BAND_HEIGHT + 1
+    middle = _BANDS_TOP + _BAND_HEIGHT + 0.5
     body = [
         *bands,
         f'<line class="axis" x2="100%" y1="{middle}" y2="{middle}"/>',
@@ -100,14 +100,14 @@ def timeline(emotions: Emotions, seconds: Floats, marks: Sequence[tuple[str, flo
     return drawing(
         "timeline",
         "Emotions over time",
-        _told(emotions),
+        _description(emotions),
         "".join(body),
         f'width="100%" height="{bottom + 48}"',
         "timeline",
     )
 
 
-def _told(emotions: Emotions) -> str:
+def _description(emotions: Emotions) -> str:
     """Which class leads how often, for those who hear the chart."""
     words = []
     for side, traces in (("performer", emotions.performer), ("swap", emotions.swap)):
@@ -140,13 +140,13 @@ def _bands(names: Sequence[str], traces: Floats, places: Floats, *, upwards: boo
     columns = thinned(traces)
     order = sorted(range(len(names)), key=lambda c: is_neutral(names[c]))
     kinds = colour_classes(names)
-    for run in stretches(columns):
-        xs = np.rint(_edges(places, run) * _WIDE).astype(int)
+    for run in finite_runs(columns):
+        xs = np.rint(_edges(places, run) * _VIEW_WIDTH).astype(int)
         sums = np.cumsum(np.clip(columns[run][:, order], 0, 1), axis=1)
         sums = np.vstack([sums[:1], sums, sums[-1:]]) / np.maximum(1, sums[:, -1].max())
         for rank in reversed(range(len(order))):
-            heights = np.rint(sums[:, rank] * _TALL).astype(int)
-            start = _TALL if upwards else 0
+            heights = np.rint(sums[:, rank] * _VIEW_HEIGHT).astype(int)
+            start = _VIEW_HEIGHT if upwards else 0
             ys = start - heights if upwards else heights
             way = outline([xs[0], *xs, xs[-1]], [start, *ys, start])
             yield f'<path class="{kinds[order[rank]]}" d="{way}z"/>'
@@ -168,18 +168,18 @@ def _names_on_bands(
     order = sorted(range(len(names)), key=lambda c: is_neutral(names[c]))
     known = np.isfinite(columns).all(axis=1)
     leads = np.where(known, np.nan_to_num(columns).argmax(axis=1), -1)
-    leads[np.nan_to_num(columns).max(axis=1) < _SURE] = -1
+    leads[np.nan_to_num(columns).max(axis=1) < _MIN_PROBABILITY] = -1
     starts = [0, *(np.flatnonzero(np.diff(leads)) + 1), len(leads)]
     for start, stop in pairwise(starts):
         lead = int(leads[start]) if stop > start else -1
         if lead < 0 or is_neutral(names[lead]):
             continue
-        if places[stop - 1] - places[start] < _LEAST_LABEL:
+        if places[stop - 1] - places[start] < _MIN_LABEL_SHARE:
             continue
         rows = columns[start:stop]
         below = rows[:, order[: order.index(lead)]].sum(axis=1).mean()
-        height = (below + rows[:, lead].mean() / 2) * _HALF
-        y = top + (_HALF - height if upwards else height) + 4
+        height = (below + rows[:, lead].mean() / 2) * _BAND_HEIGHT
+        y = top + (_BAND_HEIGHT - height if upwards else height) + 4
         x = f"{coordinate(100 * (places[start] + places[stop - 1]) / 2)}%"
         yield text(x, y, shorten(names[lead], 16), "on-band", "middle")
 
@@ -197,10 +197,10 @@ def _ticks(seconds: Floats, bottom: float) -> Iterator[str]:
         x = f"{coordinate(100 * share)}%"
         anchor = "start" if share < 0.03 else "end" if share > 0.97 else "middle"
         yield f'<line class="axis" x1="{x}" x2="{x}" y1="{bottom}" y2="{bottom + 5}"/>'
-        yield text(x, bottom + 19, _tick_words(float(moment)), "quiet", anchor)
+        yield text(x, bottom + 19, _tick_label(float(moment)), "quiet", anchor)
 
 
-def _tick_words(moment: float) -> str:
+def _tick_label(moment: float) -> str:
     told = clock(moment)
     return told.replace(".0\xa0s", "\xa0s") if "s" in told else told.removesuffix(".0")
 
@@ -210,14 +210,14 @@ def _marks(seconds: Floats, marks: Sequence[tuple[str, float]]) -> Iterator[str]
     there = sorted((_share(seconds, moment), letter) for letter, moment in marks)
     groups: list[list[tuple[float, str]]] = []
     for share, letter in there:
-        if groups and share - groups[-1][-1][0] < _LEAST_APART:
+        if groups and share - groups[-1][-1][0] < _MIN_LETTER_GAP:
             groups[-1].append((share, letter))
         else:
             groups.append([(share, letter)])
     for group in groups:
         for share, _ in group:
             x = f"{coordinate(100 * share)}%"
-            yield f'<line class="axis" x1="{x}" x2="{x}" y1="{_TOP - 6}" y2="{_TOP - 1}"/>'
+            yield f'<line class="axis" x1="{x}" x2="{x}" y1="{_BANDS_TOP - 6}" y2="{_BANDS_TOP - 1}"/>'
         middle = float(np.clip(np.mean([share for share, _ in group]), 0.006, 0.994))
         letters = "".join(letter for _, letter in group)
-        yield text(f"{coordinate(100 * middle)}%", _TOP - 9, letters, "letter", "middle")
+        yield text(f"{coordinate(100 * middle)}%", _BANDS_TOP - 9, letters, "letter", "middle")

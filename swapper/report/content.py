@@ -10,9 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-KEPT: Final = ("title", "value", "floor", "ceiling", "self_swap", "better", "unit", "why_not")
+MEASURE_KEYS: Final = (
+    "title",
+    "value",
+    "floor",
+    "ceiling",
+    "self_swap",
+    "better",
+    "unit",
+    "why_not",
+)
 """Of a measure, in the JSON."""
-_ALIKE: Final = 0.1
+_MIN_RANGE_SHARE: Final = 0.1
 """Floor and ceiling apart by less than this share say nothing."""
 
 
@@ -63,7 +72,7 @@ def normalised_score(measure: Measure, value: float | None = None) -> float:
         "lower": floor - ceiling,
         "one": abs(1 - floor) - abs(1 - ceiling),
     }[measure.better]
-    if gained <= _ALIKE * max(abs(floor), abs(ceiling)):
+    if gained <= _MIN_RANGE_SHARE * max(abs(floor), abs(ceiling)):
         return float("nan")
     return (value - floor) / (ceiling - floor)
 
@@ -86,7 +95,7 @@ class Group:
     partial: str = ""
 
     @property
-    def reader(self) -> str:
+    def instrument_label(self) -> str:
         """The instrument, with its mark."""
         return f"{self.instrument} ({self.partial})" if self.partial else self.instrument
 
@@ -121,7 +130,7 @@ class KeyFrame:
 
     frame: int
     seconds: float
-    words: str
+    caption: str
     performer: bytes
     swap: bytes
     truth: bytes | None = None
@@ -169,13 +178,13 @@ class Report:
     verdict: str
     expressive: bool | None
     findings: tuple[str, ...]
-    untold: tuple[str, ...]
+    undetermined: tuple[str, ...]
     seconds: Floats
     strongest: tuple[KeyFrame, ...]
     worst: tuple[KeyFrame, ...]
     emotions: Emotions | None
     units: tuple[UnitAgreement, ...]
-    unit_reader: str
+    unit_instrument: str
     groups: tuple[Group, ...]
     lineage: tuple[str, ...]
     facts: Mapping[str, str]
@@ -187,11 +196,11 @@ class Report:
             "verdict": self.verdict,
             "expressive": self.expressive,
             "findings": list(self.findings),
-            "untold": list(self.untold),
+            "untold": list(self.undetermined),
             "measures": {
-                measure.name: {key: _plain(getattr(measure, key)) for key in KEPT}
+                measure.name: {key: _plain(getattr(measure, key)) for key in MEASURE_KEYS}
                 | {"standing": _plain(normalised_score(measure))}
-                | {"instrument": group.reader, "group": group.title}
+                | {"instrument": group.instrument_label, "group": group.title}
                 | {"partial": bool(group.partial)}
                 for group in self.groups
                 for measure in group.measures
@@ -204,8 +213,8 @@ class Report:
                 }
                 for unit in self.units
             },
-            "worst": [{"frame": each.frame, "words": each.words} for each in self.worst],
-            "strongest": [{"frame": each.frame, "words": each.words} for each in self.strongest],
+            "worst": [{"frame": each.frame, "words": each.caption} for each in self.worst],
+            "strongest": [{"frame": each.frame, "words": each.caption} for each in self.strongest],
             "lineage": list(self.lineage),
             "facts": dict(self.facts),
         }

@@ -9,16 +9,16 @@ import numpy as np
 from swapper.report.content import Report
 from swapper.report.markup import escape
 from swapper.report.sections import (
-    affect,
+    affect_section,
     emotion_bands,
-    intensities,
+    intensity_table,
     key_frame_strip,
-    nothing,
+    placeholder,
+    role_label,
     section,
     unit_section,
     verdict_section,
-    who,
-    worst,
+    worst_frames,
 )
 from swapper.report.tables import definitions, measure_tables
 
@@ -87,7 +87,7 @@ style-src 'unsafe-inline'">
 {section("intensities", "Which emotions, and how pleasant and aroused", _means(report))}
 {section("units", "How each part of the face follows", unit_section(report))}
 {section("measures", "Measures", _measures(report))}
-{section("worst", "Furthest apart", worst(report))}
+{section("worst", "Furthest apart", worst_frames(report))}
 {section("guide", "How to read this", _guide())}
 {section("lineage", "Lineage, hashes and settings", _lineage(report))}
 </main>
@@ -118,17 +118,17 @@ def _check(report: Report) -> None:
 def _means(report: Report) -> str:
     emotions = report.emotions
     if emotions is None:
-        return nothing("Emotions were not read.")
-    path = affect(emotions.affect_performer, emotions.affect_swap)
-    return f'<div class="beside">{intensities(emotions)}{path}</div>'
+        return placeholder("Emotions were not read.")
+    path = affect_section(emotions.affect_performer, emotions.affect_swap)
+    return f'<div class="beside">{intensity_table(emotions)}{path}</div>'
 
 
 def _measures(report: Report) -> str:
     if not report.groups:
-        return nothing("Nothing was measured.")
+        return placeholder("Nothing was measured.")
     return (
         '<p class="lead">The pale tick is the floor, the strong one the ceiling, the dot the '
-        f"{who('swap')}, a hollow diamond the self-swap. Right is better, up to the ceiling; an "
+        f"{role_label('swap')}, a hollow diamond the self-swap. Right is better, up to the ceiling; an "
         "arrow is beyond the scale. "
         "Higher numbers are better where nothing else is said.</p>"
         f"{measure_tables(report.groups)}"
@@ -145,5 +145,5 @@ def _guide() -> str:
 
 def _lineage(report: Report) -> str:
     lines = "".join(f"<li>{escape(each)}</li>" for each in report.lineage)
-    told = f'<ul class="lineage">{lines}</ul>' if lines else nothing("Nothing is known.")
+    told = f'<ul class="lineage">{lines}</ul>' if lines else placeholder("Nothing is known.")
     return told + (definitions(report.facts) if report.facts else "")

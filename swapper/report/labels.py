@@ -59,21 +59,21 @@ def place_labels(dots: Sequence[Dot], room: Box, size: float) -> list[Label]:
     Returns:
         Of the names for which there was a place, in the order of their points.
     """
-    taken = [_around(dot) for dot in dots]
+    taken = [_dot_box(dot) for dot in dots]
     found: list[Label] = []
     for index, dot in enumerate(dots):
         if not dot.name:
             continue
-        for label in _places(dot, size):
+        for label in _candidates(dot, size):
             others = (box for place, box in enumerate(taken) if place != index)
-            if _within(label.box, room) and not any(_meet(label.box, box) for box in others):
+            if _within(label.box, room) and not any(_overlap(label.box, box) for box in others):
                 found.append(label)
                 taken.append(label.box)
                 break
     return found
 
 
-def _places(dot: Dot, size: float) -> list[Label]:
+def _candidates(dot: Dot, size: float) -> list[Label]:
     away = dot.radius + _GAP
     slant = away * 0.75
     middle, above, below = dot.y + 0.35 * size, dot.y - slant, dot.y + slant + 0.75 * size
@@ -97,7 +97,7 @@ def _label(
     return Label(name, x, y, anchor, (left, y - 0.9 * size, left + width, y + 0.35 * size))
 
 
-def _around(dot: Dot) -> Box:
+def _dot_box(dot: Dot) -> Box:
     return dot.x - dot.radius, dot.y - dot.radius, dot.x + dot.radius, dot.y + dot.radius
 
 
@@ -105,5 +105,5 @@ def _within(box: Box, room: Box) -> bool:
     return box[0] >= room[0] and box[1] >= room[1] and box[2] <= room[2] and box[3] <= room[3]
 
 
-def _meet(one: Box, other: Box) -> bool:
+def _overlap(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-_SAME: Final = {
+_SYNONYMS: Final = {
     "neutral": "neutral calm none other",
     "happiness": "happiness happy joy joyful amusement",
     "surprise": "surprise surprised awe",
@@ -19,8 +19,8 @@ _SAME: Final = {
     "seductive": "seductive desire",
 }
 """Classes of the style sheet, and the names for which they stand."""
-_CLASS: Final = {name: kind for kind, names in _SAME.items() for name in names.split()}
-OTHERS: Final = 6
+_CLASS: Final = {name: kind for kind, names in _SYNONYMS.items() for name in names.split()}
+NUM_OTHER_COLOURS: Final = 6
 """Colours for emotions without one of their own; with more of them they come round again."""
 
 
@@ -31,7 +31,7 @@ def colour_classes(names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         kind = _CLASS.get(name.strip().lower())
         if kind is None:
-            kind = f"other-{strange % OTHERS}"
+            kind = f"other-{strange % NUM_OTHER_COLOURS}"
             strange += 1
         found.append(f"e-{kind}")
     return tuple(found)

@@ -12,7 +12,7 @@ from swapper.report.charts import drawing, text
 from swapper.report.content import Floats, UnitAgreement
 from swapper.report.labels import Dot, place_labels
 from swapper.report.markup import coordinate, escape, number, shorten
-from swapper.report.thinning import stretches, thinned
+from swapper.report.thinning import finite_runs, thinned
 
 SIDE: Final = 440
 """Of a chart in its own pixels, which are also the page's where there is room."""
@@ -23,7 +23,7 @@ _GAINS: Final = (-0.2, 1.6)
 _CORRELATIONS: Final = (-0.2, 1.0)
 _BOX: Final = (44.0, 28.0, 426.0, 388.0)
 """Left, top, right, bottom of the β–ρ chart's field."""
-NAMED: Final = 12
+MAX_LABELS: Final = 12
 """At most so many units are named: those that the performer moves most."""
 _LETTERS: Final = 12.5
 
@@ -38,10 +38,10 @@ def affect_path(performer: Floats, swap: Floats) -> str:
         performer: (T, 2) in [-1, 1], NaN where there was no face.
         swap: Likewise.
     """
-    reach = _reach(performer, swap)
+    reach = _axis_limit(performer, swap)
     body = [*_circumplex(reach)]
     for kind, trace in (("performer", performer), ("swap", swap)):
-        body += _way(kind, thinned(np.clip(trace, -1, 1), _STEPS), reach)
+        body += _trajectory(kind, thinned(np.clip(trace, -1, 1), _STEPS), reach)
     return drawing(
         "affect",
         "Valence and arousal",
@@ -52,7 +52,7 @@ def affect_path(performer: Floats, swap: Floats) -> str:
     )
 
 
-def _reach(performer: Floats, swap: Floats) -> float:
+def _axis_limit(performer: Floats, swap: Floats) -> float:
     """Half of the axes' length: the whole circle, or its inner half if nothing leaves that."""
     both = np.abs(np.concatenate([performer.ravel(), swap.ravel()]))
     known = both[np.isfinite(both)]
@@ -84,14 +84,14 @@ def _circumplex(reach: float) -> Iterator[str]:
     yield text(str(middle + 5), middle - radius / 2 + 15, f"{reach / 2:g}", "quiet small")
 
 
-def _way(kind: str, trace: Floats, reach: float) -> Iterator[str]:
+def _trajectory(kind: str, trace: Floats, reach: float) -> Iterator[str]:
     middle, radius = SIDE / 2, SIDE / 2 - 26
     xs = middle + trace[:, 0] / reach * radius
     ys = middle - trace[:, 1] / reach * radius
     known = np.flatnonzero(np.isfinite(xs + ys))
     if not len(known):
         return
-    for run in stretches(np.stack([xs, ys], axis=1)):
+    for run in finite_runs(np.stack([xs, ys], axis=1)):
         cuts = np.unique(
             [run.start, *np.linspace(0, len(xs), _FADES + 1)[1:-1].astype(int), run.stop]
         )
@@ -121,7 +121,7 @@ def following_plane(units: Sequence[UnitAgreement]) -> str:
     most = max((each.motion for each in known if np.isfinite(each.motion)), default=0.0)
     shapes, dots = [], []
     for rank, unit in enumerate(known):
-        dot = _dot(unit, most, shorten(unit.name, 24) if rank < NAMED else "")
+        dot = _dot(unit, most, shorten(unit.name, 24) if rank < MAX_LABELS else "")
         dots.append(dot)
         shapes.append(_shape(unit, dot))
     x, y = _across(1.0), _down(1.0)
@@ -137,7 +137,7 @@ def following_plane(units: Sequence[UnitAgreement]) -> str:
     told = "; ".join(
         f"{shorten(each.name, 24)}: gain {number(each.gain)}, correlation "
         f"{number(each.correlation)}"
-        for each in known[:NAMED]
+        for each in known[:MAX_LABELS]
     )
     return drawing(
         "following",
@@ -149,7 +149,7 @@ def following_plane(units: Sequence[UnitAgreement]) -> str:
     )
 
 
-def outside(unit: UnitAgreement) -> bool:
+def is_outside(unit: UnitAgreement) -> bool:
     """Whether a unit lies beyond the chart's axes."""
     return not (
         _GAINS[0] <= unit.gain <= _GAINS[1]
@@ -171,7 +171,7 @@ def _dot(unit: UnitAgreement, most: float, name: str) -> Dot:
     share = unit.motion / most if most > 0 and np.isfinite(unit.motion) else 0.0
     # The area tells, not the radius.
     radius = 2.5 + 7.0 * float(np.sqrt(np.clip(share, 0, 1)))
-    if outside(unit):
+    if is_outside(unit):
         radius = 6.0
     return Dot(_across(unit.gain), _down(unit.correlation), radius, name)
 
@@ -180,7 +180,7 @@ def _shape(unit: UnitAgreement, dot: Dot) -> str:
     told = f"{shorten(unit.name, 40)}: β {number(unit.gain)}, ρ {number(unit.correlation)}"
     title = escape(told)
     x, y = coordinate(dot.x), coordinate(dot.y)
-    if not outside(unit):
+    if not is_outside(unit):
         return (
             f'<circle class="dot" cx="{x}" cy="{y}" r="{coordinate(dot.radius)}">'
             f"<title>{title}</title></circle>"

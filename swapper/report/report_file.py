@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from swapper.errors import UsageError
 
-_MOST_BYTES: Final = 4 << 20
-_MOST_MEASURES: Final = 200
-_MOST_TEXT: Final = 500
+_MAX_BYTES: Final = 4 << 20
+_MAX_MEASURES: Final = 200
+_MAX_TEXT: Final = 500
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def read_report(path: str | Path) -> StoredReport:
     if file.is_dir():
         file = file / "report.json"
     try:
-        if file.stat().st_size > _MOST_BYTES:
+        if file.stat().st_size > _MAX_BYTES:
             raise ValueError("too large")
         told = json.loads(file.read_text(encoding="utf-8"))
         return StoredReport(
@@ -79,7 +79,7 @@ def read_report(path: str | Path) -> StoredReport:
 
 
 def _measures(told: Mapping[str, Any]) -> dict[str, StoredMeasure]:
-    if len(told) > _MOST_MEASURES:
+    if len(told) > _MAX_MEASURES:
         raise ValueError("too many measures")
     return {
         _text(name): StoredMeasure(
@@ -95,7 +95,7 @@ def _measures(told: Mapping[str, Any]) -> dict[str, StoredMeasure]:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or len(value) > _MOST_TEXT:
+    if not isinstance(value, str) or len(value) > _MAX_TEXT:
         raise ValueError("no short text")
     return value
 

@@ -13,7 +13,7 @@ from swapper.report.charts import timeline
 from swapper.report.content import Emotions, Floats, KeyFrame, Report
 from swapper.report.markup import DASH, clock, escape, number, quantity
 from swapper.report.palette import colour_classes
-from swapper.report.planes import NAMED, affect_path, following_plane, outside
+from swapper.report.planes import MAX_LABELS, affect_path, following_plane, is_outside
 from swapper.report.tables import bar_pair
 
 _HEADLINES: Final = ("gain", "correlation", "lag", "emotion_kappa", "warping_error")
@@ -33,12 +33,12 @@ def section(name: str, heading: str, body: str) -> str:
     )
 
 
-def nothing(words: str) -> str:
+def placeholder(words: str) -> str:
     """Stands where a part has nothing to show; words are markup."""
     return f'<p class="nothing">{words}</p>'
 
 
-def who(name: str) -> str:
+def role_label(name: str) -> str:
     """Performer, swap or truth, in its colour."""
     return f'<span class="who {name}">{name}</span>'
 
@@ -64,8 +64,8 @@ def verdict_section(report: Report) -> str:
     if besides:
         heading = "Found besides" if len(besides) < len(report.findings) else "Found"
         parts.append(f"<h2>{heading}</h2>{_listed('findings', besides)}")
-    if report.untold:
-        parts.append(f"<h2>What could not be told</h2>{_listed('untold', report.untold)}")
+    if report.undetermined:
+        parts.append(f"<h2>What could not be told</h2>{_listed('untold', report.undetermined)}")
     return "\n".join([*parts, "</header>"])
 
 
@@ -92,7 +92,7 @@ def _headlines(report: Report) -> str:
 # --- moments --------------------------------------------------------------------------------------
 
 
-def lettered(moments: Sequence[KeyFrame]) -> list[tuple[str, KeyFrame]]:
+def labelled_frames(moments: Sequence[KeyFrame]) -> list[tuple[str, KeyFrame]]:
     """Moments by the letters that they bear in the timeline; a, b, ... z, then numbers."""
     letters = [*ascii_lowercase, *map(str, range(1, len(moments)))]
     return list(zip(letters, moments, strict=False))
@@ -101,16 +101,16 @@ def lettered(moments: Sequence[KeyFrame]) -> list[tuple[str, KeyFrame]]:
 def key_frame_strip(report: Report) -> str:
     """The moments of strongest feeling side by side."""
     if not report.strongest:
-        return nothing("No moment could be shown: in none were both faces found.")
+        return placeholder("No moment could be shown: in none were both faces found.")
     truth = any(each.truth is not None for each in report.strongest)
     shown = "".join(
         f'<figure class="moment"><div class="faces">{_faces(each)}</div>'
         f'<figcaption><b class="letter">{letter}</b> {clock(each.seconds)}'
-        f"<span>{escape(each.words)}</span></figcaption></figure>"
-        for letter, each in lettered(report.strongest)
+        f"<span>{escape(each.caption)}</span></figcaption></figure>"
+        for letter, each in labelled_frames(report.strongest)
     )
-    below = f"{who('performer')}, {who('swap')}" + (
-        f" and the exact {who('truth')}" if truth else ""
+    below = f"{role_label('performer')}, {role_label('swap')}" + (
+        f" and the exact {role_label('truth')}" if truth else ""
     )
     return (
         f'<p class="lead">Where the performer feels most, in order of time: {below}.</p>'
@@ -118,19 +118,19 @@ def key_frame_strip(report: Report) -> str:
     )
 
 
-def worst(report: Report) -> str:
+def worst_frames(report: Report) -> str:
     """Where the two are furthest apart."""
     if not report.worst:
-        return nothing("No moment could be shown: in none were both faces found.")
+        return placeholder("No moment could be shown: in none were both faces found.")
     shown = "".join(
         f'<li><figure class="moment"><div class="faces">{_faces(each)}</div>'
         f'<figcaption><b class="letter">{rank}</b> {clock(each.seconds)}, frame {each.frame}'
-        f"<span>{escape(each.words)}</span></figcaption></figure></li>"
+        f"<span>{escape(each.caption)}</span></figcaption></figure></li>"
         for rank, each in enumerate(report.worst, 1)
     )
     wide = " three" if any(each.truth is not None for each in report.worst) else ""
     return (
-        f'<p class="lead">Where {who("performer")} and {who("swap")} are furthest apart, '
+        f'<p class="lead">Where {role_label("performer")} and {role_label("swap")} are furthest apart, '
         f'worst first.</p><ol class="worst{wide}">{shown}</ol>'
     )
 
@@ -144,13 +144,13 @@ def _faces(moment: KeyFrame) -> str:
 
 def _face(name: str, picture: bytes, moment: KeyFrame) -> str:
     if not picture:
-        return f'<div class="face {name}"><i>no picture</i>{who(name)}</div>'
+        return f'<div class="face {name}"><i>no picture</i>{role_label(name)}</div>'
     data = base64.b64encode(picture).decode("ascii")
     kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
     seen = f"Face of the {name} at {clock(moment.seconds)}, frame {moment.frame}"
     return (
         f'<div class="face {name}"><img alt="{escape(seen)}" '
-        f'src="data:image/{kind};base64,{data}">{who(name)}</div>'
+        f'src="data:image/{kind};base64,{data}">{role_label(name)}</div>'
     )
 
 
@@ -161,10 +161,10 @@ def emotion_bands(report: Report) -> str:
     """The timeline of both faces, with its legend."""
     emotions = report.emotions
     if emotions is None:
-        return nothing("Emotions were not read.")
+        return placeholder("Emotions were not read.")
     if not np.isfinite(np.concatenate([emotions.performer, emotions.swap])).any():
-        return nothing("No face was found in which an emotion could be read.")
-    marks = [(letter, each.seconds) for letter, each in lettered(report.strongest)]
+        return placeholder("No face was found in which an emotion could be read.")
+    marks = [(letter, each.seconds) for letter, each in labelled_frames(report.strongest)]
     kinds = colour_classes(emotions.names)
     legend = "".join(
         f'<li><i class="{kind}"></i>{escape(name)}</li>'
@@ -173,18 +173,18 @@ def emotion_bands(report: Report) -> str:
     return (
         f"<figure>{timeline(emotions, report.seconds, marks)}"
         f'<ul class="legend" aria-label="Colours">{legend}</ul>'
-        f"<figcaption>How probable each emotion looks to the reader: the {who('performer')} "
-        f"upwards, the {who('swap')} downwards. A swap that keeps the feeling is a mirror image. "
+        f"<figcaption>How probable each emotion looks to the reader: the {role_label('performer')} "
+        f"upwards, the {role_label('swap')} downwards. A swap that keeps the feeling is a mirror image. "
         f"{'Letters stand for the moments above. ' if marks else ''}"
         "Where a face was not found, nothing is drawn.</figcaption></figure>"
     )
 
 
-def intensities(emotions: Emotions) -> str:
+def intensity_table(emotions: Emotions) -> str:
     """Mean of each class over the frames in which both faces were read."""
     both = np.isfinite(emotions.performer).all(axis=1) & np.isfinite(emotions.swap).all(axis=1)
     if not both.any():
-        return nothing("In no frame were both faces read.")
+        return placeholder("In no frame were both faces read.")
     ours, theirs = emotions.swap[both].mean(axis=0), emotions.performer[both].mean(axis=0)
     most = max(float(np.concatenate([ours, theirs]).max()), 1e-9)
     rows = "".join(
@@ -196,22 +196,22 @@ def intensities(emotions: Emotions) -> str:
     return (
         '<figure><table class="intensities"><colgroup><col><col><col></colgroup><thead><tr>'
         '<th scope="col">Emotion</th><th scope="col"><span class="unseen">bars</span></th>'
-        f'<th scope="col">{who("performer")}<br>{who("swap")}</th></tr></thead>'
+        f'<th scope="col">{role_label("performer")}<br>{role_label("swap")}</th></tr></thead>'
         f"<tbody>{rows}</tbody></table><figcaption>Mean intensity over the "
         f"{int(both.sum())} frames with both faces, strongest of the performer first."
         "</figcaption></figure>"
     )
 
 
-def affect(performer: Floats | None, swap: Floats | None) -> str:
+def affect_section(performer: Floats | None, swap: Floats | None) -> str:
     """The path of both through valence and arousal."""
     if performer is None or swap is None:
-        return nothing("Valence and arousal were not read.")
+        return placeholder("Valence and arousal were not read.")
     if not np.isfinite(np.concatenate([performer, swap])).any():
-        return nothing("No face was found of which valence and arousal could be read.")
+        return placeholder("No face was found of which valence and arousal could be read.")
     return (
         f"<figure>{affect_path(performer, swap)}<figcaption>Valence (across) and arousal (up) of "
-        f"{who('performer')} and {who('swap')}. Rings mark the starts, discs the ends; the lines "
+        f"{role_label('performer')} and {role_label('swap')}. Rings mark the starts, discs the ends; the lines "
         "grow stronger with time.</figcaption></figure>"
     )
 
@@ -224,15 +224,15 @@ def unit_section(report: Report) -> str:
     units = report.units
     known = [each for each in units if np.isfinite(each.gain) and np.isfinite(each.correlation)]
     if not known:
-        return nothing("No unit of expression could be compared.")
-    beyond = sum(outside(each) for each in known)
+        return placeholder("No unit of expression could be compared.")
+    beyond = sum(is_outside(each) for each in known)
     unknown = len(units) - len(known)
     notes = [
-        f"{len(known)} units, read by {escape(report.unit_reader) or DASH}; "
+        f"{len(known)} units, read by {escape(report.unit_instrument) or DASH}; "
         "the larger a dot, the more the performer moves it."
     ]
-    if len(known) > NAMED:
-        notes.append(f"Of the {NAMED} most moved, those are named that have room.")
+    if len(known) > MAX_LABELS:
+        notes.append(f"Of the {MAX_LABELS} most moved, those are named that have room.")
     if beyond:
         notes.append(f"{beyond} beyond the axes: arrows at the edge.")
     if unknown:

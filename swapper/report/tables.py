@@ -71,7 +71,7 @@ def measure_tables(groups: Sequence[Group]) -> str:
     """A table a group, all with the same columns."""
     return "\n".join(
         '<table class="measures"><colgroup><col><col><col></colgroup>'
-        f"<caption>{escape(group.title)} <small>{escape(group.reader)}</small></caption>"
+        f"<caption>{escape(group.title)} <small>{escape(group.instrument_label)}</small></caption>"
         '<thead><tr><th scope="col">Measure</th><th scope="col">Swap</th>'
         '<th scope="col"><span>floor</span><span>ceiling</span></th></tr></thead><tbody>'
         + "".join(map(_row, group.measures))

@@ -38,7 +38,7 @@ def thinned(values: Floats, columns: int = COLUMNS) -> Floats:
     return np.asarray(means.reshape(columns, *values.shape[1:]), dtype=np.float64)
 
 
-def stretches(values: Floats) -> Iterator[slice]:
+def finite_runs(values: Floats) -> Iterator[slice]:
     """Runs of rows of (T, ...) without a NaN."""
     known = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
     edges = np.flatnonzero(np.diff(np.concatenate([[0], known.astype(np.int8), [0]])))

@@ -14,7 +14,7 @@ from swapper.user_study.trials import NEUTRAL, SCHEMA, Study
 CHOICES: Final = ("left", "right", "neither")
 _MAX_BYTES: Final = 2 << 20
 _MAX_FILES: Final = 10_000
-_LONGEST: Final = 7 * 86400.0
+_MAX_SECONDS: Final = 7 * 86400.0
 _FIELDS: Final = {"trial", "left", "right", "choice", "seconds"}
 
 
@@ -44,14 +44,14 @@ class Participant:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class Exclusion:
     """A file or participant that does not count, and why, each in one printable line."""
 
-    who: str
-    why: str
+    name: str
+    reason: str
 
 
-def read_answers(folder: Path, study: Study) -> tuple[list[Participant], list[LeftOut]]:
+def read_answers(folder: Path, study: Study) -> tuple[list[Participant], list[Exclusion]]:
     """Every ``answers-*.json`` of a folder that is an answer to this study.
 
     Of files with the same participant and the same answers one counts; where the answers differ
@@ -78,22 +78,22 @@ def read_answers(folder: Path, study: Study) -> tuple[list[Participant], list[Le
         try:
             found = _participant(read_object(path, _MAX_BYTES), study)
         except ValueError as error:
-            left_out.append(LeftOut(name, quoted(error)))
+            left_out.append(Exclusion(name, quoted(error)))
         except StudyError as error:
-            left_out.append(LeftOut(name, str(error).removeprefix(f"{quoted(path)}: ")))
+            left_out.append(Exclusion(name, str(error).removeprefix(f"{quoted(path)}: ")))
         else:
             first, before = kept.setdefault(found.id, (name, found))
             if first == name:
                 continue
             if before == found:
-                left_out.append(LeftOut(name, f"is the same as {first}, which counts"))
+                left_out.append(Exclusion(name, f"is the same as {first}, which counts"))
             else:
                 disputed.add(found.id)
-                left_out.append(LeftOut(name, f"has the participant of {first}, other answers"))
+                left_out.append(Exclusion(name, f"has the participant of {first}, other answers"))
     for each in sorted(disputed):
         name, _ = kept.pop(each)
-        left_out.append(LeftOut(name, "another file has this participant and other answers"))
-    left_out.sort(key=lambda each: each.who)
+        left_out.append(Exclusion(name, "another file has this participant and other answers"))
+    left_out.sort(key=lambda each: each.name)
     return [kept[each][1] for each in sorted(kept)], left_out
 
 
@@ -132,7 +132,7 @@ def _participant(data: dict[str, object], study: Study) -> Participant:
         if (entry["trial"], entry["left"], entry["right"]) != (shown.trial, left, right):
             raise ValueError(f"answer {number} is not to what this seed is asked")
         seconds = entry["seconds"]
-        if type(seconds) not in (int, float) or not 0 <= seconds <= _LONGEST:
+        if type(seconds) not in (int, float) or not 0 <= seconds <= _MAX_SECONDS:
             raise ValueError(f"answer {number} has no sensible time")
         if entry["choice"] not in CHOICES:
             raise ValueError(f"answer {number} chooses none of {', '.join(CHOICES)}")

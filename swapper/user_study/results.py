@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from swapper.metrics.bootstrap import Interval
-from swapper.user_study.answers import LeftOut
+from swapper.user_study.answers import Exclusion
 from swapper.user_study.counts import StudyCounts
 from swapper.user_study.study_page import page_file
 from swapper.user_study.trials import SCHEMA, Study
@@ -17,7 +17,7 @@ _RIGHT = _WIDTH - 22
 
 
 def results_data(
-    study: Study, found: StudyCounts, left_out: Sequence[LeftOut]
+    study: Study, found: StudyCounts, left_out: Sequence[Exclusion]
 ) -> dict[str, object]:
     """Everything as plain values; what is not known is null."""
     return {
@@ -30,13 +30,13 @@ def results_data(
         "participants": sum(each.counts for each in found.attention),
         "answers": found.answers,
         "cannot_tell": found.ties,
-        "median_seconds": _known(found.seconds),
+        "median_seconds": _or_null(found.seconds),
         "systems": [
             {
                 "name": name,
-                "strength": _known(each.mean),
-                "low": _known(each.low),
-                "high": _known(each.high),
+                "strength": _or_null(each.mean),
+                "low": _or_null(each.low),
+                "high": _or_null(each.high),
             }
             for name, each in zip(found.systems, found.strengths, strict=True)
         ],
@@ -44,7 +44,7 @@ def results_data(
             {
                 "first": first,
                 "second": second,
-                **{name: _known(value) for name, value in vars(rate).items()},
+                **{name: _or_null(value) for name, value in vars(rate).items()},
             }
             for first, second, rate in found.pairs
         ],
@@ -53,11 +53,11 @@ def results_data(
     }
 
 
-def _known(value: float) -> float | None:
+def _or_null(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def results_page(study: Study, found: StudyCounts, left_out: Sequence[LeftOut]) -> str:
+def results_page(study: Study, found: StudyCounts, left_out: Sequence[Exclusion]) -> str:
     """One HTML file that needs nothing else; whatever came from a file is escaped."""
     counted = sum(each.counts for each in found.attention)
     facts = [
@@ -93,7 +93,7 @@ with 95&nbsp;% intervals over participants. The broken line is chance.</figcapti
 {_table(("System", "log-odds, mean 0"), _strength_rows(found))}
 <h2>Attention</h2>
 {_attention(found)}
-{_left_out(left_out)}
+{_exclusions(left_out)}
 <h2>How it was counted</h2>
 <p>"Cannot tell" is half a win for each. Checks, where the performer's own clip stood on one side,
 and repeats are no votes. Win rates carry Wilson's interval on as many answers as they are worth,
@@ -199,8 +199,8 @@ def _attention(found: StudyCounts) -> str:
     return _table(("Participant", "checks missed", "same when asked again", "counts"), rows)
 
 
-def _left_out(left_out: Sequence[LeftOut]) -> str:
+def _exclusions(left_out: Sequence[Exclusion]) -> str:
     if not left_out:
         return ""
-    rows = [(each.who, each.why) for each in left_out]
+    rows = [(each.name, each.reason) for each in left_out]
     return "<h2>Files left out</h2>\n" + _table(("File", "why"), rows)

@@ -16,7 +16,7 @@ from swapper.user_study.trials import KINDS, Limits, Study, StudyClip, neutral_n
 PERFORMER: Final = "performer"
 _LAYOUT: Final = "lay it out as CLIP/performer.mp4 and CLIP/SYSTEM.mp4"
 _BROWSERS: Final = {".mp4": ("h264", "av1", "vp9"), ".webm": ("vp8", "vp9", "av1")}
-_SLACK: Final = 2
+_MAX_FRAME_DIFFERENCE: Final = 2
 """Frames by which the clips of a trial may differ in length; encoders drop or repeat one."""
 
 
@@ -47,7 +47,7 @@ def collect_study(folder: Path, limits: Limits) -> tuple[Study, dict[str, Path]]
     """
     if not folder.is_dir():
         raise StudyError(f"clips={folder}: no such folder; {_LAYOUT}")
-    found = {each.name: _files(each) for each in sorted(folder.iterdir()) if _is_clip(each)}
+    found = {each.name: _clip_files(each) for each in sorted(folder.iterdir()) if _is_clip(each)}
     if not found:
         raise StudyError(f"clips={folder}: holds no folder of clips; {_LAYOUT}")
     kinds = {path.suffix.lower() for files in found.values() for path in files.values()}
@@ -80,7 +80,7 @@ def _is_clip(path: Path) -> bool:
     return path.is_dir() and not path.name.startswith(".")
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def _clip_files(folder: Path) -> dict[str, Path]:
     """The videos of one clip by their names; sidecars and the like are passed over."""
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
@@ -138,15 +138,15 @@ def _check_alike(footage: dict[str, _Footage]) -> None:
     performer = footage[PERFORMER]
     for shot in footage.values():
         if shot.size != performer.size:
-            raise StudyError(f"{shot.path}: is {_sides(shot)}, {performer.path.name} is "
-                             f"{_sides(performer)}; scale it to the same")  # fmt: skip
+            raise StudyError(f"{shot.path}: is {_dimensions(shot)}, {performer.path.name} is "
+                             f"{_dimensions(performer)}; scale it to the same")  # fmt: skip
         apart = abs(shot.seconds - performer.seconds)
-        if apart > (_SLACK + 0.5) / performer.rate:
+        if apart > (_MAX_FRAME_DIFFERENCE + 0.5) / performer.rate:
             raise StudyError(
                 f"{shot.path}: lasts {shot.seconds:.2f} s, {performer.path.name} "
                 f"{performer.seconds:.2f} s; cut them to the same length"
             )
 
 
-def _sides(shot: _Footage) -> str:
+def _dimensions(shot: _Footage) -> str:
     return f"{shot.size[0]}x{shot.size[1]}"

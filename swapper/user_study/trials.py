@@ -117,11 +117,13 @@ class Study:
     @cached_property
     def id(self) -> str:
         """Hash of all that a participant may be asked: 32 hex digits."""
-        return hashlib.sha256(json.dumps(self._asked(), sort_keys=True).encode()).hexdigest()[:32]
+        return hashlib.sha256(
+            json.dumps(self._question_data(), sort_keys=True).encode()
+        ).hexdigest()[:32]
 
     def page_data(self) -> dict[str, object]:
         """What the page knows: neutral names and nothing else."""
-        return {**self._asked(), "study": self.id}
+        return {**self._question_data(), "study": self.id}
 
     def key_data(self) -> dict[str, object]:
         """The key, as `read_key` reads it."""
@@ -136,7 +138,7 @@ class Study:
             },
         }
 
-    def _asked(self) -> dict[str, object]:
+    def _question_data(self) -> dict[str, object]:
         def plain(trials: tuple[Trial, ...]) -> list[list[str]]:
             return [[each.id, each.performer, *each.clips] for each in trials]
 
