@@ -142,7 +142,7 @@ def test_the_performer_on_the_own_face_stands_beside(
             ),
             lambda: OpenfaceAligner(str(next(tables).landmarks)),
             judge,
-            memory=memory,
+            cache=memory,
         )  # fmt: skip
 
     first = once(tmp_path / "first", [performer, answer, performer, performer])

@@ -285,7 +285,7 @@ def test_without_onnxruntime_it_says_that_nothing_was_compared(
 ) -> None:
     monkeypatch.setattr(onnx_export, "torch_difference", lambda *_: None)
     export(ExportOptions(str(plain), str(tmp_path / "out"), onnx=True))
-    assert "alice.onnx: not held against torch: onnxruntime is not installed" in caplog.text
+    assert "alice.onnx: not compared with torch: onnxruntime is not installed" in caplog.text
     assert "| not measured |" in said(tmp_path / "out")
 
 

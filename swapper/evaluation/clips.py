@@ -1,4 +1,4 @@
-"""Every clip that an evaluation needs, watched by the same instruments."""
+"""Read every clip of an evaluation with the same instruments."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from swapper.options.verbs import EvaluateOptions
 from swapper.provenance.manifest import verify
 
 CEILING_CRF: Final = 23
-"""An ordinary encoding: what a video site would do to the performer's own clip."""
+"""A typical encoding, as by a video site, of the performer's own clip."""
 _REENCODED: Final = "encoded anew"
 
 ReadingsCache = MutableMapping[tuple[str, Path], ClipReadings]
-"""What was seen of performers, by title and file; for callers whose instruments stay the same."""
+"""Readings of performers, by title and file; valid for one set of instruments."""
 
 
 @dataclass(frozen=True, eq=False)
 class Instruments:
-    """Who watches.
+    """Instruments that read a clip.
 
     Attributes:
-        make_aligner: Called once for each clip.
-        estimator: Of emotions and, where it reads them, action units; on its device, or None.
-        recogniser: Of whose face appears; prepared, or None.
-        memory: Of performers that were watched before, to be added to; None remembers nothing.
+        make_aligner: Called once per clip.
+        estimator: Of emotions and, if supported, action units; on its device, or None.
+        recogniser: Prepared, or None.
+        cache: Readings of performers, updated in place; None to cache nothing.
     """
 
     make_aligner: Callable[[], Aligner]
@@ -45,15 +45,15 @@ class Instruments:
     cache: ReadingsCache | None = None
 
     def read(self, path: Path, title: str, of: Path | None = None) -> ClipReadings:
-        """What a clip's face does.
+        """Read a clip.
 
         Args:
             path: The clip.
-            title: Of the progress bar.
-            of: The clip of which it is a copy, to an aligner that knows clips by name.
+            title: Title of the progress bar.
+            of: The clip that it is a copy of, for an aligner that looks clips up by name.
 
         Raises:
-            SwapperError: It cannot be read, or shows no face.
+            SwapperError: It cannot be read, or has no face.
         """
         aligner = self.make_aligner()
         if isinstance(aligner, MediapipeAligner):
@@ -64,19 +64,18 @@ class Instruments:
         finally:
             aligner.close()
 
-    def cached(self, path: Path, title: str, see: Callable[[], ClipReadings]) -> ClipReadings:
-        """What is known of a clip, or else what `see` finds."""
+    def cached(self, path: Path, title: str, compute: Callable[[], ClipReadings]) -> ClipReadings:
+        """Return the cached readings of a clip, or compute and cache them."""
         key = title, path.resolve()
         if self.cache is None:
-            return see()
+            return compute()
         if key not in self.cache:
-            self.cache[key] = see()
+            self.cache[key] = compute()
         return self.cache[key]
 
 
 def read_clips(options: EvaluateOptions, instruments: Instruments) -> PairReadings:
-    """Watch performer and swap, then the exact answer or the performer encoded anew, then the
-    self-swap.
+    """Read performer and swap, the ceiling (ground truth or re-encoded performer) and self-swap.
 
     Raises:
         SwapperError: In one line.
@@ -85,37 +84,37 @@ def read_clips(options: EvaluateOptions, instruments: Instruments) -> PairReadin
     path = Path(options.performer)
     performer = instruments.cached(path, "performer", lambda: instruments.read(path, "performer"))
 
-    def beside(clip: str, title: str) -> ClipReadings:
-        found = instruments.read(Path(clip), title)
-        _check_length(found, performer)
-        return found
+    def read_matching(clip: str, title: str) -> ClipReadings:
+        readings = instruments.read(Path(clip), title)
+        _check_length(readings, performer)
+        return readings
 
-    swap = beside(options.swap, "swap")
+    swap = read_matching(options.swap, "swap")
     if swap.blendshapes is None and swap.units is None and share_landmarks(swap, performer):
         raise UsageError(
             f"{options.swap}: has the performer's landmarks, so nothing reads its expression: pass "
             "aligner.csv=FOLDER with a CSV for each clip, or another aligner="
         )
-    # Whose face the others show is told nowhere, and dlib would take a tenth of a second a face.
+    # Identity is not measured on the other clips, and dlib would take 0.1 s a face.
     instruments = replace(instruments, recogniser=None)
     best = None
     if options.truth:
-        best = beside(options.truth, "truth")
+        best = read_matching(options.truth, "truth")
     elif options.ceiling:
         best = instruments.cached(path, _REENCODED, lambda: _read_reencoded(performer, instruments))
-    self_swap = beside(options.self_swap, "self-swap") if options.self_swap else None
+    self_swap = read_matching(options.self_swap, "self-swap") if options.self_swap else None
     return PairReadings(swap, performer, best, self_swap, exact=bool(options.truth))
 
 
 def _check_self_swap(options: EvaluateOptions) -> None:
-    """Refuse a self-swap that another model made: it would tell of that one."""
+    """Check that swap and self-swap were made by the same model."""
     if not options.self_swap:
         return
-    made_by = [
+    models = [
         (verify(Path(clip)).claim or {}).get("model_sha256")
         for clip in (options.swap, options.self_swap)
     ]
-    if all(made_by) and made_by[0] != made_by[1]:
+    if all(models) and models[0] != models[1]:
         raise UsageError(
             f"self_swap={options.self_swap}: was made by another model than {options.swap}; "
             "convert the performer onto the performer's own face with the same one"
@@ -126,21 +125,21 @@ def _read_reencoded(performer: ClipReadings, instruments: Instruments) -> ClipRe
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "performer.mp4"
         reencode(performer.video, copy)
-        again = instruments.read(copy, _REENCODED, of=performer.video)
-    _check_length(again, performer)
-    return again
+        reencoded = instruments.read(copy, _REENCODED, of=performer.video)
+    _check_length(reencoded, performer)
+    return reencoded
 
 
 def _check_length(clip: ClipReadings, performer: ClipReadings) -> None:
     if len(clip) != len(performer):
         raise MediaError(
             f"{clip.video}: has {len(clip)} frames but {performer.video} has {len(performer)}; "
-            "pass the very clip that was converted"
+            "pass the clip that was converted"
         )
 
 
 def reencode(video: Path, copy: Path) -> None:
-    """Write a clip once more, as a video site would: H.264 at `CEILING_CRF`.
+    """Re-encode a clip as H.264 at `CEILING_CRF`.
 
     Raises:
         MediaError: It cannot be read or written.

@@ -94,7 +94,7 @@ def _bold_list(names: Iterable[str]) -> str:
 
 def _head(model: LoadedModel, space: AffectSpace | None) -> list[str]:
     net, card = model.net, model.card
-    told = (
+    conditioning = (
         "Its decoders are told what the performer seems to feel, so that the feeling comes through."
         if space is not None
         else "Its decoders see the performer's face and nothing else; no reading of feelings "
@@ -104,7 +104,7 @@ def _head(model: LoadedModel, space: AffectSpace | None) -> list[str]:
         f"# Face swap model: {', '.join(escaped(each) for each in net.identities)}",
         "",
         f"Puts the face of {_bold_list(net.identities)} onto a performer's footage and keeps what the "
-        f"performer does. {told}",
+        f"performer does. {conditioning}",
         "",
         *markdown_table(
             ("", ""),
@@ -142,14 +142,14 @@ def _identities(model: LoadedModel) -> list[str]:
 
 def _use(model: LoadedModel, space: AffectSpace | None) -> list[str]:
     name = model.net.identities[0]
-    shown = name if re.fullmatch(r"[A-Za-z0-9_.-]+", name) else "NAME"
+    identity_argument = name if re.fullmatch(r"[A-Za-z0-9_.-]+", name) else "NAME"
     lines = [
         "## How to use it",
         "",
         "From this folder, on a clip:",
         "",
         "```sh",
-        f"swapper convert model=. video=clip.mp4 identity={shown} output=swapped.mp4",
+        f"swapper convert model=. video=clip.mp4 identity={identity_argument} output=swapped.mp4",
         "```",
         "",
         "From Python, on one picture (height x width x 3, uint8, RGB):",
@@ -158,7 +158,7 @@ def _use(model: LoadedModel, space: AffectSpace | None) -> list[str]:
         "import swapper",
         "",
         'model = swapper.load_model(".")',
-        f'swapped = swapper.swap_frame(model, picture, "{shown}").frame',
+        f'swapped = swapper.swap_frame(model, picture, "{identity_argument}").frame',
         "```",
     ]
     if space is not None:
@@ -232,9 +232,9 @@ def _limits(model: LoadedModel, space: AffectSpace | None, origin: ModelOrigin) 
         "- An expression can come through weaker than it was played. Look at the result before "
         "you believe in it.",
     ]
-    leak = identity_probe_scores(space)
-    if leak is not None:
-        code, chance = leak
+    probe_scores = identity_probe_scores(space)
+    if probe_scores is not None:
+        code, chance = probe_scores
         lines.append(
             "- The affect codes are meant to carry feeling and no identity. Here a linear probe "
             f"still tells the person from a code in {percent(code)} of held-out faces (chance: "
@@ -242,11 +242,11 @@ def _limits(model: LoadedModel, space: AffectSpace | None, origin: ModelOrigin) 
             "swap."
         )
     if space is not None:
-        drawn = space.lineage.startswith("actors:")
+        synthetic = space.lineage.startswith("actors:")
         lines.append(
             "- Its reader of feelings was trained on drawn actors alone; what it says of real "
             "people is a guess."
-            if drawn
+            if synthetic
             else "- Its reader of feelings can misread people unlike those that it was trained on, "
             "and what a face shows is not what a person feels."
         )

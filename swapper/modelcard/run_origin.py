@@ -70,32 +70,32 @@ def find_origin(model: LoadedModel, facesets: Iterable[Path] = ()) -> ModelOrigi
             is now.
     """
     config = _run_config(model.path)
-    wanted = {each.name: each.faceset for each in model.card.identities}
-    given = list(facesets)
-    found: dict[str, Faceset] = {}
-    for path in given or _faceset_paths(config):
+    faceset_hashes = {each.name: each.faceset for each in model.card.identities}
+    requested = list(facesets)
+    opened: dict[str, Faceset] = {}
+    for path in requested or _faceset_paths(config):
         try:
             faceset = Faceset.open(path)
             name = faceset.card.identity
-            if wanted.get(name) != faceset.content_hash:
+            if faceset_hashes.get(name) != faceset.content_hash:
                 raise FacesetError(
                     f"{path}: is not what {model.path} was trained on, or has changed since; drop "
                     "it from facesets="
                 )
         except FacesetError as error:
-            if given:
+            if requested:
                 raise
             log.info("left out of model.md: %s", error)
             continue
-        found[name] = faceset
-    readings = _readings(model, found)
+        opened[name] = faceset
+    readings = _readings(model, opened)
     return ModelOrigin(
         config,
         {
             name: FacesetSummary(each.card, len(each), _emotion_shares(readings.get(name)))
-            for name, each in found.items()
+            for name, each in opened.items()
         },
-        tuple(missing_emotions(readings)) if len(readings) == len(wanted) else (),
+        tuple(missing_emotions(readings)) if len(readings) == len(faceset_hashes) else (),
     )
 
 
@@ -113,20 +113,20 @@ def _run_config(weights: Path) -> dict[str, Any]:
 
 
 def _faceset_paths(config: Mapping[str, Any]) -> list[Path]:
-    named = config.get("facesets")
-    listed = named if isinstance(named, list) else []
+    paths = config.get("facesets")
+    entries = paths if isinstance(paths, list) else []
     return [
-        Path(each) for each in listed[:_MAX_FACESETS] if isinstance(each, str) and "\0" not in each
+        Path(each) for each in entries[:_MAX_FACESETS] if isinstance(each, str) and "\0" not in each
     ]
 
 
-def _readings(model: LoadedModel, found: Mapping[str, Faceset]) -> dict[str, Readings]:
+def _readings(model: LoadedModel, facesets: Mapping[str, Faceset]) -> dict[str, Readings]:
     """What the model's estimator said of the faces, by identity; of those that it has read."""
     lineage = (model.card.affect_space or {}).get("lineage")
     readings: dict[str, Readings] = {}
     if not isinstance(lineage, str):
         return readings
-    for name, faceset in found.items():
+    for name, faceset in facesets.items():
         try:
             readings[name] = read_readings(faceset, lineage.partition(":")[0], lineage=lineage)
         except (FacesetError, ValueError) as error:
@@ -137,7 +137,7 @@ def _readings(model: LoadedModel, found: Mapping[str, Faceset]) -> dict[str, Rea
 def _emotion_shares(readings: Readings | None) -> dict[str, float]:
     if readings is None or readings.probabilities is None or not len(readings):
         return {}
-    most = readings.probabilities.argmax(axis=1)
-    counts = np.bincount(most, minlength=len(readings.labels))
+    labels = readings.probabilities.argmax(axis=1)
+    counts = np.bincount(labels, minlength=len(readings.labels))
     order = np.argsort(-counts, kind="stable")
     return {readings.labels[each]: float(counts[each] / len(readings)) for each in order}

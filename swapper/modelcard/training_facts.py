@@ -30,10 +30,10 @@ _GROUPS: Final = (
 
 def identity_probe_scores(space: AffectSpace | None) -> tuple[float, float] | None:
     """Share of faces whose person a probe tells from the code, and chance; None if unknown."""
-    found = space.figures.get("identity_leak") if space is not None else None
-    if not isinstance(found, dict):
+    scores = space.figures.get("identity_leak") if space is not None else None
+    if not isinstance(scores, dict):
         return None
-    code, chance = (found.get(each) for each in ("code", "chance"))
+    code, chance = (scores.get(each) for each in ("code", "chance"))
     if not isinstance(code, (int, float)) or not isinstance(chance, (int, float)):
         return None
     return (code, chance) if 0 <= code <= 1 and 0 <= chance <= 1 else None
@@ -71,8 +71,8 @@ def _ranges(space: AffectSpace | None) -> dict[str, dict[str, tuple[float, float
 
 def _range(codes: NDArray[np.float32], step: NDArray[np.float32]) -> tuple[float, float]:
     # `step` raises the axis by 1, so this is what the codes (M, K) are predicted to raise it by.
-    along = codes.astype(np.float64) @ step / float(step.astype(np.float64) @ step)
-    low, high = np.quantile(along, (0.01, 0.99))
+    projections = codes.astype(np.float64) @ step / float(step.astype(np.float64) @ step)
+    low, high = np.quantile(projections, (0.01, 0.99))
     return float(low), float(high)
 
 
@@ -90,15 +90,15 @@ def affect_lines(space: AffectSpace | None, origin: ModelOrigin) -> list[str]:
         "under `affect_space.`",
     ]
     ranges = _ranges(space)
-    shown = {each: _emotion_text(origin.footage.get(each)) for each in space.neutrals}
+    emotions = {each: _emotion_text(origin.footage.get(each)) for each in space.neutrals}
     head = ["identity", *(f"{axis} from rest" for axis in ranges)]
-    if any(shown.values()):
+    if any(emotions.values()):
         head.append("looks most like")
     rows = [
         [
             f"**{escaped(each)}**",
             *(f"{low:+.2f} to {high:+.2f}" for low, high in (r[each] for r in ranges.values())),
-            *([shown[each] or "not known"] if any(shown.values()) else []),
+            *([emotions[each] or "not known"] if any(emotions.values()) else []),
         ]
         for each in space.neutrals
     ]
@@ -126,8 +126,8 @@ def _emotion_text(footage: FacesetSummary | None) -> str:
 
 def format_hash(value: str) -> str:
     """A hash as code; whatever else stands there, as text."""
-    known = re.fullmatch(r"[0-9a-f]{16,64}", value)
-    return f"`{value}`" if known else escaped(value) or "not known"
+    is_hash = re.fullmatch(r"[0-9a-f]{16,64}", value)
+    return f"`{value}`" if is_hash else escaped(value) or "not known"
 
 
 def data_lines(model: LoadedModel, origin: ModelOrigin) -> list[str]:
@@ -141,10 +141,10 @@ def data_lines(model: LoadedModel, origin: ModelOrigin) -> list[str]:
                 ", which was not at hand when this page was written: its sources are not listed."
             )
             continue
-        card = footage.metadata
+        metadata = footage.metadata
         lines[-1] += (
-            f": {footage.faces:,} faces of {card.size} x {card.size} pixels, found by "
-            f"{escaped(card.aligner)}"
+            f": {footage.faces:,} faces of {metadata.size} x {metadata.size} pixels, found by "
+            f"{escaped(metadata.aligner)}"
         )
         lines += [
             "",
@@ -158,13 +158,13 @@ def data_lines(model: LoadedModel, origin: ModelOrigin) -> list[str]:
                         f"`{source.sha256}`",
                         "not known" if source.num_frames is None else f"{source.num_frames:,}",
                     )
-                    for source in card.sources[:_MAX_SOURCES]
+                    for source in metadata.sources[:_MAX_SOURCES]
                 ],
                 numbers=1,
             ),
         ]
-        if len(card.sources) > _MAX_SOURCES:
-            lines += ["", f"and {len(card.sources) - _MAX_SOURCES} more, listed in its card."]
+        if len(metadata.sources) > _MAX_SOURCES:
+            lines += ["", f"and {len(metadata.sources) - _MAX_SOURCES} more, listed in its card."]
     return lines
 
 
@@ -194,12 +194,12 @@ def _settings(values: object) -> str:
     """Plain settings on one line; of sub-groups only what they make."""
     if not isinstance(values, dict):
         return ""
-    said = [
+    settings = [
         f"{key} {text}"
         for key, value in list(values.items())[:_MAX_SETTINGS]
         if isinstance(key, str) and not key.startswith("_") and (text := _setting(key, value))
     ]
-    return escaped(", ".join(said))
+    return escaped(", ".join(settings))
 
 
 def _setting(key: str, value: object) -> str:
@@ -209,5 +209,5 @@ def _setting(key: str, value: object) -> str:
     if isinstance(value, (float, str)) or (isinstance(value, int) and abs(value) < 2**63):
         return str(value)
     target = value.get("_target_") if isinstance(value, dict) else None
-    made = target.rpartition(".")[2] if isinstance(target, str) else ""
-    return "" if made.lower() == key.lower() else made
+    class_name = target.rpartition(".")[2] if isinstance(target, str) else ""
+    return "" if class_name.lower() == key.lower() else class_name

@@ -30,7 +30,9 @@ _MIN_PROBABILITY: Final = 0.4
 """The least probability of an emotion that is named on its band."""
 
 
-def drawing(name: str, title: str, told: str, body: str, size: str, kind: str = "") -> str:
+def drawing(
+    name: str, title: str, description: str, body: str, size: str, css_class: str = ""
+) -> str:
     """An SVG that says what it shows to those who cannot see it.
 
     Args:
@@ -42,16 +44,16 @@ def drawing(name: str, title: str, told: str, body: str, size: str, kind: str = 
         kind: Class of the style sheet.
     """
     return (
-        f'<svg class="{kind}" {size} role="img" aria-labelledby="{name}-title {name}-told">'
+        f'<svg class="{css_class}" {size} role="img" aria-labelledby="{name}-title {name}-told">'
         f'<title id="{name}-title">{escape(title)}</title>'
-        f'<desc id="{name}-told">{escape(told)}</desc>{body}</svg>'
+        f'<desc id="{name}-told">{escape(description)}</desc>{body}</svg>'
     )
 
 
-def text(x: str, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
+def text(x: str, y: float, content: str, css_class: str = "", anchor: str = "start") -> str:
     """A line of text; `x` may be in percent. Words are not yet escaped."""
     place = f' text-anchor="{anchor}"' if anchor != "start" else ""
-    return f'<text class="{kind}" x="{x}" y="{coordinate(y)}"{place}>{escape(words)}</text>'
+    return f'<text class="{css_class}" x="{x}" y="{coordinate(y)}"{place}>{escape(content)}</text>'
 
 
 def outline(xs: Sequence[int], ys: Sequence[int]) -> str:
@@ -111,20 +113,22 @@ def _description(emotions: Emotions) -> str:
     """Which class leads how often, for those who hear the chart."""
     words = []
     for side, traces in (("performer", emotions.performer), ("swap", emotions.swap)):
-        known = traces[np.isfinite(traces).all(axis=1)]
-        if not len(known):
+        complete = traces[np.isfinite(traces).all(axis=1)]
+        if not len(complete):
             words.append(f"Of the {side} nothing was read.")
             continue
-        share = np.bincount(known.argmax(axis=1), minlength=len(emotions.names)) / len(known)
-        led = [f"{emotions.names[c]} {share[c]:.0%}" for c in np.argsort(-share)[:3] if share[c]]
-        words.append(f"Strongest of the {side}, by share of frames: {', '.join(led)}.")
+        share = np.bincount(complete.argmax(axis=1), minlength=len(emotions.names)) / len(complete)
+        leading = [
+            f"{emotions.names[c]} {share[c]:.0%}" for c in np.argsort(-share)[:3] if share[c]
+        ]
+        words.append(f"Strongest of the {side}, by share of frames: {', '.join(leading)}.")
     return " ".join(words)
 
 
-def _share(seconds: Floats, moment: float) -> float:
+def _share(seconds: Floats, time: float) -> float:
     """Where a moment lies between the clip's first and last, in [0, 1]."""
     length = float(seconds[-1] - seconds[0]) if len(seconds) else 0.0
-    return float(np.clip((moment - seconds[0]) / length, 0, 1)) if length > 0 else 0.5
+    return float(np.clip((time - seconds[0]) / length, 0, 1)) if length > 0 else 0.5
 
 
 def _places(seconds: Floats) -> Floats:
@@ -166,8 +170,8 @@ def _names_on_bands(
     """The emotion's name, where one lasts long enough to bear it."""
     columns = thinned(traces)
     order = sorted(range(len(names)), key=lambda c: is_neutral(names[c]))
-    known = np.isfinite(columns).all(axis=1)
-    leads = np.where(known, np.nan_to_num(columns).argmax(axis=1), -1)
+    complete = np.isfinite(columns).all(axis=1)
+    leads = np.where(complete, np.nan_to_num(columns).argmax(axis=1), -1)
     leads[np.nan_to_num(columns).max(axis=1) < _MIN_PROBABILITY] = -1
     starts = [0, *(np.flatnonzero(np.diff(leads)) + 1), len(leads)]
     for start, stop in pairwise(starts):
@@ -192,24 +196,24 @@ def _ticks(seconds: Floats, bottom: float) -> Iterator[str]:
     step = next(
         (s for s in (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600) if (last - first) / s <= 8), 1800
     )
-    for moment in np.arange(np.ceil(first / step) * step, last + 1e-9, step)[:400]:
-        share = _share(seconds, float(moment))
+    for time in np.arange(np.ceil(first / step) * step, last + 1e-9, step)[:400]:
+        share = _share(seconds, float(time))
         x = f"{coordinate(100 * share)}%"
         anchor = "start" if share < 0.03 else "end" if share > 0.97 else "middle"
         yield f'<line class="axis" x1="{x}" x2="{x}" y1="{bottom}" y2="{bottom + 5}"/>'
-        yield text(x, bottom + 19, _tick_label(float(moment)), "quiet", anchor)
+        yield text(x, bottom + 19, _tick_label(float(time)), "quiet", anchor)
 
 
-def _tick_label(moment: float) -> str:
-    told = clock(moment)
-    return told.replace(".0\xa0s", "\xa0s") if "s" in told else told.removesuffix(".0")
+def _tick_label(time: float) -> str:
+    label = clock(time)
+    return label.replace(".0\xa0s", "\xa0s") if "s" in label else label.removesuffix(".0")
 
 
 def _marks(seconds: Floats, marks: Sequence[tuple[str, float]]) -> Iterator[str]:
     """Letters above the bands; those that would touch stand together."""
-    there = sorted((_share(seconds, moment), letter) for letter, moment in marks)
+    positions = sorted((_share(seconds, time), letter) for letter, time in marks)
     groups: list[list[tuple[float, str]]] = []
-    for share, letter in there:
+    for share, letter in positions:
         if groups and share - groups[-1][-1][0] < _MIN_LETTER_GAP:
             groups[-1].append((share, letter))
         else:

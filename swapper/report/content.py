@@ -67,12 +67,12 @@ def normalised_score(measure: Measure, value: float | None = None) -> float:
     value = measure.value if value is None else value
     if not np.isfinite(floor + ceiling + value):
         return float("nan")
-    gained = {
+    span = {
         "higher": ceiling - floor,
         "lower": floor - ceiling,
         "one": abs(1 - floor) - abs(1 - ceiling),
     }[measure.better]
-    if gained <= _MIN_RANGE_SHARE * max(abs(floor), abs(ceiling)):
+    if span <= _MIN_RANGE_SHARE * max(abs(floor), abs(ceiling)):
         return float("nan")
     return (value - floor) / (ceiling - floor)
 

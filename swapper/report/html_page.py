@@ -106,10 +106,10 @@ def _check(report: Report) -> None:
     emotions = report.emotions
     if emotions is None:
         return
-    wanted = (len(report.seconds), len(emotions.names))
+    expected_shape = (len(report.seconds), len(emotions.names))
     for traces in (emotions.performer, emotions.swap):
-        if traces.shape != wanted:
-            raise ValueError(f"emotions must be {wanted}, got {traces.shape}")
+        if traces.shape != expected_shape:
+            raise ValueError(f"emotions must be {expected_shape}, got {traces.shape}")
     for path in (emotions.affect_performer, emotions.affect_swap):
         if path is not None and path.shape != (len(report.seconds), 2):
             raise ValueError(f"affect must be {(len(report.seconds), 2)}, got {path.shape}")
@@ -136,7 +136,9 @@ def _measures(report: Report) -> str:
 
 
 def _guide() -> str:
-    items = "".join(f"<div><dt>{term}</dt><dd>{words}</dd></div>" for term, words in _GUIDE)
+    items = "".join(
+        f"<div><dt>{term}</dt><dd>{description}</dd></div>" for term, description in _GUIDE
+    )
     return (
         f'<dl class="guide">{items}</dl><p class="quiet">All of it is about how a face looks to a '
         "reader, never about what anybody feels.</p>"

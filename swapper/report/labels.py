@@ -59,18 +59,18 @@ def place_labels(dots: Sequence[Dot], room: Box, size: float) -> list[Label]:
     Returns:
         Of the names for which there was a place, in the order of their points.
     """
-    taken = [_dot_box(dot) for dot in dots]
-    found: list[Label] = []
+    occupied = [_dot_box(dot) for dot in dots]
+    placed: list[Label] = []
     for index, dot in enumerate(dots):
         if not dot.name:
             continue
         for label in _candidates(dot, size):
-            others = (box for place, box in enumerate(taken) if place != index)
-            if _within(label.box, room) and not any(_overlap(label.box, box) for box in others):
-                found.append(label)
-                taken.append(label.box)
+            obstacles = (box for place, box in enumerate(occupied) if place != index)
+            if _within(label.box, room) and not any(_overlap(label.box, box) for box in obstacles):
+                placed.append(label)
+                occupied.append(label.box)
                 break
-    return found
+    return placed
 
 
 def _candidates(dot: Dot, size: float) -> list[Label]:

@@ -39,22 +39,24 @@ def number(value: float) -> str:
         return DASH
     size = abs(value)
     if size == 0:
-        told = "0"
+        formatted = "0"
     elif size >= 1e5 or size < 5e-4:
-        told = f"{value:.1e}"
+        formatted = f"{value:.1e}"
     else:
-        told = f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.01 else 3}f}"
-    return told.replace("-", MINUS)
+        formatted = (
+            f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.01 else 3}f}"
+        )
+    return formatted.replace("-", MINUS)
 
 
 def quantity(value: float, unit: str) -> str:
     """A number with its unit, as markup; what has one is told to hundredths."""
-    told = number(0.0 if unit and abs(value) < 0.005 else value)
-    if not unit or told == DASH:
-        return told
+    formatted = number(0.0 if unit and abs(value) < 0.005 else value)
+    if not unit or formatted == DASH:
+        return formatted
     if unit in ("°", "%"):
-        return told + unit
-    return f'{told} <span class="unit">{escape(unit)}</span>'
+        return formatted + unit
+    return f'{formatted} <span class="unit">{escape(unit)}</span>'
 
 
 def clock(seconds: float) -> str:
@@ -70,5 +72,5 @@ def clock(seconds: float) -> str:
 
 def coordinate(value: float) -> str:
     """A place in a drawing, to a tenth; the shortest form."""
-    told = f"{value:.1f}".removesuffix(".0")
-    return "0" if told == "-0" else told
+    formatted = f"{value:.1f}".removesuffix(".0")
+    return "0" if formatted == "-0" else formatted

@@ -26,15 +26,15 @@ NUM_OTHER_COLOURS: Final = 6
 
 def colour_classes(names: Sequence[str]) -> tuple[str, ...]:
     """A class of the style sheet for each emotion; those that are not known take turns."""
-    found: list[str] = []
-    strange = 0
+    classes: list[str] = []
+    unknown = 0
     for name in names:
-        kind = _CLASS.get(name.strip().lower())
-        if kind is None:
-            kind = f"other-{strange % NUM_OTHER_COLOURS}"
-            strange += 1
-        found.append(f"e-{kind}")
-    return tuple(found)
+        css_class = _CLASS.get(name.strip().lower())
+        if css_class is None:
+            css_class = f"other-{unknown % NUM_OTHER_COLOURS}"
+            unknown += 1
+        classes.append(f"e-{css_class}")
+    return tuple(classes)
 
 
 def is_neutral(name: str) -> bool:

@@ -38,10 +38,10 @@ def affect_path(performer: Floats, swap: Floats) -> str:
         performer: (T, 2) in [-1, 1], NaN where there was no face.
         swap: Likewise.
     """
-    reach = _axis_limit(performer, swap)
-    body = [*_circumplex(reach)]
-    for kind, trace in (("performer", performer), ("swap", swap)):
-        body += _trajectory(kind, thinned(np.clip(trace, -1, 1), _STEPS), reach)
+    limit = _axis_limit(performer, swap)
+    body = [*_circumplex(limit)]
+    for role, trace in (("performer", performer), ("swap", swap)):
+        body += _trajectory(role, thinned(np.clip(trace, -1, 1), _STEPS), limit)
     return drawing(
         "affect",
         "Valence and arousal",
@@ -55,21 +55,21 @@ def affect_path(performer: Floats, swap: Floats) -> str:
 def _axis_limit(performer: Floats, swap: Floats) -> float:
     """Half of the axes' length: the whole circle, or its inner half if nothing leaves that."""
     both = np.abs(np.concatenate([performer.ravel(), swap.ravel()]))
-    known = both[np.isfinite(both)]
-    return 0.5 if len(known) and known.max() <= 0.48 else 1.0
+    finite = both[np.isfinite(both)]
+    return 0.5 if len(finite) and finite.max() <= 0.48 else 1.0
 
 
 def _means(performer: Floats, swap: Floats) -> Iterator[str]:
     for side, trace in (("performer", performer), ("swap", swap)):
-        known = trace[np.isfinite(trace).all(axis=1)]
-        if len(known):
-            valence, arousal = known.mean(axis=0)
+        complete = trace[np.isfinite(trace).all(axis=1)]
+        if len(complete):
+            valence, arousal = complete.mean(axis=0)
             yield f"Mean of the {side}: valence {valence:.2f}, arousal {arousal:.2f}."
         else:
             yield f"Of the {side} nothing was read."
 
 
-def _circumplex(reach: float) -> Iterator[str]:
+def _circumplex(limit: float) -> Iterator[str]:
     middle, radius = SIDE / 2, SIDE / 2 - 26
     yield f'<circle class="field" cx="{middle}" cy="{middle}" r="{radius}"/>'
     yield f'<circle class="grid" cx="{middle}" cy="{middle}" r="{radius / 2}"/>'
@@ -80,16 +80,16 @@ def _circumplex(reach: float) -> Iterator[str]:
     yield text(str(middle), high + 19, "calm", "quiet", "middle")
     for x, words in ((low + 6, "unpleasant"), (high - 6, "pleasant")):
         yield text(str(x), middle - 7, words, "quiet", "start" if x < middle else "end")
-    yield text(str(middle + 5), low + 15, f"{reach:g}", "quiet small")
-    yield text(str(middle + 5), middle - radius / 2 + 15, f"{reach / 2:g}", "quiet small")
+    yield text(str(middle + 5), low + 15, f"{limit:g}", "quiet small")
+    yield text(str(middle + 5), middle - radius / 2 + 15, f"{limit / 2:g}", "quiet small")
 
 
-def _trajectory(kind: str, trace: Floats, reach: float) -> Iterator[str]:
+def _trajectory(role: str, trace: Floats, limit: float) -> Iterator[str]:
     middle, radius = SIDE / 2, SIDE / 2 - 26
-    xs = middle + trace[:, 0] / reach * radius
-    ys = middle - trace[:, 1] / reach * radius
-    known = np.flatnonzero(np.isfinite(xs + ys))
-    if not len(known):
+    xs = middle + trace[:, 0] / limit * radius
+    ys = middle - trace[:, 1] / limit * radius
+    finite = np.flatnonzero(np.isfinite(xs + ys))
+    if not len(finite):
         return
     for run in finite_runs(np.stack([xs, ys], axis=1)):
         cuts = np.unique(
@@ -103,10 +103,10 @@ def _trajectory(kind: str, trace: Floats, reach: float) -> Iterator[str]:
                 for x, y in zip(xs[piece], ys[piece], strict=True)
             )
             opacity = coordinate(0.2 + 0.8 * min(_FADES, start * _FADES // len(xs) + 1) / _FADES)
-            yield f'<polyline class="way {kind}" opacity="{opacity}" points="{points}"/>'
-    for place, end in ((known[0], "start"), (known[-1], "end")):
+            yield f'<polyline class="way {role}" opacity="{opacity}" points="{points}"/>'
+    for place, end in ((finite[0], "start"), (finite[-1], "end")):
         x, y = coordinate(xs[place]), coordinate(ys[place])
-        yield f'<circle class="{end} {kind}" cx="{x}" cy="{y}" r="5.5"/>'
+        yield f'<circle class="{end} {role}" cx="{x}" cy="{y}" r="5.5"/>'
 
 
 # --- gain and correlation -------------------------------------------------------------------------
@@ -114,19 +114,19 @@ def _trajectory(kind: str, trace: Floats, reach: float) -> Iterator[str]:
 
 def following_plane(units: Sequence[UnitAgreement]) -> str:
     """A dot a unit, as large as the performer moves it; what lies outside becomes an arrow."""
-    known = sorted(
+    finite = sorted(
         (each for each in units if np.isfinite(each.gain) and np.isfinite(each.correlation)),
         key=lambda each: -(each.motion if np.isfinite(each.motion) else 0.0),
     )
-    most = max((each.motion for each in known if np.isfinite(each.motion)), default=0.0)
+    most = max((each.motion for each in finite if np.isfinite(each.motion)), default=0.0)
     shapes, dots = [], []
-    for rank, unit in enumerate(known):
+    for rank, unit in enumerate(finite):
         dot = _dot(unit, most, shorten(unit.name, 24) if rank < MAX_LABELS else "")
         dots.append(dot)
         shapes.append(_shape(unit, dot))
     x, y = _across(1.0), _down(1.0)
-    here = Dot(x, y, 7.0)
-    labels = place_labels([*dots, here], (_BOX[0] + 2, 2.0, SIDE - 2.0, _BOX[3]), _LETTERS)
+    target = Dot(x, y, 7.0)
+    labels = place_labels([*dots, target], (_BOX[0] + 2, 2.0, SIDE - 2.0, _BOX[3]), _LETTERS)
     body = [
         *_axes(),
         f'<path class="goal" d="M{x - 9} {y}h18M{x} {y - 9}v18"/>',
@@ -134,15 +134,15 @@ def following_plane(units: Sequence[UnitAgreement]) -> str:
         *shapes,
         *(text(coordinate(at.x), at.y, at.name, "unit", at.anchor) for at in labels),
     ]
-    told = "; ".join(
+    description = "; ".join(
         f"{shorten(each.name, 24)}: gain {number(each.gain)}, correlation "
         f"{number(each.correlation)}"
-        for each in known[:MAX_LABELS]
+        for each in finite[:MAX_LABELS]
     )
     return drawing(
         "following",
         "Gain and correlation of each unit",
-        f"The units that the performer moves most. {told or 'None were read.'}",
+        f"The units that the performer moves most. {description or 'None were read.'}",
         "".join(body),
         f'viewBox="0 0 {SIDE} {SIDE}"',
         "plane",
@@ -177,8 +177,8 @@ def _dot(unit: UnitAgreement, most: float, name: str) -> Dot:
 
 
 def _shape(unit: UnitAgreement, dot: Dot) -> str:
-    told = f"{shorten(unit.name, 40)}: β {number(unit.gain)}, ρ {number(unit.correlation)}"
-    title = escape(told)
+    description = f"{shorten(unit.name, 40)}: β {number(unit.gain)}, ρ {number(unit.correlation)}"
+    title = escape(description)
     x, y = coordinate(dot.x), coordinate(dot.y)
     if not is_outside(unit):
         return (

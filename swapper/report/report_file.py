@@ -60,12 +60,12 @@ def read_report(path: str | Path) -> StoredReport:
     try:
         if file.stat().st_size > _MAX_BYTES:
             raise ValueError("too large")
-        told = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads(file.read_text(encoding="utf-8"))
         return StoredReport(
-            title=_text(told["title"]),
-            verdict=_text(told["verdict"]),
-            model_sha256=_text(told["facts"].get("model sha256", "")),
-            measures=_measures(told["measures"]),
+            title=_text(data["title"]),
+            verdict=_text(data["verdict"]),
+            model_sha256=_text(data["facts"].get("model sha256", "")),
+            measures=_measures(data["measures"]),
         )
     except OSError as error:
         raise UsageError(
@@ -78,8 +78,8 @@ def read_report(path: str | Path) -> StoredReport:
         ) from error
 
 
-def _measures(told: Mapping[str, Any]) -> dict[str, StoredMeasure]:
-    if len(told) > _MAX_MEASURES:
+def _measures(data: Mapping[str, Any]) -> dict[str, StoredMeasure]:
+    if len(data) > _MAX_MEASURES:
         raise ValueError("too many measures")
     return {
         _text(name): StoredMeasure(
@@ -90,7 +90,7 @@ def _measures(told: Mapping[str, Any]) -> dict[str, StoredMeasure]:
             unit=_text(each["unit"]),
             partial=bool(each.get("partial", False)),
         )
-        for name, each in told.items()
+        for name, each in data.items()
     }
 
 

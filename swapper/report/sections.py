@@ -33,9 +33,9 @@ def section(name: str, heading: str, body: str) -> str:
     )
 
 
-def placeholder(words: str) -> str:
+def placeholder(markup: str) -> str:
     """Stands where a part has nothing to show; words are markup."""
-    return f'<p class="nothing">{words}</p>'
+    return f'<p class="nothing">{markup}</p>'
 
 
 def role_label(name: str) -> str:
@@ -52,18 +52,18 @@ def _listed(kind: str, texts: Iterable[str]) -> str:
 
 def verdict_section(report: Report) -> str:
     """The verdict, what is wrong besides, and what this clip cannot show."""
-    kind, words = _STATES[report.expressive]
+    css_class, state_text = _STATES[report.expressive]
     parts = [
         '<header id="verdict">',
         f'<p class="over">Does the feeling survive? <span>{escape(report.title)}</span></p>',
         f"<h1>{escape(report.verdict)}</h1>",
-        f'<p class="state {kind}">{words}.</p>',
+        f'<p class="state {css_class}">{state_text}.</p>',
         _headlines(report),
     ]
-    besides = [each for each in report.findings if each != report.verdict]
-    if besides:
-        heading = "Found besides" if len(besides) < len(report.findings) else "Found"
-        parts.append(f"<h2>{heading}</h2>{_listed('findings', besides)}")
+    other_findings = [each for each in report.findings if each != report.verdict]
+    if other_findings:
+        heading = "Found besides" if len(other_findings) < len(report.findings) else "Found"
+        parts.append(f"<h2>{heading}</h2>{_listed('findings', other_findings)}")
     if report.undetermined:
         parts.append(f"<h2>What could not be told</h2>{_listed('untold', report.undetermined)}")
     return "\n".join([*parts, "</header>"])
@@ -71,8 +71,8 @@ def verdict_section(report: Report) -> str:
 
 def _headlines(report: Report) -> str:
     measures = {each.name: each for group in report.groups for each in group.measures}
-    told = [measures[name] for name in _HEADLINES if name in measures]
-    if not told:
+    headline_measures = [measures[name] for name in _HEADLINES if name in measures]
+    if not headline_measures:
         return ""
     items = "".join(
         f"<div><dt>{escape(each.title)}</dt><dd>{quantity(each.value, each.unit)}"
@@ -84,7 +84,7 @@ def _headlines(report: Report) -> str:
             else ""
         )
         + "</dd></div>"
-        for each in told
+        for each in headline_measures
     )
     return f'<dl class="headlines">{items}</dl>'
 
@@ -92,10 +92,10 @@ def _headlines(report: Report) -> str:
 # --- moments --------------------------------------------------------------------------------------
 
 
-def labelled_frames(moments: Sequence[KeyFrame]) -> list[tuple[str, KeyFrame]]:
+def labelled_frames(key_frames: Sequence[KeyFrame]) -> list[tuple[str, KeyFrame]]:
     """Moments by the letters that they bear in the timeline; a, b, ... z, then numbers."""
-    letters = [*ascii_lowercase, *map(str, range(1, len(moments)))]
-    return list(zip(letters, moments, strict=False))
+    letters = [*ascii_lowercase, *map(str, range(1, len(key_frames)))]
+    return list(zip(letters, key_frames, strict=False))
 
 
 def key_frame_strip(report: Report) -> str:
@@ -103,18 +103,18 @@ def key_frame_strip(report: Report) -> str:
     if not report.strongest:
         return placeholder("No moment could be shown: in none were both faces found.")
     truth = any(each.truth is not None for each in report.strongest)
-    shown = "".join(
+    figures = "".join(
         f'<figure class="moment"><div class="faces">{_faces(each)}</div>'
         f'<figcaption><b class="letter">{letter}</b> {clock(each.seconds)}'
         f"<span>{escape(each.caption)}</span></figcaption></figure>"
         for letter, each in labelled_frames(report.strongest)
     )
-    below = f"{role_label('performer')}, {role_label('swap')}" + (
+    legend = f"{role_label('performer')}, {role_label('swap')}" + (
         f" and the exact {role_label('truth')}" if truth else ""
     )
     return (
-        f'<p class="lead">Where the performer feels most, in order of time: {below}.</p>'
-        f'<div class="strip">{shown}</div>'
+        f'<p class="lead">Where the performer feels most, in order of time: {legend}.</p>'
+        f'<div class="strip">{figures}</div>'
     )
 
 
@@ -122,7 +122,7 @@ def worst_frames(report: Report) -> str:
     """Where the two are furthest apart."""
     if not report.worst:
         return placeholder("No moment could be shown: in none were both faces found.")
-    shown = "".join(
+    figures = "".join(
         f'<li><figure class="moment"><div class="faces">{_faces(each)}</div>'
         f'<figcaption><b class="letter">{rank}</b> {clock(each.seconds)}, frame {each.frame}'
         f"<span>{escape(each.caption)}</span></figcaption></figure></li>"
@@ -131,25 +131,25 @@ def worst_frames(report: Report) -> str:
     wide = " three" if any(each.truth is not None for each in report.worst) else ""
     return (
         f'<p class="lead">Where {role_label("performer")} and {role_label("swap")} are furthest apart, '
-        f'worst first.</p><ol class="worst{wide}">{shown}</ol>'
+        f'worst first.</p><ol class="worst{wide}">{figures}</ol>'
     )
 
 
-def _faces(moment: KeyFrame) -> str:
-    pictures = [("performer", moment.performer), ("swap", moment.swap)]
-    if moment.truth is not None:
-        pictures.append(("truth", moment.truth))
-    return "".join(_face(name, picture, moment) for name, picture in pictures)
+def _faces(key_frame: KeyFrame) -> str:
+    pictures = [("performer", key_frame.performer), ("swap", key_frame.swap)]
+    if key_frame.truth is not None:
+        pictures.append(("truth", key_frame.truth))
+    return "".join(_face(name, picture, key_frame) for name, picture in pictures)
 
 
-def _face(name: str, picture: bytes, moment: KeyFrame) -> str:
+def _face(name: str, picture: bytes, key_frame: KeyFrame) -> str:
     if not picture:
         return f'<div class="face {name}"><i>no picture</i>{role_label(name)}</div>'
     data = base64.b64encode(picture).decode("ascii")
     kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
-    seen = f"Face of the {name} at {clock(moment.seconds)}, frame {moment.frame}"
+    alt_text = f"Face of the {name} at {clock(key_frame.seconds)}, frame {key_frame.frame}"
     return (
-        f'<div class="face {name}"><img alt="{escape(seen)}" '
+        f'<div class="face {name}"><img alt="{escape(alt_text)}" '
         f'src="data:image/{kind};base64,{data}">{role_label(name)}</div>'
     )
 
@@ -182,14 +182,14 @@ def emotion_bands(report: Report) -> str:
 
 def intensity_table(emotions: Emotions) -> str:
     """Mean of each class over the frames in which both faces were read."""
-    both = np.isfinite(emotions.performer).all(axis=1) & np.isfinite(emotions.swap).all(axis=1)
-    if not both.any():
+    both_read = np.isfinite(emotions.performer).all(axis=1) & np.isfinite(emotions.swap).all(axis=1)
+    if not both_read.any():
         return placeholder("In no frame were both faces read.")
-    ours, theirs = emotions.swap[both].mean(axis=0), emotions.performer[both].mean(axis=0)
-    most = max(float(np.concatenate([ours, theirs]).max()), 1e-9)
+    ours, theirs = emotions.swap[both_read].mean(axis=0), emotions.performer[both_read].mean(axis=0)
+    maximum = max(float(np.concatenate([ours, theirs]).max()), 1e-9)
     rows = "".join(
         f'<tr><th scope="row">{escape(emotions.names[c])}</th>'
-        f"<td>{bar_pair(float(theirs[c]), float(ours[c]), most)}</td>"
+        f"<td>{bar_pair(float(theirs[c]), float(ours[c]), maximum)}</td>"
         f'<td class="pair">{number(float(theirs[c]))}<br>{number(float(ours[c]))}</td></tr>'
         for c in np.argsort(-theirs, kind="stable")
     )
@@ -198,7 +198,7 @@ def intensity_table(emotions: Emotions) -> str:
         '<th scope="col">Emotion</th><th scope="col"><span class="unseen">bars</span></th>'
         f'<th scope="col">{role_label("performer")}<br>{role_label("swap")}</th></tr></thead>'
         f"<tbody>{rows}</tbody></table><figcaption>Mean intensity over the "
-        f"{int(both.sum())} frames with both faces, strongest of the performer first."
+        f"{int(both_read.sum())} frames with both faces, strongest of the performer first."
         "</figcaption></figure>"
     )
 
@@ -222,23 +222,23 @@ def affect_section(performer: Floats | None, swap: Floats | None) -> str:
 def unit_section(report: Report) -> str:
     """How each unit of expression follows the performer's."""
     units = report.units
-    known = [each for each in units if np.isfinite(each.gain) and np.isfinite(each.correlation)]
-    if not known:
+    compared = [each for each in units if np.isfinite(each.gain) and np.isfinite(each.correlation)]
+    if not compared:
         return placeholder("No unit of expression could be compared.")
-    beyond = sum(is_outside(each) for each in known)
-    unknown = len(units) - len(known)
+    num_outside = sum(is_outside(each) for each in compared)
+    num_undetermined = len(units) - len(compared)
     notes = [
-        f"{len(known)} units, read by {escape(report.unit_instrument) or DASH}; "
+        f"{len(compared)} units, read by {escape(report.unit_instrument) or DASH}; "
         "the larger a dot, the more the performer moves it."
     ]
-    if len(known) > MAX_LABELS:
+    if len(compared) > MAX_LABELS:
         notes.append(f"Of the {MAX_LABELS} most moved, those are named that have room.")
-    if beyond:
-        notes.append(f"{beyond} beyond the axes: arrows at the edge.")
-    if unknown:
-        notes.append(f"{unknown} could not be told.")
+    if num_outside:
+        notes.append(f"{num_outside} beyond the axes: arrows at the edge.")
+    if num_undetermined:
+        notes.append(f"{num_undetermined} could not be told.")
     return (
-        f'<div class="beside"><figure>{following_plane(known)}'
+        f'<div class="beside"><figure>{following_plane(compared)}'
         f"<figcaption>{' '.join(notes)}</figcaption></figure>"
         '<div class="words">'
         "<p>Each dot is a part of the face, such as a brow or a lip corner.</p>"

@@ -29,10 +29,10 @@ def thinned(values: Floats, columns: int = COLUMNS) -> Floats:
     if count <= columns:
         return values
     flat = values.reshape(count, -1)
-    known = np.asarray(np.isfinite(flat).all(axis=1))
+    complete = np.asarray(np.isfinite(flat).all(axis=1))
     starts = np.arange(columns) * count // columns
-    sums = np.add.reduceat(np.where(known[:, None], flat, 0.0), starts, axis=0)
-    counts = np.add.reduceat(known.astype(np.float64), starts)
+    sums = np.add.reduceat(np.where(complete[:, None], flat, 0.0), starts, axis=0)
+    counts = np.add.reduceat(complete.astype(np.float64), starts)
     with np.errstate(invalid="ignore", divide="ignore"):
         means = np.where(counts[:, None] > 0, sums / counts[:, None], np.nan)
     return np.asarray(means.reshape(columns, *values.shape[1:]), dtype=np.float64)
@@ -40,7 +40,7 @@ def thinned(values: Floats, columns: int = COLUMNS) -> Floats:
 
 def finite_runs(values: Floats) -> Iterator[slice]:
     """Runs of rows of (T, ...) without a NaN."""
-    known = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], known.astype(np.int8), [0]])))
+    finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], finite.astype(np.int8), [0]])))
     for start, stop in zip(edges[::2], edges[1::2], strict=True):
         yield slice(int(start), int(stop))

@@ -70,31 +70,31 @@ def read_answers(folder: Path, study: Study) -> tuple[list[Participant], list[Ex
     if not 0 < len(paths) <= _MAX_FILES:
         raise StudyError(f"answers={quoted(folder)}: holds {len(paths)} answers-*.json files; "
                          f"pass a folder with 1 to {_MAX_FILES}")  # fmt: skip
-    kept: dict[str, tuple[str, Participant]] = {}
-    disputed: set[str] = set()
-    left_out = []
+    accepted: dict[str, tuple[str, Participant]] = {}
+    conflicting: set[str] = set()
+    excluded = []
     for path in paths:
         name = quoted(path.name)
         try:
-            found = _participant(read_object(path, _MAX_BYTES), study)
+            participant = _participant(read_object(path, _MAX_BYTES), study)
         except ValueError as error:
-            left_out.append(Exclusion(name, quoted(error)))
+            excluded.append(Exclusion(name, quoted(error)))
         except StudyError as error:
-            left_out.append(Exclusion(name, str(error).removeprefix(f"{quoted(path)}: ")))
+            excluded.append(Exclusion(name, str(error).removeprefix(f"{quoted(path)}: ")))
         else:
-            first, before = kept.setdefault(found.id, (name, found))
+            first, before = accepted.setdefault(participant.id, (name, participant))
             if first == name:
                 continue
-            if before == found:
-                left_out.append(Exclusion(name, f"is the same as {first}, which counts"))
+            if before == participant:
+                excluded.append(Exclusion(name, f"is the same as {first}, which counts"))
             else:
-                disputed.add(found.id)
-                left_out.append(Exclusion(name, f"has the participant of {first}, other answers"))
-    for each in sorted(disputed):
-        name, _ = kept.pop(each)
-        left_out.append(Exclusion(name, "another file has this participant and other answers"))
-    left_out.sort(key=lambda each: each.name)
-    return [kept[each][1] for each in sorted(kept)], left_out
+                conflicting.add(participant.id)
+                excluded.append(Exclusion(name, f"has the participant of {first}, other answers"))
+    for each in sorted(conflicting):
+        name, _ = accepted.pop(each)
+        excluded.append(Exclusion(name, "another file has this participant and other answers"))
+    excluded.sort(key=lambda each: each.name)
+    return [accepted[each][1] for each in sorted(accepted)], excluded
 
 
 def _participant(data: dict[str, object], study: Study) -> Participant:
@@ -107,29 +107,33 @@ def _participant(data: dict[str, object], study: Study) -> Participant:
         raise ValueError(f"schema must be {SCHEMA}")
     if data.get("study") != study.id:
         raise ValueError("answers another study")
-    who, seed, given = data.get("participant"), data.get("seed"), data.get("answers")
-    if not isinstance(who, str) or not NEUTRAL.fullmatch(who):
+    participant_id, seed, answers_given = (
+        data.get("participant"),
+        data.get("seed"),
+        data.get("answers"),
+    )
+    if not isinstance(participant_id, str) or not NEUTRAL.fullmatch(participant_id):
         raise ValueError("participant is not 16 hex digits")
     if type(seed) is not int or not 0 <= seed < SEEDS:
         raise ValueError("seed is no whole number below 2**32")
     limits = study.limits
     trials = {each.id: each for each in (*study.pairs, *study.checks)}
-    asked = schedule(
+    questions = schedule(
         seed,
         [each.id for each in study.pairs],
         [each.id for each in study.checks],
         (limits.pairs, limits.checks, limits.repeats),
     )
-    if not isinstance(given, list) or len(given) != len(asked):
-        raise ValueError(f"does not answer all of its {len(asked)} questions")
+    if not isinstance(answers_given, list) or len(answers_given) != len(questions):
+        raise ValueError(f"does not answer all of its {len(questions)} questions")
     answers = []
-    for number, (entry, shown) in enumerate(zip(given, asked, strict=True), start=1):
+    for number, (entry, question) in enumerate(zip(answers_given, questions, strict=True), start=1):
         if not isinstance(entry, dict) or set(entry) != _FIELDS:
             raise ValueError(f"answer {number} is not an entry of ours")
         if not isinstance(entry["trial"], str) or entry["trial"] not in trials:
             raise ValueError(f"answer {number} is to a question that the study does not ask")
-        left, right = trials[shown.trial].clips[:: -1 if shown.swapped else 1]
-        if (entry["trial"], entry["left"], entry["right"]) != (shown.trial, left, right):
+        left, right = trials[question.trial].clips[:: -1 if question.swapped else 1]
+        if (entry["trial"], entry["left"], entry["right"]) != (question.trial, left, right):
             raise ValueError(f"answer {number} is not to what this seed is asked")
         seconds = entry["seconds"]
         if type(seconds) not in (int, float) or not 0 <= seconds <= _MAX_SECONDS:
@@ -137,5 +141,5 @@ def _participant(data: dict[str, object], study: Study) -> Participant:
         if entry["choice"] not in CHOICES:
             raise ValueError(f"answer {number} chooses none of {', '.join(CHOICES)}")
         chosen = {"left": left, "right": right}.get(entry["choice"])
-        answers.append(Answer(shown.trial, chosen, float(seconds), shown.repeat))
-    return Participant(who, tuple(answers))
+        answers.append(Answer(question.trial, chosen, float(seconds), question.repeat))
+    return Participant(participant_id, tuple(answers))

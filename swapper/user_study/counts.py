@@ -78,13 +78,13 @@ def count_answers(
         ValueError: Nobody counts.
     """
     attention = tuple(_attention(each, study, misses) for each in participants)
-    counted = [each for each, how in zip(participants, attention, strict=True) if how.counts]
+    counted = [each for each, check in zip(participants, attention, strict=True) if check.counts]
     if not counted:
         raise ValueError("no participant counts")
     names = study.systems
     wins = np.stack([_wins(each, study) for each in counted])
-    found = strength_intervals(wins, seed=seed)
-    order = sorted(range(len(names)), key=lambda each: (-found[each].mean, names[each]))
+    strengths = strength_intervals(wins, seed=seed)
+    order = sorted(range(len(names)), key=lambda each: (-strengths[each].mean, names[each]))
     pairs = {trial.id for trial in study.pairs}
     votes = [
         answer
@@ -94,7 +94,7 @@ def count_answers(
     ]
     return StudyCounts(
         systems=tuple(names[each] for each in order),
-        strengths=tuple(found[each] for each in order),
+        strengths=tuple(strengths[each] for each in order),
         pairs=tuple(
             (names[i], names[j], win_rate(wins[:, i, j], wins[:, i, j] + wins[:, j, i]))
             for i, j in combinations(order, 2)
@@ -137,6 +137,8 @@ def _attention(participant: Participant, study: Study, misses: int) -> Attention
     checks = [each for each in participant.answers if each.trial in own]
     missed = sum(each.chosen != own[each.trial] for each in checks)
     first = {each.trial: each.chosen for each in participant.answers if not each.repeat}
-    again = [each for each in participant.answers if each.repeat]
-    same = sum(first[each.trial] == each.chosen for each in again)
-    return Attention(participant.id, len(checks), missed, len(again), same, counts=missed <= misses)
+    repeats = [each for each in participant.answers if each.repeat]
+    consistent = sum(first[each.trial] == each.chosen for each in repeats)
+    return Attention(
+        participant.id, len(checks), missed, len(repeats), consistent, counts=missed <= misses
+    )

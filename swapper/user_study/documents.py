@@ -35,12 +35,12 @@ def read_object(path: Path, limit: int) -> dict[str, object]:
     if len(data) > limit:
         raise StudyError(f"{quoted(path)}: is larger than {limit} bytes; no such file of ours is")
     try:
-        found = json.loads(data.decode("utf-8"), parse_constant=_refuse)
+        data = json.loads(data.decode("utf-8"), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise StudyError(f"{quoted(path)}: is not valid JSON; ask for it again") from error
-    if not isinstance(found, dict):
+    if not isinstance(data, dict):
         raise StudyError(f"{quoted(path)}: is not a JSON object; ask for it again")
-    return found
+    return data
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -17,7 +17,7 @@ _RIGHT = _WIDTH - 22
 
 
 def results_data(
-    study: Study, found: StudyCounts, left_out: Sequence[Exclusion]
+    study: Study, counts: StudyCounts, excluded: Sequence[Exclusion]
 ) -> dict[str, object]:
     """Everything as plain values; what is not known is null."""
     return {
@@ -27,10 +27,10 @@ def results_data(
             "cannot tell: half a win each; checks and repeats: no votes; strengths: "
             "Bradley-Terry, log-odds of mean 0; intervals: 95 %, over participants"
         ),
-        "participants": sum(each.counts for each in found.attention),
-        "answers": found.answers,
-        "cannot_tell": found.ties,
-        "median_seconds": _or_null(found.seconds),
+        "participants": sum(each.counts for each in counts.attention),
+        "answers": counts.answers,
+        "cannot_tell": counts.ties,
+        "median_seconds": _or_null(counts.seconds),
         "systems": [
             {
                 "name": name,
@@ -38,7 +38,7 @@ def results_data(
                 "low": _or_null(each.low),
                 "high": _or_null(each.high),
             }
-            for name, each in zip(found.systems, found.strengths, strict=True)
+            for name, each in zip(counts.systems, counts.strengths, strict=True)
         ],
         "pairs": [
             {
@@ -46,10 +46,10 @@ def results_data(
                 "second": second,
                 **{name: _or_null(value) for name, value in vars(rate).items()},
             }
-            for first, second, rate in found.pairs
+            for first, second, rate in counts.pairs
         ],
-        "attention": [vars(each) for each in found.attention],
-        "left_out": [vars(each) for each in left_out],
+        "attention": [vars(each) for each in counts.attention],
+        "left_out": [vars(each) for each in excluded],
     }
 
 
@@ -57,16 +57,16 @@ def _or_null(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def results_page(study: Study, found: StudyCounts, left_out: Sequence[Exclusion]) -> str:
+def results_page(study: Study, counts: StudyCounts, excluded: Sequence[Exclusion]) -> str:
     """One HTML file that needs nothing else; whatever came from a file is escaped."""
-    counted = sum(each.counts for each in found.attention)
+    counted = sum(each.counts for each in counts.attention)
     facts = [
         (counted, "participants count"),
-        (found.answers, "comparisons"),
-        (f"{found.ties / found.answers:.0%}" if found.answers else "–", "could not tell"),
-        (_consistency(found), "same answer when asked again"),
+        (counts.answers, "comparisons"),
+        (f"{counts.ties / counts.answers:.0%}" if counts.answers else "–", "could not tell"),
+        (_consistency(counts), "same answer when asked again"),
     ]
-    listed = "".join(f"<li><b>{value}</b><span>{what}</span></li>" for value, what in facts)
+    items = "".join(f"<li><b>{value}</b><span>{label}</span></li>" for value, label in facts)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -80,20 +80,20 @@ def results_page(study: Study, found: StudyCounts, left_out: Sequence[Exclusion]
 <body>
 <main>
 <p class="quiet">Study {study.id}</p>
-<h1>{_verdict(found)}</h1>
-<ul class="facts">{listed}</ul>
+<h1>{_verdict(counts)}</h1>
+<ul class="facts">{items}</ul>
 <figure>
-{_forest(found)}
+{_forest(counts)}
 <figcaption>How often each system would be chosen over one of middling strength (Bradley-Terry),
 with 95&nbsp;% intervals over participants. The broken line is chance.</figcaption>
 </figure>
 <h2>Two at a time</h2>
-{_table(("Chosen", "over", "share of answers", "answers", "participants"), _pair_rows(found))}
+{_table(("Chosen", "over", "share of answers", "answers", "participants"), _pair_rows(counts))}
 <h2>Strengths</h2>
-{_table(("System", "log-odds, mean 0"), _strength_rows(found))}
+{_table(("System", "log-odds, mean 0"), _strength_rows(counts))}
 <h2>Attention</h2>
-{_attention(found)}
-{_exclusions(left_out)}
+{_attention(counts)}
+{_exclusions(excluded)}
 <h2>How it was counted</h2>
 <p>"Cannot tell" is half a win for each. Checks, where the performer's own clip stood on one side,
 and repeats are no votes. Win rates carry Wilson's interval on as many answers as they are worth,
@@ -105,28 +105,28 @@ is made for looking at several pairs.</p>
 """
 
 
-def _verdict(found: StudyCounts) -> str:
+def _verdict(counts: StudyCounts) -> str:
     """One sentence; a lead is one only where the pair's own interval leaves chance out."""
-    first, second, rate = found.pairs[0]
+    first, second, rate = counts.pairs[0]
     best, next_best = html.escape(first), html.escape(second)
     if rate.low > 0.5:
         return f"{best} feels most like the performer; {next_best} comes next."
     return f"Between {best} and {next_best}, the two ahead, no difference is sure."
 
 
-def _consistency(found: StudyCounts) -> str:
-    counted = [each for each in found.attention if each.counts]
-    asked = sum(each.repeats for each in counted)
-    return f"{sum(each.same for each in counted) / asked:.0%}" if asked else "–"
+def _consistency(counts: StudyCounts) -> str:
+    counted = [each for each in counts.attention if each.counts]
+    repeats = sum(each.repeats for each in counted)
+    return f"{sum(each.same for each in counted) / repeats:.0%}" if repeats else "–"
 
 
 def _odds(value: float) -> float:
     return 1 / (1 + math.exp(-value))
 
 
-def _forest(found: StudyCounts) -> str:
+def _forest(counts: StudyCounts) -> str:
     """A row a system: name, interval, point."""
-    bottom = _TOP + _ROW * len(found.systems)
+    bottom = _TOP + _ROW * len(counts.systems)
     parts = [
         f'<svg viewBox="0 0 {_WIDTH} {bottom + 28}" role="img" '
         'aria-label="Strength of each system with its interval">'
@@ -137,7 +137,7 @@ def _forest(found: StudyCounts) -> str:
         parts.append(
             f'<text class="quiet" x="{x}" y="{bottom + 20}" text-anchor="middle">{share:.0%}</text>'
         )
-    for row, (name, each) in enumerate(zip(found.systems, found.strengths, strict=True)):
+    for row, (name, each) in enumerate(zip(counts.systems, counts.strengths, strict=True)):
         parts.append(_forest_row(name, each, _TOP + _ROW * (row + 0.5)))
     return "\n".join([*parts, "</svg>"])
 
@@ -167,7 +167,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     )
 
 
-def _pair_rows(found: StudyCounts) -> list[tuple[object, ...]]:
+def _pair_rows(counts: StudyCounts) -> list[tuple[object, ...]]:
     return [
         (
             first,
@@ -176,17 +176,17 @@ def _pair_rows(found: StudyCounts) -> list[tuple[object, ...]]:
             rate.answers,
             rate.participants,
         )
-        for first, second, rate in found.pairs
+        for first, second, rate in counts.pairs
     ]
 
 
-def _strength_rows(found: StudyCounts) -> list[tuple[object, ...]]:
+def _strength_rows(counts: StudyCounts) -> list[tuple[object, ...]]:
     return [
-        (name, each.format()) for name, each in zip(found.systems, found.strengths, strict=True)
+        (name, each.format()) for name, each in zip(counts.systems, counts.strengths, strict=True)
     ]
 
 
-def _attention(found: StudyCounts) -> str:
+def _attention(counts: StudyCounts) -> str:
     rows = [
         (
             each.participant,
@@ -194,13 +194,13 @@ def _attention(found: StudyCounts) -> str:
             f"{each.same} of {each.repeats}",
             "yes" if each.counts else "no: missed checks",
         )
-        for each in found.attention
+        for each in counts.attention
     ]
     return _table(("Participant", "checks missed", "same when asked again", "counts"), rows)
 
 
-def _exclusions(left_out: Sequence[Exclusion]) -> str:
-    if not left_out:
+def _exclusions(excluded: Sequence[Exclusion]) -> str:
+    if not excluded:
         return ""
-    rows = [(each.name, each.reason) for each in left_out]
+    rows = [(each.name, each.reason) for each in excluded]
     return "<h2>Files left out</h2>\n" + _table(("File", "why"), rows)

@@ -48,15 +48,15 @@ def schedule(
     most_pairs, most_checks, most_repeats = limits
     draw = _below(seed)
     chosen = _shuffled(pairs, draw)[:most_pairs]
-    caught = _shuffled(checks, draw)[:most_checks]
+    chosen_checks = _shuffled(checks, draw)[:most_checks]
     compared = set(chosen)
-    asked = [Question(each, draw(2) == 1) for each in _shuffled(chosen + caught, draw)]
-    half = len(asked) // 2
-    again = [each for each in asked[:half] if each.trial in compared][:most_repeats]
-    for each in again:
-        at = half + 1 + draw(len(asked) - half)
-        asked.insert(at, Question(each.trial, not each.swapped, repeat=True))
-    return asked
+    questions = [Question(each, draw(2) == 1) for each in _shuffled(chosen + chosen_checks, draw)]
+    half = len(questions) // 2
+    repeated = [each for each in questions[:half] if each.trial in compared][:most_repeats]
+    for each in repeated:
+        at = half + 1 + draw(len(questions) - half)
+        questions.insert(at, Question(each.trial, not each.swapped, repeat=True))
+    return questions
 
 
 def _shuffled(items: Sequence[Item], draw: Callable[[int], int]) -> list[Item]:

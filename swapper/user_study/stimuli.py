@@ -47,25 +47,29 @@ def collect_study(folder: Path, limits: Limits) -> tuple[Study, dict[str, Path]]
     """
     if not folder.is_dir():
         raise StudyError(f"clips={folder}: no such folder; {_LAYOUT}")
-    found = {each.name: _clip_files(each) for each in sorted(folder.iterdir()) if _is_clip(each)}
-    if not found:
+    files_by_clip = {
+        each.name: _clip_files(each) for each in sorted(folder.iterdir()) if _is_clip(each)
+    }
+    if not files_by_clip:
         raise StudyError(f"clips={folder}: holds no folder of clips; {_LAYOUT}")
-    kinds = {path.suffix.lower() for files in found.values() for path in files.values()}
+    kinds = {path.suffix.lower() for files in files_by_clip.values() for path in files.values()}
     if len(kinds) > 1:
         raise StudyError(f"clips={folder}: holds .mp4 and .webm, which would tell systems apart; "
                          "convert them to one of the two")  # fmt: skip
     clips: dict[str, StudyClip] = {}
     sources: dict[str, Path] = {}
-    seen: dict[str, Path] = {}
-    for name, files in found.items():
+    first_paths: dict[str, Path] = {}
+    for name, files in files_by_clip.items():
         footage = {each: _footage(path) for each, path in files.items()}
         _check_alike(footage)
         for each, shot in footage.items():
             # One performance may be filmed into several clips; a swap belongs to one.
-            if shot.sha256 in seen and not (each == PERFORMER == seen[shot.sha256].stem):
-                raise StudyError(f"{shot.path}: is the same file as {seen[shot.sha256]}; nobody "
+            if shot.sha256 in first_paths and not (
+                each == PERFORMER == first_paths[shot.sha256].stem
+            ):
+                raise StudyError(f"{shot.path}: is the same file as {first_paths[shot.sha256]}; nobody "
                                  "could choose between them, remove one")  # fmt: skip
-            seen[shot.sha256] = shot.path
+            first_paths[shot.sha256] = shot.path
         performer = footage.pop(PERFORMER)
         neutral = {each: neutral_name("clip", shot.sha256) for each, shot in footage.items()}
         own = neutral_name("performer", performer.sha256)
@@ -140,8 +144,8 @@ def _check_alike(footage: dict[str, _Footage]) -> None:
         if shot.size != performer.size:
             raise StudyError(f"{shot.path}: is {_dimensions(shot)}, {performer.path.name} is "
                              f"{_dimensions(performer)}; scale it to the same")  # fmt: skip
-        apart = abs(shot.seconds - performer.seconds)
-        if apart > (_MAX_FRAME_DIFFERENCE + 0.5) / performer.rate:
+        difference = abs(shot.seconds - performer.seconds)
+        if difference > (_MAX_FRAME_DIFFERENCE + 0.5) / performer.rate:
             raise StudyError(
                 f"{shot.path}: lasts {shot.seconds:.2f} s, {performer.path.name} "
                 f"{performer.seconds:.2f} s; cut them to the same length"

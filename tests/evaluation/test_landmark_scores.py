@@ -13,7 +13,7 @@ from swapper.evaluation.clip_readings import ClipReadings, Traces
 from swapper.evaluation.landmark_scores import (
     geometry_group,
     head_group,
-    mark_partial_independence,
+    mark_dependent_aligner,
     shared_landmark_warnings,
 )
 from swapper.evaluation.scorecard import GEOMETRY, UNDETERMINED, PairReadings, diagnose_pair
@@ -172,8 +172,8 @@ def test_what_its_own_teacher_reads_is_partial() -> None:
     sides = replace(sides, swap=replace(sides.swap, blendshapes=shapes))
     plain = report(sides)
     for lineage in ((), ("landmarks:fan", "mediapipe:12", "xception:34"), ("landmarks:openface",)):
-        assert mark_partial_independence(plain, sides, lineage) is plain
-    taught = mark_partial_independence(plain, sides, ("xception:34", "landmarks:mediapipe"))
+        assert mark_dependent_aligner(plain, sides, lineage) is plain
+    taught = mark_dependent_aligner(plain, sides, ("xception:34", "landmarks:mediapipe"))
     assert taught.undetermined == (
         "mediapipe's landmarks taught the model, so geometry, blendshapes, pose and gaze flatter "
         "it: pass another aligner=",
@@ -196,7 +196,7 @@ def test_what_its_own_teacher_reads_is_partial() -> None:
 def test_a_verdict_of_another_reader_stays_as_it_is() -> None:
     sides = seen("fan")
     plain = replace(report(sides), unit_instrument="action units")
-    taught = mark_partial_independence(plain, sides, ("landmarks:fan",))
+    taught = mark_dependent_aligner(plain, sides, ("landmarks:fan",))
     assert taught.verdict == plain.verdict
     assert taught.unit_instrument == "action units"
     assert taught.undetermined[0] == (
@@ -206,7 +206,7 @@ def test_a_verdict_of_another_reader_stays_as_it_is() -> None:
 
 def test_a_table_may_come_from_whoever_taught() -> None:
     sides = seen("openface")
-    taught = mark_partial_independence(report(sides), sides, ("landmarks:openface",))
+    taught = mark_dependent_aligner(report(sides), sides, ("landmarks:openface",))
     assert taught.undetermined[0].startswith(
         "openface: the same tracker's points may have taught the model, so geometry and pose may"
     )

@@ -98,5 +98,5 @@ def test_arguments_must_fit() -> None:
         emotion_agreement(felt(SHOWN), felt(SHOWN), neutral=3)
     with pytest.raises(ValueError, match="must both be"):
         concordance(np.zeros(3), np.zeros(4))
-    with pytest.raises(ValueError, match="namings"):
+    with pytest.raises(ValueError, match="labels"):
         cohens_kappa(np.zeros(6, np.intp), np.zeros(7, np.intp), 2)

@@ -26,7 +26,7 @@ def test_it_covers_the_truth_about_as_often_as_it_says() -> None:
         # Clips and seeds each have something of their own, as they do in life.
         values = 1.0 + rng.normal(0, 0.3, (8, 1)) + rng.normal(0, 0.3, (1, 8))
         values = values + rng.normal(0, 0.1, (8, 8))
-        found = bootstrap(values, draws=600)
+        found = bootstrap(values, resamples=600)
         hits += found.low <= 1.0 <= found.high
     assert 0.83 <= hits / 150 <= 0.99
 
