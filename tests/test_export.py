@@ -344,8 +344,8 @@ def test_an_evaluation_is_told_and_stays_text(plain: Path, tmp_path: Path) -> No
     [
         ({"facts": {"model sha256": "0" * 64}}, "is of another model than"),
         ({"facts": {}}, "is of another model than"),
-        ({"measures": {"gain": 3}}, "is no report.json of swapper evaluate"),
-        ({"verdict": ["so"]}, "is no report.json of swapper evaluate"),
+        ({"measures": {"gain": 3}}, "is not a report.json"),
+        ({"verdict": ["so"]}, "is not a report.json"),
     ],
 )
 def test_an_evaluation_of_something_else_is_refused(

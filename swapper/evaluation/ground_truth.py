@@ -130,7 +130,8 @@ def _paired_frames(swap: Clip, answer: Clip) -> Iterator[tuple[Frame, Frame]]:
     sizes = [(each.info.width, each.info.height) for each in (ours, theirs)]
     if sizes[0] != sizes[1]:
         raise MediaError(
-            f"{swap.video}: is {sizes[0]} pixels but {answer.video} is {sizes[1]}; convert that clip"
+            f"{swap.video}: is {sizes[0]} pixels but {answer.video} is {sizes[1]}; "
+            "convert that clip"
         )
     frames, answer_frames = iter(ours), iter(theirs)
     count = 0

@@ -1,5 +1,4 @@
-"""Measures from landmarks: head pose, gaze and geometry; and whether their aligner is independent.
-"""
+"""Measures from landmarks: head pose, gaze and geometry; independence of their aligner."""
 
 from __future__ import annotations
 

@@ -298,16 +298,16 @@ def leaderboard_json(rows: Sequence[LeaderboardRow]) -> dict[str, Any]:
             "better": row.better,
             "best": row.best,
             "partial": sorted(row.partial),
-            "models": {model: ends(each) for model, each in row.means.items()},
+            "models": {model: ends(gap) for model, gap in row.means.items()},
             "p": {rival: number(p) for rival, p in row.p.items()},
             "shortfalls": {
                 best: {
                     model: {
-                        "share": ends(each.share),
-                        "p": number(each.p),
-                        "as_good": each.equivalent,
+                        "share": ends(gap.share),
+                        "p": number(gap.p),
+                        "as_good": gap.equivalent,
                     }
-                    for model, each in gaps.items()
+                    for model, gap in gaps.items()
                 }
                 for best, gaps in row.ceiling_gaps.items()
             },

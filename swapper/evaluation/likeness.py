@@ -112,8 +112,8 @@ def likeness_group(readings: PairReadings, identity_faces: IdentityFaces) -> Gro
             ),
             *rows,
             row(
-                "nearer_identity", f"Frames nearer {identity_faces.identity} than the performer", "higher",
-                lambda faces: _share_nearer(faces, measure),
+                "nearer_identity", f"Frames nearer {identity_faces.identity} than the performer",
+                "higher", lambda faces: _share_nearer(faces, measure),
             ),
         ]  # fmt: skip
     return Group("Identity", identity_faces.recogniser.name, tuple(rows))

@@ -177,7 +177,9 @@ def emotion_group(readings: PairReadings, estimator_name: str) -> Group:
     measures = [
         readings.measure("emotion_accuracy", "Same emotion", classes, agreement("accuracy")),
         readings.measure("emotion_kappa", "Cohen's κ", classes, agreement("kappa")),
-        readings.measure("felt_kappa", "κ where not neutral", classes, agreement("emotional_kappa")),
+        readings.measure(
+            "felt_kappa", "κ where not neutral", classes, agreement("emotional_kappa")
+        ),
         readings.measure(
             "divergence", "Jensen-Shannon divergence", classes, agreement("divergence"),
             "lower", "bits",

@@ -1,7 +1,7 @@
-"""``model.md``: what a model is, for the person who gets it.
+"""``model.md``: the model card.
 
-Made from the model's own card, and from its run and facesets where they are still there. Whatever
-came from a file is escaped; what is not known is said to be so.
+Built from the model's metadata, and from its run and facesets if they still exist. All text from
+files is escaped; missing facts are stated as unknown.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MEASURES: Final = (
     *("gain", "correlation", "lag", "jitter", "sidedness_correlation", "gaze_correlation"),
     *("emotion_kappa", "valence_ccc", "arousal_ccc", "warping_error"),
 )
-"""Measures of an evaluation that the page tells; all of them are in its report."""
+"""Measures of an evaluation on the card; the report has all of them."""
 _COVERAGE: Final = {
     "face": "the face from brows to chin",
     "full": "the face with forehead and jaw",
@@ -41,13 +41,13 @@ _COVERAGE: Final = {
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """An ONNX file that lies beside the page.
+    """An exported ONNX file.
 
     Attributes:
-        name: Of the file.
-        identity: Whom it draws.
-        opset: Version of its operators.
-        apart: Its largest difference from torch on random faces; None if that was not measured.
+        name: File name.
+        identity: That it renders.
+        opset: Operator set version.
+        max_difference: Largest difference from torch on random faces; None if not measured.
     """
 
     name: str
@@ -63,13 +63,13 @@ def model_page(
     onnx: Sequence[OnnxFile] = (),
     evaluations: Sequence[StoredReport] = (),
 ) -> str:
-    """The page as Markdown; the same for the same arguments.
+    """Render the model card as Markdown; deterministic.
 
     Args:
         model: Loaded.
-        space: The model's affect space; None if nothing conditions it.
-        origin: What is still known of its making.
-        onnx: Files beside it.
+        space: The model's affect space; None if it is not conditioned.
+        origin: Run config and facesets, as far as available.
+        onnx: ONNX files in the same folder.
         evaluations: Reports on its swaps.
     """
     sections = [
@@ -103,8 +103,8 @@ def _head(model: LoadedModel, space: AffectSpace | None) -> list[str]:
     return [
         f"# Face swap model: {', '.join(escaped(each) for each in net.identities)}",
         "",
-        f"Puts the face of {_bold_list(net.identities)} onto a performer's footage and keeps what the "
-        f"performer does. {conditioning}",
+        f"Puts the face of {_bold_list(net.identities)} onto a performer's footage and keeps what "
+        f"the performer does. {conditioning}",
         "",
         *markdown_table(
             ("", ""),
@@ -164,8 +164,8 @@ def _use(model: LoadedModel, space: AffectSpace | None) -> list[str]:
     if space is not None:
         lines += [
             "",
-            "`affect.guidance_scale=` (0 to 1.5; 1 by default) scales what the performer's affect does "
-            "to the swap. It needs the estimator named under *Affect*, with the same weights.",
+            "`affect.guidance_scale=` (0 to 1.5; 1 by default) scales what the performer's affect "
+            "does to the swap. It needs the estimator named under *Affect*, with the same weights.",
         ]
     return lines
 
@@ -198,12 +198,12 @@ def _onnx(model: LoadedModel, files: Sequence[OnnxFile]) -> list[str]:
             ("file", "identity", "opset", "furthest from torch"),
             [
                 (
-                    f"`{each.name}`",
-                    escaped(each.identity),
-                    str(each.opset),
-                    "not measured" if each.max_difference is None else f"{each.max_difference:.1e}",
+                    f"`{file.name}`",
+                    escaped(file.identity),
+                    str(file.opset),
+                    "not measured" if file.max_difference is None else f"{file.max_difference:.1e}",
                 )
-                for each in files
+                for file in files
             ],
             numbers=2,
         ),

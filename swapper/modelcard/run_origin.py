@@ -1,4 +1,4 @@
-"""What a model was made from, as far as its run and its facesets can still be found."""
+"""Run config and facesets that a model was trained with, as far as they still exist."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class FacesetSummary:
     """A faceset that the model was trained on.
 
     Attributes:
-        card: Its own words.
-        faces: How many it holds.
-        feelings: Share of the faces that look most like each, largest first; empty if the model's
-            estimator has not read them.
+        metadata: Of the faceset.
+        faces: Number of faces.
+        emotions: Share of faces by predicted emotion, largest first; empty if the model's
+            estimator has not annotated the faceset.
     """
 
     metadata: FacesetMetadata
@@ -45,12 +45,12 @@ class FacesetSummary:
 
 @dataclass(frozen=True)
 class ModelOrigin:
-    """Where a model comes from.
+    """What a model was trained with.
 
     Attributes:
-        config: The run's resolved config, hostile plain data; empty if it is not there.
-        footage: By identity; those whose faceset is there and has not changed since.
-        gaps: Which feelings one identity lacks that another one shows, a line each.
+        config: The run's resolved config, untrusted plain data; empty if missing.
+        footage: By identity; those whose faceset exists and is unchanged.
+        missing_emotions: Emotions that one identity lacks and another has, a line each.
     """
 
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -59,15 +59,14 @@ class ModelOrigin:
 
 
 def find_origin(model: LoadedModel, facesets: Iterable[Path] = ()) -> ModelOrigin:
-    """Find what a model was made from.
+    """Find the run config and the facesets of a model.
 
     Args:
         model: Loaded.
-        facesets: That it was trained on; none to look where the run's config says.
+        facesets: That it was trained on; empty to use the paths in the run's config.
 
     Raises:
-        FacesetError: One of `facesets` cannot be read, or the model was not trained on it as it
-            is now.
+        FacesetError: One of `facesets` cannot be read, or is not what the model was trained on.
     """
     config = _run_config(model.path)
     faceset_hashes = {each.name: each.faceset for each in model.card.identities}
@@ -100,14 +99,14 @@ def find_origin(model: LoadedModel, facesets: Iterable[Path] = ()) -> ModelOrigi
 
 
 def _run_config(weights: Path) -> dict[str, Any]:
-    """The config of the run that `weights` lie in; empty where there is none to be read."""
+    """Read the config in the folder of `weights`; empty if it is missing or unreadable."""
     path = weights.with_name(CONFIG)
     try:
         config = yaml.safe_load(read_regular(path, _MAX_CONFIG_BYTES))
     except FileNotFoundError:
         return {}
     except (FacesetError, OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        log.warning("%s: is no config of ours (%s); left out", path, " ".join(str(error).split()))
+        log.warning("%s: is not a run config (%s); ignored", path, " ".join(str(error).split()))
         return {}
     return config if isinstance(config, dict) else {}
 
@@ -121,7 +120,7 @@ def _faceset_paths(config: Mapping[str, Any]) -> list[Path]:
 
 
 def _readings(model: LoadedModel, facesets: Mapping[str, Faceset]) -> dict[str, Readings]:
-    """What the model's estimator said of the faces, by identity; of those that it has read."""
+    """Readings by the model's estimator, for the identities whose faceset has them."""
     lineage = (model.card.affect_space or {}).get("lineage")
     readings: dict[str, Readings] = {}
     if not isinstance(lineage, str):

@@ -1,4 +1,4 @@
-"""What a model was made of and what its identities have shown, in words for ``model.md``."""
+"""Sections of ``model.md`` on affect, data and training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from swapper.models.model_file import LoadedModel
 _MAX_SOURCES: Final = 100
 _MAX_SETTINGS: Final = 40
 _SPARSE_SHARE: Final = 0.5
-"""Who moves less than this share of another's range has shown little."""
+"""Share of the widest identity's range below which an identity's footage is sparse."""
 _MIN_FACES: Final = 1000
 _EXCLUDED_KEYS: Final = ("name", "identities")
 _GROUPS: Final = (
@@ -29,7 +29,7 @@ _GROUPS: Final = (
 
 
 def identity_probe_scores(space: AffectSpace | None) -> tuple[float, float] | None:
-    """Share of faces whose person a probe tells from the code, and chance; None if unknown."""
+    """Accuracy of the identity probe on affect codes, and chance; None if unknown."""
     scores = space.figures.get("identity_leak") if space is not None else None
     if not isinstance(scores, dict):
         return None
@@ -40,7 +40,7 @@ def identity_probe_scores(space: AffectSpace | None) -> tuple[float, float] | No
 
 
 def sparse_data_lines(space: AffectSpace | None, origin: ModelOrigin) -> list[str]:
-    """Sentences on what some identity has shown little of."""
+    """Sentences on identities with sparse footage."""
     lines = [f"{escaped(each)}." for each in origin.missing_emotions]
     for axis, ranges in _ranges(space).items():
         widths = {name: high - low for name, (low, high) in ranges.items()}
@@ -58,7 +58,7 @@ def sparse_data_lines(space: AffectSpace | None, origin: ModelOrigin) -> list[st
 
 
 def _ranges(space: AffectSpace | None) -> dict[str, dict[str, tuple[float, float]]]:
-    """By axis and identity: how far from rest its footage goes, 1st and 99th percentile."""
+    """By axis and identity: 1st and 99th percentile of the deviation from rest."""
     if space is None:
         return {}
     axes = {"valence": space.valence, "arousal": space.arousal}
@@ -70,14 +70,14 @@ def _ranges(space: AffectSpace | None) -> dict[str, dict[str, tuple[float, float
 
 
 def _range(codes: NDArray[np.float32], step: NDArray[np.float32]) -> tuple[float, float]:
-    # `step` raises the axis by 1, so this is what the codes (M, K) are predicted to raise it by.
+    # `step` raises the axis by 1, so this is the predicted change of the axis by the codes (M, K).
     projections = codes.astype(np.float64) @ step / float(step.astype(np.float64) @ step)
     low, high = np.quantile(projections, (0.01, 0.99))
     return float(low), float(high)
 
 
 def affect_lines(space: AffectSpace | None, origin: ModelOrigin) -> list[str]:
-    """Which estimator it hears, and what each identity has shown; none if it hears nothing."""
+    """Section on the conditioning estimator and each identity's range; empty without a space."""
     if space is None:
         return []
     name, _, digest = space.lineage.partition(":")
@@ -85,22 +85,22 @@ def affect_lines(space: AffectSpace | None, origin: ModelOrigin) -> list[str]:
         "## Affect: what it was told, and what it has seen",
         "",
         f"The performer's face is read by the estimator **{escaped(name)}**, weights "
-        f"{format_hash(digest)}. A code of {space.dim} numbers says how far the face departs from its "
-        "own rest: `(embedding - neutral) @ basis @ whitening`, all four in `model.safetensors` "
-        "under `affect_space.`",
+        f"{format_hash(digest)}. A code of {space.dim} numbers says how far the face departs from "
+        "its own rest: `(embedding - neutral) @ basis @ whitening`, all four in "
+        "`model.safetensors` under `affect_space.`",
     ]
     ranges = _ranges(space)
-    emotions = {each: _emotion_text(origin.footage.get(each)) for each in space.neutrals}
+    emotions = {name: _emotion_text(origin.footage.get(name)) for name in space.neutrals}
     head = ["identity", *(f"{axis} from rest" for axis in ranges)]
     if any(emotions.values()):
         head.append("looks most like")
     rows = [
         [
-            f"**{escaped(each)}**",
-            *(f"{low:+.2f} to {high:+.2f}" for low, high in (r[each] for r in ranges.values())),
-            *([emotions[each] or "not known"] if any(emotions.values()) else []),
+            f"**{escaped(name)}**",
+            *(f"{low:+.2f} to {high:+.2f}" for low, high in (r[name] for r in ranges.values())),
+            *([emotions[name] or "not known"] if any(emotions.values()) else []),
         ]
-        for each in space.neutrals
+        for name in space.neutrals
     ]
     if len(head) > 1:
         lines += ["", "What the footage of each has shown, as the estimator reads it:", ""]
@@ -125,17 +125,22 @@ def _emotion_text(footage: FacesetSummary | None) -> str:
 
 
 def format_hash(value: str) -> str:
-    """A hash as code; whatever else stands there, as text."""
+    """Format a hash as code, and anything else as escaped text."""
     is_hash = re.fullmatch(r"[0-9a-f]{16,64}", value)
     return f"`{value}`" if is_hash else escaped(value) or "not known"
 
 
 def data_lines(model: LoadedModel, origin: ModelOrigin) -> list[str]:
-    """What it was trained on: a faceset an identity, and the files behind it."""
+    """Section on the facesets and their source files, by identity."""
     lines = ["## Data"]
-    for each in model.card.identities:
-        lines += ["", f"### {escaped(each.name)}", "", f"Faceset {format_hash(each.faceset)}"]
-        footage = origin.footage.get(each.name)
+    for identity in model.card.identities:
+        lines += [
+            "",
+            f"### {escaped(identity.name)}",
+            "",
+            f"Faceset {format_hash(identity.faceset)}",
+        ]
+        footage = origin.footage.get(identity.name)
         if footage is None:
             lines[-1] += (
                 ", which was not at hand when this page was written: its sources are not listed."
@@ -169,7 +174,7 @@ def data_lines(model: LoadedModel, origin: ModelOrigin) -> list[str]:
 
 
 def training_lines(model: LoadedModel, origin: ModelOrigin) -> list[str]:
-    """How it was trained."""
+    """Section on training settings."""
     config = origin.config
     network = {key: value for key, value in model.net.config.items() if key not in _EXCLUDED_KEYS}
     rows = [("steps", f"{model.card.step:,}")]
@@ -191,7 +196,7 @@ def training_lines(model: LoadedModel, origin: ModelOrigin) -> list[str]:
 
 
 def _settings(values: object) -> str:
-    """Plain settings on one line; of sub-groups only what they make."""
+    """Plain settings on one line; sub-groups by the class of their ``_target_``."""
     if not isinstance(values, dict):
         return ""
     settings = [
@@ -203,7 +208,7 @@ def _settings(values: object) -> str:
 
 
 def _setting(key: str, value: object) -> str:
-    """A plain value, or what a sub-group makes where its key does not say that already."""
+    """A plain value, or the class of a sub-group if it differs from the key."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (float, str)) or (isinstance(value, int) and abs(value) < 2**63):

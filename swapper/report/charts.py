@@ -1,6 +1,6 @@
-"""Drawings as inline SVG, made of small parts, and the timeline of emotions.
+"""Inline SVG primitives, and the emotion timeline.
 
-Widths are in percent and heights in pixels, so that letters keep their size on any screen.
+Widths are in percent and heights in pixels, so that text keeps its size on any screen.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from swapper.report.palette import colour_classes, is_neutral
 from swapper.report.thinning import COLUMNS, finite_runs, thinned
 
 _VIEW_WIDTH: Final = 4 * COLUMNS
-"""Of a band's own coordinates; a column is 4."""
+"""Width of a band's view box; a column is 4."""
 _VIEW_HEIGHT: Final = 250
 _BAND_HEIGHT: Final = 112
-"""Height of a side of the timeline in pixels."""
+"""Height of one of the two bands in pixels."""
 _BANDS_TOP: Final = 40
 _MIN_LABEL_SHARE: Final = 0.055
-"""Of the timeline: a stretch of one emotion that has room for its name."""
+"""Share of the timeline from which a stretch of one emotion is labelled."""
 _MIN_LETTER_GAP: Final = 0.025
-"""Of the timeline: two letters."""
+"""Least distance of two letters, as a share of the timeline."""
 _MIN_PROBABILITY: Final = 0.4
-"""The least probability of an emotion that is named on its band."""
+"""Least probability of an emotion that is labelled on its band."""
 
 
 def drawing(
     name: str, title: str, description: str, body: str, size: str, css_class: str = ""
 ) -> str:
-    """An SVG that says what it shows to those who cannot see it.
+    """SVG element with an accessible title and description.
 
     Args:
-        name: Its id, of letters.
-        title: In a word, not yet escaped.
-        told: In sentences, likewise.
+        name: Id, letters only.
+        title: Unescaped.
+        description: Unescaped sentences.
         body: Markup.
         size: Attributes such as ``viewBox="0 0 9 9"``.
-        kind: Class of the style sheet.
+        css_class: Class of the style sheet.
     """
     return (
         f'<svg class="{css_class}" {size} role="img" aria-labelledby="{name}-title {name}-told">'
@@ -51,13 +51,13 @@ def drawing(
 
 
 def text(x: str, y: float, content: str, css_class: str = "", anchor: str = "start") -> str:
-    """A line of text; `x` may be in percent. Words are not yet escaped."""
+    """Text element; `x` may be in percent, `content` is unescaped."""
     place = f' text-anchor="{anchor}"' if anchor != "start" else ""
     return f'<text class="{css_class}" x="{x}" y="{coordinate(y)}"{place}>{escape(content)}</text>'
 
 
 def outline(xs: Sequence[int], ys: Sequence[int]) -> str:
-    """Path data through whole-numbered points, by steps, which are short."""
+    """Path data through integer points, as relative steps."""
     across, down = np.diff(xs), np.diff(ys)
     steps = (f"{dx}{'' if dy < 0 else ' '}{dy}" for dx, dy in zip(across, down, strict=True))
     return f"M{xs[0]} {ys[0]}l" + " ".join(steps)
@@ -67,15 +67,15 @@ def outline(xs: Sequence[int], ys: Sequence[int]) -> str:
 
 
 def timeline(emotions: Emotions, seconds: Floats, marks: Sequence[tuple[str, float]]) -> str:
-    """Bands of class probabilities, the performer's upwards, the swap's mirrored below.
+    """Stacked class probabilities, the performer's upwards, the swap's mirrored below.
 
     Args:
         emotions: T rows.
-        seconds: (T,) when, rising.
-        marks: Letter and time of moments that are shown elsewhere.
+        seconds: (T,) frame times, increasing.
+        marks: Letter and time of key frames.
 
     Returns:
-        SVG as wide as its place; frames without a face are left blank.
+        SVG of full width; frames without a face are blank.
     """
     places = _places(seconds)
     bands = []
@@ -85,8 +85,8 @@ def timeline(emotions: Emotions, seconds: Floats, marks: Sequence[tuple[str, flo
     ):
         inner = "".join(_bands(emotions.names, traces, places, upwards=side == "performer"))
         bands.append(
-            f'<svg y="{top}" width="100%" height="{_BAND_HEIGHT}" viewBox="0 0 {_VIEW_WIDTH} {_VIEW_HEIGHT}" '
-            f'preserveAspectRatio="none">{inner}</svg>'
+            f'<svg y="{top}" width="100%" height="{_BAND_HEIGHT}" '
+            f'viewBox="0 0 {_VIEW_WIDTH} {_VIEW_HEIGHT}" preserveAspectRatio="none">{inner}</svg>'
         )
         bands += _names_on_bands(emotions.names, traces, places, top, side == "performer")
     bottom = _BANDS_TOP + 2 * _BAND_HEIGHT + 1
@@ -110,7 +110,7 @@ def timeline(emotions: Emotions, seconds: Floats, marks: Sequence[tuple[str, flo
 
 
 def _description(emotions: Emotions) -> str:
-    """Which class leads how often, for those who hear the chart."""
+    """Accessible description: the most frequent classes of each clip."""
     words = []
     for side, traces in (("performer", emotions.performer), ("swap", emotions.swap)):
         complete = traces[np.isfinite(traces).all(axis=1)]
@@ -126,13 +126,13 @@ def _description(emotions: Emotions) -> str:
 
 
 def _share(seconds: Floats, time: float) -> float:
-    """Where a moment lies between the clip's first and last, in [0, 1]."""
+    """Position of a time between the clip's first and last frame, in [0, 1]."""
     length = float(seconds[-1] - seconds[0]) if len(seconds) else 0.0
     return float(np.clip((time - seconds[0]) / length, 0, 1)) if length > 0 else 0.5
 
 
 def _places(seconds: Floats) -> Floats:
-    """(columns,) where each column stands, in [0, 1]."""
+    """(columns,) position of each column, in [0, 1]."""
     if not len(seconds):
         return np.zeros(0)
     length = float(seconds[-1] - seconds[0])
@@ -140,7 +140,7 @@ def _places(seconds: Floats) -> Floats:
 
 
 def _bands(names: Sequence[str], traces: Floats, places: Floats, *, upwards: bool) -> Iterator[str]:
-    """One path a class and stretch; the largest sum first, the next ones over it."""
+    """Yield a path per class and stretch, largest cumulative sum first, the next ones over it."""
     columns = thinned(traces)
     order = sorted(range(len(names)), key=lambda c: is_neutral(names[c]))
     kinds = colour_classes(names)
@@ -157,7 +157,7 @@ def _bands(names: Sequence[str], traces: Floats, places: Floats, *, upwards: boo
 
 
 def _edges(places: Floats, run: slice) -> Floats:
-    """Where the columns of a run stand, and half a column more at each end."""
+    """Positions of a run's columns, extended by half a column at each end."""
     half = 0.5 / max(1, len(places))
     within = places[run]
     around = np.concatenate([[within[0] - half], within, [within[-1] + half]])
@@ -167,7 +167,7 @@ def _edges(places: Floats, run: slice) -> Floats:
 def _names_on_bands(
     names: Sequence[str], traces: Floats, places: Floats, top: int, upwards: bool
 ) -> Iterator[str]:
-    """The emotion's name, where one lasts long enough to bear it."""
+    """Yield labels of emotions that last long enough."""
     columns = thinned(traces)
     order = sorted(range(len(names)), key=lambda c: is_neutral(names[c]))
     complete = np.isfinite(columns).all(axis=1)
@@ -189,7 +189,7 @@ def _names_on_bands(
 
 
 def _ticks(seconds: Floats, bottom: float) -> Iterator[str]:
-    """Round times below; the last ones end with the chart."""
+    """Yield time ticks below the bands; labels at the ends are aligned inwards."""
     if not len(seconds):
         return
     first, last = float(seconds[0]), float(seconds[-1])
@@ -210,7 +210,7 @@ def _tick_label(time: float) -> str:
 
 
 def _marks(seconds: Floats, marks: Sequence[tuple[str, float]]) -> Iterator[str]:
-    """Letters above the bands; those that would touch stand together."""
+    """Yield letters above the bands; letters that would overlap are grouped."""
     positions = sorted((_share(seconds, time), letter) for letter, time in marks)
     groups: list[list[tuple[float, str]]] = []
     for share, letter in positions:
@@ -218,10 +218,11 @@ def _marks(seconds: Floats, marks: Sequence[tuple[str, float]]) -> Iterator[str]
             groups[-1].append((share, letter))
         else:
             groups.append([(share, letter)])
+    ends = f'y1="{_BANDS_TOP - 6}" y2="{_BANDS_TOP - 1}"'
     for group in groups:
         for share, _ in group:
             x = f"{coordinate(100 * share)}%"
-            yield f'<line class="axis" x1="{x}" x2="{x}" y1="{_BANDS_TOP - 6}" y2="{_BANDS_TOP - 1}"/>'
+            yield f'<line class="axis" x1="{x}" x2="{x}" {ends}/>'
         middle = float(np.clip(np.mean([share for share, _ in group]), 0.006, 0.994))
         letters = "".join(letter for _, letter in group)
         yield text(f"{coordinate(100 * middle)}%", _BANDS_TOP - 9, letters, "letter", "middle")

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: no scripts, no network, no fonts."""
+"""Render a report as one self-contained HTML file: no scripts, network or fonts."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ _GUIDE = (
 
 
 def render(report: Report) -> str:
-    """Lay out a report.
+    """Render a report.
 
     Args:
-        report: What was found out; nothing in it is trusted to be harmless as HTML.
+        report: All of its text is escaped.
 
     Returns:
-        A whole document, text only; pictures are inside it.
+        The HTML document, with pictures embedded.
 
     Raises:
-        ValueError: The traces of emotions are not as long as the clip, or not as wide as they
-            have names; or a frame has no time.
+        ValueError: The emotion traces do not match the clip's length or their number of names, or
+            a frame time is not finite.
     """
     _check(report)
     title = escape(report.title)
@@ -128,8 +128,8 @@ def _measures(report: Report) -> str:
         return placeholder("Nothing was measured.")
     return (
         '<p class="lead">The pale tick is the floor, the strong one the ceiling, the dot the '
-        f"{role_label('swap')}, a hollow diamond the self-swap. Right is better, up to the ceiling; an "
-        "arrow is beyond the scale. "
+        f"{role_label('swap')}, a hollow diamond the self-swap. Right is better, up to the "
+        "ceiling; an arrow is beyond the scale. "
         "Higher numbers are better where nothing else is said.</p>"
         f"{measure_tables(report.groups)}"
     )
@@ -147,5 +147,5 @@ def _guide() -> str:
 
 def _lineage(report: Report) -> str:
     lines = "".join(f"<li>{escape(each)}</li>" for each in report.lineage)
-    told = f'<ul class="lineage">{lines}</ul>' if lines else placeholder("Nothing is known.")
-    return told + (definitions(report.facts) if report.facts else "")
+    body = f'<ul class="lineage">{lines}</ul>' if lines else placeholder("Nothing is known.")
+    return body + (definitions(report.facts) if report.facts else "")

@@ -1,4 +1,4 @@
-"""Names beside the points of a chart, none over another."""
+"""Place the labels of a chart's points without overlaps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 _WIDTH: Final = 0.56
-"""Of a letter, of its height; a little more than most fonts need."""
+"""Width of a letter relative to its height; slightly more than most fonts need."""
 _GAP: Final = 3.0
 
 Box = tuple[float, float, float, float]
@@ -16,12 +16,12 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Dot:
-    """A point that may be named.
+    """A point with an optional label.
 
     Attributes:
-        x, y: Its middle.
-        radius: How far it reaches.
-        name: To be written beside it; "" for none.
+        x, y: Centre.
+        radius: In the same units.
+        name: Text of its label; "" for none.
     """
 
     x: float
@@ -32,13 +32,13 @@ class Dot:
 
 @dataclass(frozen=True)
 class Label:
-    """Where a name is written.
+    """A placed label.
 
     Attributes:
-        name: Of the point.
+        name: Text.
         x, y: Start, middle or end of its baseline.
         anchor: Which of these.
-        box: What it covers.
+        box: Bounding box.
     """
 
     name: str
@@ -49,15 +49,15 @@ class Label:
 
 
 def place_labels(dots: Sequence[Dot], room: Box, size: float) -> list[Label]:
-    """Write each name right, left, above or below its point, wherever it covers nothing.
+    """Place each label right, left, above or below its point, where it overlaps nothing.
 
     Args:
-        dots: The first are served first; those without a name only stand in the way.
-        room: What no name may leave.
-        size: Of the letters.
+        dots: In order of priority; those without a name are obstacles only.
+        room: Bounds of all labels.
+        size: Font size.
 
     Returns:
-        Of the names for which there was a place, in the order of their points.
+        The labels that could be placed, in the order of their points.
     """
     occupied = [_dot_box(dot) for dot in dots]
     placed: list[Label] = []

@@ -1,4 +1,4 @@
-"""Text and numbers as they stand on the page: escaped, short, and nothing that is not known."""
+"""Formatting of text and numbers for the page: escaping, shortening, dashes for NaN."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import re
 from typing import Final
 
 DASH: Final = "–"
-"""Stands for what is not known."""
+"""Stands for NaN."""
 MINUS: Final = "−"
 
-# C0 and C1 controls, and marks that turn the direction of what follows on the page.
+# C0 and C1 controls, and bidirectional formatting marks.
 _INVISIBLE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
 
 
 def clean(text: str) -> str:
-    """Text that can be encoded and says what it shows; file names need not."""
+    """Replace unencodable and invisible characters, which file names may contain."""
     return _INVISIBLE.sub("\ufffd", text.encode("utf-8", "replace").decode("utf-8"))
 
 
 def escape(text: str) -> str:
-    """For the page's text and for its quoted attributes."""
+    """Clean and escape for text and quoted attributes."""
     return html.escape(clean(text), quote=True)
 
 
@@ -34,7 +34,7 @@ def shorten(text: str, length: int) -> str:
 
 
 def number(value: float) -> str:
-    """Two or three digits that count, or a dash."""
+    """Format with two or three significant digits; a dash for NaN."""
     if not math.isfinite(value):
         return DASH
     size = abs(value)
@@ -50,7 +50,7 @@ def number(value: float) -> str:
 
 
 def quantity(value: float, unit: str) -> str:
-    """A number with its unit, as markup; what has one is told to hundredths."""
+    """Format a number with its unit as markup; below 0.005 of a unit is 0."""
     formatted = number(0.0 if unit and abs(value) < 0.005 else value)
     if not unit or formatted == DASH:
         return formatted
@@ -60,7 +60,7 @@ def quantity(value: float, unit: str) -> str:
 
 
 def clock(seconds: float) -> str:
-    """A moment of a clip: ``7.2 s`` or ``1:07.2``."""
+    """Format a time of a clip: ``7.2 s`` or ``1:07.2``."""
     if not math.isfinite(seconds):
         return DASH
     tenths = round(seconds * 10)
@@ -71,6 +71,6 @@ def clock(seconds: float) -> str:
 
 
 def coordinate(value: float) -> str:
-    """A place in a drawing, to a tenth; the shortest form."""
+    """Format a coordinate to a tenth, in its shortest form."""
     formatted = f"{value:.1f}".removesuffix(".0")
     return "0" if formatted == "-0" else formatted

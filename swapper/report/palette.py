@@ -1,4 +1,4 @@
-"""Which colour an emotion has: the same on every page, whatever its reader calls it."""
+"""Colours of emotions, the same on every page for all synonyms of a class."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _SYNONYMS: Final = {
     "bored": "bored boredom",
     "seductive": "seductive desire",
 }
-"""Classes of the style sheet, and the names for which they stand."""
+"""Classes of the style sheet, and the emotion names that they cover."""
 _CLASS: Final = {name: kind for kind, names in _SYNONYMS.items() for name in names.split()}
 NUM_OTHER_COLOURS: Final = 6
-"""Colours for emotions without one of their own; with more of them they come round again."""
+"""Number of colours for other emotions; used cyclically."""
 
 
 def colour_classes(names: Sequence[str]) -> tuple[str, ...]:
-    """A class of the style sheet for each emotion; those that are not known take turns."""
+    """Return the CSS class of each emotion; unknown ones cycle through the other colours."""
     classes: list[str] = []
     unknown = 0
     for name in names:
@@ -38,5 +38,5 @@ def colour_classes(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def is_neutral(name: str) -> bool:
-    """Whether an emotion is the lack of one."""
+    """Whether a class name means neutral."""
     return _CLASS.get(name.strip().lower()) == "neutral"

@@ -1,4 +1,4 @@
-"""Charts of two axes: the path through valence and arousal, and how each unit follows."""
+"""Two-dimensional charts: valence and arousal over time; gain and correlation of units."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from swapper.report.markup import coordinate, escape, number, shorten
 from swapper.report.thinning import finite_runs, thinned
 
 SIDE: Final = 440
-"""Of a chart in its own pixels, which are also the page's where there is room."""
+"""Side of a chart in view-box pixels, and on the page if it fits."""
 _STEPS: Final = 240
 _FADES: Final = 8
 
 _GAINS: Final = (-0.2, 1.6)
 _CORRELATIONS: Final = (-0.2, 1.0)
 _BOX: Final = (44.0, 28.0, 426.0, 388.0)
-"""Left, top, right, bottom of the β–ρ chart's field."""
+"""Left, top, right, bottom of the β–ρ chart's plotting area."""
 MAX_LABELS: Final = 12
-"""At most so many units are named: those that the performer moves most."""
+"""Most units that are labelled: those that the performer moves most."""
 _LETTERS: Final = 12.5
 
 
@@ -32,7 +32,7 @@ _LETTERS: Final = 12.5
 
 
 def affect_path(performer: Floats, swap: Floats) -> str:
-    """Both ways through valence (across) and arousal (up), fading in with time.
+    """Trajectories through valence (x) and arousal (y), fading in with time.
 
     Args:
         performer: (T, 2) in [-1, 1], NaN where there was no face.
@@ -53,7 +53,7 @@ def affect_path(performer: Floats, swap: Floats) -> str:
 
 
 def _axis_limit(performer: Floats, swap: Floats) -> float:
-    """Half of the axes' length: the whole circle, or its inner half if nothing leaves that."""
+    """Axis limit: 1, or 0.5 if all values are at most 0.48."""
     both = np.abs(np.concatenate([performer.ravel(), swap.ravel()]))
     finite = both[np.isfinite(both)]
     return 0.5 if len(finite) and finite.max() <= 0.48 else 1.0
@@ -113,12 +113,12 @@ def _trajectory(role: str, trace: Floats, limit: float) -> Iterator[str]:
 
 
 def following_plane(units: Sequence[UnitAgreement]) -> str:
-    """A dot a unit, as large as the performer moves it; what lies outside becomes an arrow."""
+    """A dot per unit, sized by the performer's motion; units outside the axes become arrows."""
     finite = sorted(
-        (each for each in units if np.isfinite(each.gain) and np.isfinite(each.correlation)),
-        key=lambda each: -(each.motion if np.isfinite(each.motion) else 0.0),
+        (unit for unit in units if np.isfinite(unit.gain) and np.isfinite(unit.correlation)),
+        key=lambda unit: -(unit.motion if np.isfinite(unit.motion) else 0.0),
     )
-    most = max((each.motion for each in finite if np.isfinite(each.motion)), default=0.0)
+    most = max((unit.motion for unit in finite if np.isfinite(unit.motion)), default=0.0)
     shapes, dots = [], []
     for rank, unit in enumerate(finite):
         dot = _dot(unit, most, shorten(unit.name, 24) if rank < MAX_LABELS else "")
@@ -130,14 +130,14 @@ def following_plane(units: Sequence[UnitAgreement]) -> str:
     body = [
         *_axes(),
         f'<path class="goal" d="M{x - 9} {y}h18M{x} {y - 9}v18"/>',
-        # The largest first, so that none hides a smaller one.
+        # Largest first, so that smaller ones stay visible.
         *shapes,
         *(text(coordinate(at.x), at.y, at.name, "unit", at.anchor) for at in labels),
     ]
     description = "; ".join(
-        f"{shorten(each.name, 24)}: gain {number(each.gain)}, correlation "
-        f"{number(each.correlation)}"
-        for each in finite[:MAX_LABELS]
+        f"{shorten(unit.name, 24)}: gain {number(unit.gain)}, correlation "
+        f"{number(unit.correlation)}"
+        for unit in finite[:MAX_LABELS]
     )
     return drawing(
         "following",
@@ -150,7 +150,7 @@ def following_plane(units: Sequence[UnitAgreement]) -> str:
 
 
 def is_outside(unit: UnitAgreement) -> bool:
-    """Whether a unit lies beyond the chart's axes."""
+    """Whether a unit is outside the chart's axes."""
     return not (
         _GAINS[0] <= unit.gain <= _GAINS[1]
         and _CORRELATIONS[0] <= unit.correlation <= _CORRELATIONS[1]
@@ -169,7 +169,7 @@ def _down(correlation: float) -> float:
 
 def _dot(unit: UnitAgreement, most: float, name: str) -> Dot:
     share = unit.motion / most if most > 0 and np.isfinite(unit.motion) else 0.0
-    # The area tells, not the radius.
+    # The area is proportional to motion, not the radius.
     radius = 2.5 + 7.0 * float(np.sqrt(np.clip(share, 0, 1)))
     if is_outside(unit):
         radius = 6.0

@@ -1,4 +1,4 @@
-"""The parts of the page, each of which stands whether or not there is anything to tell."""
+"""Sections of the page; each renders a placeholder without data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from swapper.report.planes import MAX_LABELS, affect_path, following_plane, is_o
 from swapper.report.tables import bar_pair
 
 _HEADLINES: Final = ("gain", "correlation", "lag", "emotion_kappa", "warping_error")
-"""Measures told at once, where they are there."""
+"""Measures shown at the top, if available."""
 _STATES: Final = {
     True: ("came", "The performance came through"),
     False: ("lost", "The performance did not come through"),
@@ -26,7 +26,7 @@ _STATES: Final = {
 
 
 def section(name: str, heading: str, body: str) -> str:
-    """A part with its heading."""
+    """Section element with its heading."""
     return (
         f'<section id="{name}" aria-labelledby="{name}-head">'
         f'<h2 id="{name}-head">{heading}</h2>\n{body}\n</section>'
@@ -34,12 +34,12 @@ def section(name: str, heading: str, body: str) -> str:
 
 
 def placeholder(markup: str) -> str:
-    """Stands where a part has nothing to show; words are markup."""
+    """Placeholder of an empty section."""
     return f'<p class="nothing">{markup}</p>'
 
 
 def role_label(name: str) -> str:
-    """Performer, swap or truth, in its colour."""
+    """The word performer, swap or truth in its colour."""
     return f'<span class="who {name}">{name}</span>'
 
 
@@ -51,7 +51,7 @@ def _listed(kind: str, texts: Iterable[str]) -> str:
 
 
 def verdict_section(report: Report) -> str:
-    """The verdict, what is wrong besides, and what this clip cannot show."""
+    """The verdict, further findings, and what could not be determined."""
     css_class, state_text = _STATES[report.expressive]
     parts = [
         '<header id="verdict">',
@@ -70,44 +70,44 @@ def verdict_section(report: Report) -> str:
 
 
 def _headlines(report: Report) -> str:
-    measures = {each.name: each for group in report.groups for each in group.measures}
+    measures = {measure.name: measure for group in report.groups for measure in group.measures}
     headline_measures = [measures[name] for name in _HEADLINES if name in measures]
     if not headline_measures:
         return ""
     items = "".join(
-        f"<div><dt>{escape(each.title)}</dt><dd>{quantity(each.value, each.unit)}"
+        f"<div><dt>{escape(measure.title)}</dt><dd>{quantity(measure.value, measure.unit)}"
         + (
-            f"<small>floor {number(each.floor)}, ceiling {number(each.ceiling)}</small>"
-            if np.isfinite(each.floor + each.ceiling)
-            else f"<small>ceiling {number(each.ceiling)}</small>"
-            if np.isfinite(each.ceiling)
+            f"<small>floor {number(measure.floor)}, ceiling {number(measure.ceiling)}</small>"
+            if np.isfinite(measure.floor + measure.ceiling)
+            else f"<small>ceiling {number(measure.ceiling)}</small>"
+            if np.isfinite(measure.ceiling)
             else ""
         )
         + "</dd></div>"
-        for each in headline_measures
+        for measure in headline_measures
     )
     return f'<dl class="headlines">{items}</dl>'
 
 
-# --- moments --------------------------------------------------------------------------------------
+# --- key frames -----------------------------------------------------------------------------------
 
 
 def labelled_frames(key_frames: Sequence[KeyFrame]) -> list[tuple[str, KeyFrame]]:
-    """Moments by the letters that they bear in the timeline; a, b, ... z, then numbers."""
+    """Pair key frames with their letters in the timeline: a, b, ... z, then numbers."""
     letters = [*ascii_lowercase, *map(str, range(1, len(key_frames)))]
     return list(zip(letters, key_frames, strict=False))
 
 
 def key_frame_strip(report: Report) -> str:
-    """The moments of strongest feeling side by side."""
+    """The frames of strongest expression in a row."""
     if not report.strongest:
         return placeholder("No moment could be shown: in none were both faces found.")
-    truth = any(each.truth is not None for each in report.strongest)
+    truth = any(key_frame.truth is not None for key_frame in report.strongest)
     figures = "".join(
-        f'<figure class="moment"><div class="faces">{_faces(each)}</div>'
-        f'<figcaption><b class="letter">{letter}</b> {clock(each.seconds)}'
-        f"<span>{escape(each.caption)}</span></figcaption></figure>"
-        for letter, each in labelled_frames(report.strongest)
+        f'<figure class="moment"><div class="faces">{_faces(key_frame)}</div>'
+        f'<figcaption><b class="letter">{letter}</b> {clock(key_frame.seconds)}'
+        f"<span>{escape(key_frame.caption)}</span></figcaption></figure>"
+        for letter, key_frame in labelled_frames(report.strongest)
     )
     legend = f"{role_label('performer')}, {role_label('swap')}" + (
         f" and the exact {role_label('truth')}" if truth else ""
@@ -119,19 +119,19 @@ def key_frame_strip(report: Report) -> str:
 
 
 def worst_frames(report: Report) -> str:
-    """Where the two are furthest apart."""
+    """The frames of the largest difference."""
     if not report.worst:
         return placeholder("No moment could be shown: in none were both faces found.")
     figures = "".join(
-        f'<li><figure class="moment"><div class="faces">{_faces(each)}</div>'
-        f'<figcaption><b class="letter">{rank}</b> {clock(each.seconds)}, frame {each.frame}'
-        f"<span>{escape(each.caption)}</span></figcaption></figure></li>"
-        for rank, each in enumerate(report.worst, 1)
+        f'<li><figure class="moment"><div class="faces">{_faces(key_frame)}</div>'
+        f'<figcaption><b class="letter">{rank}</b> {clock(key_frame.seconds)}, frame {key_frame.frame}'
+        f"<span>{escape(key_frame.caption)}</span></figcaption></figure></li>"
+        for rank, key_frame in enumerate(report.worst, 1)
     )
-    wide = " three" if any(each.truth is not None for each in report.worst) else ""
+    wide = " three" if any(key_frame.truth is not None for key_frame in report.worst) else ""
     return (
-        f'<p class="lead">Where {role_label("performer")} and {role_label("swap")} are furthest apart, '
-        f'worst first.</p><ol class="worst{wide}">{figures}</ol>'
+        f'<p class="lead">Where {role_label("performer")} and {role_label("swap")} are furthest '
+        f'apart, worst first.</p><ol class="worst{wide}">{figures}</ol>'
     )
 
 
@@ -158,7 +158,7 @@ def _face(name: str, picture: bytes, key_frame: KeyFrame) -> str:
 
 
 def emotion_bands(report: Report) -> str:
-    """The timeline of both faces, with its legend."""
+    """The emotion timeline with its legend."""
     emotions = report.emotions
     if emotions is None:
         return placeholder("Emotions were not read.")
@@ -174,14 +174,15 @@ def emotion_bands(report: Report) -> str:
         f"<figure>{timeline(emotions, report.seconds, marks)}"
         f'<ul class="legend" aria-label="Colours">{legend}</ul>'
         f"<figcaption>How probable each emotion looks to the reader: the {role_label('performer')} "
-        f"upwards, the {role_label('swap')} downwards. A swap that keeps the feeling is a mirror image. "
+        f"upwards, the {role_label('swap')} downwards. A swap that keeps the feeling is a mirror "
+        "image. "
         f"{'Letters stand for the moments above. ' if marks else ''}"
         "Where a face was not found, nothing is drawn.</figcaption></figure>"
     )
 
 
 def intensity_table(emotions: Emotions) -> str:
-    """Mean of each class over the frames in which both faces were read."""
+    """Mean probability of each class over the frames in which both faces were read."""
     both_read = np.isfinite(emotions.performer).all(axis=1) & np.isfinite(emotions.swap).all(axis=1)
     if not both_read.any():
         return placeholder("In no frame were both faces read.")
@@ -204,15 +205,15 @@ def intensity_table(emotions: Emotions) -> str:
 
 
 def affect_section(performer: Floats | None, swap: Floats | None) -> str:
-    """The path of both through valence and arousal."""
+    """The chart of valence and arousal."""
     if performer is None or swap is None:
         return placeholder("Valence and arousal were not read.")
     if not np.isfinite(np.concatenate([performer, swap])).any():
         return placeholder("No face was found of which valence and arousal could be read.")
     return (
         f"<figure>{affect_path(performer, swap)}<figcaption>Valence (across) and arousal (up) of "
-        f"{role_label('performer')} and {role_label('swap')}. Rings mark the starts, discs the ends; the lines "
-        "grow stronger with time.</figcaption></figure>"
+        f"{role_label('performer')} and {role_label('swap')}. Rings mark the starts, discs the "
+        "ends; the lines grow stronger with time.</figcaption></figure>"
     )
 
 
@@ -220,7 +221,7 @@ def affect_section(performer: Floats | None, swap: Floats | None) -> str:
 
 
 def unit_section(report: Report) -> str:
-    """How each unit of expression follows the performer's."""
+    """The chart of gain and correlation of each unit."""
     units = report.units
     compared = [each for each in units if np.isfinite(each.gain) and np.isfinite(each.correlation)]
     if not compared:

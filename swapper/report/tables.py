@@ -1,4 +1,4 @@
-"""Figures in rows: bars beside numbers, and each measure between its floor and its ceiling."""
+"""Tables: bar pairs, and measures on a scale from floor to ceiling."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from swapper.report.content import Group, Measure, normalised_score
 from swapper.report.markup import DASH, coordinate, escape, number, quantity, shorten
 
 _LEFT, _RIGHT = 14.0, 76.0
-"""Of floor and ceiling on their scale, in percent."""
+"""Positions of floor and ceiling on the scale, in percent."""
 _EDGE: Final = 2.0
 
 
 def bar_pair(performer: float, swap: float, maximum: float) -> str:
-    """Two bars, one over the other; the numbers stand beside them in the table.
+    """Two bars, one over the other; their numbers are in the table.
 
     Args:
         performer: Not negative, or NaN for no bar.
         swap: Likewise.
-        most: What fills the whole width; more than 0.
+        maximum: Value of a full-width bar; above 0.
     """
     bars = ""
     for y, kind, value in ((2, "performer", performer), (13, "swap", swap)):
@@ -32,9 +32,9 @@ def bar_pair(performer: float, swap: float, maximum: float) -> str:
 
 
 def scale(measure: Measure) -> str:
-    """Where a value stands between its floor, at the left, and its ceiling, at the right.
+    """Scale of a value between floor (left) and ceiling (right).
 
-    A hollow diamond is the self-swap. "" where `normalised_score` is not known.
+    A hollow diamond is the self-swap. "" if `normalised_score` is NaN.
     """
     place, self_swap_place = normalised_score(measure), normalised_score(measure, measure.self_swap)
     if not np.isfinite(place):
@@ -70,7 +70,7 @@ def scale(measure: Measure) -> str:
 
 
 def measure_tables(groups: Sequence[Group]) -> str:
-    """A table a group, all with the same columns."""
+    """A table per group, all with the same columns."""
     return "\n".join(
         '<table class="measures"><colgroup><col><col><col></colgroup>'
         f"<caption>{escape(group.title)} <small>{escape(group.instrument_label)}</small></caption>"
@@ -112,7 +112,7 @@ def _row(measure: Measure) -> str:
 
 
 def definitions(facts: Mapping[str, str]) -> str:
-    """Names and what they stand for; what looks like a hash is set in one width."""
+    """Definition list of facts; hashes are set in a monospaced font."""
     items = "".join(
         f"<div><dt>{escape(name)}</dt><dd{_kind(value)}>{escape(value)}</dd></div>"
         for name, value in facts.items()

@@ -1,4 +1,4 @@
-"""Long traces brought down to the columns of a page, gaps kept."""
+"""Downsample long traces to the columns of a chart, preserving gaps."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 COLUMNS: Final = 800
-"""More would not be seen."""
+"""More would not be visible."""
 
 
 def thinned(values: Floats, columns: int = COLUMNS) -> Floats:
-    """Means over neighbouring rows.
+    """Average neighbouring rows.
 
     Args:
-        values: (T, ...); a row with a NaN anywhere is not known.
-        columns: At most so many rows come back, at least 1.
+        values: (T, ...); rows with a NaN are ignored.
+        columns: Most rows returned, at least 1.
 
     Returns:
-        (min(T, columns), ...); NaN where no row of a column is known.
+        (min(T, columns), ...); NaN where no row of a column is complete.
     """
     values = np.asarray(values, dtype=np.float64)
     count = len(values)

@@ -1,4 +1,4 @@
-"""What participants answered: files from strangers, held against what they can have been asked."""
+"""Read and validate untrusted answer files against the schedule of each participant."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _FIELDS: Final = {"trial", "left", "right", "choice", "seconds"}
 
 @dataclass(frozen=True)
 class Answer:
-    """One question and what was chosen.
+    """The answer to one question.
 
     Attributes:
-        trial: Its id.
-        chosen: Neutral name of the clip, or None for "cannot tell".
-        seconds: From the clips' start to the answer.
-        repeat: Whether it was asked a second time.
+        trial: Id of the trial.
+        chosen: Neutral name of the chosen clip, or None for "cannot tell".
+        seconds: From the start of the clips to the answer.
+        repeat: Whether the question was a repeat.
     """
 
     trial: str
@@ -37,7 +37,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Participant:
-    """All that one participant answered."""
+    """All answers of one participant."""
 
     id: str
     answers: tuple[Answer, ...]
@@ -45,20 +45,20 @@ class Participant:
 
 @dataclass(frozen=True)
 class Exclusion:
-    """A file or participant that does not count, and why, each in one printable line."""
+    """An excluded file, and the reason, each in one printable line."""
 
     name: str
     reason: str
 
 
 def read_answers(folder: Path, study: Study) -> tuple[list[Participant], list[Exclusion]]:
-    """Every ``answers-*.json`` of a folder that is an answer to this study.
+    """Read every valid ``answers-*.json`` of a folder.
 
-    Of files with the same participant and the same answers one counts; where the answers differ
-    none does, since nobody can say which is genuine.
+    Of duplicate files of a participant one counts; if their answers differ none does, since the
+    genuine one cannot be determined.
 
     Returns:
-        Participants by id, and what was left out by file name.
+        Participants sorted by id, and excluded files sorted by name.
 
     Raises:
         StudyError: No such folder, no such files, or too many.
@@ -98,10 +98,10 @@ def read_answers(folder: Path, study: Study) -> tuple[list[Participant], list[Ex
 
 
 def _participant(data: dict[str, object], study: Study) -> Participant:
-    """Hold one file against what its seed would have been asked.
+    """Validate one file against the schedule of its seed.
 
     Raises:
-        ValueError: It differs; says where.
+        ValueError: It does not match; names the entry.
     """
     if data.get("schema") != SCHEMA:
         raise ValueError(f"schema must be {SCHEMA}")

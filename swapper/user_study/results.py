@@ -1,4 +1,4 @@
-"""What a study found, for people and for programs: ``results.html`` and ``results.json``."""
+"""Results of a study as ``results.html`` and ``results.json``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RIGHT = _WIDTH - 22
 def results_data(
     study: Study, counts: StudyCounts, excluded: Sequence[Exclusion]
 ) -> dict[str, object]:
-    """Everything as plain values; what is not known is null."""
+    """JSON values of the results; None stands for NaN."""
     return {
         "schema": SCHEMA,
         "study": study.id,
@@ -49,7 +49,7 @@ def results_data(
             for first, second, rate in counts.pairs
         ],
         "attention": [vars(each) for each in counts.attention],
-        "left_out": [vars(each) for each in excluded],
+        "left_out": [{"who": each.name, "why": each.reason} for each in excluded],
     }
 
 
@@ -58,7 +58,7 @@ def _or_null(value: float) -> float | None:
 
 
 def results_page(study: Study, counts: StudyCounts, excluded: Sequence[Exclusion]) -> str:
-    """One HTML file that needs nothing else; whatever came from a file is escaped."""
+    """Render the results as one self-contained HTML file; all text from files is escaped."""
     counted = sum(each.counts for each in counts.attention)
     facts = [
         (counted, "participants count"),
@@ -106,7 +106,7 @@ is made for looking at several pairs.</p>
 
 
 def _verdict(counts: StudyCounts) -> str:
-    """One sentence; a lead is one only where the pair's own interval leaves chance out."""
+    """One sentence; a lead requires that the pair's interval excludes chance."""
     first, second, rate = counts.pairs[0]
     best, next_best = html.escape(first), html.escape(second)
     if rate.low > 0.5:
@@ -125,7 +125,7 @@ def _odds(value: float) -> float:
 
 
 def _forest(counts: StudyCounts) -> str:
-    """A row a system: name, interval, point."""
+    """Forest plot as SVG: a row per system with name, interval and point."""
     bottom = _TOP + _ROW * len(counts.systems)
     parts = [
         f'<svg viewBox="0 0 {_WIDTH} {bottom + 28}" role="img" '
@@ -137,18 +137,18 @@ def _forest(counts: StudyCounts) -> str:
         parts.append(
             f'<text class="quiet" x="{x}" y="{bottom + 20}" text-anchor="middle">{share:.0%}</text>'
         )
-    for row, (name, each) in enumerate(zip(counts.systems, counts.strengths, strict=True)):
-        parts.append(_forest_row(name, each, _TOP + _ROW * (row + 0.5)))
+    for row, (name, strength) in enumerate(zip(counts.systems, counts.strengths, strict=True)):
+        parts.append(_forest_row(name, strength, _TOP + _ROW * (row + 0.5)))
     return "\n".join([*parts, "</svg>"])
 
 
-def _forest_row(name: str, each: Interval, y: float) -> str:
+def _forest_row(name: str, strength: Interval, y: float) -> str:
     short = name if len(name) <= 15 else f"{name[:14]}…"
     text = f'<text x="0" y="{y + 5}">{html.escape(short)}<title>{html.escape(name)}</title></text>'
-    if math.isfinite(each.low) and math.isfinite(each.high):
-        low, high = _across(_odds(each.low)), _across(_odds(each.high))
+    if math.isfinite(strength.low) and math.isfinite(strength.high):
+        low, high = _across(_odds(strength.low)), _across(_odds(strength.high))
         text += f'<line class="reach" x1="{low}" x2="{high}" y1="{y}" y2="{y}"/>'
-    return text + f'<circle class="point" cx="{_across(_odds(each.mean))}" cy="{y}" r="6.5"/>'
+    return text + f'<circle class="point" cx="{_across(_odds(strength.mean))}" cy="{y}" r="6.5"/>'
 
 
 def _across(share: float) -> float:
@@ -189,12 +189,12 @@ def _strength_rows(counts: StudyCounts) -> list[tuple[object, ...]]:
 def _attention(counts: StudyCounts) -> str:
     rows = [
         (
-            each.participant,
-            f"{each.missed} of {each.checks}",
-            f"{each.same} of {each.repeats}",
-            "yes" if each.counts else "no: missed checks",
+            participant.participant,
+            f"{participant.missed} of {participant.checks}",
+            f"{participant.same} of {participant.repeats}",
+            "yes" if participant.counts else "no: missed checks",
         )
-        for each in counts.attention
+        for participant in counts.attention
     ]
     return _table(("Participant", "checks missed", "same when asked again", "counts"), rows)
 
