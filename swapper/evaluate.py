@@ -207,7 +207,7 @@ def _report(
     worst = peak_frames(distance, WORST, readings.swap.fps)
     truth = readings.best if readings.exact else None
     comparison = compare_frames(readings.swap, readings.performer, [*strongest, *worst], truth)
-    estimator_name = "no reader of emotions" if estimator is None else estimator.name
+    estimator_name = "no emotion estimator" if estimator is None else estimator.name
     unit_instrument = readings.expression().instrument
     report = Report(
         title=f"{Path(options.swap).name} after {Path(options.performer).name}",
@@ -302,7 +302,7 @@ def _verdict(readings: PairReadings, figures: Figures, diagnosis: Diagnosis) -> 
     return (
         f"The performance comes through: {figures.units.gain:.0%} of the performer's strength, "
         f"correlation {figures.units.correlation:.2f}"
-        + ("." if readings.exact else f" (this reader sees {expected_gain:.0%} in a perfect copy).")
+        + ("." if readings.exact else f" ({expected_gain:.0%} is usual for a perfect copy).")
     )
 
 
@@ -310,17 +310,16 @@ def _limitations(readings: PairReadings, judges: _Judges, origin: SwapOrigin) ->
     limitations = []
     if judges.estimator is None:
         reason = (
-            "; ".join(judges.skipped) or "pass affect= with a reader that did not teach the model"
+            "; ".join(judges.skipped)
+            or "pass affect= with an estimator that the model was not trained with"
         )
         limitations.append(f"emotions were not read: {reason}")
     if judges.identity is None:
-        limitations.append(
-            "whose face appears was not asked: pass recogniser=dlib identity=FACESET"
-        )
+        limitations.append("identity was not measured: pass recogniser=dlib identity=FACESET")
     elif judges.identity.embeddings is None:
         limitations.append(
-            "whether it is the identity's face was not asked, only how far from the performer's "
-            "it is: pass identity=FACESET"
+            "distance to the identity was not measured, only to the performer: pass "
+            "identity=FACESET"
         )
     if readings.swap.blendshapes is None:
         limitations.append("gaze was not read: pass aligner=mediapipe")
@@ -348,7 +347,7 @@ def _report_lineage(
         recogniser = judges.identity.recogniser
         measured_by.append(f"{recogniser.lineage} (licence: {recogniser.licence})")
     return (
-        f"trained with: {', '.join(trained_with) or 'no reader of affect'}",
+        f"trained with: {', '.join(trained_with) or 'no estimator'}",
         f"measured by: {', '.join(measured_by)}",
     )
 

@@ -92,7 +92,7 @@ def test_a_run_becomes_a_folder_with_its_story(world: Path, tmp_path: Path) -> N
         "| reconstruction | dssim ", "24 faces of 96 x 96", "| seed | 5 |", "optimizer AdamW",
         f"`{estimator}`", "openface(", "`code` | `(batch, 4)`", "`bob.onnx` | bob | 20 |",
         "valence from rest",
-        "Not evaluated yet", "a linear probe still tells the person", "from 24 faces only",
+        "Not evaluated yet", "linear probe still identifies the person", "from 24 faces only",
     ):  # fmt: skip
         assert told in page, told
     assert "not measured" not in page

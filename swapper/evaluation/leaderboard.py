@@ -298,10 +298,10 @@ def leaderboard_json(rows: Sequence[LeaderboardRow]) -> dict[str, Any]:
             "better": row.better,
             "best": row.best,
             "partial": sorted(row.partial),
-            "models": {model: ends(gap) for model, gap in row.means.items()},
+            "models": {model: ends(mean) for model, mean in row.means.items()},
             "p": {rival: number(p) for rival, p in row.p.items()},
             "shortfalls": {
-                best: {
+                reference: {
                     model: {
                         "share": ends(gap.share),
                         "p": number(gap.p),
@@ -309,7 +309,7 @@ def leaderboard_json(rows: Sequence[LeaderboardRow]) -> dict[str, Any]:
                     }
                     for model, gap in gaps.items()
                 }
-                for best, gaps in row.ceiling_gaps.items()
+                for reference, gaps in row.ceiling_gaps.items()
             },
         }
         for row in rows

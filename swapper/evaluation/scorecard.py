@@ -245,7 +245,7 @@ def expression_group(readings: PairReadings, figures: Figures) -> Group:
         ),
         _without_floor(
             "brief_lost", "Brief movements lost", _brief_lost, figures, self_swap,
-            why_not="the performer makes none that could be told",
+            why_not="the performer makes none that could be assessed",
         ),
         *_asymmetry_measures(expression, fps),
     ]  # fmt: skip

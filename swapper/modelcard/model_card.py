@@ -95,10 +95,9 @@ def _bold_list(names: Iterable[str]) -> str:
 def _head(model: LoadedModel, space: AffectSpace | None) -> list[str]:
     net, card = model.net, model.card
     conditioning = (
-        "Its decoders are told what the performer seems to feel, so that the feeling comes through."
+        "Its decoders are conditioned on the performer's affect, so that the feeling comes through."
         if space is not None
-        else "Its decoders see the performer's face and nothing else; no reading of feelings "
-        "conditions them."
+        else "Its decoders see the performer's face only; they are not conditioned on affect."
     )
     return [
         f"# Face swap model: {', '.join(escaped(each) for each in net.identities)}",
@@ -236,19 +235,18 @@ def _limits(model: LoadedModel, space: AffectSpace | None, origin: ModelOrigin) 
     if probe_scores is not None:
         code, chance = probe_scores
         lines.append(
-            "- The affect codes are meant to carry feeling and no identity. Here a linear probe "
-            f"still tells the person from a code in {percent(code)} of held-out faces (chance: "
-            f"{percent(chance)}), so some of what makes the performer's face their own reaches the "
-            "swap."
+            "- The affect codes should carry affect and no identity. A linear probe still "
+            f"identifies the person from a code in {percent(code)} of held-out faces (chance: "
+            f"{percent(chance)}), so some of the performer's identity reaches the swap."
         )
     if space is not None:
         synthetic = space.lineage.startswith("actors:")
         lines.append(
-            "- Its reader of feelings was trained on drawn actors alone; what it says of real "
-            "people is a guess."
+            "- Its emotion estimator was trained on synthetic actors only; its predictions for "
+            "real people are unreliable."
             if synthetic
-            else "- Its reader of feelings can misread people unlike those that it was trained on, "
-            "and what a face shows is not what a person feels."
+            else "- Its emotion estimator can be wrong for people unlike its training data, and "
+            "what a face shows is not what a person feels."
         )
     lines += [f"- {line}" for line in sparse_data_lines(space, origin)]
     return lines

@@ -82,7 +82,7 @@ def affect_lines(space: AffectSpace | None, origin: ModelOrigin) -> list[str]:
         return []
     name, _, digest = space.lineage.partition(":")
     lines = [
-        "## Affect: what it was told, and what it has seen",
+        "## Affect: conditioning and observed range",
         "",
         f"The performer's face is read by the estimator **{escaped(name)}**, weights "
         f"{format_hash(digest)}. A code of {space.dim} numbers says how far the face departs from "
@@ -96,11 +96,11 @@ def affect_lines(space: AffectSpace | None, origin: ModelOrigin) -> list[str]:
         head.append("looks most like")
     rows = [
         [
-            f"**{escaped(name)}**",
-            *(f"{low:+.2f} to {high:+.2f}" for low, high in (r[name] for r in ranges.values())),
-            *([emotions[name] or "not known"] if any(emotions.values()) else []),
+            f"**{escaped(identity)}**",
+            *(f"{low:+.2f} to {high:+.2f}" for low, high in (r[identity] for r in ranges.values())),
+            *([emotions[identity] or "not known"] if any(emotions.values()) else []),
         ]
-        for name in space.neutrals
+        for identity in space.neutrals
     ]
     if len(head) > 1:
         lines += ["", "What the footage of each has shown, as the estimator reads it:", ""]

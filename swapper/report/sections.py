@@ -124,8 +124,9 @@ def worst_frames(report: Report) -> str:
         return placeholder("No moment could be shown: in none were both faces found.")
     figures = "".join(
         f'<li><figure class="moment"><div class="faces">{_faces(key_frame)}</div>'
-        f'<figcaption><b class="letter">{rank}</b> {clock(key_frame.seconds)}, frame {key_frame.frame}'
-        f"<span>{escape(key_frame.caption)}</span></figcaption></figure></li>"
+        f'<figcaption><b class="letter">{rank}</b> {clock(key_frame.seconds)}, '
+        f"frame {key_frame.frame}<span>{escape(key_frame.caption)}</span></figcaption>"
+        "</figure></li>"
         for rank, key_frame in enumerate(report.worst, 1)
     )
     wide = " three" if any(key_frame.truth is not None for key_frame in report.worst) else ""

@@ -66,7 +66,7 @@ def told(group: Group) -> dict[str, Measure]:
 PARTS = ("mouth", "mouth_opening", "mouth_width", "mouth_corners", "brows", "lids", "jaw")
 
 
-@pytest.label.parametrize("strength", [1.0, 0.5])
+@pytest.mark.parametrize("strength", [1.0, 0.5])
 def test_gain_is_the_strength_and_correlation_the_time(strength: float) -> None:
     performer = watched(played(), "performer")
     # Elsewhere in the frame, larger, and with holes.
@@ -116,7 +116,7 @@ def test_faces_turned_away_and_wild_points_have_no_geometry() -> None:
     assert np.abs(np.nan_to_num(clip.geometry.values)).max() < 2
 
 
-@pytest.label.parametrize(("strength", "expressive"), [(1.0, True), (0.85, True), (0.5, False)])
+@pytest.mark.parametrize(("strength", "expressive"), [(1.0, True), (0.85, True), (0.5, False)])
 def test_geometry_alone_gives_a_verdict(strength: float, expressive: bool) -> None:
     performer = watched(played(), "performer")
     sides = PairReadings(watched(played(strength) + 1, "swap"), performer, performer)
@@ -179,7 +179,7 @@ def test_what_its_own_teacher_reads_is_partial() -> None:
         "it: pass another aligner=",
         "gaze",
     )
-    assert [group.instrument for group in taught.groups] == [
+    assert [group.instrument_label for group in taught.groups] == [
         "xception",
         "landmarks' geometry (taught the model)",
         "landmarks by mediapipe (taught the model)",
@@ -210,5 +210,5 @@ def test_a_table_may_come_from_whoever_taught() -> None:
     assert taught.undetermined[0].startswith(
         "openface: the same tracker's points may have taught the model, so geometry and pose may"
     )
-    assert taught.groups[2].instrument == "landmarks by openface (may have taught the model)"
+    assert taught.groups[2].instrument_label == "landmarks by openface (may have taught the model)"
     assert taught.verdict.endswith(" Partial: openface may have taught the model.")

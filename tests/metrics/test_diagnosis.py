@@ -152,11 +152,11 @@ def test_too_low_a_frame_rate_tells_of_strength_but_not_of_jitter() -> None:
 
 
 def test_a_finding_says_how_much() -> None:
-    words = diagnosed(plants.drawn(0, 8.0, 25.0), plants.lagging(3), 0, 0.02).words
+    words = diagnosed(plants.drawn(0, 8.0, 25.0), plants.lagging(3), 0, 0.02).summary
     assert words.startswith("It comes late: by 3.")
     assert "12" in words  # milliseconds
     fine = diagnosed(plants.drawn(0, 20.0, 25.0), plants.copy, 0, 0.02)
-    assert fine.words == "Nothing wrong was found."
+    assert fine.summary == "Nothing wrong was found."
     assert fine.undetermined == ()
 
 
