@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from swapper import export as verb
-from swapper.cli.main import main as cli
+from swapper.cli import main as cli
 from swapper.errors import FacesetError, ModelError, UsageError
 from swapper.export import export, onnx_names
 from swapper.inference.affect_conditioner import affect_space_of
@@ -122,7 +122,7 @@ def test_facesets_can_be_named_and_must_be_the_right_ones(world: Path, tmp_path:
     alice, bob = (world / "facesets" / name for name in ("alice", "bob"))
     found = find_origin(model, [alice, bob])
     assert {name: each.faces for name, each in found.footage.items()} == {"alice": 24, "bob": 24}
-    assert sum(found.footage["alice"].feelings.values()) == pytest.approx(1)
+    assert sum(found.footage["alice"].emotions.values()) == pytest.approx(1)
     thinned = shutil.copytree(bob, tmp_path / "bob")
     next((thinned / "images").iterdir()).unlink()
     with pytest.raises(FacesetError, match=r"bob: is not what .* was trained on"):
@@ -198,7 +198,7 @@ def test_figures_and_thin_footage_are_told(world: Path) -> None:
     assert "half as far" not in page
     still = replace(space, shown=dict(space.shown) | {"bob": 0.3 * space.shown["alice"]})
     still = replace(still, valence=space.basis[0], arousal=space.basis[0][:0])
-    page = model_page(model, still, ModelOrigin(gaps=("bob shows no anger",)))
+    page = model_page(model, still, ModelOrigin(missing_emotions=("bob shows no anger",)))
     assert "**bob** moves less than half as far in valence as alice does" in page
     assert "- bob shows no anger." in page
     assert "arousal from rest" not in page
@@ -223,15 +223,15 @@ def _earlier(output: Path) -> None:
         (lambda _: None, {"model": "nowhere"}, r"nowhere: is neither a folder"),
         (_earlier, {}, r"out: is not empty; pass overwrite=true"),
         (_foreign, {"overwrite": True}, r"out: holds thesis\.tex, which no export wrote"),
-        (lambda out: out.write_text("a file"), {"overwrite": True}, r"out: is no folder"),
+        (lambda out: out.write_text("a file"), {"overwrite": True}, r"out: is not a valid folder"),
         (lambda _: None, {"output": "{plain}", "overwrite": True}, r"the model's own folder"),
-        (lambda _: None, {"output": ""}, r"output=\.: is no folder"),
-        (_earlier, {"output": "{out}/.."}, r"output=.*\.\.: is no folder"),
+        (lambda _: None, {"output": ""}, r"output=\.: is not a valid folder"),
+        (_earlier, {"output": "{out}/.."}, r"output=.*\.\.: is not a valid folder"),
         (lambda _: None, {"facesets": ["no/where"]}, r"no/where: no such faceset"),
         (
             lambda out: out.parent.joinpath("x").symlink_to(out),
             {"output": "{out.parent}/x"},
-            r"no folder",
+            r"x: is not a valid folder",
         ),
     ],
 )
