@@ -229,7 +229,7 @@ def tables(done: Mapping[Cell, Scores]) -> list[str]:
                 held = configs.setdefault(cell.config.name, {})
                 held |= {(cell.seed, f"{cell.casting}/{name}"): s for name, s in scores.items()}
         bounds = (PERFORMER, ANSWER)
-        lines += ["", f"## {scenario}", "", *score_tables.scenario(configs, bounds)]
+        lines += ["", f"## {scenario}", "", *score_tables.scenario_tables(configs, bounds)]
     return lines
 
 

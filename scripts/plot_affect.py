@@ -24,7 +24,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from swapper.metrics.score_tables import Metric, over_emotions, score_grid, value_at
+from swapper.metrics.score_tables import Metric, emotion_mean, score_grid, value_at
 
 Scores = dict[tuple[int, str], Mapping[str, Any]]
 ANSWER, PERFORMER = "(answer)", "(performer)"
@@ -105,7 +105,7 @@ def _error(
         for score in scores.values()
         for each in score["emotions"].values()
     )
-    metric = over_emotions(True, "areas", "face") if unseen else value_at("areas", "face")
+    metric = emotion_mean(True, "areas", "face") if unseen else value_at("areas", "face")
     for place, name in enumerate(reversed(colours)):
         if name not in configs:
             continue

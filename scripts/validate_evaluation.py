@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from swapper.errors import SwapperError
 from swapper.estimators.base import load_estimator
 from swapper.evaluate import evaluate
-from swapper.evaluation.clips import encode_again
+from swapper.evaluation.clips import reencode
 from swapper.faces.mediapipe import MediapipeAligner
 from swapper.faces.openface import OpenfaceAligner
 from swapper.head_renderer.identity import sample_identity
@@ -126,7 +126,7 @@ def tried(seed: int, folder: Path, trial: Trial) -> Iterator[dict[str, Any]]:
         swap = film(folder, f"{name}_{seed}", 2 * seed + 2, played_so, seed, size)
         if answer is not None:  # or the perfect copy would be the answer to the bit
             copy = folder / f"{name}_{seed}_encoded.mp4"
-            encode_again(swap.video, copy)
+            reencode(swap.video, copy)
             swap = replace(swap, video=copy)
         for reader in ("judge", *(["mediapipe"] if landmarker else [])):
             output = folder / "reports" / f"{name}_{seed}_{reader}"

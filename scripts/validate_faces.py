@@ -23,7 +23,7 @@ from validate_evaluation import PLANTS, film
 
 from swapper.errors import SwapperError
 from swapper.estimators.base import load_estimator
-from swapper.evaluation.clips import Instruments, Memory, read_clips
+from swapper.evaluation.clips import Instruments, ReadingsCache, read_clips
 from swapper.evaluation.scorecard import PairReadings, diagnose_pair
 from swapper.faces.mediapipe import MediapipeAligner
 from swapper.options.verbs import EvaluateOptions
@@ -45,8 +45,8 @@ def tried(seed: int, folder: Path, size: int, landmarker: str) -> Iterator[dict[
     who = 40 + 3 * seed
     performer = film(folder, f"performer_{seed}", who, played, seed, size)
     judge = load_estimator("judge", "measuring")
-    seen: Memory = {}
-    instruments = Instruments(lambda: MediapipeAligner(model=landmarker), judge, memory=seen)
+    seen: ReadingsCache = {}
+    instruments = Instruments(lambda: MediapipeAligner(model=landmarker), judge, cache=seen)
     for face in range(1, FACES + 1):
         for copy in COPIES:
             name = f"{copy.replace(' ', '-')}_{seed}_{face}"

@@ -281,7 +281,7 @@ def evaluate_swap(
     Raises:
         SwapperError: In one line, by kind of what is wrong.
     """
-    from swapper.evaluate import evaluate, evaluate_readings
+    from swapper.evaluate import build_report, evaluate
 
     options = EvaluateOptions(
         performer=str(performer),
@@ -295,7 +295,7 @@ def evaluate_swap(
         self_swap="" if self_swap is None else str(self_swap),
         device=device,
     )
-    judge = evaluate_readings if output is None else evaluate
+    judge = build_report if output is None else evaluate
     return judge(options, make_aligner or MediapipeAligner, lambda: estimator, lambda: recogniser)
 
 

@@ -1,4 +1,4 @@
-"""Several models on the same clips: what each keeps of the performers, and what truly differs."""
+"""Compare models on the same clips: convert, evaluate and rank them with significance tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from swapper.errors import UsageError
 from swapper.estimators.auto import AutoEstimator
 from swapper.estimators.base import Estimator
 from swapper.evaluate import FIGURES, REPORT, evaluate, independent_estimator
-from swapper.evaluation.clips import Memory
+from swapper.evaluation.clips import ReadingsCache
 from swapper.evaluation.leaderboard import (
     LeaderboardRow,
     leaderboard_json,
@@ -37,77 +37,81 @@ _SWAPS, _SELF_SWAPS = "swaps", "self_swaps"
 
 @dataclass(frozen=True)
 class PartFactories:
-    """What builds the parts, each time anew.
+    """Factories of the parts.
 
     Attributes:
         aligner: Called for every pass over a clip.
-        estimator: Of emotions; must have taught none of the models; None for none.
-        own: Of what the models hear; None to take the one that each names.
-        recogniser: Of whose face appears, or None.
+        estimator: Builds the emotion estimator that measures; it must not be in the lineage of any
+            model; may return None.
+        model_estimator: Builds the estimator that conditions the models; may return None to use the
+            one that each model names.
+        recogniser: Builds the face recogniser; may return None.
     """
 
     aligner: Callable[[], Aligner]
     estimator: Callable[[], Estimator | AutoEstimator | None] = lambda: None
-    own: Callable[[], Estimator | None] = lambda: None
+    model_estimator: Callable[[], Estimator | None] = lambda: None
     recogniser: Callable[[], Recogniser | None] = lambda: None
 
 
 @dataclass(frozen=True)
-class _Entrant:
-    """A model that is compared: its weights' sha256, whom it knows, and who taught it."""
+class _Candidate:
+    """A model to compare: sha256 of its weights, its identities and its training lineage."""
 
     path: Path
     sha256: str
-    knows: frozenset[str]
+    identities: frozenset[str]
     lineage: tuple[str, ...]
 
 
-def compare(options: CompareOptions, makers: PartFactories) -> list[LeaderboardRow]:
-    """Convert every clip with every model, evaluate each, and sum up.
+def compare(options: CompareOptions, factories: PartFactories) -> list[LeaderboardRow]:
+    """Convert every clip with every model, evaluate each swap and write the leaderboard.
 
-    What an earlier call converted with the same model is not converted again.
+    Swaps that an earlier call converted with the same model are reused.
 
     Args:
         options: Models, clips and identity.
-        makers: Of aligner, readers and recogniser.
+        factories: Of aligner, estimators and recogniser.
 
     Raises:
-        SwapperError: In one line; what was converted and evaluated before stays.
+        SwapperError: In one line; swaps and reports written before it stay.
     """
-    paths, clips = _named(options, "models"), _named(options, "clips")
-    performers = _performers(options, clips)
-    models = {name: _entrant(options, path) for name, path in paths.items()}
-    # One reader for all, that taught none of them, or their figures could not be compared.
-    taught = [each for entrant in models.values() for each in entrant.lineage]
-    reader, missed = independent_estimator(makers.estimator(), taught, options.device)
-    if reader is None:
-        log.warning("emotions are not read: %s", "; ".join(missed) or "affect=none")
-    recogniser = _prepared(options, makers)
-    makers = replace(makers, estimator=lambda: reader, recogniser=lambda: recogniser)
-    found: dict[str, list[dict[str, Any]]] = {}
-    memory: Memory = {}
-    for model, entrant in models.items():
+    paths, clips = _paths_by_name(options, "models"), _paths_by_name(options, "clips")
+    performers = _clip_performers(options, clips)
+    models = {name: _load_candidate(options, path) for name, path in paths.items()}
+    # One estimator, independent of all models: otherwise their figures are not comparable.
+    lineages = [each for candidate in models.values() for each in candidate.lineage]
+    estimator, skipped = independent_estimator(factories.estimator(), lineages, options.device)
+    if estimator is None:
+        log.warning("emotions are not read: %s", "; ".join(skipped) or "affect=none")
+    recogniser = _prepare_recogniser(options, factories)
+    factories = replace(factories, estimator=lambda: estimator, recogniser=lambda: recogniser)
+    reports: dict[str, list[dict[str, Any]]] = {}
+    cache: ReadingsCache = {}
+    for model, candidate in models.items():
         for (clip, video), performer in zip(clips.items(), performers, strict=True):
-            told = _held(options, makers, (model, entrant), (clip, video), performer, memory)
-            found.setdefault(model, []).append(told)
-            log.info("%s, %s: %s", model, clip, told["verdict"])
-    rows = rank_models(found, performers, options.margin)
+            report = _evaluate_clip(
+                options, factories, (model, candidate), (clip, video), performer, cache
+            )
+            reports.setdefault(model, []).append(report)
+            log.info("%s, %s: %s", model, clip, report["verdict"])
+    rows = rank_models(reports, performers, options.margin)
     lines = "\n".join(leaderboard_table(rows, list(models), options.margin))
     folder = Path(options.output)
     write_atomically(folder / TABLE, f"{lines}\n".encode())
-    write_atomically(folder / ROWS, _json(rows, found, clips, performers, options).encode())
+    write_atomically(folder / ROWS, _json(rows, reports, clips, performers, options).encode())
     print(lines)
     return rows
 
 
-def _prepared(options: CompareOptions, makers: PartFactories) -> Recogniser | None:
-    """Who tells whose face appears, missing packages told before the first hour of converting.
+def _prepare_recogniser(options: CompareOptions, factories: PartFactories) -> Recogniser | None:
+    """Build and prepare the recogniser early, so that missing packages fail before converting.
 
     Raises:
         UsageError: A faceset was named, and no recogniser.
         EstimatorError: The recogniser's package or weights are missing.
     """
-    recogniser = makers.recogniser()
+    recogniser = factories.recogniser()
     if recogniser is not None:
         recogniser.prepare(pick_device(options.device))
     elif options.faceset:
@@ -117,117 +121,119 @@ def _prepared(options: CompareOptions, makers: PartFactories) -> Recogniser | No
     return recogniser
 
 
-def _named(options: CompareOptions, option: str) -> dict[str, Path]:
-    """Paths by their names, which must differ."""
+def _paths_by_name(options: CompareOptions, option: str) -> dict[str, Path]:
+    """Return the paths of an option by name; names must be unique."""
     paths = getattr(options, option)
-    given = [paths] if isinstance(paths, str) else [str(each) for each in paths]
-    found: dict[str, Path] = {}
-    for each in map(Path, given):
-        name = each.parent.name if each.name == "model.safetensors" else each.stem
-        if name in found:
-            raise UsageError(f"{option}: {found[name]} and {each} have one name; rename one")
-        if not each.exists():
-            raise UsageError(f"{option}: {each}: no such file")
-        found[name] = each
-    least = 2 if option == "models" else 1
-    if len(found) < least:
-        raise UsageError(f"{option}: needs {least} at least, pass {option}=[...]")
-    return found
+    paths_given = [paths] if isinstance(paths, str) else [str(path) for path in paths]
+    named: dict[str, Path] = {}
+    for path in map(Path, paths_given):
+        name = path.parent.name if path.name == "model.safetensors" else path.stem
+        if name in named:
+            raise UsageError(f"{option}: {named[name]} and {path} have one name; rename one")
+        if not path.exists():
+            raise UsageError(f"{option}: {path}: no such file")
+        named[name] = path
+    minimum = 2 if option == "models" else 1
+    if len(named) < minimum:
+        raise UsageError(f"{option}: needs {minimum} at least, pass {option}=[...]")
+    return named
 
 
-def _performers(options: CompareOptions, clips: Mapping[str, Path]) -> list[str]:
-    """Who performs in each clip: clips of one performer are one witness."""
-    given = [str(each) for each in options.performers]
-    if not given:
+def _clip_performers(options: CompareOptions, clips: Mapping[str, Path]) -> list[str]:
+    """Return the performer of each clip; clips of one performer form one cluster."""
+    performers = [str(each) for each in options.performers]
+    if not performers:
         return list(clips)
-    if len(given) != len(clips):
-        raise UsageError(f"performers: names {len(given)}, clips {len(clips)}; pass one a clip")
-    return given
+    if len(performers) != len(clips):
+        raise UsageError(
+            f"performers: names {len(performers)}, clips {len(clips)}; pass one a clip"
+        )
+    return performers
 
 
-def _entrant(options: CompareOptions, path: Path) -> _Entrant:
-    """A model, looked at before the first hour of converting is spent.
+def _load_candidate(options: CompareOptions, path: Path) -> _Candidate:
+    """Load a model to check it before converting.
 
     Raises:
-        ModelError: It cannot be read, or does not know the identity.
+        ModelError: It cannot be read, or does not have the identity.
     """
     model = load_model(path)
     model.identity(options.identity)
-    known = frozenset(each.name for each in model.card.identities)
-    return _Entrant(path, model.sha256, known, tuple(model.card.lineage))
+    identities = frozenset(each.name for each in model.card.identities)
+    return _Candidate(path, model.sha256, identities, tuple(model.card.lineage))
 
 
-def _held(
+def _evaluate_clip(
     options: CompareOptions,
-    makers: PartFactories,
-    model: tuple[str, _Entrant],
+    factories: PartFactories,
+    model: tuple[str, _Candidate],
     clip: tuple[str, Path],
     performer: str,
-    memory: Memory,
+    cache: ReadingsCache,
 ) -> dict[str, Any]:
-    """What the report of one swap says, as JSON holds it, and where the report lies."""
-    name, entrant = model
+    """Convert and evaluate one clip; return report.json as a dict plus the path of the report."""
+    name, candidate = model
     title, video = clip
     folder = Path(options.output)
     swap = folder / _SWAPS / name / f"{title}.mp4"
-    _convert(options, makers, entrant, options.identity, video, swap)
+    _convert_clip(options, factories, candidate, options.identity, video, swap)
     self_swap = None
-    if options.self_swaps and performer in entrant.knows - {options.identity}:
+    if options.self_swaps and performer in candidate.identities - {options.identity}:
         self_swap = folder / _SELF_SWAPS / name / f"{title}.mp4"
-        _convert(options, makers, entrant, performer, video, self_swap)
+        _convert_clip(options, factories, candidate, performer, video, self_swap)
     output = folder / "reports" / name / title
     evaluate(
         EvaluateOptions(
             performer=str(video), swap=str(swap), identity=options.faceset,
-            model=str(entrant.path), output=str(output), overwrite=True, ceiling=options.ceiling,
+            model=str(candidate.path), output=str(output), overwrite=True, ceiling=options.ceiling,
             self_swap="" if self_swap is None else str(self_swap), device=options.device,
         ),
-        makers.aligner,
-        makers.estimator,
-        makers.recogniser,
-        memory,
+        factories.aligner,
+        factories.estimator,
+        factories.recogniser,
+        cache,
     )  # fmt: skip
-    told: dict[str, Any] = json.loads((output / FIGURES).read_text(encoding="utf-8"))
-    return told | {"report": str(output / REPORT)}
+    report: dict[str, Any] = json.loads((output / FIGURES).read_text(encoding="utf-8"))
+    return report | {"report": str(output / REPORT)}
 
 
-def _convert(
+def _convert_clip(
     options: CompareOptions,
-    makers: PartFactories,
-    entrant: _Entrant,
+    factories: PartFactories,
+    candidate: _Candidate,
     identity: str,
     video: Path,
     swap: Path,
 ) -> None:
-    """Convert a clip, unless that lies there already."""
+    """Convert a clip, unless the same model and identity already did."""
     if swap.exists() and swap.stat().st_mtime >= video.stat().st_mtime:
         claim = verify(swap).claim or {}
-        worn = (claim.get("parameters") or {}).get("identity")
-        if (claim.get("model_sha256"), worn) == (entrant.sha256, identity):
+        swapped_identity = (claim.get("parameters") or {}).get("identity")
+        if (claim.get("model_sha256"), swapped_identity) == (candidate.sha256, identity):
             return
     swap.parent.mkdir(parents=True, exist_ok=True)
     convert(
         ConvertOptions(
-            model=str(entrant.path), video=str(video), output=str(swap), identity=identity,
+            model=str(candidate.path), video=str(video), output=str(swap), identity=identity,
             overwrite=True, device=options.device,
         ),
-        makers.aligner,
-        make_estimator=makers.own,
+        factories.aligner,
+        make_estimator=factories.model_estimator,
     )  # fmt: skip
 
 
 def _json(
     rows: Sequence[LeaderboardRow],
-    found: Mapping[str, Sequence[Mapping[str, Any]]],
+    reports: Mapping[str, Sequence[Mapping[str, Any]]],
     clips: Mapping[str, Path],
     performers: Sequence[str],
     options: CompareOptions,
 ) -> str:
-    told = {
+    data = {
         "clips": dict(zip(map(str, clips.values()), performers, strict=True)),
         "identity": options.identity,
         "margin": options.margin,
         "measures": leaderboard_json(rows),
-        "reports": {model: [each["report"] for each in told] for model, told in found.items()},
+        "reports": {model: [each["report"] for each in clip] for model, clip in reports.items()},
     }
-    return json.dumps(told, indent=2, allow_nan=False) + "\n"
+    return json.dumps(data, indent=2, allow_nan=False) + "\n"

@@ -1,4 +1,4 @@
-"""Does the feeling survive? A swap against its performer, by readers that taught it nothing."""
+"""Evaluate a swap against its performer, by instruments that took no part in training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from swapper.devices import pick_device
 from swapper.errors import UsageError
 from swapper.estimators.auto import AutoEstimator
 from swapper.estimators.base import Estimator
-from swapper.evaluation.clips import CEILING_CRF, Instruments, Memory, read_clips
+from swapper.evaluation.clips import CEILING_CRF, Instruments, ReadingsCache, read_clips
 from swapper.evaluation.frames import (
     FrameComparison,
     compare_frames,
@@ -29,13 +29,13 @@ from swapper.evaluation.frames import (
 from swapper.evaluation.landmark_scores import (
     geometry_group,
     head_group,
-    mark_partial,
-    shared_tables,
+    mark_dependent_aligner,
+    shared_landmark_warnings,
 )
 from swapper.evaluation.likeness import IdentityFaces, identity_faces, likeness_group
 from swapper.evaluation.scorecard import (
     NEUTRAL,
-    OTHER_FACE,
+    OTHER_FACE_GAIN,
     PairReadings,
     diagnose_pair,
     emotion_group,
@@ -65,10 +65,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SwapOrigin:
-    """What is known of how a swap was made.
+    """How a swap was made, as far as known.
 
     Attributes:
-        lineage: Estimators that its model was trained with; None if nothing tells.
+        lineage: Estimators that its model was trained with; None if unknown.
         facts: Name to text, for the report.
     """
 
@@ -81,16 +81,17 @@ def evaluate(
     make_aligner: Callable[[], Aligner],
     make_estimator: Callable[[], Estimator | AutoEstimator | None] = lambda: None,
     make_recogniser: Callable[[], Recogniser | None] = lambda: None,
-    memory: Memory | None = None,
+    cache: ReadingsCache | None = None,
 ) -> Report:
-    """Watch performer and swap, weigh what was seen, and write a report.
+    """Read performer and swap, compute all measures and write the report.
 
     Args:
         options: Which clips, and where to write.
-        make_aligner: Called once for each clip.
-        make_estimator: Of emotions and, where it reads them, action units; None for none.
-        make_recogniser: Of whose face appears; None for none.
-        memory: What earlier calls with the same instruments saw of performers; is added to.
+        make_aligner: Called once per clip.
+        make_estimator: Builds the estimator of emotions and, if supported, action units; may
+            return None.
+        make_recogniser: Builds the face recogniser; may return None.
+        cache: Performer readings of earlier calls with the same instruments; updated in place.
 
     Raises:
         SwapperError: In one line; then nothing is written.
@@ -98,39 +99,39 @@ def evaluate(
     folder = Path(options.output)
     if (folder / REPORT).exists() and not options.overwrite:
         raise UsageError(f"{folder / REPORT}: exists; pass overwrite=true or another output=")
-    report = evaluate_readings(options, make_aligner, make_estimator, make_recogniser, memory)
+    report = build_report(options, make_aligner, make_estimator, make_recogniser, cache)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / REPORT, render(report).encode())
-    told = json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n"
-    write_atomically(folder / FIGURES, told.encode())
+    text = json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n"
+    write_atomically(folder / FIGURES, text.encode())
     log.info("%s", report.verdict)
     log.info("%s", folder / REPORT)
     return report
 
 
-def evaluate_readings(
+def build_report(
     options: EvaluateOptions,
     make_aligner: Callable[[], Aligner],
     make_estimator: Callable[[], Estimator | AutoEstimator | None] = lambda: None,
     make_recogniser: Callable[[], Recogniser | None] = lambda: None,
-    memory: Memory | None = None,
+    cache: ReadingsCache | None = None,
 ) -> Report:
-    """The same without writing anything."""
-    origin = _origin(options)
-    estimator, passed_over = independent_estimator(
+    """Compute the report of `evaluate` without writing it."""
+    origin = _swap_origin(options)
+    estimator, skipped = independent_estimator(
         make_estimator(), origin.lineage or (), options.device
     )
-    own = identity_faces(options, make_recogniser())
-    recogniser = None if own is None else own.recogniser
-    sides = read_clips(options, Instruments(make_aligner, estimator, recogniser, memory))
-    return _weighed(options, sides, _Judges(estimator, own, passed_over), origin)
+    identity = identity_faces(options, make_recogniser())
+    recogniser = None if identity is None else identity.recogniser
+    readings = read_clips(options, Instruments(make_aligner, estimator, recogniser, cache))
+    return _report(options, readings, _Judges(estimator, identity, skipped), origin)
 
 
-# --- what made the swap, and who may judge it -----------------------------------------------------
+# --- origin and independence ----------------------------------------------------------------------
 
 
-def _origin(options: EvaluateOptions) -> SwapOrigin:
-    """From the model, where it is named, else from what the file itself carries."""
+def _swap_origin(options: EvaluateOptions) -> SwapOrigin:
+    """Read the origin from the named model, else from the swap's own manifest."""
     verdict = verify(Path(options.swap))
     claim = (verdict.claim or {}) if verdict.state in ("trusted", "unknown signer") else {}
     facts: dict[str, str] = {"provenance": verdict.state}
@@ -139,219 +140,231 @@ def _origin(options: EvaluateOptions) -> SwapOrigin:
             facts[key.replace("_", " ")] = str(claim[key])
     if options.model:
         model = load_model(Path(options.model))
-        made_by = claim.get("model_sha256")
-        if made_by and made_by != model.sha256:
+        model_sha256 = claim.get("model_sha256")
+        if model_sha256 and model_sha256 != model.sha256:
             raise UsageError(
                 f"model={options.model}: did not make {options.swap}, which names a model of "
-                f"sha256 {str(made_by)[:12]}; pass that one"
+                f"sha256 {str(model_sha256)[:12]}; pass that one"
             )
         return SwapOrigin(tuple(model.card.lineage), facts | {"model sha256": model.sha256})
     parameters = claim.get("parameters")
-    said = parameters.get("trained_with") if isinstance(parameters, dict) else None
-    if isinstance(said, list) and all(isinstance(each, str) for each in said):
-        return SwapOrigin(tuple(said), facts)
+    trained_with = parameters.get("trained_with") if isinstance(parameters, dict) else None
+    if isinstance(trained_with, list) and all(isinstance(each, str) for each in trained_with):
+        return SwapOrigin(tuple(trained_with), facts)
     return SwapOrigin(None, facts)
 
 
 def independent_estimator(
-    reader: Estimator | AutoEstimator | None, lineage: Sequence[str], device: str
+    estimator: Estimator | AutoEstimator | None, lineage: Sequence[str], device: str
 ) -> tuple[Estimator | None, tuple[str, ...]]:
-    """A reader of emotions that took no part in the training.
+    """Select an emotion estimator that took no part in training.
 
     Args:
-        reader: The one that was asked for, or what chooses one.
+        estimator: The requested one, or an `AutoEstimator` that picks one.
         lineage: Estimators that the model was trained with.
         device: As options name it.
 
     Returns:
-        On the device, or None; and why others were passed over.
+        The estimator on the device, or None; and why others were skipped, one reason each.
 
     Raises:
-        UsageError: The one that was asked for would be pleased with whatever it taught.
+        UsageError: The requested estimator took part in training.
     """
-    passed_over: tuple[str, ...] = ()
-    if isinstance(reader, AutoEstimator):
-        chooser, reader = reader, reader.pick(lineage)
-        passed_over = chooser.missed
-    if reader is None:
-        return None, passed_over
-    if reader.lineage in lineage:
+    skipped: tuple[str, ...] = ()
+    if isinstance(estimator, AutoEstimator):
+        chooser, estimator = estimator, estimator.pick(lineage)
+        skipped = chooser.missed
+    if estimator is None:
+        return None, skipped
+    if estimator.lineage in lineage:
         raise UsageError(
-            f"affect={reader.name}: the swap's model was trained with it, so it would be pleased "
-            "with whatever it taught; pass another affect="
+            f"affect={estimator.name}: the swap's model was trained with it, so it is not "
+            "independent; pass another affect="
         )
-    return reader.to(pick_device(device)), passed_over
+    return estimator.to(pick_device(device)), skipped
 
 
 @dataclass(frozen=True, eq=False)
 class _Judges:
-    """Who judges, besides the aligner."""
+    """Instruments besides the aligner, and why other estimators were skipped."""
 
     estimator: Estimator | None
-    own: IdentityFaces | None
-    passed_over: tuple[str, ...]
+    identity: IdentityFaces | None
+    skipped: tuple[str, ...]
 
 
-# --- weighing -------------------------------------------------------------------------------------
+# --- report ---------------------------------------------------------------------------------------
 
 
-def _weighed(
-    options: EvaluateOptions, sides: PairReadings, judges: _Judges, origin: SwapOrigin
+def _report(
+    options: EvaluateOptions, readings: PairReadings, judges: _Judges, origin: SwapOrigin
 ) -> Report:
     estimator = judges.estimator
-    found, diagnosis = diagnose_pair(sides)
-    strength, strong_words = _strength(sides)
-    distance, worst_words = _distance(sides)
-    strongest = peak_frames(strength, STRONGEST, sides.swap.fps)
-    worst = peak_frames(distance, WORST, sides.swap.fps)
-    truth = sides.best if sides.exact else None
-    looked = compare_frames(sides.swap, sides.performer, [*strongest, *worst], truth)
-    reader = "no reader of emotions" if estimator is None else estimator.name
-    unit_reader = sides.expression().reader
+    figures, diagnosis = diagnose_pair(readings)
+    strength, strongest_captions = _expression_strength(readings)
+    distance, worst_captions = _expression_distance(readings)
+    strongest = peak_frames(strength, STRONGEST, readings.swap.fps)
+    worst = peak_frames(distance, WORST, readings.swap.fps)
+    truth = readings.best if readings.exact else None
+    comparison = compare_frames(readings.swap, readings.performer, [*strongest, *worst], truth)
+    estimator_name = "no emotion estimator" if estimator is None else estimator.name
+    unit_instrument = readings.expression().instrument
     report = Report(
         title=f"{Path(options.swap).name} after {Path(options.performer).name}",
-        verdict=_verdict(sides, found, diagnosis),
-        expressive=None if not np.isfinite(found.units.gain) else diagnosis.expressive,
-        findings=tuple(each.words for each in diagnosis.findings),
-        untold=(*diagnosis.untold, *_blind_spots(sides, judges, origin)),
-        seconds=sides.performer.seconds,
-        strongest=key_frames(sorted(strongest), strong_words, looked, sides.performer.seconds),
-        worst=key_frames(worst, worst_words, looked, sides.performer.seconds),
-        emotions=emotion_traces(sides),
-        units=unit_agreement(sides),
-        unit_reader=unit_reader,
-        groups=tuple(_groups(sides, found, reader, looked, judges.own)),
-        lineage=_lineage(judges, unit_reader, sides.swap.aligner, origin),
-        facts=_facts(options, sides, origin),
+        verdict=_verdict(readings, figures, diagnosis),
+        expressive=None if not np.isfinite(figures.units.gain) else diagnosis.expressive,
+        findings=tuple(finding.message for finding in diagnosis.findings),
+        undetermined=(*diagnosis.undetermined, *_limitations(readings, judges, origin)),
+        seconds=readings.performer.seconds,
+        strongest=key_frames(
+            sorted(strongest), strongest_captions, comparison, readings.performer.seconds
+        ),
+        worst=key_frames(worst, worst_captions, comparison, readings.performer.seconds),
+        emotions=emotion_traces(readings),
+        units=unit_agreement(readings),
+        unit_instrument=unit_instrument,
+        groups=tuple(_groups(readings, figures, estimator_name, comparison, judges.identity)),
+        lineage=_report_lineage(judges, unit_instrument, readings.swap.aligner, origin),
+        facts=_report_facts(options, readings, origin),
     )
-    return mark_partial(report, sides, origin.lineage or ())
+    return mark_dependent_aligner(report, readings, origin.lineage or ())
 
 
 def _groups(
-    sides: PairReadings,
-    found: Figures,
-    reader: str,
-    looked: FrameComparison,
-    own: IdentityFaces | None,
+    readings: PairReadings,
+    figures: Figures,
+    estimator_name: str,
+    comparison: FrameComparison,
+    identity: IdentityFaces | None,
 ) -> list[Group]:
-    groups = [expression_group(sides, found)]
-    if sides.swap.probabilities is not None or sides.swap.circumplex is not None:
-        groups.insert(0, emotion_group(sides, reader))
-    if not sides.one_table:
-        groups += [geometry_group(sides, found.lag_frames), head_group(sides)]
-    if own is not None:
-        groups.append(likeness_group(sides, own))
-    groups.append(steadiness_group(looked.steadiness))
-    if looked.against_truth:
-        groups.append(truth_group(looked.against_truth))
+    groups = [expression_group(readings, figures)]
+    if readings.swap.probabilities is not None or readings.swap.circumplex is not None:
+        groups.insert(0, emotion_group(readings, estimator_name))
+    if not readings.shared_landmarks:
+        groups += [geometry_group(readings, figures.lag_frames), head_group(readings)]
+    if identity is not None:
+        groups.append(likeness_group(readings, identity))
+    groups.append(steadiness_group(comparison.steadiness))
+    if comparison.truth_scores:
+        groups.append(truth_group(comparison.truth_scores))
     return groups
 
 
-def _strength(sides: PairReadings) -> tuple[Floats, dict[int, str]]:
-    """How much the performer feels in each frame, and in words what."""
-    probabilities = sides.performer.probabilities
-    felt = None if probabilities is None else probabilities.only(lambda name: name not in NEUTRAL)
-    if felt is not None and felt.names:
-        strength = np.where(np.isfinite(felt.values).all(axis=1), felt.values.max(axis=1), np.nan)
-        words = {
-            t: f"{felt.names[int(row.argmax())]} {row.max():.2f}"
-            for t, row in enumerate(felt.values)
+def _expression_strength(readings: PairReadings) -> tuple[Floats, dict[int, str]]:
+    """(T,) strength of the performer's expression, and a caption for each frame that has one."""
+    probabilities = readings.performer.probabilities
+    emotions = (
+        None if probabilities is None else probabilities.select(lambda name: name not in NEUTRAL)
+    )
+    if emotions is not None and emotions.names:
+        strength = np.where(
+            np.isfinite(emotions.values).all(axis=1), emotions.values.max(axis=1), np.nan
+        )
+        captions = {
+            t: f"{emotions.names[int(row.argmax())]} {row.max():.2f}"
+            for t, row in enumerate(emotions.values)
             if np.isfinite(row).all()
         }
-        return strength, words
-    performer = sides.expression().performer
-    away = np.abs(sides.performer.departures(performer))
-    strength = np.linalg.norm(away, axis=1)
-    words = {
+        return strength, captions
+    performer = readings.expression().performer
+    deviations = np.abs(readings.performer.deviations(performer))
+    strength = np.linalg.norm(deviations, axis=1)
+    captions = {
         t: f"{performer.names[int(row.argmax())]} {performer.values[t, row.argmax()]:.2f}"
-        for t, row in enumerate(away)
+        for t, row in enumerate(deviations)
         if np.isfinite(row).all()
     }
-    return strength, words
+    return strength, captions
 
 
-def _distance(sides: PairReadings) -> tuple[Floats, dict[int, str]]:
-    """How far the faces are apart in each frame, each from its own rest, and in what most."""
-    seen = sides.expression()
-    performer, swap = seen.performer, seen.swap
-    apart = np.abs(sides.swap.departures(swap) - sides.performer.departures(performer))
-    words = {
+def _expression_distance(readings: PairReadings) -> tuple[Floats, dict[int, str]]:
+    """(T,) distance of the two expressions, each relative to its own rest, and captions."""
+    expression = readings.expression()
+    performer, swap = expression.performer, expression.swap
+    differences = np.abs(readings.swap.deviations(swap) - readings.performer.deviations(performer))
+    captions = {
         t: (
             f"{performer.names[int(row.argmax())]}: {performer.values[t, row.argmax()]:.2f}, "
             f"swap {swap.values[t, row.argmax()]:.2f}"
         )
-        for t, row in enumerate(apart)
+        for t, row in enumerate(differences)
         if np.isfinite(row).all()
     }
-    return np.linalg.norm(apart, axis=1), words
+    return np.linalg.norm(differences, axis=1), captions
 
 
-def _verdict(sides: PairReadings, found: Figures, diagnosis: Diagnosis) -> str:
-    if not np.isfinite(found.units.gain):
-        return diagnosis.words
+def _verdict(readings: PairReadings, figures: Figures, diagnosis: Diagnosis) -> str:
+    if not np.isfinite(figures.units.gain):
+        return diagnosis.summary
     if diagnosis.findings:
-        return diagnosis.findings[0].words
-    usual = OTHER_FACE[sides.expression().reader]
+        return diagnosis.findings[0].message
+    expected_gain = OTHER_FACE_GAIN[readings.expression().instrument]
     return (
-        f"The performance comes through: {found.units.gain:.0%} of the performer's strength, "
-        f"correlation {found.units.correlation:.2f}"
-        + ("." if sides.exact else f" (this reader sees {usual:.0%} in a perfect copy).")
+        f"The performance comes through: {figures.units.gain:.0%} of the performer's strength, "
+        f"correlation {figures.units.correlation:.2f}"
+        + ("." if readings.exact else f" ({expected_gain:.0%} is usual for a perfect copy).")
     )
 
 
-def _blind_spots(sides: PairReadings, judges: _Judges, origin: SwapOrigin) -> list[str]:
-    found = []
+def _limitations(readings: PairReadings, judges: _Judges, origin: SwapOrigin) -> list[str]:
+    limitations = []
     if judges.estimator is None:
-        why = (
-            "; ".join(judges.passed_over)
-            or "pass affect= with a reader that did not teach the model"
+        reason = (
+            "; ".join(judges.skipped)
+            or "pass affect= with an estimator that the model was not trained with"
         )
-        found.append(f"emotions were not read: {why}")
-    if judges.own is None:
-        found.append("whose face appears was not asked: pass recogniser=dlib identity=FACESET")
-    elif judges.own.embeddings is None:
-        found.append(
-            "whether it is the identity's face was not asked, only how far from the performer's "
-            "it is: pass identity=FACESET"
+        limitations.append(f"emotions were not read: {reason}")
+    if judges.identity is None:
+        limitations.append("identity was not measured: pass recogniser=dlib identity=FACESET")
+    elif judges.identity.embeddings is None:
+        limitations.append(
+            "distance to the identity was not measured, only to the performer: pass "
+            "identity=FACESET"
         )
-    if sides.swap.blendshapes is None:
-        found.append("gaze was not read: pass aligner=mediapipe")
-    found += shared_tables(sides)
+    if readings.swap.blendshapes is None:
+        limitations.append("gaze was not read: pass aligner=mediapipe")
+    limitations += shared_landmark_warnings(readings)
     if origin.lineage is None:
-        found.append(
+        limitations.append(
             "what the swap's model was trained with is not known: pass model= to have it checked"
         )
-    lost = int((sides.performer.found & ~sides.swap.found).sum())
-    if lost:
-        found.append(f"in {lost} frames the performer's face was found, but none in the swap")
-    return found
+    missing = int((readings.performer.has_face & ~readings.swap.has_face).sum())
+    if missing:
+        limitations.append(
+            f"in {missing} frames the performer's face was found, but none in the swap"
+        )
+    return limitations
 
 
-def _lineage(
-    judges: _Judges, unit_reader: str, aligner: str, origin: SwapOrigin
+def _report_lineage(
+    judges: _Judges, unit_instrument: str, aligner: str, origin: SwapOrigin
 ) -> tuple[str, ...]:
-    trained: Sequence[str] = ("unknown",) if origin.lineage is None else origin.lineage
-    measured = [unit_reader, f"landmarks by {aligner}"]
+    trained_with: Sequence[str] = ("unknown",) if origin.lineage is None else origin.lineage
+    measured_by = [unit_instrument, f"landmarks by {aligner}"]
     if judges.estimator is not None:
-        measured.append(judges.estimator.lineage)
-    if judges.own is not None:
-        recogniser = judges.own.recogniser
-        measured.append(f"{recogniser.lineage} (licence: {recogniser.licence})")
+        measured_by.append(judges.estimator.lineage)
+    if judges.identity is not None:
+        recogniser = judges.identity.recogniser
+        measured_by.append(f"{recogniser.lineage} (licence: {recogniser.licence})")
     return (
-        f"trained with: {', '.join(trained) or 'no reader of affect'}",
-        f"measured by: {', '.join(measured)}",
+        f"trained with: {', '.join(trained_with) or 'no estimator'}",
+        f"measured by: {', '.join(measured_by)}",
     )
 
 
-def _facts(options: EvaluateOptions, sides: PairReadings, origin: SwapOrigin) -> dict[str, str]:
+def _report_facts(
+    options: EvaluateOptions, readings: PairReadings, origin: SwapOrigin
+) -> dict[str, str]:
     facts: dict[str, Any] = {
         "performer": options.performer,
         "performer sha256": sha256_file(Path(options.performer)),
         "swap": options.swap,
         "swap sha256": sha256_file(Path(options.swap)),
-        "frames": f"{len(sides.swap)} at {sides.swap.fps:.3g} per second",
-        "frames with both faces": str(int((sides.swap.found & sides.performer.found).sum())),
-        "ceiling": _ceiling_of(sides),
+        "frames": f"{len(readings.swap)} at {readings.swap.fps:.3g} per second",
+        "frames with both faces": str(
+            int((readings.swap.has_face & readings.performer.has_face).sum())
+        ),
+        "ceiling": _ceiling_text(readings),
         "self-swap": options.self_swap or "not measured",
         "evaluated by": f"swapper {__version__}",
         **origin.facts,
@@ -361,12 +374,12 @@ def _facts(options: EvaluateOptions, sides: PairReadings, origin: SwapOrigin) ->
     return facts
 
 
-def _ceiling_of(sides: PairReadings) -> str:
-    """In words, what the best is that was measured."""
-    if sides.best is None:
+def _ceiling_text(readings: PairReadings) -> str:
+    """Describe what the ceiling was measured on."""
+    if readings.best is None:
         return "not measured"
-    if sides.exact:
+    if readings.exact:
         return "the exact answer"
-    told = f"performer encoded anew (H.264, CRF {CEILING_CRF})"
-    same = share_landmarks(sides.best, sides.performer)
-    return f"{told}; its landmarks are the performer's" if same else told
+    text = f"performer encoded anew (H.264, CRF {CEILING_CRF})"
+    shared = share_landmarks(readings.best, readings.performer)
+    return f"{text}; its landmarks are the performer's" if shared else text

@@ -1,4 +1,4 @@
-"""A trained model as a folder to hand on: weights, card, a page for people, ONNX where asked."""
+"""Export a trained model as a folder: weights, metadata, model card and, on request, ONNX."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def export(options: ExportOptions) -> list[Path]:
     Equal models give equal bytes.
 
     Args:
-        options: Which model, where to, what to tell of it, and whether as ONNX too.
+        options: Which model, where to, with which evaluations, and whether as ONNX too.
 
     Returns:
         The files, sorted by name.
 
     Raises:
-        SwapperError: In one line; no folder is left then, and an older one stays as it was.
+        SwapperError: In one line; nothing is written, and an existing folder stays unchanged.
     """
     output = Path(options.output)
     if options.onnx:
@@ -68,14 +68,14 @@ def export(options: ExportOptions) -> list[Path]:
 
 
 def _evaluations(options: ExportOptions, model: LoadedModel) -> list[StoredReport]:
-    """Reports on swaps by this very model.
+    """Read the evaluation reports, which must be of swaps by this model.
 
     Raises:
-        UsageError: One is no report, or of another model.
+        UsageError: A file is not a report, or is of another model.
     """
-    given = options.evaluation
-    paths = [given] if isinstance(given, str) else list(given)
-    found = []
+    evaluation = options.evaluation
+    paths = [evaluation] if isinstance(evaluation, str) else list(evaluation)
+    reports = []
     for path in paths:
         report = read_report(str(path))
         if report.model_sha256 != model.sha256:
@@ -83,22 +83,22 @@ def _evaluations(options: ExportOptions, model: LoadedModel) -> list[StoredRepor
                 f"evaluation={path}: is of another model than {options.model}; evaluate a swap of "
                 "that one, with model= where the swap carries no provenance"
             )
-        found.append(report)
-    return found
+        reports.append(report)
+    return reports
 
 
 def _check_output(output: Path, model: LoadedModel, *, overwrite: bool) -> None:
-    """Refuse a folder that is not free, before any work.
+    """Check that the output folder may be written, before any work.
 
     Raises:
-        UsageError: Says why, and the cure.
+        UsageError: It may not; names the reason and the cure.
     """
     if (
         output.name in ("", "..")
         or output.is_symlink()
         or (output.exists() and not output.is_dir())
     ):
-        raise UsageError(f"output={output}: is no folder that could be made; pass another output=")
+        raise UsageError(f"output={output}: is not a valid folder; pass another output=")
     if output.resolve() == model.path.parent.resolve():
         raise UsageError(f"output={output}: is the model's own folder; pass another output=")
     present = sorted(each.name for each in output.iterdir()) if output.exists() else []
@@ -112,47 +112,47 @@ def _check_output(output: Path, model: LoadedModel, *, overwrite: bool) -> None:
 
 
 def _copy(model: LoadedModel, folder: Path) -> None:
-    """Both files under their usual names; what was read and checked is what is written."""
+    """Copy weights and metadata under their usual names, and check the copy by loading it."""
     shutil.copyfile(model.path, folder / WEIGHTS)
     (folder / CARD).write_text(model.card.to_json(), encoding="utf-8")
     load_model(folder)
 
 
 def _write_onnx(model: LoadedModel, folder: Path, opset: int) -> list[OnnxFile]:
-    """A file for each identity, each held against torch.
+    """Write an ONNX file per identity and compare its output with torch.
 
     Raises:
-        ModelError: One does not compute what torch does.
+        ModelError: The outputs differ by more than `onnx_export.TOLERANCE`.
     """
     files = []
     for identity, name in zip(model.net.identities, onnx_names(model.net.identities), strict=True):
         path = folder / name
         onnx_export.write_onnx(model, identity, path, opset)
-        apart = onnx_export.torch_difference(model, identity, path)
-        if apart is None:
+        difference = onnx_export.torch_difference(model, identity, path)
+        if difference is None:
             log.warning(
-                "%s: not held against torch: onnxruntime is not installed; %s",
+                "%s: not compared with torch: onnxruntime is not installed; %s",
                 name,
                 onnx_export.INSTALL,
             )
-        elif not apart <= onnx_export.TOLERANCE:
+        elif not difference <= onnx_export.TOLERANCE:
             raise ModelError(
-                f"{name}: differs from torch by {apart:.1g}, more than {onnx_export.TOLERANCE:g}; "
-                "pass another opset= or onnx=false"
+                f"{name}: differs from torch by {difference:.1g}, more than "
+                f"{onnx_export.TOLERANCE:g}; pass another opset= or onnx=false"
             )
-        files.append(OnnxFile(name, identity, opset, apart))
+        files.append(OnnxFile(name, identity, opset, difference))
     return files
 
 
 def onnx_names(identities: tuple[str, ...]) -> list[str]:
-    """A file name for each identity: its own where that is a safe and distinct one."""
+    """Return a file name per identity: its own name if all are safe and distinct."""
     lower = [each.lower() for each in identities]
     own = all(_PLAIN_NAME.fullmatch(each) for each in identities) and len(set(lower)) == len(lower)
     return [f"{each if own else f'identity_{i}'}.onnx" for i, each in enumerate(identities)]
 
 
 def _put(partial: Path, output: Path) -> None:
-    """Give the finished folder its name; an older export is replaced whole."""
+    """Rename the finished folder to `output`, replacing an older export as a whole."""
     old = output.with_name(f".{output.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if output.exists():

@@ -1,4 +1,4 @@
-"""People as judges of a swap: write the page that asks them, count what they answered."""
+"""User studies: write the page of a pairwise comparison, and analyse the answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 from swapper.errors import StudyError, UsageError
 from swapper.options.verbs import StudyOptions
-from swapper.user_study.answers import LeftOut, read_answers
+from swapper.user_study.answers import Exclusion, read_answers
 from swapper.user_study.counts import StudyCounts, count_answers
 from swapper.user_study.results import results_data, results_page
 from swapper.user_study.stimuli import collect_study
@@ -24,13 +24,13 @@ _OURS: Final = {"page", KEY, "README.txt", "results.json", "results.html"}
 
 
 def study(options: StudyOptions) -> Path:
-    """Write a study of the clips in ``clips=``, or count the answers in ``answers=``.
+    """Write a study of the clips in ``clips=``, or analyse the answers in ``answers=``.
 
     Returns:
-        The page, or the results as a page.
+        Path of the study page, or of the results page.
 
     Raises:
-        SwapperError: In one line; a study that was there stays as it was.
+        SwapperError: In one line; an existing study stays unchanged.
     """
     if bool(options.clips) == bool(options.answers):
         raise UsageError(
@@ -50,18 +50,18 @@ def _write(options: StudyOptions) -> Path:
     output = Path(options.output or "study")
     _check_output(output, Path(options.clips), overwrite=options.overwrite)
     limits = Limits(options.pairs, options.checks, options.repeats)
-    asked, sources = collect_study(Path(options.clips), limits)
+    design, sources = collect_study(Path(options.clips), limits)
     partial = output.with_name(f".{output.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
         clips = partial / "page" / "clips"
         clips.mkdir(parents=True)
         for name, path in sources.items():
-            # The bytes alone: times and permissions of a file would tell which were made together.
-            shutil.copyfile(path, clips / f"{name}{asked.kind}")
-        (partial / "page" / "index.html").write_text(study_page(asked), encoding="utf-8")
-        (partial / "README.txt").write_text(readme(asked), encoding="utf-8")
-        (partial / KEY).write_text(_json(asked.key_data()), encoding="utf-8")
+            # Bytes only: modification times and permissions would reveal the systems.
+            shutil.copyfile(path, clips / f"{name}{design.kind}")
+        (partial / "page" / "index.html").write_text(study_page(design), encoding="utf-8")
+        (partial / "README.txt").write_text(readme(design), encoding="utf-8")
+        (partial / KEY).write_text(_json(design.key_data()), encoding="utf-8")
         if output.exists():
             shutil.rmtree(output)
         partial.replace(output)
@@ -70,24 +70,24 @@ def _write(options: StudyOptions) -> Path:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     page = output / "page" / "index.html"
-    counts = (len(asked.clips), len(asked.systems), len(asked.pairs))
+    counts = (len(design.clips), len(design.systems), len(design.pairs))
     log.info("%s: %d clips, %d systems, %d pairs; open it, or serve its folder", page, *counts)
-    log.info("%s: keep it back; who has it is not blind", output / KEY)
+    log.info("%s: do not share it; it unblinds the study", output / KEY)
     return page
 
 
 def _check_output(output: Path, clips: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that is not free, before any work.
+    """Check that the output folder may be written, before any work.
 
     Raises:
-        UsageError: Says why, and the cure.
+        UsageError: It may not; names the reason and the cure.
     """
     if (
         output.name in ("", "..")
         or output.is_symlink()
         or (output.exists() and not output.is_dir())
     ):
-        raise UsageError(f"output={output}: is no folder that could be made; pass another output=")
+        raise UsageError(f"output={output}: is not a valid folder; pass another output=")
     if clips.resolve().is_relative_to(output.resolve()):
         raise UsageError(f"output={output}: holds the clips themselves; pass another output=")
     present = sorted(each.name for each in output.iterdir()) if output.exists() else []
@@ -100,12 +100,12 @@ def _check_output(output: Path, clips: Path, *, overwrite: bool) -> None:
 
 def _count(options: StudyOptions) -> Path:
     key = Path(options.key)
-    asked = read_key(key)
-    participants, left_out = read_answers(Path(options.answers), asked)
-    for each in left_out:
-        log.warning("%s: left out: %s", each.who, each.why)
+    design = read_key(key)
+    participants, excluded = read_answers(Path(options.answers), design)
+    for exclusion in excluded:
+        log.warning("%s: excluded: %s", exclusion.name, exclusion.reason)
     try:
-        found = count_answers(participants, asked, options.misses)
+        counts = count_answers(participants, design, options.misses)
     except ValueError as error:
         reason = (
             f"all {len(participants)} missed more than {options.misses} checks; pass a larger "
@@ -116,41 +116,41 @@ def _count(options: StudyOptions) -> Path:
     try:
         output.mkdir(parents=True, exist_ok=True)
         (output / "results.json").write_text(
-            _json(results_data(asked, found, left_out)), encoding="utf-8"
+            _json(results_data(design, counts, excluded)), encoding="utf-8"
         )
         page = output / "results.html"
-        page.write_text(results_page(asked, found, left_out), encoding="utf-8")
+        page.write_text(results_page(design, counts, excluded), encoding="utf-8")
     except OSError as error:
         raise _unwritable(output, error) from error
-    print("\n".join(_lines(asked, found, left_out)))
+    print("\n".join(_lines(design, counts, excluded)))
     log.info("%s", page)
     return page
 
 
-def _lines(asked: Study, found: StudyCounts, left_out: list[LeftOut]) -> list[str]:
-    """What is told on the spot."""
-    missed = [each for each in found.attention if not each.counts]
+def _lines(design: Study, counts: StudyCounts, excluded: list[Exclusion]) -> list[str]:
+    """Return the summary that is printed."""
+    missed = [each for each in counts.attention if not each.counts]
     lines = [
-        f"study {asked.id}: {len(found.attention) - len(missed)} participants, {found.answers} "
-        f"comparisons, {found.ties} of them undecided (half a win each)"
+        f"study {design.id}: {len(counts.attention) - len(missed)} participants, {counts.answers} "
+        f"comparisons, {counts.ties} of them undecided (half a win each)"
     ]
     lines += [
-        f"  {each.participant} left out: missed {each.missed} of {each.checks} checks"
+        f"  {each.participant} excluded: missed {each.missed} of {each.checks} checks"
         for each in missed
     ]
-    if left_out:
-        lines.append(f"  {len(left_out)} files left out")
+    if excluded:
+        lines.append(f"  {len(excluded)} files excluded")
     lines.append("strength (log-odds, mean 0):")
-    width = max(len(each) for each in found.systems)
+    width = max(len(each) for each in counts.systems)
     lines += [
         f"  {name:{width}}  {each}"
-        for name, each in zip(found.systems, found.strengths, strict=True)
+        for name, each in zip(counts.systems, counts.strengths, strict=True)
     ]
     lines.append("share of answers:")
     return lines + [
         f"  {first} over {second}: {rate.share:.2f} [{rate.low:.2f}, {rate.high:.2f}] of "
         f"{rate.answers}"
-        for first, second, rate in found.pairs
+        for first, second, rate in counts.pairs
         if rate.answers
     ]
 

@@ -1,4 +1,4 @@
-"""Read a file's provenance back and tell what it is worth."""
+"""Verify the provenance of a file."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def verify_file(options: VerifyOptions) -> int:
     """Print the verdict on ``options.file``.
 
     Returns:
-        Exit status: 0 for an intact file (its signer trusted or not), 3 for one that was changed
-        after it was signed, 4 for one without provenance.
+        Exit status: 0 for an intact file (signer trusted or not), 3 for one changed after signing,
+        4 for one without provenance.
     """
     trust = [options.trust] if isinstance(options.trust, str) else list(options.trust)
     verdict = verify(Path(options.file), [Path(each) for each in trust])

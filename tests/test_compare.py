@@ -273,34 +273,34 @@ def test_as_good_as_the_ceiling_is_marked_where_that_is_sure() -> None:
     people = [str(n) for n in range(8)]
     rows = {row.name: row for row in rank_models(found, people)}
     for name in ("gain", "pose_error"):
-        short = rows[name].shortfalls["ceiling"]
-        assert short["ours"].as_good
-        assert not short["weak"].as_good
+        short = rows[name].ceiling_gaps["ceiling"]
+        assert short["ours"].equivalent
+        assert not short["weak"].equivalent
         assert short["weak"].share.mean == pytest.approx(-0.4, abs=0.05)
-    assert "self_swap" not in rows["gain"].shortfalls
+    assert "self_swap" not in rows["gain"].ceiling_gaps
     told_so = "\n".join(leaderboard_table(list(rows.values()), list(found)))
     assert "As good as the performer's own clip, encoded anew?" in told_so
     assert told_so.count("✓ |") == 2
     assert "own face" not in told_so
     # A margin that is narrower than what is seen is not reached.
     strict = {row.name: row for row in rank_models(found, people, margin=0.01)}
-    assert not strict["gain"].shortfalls["ceiling"]["ours"].as_good
+    assert not strict["gain"].ceiling_gaps["ceiling"]["ours"].equivalent
     json.dumps(leaderboard_json(list(rows.values())), allow_nan=False)
 
 
 def test_as_good_as_on_the_own_face() -> None:
     found = {"weak": series(0.6, 0, self_swap=0.6), "ours": series(0.6, 1, self_swap=0.9)}
     rows = rank_models(found, [str(n) for n in range(8)])
-    short = rows[0].shortfalls["self_swap"]
-    assert short["weak"].as_good
-    assert not short["ours"].as_good
-    assert "self_swap" not in rows[1].shortfalls
+    short = rows[0].ceiling_gaps["self_swap"]
+    assert short["weak"].equivalent
+    assert not short["ours"].equivalent
+    assert "self_swap" not in rows[1].ceiling_gaps
 
 
 def test_four_performers_cannot_show_that_nothing_is_lost() -> None:
     found = {"weak": series(0.6, 0), "ours": series(0.97, 1)}
     rows = rank_models(found, ["anna", "bert", "carl", "dora"] * 2)
-    assert not any(each.as_good for row in rows for each in row.shortfalls["ceiling"].values())
+    assert not any(each.equivalent for row in rows for each in row.ceiling_gaps["ceiling"].values())
     assert "Too few performers for a test." in leaderboard_table(rows, list(found))[-1]
 
 

@@ -18,8 +18,8 @@ from swapper.estimators.auto import AutoEstimator
 from swapper.estimators.base import Estimator, load_estimator
 from swapper.evaluate import FIGURES, REPORT, evaluate, independent_estimator
 from swapper.evaluation import clips
-from swapper.evaluation.clips import Memory
-from swapper.evaluation.leaderboard import WHOSE_FACE
+from swapper.evaluation.clips import ReadingsCache
+from swapper.evaluation.leaderboard import IDENTITY_MEASURES
 from swapper.extract import extract
 from swapper.faces.openface import OpenfaceAligner
 from swapper.faces.recognition import COSINE
@@ -122,7 +122,7 @@ def test_the_exact_answer_passes(performer: ClipFiles, answer: ClipFiles, tmp_pa
     assert told["facts"]["provenance"] == "none"
     assert "judge:" in told["lineage"][1]
     assert len(report.strongest) >= 3
-    assert any("happy" in each.words for each in report.strongest)
+    assert any("happy" in each.caption for each in report.strongest)
     assert all(each.swap[:2] == b"\xff\xd8" for each in (*report.strongest, *report.worst))
     assert report.worst[0].truth is not None
 
@@ -131,7 +131,7 @@ def test_the_performer_on_the_own_face_stands_beside(
     performer: ClipFiles, answer: ClipFiles, tmp_path: Path
 ) -> None:
     """The performer's own clip is the best self-swap that could be."""
-    memory: Memory = {}
+    memory: ReadingsCache = {}
 
     def once(output: Path, watched: list[ClipFiles]) -> Report:
         tables = iter(watched)
@@ -142,7 +142,7 @@ def test_the_performer_on_the_own_face_stands_beside(
             ),
             lambda: OpenfaceAligner(str(next(tables).landmarks)),
             judge,
-            memory=memory,
+            cache=memory,
         )  # fmt: skip
 
     first = once(tmp_path / "first", [performer, answer, performer, performer])
@@ -245,13 +245,13 @@ def test_landmarks_alone_tell_how_strong_a_swap_is(
     """What used to be refused for want of a reader; each clip by its own CSV of a folder."""
     options = tabled(tmp_path, performer, strength)
     report = evaluate(options, lambda: OpenfaceAligner(str(tmp_path / "tables")))
-    assert report.unit_reader == "landmarks' geometry"
+    assert report.unit_instrument == "landmarks' geometry"
     assert report.expressive == (strength == 1)
     assert value(report, "gain") == pytest.approx(strength, abs=0.03)
     for part in ("mouth", "mouth_opening", "mouth_width", "mouth_corners", "brows", "lids", "jaw"):
         assert value(report, f"geometry_{part}_gain") == pytest.approx(strength, abs=0.05), part
         assert value(report, f"geometry_{part}_correlation") > 0.99, part
-    assert "emotions were not read" in "; ".join(report.untold)
+    assert "emotions were not read" in "; ".join(report.undetermined)
     # The performer encoded anew has another name, and was read by the performer's CSV.
     assert report.facts["ceiling"].endswith("CRF 23); its landmarks are the performer's")
     told = json.loads((tmp_path / "out" / FIGURES).read_text(encoding="utf-8"))["measures"]
@@ -269,7 +269,7 @@ def test_one_table_for_both_clips_reads_no_expression(performer: ClipFiles, tmp_
         evaluate(options, lambda: OpenfaceAligner(table))
     report = evaluate(options, lambda: OpenfaceAligner(table), judge)
     assert {group.title for group in report.groups}.isdisjoint({"Geometry", "Head and gaze"})
-    assert "the head was not read off the swap, nor its geometry" in "; ".join(report.untold)
+    assert "the head was not read off the swap, nor its geometry" in "; ".join(report.undetermined)
 
 
 def test_landmarks_that_taught_the_model_are_marked(
@@ -288,7 +288,7 @@ def test_landmarks_that_taught_the_model_are_marked(
         "trained with: xception:12, landmarks:openface",
         "measured by: landmarks' geometry, landmarks by openface",
     )
-    assert "may have taught the model" in report.untold[0]
+    assert "may have taught the model" in report.undetermined[0]
     assert report.verdict.endswith("Partial: openface may have taught the model.")
     told = json.loads((tmp_path / "out" / FIGURES).read_text(encoding="utf-8"))["measures"]
     partial = {name for name, each in told.items() if each["partial"]}
@@ -376,7 +376,9 @@ def asked(
     report = evaluate(
         options, lambda: OpenfaceAligner(str(next(tables).landmarks)), judge, lambda: colours
     )
-    found = {m.name: m for group in report.groups for m in group.measures if m.name in WHOSE_FACE}
+    found = {
+        m.name: m for group in report.groups for m in group.measures if m.name in IDENTITY_MEASURES
+    }
     return found, report, colours
 
 
@@ -399,7 +401,7 @@ def test_whose_face_appears_is_asked_of_a_recogniser(
     assert theirs.value == pytest.approx(theirs.ceiling, abs=0.1)
     assert found["nearer_identity"].value > 0.9
     assert "colours:0 (licence: of this test)" in report.lineage[1]
-    assert not any("whose face" in each for each in report.untold)
+    assert not any("whose face" in each for each in report.undetermined)
     page = (tmp_path / "out" / REPORT).read_text(encoding="utf-8")
     assert "Frames nearer bert than the performer" in page
     # Of the performer encoded anew nobody asks it.
@@ -413,7 +415,7 @@ def test_without_an_identity_the_performer_s_face_is_asked_for(
     found, report, _ = asked(performer, answer, tmp_path / "out")
     assert list(found) == ["performer_similarity"]
     assert found["performer_similarity"].value < found["performer_similarity"].floor
-    assert any("whether it is the identity's face was not asked" in each for each in report.untold)
+    assert any("distance to the identity was not measured" in each for each in report.undetermined)
     assert "colours:0 (licence: of this test)" in report.lineage[1]
 
 
@@ -423,6 +425,4 @@ def test_an_identity_without_a_recogniser_is_one_line(
     with pytest.raises(UsageError, match="identity=bert: needs a recogniser: pass recogniser=dlib"):
         held(performer, answer, tmp_path / "out", identity="bert")
     report = held(performer, answer, tmp_path / "out")
-    assert (
-        "whose face appears was not asked: pass recogniser=dlib identity=FACESET" in report.untold
-    )
+    assert "identity was not measured: pass recogniser=dlib identity=FACESET" in report.undetermined

@@ -92,7 +92,7 @@ def test_a_run_becomes_a_folder_with_its_story(world: Path, tmp_path: Path) -> N
         "| reconstruction | dssim ", "24 faces of 96 x 96", "| seed | 5 |", "optimizer AdamW",
         f"`{estimator}`", "openface(", "`code` | `(batch, 4)`", "`bob.onnx` | bob | 20 |",
         "valence from rest",
-        "Not evaluated yet", "a linear probe still tells the person", "from 24 faces only",
+        "Not evaluated yet", "linear probe still identifies the person", "from 24 faces only",
     ):  # fmt: skip
         assert told in page, told
     assert "not measured" not in page
@@ -122,7 +122,7 @@ def test_facesets_can_be_named_and_must_be_the_right_ones(world: Path, tmp_path:
     alice, bob = (world / "facesets" / name for name in ("alice", "bob"))
     found = find_origin(model, [alice, bob])
     assert {name: each.faces for name, each in found.footage.items()} == {"alice": 24, "bob": 24}
-    assert sum(found.footage["alice"].feelings.values()) == pytest.approx(1)
+    assert sum(found.footage["alice"].emotions.values()) == pytest.approx(1)
     thinned = shutil.copytree(bob, tmp_path / "bob")
     next((thinned / "images").iterdir()).unlink()
     with pytest.raises(FacesetError, match=r"bob: is not what .* was trained on"):
@@ -198,7 +198,7 @@ def test_figures_and_thin_footage_are_told(world: Path) -> None:
     assert "half as far" not in page
     still = replace(space, shown=dict(space.shown) | {"bob": 0.3 * space.shown["alice"]})
     still = replace(still, valence=space.basis[0], arousal=space.basis[0][:0])
-    page = model_page(model, still, ModelOrigin(gaps=("bob shows no anger",)))
+    page = model_page(model, still, ModelOrigin(missing_emotions=("bob shows no anger",)))
     assert "**bob** moves less than half as far in valence as alice does" in page
     assert "- bob shows no anger." in page
     assert "arousal from rest" not in page
@@ -223,15 +223,15 @@ def _earlier(output: Path) -> None:
         (lambda _: None, {"model": "nowhere"}, r"nowhere: is neither a folder"),
         (_earlier, {}, r"out: is not empty; pass overwrite=true"),
         (_foreign, {"overwrite": True}, r"out: holds thesis\.tex, which no export wrote"),
-        (lambda out: out.write_text("a file"), {"overwrite": True}, r"out: is no folder"),
+        (lambda out: out.write_text("a file"), {"overwrite": True}, r"out: is not a valid folder"),
         (lambda _: None, {"output": "{plain}", "overwrite": True}, r"the model's own folder"),
-        (lambda _: None, {"output": ""}, r"output=\.: is no folder"),
-        (_earlier, {"output": "{out}/.."}, r"output=.*\.\.: is no folder"),
+        (lambda _: None, {"output": ""}, r"output=\.: is not a valid folder"),
+        (_earlier, {"output": "{out}/.."}, r"output=.*\.\.: is not a valid folder"),
         (lambda _: None, {"facesets": ["no/where"]}, r"no/where: no such faceset"),
         (
             lambda out: out.parent.joinpath("x").symlink_to(out),
             {"output": "{out.parent}/x"},
-            r"no folder",
+            r"x: is not a valid folder",
         ),
     ],
 )
@@ -285,7 +285,7 @@ def test_without_onnxruntime_it_says_that_nothing_was_compared(
 ) -> None:
     monkeypatch.setattr(onnx_export, "torch_difference", lambda *_: None)
     export(ExportOptions(str(plain), str(tmp_path / "out"), onnx=True))
-    assert "alice.onnx: not held against torch: onnxruntime is not installed" in caplog.text
+    assert "alice.onnx: not compared with torch: onnxruntime is not installed" in caplog.text
     assert "| not measured |" in said(tmp_path / "out")
 
 
@@ -344,8 +344,8 @@ def test_an_evaluation_is_told_and_stays_text(plain: Path, tmp_path: Path) -> No
     [
         ({"facts": {"model sha256": "0" * 64}}, "is of another model than"),
         ({"facts": {}}, "is of another model than"),
-        ({"measures": {"gain": 3}}, "is no report.json of swapper evaluate"),
-        ({"verdict": ["so"]}, "is no report.json of swapper evaluate"),
+        ({"measures": {"gain": 3}}, "is not a report.json"),
+        ({"verdict": ["so"]}, "is not a report.json"),
     ],
 )
 def test_an_evaluation_of_something_else_is_refused(

@@ -128,7 +128,7 @@ def _run_compare(options: Any, cfg: DictConfig) -> int:
     makers = PartFactories(
         aligner=lambda: build(cfg, "aligner"),
         estimator=lambda: _judge(cfg),
-        own=lambda: build(cfg, "estimator") or None,
+        model_estimator=lambda: build(cfg, "estimator") or None,
         recogniser=lambda: build(cfg, "recogniser") or None,
     )
     compare(options, makers)

@@ -36,7 +36,7 @@ from swapper.media.image_strip import draw_strip
 from swapper.media.images import write_atomically, write_image
 from swapper.media.video import VideoReader
 from swapper.metrics.clip_truth import Clip, GroundTruth
-from swapper.metrics.image_quality import MOST_DB
+from swapper.metrics.image_quality import MAX_DB
 from swapper.metrics.traces import Calibration
 from swapper.metrics.truth_scores import AREAS, ClipScore, score
 from swapper.options.verbs import DemoOptions, EvaluateOptions
@@ -305,6 +305,6 @@ def _told(outcome: Outcome, folder: Path, run: Path) -> list[str]:
 
 
 def _number(value: float, form: str) -> str:
-    if value == MOST_DB:
+    if value == MAX_DB:
         return "exact"
     return format(value, form) if np.isfinite(value) else "–"

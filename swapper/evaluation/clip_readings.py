@@ -1,4 +1,4 @@
-"""Look at a clip once and write down what its face does, frame by frame."""
+"""Per-frame readings of the largest face in a clip: landmarks, pose, expression, affect."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from swapper.media.video import VideoReader
 from swapper.progress import progress
 
 CROP: Final = 160
-"""Side of aligned crops, for readers and for people, in pixels."""
-_LEAST_WEIGHT: Final = 1e-300
-_AT_ONCE: Final = 64
-_LEAST_FACING: Final = 0.5
-"""Cosine of the angle to the camera from which geometry is read: beyond 60 degrees turning a face
-to the front doubles every error of its landmarks, and a tracker's failure can lie anywhere."""
+"""Side of aligned crops in pixels, for estimators and for the report."""
+_EPSILON: Final = 1e-300
+_BATCH_SIZE: Final = 64
+_MIN_FRONTAL_COSINE: Final = 0.5
+"""Least cosine of the angle to the camera at which geometry is read: beyond 60 degrees,
+frontalisation doubles every landmark error, and a tracker may fail arbitrarily."""
 
 Floats = NDArray[np.float64]
 Picture = NDArray[np.uint8]
@@ -36,39 +36,39 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Traces:
-    """Columns of one instrument over time; rows are NaN where there was no face.
+    """Time series of one instrument; rows are NaN where no face was detected.
 
     Attributes:
-        names: Of the columns.
+        names: U column names.
         values: (T, U).
     """
 
     names: tuple[str, ...]
     values: Floats
 
-    def only(self, keep: Callable[[str], bool]) -> Traces:
-        """Some of the columns."""
-        chosen = [column for column, name in enumerate(self.names) if keep(name)]
-        return Traces(tuple(self.names[column] for column in chosen), self.values[:, chosen])
+    def select(self, keep: Callable[[str], bool]) -> Traces:
+        """Return the columns whose name satisfies `keep`."""
+        columns = [column for column, name in enumerate(self.names) if keep(name)]
+        return Traces(tuple(self.names[column] for column in columns), self.values[:, columns])
 
 
 @dataclass(frozen=True, eq=False)
 class ClipReadings:
-    """What a clip's largest face does; T frames, NaN where there is none.
+    """Readings of a clip's largest face; T frames, NaN where no face was detected.
 
     Attributes:
         video: The file.
-        fps: Frames a second.
+        fps: Frames per second.
         size: Width and height in pixels.
-        seconds: (T,) when each frame is shown.
+        seconds: (T,) presentation time of each frame.
         landmarks: (T, 68, 2), x y in frame pixels.
         pose: (T, 3) yaw, pitch and roll in degrees.
-        blendshapes: Of MediaPipe, in [0, 1]; None if it was not the aligner.
-        probabilities: Of the estimator's classes; None if it has none.
+        blendshapes: MediaPipe's, in [0, 1]; None if it was not the aligner.
+        probabilities: Class probabilities of the estimator; None if it has none.
         circumplex: (T, 2) valence and arousal; None likewise.
-        units: Of the estimator's action units; None likewise.
-        embedding: (T, D) of a recogniser; None if there was none.
-        aligner: Name of what found the landmarks, or knew them.
+        units: Action units of the estimator; None likewise.
+        embedding: (T, D) of the recogniser; None without one.
+        aligner: Name of the source of the landmarks.
     """
 
     video: Path
@@ -88,41 +88,41 @@ class ClipReadings:
     def geometry(self) -> Traces:
         """`SIGNALS` of the landmarks turned to the front, in eye distances; NaN beyond 60 degrees.
 
-        What yaw and pitch explain of a signal besides is left in: people move face and head
-        together, so taking it off takes expression with it. On four real clips it brought the
-        signals of 68 landmarks further from those of MediaPipe's mesh (docs/LOG.md, 2026-11-29).
+        The part of a signal that yaw and pitch explain is not regressed out: people move face and
+        head together, so that would remove expression. On four real clips it moved the signals of
+        68 landmarks further from those of MediaPipe's mesh (docs/LOG.md, 2026-11-29).
         """
         values = np.full((len(self), len(SIGNALS)), np.nan)
-        if self.found.any():
-            told = self._shapes.rotation[:, 2, 2] >= _LEAST_FACING
-            values[np.flatnonzero(self.found)[told]] = signals(self._shapes.front[told])
+        if self.has_face.any():
+            frontal = self._shapes.rotation[:, 2, 2] >= _MIN_FRONTAL_COSINE
+            values[np.flatnonzero(self.has_face)[frontal]] = signals(self._shapes.front[frontal])
         return Traces(SIGNALS, values)
 
     @cached_property
-    def at_rest(self) -> Floats:
-        """(T,) how much each frame's face is at rest, see `Neutral.weights`; 0 without a face."""
+    def rest_weights(self) -> Floats:
+        """(T,) weight of each frame as neutral, see `Neutral.weights`; 0 without a face."""
         weights = np.zeros(len(self))
-        if self.found.any():
-            weights[self.found] = find_neutrals({"": self._shapes})[""].weights
+        if self.has_face.any():
+            weights[self.has_face] = find_neutrals({"": self._shapes})[""].weights
         return weights
 
-    def departures(self, traces: Traces) -> Floats:
-        """(T, U) how far traces of this clip are from their values at rest."""
-        known = np.isfinite(traces.values)
-        weights = np.where(known, self.at_rest[:, None], 0.0)
+    def deviations(self, traces: Traces) -> Floats:
+        """(T, U) deviations of this clip's traces from their values at rest."""
+        is_finite = np.isfinite(traces.values)
+        weights = np.where(is_finite, self.rest_weights[:, None], 0.0)
         total = weights.sum(axis=0)
-        at_rest = (weights * np.where(known, traces.values, 0.0)).sum(axis=0)
-        middle = np.where(total > 0, at_rest / np.maximum(total, _LEAST_WEIGHT), np.nan)
+        at_rest = (weights * np.where(is_finite, traces.values, 0.0)).sum(axis=0)
+        middle = np.where(total > 0, at_rest / np.maximum(total, _EPSILON), np.nan)
         return np.asarray(traces.values - middle)
 
     @cached_property
     def _shapes(self) -> Shapes:
-        """Of the frames with a face."""
-        return Shapes.of(aligned_landmarks(self.landmarks[self.found]))
+        """Shapes of the frames with a face."""
+        return Shapes.of(aligned_landmarks(self.landmarks[self.has_face]))
 
     @property
-    def found(self) -> NDArray[np.bool_]:
-        """(T,) whether there was a face."""
+    def has_face(self) -> NDArray[np.bool_]:
+        """(T,) whether a face was detected."""
         return np.isfinite(self.landmarks[:, 0, 0])
 
     def __len__(self) -> int:
@@ -134,41 +134,41 @@ def read_clip(
     aligner: Aligner,
     estimator: Estimator | None = None,
     recogniser: Recogniser | None = None,
-    title: str = "look at",
+    title: str = "read",
 ) -> ClipReadings:
     """Read a clip front to back.
 
     Args:
         video: The file.
         aligner: Prepared; finished at the end of the clip.
-        estimator: Of emotions; on its device, or None.
-        recogniser: Of whose face it is; prepared, or None.
-        title: Of the progress bar.
+        estimator: Emotion estimator on its device, or None.
+        recogniser: Prepared, or None.
+        title: Title of the progress bar.
 
     Raises:
-        MediaError: The clip cannot be read, or shows no face in any frame.
+        MediaError: The clip cannot be read, or no frame has a face.
     """
     reader = VideoReader(video)
-    notes = _Notes(aligner, estimator, recogniser)
+    collector = _Collector(aligner, estimator, recogniser)
     bar = progress(reader.info.num_frames, f"{title} {video.name}", "frame")
     seconds: list[float] = []
     with reader, bar:
         for frame in reader:
             seconds.append(frame.time)
             faces = aligner(frame)
-            notes.add(frame.image, faces[0].landmarks if faces else None)
+            collector.add(frame.image, faces[0].landmarks if faces else None)
             bar.update()
     if not seconds:
-        raise MediaError(f"{video}: not one frame could be decoded")
+        raise MediaError(f"{video}: no frame could be decoded")
     aligner.finish(len(seconds))
-    if not notes.places:
-        raise MediaError(f"{video}: {aligner.name} finds no face in it; pass another aligner=")
+    if not collector.places:
+        raise MediaError(f"{video}: {aligner.name} detects no face; pass another aligner=")
     size = reader.info.width, reader.info.height
-    return notes.finish(video, float(reader.info.rate), size, np.array(seconds))
+    return collector.finish(video, float(reader.info.rate), size, np.array(seconds))
 
 
-class _Notes:
-    """Gathers what is read of frames with a face, and hands crops to the estimator in batches."""
+class _Collector:
+    """Collects readings of frames with a face; runs estimator and recogniser in batches."""
 
     def __init__(
         self, aligner: Aligner, estimator: Estimator | None, recogniser: Recogniser | None
@@ -185,10 +185,10 @@ class _Notes:
         self._embeddings: list[NDArray[np.float32]] = []
 
     def add(self, image: Picture, landmarks: NDArray[np.float32] | None) -> None:
-        place, self.frames = self.frames, self.frames + 1
+        index, self.frames = self.frames, self.frames + 1
         if landmarks is None:
             return
-        self.places.append(place)
+        self.places.append(index)
         self._landmarks.append(landmarks)
         self._pose.append(head_pose(landmarks, (image.shape[1], image.shape[0])))
         if isinstance(self.aligner, MediapipeAligner) and self.aligner.expressions:
@@ -197,7 +197,7 @@ class _Notes:
             self._crops.append(aligned_crop(image, landmarks))
         if self.recogniser is not None:
             self._faces.append(self.recogniser.crop(image, landmarks))
-        if max(len(self._crops), len(self._faces)) == _AT_ONCE:
+        if max(len(self._crops), len(self._faces)) == _BATCH_SIZE:
             self._flush()
 
     def _flush(self) -> None:
@@ -218,7 +218,7 @@ class _Notes:
         valence, arousal = self._column("valence"), self._column("arousal")
         circumplex = None
         if valence is not None and arousal is not None:
-            circumplex = self._laid(np.stack([valence, arousal], axis=1))
+            circumplex = self._scatter(np.stack([valence, arousal], axis=1))
         labels = () if self.estimator is None else self.estimator.labels
         numbers = () if self.estimator is None else self.estimator.units
         return ClipReadings(
@@ -226,36 +226,36 @@ class _Notes:
             fps=fps,
             size=size,
             seconds=seconds,
-            landmarks=self._laid(np.array(self._landmarks)),
-            pose=self._laid(np.array(self._pose)),
-            blendshapes=Traces(names, self._laid(values)) if names else None,
+            landmarks=self._scatter(np.array(self._landmarks)),
+            pose=self._scatter(np.array(self._pose)),
+            blendshapes=Traces(names, self._scatter(values)) if names else None,
             probabilities=self._traces("probabilities", labels),
             circumplex=circumplex,
             units=self._traces("units", [f"AU{number}" for number in numbers]),
-            embedding=self._laid(np.concatenate(self._embeddings)) if self._embeddings else None,
+            embedding=self._scatter(np.concatenate(self._embeddings)) if self._embeddings else None,
             aligner=self.aligner.name,
         )
 
     def _column(self, name: str) -> Floats | None:
-        found = [getattr(each, name) for each in self._read]
-        if not found or found[0] is None:
+        columns = [getattr(each, name) for each in self._read]
+        if not columns or columns[0] is None:
             return None
-        return np.concatenate([each.numpy() for each in found]).astype(np.float64)
+        return np.concatenate([each.numpy() for each in columns]).astype(np.float64)
 
     def _traces(self, name: str, titles: Sequence[str]) -> Traces | None:
         values = self._column(name)
         if values is None or not titles:
             return None
-        return Traces(tuple(titles), self._laid(values))
+        return Traces(tuple(titles), self._scatter(values))
 
-    def _laid(self, rows: NDArray[np.floating]) -> Floats:
-        """Rows of frames with a face among those without."""
-        laid = np.full((self.frames, *rows.shape[1:]), np.nan)
-        laid[self.places] = rows
-        return laid
+    def _scatter(self, rows: NDArray[np.floating]) -> Floats:
+        """Expand rows of frames with a face to all frames, NaN elsewhere."""
+        scattered = np.full((self.frames, *rows.shape[1:]), np.nan)
+        scattered[self.places] = rows
+        return scattered
 
 
 def aligned_crop(image: Picture, landmarks: NDArray[np.floating]) -> Picture:
-    """The face of a frame, aligned, (CROP, CROP, 3)."""
+    """Cut the aligned face out of a frame, (CROP, CROP, 3)."""
     points = landmarks.astype(np.float32)
     return warp(image, similarity_from_landmarks(points, CROP, "face"), CROP)

@@ -1,4 +1,4 @@
-"""Every clip that an evaluation needs, watched by the same instruments."""
+"""Read every clip of an evaluation with the same instruments."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ from swapper.options.verbs import EvaluateOptions
 from swapper.provenance.manifest import verify
 
 CEILING_CRF: Final = 23
-"""An ordinary encoding: what a video site would do to the performer's own clip."""
-_AGAIN: Final = "encoded anew"
+"""A typical encoding, as by a video site, of the performer's own clip."""
+_REENCODED: Final = "encoded anew"
 
-Memory = MutableMapping[tuple[str, Path], ClipReadings]
-"""What was seen of performers, by title and file; for callers whose instruments stay the same."""
+ReadingsCache = MutableMapping[tuple[str, Path], ClipReadings]
+"""Readings of performers, by title and file; valid for one set of instruments."""
 
 
 @dataclass(frozen=True, eq=False)
 class Instruments:
-    """Who watches.
+    """Instruments that read a clip.
 
     Attributes:
-        make_aligner: Called once for each clip.
-        estimator: Of emotions and, where it reads them, action units; on its device, or None.
-        recogniser: Of whose face appears; prepared, or None.
-        memory: Of performers that were watched before, to be added to; None remembers nothing.
+        make_aligner: Called once per clip.
+        estimator: Of emotions and, if supported, action units; on its device, or None.
+        recogniser: Prepared, or None.
+        cache: Readings of performers, updated in place; None to cache nothing.
     """
 
     make_aligner: Callable[[], Aligner]
     estimator: Estimator | None = None
     recogniser: Recogniser | None = None
-    memory: Memory | None = None
+    cache: ReadingsCache | None = None
 
-    def watched(self, path: Path, title: str, of: Path | None = None) -> ClipReadings:
-        """What a clip's face does.
+    def read(self, path: Path, title: str, of: Path | None = None) -> ClipReadings:
+        """Read a clip.
 
         Args:
             path: The clip.
-            title: Of the progress bar.
-            of: The clip of which it is a copy, to an aligner that knows clips by name.
+            title: Title of the progress bar.
+            of: The clip that it is a copy of, for an aligner that looks clips up by name.
 
         Raises:
-            SwapperError: It cannot be read, or shows no face.
+            SwapperError: It cannot be read, or has no face.
         """
         aligner = self.make_aligner()
         if isinstance(aligner, MediapipeAligner):
@@ -64,85 +64,82 @@ class Instruments:
         finally:
             aligner.close()
 
-    def remembered(self, path: Path, title: str, see: Callable[[], ClipReadings]) -> ClipReadings:
-        """What is known of a clip, or else what `see` finds."""
+    def cached(self, path: Path, title: str, compute: Callable[[], ClipReadings]) -> ClipReadings:
+        """Return the cached readings of a clip, or compute and cache them."""
         key = title, path.resolve()
-        if self.memory is None:
-            return see()
-        if key not in self.memory:
-            self.memory[key] = see()
-        return self.memory[key]
+        if self.cache is None:
+            return compute()
+        if key not in self.cache:
+            self.cache[key] = compute()
+        return self.cache[key]
 
 
 def read_clips(options: EvaluateOptions, instruments: Instruments) -> PairReadings:
-    """Watch performer and swap, then the exact answer or the performer encoded anew, then the
-    self-swap.
+    """Read performer and swap, the ceiling (ground truth or re-encoded performer) and self-swap.
 
     Raises:
         SwapperError: In one line.
     """
     _check_self_swap(options)
     path = Path(options.performer)
-    performer = instruments.remembered(
-        path, "performer", lambda: instruments.watched(path, "performer")
-    )
+    performer = instruments.cached(path, "performer", lambda: instruments.read(path, "performer"))
 
-    def beside(clip: str, title: str) -> ClipReadings:
-        found = instruments.watched(Path(clip), title)
-        _check_as_long(found, performer)
-        return found
+    def read_matching(clip: str, title: str) -> ClipReadings:
+        readings = instruments.read(Path(clip), title)
+        _check_length(readings, performer)
+        return readings
 
-    swap = beside(options.swap, "swap")
+    swap = read_matching(options.swap, "swap")
     if swap.blendshapes is None and swap.units is None and share_landmarks(swap, performer):
         raise UsageError(
             f"{options.swap}: has the performer's landmarks, so nothing reads its expression: pass "
             "aligner.csv=FOLDER with a CSV for each clip, or another aligner="
         )
-    # Whose face the others show is told nowhere, and dlib would take a tenth of a second a face.
+    # Identity is not measured on the other clips, and dlib would take 0.1 s a face.
     instruments = replace(instruments, recogniser=None)
     best = None
     if options.truth:
-        best = beside(options.truth, "truth")
+        best = read_matching(options.truth, "truth")
     elif options.ceiling:
-        best = instruments.remembered(path, _AGAIN, lambda: _seen_again(performer, instruments))
-    self_swap = beside(options.self_swap, "self-swap") if options.self_swap else None
+        best = instruments.cached(path, _REENCODED, lambda: _read_reencoded(performer, instruments))
+    self_swap = read_matching(options.self_swap, "self-swap") if options.self_swap else None
     return PairReadings(swap, performer, best, self_swap, exact=bool(options.truth))
 
 
 def _check_self_swap(options: EvaluateOptions) -> None:
-    """Refuse a self-swap that another model made: it would tell of that one."""
+    """Check that swap and self-swap were made by the same model."""
     if not options.self_swap:
         return
-    made_by = [
+    models = [
         (verify(Path(clip)).claim or {}).get("model_sha256")
         for clip in (options.swap, options.self_swap)
     ]
-    if all(made_by) and made_by[0] != made_by[1]:
+    if all(models) and models[0] != models[1]:
         raise UsageError(
             f"self_swap={options.self_swap}: was made by another model than {options.swap}; "
             "convert the performer onto the performer's own face with the same one"
         )
 
 
-def _seen_again(performer: ClipReadings, instruments: Instruments) -> ClipReadings:
+def _read_reencoded(performer: ClipReadings, instruments: Instruments) -> ClipReadings:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "performer.mp4"
-        encode_again(performer.video, copy)
-        again = instruments.watched(copy, _AGAIN, of=performer.video)
-    _check_as_long(again, performer)
-    return again
+        reencode(performer.video, copy)
+        reencoded = instruments.read(copy, _REENCODED, of=performer.video)
+    _check_length(reencoded, performer)
+    return reencoded
 
 
-def _check_as_long(clip: ClipReadings, performer: ClipReadings) -> None:
+def _check_length(clip: ClipReadings, performer: ClipReadings) -> None:
     if len(clip) != len(performer):
         raise MediaError(
             f"{clip.video}: has {len(clip)} frames but {performer.video} has {len(performer)}; "
-            "pass the very clip that was converted"
+            "pass the clip that was converted"
         )
 
 
-def encode_again(video: Path, copy: Path) -> None:
-    """Write a clip once more, as a video site would: H.264 at `CEILING_CRF`.
+def reencode(video: Path, copy: Path) -> None:
+    """Re-encode a clip as H.264 at `CEILING_CRF`.
 
     Raises:
         MediaError: It cannot be read or written.

@@ -1,4 +1,4 @@
-"""The frames of a swap and its performer together: moments to look at, steadiness, the truth."""
+"""Frame-by-frame comparison of swap and performer: key frames, steadiness, ground truth."""
 
 from __future__ import annotations
 
@@ -30,72 +30,72 @@ from swapper.report.content import Group, KeyFrame, Measure
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
-_JPEG: Final = 85
-_MOMENT_APART: Final = 0.6
-"""Seconds between two moments; their neighbours show the same."""
+_JPEG_QUALITY: Final = 85
+_MIN_GAP_SECONDS: Final = 0.6
+"""Least seconds between two key frames; neighbouring frames look alike."""
 
 
 @dataclass(eq=False)
 class FrameComparison:
-    """What a pass over both clips gathered.
+    """Result of one pass over the clips.
 
     Attributes:
-        steadiness: See there.
-        crops: By frame, JPEGs of performer, swap and, where there is one, the exact answer.
-        against_truth: By name, a value a frame.
+        steadiness: Temporal consistency of swap and performer.
+        crops: By frame, JPEGs of performer, swap and, if given, the ground truth.
+        truth_scores: By name, a value per frame.
     """
 
     steadiness: Steadiness
     crops: dict[int, tuple[bytes, ...]]
-    against_truth: dict[str, list[float]] = field(default_factory=dict)
+    truth_scores: dict[str, list[float]] = field(default_factory=dict)
 
 
 def compare_frames(
     swap: ClipReadings,
     performer: ClipReadings,
-    wanted: Sequence[int],
+    frame_indices: Sequence[int],
     truth: ClipReadings | None = None,
 ) -> FrameComparison:
-    """Go through the clips in step.
+    """Compare the clips frame by frame.
 
     Args:
-        swap: Read before, as are the others.
-        performer: With as many frames.
-        wanted: Frames to cut faces out of.
-        truth: The exact answer, or None.
+        swap: Readings of the swap.
+        performer: Readings of the performer, of equal length.
+        frame_indices: Frames to crop faces from.
+        truth: Readings of the ground truth, or None.
 
     Raises:
-        MediaError: A clip has become unreadable.
+        MediaError: A clip can no longer be read.
     """
     meter = SteadinessMeter()
-    chosen, crops = set(wanted), {}
+    chosen, crops = set(frame_indices), {}
     scores: dict[str, list[float]] = {}
     before: tuple[Picture, Picture] | None = None
     clips = [swap, performer, *([] if truth is None else [truth])]
     for index, frames in enumerate(_in_step([each.video for each in clips])):
         landmarks = [each.landmarks[index] for each in clips]
-        there = [bool(np.isfinite(each[0, 0])) for each in landmarks]
+        has_face = [bool(np.isfinite(each[0, 0])) for each in landmarks]
         ours, theirs = frames[0].image, frames[1].image
-        if there[1] and ours.shape == theirs.shape:
+        if has_face[1] and ours.shape == theirs.shape:
             matrix = similarity_from_landmarks(landmarks[1].astype(np.float32), CROP, "face")
-            weight = _face(landmarks[1], matrix)
-            now = warp(ours, matrix, CROP), warp(theirs, matrix, CROP)
+            weight = _face_weight(landmarks[1], matrix)
+            current = warp(ours, matrix, CROP), warp(theirs, matrix, CROP)
             earlier = None if before is None else tuple(warp(each, matrix, CROP) for each in before)
-            meter.add(earlier, now, weight)  # type: ignore[arg-type]  # two of them
+            meter.update(earlier, current, weight)  # type: ignore[arg-type]  # two of them
             before = ours, theirs
         else:
             before = None
-        if index in chosen and all(there):
-            shown = (theirs, ours, *(each.image for each in frames[2:]))
-            places = (landmarks[1], landmarks[0], *landmarks[2:])
+        if index in chosen and all(has_face):
+            images = (theirs, ours, *(each.image for each in frames[2:]))
+            landmarks_of = (landmarks[1], landmarks[0], *landmarks[2:])
             crops[index] = tuple(
                 _jpeg(aligned_crop(image, points))
-                for image, points in zip(shown, places, strict=True)
+                for image, points in zip(images, landmarks_of, strict=True)
             )
-        if truth is not None and there[0] and there[2]:
-            for name, value in _against(ours, landmarks[0], frames[2].image, landmarks[2]):
+        if truth is not None and has_face[0] and has_face[2]:
+            for name, value in _truth_errors(ours, landmarks[0], frames[2].image, landmarks[2]):
                 scores.setdefault(name, []).append(value)
-    return FrameComparison(meter.found(), crops, scores)
+    return FrameComparison(meter.compute(), crops, scores)
 
 
 def _in_step(videos: Sequence[Path]) -> Iterator[tuple[Frame, ...]]:
@@ -105,18 +105,18 @@ def _in_step(videos: Sequence[Path]) -> Iterator[tuple[Frame, ...]]:
             yield from zip(*readers, strict=True)
         except ValueError as error:
             names = ", ".join(str(each) for each in videos)
-            raise MediaError(f"{names}: are not as long as each other any more") from error
+            raise MediaError(f"{names}: no longer have equal lengths") from error
 
 
-def _face(landmarks: Floats, matrix: Floats) -> NDArray[np.float32]:
+def _face_weight(landmarks: Floats, matrix: Floats) -> NDArray[np.float32]:
     points = transform_points(matrix, landmarks.astype(np.float32))
     return face_mask(points, CROP).astype(np.float32) / np.float32(255)
 
 
-def _against(
+def _truth_errors(
     swap: Picture, ours: Floats, truth: Picture, theirs: Floats
 ) -> Iterator[tuple[str, float]]:
-    """Errors of a frame against the exact answer, faces aligned and toned."""
+    """Yield errors of a frame against the ground truth, on aligned faces with the tone fitted."""
     crop, answer = aligned_crop(swap, ours), aligned_crop(truth, theirs)
     matrix = similarity_from_landmarks(theirs.astype(np.float32), CROP, "face")
     points = transform_points(matrix, theirs.astype(np.float32))
@@ -132,15 +132,15 @@ def _against(
 
 
 def _jpeg(crop: Picture) -> bytes:
-    done, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG]
+    encoded, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     )
-    assert done, "a crop in memory can be encoded"
+    assert encoded, "a crop in memory can be encoded"
     return data.tobytes()
 
 
 def truth_group(scores: Mapping[str, Sequence[float]]) -> Group:
-    """Means of what `compare_frames` found against the exact answer."""
+    """Means of `FrameComparison.truth_scores`."""
     titles = {"face_psnr": "PSNR of the face", "face_ssim": "SSIM of the face"}
     titles |= {f"{name}_error": f"Error of the {name}" for name in ("face", *REGIONS)}
     units = {"face_psnr": "dB", "face_ssim": ""}
@@ -162,43 +162,45 @@ def truth_group(scores: Mapping[str, Sequence[float]]) -> Group:
     )
 
 
-def steadiness_group(found: Steadiness) -> Group:
-    """With the performer's own clip as the best that can be."""
-    why_not = "" if np.isfinite(found.warping) else "too few frames with faces follow each other"
+def steadiness_group(steadiness: Steadiness) -> Group:
+    """Temporal consistency; the performer's own clip is the ceiling."""
+    why_not = (
+        "" if np.isfinite(steadiness.warping) else "too few frames with faces follow each other"
+    )
     return Group(
         "Steadiness",
         "optical flow of the performer (DIS)",
         (
             Measure(
-                "warping_error", "Temporal warping error", found.warping, np.nan,
-                found.performer_warping, "lower", "grey levels", why_not,
+                "warping_error", "Temporal warping error", steadiness.warping, np.nan,
+                steadiness.performer_warping, "lower", "grey levels", why_not,
             ),
             Measure(
-                "flicker", "Flicker of the face's brightness", found.flicker, np.nan,
-                found.performer_flicker, "lower", "grey levels", why_not,
+                "flicker", "Flicker of the face's brightness", steadiness.flicker, np.nan,
+                steadiness.performer_flicker, "lower", "grey levels", why_not,
             ),
         ),
     )  # fmt: skip
 
 
 def peak_frames(strength: Floats, count: int, fps: float) -> list[int]:
-    """Frames where a trace (T,) is highest, at least 0.6 s apart, highest first."""
-    apart = max(1, round(_MOMENT_APART * fps))
-    left = np.where(np.isfinite(strength), strength, -np.inf)
-    found: list[int] = []
-    while len(found) < count and np.isfinite(left).any():
-        place = int(left.argmax())
-        found.append(place)
-        left[max(0, place - apart) : place + apart + 1] = -np.inf
-    return found
+    """Return up to `count` frames where a trace (T,) peaks, at least 0.6 s apart, highest first."""
+    gap = max(1, round(_MIN_GAP_SECONDS * fps))
+    remaining = np.where(np.isfinite(strength), strength, -np.inf)
+    peaks: list[int] = []
+    while len(peaks) < count and np.isfinite(remaining).any():
+        peak = int(remaining.argmax())
+        peaks.append(peak)
+        remaining[max(0, peak - gap) : peak + gap + 1] = -np.inf
+    return peaks
 
 
 def key_frames(
-    frames: Sequence[int], words: Mapping[int, str], looked: FrameComparison, seconds: Floats
+    frames: Sequence[int], captions: Mapping[int, str], comparison: FrameComparison, seconds: Floats
 ) -> tuple[KeyFrame, ...]:
-    """Those of `frames` whose faces were cut out."""
+    """Return the key frames among `frames` that have crops."""
     return tuple(
-        KeyFrame(frame, float(seconds[frame]), words[frame], *looked.crops[frame])
+        KeyFrame(frame, float(seconds[frame]), captions[frame], *comparison.crops[frame])
         for frame in frames
-        if frame in looked.crops
+        if frame in comparison.crops
     )

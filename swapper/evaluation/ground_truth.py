@@ -1,9 +1,9 @@
-"""A swap held against its exact answer, frame for frame.
+"""Compare a swap with its ground truth, frame by frame.
 
-The exact answer is the same performance by the identity's own actor, under the same camera and
-light. Faces are compared as aligned crops, each by its own landmarks, so that a nose's place is not
-taken for an expression. Expressions are read by an instrument that took no part in training, and
-what it reads is calibrated on pictures whose truth is known.
+The ground truth is the same performance by the identity's own actor, under the same camera and
+light. Faces are compared as aligned crops, each by its own landmarks, so that face shape is not
+mistaken for expression. Expressions are read by an instrument that took no part in training, and
+its readings are calibrated on pictures with known intensities.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CROP: Final = 128
 
 Picture = NDArray[np.uint8]
 Reader = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Aligned crops (N, S, S, 3) RGB to readings (N, U), one column a unit."""
+"""Maps aligned crops (N, S, S, 3) RGB to readings (N, U), one column per unit."""
 
 
 def compare_with_truth(
@@ -47,41 +47,41 @@ def compare_with_truth(
     blend_masks: Sequence[NDArray[np.float32]] | None = None,
     make_aligner: Callable[[], Aligner] | None = None,
 ) -> Comparison:
-    """Look at a swap and its answer side by side, once, front to back.
+    """Compare a swap with its ground truth in one pass.
 
     Args:
-        swap: With the performer's landmarks, by which it was laid.
-        answer: Frame for frame the same performance.
-        read: The instrument for expressions.
-        blend_masks: T masks (H, W) in [0, 1], where the swap was laid.
-        make_aligner: Of an instrument for landmarks; called once for either clip.
+        swap: With the performer's landmarks, which placed the swap.
+        answer: The same performance, frame by frame.
+        read: The expression instrument.
+        blend_masks: T masks (H, W) in [0, 1], where the swap was composited.
+        make_aligner: Builds an aligner for the landmark error; called once per clip.
 
     Raises:
         MediaError: A clip cannot be read, or the two differ in size or number of frames.
     """
     rows = []
-    ours_read, theirs_read = _Batched(read), _Batched(read)
+    ours_read, theirs_read = _BatchedReader(read), _BatchedReader(read)
     with ExitStack() as stack:
-        find = None
+        aligners = None
         if make_aligner is not None:
-            find = make_aligner(), make_aligner()
-            stack.callback(find[0].close)
-            stack.callback(find[1].close)
-        for t, (ours, theirs) in enumerate(_together(swap, answer)):
-            crop, other = (
+            aligners = make_aligner(), make_aligner()
+            stack.callback(aligners[0].close)
+            stack.callback(aligners[1].close)
+        for t, (ours, theirs) in enumerate(_paired_frames(swap, answer)):
+            crop, answer_crop = (
                 _crop(ours.image, swap.landmarks[t]),
                 _crop(theirs.image, answer.landmarks[t]),
             )
             ours_read.add(crop)
-            theirs_read.add(other)
+            theirs_read.add(answer_crop)
             mask, blend = answer.masks[t], None if blend_masks is None else blend_masks[t]
             rows.append((
                 mean_square_error(ours.image, theirs.image, mask),
                 mean_square_error(ours.image, theirs.image),
                 math.nan if blend is None else intersection_over_union(blend, mask),
                 math.nan if blend is None else opacity(blend, mask),
-                math.nan if find is None else _landmark_error(*find, ours, theirs),
-                *_area_errors(crop, other, answer.landmarks[t]),
+                math.nan if aligners is None else _landmark_error(*aligners, ours, theirs),
+                *_area_errors(crop, answer_crop, answer.landmarks[t]),
             ))  # fmt: skip
     table = np.array(rows, dtype=np.float64)
     return Comparison(
@@ -95,48 +95,57 @@ def compare_with_truth(
     )
 
 
-class _Batched:
-    """Hands crops to a reader some at a time."""
+class _BatchedReader:
+    """Runs a reader on crops in batches."""
 
     def __init__(self, read: Reader, size: int = 32) -> None:
         self._read = read
         self._size = size
-        self._held: list[Picture] = []
-        self._found: list[NDArray[np.float32]] = []
+        self._pending: list[Picture] = []
+        self._readings: list[NDArray[np.float32]] = []
 
     def add(self, crop: Picture) -> None:
-        self._held.append(crop)
-        if len(self._held) == self._size:
+        self._pending.append(crop)
+        if len(self._pending) == self._size:
             self._flush()
 
     def finish(self) -> NDArray[np.float64]:
-        """(T, U) of everything added."""
-        if self._held:
+        """Return the readings (T, U) of all crops added."""
+        if self._pending:
             self._flush()
-        return np.concatenate(self._found).astype(np.float64)
+        return np.concatenate(self._readings).astype(np.float64)
 
     def _flush(self) -> None:
-        self._found.append(self._read(np.stack(self._held)))
-        self._held.clear()
+        self._readings.append(self._read(np.stack(self._pending)))
+        self._pending.clear()
 
 
-def _together(swap: Clip, answer: Clip) -> Iterator[tuple[Frame, Frame]]:
-    """The frames of both clips, in step."""
+def _paired_frames(swap: Clip, answer: Clip) -> Iterator[tuple[Frame, Frame]]:
+    """Yield the frames of both clips in pairs.
+
+    Raises:
+        MediaError: They differ in size or number of frames.
+    """
     ours, theirs = VideoReader(swap.video), VideoReader(answer.video)
     sizes = [(each.info.width, each.info.height) for each in (ours, theirs)]
     if sizes[0] != sizes[1]:
-        raise MediaError(f"{swap.video}: is {sizes[0]} pixels but {answer.video} is {sizes[1]}")
-    frames, others = iter(ours), iter(theirs)
+        raise MediaError(
+            f"{swap.video}: is {sizes[0]} pixels but {answer.video} is {sizes[1]}; "
+            "convert that clip"
+        )
+    frames, answer_frames = iter(ours), iter(theirs)
     count = 0
     for count, frame in enumerate(frames, 1):
-        other = next(others, None)
-        if other is None or count > len(answer.landmarks):
-            raise MediaError(f"{swap.video}: is longer than {answer.video}; convert that very clip")
-        yield frame, other
-    if next(others, None) is not None or not count == len(answer.landmarks) == len(swap.landmarks):
+        answer_frame = next(answer_frames, None)
+        if answer_frame is None or count > len(answer.landmarks):
+            raise MediaError(f"{swap.video}: is longer than {answer.video}; convert that clip")
+        yield frame, answer_frame
+    if next(answer_frames, None) is not None or not count == len(answer.landmarks) == len(
+        swap.landmarks
+    ):
         raise MediaError(
             f"{swap.video}: has {count} frames but {answer.video} has {len(answer.landmarks)}; "
-            "convert that very clip"
+            "convert that clip"
         )
 
 
@@ -158,9 +167,9 @@ def _area_errors(
 
 
 def _landmark_error(of_swap: Aligner, of_answer: Aligner, ours: Frame, theirs: Frame) -> float:
-    found, wanted = of_swap(ours), of_answer(theirs)
-    if not found or not wanted:
+    swap_faces, answer_faces = of_swap(ours), of_answer(theirs)
+    if not swap_faces or not answer_faces:
         return math.nan
-    points, truth = found[0].landmarks, wanted[0].landmarks
+    points, truth = swap_faces[0].landmarks, answer_faces[0].landmarks
     eyes = float(np.linalg.norm(truth[36] - truth[45]))
     return float(np.linalg.norm(points - truth, axis=1).mean() / max(eyes, 1e-6))

@@ -1,4 +1,4 @@
-"""What the landmarks of any aligner tell: head, gaze and geometry; and when they flatter."""
+"""Measures from landmarks: head pose, gaze and geometry; independence of their aligner."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from swapper.evaluation.scorecard import (
     BLENDSHAPES,
     GAZE,
     GEOMETRY,
-    LEAST_MOVED,
+    MIN_MOVEMENT,
     Better,
     Floats,
     PairReadings,
@@ -25,9 +25,9 @@ from swapper.metrics.dynamics import trace_agreement
 from swapper.metrics.paired_traces import PairedTraces
 from swapper.report.content import Group, Report
 
-LINEAGE: Final = "landmarks:"
-"""Begins an entry of a model's lineage that names an aligner: its landmarks were the targets."""
-_BY: Final = "landmarks by "
+LINEAGE_PREFIX: Final = "landmarks:"
+"""Prefix of a lineage entry that names an aligner whose landmarks were training targets."""
+_INSTRUMENT_PREFIX: Final = "landmarks by "
 _OUTER_EYES: Final = (36, 45)
 _Part = tuple[tuple[str, ...], ...]
 _PARTS: Final[dict[str, tuple[str, _Part]]] = {
@@ -39,89 +39,88 @@ _PARTS: Final[dict[str, tuple[str, _Part]]] = {
     "lids": ("Lids", (("lid_left", "lid_right"),)),
     "jaw": ("Jaw", (("jaw",),)),
 }
-"""Title, and `SIGNALS`: an inner tuple's are pooled, then the figures of the outer one averaged."""
+"""Title, and names of `SIGNALS`: pooled within an inner tuple, averaged over the outer one."""
 _FIGURES: Final[tuple[tuple[str, Better], ...]] = (("gain", "one"), ("correlation", "higher"))
 
 
 # --- geometry -------------------------------------------------------------------------------------
 
 
-def geometry_group(sides: PairReadings, late_frames: int) -> Group:
-    """How parts of the face follow, by landmarks turned to the front.
+def geometry_group(readings: PairReadings, lag_frames: int) -> Group:
+    """Gain and correlation of face parts, from frontalised landmarks.
 
-    Gain is the slope of the swap's signal on the performer's and takes no notice of where each
-    rests, as everywhere below 2 Hz and with a steady lag taken out. What the performer moves by
-    less than `LEAST_MOVED` is not told.
+    Gain is the slope of the swap's signal on the performer's, independent of their offsets, below
+    2 Hz and with a steady lag removed. NaN where the performer moves by less than `MIN_MOVEMENT`.
 
     Args:
-        sides: With landmarks of their own.
-        late_frames: By which the swap comes late, as far as that is steady.
+        readings: Whose clips have landmarks of their own.
+        lag_frames: Steady lag of the swap in frames.
     """
-    told = []
+    measures = []
     for name, (title, part) in _PARTS.items():
         for key, better in _FIGURES:
 
             def figure(a: Floats, b: Floats, part: _Part = part, key: str = key) -> float:
-                # The ceilings have no lag: they are the performer's own movements.
-                late = late_frames if a is sides.swap.geometry.values else 0
-                return _mean(_follow(a, b, sides.swap.fps, late, each, key) for each in part)
+                # Ceilings have no lag: they are the performer's own movements.
+                lag = lag_frames if a is readings.swap.geometry.values else 0
+                return _mean(_part_figure(a, b, readings.swap.fps, lag, each, key) for each in part)
 
-            told.append(
-                sides.measure(
+            measures.append(
+                readings.measure(
                     f"geometry_{name}_{key}", f"{title}, {key}", lambda w: w.geometry.values,
                     figure, better,
                 )
             )  # fmt: skip
-    return Group("Geometry", _instrument(sides), tuple(told))
+    return Group("Geometry", _instrument_name(readings), tuple(measures))
 
 
-def _follow(
+def _part_figure(
     swap: Floats, performer: Floats, fps: float, late: int, names: Sequence[str], key: str
 ) -> float:
-    """Gain or correlation of some of `SIGNALS` together."""
+    """Gain or correlation of the named `SIGNALS`, pooled."""
     columns = [SIGNALS.index(name) for name in names]
     pair = PairedTraces.of(swap[:, columns], performer[:, columns], fps).aligned(late)
-    return float(getattr(trace_agreement(pair, LEAST_MOVED), key))
+    return float(getattr(trace_agreement(pair, MIN_MOVEMENT), key))
 
 
 def _mean(figures: Iterable[float]) -> float:
-    """Of those that can be told."""
-    told = [each for each in figures if np.isfinite(each)]
-    return float(np.mean(told)) if told else float("nan")
+    """Mean of the finite figures."""
+    finite = [figure for figure in figures if np.isfinite(figure)]
+    return float(np.mean(finite)) if finite else float("nan")
 
 
 # --- head and gaze --------------------------------------------------------------------------------
 
 
-def head_group(sides: PairReadings) -> Group:
-    """Pose, gaze and where the landmarks lie."""
+def head_group(readings: PairReadings) -> Group:
+    """Errors of pose and landmarks; gain and correlation of gaze."""
 
     def degrees(a: Floats, b: Floats) -> float:
-        apart = np.abs(a - b)
-        return float(np.nanmean(apart)) if np.isfinite(apart).any() else float("nan")
+        differences = np.abs(a - b)
+        return float(np.nanmean(differences)) if np.isfinite(differences).any() else float("nan")
 
     def distance(a: Floats, b: Floats) -> float:
-        known = np.isfinite(a[:, 0, 0]) & np.isfinite(b[:, 0, 0])
-        if not known.any():
+        detected = np.isfinite(a[:, 0, 0]) & np.isfinite(b[:, 0, 0])
+        if not detected.any():
             return float("nan")
-        eyes = np.linalg.norm(b[known, _OUTER_EYES[0]] - b[known, _OUTER_EYES[1]], axis=1)
-        apart = np.linalg.norm(a[known] - b[known], axis=2).mean(axis=1)
-        return float((apart / np.maximum(eyes, 1e-6)).mean())
+        eyes = np.linalg.norm(b[detected, _OUTER_EYES[0]] - b[detected, _OUTER_EYES[1]], axis=1)
+        distances = np.linalg.norm(a[detected] - b[detected], axis=2).mean(axis=1)
+        return float((distances / np.maximum(eyes, 1e-6)).mean())
 
-    def looks(a: Floats, b: Floats) -> float:
-        return trace_agreement(PairedTraces.of(a, b, sides.swap.fps)).correlation
+    def gaze_correlation(a: Floats, b: Floats) -> float:
+        return trace_agreement(PairedTraces.of(a, b, readings.swap.fps)).correlation
 
-    def looks_far(a: Floats, b: Floats) -> float:
-        return trace_agreement(PairedTraces.of(a, b, sides.swap.fps)).gain
+    def gaze_gain(a: Floats, b: Floats) -> float:
+        return trace_agreement(PairedTraces.of(a, b, readings.swap.fps)).gain
 
     return Group(
         "Head and gaze",
-        _instrument(sides),
+        _instrument_name(readings),
         (
-            sides.measure("pose_error", "Pose error", lambda w: w.pose, degrees, "lower", "°"),
-            sides.measure("gaze_gain", "Gaze, gain", gaze_of, looks_far, "one"),
-            sides.measure("gaze_correlation", "Gaze, correlation", gaze_of, looks),
-            sides.measure(
+            readings.measure("pose_error", "Pose error", lambda w: w.pose, degrees, "lower", "°"),
+            readings.measure("gaze_gain", "Gaze, gain", gaze_of, gaze_gain, "one"),
+            readings.measure("gaze_correlation", "Gaze, correlation", gaze_of, gaze_correlation),
+            readings.measure(
                 "landmark_error", "Landmark error, of the eyes' distance",
                 lambda w: w.landmarks, distance, "lower",
             ),
@@ -129,14 +128,16 @@ def head_group(sides: PairReadings) -> Group:
     )  # fmt: skip
 
 
-def gaze_of(watched: ClipReadings) -> Floats | None:
-    """(T, 2): to the person's left and up, about in [-1, 1]; None where it was not read."""
-    shapes = watched.blendshapes
+def gaze_of(clip: ClipReadings) -> Floats | None:
+    """(T, 2) gaze to the person's left and up, about in [-1, 1]; None without blendshapes of it."""
+    shapes = clip.blendshapes
     if shapes is None:
         return None
-    columns = {name: shapes.values[:, place] for place, name in enumerate(shapes.names)}
+    columns = {name: shapes.values[:, column] for column, name in enumerate(shapes.names)}
     needed = [
-        f"{GAZE}{way}{side}" for way in ("In", "Out", "Up", "Down") for side in ("Left", "Right")
+        f"{GAZE}{direction}{side}"
+        for direction in ("In", "Out", "Up", "Down")
+        for side in ("Left", "Right")
     ]
     if set(needed) - set(columns):
         return None
@@ -148,93 +149,100 @@ def gaze_of(watched: ClipReadings) -> Floats | None:
     return np.stack([left, np.asarray(up) / 2], axis=1)
 
 
-def _instrument(sides: PairReadings) -> str:
-    return f"{_BY}{sides.swap.aligner}"
+def _instrument_name(readings: PairReadings) -> str:
+    return f"{_INSTRUMENT_PREFIX}{readings.swap.aligner}"
 
 
-# --- who may judge --------------------------------------------------------------------------------
+# --- independence of the aligner ------------------------------------------------------------------
 
 
-def shared_tables(sides: PairReadings) -> list[str]:
-    """Which clips were read by the performer's own table of landmarks, in words."""
-    if sides.one_table:
-        told = "the head was not read off the swap, nor its geometry"
-        return [f"{told}: its landmarks are the performer's"]
-    beside = {"self-swap": sides.self_swap, "exact answer": sides.best if sides.exact else None}
+def shared_landmark_warnings(readings: PairReadings) -> list[str]:
+    """Messages on clips that share the performer's landmark table, which measures nothing."""
+    if readings.shared_landmarks:
+        message = "the head was not read off the swap, nor its geometry"
+        return [f"{message}: its landmarks are the performer's"]
+    clips = {
+        "self-swap": readings.self_swap,
+        "exact answer": readings.best if readings.exact else None,
+    }
     return [
-        f"the {name}'s landmarks are the performer's, so of geometry and pose it tells nothing: "
+        f"the {name}'s landmarks are the performer's, so its geometry and pose are not measured: "
         "pass a CSV of its own"
-        for name, clip in beside.items()
-        if clip is not None and share_landmarks(clip, sides.performer)
+        for name, clip in clips.items()
+        if clip is not None and share_landmarks(clip, readings.performer)
     ]
 
 
 @dataclass(frozen=True)
 class AlignerLineage:
-    """That the aligner at hand, or one of its name, took part in the training.
+    """The aligner that measures, or one of the same name, took part in training.
 
     Attributes:
         aligner: Its name.
-        surely: False where the name stands for whatever tracker wrote a table.
+        certain: False if the name stands for any tracker that may have written a table.
     """
 
     aligner: str
-    surely: bool
+    certain: bool
 
     @classmethod
-    def by(cls, aligner: str, lineage: Sequence[str]) -> AlignerLineage | None:
-        """None if no entry of the model's lineage names an aligner of this name."""
-        if f"{LINEAGE}{aligner}" not in lineage:
+    def from_lineage(cls, aligner: str, lineage: Sequence[str]) -> AlignerLineage | None:
+        """Return None if the model's lineage does not name this aligner."""
+        if f"{LINEAGE_PREFIX}{aligner}" not in lineage:
             return None
-        return cls(aligner, surely=aligner != OpenfaceAligner.name)
+        return cls(aligner, certain=aligner != OpenfaceAligner.name)
 
     @property
-    def mark(self) -> str:
-        """Stands beside everything that it touches."""
-        return "taught the model" if self.surely else "may have taught the model"
+    def label(self) -> str:
+        """Mark of every figure that it affects."""
+        return "taught the model" if self.certain else "may have taught the model"
 
-    def words(self, sides: PairReadings) -> str:
-        """What it flatters."""
-        read = ["geometry", "pose"]
-        if sides.swap.blendshapes is not None:
-            # The same network gives them.
-            read = ["geometry", "blendshapes", "pose", "gaze"]
-        told = f"{', '.join(read[:-1])} and {read[-1]}"
-        if self.surely:
+    def warning(self, readings: PairReadings) -> str:
+        """Message naming the measures that are not independent."""
+        names = ["geometry", "pose"]
+        if readings.swap.blendshapes is not None:
+            # The same network outputs them.
+            names = ["geometry", "blendshapes", "pose", "gaze"]
+        measures = f"{', '.join(names[:-1])} and {names[-1]}"
+        if self.certain:
             return (
-                f"{self.aligner}'s landmarks taught the model, so {told} flatter it: pass another "
-                "aligner="
+                f"{self.aligner}'s landmarks taught the model, so {measures} flatter it: pass "
+                "another aligner="
             )
         return (
-            f"{self.aligner}: the same tracker's points may have taught the model, so {told} may "
-            "flatter it: pass a CSV of another tracker's, or another aligner="
+            f"{self.aligner}: the same tracker's points may have taught the model, so {measures} "
+            "may flatter it: pass a CSV of another tracker's, or another aligner="
         )
 
-    def touches(self, instrument: str) -> bool:
-        """Whether it is one that reads landmarks, or the network that gives them."""
-        return instrument in (BLENDSHAPES, GEOMETRY) or instrument.startswith(_BY)
+    def affects(self, instrument: str) -> bool:
+        """Whether an instrument uses its landmarks, or the network that outputs them."""
+        return instrument in (BLENDSHAPES, GEOMETRY) or instrument.startswith(_INSTRUMENT_PREFIX)
 
 
-def mark_partial(report: Report, sides: PairReadings, lineage: Sequence[str]) -> Report:
-    """A report that says where its aligner flatters the swap, if it does.
+def mark_dependent_aligner(
+    report: Report, readings: PairReadings, lineage: Sequence[str]
+) -> Report:
+    """Mark the figures of a report whose aligner took part in training.
 
     Args:
         report: Of the swap.
-        sides: That it tells of.
-        lineage: What its model was trained with.
+        readings: That it was computed from.
+        lineage: What the swap's model was trained with.
     """
-    taught = AlignerLineage.by(sides.swap.aligner, lineage)
-    if taught is None:
+    dependence = AlignerLineage.from_lineage(readings.swap.aligner, lineage)
+    if dependence is None:
         return report
     groups = tuple(
-        replace(group, partial=taught.mark) if taught.touches(group.instrument) else group
+        replace(group, partial=dependence.label) if dependence.affects(group.instrument) else group
         for group in report.groups
     )
-    told = replace(report, groups=groups, untold=(taught.words(sides), *report.untold))
-    if not taught.touches(report.unit_reader):
-        return told
+    marked = replace(
+        report, groups=groups, undetermined=(dependence.warning(readings), *report.undetermined)
+    )
+    if not dependence.affects(report.unit_instrument):
+        return marked
     return replace(
-        told,
-        verdict=f"{report.verdict} Partial: {taught.aligner} {taught.mark}.",
-        unit_reader=f"{report.unit_reader} ({taught.mark})",
+        marked,
+        verdict=f"{report.verdict} Partial: {dependence.aligner} {dependence.label}.",
+        unit_instrument=f"{report.unit_instrument} ({dependence.label})",
     )

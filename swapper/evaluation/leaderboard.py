@@ -1,4 +1,4 @@
-"""Models over clips, summed up: means, which model is better, and which is as good as can be."""
+"""Leaderboard of models over clips: means, significant differences, equivalence to the ceiling."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ from swapper.metrics.bootstrap import Interval
 from swapper.metrics.stats import Test, equivalence, holm, interval, paired_difference
 from swapper.report.content import Measure, normalised_score
 
-REAL: Final = 0.05
-"""Below, after Holm's correction over all that is compared, a difference is real."""
-WHOSE_FACE: Final = (
+SIGNIFICANCE: Final = 0.05
+"""Significance level, after Holm's correction over all comparisons."""
+IDENTITY_MEASURES: Final = (
     *("identity_similarity", "identity_distance", "performer_similarity", "performer_distance"),
     "nearer_identity",
 )
-"""Whose ceiling is what the identity's own faces say."""
-SHOWN: Final = (
+"""Measures whose ceiling comes from the identity's own faces."""
+TABLE_MEASURES: Final = (
     *("gain", "correlation", "lag", "jitter", "velocity_correlation", "fast_coherence"),
     *("geometry_mouth_gain", "geometry_mouth_correlation"),
     *("sidedness_correlation", "gaze_correlation", "emotion_kappa", "divergence", "valence_ccc"),
-    *("arousal_ccc", "pose_error", "landmark_error", *WHOSE_FACE, "warping_error"),
+    *("arousal_ccc", "pose_error", "landmark_error", *IDENTITY_MEASURES, "warping_error"),
 )
-"""Measures that the table tells, where they were taken."""
-BESTS: Final[Mapping[str, str]] = {
+"""Measures in the table, if they were computed."""
+REFERENCES: Final[Mapping[str, str]] = {
     "ceiling": "the performer's own clip, encoded anew",
     "self_swap": "the performer on the performer's own face, by the same model",
 }
-"""What a swap could be as good as."""
-_PARTIAL: Final = "†"
-"""Beside figures by landmarks that taught the very model, or may have."""
+"""References that swaps are tested against for equivalence."""
+_PARTIAL_MARK: Final = "†"
+"""Marks figures by landmarks that took part in training the model, or may have."""
 
 Floats = NDArray[np.float64]
-Told = Mapping[str, Any]
-"""What `Report.to_dict` says of a clip."""
+ClipReport = Mapping[str, Any]
+"""`Report.to_dict` of a clip."""
 
 
 @dataclass(frozen=True)
 class CeilingGap:
-    """How far a model stays behind the best that can be had.
+    """Difference between a model and a reference.
 
     Attributes:
-        share: By how much of the way from floor to ceiling it lies above the best, below 0 under
-            it; with its interval over performers.
-        p: Of the two one-sided tests against the margin, after Holm's correction; NaN where too
-            few performers tell.
-        as_good: Whether it is as good as the best, to within the margin, beyond chance.
+        share: Mean difference to the reference, as a share of the range from floor to ceiling,
+            negative below it; with its interval over performers.
+        p: Of the two one-sided tests against the margin, after Holm's correction; NaN with too few
+            performers.
+        equivalent: Whether they are equivalent within the margin, significantly.
     """
 
     share: Interval
     p: float
-    as_good: bool
+    equivalent: bool
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ class LeaderboardRow:
 
     Attributes:
         name, title: Of the measure.
-        better: Which way is better; "one" is best at 1.
+        better: Which direction is better; "one" is best at 1.
         means: By model, with intervals over performers.
-        best: The model that is best, if it is better than each other beyond chance; else "".
-        p: By rival of the best, after Holm's correction; NaN where too few performers tell.
-        shortfalls: By what of `BESTS` was measured, by model.
-        partial: Models that what measured it has taught, in some clip at least.
+        best: The model that is significantly better than each other one; else "".
+        p: By rival of the best, after Holm's correction; NaN with too few performers.
+        ceiling_gaps: By reference of `REFERENCES` that was measured, by model.
+        partial: Models whose training the instrument took part in, for some clip at least.
     """
 
     name: str
@@ -77,133 +77,149 @@ class LeaderboardRow:
     means: Mapping[str, Interval]
     best: str
     p: Mapping[str, float]
-    shortfalls: Mapping[str, Mapping[str, CeilingGap]]
+    ceiling_gaps: Mapping[str, Mapping[str, CeilingGap]]
     partial: frozenset[str] = frozenset()
 
 
 def rank_models(
-    found: Mapping[str, Sequence[Told]], performers: Sequence[str], margin: float = 0.1
+    reports: Mapping[str, Sequence[ClipReport]], performers: Sequence[str], margin: float = 0.1
 ) -> list[LeaderboardRow]:
-    """Means, where one model is better than the others, and where it is as good as can be.
+    """Compute means, test for the best model, and test for equivalence to the references.
 
     Args:
-        found: By model, of each clip, in one order.
-        performers: Of each clip.
-        margin: Share of the way from floor to ceiling that is held to be nothing.
+        reports: By model, one per clip, in the same order.
+        performers: One per clip.
+        margin: Equivalence margin, as a share of the range from floor to ceiling.
     """
-    first = next(iter(found.values()))[0]["measures"]
-    behind = {best: _shortfalls(found, best, performers, margin) for best in BESTS}
+    first = next(iter(reports.values()))[0]["measures"]
+    gaps = {
+        reference: _ceiling_gaps(reports, reference, performers, margin) for reference in REFERENCES
+    }
     rows, tests = [], {}
-    for name in (each for each in SHOWN if each in first):
-        values = {model: _values(told, name) for model, told in found.items()}
+    for name in (each for each in TABLE_MEASURES if each in first):
+        values = {model: _measure_values(clips, name) for model, clips in reports.items()}
         means = {model: interval(each, performers) for model, each in values.items()}
         better = first[name]["better"]
-        ahead = _ahead(values, better, performers)
-        short = {best: told[name] for best, told in behind.items() if name in told}
+        leader = _leading_model(values, better, performers)
+        ceiling_gaps = {
+            reference: by_name[name] for reference, by_name in gaps.items() if name in by_name
+        }
         rows.append(
             LeaderboardRow(
-                name, first[name]["title"], better, means, ahead, {}, short, _partial(found, name)
+                name,
+                first[name]["title"],
+                better,
+                means,
+                leader,
+                {},
+                ceiling_gaps,
+                _partial_models(reports, name),
             )
         )
         for rival in values:
-            if ahead and rival != ahead:
-                tests[name, rival] = _test(values, ahead, rival, better, performers)
-    raised = holm({f"{name} {rival}": test.p for (name, rival), test in tests.items()})
-    told = []
+            if leader and rival != leader:
+                tests[name, rival] = _paired_test(values, leader, rival, better, performers)
+    adjusted = holm({f"{name} {rival}": test.p for (name, rival), test in tests.items()})
+    ranked = []
     for row in rows:
-        p = {rival: raised[f"{row.name} {rival}"] for name, rival in tests if name == row.name}
-        real = bool(p) and all(each < REAL for each in p.values())
-        told.append(replace(row, p=p, best=row.best if real else ""))
-    return told
+        p = {rival: adjusted[f"{row.name} {rival}"] for name, rival in tests if name == row.name}
+        significant = bool(p) and all(each < SIGNIFICANCE for each in p.values())
+        ranked.append(replace(row, p=p, best=row.best if significant else ""))
+    return ranked
 
 
-def _partial(found: Mapping[str, Sequence[Told]], name: str) -> frozenset[str]:
+def _partial_models(reports: Mapping[str, Sequence[ClipReport]], name: str) -> frozenset[str]:
     return frozenset(
         model
-        for model, told in found.items()
-        if any(each["measures"].get(name, {}).get("partial") for each in told)
+        for model, clips in reports.items()
+        if any(each["measures"].get(name, {}).get("partial") for each in clips)
     )
 
 
-def _values(told: Sequence[Told], name: str) -> Floats:
-    values = [each["measures"].get(name, {}).get("value") for each in told]
+def _measure_values(reports: Sequence[ClipReport], name: str) -> Floats:
+    values = [each["measures"].get(name, {}).get("value") for each in reports]
     return np.array([np.nan if each is None else each for each in values], np.float64)
 
 
 def _loss(values: Floats, better: str) -> Floats:
-    """Less is better, whatever the measure."""
+    """Transform a measure so that less is better."""
     if better == "one":
         return np.abs(values - 1)
     return np.abs(values) if better == "lower" else -values
 
 
-def _ahead(values: Mapping[str, Floats], better: str, performers: Sequence[str]) -> str:
+def _leading_model(values: Mapping[str, Floats], better: str, performers: Sequence[str]) -> str:
     means = {
         model: interval(_loss(each, better), performers).mean for model, each in values.items()
     }
-    told = {model: mean for model, mean in means.items() if np.isfinite(mean)}
-    return min(told, key=lambda model: told[model]) if len(told) > 1 else ""
+    finite = {model: mean for model, mean in means.items() if np.isfinite(mean)}
+    return min(finite, key=lambda model: finite[model]) if len(finite) > 1 else ""
 
 
-def _test(
+def _paired_test(
     values: Mapping[str, Floats], best: str, rival: str, better: str, performers: Sequence[str]
 ) -> Test:
     return paired_difference(_loss(values[best], better), _loss(values[rival], better), performers)
 
 
-# --- as good as can be ----------------------------------------------------------------------------
+# --- equivalence to the references ----------------------------------------------------------------
 
 
-def _shortfalls(
-    found: Mapping[str, Sequence[Told]], best: str, performers: Sequence[str], margin: float
+def _ceiling_gaps(
+    reports: Mapping[str, Sequence[ClipReport]],
+    reference: str,
+    performers: Sequence[str],
+    margin: float,
 ) -> dict[str, dict[str, CeilingGap]]:
-    """By measure and model; only measures that some clip of some model can tell.
+    """By measure and model; only measures that are finite for some clip of some model.
 
-    Places between floor and ceiling are what is compared, so that one margin does for degrees,
+    Scores normalised between floor and ceiling are compared, so that one margin applies to degrees,
     bits and slopes.
     """
     tests: dict[tuple[str, str], Test] = {}
-    for name in SHOWN:
-        for model, told in found.items():
-            ours, theirs = _places(told, name, best)
+    for name in TABLE_MEASURES:
+        for model, clips in reports.items():
+            ours, theirs = _normalised_scores(clips, name, reference)
             if np.isfinite(ours - theirs).any():
                 tests[name, model] = equivalence(ours, theirs, performers, margin)
-    raised = holm({f"{name} {model}": test.p for (name, model), test in tests.items()})
-    told_of: dict[str, dict[str, CeilingGap]] = {}
+    adjusted = holm({f"{name} {model}": test.p for (name, model), test in tests.items()})
+    gaps: dict[str, dict[str, CeilingGap]] = {}
     for (name, model), test in tests.items():
-        p = raised[f"{name} {model}"]
-        told_of.setdefault(name, {})[model] = CeilingGap(test.difference, p, p < REAL)
-    return told_of
+        p = adjusted[f"{name} {model}"]
+        gaps.setdefault(name, {})[model] = CeilingGap(test.difference, p, p < SIGNIFICANCE)
+    return gaps
 
 
-def _places(told: Sequence[Told], name: str, best: str) -> tuple[Floats, Floats]:
-    """(clips,) of the swaps and of their best, 0 at the floor and 1 at the ceiling."""
-    places = []
-    for each in told:
-        says = each["measures"].get(name, {})
+def _normalised_scores(
+    reports: Sequence[ClipReport], name: str, reference: str
+) -> tuple[Floats, Floats]:
+    """(clips,) of the swaps and of their reference, 0 at the floor and 1 at the ceiling."""
+    scores = []
+    for report in reports:
+        measure_data = report["measures"].get(name, {})
 
-        def number(key: str, says: Mapping[str, Any] = says) -> float:
-            value = says.get(key)
+        def number(key: str, measure_data: Mapping[str, Any] = measure_data) -> float:
+            value = measure_data.get(key)
             return float("nan") if value is None else float(value)
 
         measure = Measure(
             name, "", number("value"), number("floor"), number("ceiling"),
-            says.get("better", "higher"),
+            measure_data.get("better", "higher"),
         )  # fmt: skip
-        places.append((normalised_score(measure), normalised_score(measure, number(best))))
-    ours, theirs = np.array(places, np.float64).T
+        scores.append((normalised_score(measure), normalised_score(measure, number(reference))))
+    ours, theirs = np.array(scores, np.float64).T
     return ours, theirs
 
 
-# --- told -----------------------------------------------------------------------------------------
+# --- output ---------------------------------------------------------------------------------------
 
 
 def leaderboard_table(
     rows: Sequence[LeaderboardRow], models: Sequence[str], margin: float = 0.1
 ) -> list[str]:
-    """As Markdown: bold is better than every other beyond chance, ✓ as good as can be."""
+    """Format as Markdown: bold for significantly best, ✓ for equivalent to the reference."""
     arrows = {"higher": "↑", "lower": "↓", "one": "→ 1"}
-    lines = _head(models)
+    lines = _table_head(models)
     for row in rows:
         cells = [f"{row.means[model]}" for model in models]
         cells = [
@@ -211,70 +227,70 @@ def leaderboard_table(
             for cell, model in zip(cells, models, strict=True)
         ]
         lines.append(f"| {row.title} {arrows[row.better]} | " + " | ".join(cells) + " |")
-    few = all(not np.isfinite(p) for row in rows for p in row.p.values())
-    said = (
+    untested = all(not np.isfinite(p) for row in rows for p in row.p.values())
+    note = (
         "Too few performers for a test: nothing is marked as best."
-        if few
+        if untested
         else "Bold: better than every other (Wilcoxon over performers, Holm over the table)."
     )
-    lines += ["", f"Mean [95 %] over performers. {said}"]
+    lines += ["", f"Mean [95 %] over performers. {note}"]
     if any(row.partial for row in rows):
-        flattered = "read off landmarks that taught the model, or may have, and so flatter it"
-        lines += ["", f"{_PARTIAL} partial: {flattered}; compare by another aligner=."]
-    for best in BESTS:
-        lines += _behind(rows, models, best, margin)
+        reason = "read off landmarks that taught the model, or may have, and so flatter it"
+        lines += ["", f"{_PARTIAL_MARK} partial: {reason}; compare by another aligner=."]
+    for reference in REFERENCES:
+        lines += _gap_table(rows, models, reference, margin)
     return lines
 
 
 def _mark(row: LeaderboardRow, model: str) -> str:
-    return f" {_PARTIAL}" if model in row.partial else ""
+    return f" {_PARTIAL_MARK}" if model in row.partial else ""
 
 
-def _head(models: Sequence[str]) -> list[str]:
+def _table_head(models: Sequence[str]) -> list[str]:
     return ["| | " + " | ".join(models) + " |", "|" + "---|" * (len(models) + 1)]
 
 
-def _behind(
-    rows: Sequence[LeaderboardRow], models: Sequence[str], best: str, margin: float
+def _gap_table(
+    rows: Sequence[LeaderboardRow], models: Sequence[str], reference: str, margin: float
 ) -> list[str]:
-    """The table of one kind of best; nothing where it was not measured."""
-    told = [row for row in rows if best in row.shortfalls]
-    if not told:
+    """Table of the gaps to one reference; empty if it was not measured."""
+    measured = [row for row in rows if reference in row.ceiling_gaps]
+    if not measured:
         return []
-    asked = f"As good as {BESTS[best]}?"
-    if any(row.name in WHOSE_FACE for row in told):
-        asked += " (Whose face appears: as the identity's own faces?)"
-    lines = ["", asked, "", *_head(models)]
-    tried = False
-    for row in told:
+    question = f"As good as {REFERENCES[reference]}?"
+    if any(row.name in IDENTITY_MEASURES for row in measured):
+        question += " (Whose face appears: as the identity's own faces?)"
+    lines = ["", question, "", *_table_head(models)]
+    tested = False
+    for row in measured:
         cells = []
         for model in models:
-            short = row.shortfalls[best].get(model)
-            tried |= short is not None and bool(np.isfinite(short.p))
+            gap = row.ceiling_gaps[reference].get(model)
+            tested |= gap is not None and bool(np.isfinite(gap.p))
             cells.append(
                 "–"
-                if short is None
-                else f"{short.share}" + (" ✓" if short.as_good else "") + _mark(row, model)
+                if gap is None
+                else f"{gap.share}" + (" ✓" if gap.equivalent else "") + _mark(row, model)
             )
         lines.append(f"| {row.title} | " + " | ".join(cells) + " |")
-    said = (
+    note = (
         f"✓: within {margin:g} of it (two one-sided signed-rank tests over performers, Holm over "
         "the table)."
-        if tried
+        if tested
         else "Too few performers for a test."
     )
-    how = "0 is as good, -1 as far below as the floor is below the ceiling."
-    return [*lines, "", f"Difference [95 %] over performers; {how} {said}"]
+    scale = "0 is as good, -1 as far below as the floor is below the ceiling."
+    return [*lines, "", f"Difference [95 %] over performers; {scale} {note}"]
 
 
 def leaderboard_json(rows: Sequence[LeaderboardRow]) -> dict[str, Any]:
-    """By measure, what JSON can hold; None stands for NaN."""
+    """JSON values by measure; None stands for NaN."""
 
     def number(value: float) -> float | None:
         return value if np.isfinite(value) else None
 
-    def ends(found: Interval) -> list[float | None]:
-        return [number(found.mean), number(found.low), number(found.high)]
+    def ends(estimate: Interval) -> list[float | None]:
+        return [number(estimate.mean), number(estimate.low), number(estimate.high)]
 
     return {
         row.name: {
@@ -282,14 +298,18 @@ def leaderboard_json(rows: Sequence[LeaderboardRow]) -> dict[str, Any]:
             "better": row.better,
             "best": row.best,
             "partial": sorted(row.partial),
-            "models": {model: ends(each) for model, each in row.means.items()},
+            "models": {model: ends(mean) for model, mean in row.means.items()},
             "p": {rival: number(p) for rival, p in row.p.items()},
             "shortfalls": {
-                best: {
-                    model: {"share": ends(each.share), "p": number(each.p), "as_good": each.as_good}
-                    for model, each in told.items()
+                reference: {
+                    model: {
+                        "share": ends(gap.share),
+                        "p": number(gap.p),
+                        "as_good": gap.equivalent,
+                    }
+                    for model, gap in gaps.items()
                 }
-                for best, told in row.shortfalls.items()
+                for reference, gaps in row.ceiling_gaps.items()
             },
         }
         for row in rows

@@ -1,4 +1,4 @@
-"""Whose face appears? The swap's faces, held by a recogniser against identity and performer."""
+"""Identity measures: distances of the swap's faces to identity and performer by a recogniser."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from swapper.facesets.faceset import Faceset
 from swapper.options.verbs import EvaluateOptions
 from swapper.report.content import Group, Measure
 
-MOST: Final = 64
-"""Faces of the identity that are looked at, evenly spread over its footage."""
+MAX_FACES: Final = 64
+"""Faces of the identity that are embedded, evenly spread over its footage."""
 
 Floats = NDArray[np.float64]
 Better = Literal["higher", "lower"]
@@ -29,11 +29,11 @@ Better = Literal["higher", "lower"]
 
 @dataclass(frozen=True, eq=False)
 class IdentityFaces:
-    """The identity's own faces, as a recogniser knows them.
+    """Embeddings of the identity's own faces.
 
     Attributes:
         recogniser: Prepared.
-        identity: Its name; "" where no faceset was named.
+        identity: Its name; "" if no faceset was named.
         embeddings: (N, D) of its faces; None likewise.
     """
 
@@ -43,11 +43,11 @@ class IdentityFaces:
 
 
 @dataclass(frozen=True, eq=False)
-class _Measured:
-    """One set of faces, each held against the mean of the identity's and of the performer's.
+class _FaceDistances:
+    """Distances of a set of faces to the means of the identity's and of the performer's.
 
     Attributes:
-        to_identity: (N,), by the recogniser's measure; NaN where no identity was named.
+        to_identity: (N,), by the recogniser's measure; empty if no identity was named.
         to_performer: (N,) likewise.
     """
 
@@ -56,10 +56,10 @@ class _Measured:
 
 
 def identity_faces(options: EvaluateOptions, recogniser: Recogniser | None) -> IdentityFaces | None:
-    """Some of the identity's faces, evenly spread over its footage; None without a recogniser.
+    """Embed up to `MAX_FACES` of the identity's faces; None without a recogniser.
 
     Raises:
-        UsageError: An identity was named, and no recogniser.
+        UsageError: An identity was named, but no recogniser.
         EstimatorError: The recogniser's package or weights are missing.
         FacesetError: The faceset cannot be read.
     """
@@ -73,7 +73,7 @@ def identity_faces(options: EvaluateOptions, recogniser: Recogniser | None) -> I
     if not options.identity:
         return IdentityFaces(recogniser)
     faceset = Faceset.open(Path(options.identity))
-    rows = np.unique(np.linspace(0, len(faceset.records) - 1, MOST).astype(int))
+    rows = np.unique(np.linspace(0, len(faceset.records) - 1, MAX_FACES).astype(int))
     crops = []
     for record in (faceset.records[row] for row in rows):
         points = transform_points(record.aligned_from_frame, record.landmarks)
@@ -81,15 +81,17 @@ def identity_faces(options: EvaluateOptions, recogniser: Recogniser | None) -> I
     return IdentityFaces(recogniser, faceset.card.identity, recogniser.embed(np.stack(crops)))
 
 
-def likeness_group(sides: PairReadings, own: IdentityFaces) -> Group:
-    """How near the swap is to identity and performer, and in how many frames to which.
+def likeness_group(readings: PairReadings, identity_faces: IdentityFaces) -> Group:
+    """Distances to identity and performer, and the share of frames nearer the identity.
 
     The performer's own faces are the floor, the identity's own the ceiling.
     """
-    measure = own.recogniser.measure
-    swap, performer, identity = _measured(sides, own)
+    measure = identity_faces.recogniser.measure
+    swap, performer, identity = _face_distances(readings, identity_faces)
 
-    def row(name: str, title: str, better: Better, figure: Callable[[_Measured], float]) -> Measure:
+    def row(
+        name: str, title: str, better: Better, figure: Callable[[_FaceDistances], float]
+    ) -> Measure:
         return Measure(name, title, figure(swap), figure(performer), figure(identity), better)
 
     def to(whose: str) -> str:
@@ -102,52 +104,54 @@ def likeness_group(sides: PairReadings, own: IdentityFaces) -> Group:
             lambda faces: _mean(faces.to_performer),
         )
     ]  # fmt: skip
-    if own.embeddings is not None:
+    if identity_faces.embeddings is not None:
         rows = [
             row(
-                f"identity_{measure.key}", to(own.identity), measure.nearer,
+                f"identity_{measure.key}", to(identity_faces.identity), measure.nearer,
                 lambda faces: _mean(faces.to_identity),
             ),
             *rows,
             row(
-                "nearer_identity", f"Frames nearer {own.identity} than the performer", "higher",
-                lambda faces: _share_nearer(faces, measure),
+                "nearer_identity", f"Frames nearer {identity_faces.identity} than the performer",
+                "higher", lambda faces: _share_nearer(faces, measure),
             ),
         ]  # fmt: skip
-    return Group("Identity", own.recogniser.name, tuple(rows))
+    return Group("Identity", identity_faces.recogniser.name, tuple(rows))
 
 
-def _measured(sides: PairReadings, own: IdentityFaces) -> tuple[_Measured, _Measured, _Measured]:
-    """Of the swap, the performer and the identity; no face is held against itself."""
-    measure = own.recogniser.measure
-    swap, performer = _embeddings(sides.swap), _embeddings(sides.performer)
-    if own.embeddings is None:
+def _face_distances(
+    readings: PairReadings, identity_faces: IdentityFaces
+) -> tuple[_FaceDistances, _FaceDistances, _FaceDistances]:
+    """Distances of swap, performer and identity; no face is compared with itself."""
+    measure = identity_faces.recogniser.measure
+    swap, performer = _embeddings(readings.swap), _embeddings(readings.performer)
+    if identity_faces.embeddings is None:
         nothing = np.empty(0)
         return (
-            _Measured(nothing, measure.to_mean(swap, performer)),
-            _Measured(nothing, measure.among(performer)),
-            _Measured(nothing, nothing),
+            _FaceDistances(nothing, measure.to_mean(swap, performer)),
+            _FaceDistances(nothing, measure.among(performer)),
+            _FaceDistances(nothing, nothing),
         )
-    identity = own.embeddings
+    identity = identity_faces.embeddings
     return (
-        _Measured(measure.to_mean(swap, identity), measure.to_mean(swap, performer)),
-        _Measured(measure.to_mean(performer, identity), measure.among(performer)),
-        _Measured(measure.among(identity), measure.to_mean(identity, performer)),
+        _FaceDistances(measure.to_mean(swap, identity), measure.to_mean(swap, performer)),
+        _FaceDistances(measure.to_mean(performer, identity), measure.among(performer)),
+        _FaceDistances(measure.among(identity), measure.to_mean(identity, performer)),
     )
 
 
-def _embeddings(watched: ClipReadings) -> Floats:
+def _embeddings(clip: ClipReadings) -> Floats:
     """(N, D) of the frames with a face."""
-    assert watched.embedding is not None, "watched without the recogniser"
-    return watched.embedding[np.isfinite(watched.embedding).all(axis=1)]
+    assert clip.embedding is not None, "read without the recogniser"
+    return clip.embedding[np.isfinite(clip.embedding).all(axis=1)]
 
 
 def _mean(values: Floats) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def _share_nearer(faces: _Measured, measure: FaceMeasure) -> float:
-    """The share that is nearer the identity than the performer; NaN where one is not known."""
+def _share_nearer(faces: _FaceDistances, measure: FaceMeasure) -> float:
+    """Share of faces nearer the identity than the performer; NaN if a distance is missing."""
     if not np.isfinite(faces.to_identity + faces.to_performer).all():
         return float("nan")
     return _mean(measure.is_nearer(faces.to_identity, faces.to_performer).astype(np.float64))

@@ -1,4 +1,4 @@
-"""How sure a mean is: bootstrap over clips and seeds, the units that a claim is made about."""
+"""Bootstrap confidence intervals of means over clips and seeds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and where it would likely fall on other clips and seeds.
+    """A mean and its confidence interval over clips and seeds.
 
     Attributes:
         mean: Of the cells that have a value; NaN if none has.
-        low, high: Ends of the interval; NaN where one clip and one seed say nothing of others.
-        cells: How many values went in.
+        low, high: Ends of the interval; NaN with a single clip and seed.
+        cells: Number of values.
     """
 
     mean: float
@@ -30,7 +30,7 @@ class Interval:
         return self.format()
 
     def format(self, digits: int = 2) -> str:
-        """As ``0.81 [0.75, 0.86]``, a dash where there is nothing."""
+        """As ``0.81 [0.75, 0.86]``, a dash for NaN."""
         if not np.isfinite(self.mean):
             return "–"
         text = f"{self.mean:.{digits}f}"
@@ -39,38 +39,40 @@ class Interval:
         return text
 
 
-def bootstrap(values: Floats, level: float = 0.95, draws: int = 4000, seed: int = 0) -> Interval:
+def bootstrap(
+    values: Floats, level: float = 0.95, resamples: int = 4000, seed: int = 0
+) -> Interval:
     """Percentile interval of a mean over seeds × clips.
 
-    Seeds and clips are each drawn with replacement, and every value stands where both meet: all
-    frames of a clip are one observation, and so are all clips of a seed that went wrong. Clips of
-    one model, in clusters and without seeds, have `statistics.interval`.
+    Rows and columns are resampled independently with replacement: all frames of a clip are one
+    observation, and so are all clips of a failed seed. For clustered clips of one model, without
+    seeds, see `stats.interval`.
 
     Args:
         values: (seeds, clips), NaN where a cell is missing.
-        level: Share of the draws inside the interval.
-        draws: How many resamples.
+        level: Confidence level.
+        resamples: Number of resamples.
         seed: Of the resampling.
 
     Raises:
-        ValueError: Not two axes, or a level that is none.
+        ValueError: `values` is not 2-D, or `level` is not in (0, 1).
     """
     if values.ndim != 2 or not 0 < level < 1:
         raise ValueError(f"values must be (seeds, clips) and level in (0, 1), got {values.shape}")
-    known = np.isfinite(values)
-    cells = int(known.sum())
+    is_finite = np.isfinite(values)
+    cells = int(is_finite.sum())
     if cells == 0:
         return Interval(np.nan, np.nan, np.nan, 0)
-    mean = float(values[known].mean())
-    # Rows and columns without a value are not drawn: they were never observed.
-    held = values[known.any(axis=1)][:, known.any(axis=0)]
-    if held.size < 2:
+    mean = float(values[is_finite].mean())
+    # Rows and columns without a value were not observed, so they are not resampled.
+    observed = values[is_finite.any(axis=1)][:, is_finite.any(axis=0)]
+    if observed.size < 2:
         return Interval(mean, np.nan, np.nan, cells)
     rng = np.random.default_rng(seed)
-    present = np.isfinite(held).astype(np.float64)
-    filled = np.nan_to_num(held)
-    rows = drawn_counts(rng, held.shape[0], draws)
-    columns = drawn_counts(rng, held.shape[1], draws)
+    present = np.isfinite(observed).astype(np.float64)
+    filled = np.nan_to_num(observed)
+    rows = resample_counts(rng, observed.shape[0], resamples)
+    columns = resample_counts(rng, observed.shape[1], resamples)
     total = np.einsum("ds,sc,dc->d", rows, filled, columns)
     count = np.einsum("ds,sc,dc->d", rows, present, columns)
     means = total[count > 0] / count[count > 0]
@@ -78,13 +80,13 @@ def bootstrap(values: Floats, level: float = 0.95, draws: int = 4000, seed: int 
     return Interval(mean, float(low), float(high), cells)
 
 
-def paired(values: Floats, base: Floats, **settings: float) -> Interval:
-    """Interval of the mean difference to `base`, cell by cell; both (seeds, clips)."""
+def paired_bootstrap(values: Floats, base: Floats, **settings: float) -> Interval:
+    """Bootstrap the mean difference to `base`, cell by cell; both (seeds, clips)."""
     if values.shape != base.shape:
         raise ValueError(f"{values.shape} and {base.shape} must be the same seeds and clips")
     return bootstrap(values - base, **settings)  # type: ignore[arg-type]
 
 
-def drawn_counts(rng: np.random.Generator, many: int, draws: int) -> Floats:
+def resample_counts(rng: np.random.Generator, count: int, resamples: int) -> Floats:
     """(draws, many) how often each was drawn."""
-    return rng.multinomial(many, np.full(many, 1.0 / many), size=draws).astype(np.float64)
+    return rng.multinomial(count, np.full(count, 1.0 / count), size=resamples).astype(np.float64)

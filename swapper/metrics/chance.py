@@ -1,4 +1,4 @@
-"""What a figure would be if a swap had nothing to do with its performer, and where it stands."""
+"""Chance level of a figure, by shifting the performer in time, and scores relative to it."""
 
 from __future__ import annotations
 
@@ -8,54 +8,54 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-LEAST_SHIFT: Final = 1.0
-"""Seconds. Most expressions have changed by then; less would leave the performer in step."""
-SHIFTS: Final = 8
-LEAST_ROOM: Final = 0.1
-"""Between floor and ceiling, below which a place between them is mostly noise."""
+MIN_SHIFT_SECONDS: Final = 1.0
+"""Most expressions have changed by then; less would leave the performer in step."""
+NUM_SHIFTS: Final = 8
+MIN_RANGE: Final = 0.1
+"""Least range from floor to ceiling; below it a relative score is mostly noise."""
 
 Floats = NDArray[np.float64]
 
 
-def shifts(frames: int, fps: float, many: int = SHIFTS) -> tuple[int, ...]:
+def shifts(frames: int, fps: float, many: int = NUM_SHIFTS) -> tuple[int, ...]:
     """Circular shifts of at least a second either way, evenly spread over a clip.
 
     Returns:
         At most `many`, in frames; none if the clip is shorter than two seconds.
     """
-    least = int(np.ceil(LEAST_SHIFT * fps))
-    if frames < 2 * least:
+    minimum = int(np.ceil(MIN_SHIFT_SECONDS * fps))
+    if frames < 2 * minimum:
         return ()
-    spread = np.linspace(least, frames - least, many)
+    spread = np.linspace(minimum, frames - minimum, many)
     return tuple(dict.fromkeys(np.round(spread).astype(int).tolist()))
 
 
 def floor(figure: Callable[[Floats], float], performer: Floats, fps: float) -> float:
-    """The figure that the performer shuffled in time gives, averaged over several shifts.
+    """Mean of a figure over circular shifts of the performer in time.
 
-    A shift in a circle keeps everything of the performance but its moment: what a figure still
-    finds is what any other take of the same person would have given.
+    A circular shift keeps everything of the performance but its timing, so the figure is what
+    another take of the same person would give.
 
     Args:
-        figure: Of a performer's readings (T, ...), with the swap held fast.
+        figure: Of a performer's readings (T, ...), with the swap fixed.
         performer: The readings (T, ...).
-        fps: Frames a second.
+        fps: Frames per second.
 
     Returns:
-        NaN if the clip is too short or the figure says nothing of any shift.
+        NaN if the clip is too short or the figure is NaN for every shift.
     """
-    found = [figure(np.roll(performer, shift, axis=0)) for shift in shifts(len(performer), fps)]
-    told = [each for each in found if np.isfinite(each)]
-    return float(np.mean(told)) if told else float("nan")
+    values = [figure(np.roll(performer, shift, axis=0)) for shift in shifts(len(performer), fps)]
+    finite = [each for each in values if np.isfinite(each)]
+    return float(np.mean(finite)) if finite else float("nan")
 
 
-def place(value: float, floor: float, ceiling: float) -> float:
-    """Where a figure stands: 0 at the floor, 1 at the ceiling, whichever of them is the higher.
+def relative_score(value: float, floor: float, ceiling: float) -> float:
+    """Scale a value so that the floor is 0 and the ceiling 1, whichever is higher.
 
     Returns:
-        NaN where floor and ceiling are less than `LEAST_ROOM` apart or one is unknown.
+        NaN if floor and ceiling differ by less than `MIN_RANGE` or one is NaN.
     """
-    room = ceiling - floor
-    if not np.isfinite(room) or abs(room) < LEAST_ROOM:
+    span = ceiling - floor
+    if not np.isfinite(span) or abs(span) < MIN_RANGE:
         return float("nan")
-    return (value - floor) / room
+    return (value - floor) / span

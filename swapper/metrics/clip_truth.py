@@ -1,4 +1,4 @@
-"""A clip whose face is known, and the exact answer to a swap."""
+"""Annotated clips: landmarks of one face, and the ground truth of a swap."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from swapper.types import NUM_LANDMARKS
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """A clip of one face whose place is known.
+    """A clip of one face with landmarks.
 
     Attributes:
         video: The file.
@@ -31,11 +31,11 @@ class Clip:
 
 @dataclass(frozen=True, eq=False)
 class GroundTruth(Clip):
-    """The exact answer to a swap.
+    """Ground truth of a swap.
 
     Attributes:
         masks: T face masks (H, W) float32 in [0, 1].
-        units: (T, U) intensities that the face shows, in [0, 1]; the mean of its sides.
+        units: (T, U) intensities of the face in [0, 1]; the mean of left and right.
         emotions: (T, E) weights that sum to 1.
         unit_names: U names, such as "AU12".
         emotion_names: E names, with "neutral" among them.
@@ -53,4 +53,4 @@ class GroundTruth(Clip):
         if self.units.shape != (frames, len(self.unit_names)):
             raise ValueError(f"units must be ({frames}, {len(self.unit_names)})")
         if self.emotions.shape != (frames, len(self.emotion_names)) or len(self.masks) != frames:
-            raise ValueError("landmarks, masks, units and emotions must tell of the same frames")
+            raise ValueError("landmarks, masks, units and emotions must have equal lengths")

@@ -1,9 +1,9 @@
-"""From the figures of a clip to what is wrong with it, in plain words.
+"""Diagnose the faults of a clip from its figures.
 
-Each name rests on one figure of its own, and each figure is blind to the other faults: strength is
-read below 2 Hz, where jitter is not; jitter is what the performer's neighbouring frames do not
-explain; brief movements are looked for after the lag is taken out and in proportion to the
-strength. So one fault gives one name, and two faults give two.
+Each fault rests on one figure that is insensitive to the other faults: strength is measured below
+2 Hz, where jitter is not; jitter is what the performer's neighbouring frames do not explain; brief
+movements are matched after lag removal and relative to the gain. So one fault gives one finding,
+and two faults give two.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.metrics.brief_movements import BriefMovements, brief_movements
-from swapper.metrics.chance import floor, place
+from swapper.metrics.chance import floor, relative_score
 from swapper.metrics.dynamics import (
-    MOST_LAG,
+    MAX_LAG_SECONDS,
     Lag,
     TraceAgreement,
     jitter,
@@ -29,36 +29,36 @@ from swapper.metrics.dynamics import (
 from swapper.metrics.paired_traces import PairedTraces
 from swapper.metrics.traces import gain_and_correlation
 
-FOLLOWS: Final = 0.5
-"""Of the way from floor to ceiling that a correlation must come to count as following: jitter of
+MIN_FOLLOWING: Final = 0.5
+"""Least relative score (0 floor, 1 ceiling) of a correlation that counts as following: jitter of
 0.8 of the motion leaves 0.8, and a shuffled clip scatters about 0 by 0.2."""
 DAMPED_BELOW: Final = 0.8
-"""Gain. A reader's noise takes 0.03 off a perfect copy, and a re-encoding less."""
+"""Gain. Instrument noise takes 0.03 off a perfect copy, and a re-encoding less."""
 EXAGGERATED_ABOVE: Final = 1.25
 """Gain; as far above 1 as `DAMPED_BELOW` is below, as a ratio."""
 FROZEN_BELOW: Final = 0.2
-"""Gain, and share of the performer's energy: below there is nothing left to correlate."""
+"""Gain, and share of the performer's energy, below which nothing is left to correlate."""
 JITTERY_FROM: Final = 0.12
-"""Of the performer's motion. Perfect copies reached .07 on traces and .06 on film, where faces that
-shook by 0.8 of each unit's motion came out at .14: film and jaws soften what shakes."""
-LEAST_LAG: Final = 0.75
-"""Frames: half a frame may come from how two files count time."""
-SURE_OF_LAG: Final = 3.0
+"""Share of the performer's motion. Perfect copies reached .07 on traces and .06 on film, where
+faces with jitter of 0.8 of each unit's motion measured .14: film and jaws attenuate it."""
+MIN_LAG: Final = 0.75
+"""Frames: half a frame may come from different time bases of two files."""
+LAG_ERRORS: Final = 3.0
 """Standard errors."""
-_STEADY: Final = 1.5
-"""Frames of standard error up to which a lag is one lag, and may be taken out."""
-FEWEST_BRIEF: Final = 2
-"""Brief movements that must be lost: one may be a reader's slip."""
-BRIEF_SHARE: Final = 0.2
-"""Of brief movements lost from which they count as gone: talk, which is kept, is brief too."""
-LEAST_FEELING: Final = 0.03
-"""Deviation of a class probability from which the feeling changes at all."""
+_MAX_LAG_ERROR: Final = 1.5
+"""Frames of standard error up to which a lag is steady and may be removed."""
+MIN_BRIEF_LOST: Final = 2
+"""Least number of lost brief movements: one may be an instrument error."""
+MIN_BRIEF_LOST_SHARE: Final = 0.2
+"""Least share of brief movements lost to count as a fault: preserved speech is brief too."""
+MIN_EMOTION_MOTION: Final = 0.03
+"""Standard deviation of a class probability from which an emotion counts as changing."""
 
 Floats = NDArray[np.float64]
 
 
 class Fault(StrEnum):
-    """What can be wrong with the feeling of a swap."""
+    """Faults of a swap's expression."""
 
     DAMPED = "damped"
     EXAGGERATED = "exaggerated"
@@ -67,31 +67,31 @@ class Fault(StrEnum):
     LATE = "late"
     EARLY = "early"
     UNRELATED = "unrelated"
-    OTHER_FEELING = "other feeling"
+    OTHER_EMOTION = "other feeling"
     BRIEF_LOST = "micro-expressions gone"
 
 
 INEXPRESSIVE: Final = frozenset(
-    {Fault.DAMPED, Fault.FROZEN, Fault.JITTERY, Fault.UNRELATED, Fault.OTHER_FEELING}
+    {Fault.DAMPED, Fault.FROZEN, Fault.JITTERY, Fault.UNRELATED, Fault.OTHER_EMOTION}
 )
-"""With any of these a swap does not score as expressive, however much it moves."""
+"""A swap with any of these is not expressive, however much it moves."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What a diagnosis rests on; NaN where a clip cannot tell.
+    """Figures that a diagnosis rests on; NaN where undetermined.
 
     Attributes:
         lag: Of the swap behind the performer, in frames and seconds.
-        lag_frames: What of it is steady and was taken out of all that follows, in whole frames.
-        units: Gain and correlation of the units, with a steady lag taken out.
-        units_floor: Correlation with the performer shuffled in time.
-        jitter: Fast movement that is not the performer's, over the performer's motion.
-        brief: What became of the performer's brief movements.
-        brief_gain: How strong they could have been read at best, of what slow ones let expect.
-        emotions: Gain and correlation of the emotions' probabilities, with the lag taken out; NaN
-            where none were read.
-        emotions_floor: Correlation with the performer shuffled in time.
+        lag_frames: Steady lag in whole frames, removed before all further figures.
+        units: Gain and correlation of the units, with a steady lag removed.
+        units_floor: Correlation with the performer shifted in time.
+        jitter: Fast movement that is not the performer's, relative to the performer's motion.
+        brief: Brief movements of the performer, and those lost.
+        brief_gain: Best gain of brief movements, relative to that of slow ones.
+        emotions: Gain and correlation of emotion probabilities, with the lag removed; NaN if none
+            were read.
+        emotions_floor: Correlation with the performer shifted in time.
     """
 
     lag: Lag
@@ -107,21 +107,21 @@ class Figures:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """The best that could be had, as a self-swap, a re-encoding or the exact answer shows.
+    """Best attainable figures, measured on a self-swap, a re-encoding or the ground truth.
 
     Attributes:
-        gain: Of the units; another face may show the same feeling with less.
+        gain: Of the units; another face may show the same expression with less.
         correlation: Of the units, and of the emotions.
-        other_face: What a reader makes of a perfect copy on another face, of what it makes of the
-            performer's own: no reader is equally keen on every face. It only excuses weakness.
-        tells_brief: Whether brief movements that are not found are gone. Between two faces a reader
-            misses too many of those that are there.
+        other_face: Gain that the instrument measures of a perfect copy on another face, since its
+            sensitivity differs between faces. Applies to the damped threshold only.
+        assesses_brief: Whether undetected brief movements are lost. Between two faces an instrument
+            misses too many of those that are present.
     """
 
     gain: float = 1.0
     correlation: float = 1.0
     other_face: float = 1.0
-    tells_brief: bool = True
+    assesses_brief: bool = True
 
     def __post_init__(self) -> None:
         if not (self.gain > 0 and 0 < self.correlation <= 1 and 0 < self.other_face <= 1):
@@ -135,59 +135,61 @@ PERFECT: Final = Ceiling()
 
 @dataclass(frozen=True)
 class Finding:
-    """A fault and what shows it.
+    """A fault and its evidence.
 
     Attributes:
-        fault: Its name.
-        words: One sentence with the figure in it.
+        fault: Kind of fault.
+        message: One sentence with the figure in it.
     """
 
     fault: Fault
-    words: str
+    message: str
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is wrong with one clip.
+    """Diagnosis of one clip.
 
     Attributes:
-        findings: Worst first; empty if nothing was found.
-        untold: What this clip could not show, one reason each.
+        findings: Worst first; empty without faults.
+        undetermined: What could not be determined from this clip, one reason each.
     """
 
     findings: tuple[Finding, ...]
-    untold: tuple[str, ...]
+    undetermined: tuple[str, ...]
 
     @property
     def faults(self) -> frozenset[Fault]:
-        """The names alone."""
+        """Kinds of the findings."""
         return frozenset(finding.fault for finding in self.findings)
 
     @property
     def expressive(self) -> bool:
-        """Whether the performance came through; False also where its units could not tell."""
-        return UNTOLD_UNITS not in self.untold and not self.faults & INEXPRESSIVE
+        """Whether the performance came through; False also if the units are undetermined."""
+        return UNDETERMINED_UNITS not in self.undetermined and not self.faults & INEXPRESSIVE
 
     @property
-    def words(self) -> str:
-        """All of it as one line."""
+    def summary(self) -> str:
+        """The diagnosis as one line."""
         if self.findings:
-            return " ".join(finding.words for finding in self.findings)
-        if UNTOLD_UNITS in self.untold:
-            return "Nothing can be told: " + "; ".join(self.untold) + "."
+            return " ".join(finding.message for finding in self.findings)
+        if UNDETERMINED_UNITS in self.undetermined:
+            return "Nothing can be told: " + "; ".join(self.undetermined) + "."
         return "Nothing wrong was found."
 
 
-UNTOLD_UNITS: Final = "the performer hardly moves, or there are less than two seconds of both faces"
-UNTOLD_EMOTIONS: Final = "the performer's feeling hardly changes, or was not read"
-UNTOLD_BRIEF: Final = "there are too few brief movements to tell whether they are kept"
-UNTOLD_BRIEF_ON_OTHER_FACE: Final = (
+UNDETERMINED_UNITS: Final = (
+    "the performer hardly moves, or there are less than two seconds of both faces"
+)
+UNDETERMINED_EMOTIONS: Final = "the performer's feeling hardly changes, or was not read"
+UNDETERMINED_BRIEF: Final = "there are too few brief movements to tell whether they are kept"
+UNDETERMINED_BRIEF_ON_OTHER_FACE: Final = (
     "whether micro-expressions are kept cannot be told on another face without the exact answer"
 )
-UNTOLD_JITTER: Final = "the frame rate is too low to tell jitter"
+UNDETERMINED_JITTER: Final = "the frame rate is too low to tell jitter"
 
 
-def figures(
+def clip_figures(
     swap: Floats,
     performer: Floats,
     fps: float,
@@ -195,17 +197,15 @@ def figures(
     lids: Sequence[int] = (),
     brief_gain: float = 1.0,
 ) -> Figures:
-    """Measure one clip.
+    """Compute the figures of one clip.
 
     Args:
-        swap: (T, U) calibrated intensities read off the swap, about in [0, 1]; NaN where no face
-            was found.
-        performer: The same of the performer, by the same reader.
-        fps: Frames a second.
+        swap: (T, U) calibrated intensities of the swap, about in [0, 1]; NaN without a face.
+        performer: The same of the performer, by the same instrument.
+        fps: Frames per second.
         emotions: Class probabilities (T, C) of swap and performer.
-        lids: Columns that close the eyes; blinks are no micro-expressions.
-        brief_gain: What a reader sees of brief movements on another face at best, of what it sees
-            of slow ones.
+        lids: Columns that close the eyes; blinks are not micro-expressions.
+        brief_gain: Best gain of brief movements on another face, relative to that of slow ones.
 
     Raises:
         ValueError: The shapes differ.
@@ -213,28 +213,30 @@ def figures(
     pair = PairedTraces.of(swap, performer, fps)
     late = lag(pair)
     frames = round(late.frames) if _is_steady(late, fps) else 0
-    inline = pair.aligned(frames)
-    units = trace_agreement(inline)
-    moves = inline.moving()
-    shaky = float(np.sqrt((jitter(inline)[moves] ** 2).mean())) if moves.any() else np.nan
-    felt, felt_floor = TraceAgreement(np.nan, np.nan, np.nan, np.nan), np.nan
+    aligned = pair.aligned(frames)
+    units = trace_agreement(aligned)
+    moves = aligned.moving()
+    fast_motion = float(np.sqrt((jitter(aligned)[moves] ** 2).mean())) if moves.any() else np.nan
+    emotion_scores, emotions_floor = TraceAgreement(np.nan, np.nan, np.nan, np.nan), np.nan
     if emotions is not None:
-        felt, felt_floor = _follow_and_floor(*emotions, fps, frames, LEAST_FEELING)
+        emotion_scores, emotions_floor = _agreement_and_floor(
+            *emotions, fps, frames, MIN_EMOTION_MOTION
+        )
     return Figures(
         lag=late,
         lag_frames=frames,
         units=units,
-        units_floor=_follow_and_floor(swap, performer, fps, frames)[1],
-        jitter=shaky / units.motion,
-        brief=brief_movements(inline, brief_gain * _gains(inline, units.gain), lids),
+        units_floor=_agreement_and_floor(swap, performer, fps, frames)[1],
+        jitter=fast_motion / units.motion,
+        brief=brief_movements(aligned, brief_gain * _unit_gains(aligned, units.gain), lids),
         brief_gain=brief_gain,
-        emotions=felt,
-        emotions_floor=felt_floor,
+        emotions=emotion_scores,
+        emotions_floor=emotions_floor,
     )
 
 
-def _gains(pair: PairedTraces, pooled: float) -> Floats:
-    """(U,) gain of each unit's slow movements; the pooled one where a unit hardly has any."""
+def _unit_gains(pair: PairedTraces, pooled: float) -> Floats:
+    """(U,) gain of each unit's slow movements; the pooled gain for units that hardly move."""
     swap, performer = pair.slow().joined()
     overall = float(np.nan_to_num(pooled, nan=1.0))
     if len(swap) < 2:
@@ -243,122 +245,126 @@ def _gains(pair: PairedTraces, pooled: float) -> Floats:
     return np.where(np.isfinite(gain), gain, overall)
 
 
-def diagnose(found: Figures, ceiling: Ceiling = PERFECT) -> Diagnosis:
-    """Name what is wrong.
+def diagnose(figures: Figures, ceiling: Ceiling = PERFECT) -> Diagnosis:
+    """Derive findings from figures.
 
     Args:
-        found: Of one clip.
-        ceiling: The best that could be had.
+        figures: Of one clip.
+        ceiling: Best attainable figures.
     """
-    untold = _untold(found, ceiling)
+    undetermined = _undetermined(figures, ceiling)
     findings: list[Finding] = []
-    if UNTOLD_UNITS not in untold:
-        findings += _of_units(found, ceiling)
+    if UNDETERMINED_UNITS not in undetermined:
+        findings += _unit_findings(figures, ceiling)
     frozen = any(finding.fault == Fault.FROZEN for finding in findings)
-    placed = place(found.emotions.correlation, found.emotions_floor, ceiling.correlation)
-    if placed < FOLLOWS and not frozen:
+    score = relative_score(
+        figures.emotions.correlation, figures.emotions_floor, ceiling.correlation
+    )
+    if score < MIN_FOLLOWING and not frozen:
         findings.append(
             Finding(
-                Fault.OTHER_FEELING,
+                Fault.OTHER_EMOTION,
                 f"It feels something else: its emotions go with the performer's no better than "
-                f"{found.emotions.correlation:.2f}, where another moment of the same performance "
-                f"gives {found.emotions_floor:.2f}.",
+                f"{figures.emotions.correlation:.2f}, where another moment of the same performance "
+                f"gives {figures.emotions_floor:.2f}.",
             )
         )
-    return Diagnosis(tuple(findings), tuple(untold))
+    return Diagnosis(tuple(findings), tuple(undetermined))
 
 
-def _of_units(found: Figures, ceiling: Ceiling) -> list[Finding]:
-    """What movement alone shows, worst first."""
-    units = found.units
+def _unit_findings(figures: Figures, ceiling: Ceiling) -> list[Finding]:
+    """Findings from movement alone, worst first."""
+    units = figures.units
     if units.gain < FROZEN_BELOW and units.energy_ratio < FROZEN_BELOW:
-        words = f"The face is frozen: {units.gain:.0%} of the performer's expression is left."
-        return [Finding(Fault.FROZEN, words), *_jittery(found)]
-    placed = place(units.correlation, found.units_floor, ceiling.correlation)
-    if placed < FOLLOWS:
-        # Of a face that moves by itself, neither strength nor time can be held against anything.
-        words = (
+        message = f"The face is frozen: {units.gain:.0%} of the performer's expression is left."
+        return [Finding(Fault.FROZEN, message), *_jitter_findings(figures)]
+    score = relative_score(units.correlation, figures.units_floor, ceiling.correlation)
+    if score < MIN_FOLLOWING:
+        # Strength and timing of an unrelated face are meaningless.
+        message = (
             f"It does not move with the performer: correlation {units.correlation:.2f}, where "
-            f"another moment of the same performance gives {found.units_floor:.2f}."
+            f"another moment of the same performance gives {figures.units_floor:.2f}."
         )
-        return [Finding(Fault.UNRELATED, words)]
+        return [Finding(Fault.UNRELATED, message)]
     return [
-        *_strength(units, ceiling),
-        *_jittery(found),
-        *_timing(found.lag),
-        *_brief(found, ceiling),
+        *_strength_findings(units, ceiling),
+        *_jitter_findings(figures),
+        *_lag_findings(figures.lag),
+        *_brief_findings(figures, ceiling),
     ]
 
 
-def _strength(units: TraceAgreement, ceiling: Ceiling) -> list[Finding]:
-    told = f"{units.gain:.2f} of the performer's strength at correlation {units.correlation:.2f}."
+def _strength_findings(units: TraceAgreement, ceiling: Ceiling) -> list[Finding]:
+    message = (
+        f"{units.gain:.2f} of the performer's strength at correlation {units.correlation:.2f}."
+    )
     strength = units.gain / ceiling.gain
     if strength < DAMPED_BELOW * ceiling.other_face:
-        return [Finding(Fault.DAMPED, f"The expression is damped: {told}")]
+        return [Finding(Fault.DAMPED, f"The expression is damped: {message}")]
     if strength > EXAGGERATED_ABOVE:
-        return [Finding(Fault.EXAGGERATED, f"The expression is exaggerated: {told}")]
+        return [Finding(Fault.EXAGGERATED, f"The expression is exaggerated: {message}")]
     return []
 
 
-def _jittery(found: Figures) -> list[Finding]:
-    if not found.jitter >= JITTERY_FROM:
+def _jitter_findings(figures: Figures) -> list[Finding]:
+    if not figures.jitter >= JITTERY_FROM:
         return []
-    words = (
-        f"It jitters: fast movement that is not the performer's, {found.jitter:.2f} of the "
+    message = (
+        f"It jitters: fast movement that is not the performer's, {figures.jitter:.2f} of the "
         "performer's own motion."
     )
-    return [Finding(Fault.JITTERY, words)]
+    return [Finding(Fault.JITTERY, message)]
 
 
-def _timing(late: Lag) -> list[Finding]:
-    if not abs(late.frames) >= max(LEAST_LAG, SURE_OF_LAG * late.error):
+def _lag_findings(late: Lag) -> list[Finding]:
+    if not abs(late.frames) >= max(MIN_LAG, LAG_ERRORS * late.error):
         return []
     fault = Fault.LATE if late.frames > 0 else Fault.EARLY
-    words = (
+    message = (
         f"It comes {fault.value}: by {abs(late.frames):.1f} frames "
         f"({abs(late.seconds) * 1000:.0f} ms)."
     )
-    return [Finding(fault, words)]
+    return [Finding(fault, message)]
 
 
-def _brief(found: Figures, ceiling: Ceiling) -> list[Finding]:
-    if not ceiling.tells_brief:
+def _brief_findings(figures: Figures, ceiling: Ceiling) -> list[Finding]:
+    if not ceiling.assesses_brief:
         return []
-    # A reader that sees less of them misses more of those that are there.
-    brief, share = found.brief, BRIEF_SHARE / found.brief_gain
-    if brief.lost < FEWEST_BRIEF or brief.lost < share * brief.shown:
+    # An instrument of lower gain misses more of those that are present.
+    brief, share = figures.brief, MIN_BRIEF_LOST_SHARE / figures.brief_gain
+    if brief.lost < MIN_BRIEF_LOST or brief.lost < share * brief.total:
         return []
-    words = (
-        f"Micro-expressions are gone: {brief.lost} of {brief.shown} movements of under half a "
+    message = (
+        f"Micro-expressions are gone: {brief.lost} of {brief.total} movements of under half a "
         "second are missing."
     )
-    return [Finding(Fault.BRIEF_LOST, words)]
+    return [Finding(Fault.BRIEF_LOST, message)]
 
 
-def _untold(found: Figures, ceiling: Ceiling) -> list[str]:
+def _undetermined(figures: Figures, ceiling: Ceiling) -> list[str]:
     checks = (
-        (np.isfinite(found.units.gain), UNTOLD_UNITS),
-        (np.isfinite(found.emotions.gain), UNTOLD_EMOTIONS),
-        (np.isfinite(found.jitter), UNTOLD_JITTER),
-        (found.brief.shown >= FEWEST_BRIEF, UNTOLD_BRIEF),
+        (np.isfinite(figures.units.gain), UNDETERMINED_UNITS),
+        (np.isfinite(figures.emotions.gain), UNDETERMINED_EMOTIONS),
+        (np.isfinite(figures.jitter), UNDETERMINED_JITTER),
+        (figures.brief.total >= MIN_BRIEF_LOST, UNDETERMINED_BRIEF),
         (
-            ceiling.tells_brief or found.brief.shown < FEWEST_BRIEF,
-            UNTOLD_BRIEF_ON_OTHER_FACE,
+            ceiling.assesses_brief or figures.brief.total < MIN_BRIEF_LOST,
+            UNDETERMINED_BRIEF_ON_OTHER_FACE,
         ),
     )
-    return [reason for told, reason in checks if not told]
+    return [reason for determined, reason in checks if not determined]
 
 
 def _is_steady(late: Lag, fps: float) -> bool:
-    """Whether a lag is one lag, and not the best of many bad ones."""
-    edge = MOST_LAG * fps - 1
-    return bool(abs(late.frames) < edge and late.error < _STEADY)
+    """Whether a lag is well determined and not at the edge of the search range."""
+    edge = MAX_LAG_SECONDS * fps - 1
+    return bool(abs(late.frames) < edge and late.error < _MAX_LAG_ERROR)
 
 
-def _follow_and_floor(
+def _agreement_and_floor(
     swap: Floats, performer: Floats, fps: float, frames: int, least: float | None = None
 ) -> tuple[TraceAgreement, float]:
-    """Following, with a lag of `frames` taken out, and the floor of its correlation."""
+    """Agreement with a lag of `frames` removed, and the floor of its correlation."""
 
     def follow(them: Floats) -> TraceAgreement:
         pair = PairedTraces.of(swap, them, fps).aligned(frames)

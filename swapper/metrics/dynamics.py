@@ -1,9 +1,9 @@
-"""What is in a swap's time course: how much, how well, when, how sharp, and how shaky.
+"""Temporal figures of a swap: gain, correlation, lag, velocity, fast band and jitter.
 
-Every figure is pooled over units and weighted by how much the performer moves each, so that units
-which hardly move, and are mostly a reader's noise, hardly count. Strength and correlation are taken
-below 2 Hz: there jitter has little of its energy and expressions have nearly all of theirs, and a
-reader's noise on the performer's side, which flattens every slope, loses five sixths of its own.
+Every figure is pooled over units, weighted by the performer's motion, so that units which hardly
+move, and are mostly instrument noise, hardly count. Gain and correlation are computed below 2 Hz:
+there jitter has little energy and expressions nearly all of theirs, and instrument noise on the
+performer's side, which flattens every slope, loses five sixths of its energy.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from swapper.metrics.paired_traces import SLOW_HZ, PairedTraces, robust_spread
-from swapper.metrics.traces import LEAST_MOTION
+from swapper.metrics.traces import MIN_MOTION
 
-MOST_LAG: Final = 0.4
-"""Seconds, either way, that a lag is looked for."""
+MAX_LAG_SECONDS: Final = 0.4
+"""Search range of the lag, in either direction."""
 FAST_HZ: Final = 12.0
 """Micro-expressions of 1/25 to 1/2 second (Yan et al., 2013) lie between 2 and 12 Hz."""
-_NARROWEST: Final = 2.0
-"""Hz of the fast band below which nothing is said of it: 25 fps show it all but its top, 10 less
-than this."""
+_MIN_BAND_HZ: Final = 2.0
+"""Least usable width of the fast band in Hz: 25 fps cover all but its top, 10 fps less than this.
+"""
 _TIMING_HZ: Final = 5.0
 _VELOCITY_HZ: Final = 4.0
-_SEGMENT: Final = 1.28
+_SEGMENT_SECONDS: Final = 1.28
 """Seconds of a Welch segment: 32 frames at 25 a second, 0.8 Hz a bin."""
-_BLOCK: Final = 1.0
+_BLOCK_SECONDS: Final = 1.0
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class TraceAgreement:
-    """How a swap follows below 2 Hz; NaN where the performer hardly moves.
+    """Agreement of swap and performer below 2 Hz; NaN where the performer hardly moves.
 
     Attributes:
         gain: Slope of the swap on the performer.
@@ -53,12 +53,12 @@ class TraceAgreement:
 
 @dataclass(frozen=True)
 class Lag:
-    """By how much a swap comes after the performer; NaN where that cannot be told.
+    """Delay of a swap behind the performer; NaN where undetermined.
 
     Attributes:
-        frames: Above 0 is late; finer than a frame.
-        seconds: The same.
-        error: Standard error of `frames`, from leaving out a second at a time.
+        frames: Positive is late; sub-frame resolution.
+        seconds: The same in seconds.
+        error: Standard error of `frames`, by a jackknife over seconds.
         correlation: At that lag.
     """
 
@@ -70,10 +70,10 @@ class Lag:
 
 @dataclass(frozen=True)
 class Velocity:
-    """How onsets and offsets come through; NaN where the performer hardly moves.
+    """Agreement of velocities; NaN where the performer hardly moves.
 
     Attributes:
-        onset_slope: How steeply the swap rises where the performer rises; 1 is as steeply.
+        onset_slope: Slope of the swap's velocity on the performer's at onsets; 1 is as steep.
         correlation: Of the two velocities.
     """
 
@@ -83,13 +83,13 @@ class Velocity:
 
 @dataclass(frozen=True)
 class FastBand:
-    """What is left of the band of micro-expressions; NaN where film or frame rate do not do.
+    """Agreement in the band of micro-expressions; NaN if clip length or frame rate are too low.
 
     Attributes:
         low_hz, high_hz: The band: from 2 to 12 Hz, or to 0.8 of half the frame rate.
-        coherence: In [0, 1], how far the swap follows the performer there.
-        energy_ratio: Power of the swap there over the performer's. Jitter raises it: it means
-            something only beside the coherence.
+        coherence: Of swap and performer in the band, in [0, 1].
+        energy_ratio: Power of the swap over the performer's. Jitter raises it, so interpret it only
+            together with the coherence.
     """
 
     low_hz: float
@@ -98,54 +98,54 @@ class FastBand:
     energy_ratio: float
 
 
-def trace_agreement(pair: PairedTraces, least_motion: float = LEAST_MOTION) -> TraceAgreement:
+def trace_agreement(pair: PairedTraces, least_motion: float = MIN_MOTION) -> TraceAgreement:
     """Gain and correlation below 2 Hz, over all units that the performer moves.
 
     Args:
-        pair: Aligned, if a lag shall not count.
-        least_motion: Deviation from which a unit moves.
+        pair: Aligned, if a lag should not count.
+        least_motion: Standard deviation from which a unit counts as moving.
     """
     moves = pair.moving(least_motion)
     if not moves.any():
         return TraceAgreement(np.nan, np.nan, np.nan, np.nan)
-    swap, performer = pair.only(moves).slow().joined()
+    swap, performer = pair.select(moves).slow().joined()
     gain, correlation, ratio = _slope(swap, performer)
     return TraceAgreement(gain, correlation, float(np.sqrt(performer.var(axis=0).mean())), ratio)
 
 
-def lag(pair: PairedTraces, most_seconds: float = MOST_LAG) -> Lag:
-    """By how much the swap comes after the performer, all units together.
+def lag(pair: PairedTraces, most_seconds: float = MAX_LAG_SECONDS) -> Lag:
+    """Estimate the delay of the swap, pooled over units.
 
-    The top of the pooled correlation over lags, refined by a parabola. Both are low-passed at 5 Hz
-    first, or noise would pick among neighbours of a broad top.
+    The maximum of the pooled correlation over lags, refined by a parabola. Both are low-passed at
+    5 Hz first, so that noise does not decide between neighbours of a broad peak.
 
     Args:
         pair: Not aligned.
-        most_seconds: How far to look, either way.
+        most_seconds: Search range, in either direction.
     """
-    none = Lag(np.nan, np.nan, np.nan, np.nan)
-    most = round(most_seconds * pair.fps)
+    undetermined = Lag(np.nan, np.nan, np.nan, np.nan)
+    max_frames = round(most_seconds * pair.fps)
     moves = pair.moving()
-    if not moves.any() or most < 1:
-        return none
-    sums = _lagged_sums(pair.only(moves).slow(_TIMING_HZ), most)
+    if not moves.any() or max_frames < 1:
+        return undetermined
+    sums = _lagged_sums(pair.select(moves).slow(_TIMING_HZ), max_frames)
     if len(sums) < 2:
-        return none
+        return undetermined
     total = sums.sum(axis=0)
-    frames, correlation = _peak(total, most)
-    # Without each second in turn (jackknife): one blink must not decide.
-    left_out = np.array([_peak(total - block, most)[0] for block in sums])
+    frames, correlation = _peak(total, max_frames)
+    # Jackknife over seconds: one blink must not decide.
+    left_out = np.array([_peak(total - block, max_frames)[0] for block in sums])
     spread = ((left_out - left_out.mean()) ** 2).sum()
     error = float(np.sqrt((len(sums) - 1) / len(sums) * spread))
     return Lag(frames, frames / pair.fps, error, correlation)
 
 
 def velocity(pair: PairedTraces) -> Velocity:
-    """How onsets come through.
+    """Compute the slope and correlation of velocities.
 
-    The slope of the swap's velocity on the performer's, in the half of rising frames where the
-    performer is fastest. A ratio of two speeds would be raised by jitter, which is fast too; a
-    slope on the performer's speed is not, for jitter has nothing to do with that.
+    The slope of the swap's velocity on the performer's, in the faster half of the frames where the
+    performer's trace rises. A ratio of speeds would be raised by jitter; a slope is not, since
+    jitter is uncorrelated with the performer.
 
     Args:
         pair: Aligned.
@@ -153,20 +153,20 @@ def velocity(pair: PairedTraces) -> Velocity:
     moves = pair.moving()
     if not moves.any():
         return Velocity(np.nan, np.nan)
-    slow = pair.only(moves).slow(_VELOCITY_HZ)
+    slow = pair.select(moves).slow(_VELOCITY_HZ)
     rates = [
         tuple(np.gradient(each, axis=0) * pair.fps for each in both) for both in slow.stretches
     ]
     swap, performer = (np.concatenate(each) for each in zip(*rates, strict=True))
     _, correlation, _ = _slope(swap, performer)
-    rising = performer > 0
-    least = np.array(
+    onsets = performer > 0
+    medians = np.array(
         [
-            np.median(each[up]) if up.any() else np.inf
-            for each, up in zip(performer.T, rising.T, strict=True)
+            np.median(each[is_onset]) if is_onset.any() else np.inf
+            for each, is_onset in zip(performer.T, onsets.T, strict=True)
         ]
     )
-    steep = performer > least
+    steep = performer > medians
     power = float((performer[steep] ** 2).sum())
     slope = float((swap[steep] * performer[steep]).sum()) / power if power > 0 else np.nan
     return Velocity(slope, correlation)
@@ -176,13 +176,13 @@ def fast_band(pair: PairedTraces) -> FastBand:
     """Coherence and energy between 2 and 12 Hz (Welch), weighted by the performer's power.
 
     Args:
-        pair: Aligned: a lag of more than a third of a segment would pass for incoherence.
+        pair: Aligned: a lag of more than a third of a segment would reduce the coherence.
     """
     high = min(FAST_HZ, pair.ceiling_hz)
-    length = round(_SEGMENT * pair.fps)
+    length = round(_SEGMENT_SECONDS * pair.fps)
     long = [both for both in pair.stretches if len(both[0]) >= length]
     frames = sum(len(swap) for swap, _ in long)
-    if high - SLOW_HZ < _NARROWEST or frames < 2 * length or not pair.enough:
+    if high - SLOW_HZ < _MIN_BAND_HZ or frames < 2 * length or not pair.enough:
         return FastBand(SLOW_HZ, high, np.nan, np.nan)
     parts = [_spectra(swap, performer, pair.fps, length) for swap, performer in long]
     frequency = parts[0][0]
@@ -204,43 +204,42 @@ def fast_band(pair: PairedTraces) -> FastBand:
 
 
 def jitter(pair: PairedTraces) -> Floats:
-    """How much of a swap's fast movement has nothing to do with the performer.
+    """Fast movement of a swap that the performer does not explain.
 
-    On a still face that is all of it. On a moving one, what a short filter over the performer's
-    neighbouring frames explains is taken off first, and then what the reader's own noise, as seen
-    on the performer, leaves on both sides. The spread is a median's: a blink that is missing is not
-    jitter.
+    The part that a short filter over the performer's neighbouring frames explains is removed, and
+    then the contribution of instrument noise, estimated on the performer, to both clips. The spread
+    is a median absolute deviation, so that a missing blink is not jitter.
 
     Args:
         pair: Aligned to the frame.
 
     Returns:
-        (U,) standard deviation above 2 Hz, in the units of the traces; NaN where film or frame rate
-        do not do.
+        (U,) standard deviation above 2 Hz, in the units of the traces; NaN if clip length or frame
+        rate are too low.
     """
     units = pair.columns.size
-    if not pair.enough or pair.ceiling_hz - SLOW_HZ < _NARROWEST:
+    if not pair.enough or pair.ceiling_hz - SLOW_HZ < _MIN_BAND_HZ:
         return np.full(units, np.nan)
     pieces = pair.fast().stretches
     swap = np.concatenate([each[1:-1] for each, _ in pieces])
     around = np.concatenate(
         [np.stack([them[:-2], them[1:-1], them[2:]], axis=2) for _, them in pieces]
     )
-    # Of white noise, what the filter keeps above 2 Hz.
+    # Share of white noise above 2 Hz.
     share = 1 - 2 * SLOW_HZ / pair.fps
-    reader = share * reader_noise(pair) ** 2
-    found = np.zeros(units)
+    noise_power = share * estimator_noise(pair) ** 2
+    variances = np.zeros(units)
     for u in range(units):
         taps = np.linalg.lstsq(around[:, u], swap[:, u], rcond=1e-6)[0]
-        left = robust_spread(swap[:, u] - around[:, u] @ taps)
-        # The reader's noise is on the swap, and again on what was taken off.
-        found[u] = left**2 - reader[u] * (1 + (taps**2).sum())
-    kept: Floats = np.sqrt(np.maximum(found, 0.0))
-    return kept
+        residual = robust_spread(swap[:, u] - around[:, u] @ taps)
+        # Instrument noise is on the swap, and again on the explained part.
+        variances[u] = residual**2 - noise_power[u] * (1 + (taps**2).sum())
+    deviations: Floats = np.sqrt(np.maximum(variances, 0.0))
+    return deviations
 
 
-def reader_noise(pair: PairedTraces) -> Floats:
-    """(U,) deviation of a reader's white noise, as third differences of the performer show it."""
+def estimator_noise(pair: PairedTraces) -> Floats:
+    """(U,) standard deviation of instrument noise, from third differences of the performer."""
     thirds = np.concatenate(
         [np.diff(them, n=3, axis=0) for _, them in pair.stretches if len(them) > 4]
     )
@@ -249,24 +248,24 @@ def reader_noise(pair: PairedTraces) -> Floats:
 
 
 def asymmetry(left: PairedTraces, right: PairedTraces) -> TraceAgreement:
-    """How a difference of the sides comes through: a crooked smile, a raised brow.
+    """Agreement of left minus right, such as a crooked smile or one raised brow.
 
     Args:
         left: Units of the left side.
         right: The same units of the right side, over the same frames.
 
     Raises:
-        ValueError: The two tell of different frames or units.
+        ValueError: The two have different frames or numbers of units.
     """
     shapes = [[swap.shape for swap, _ in side.stretches] for side in (left, right)]
     if shapes[0] != shapes[1] or left.fps != right.fps:
-        raise ValueError("left and right must tell of the same frames and as many units")
+        raise ValueError("left and right must have the same frames and number of units")
     pieces = tuple(
         (a - c, b - d) for (a, b), (c, d) in zip(left.stretches, right.stretches, strict=True)
     )
-    sides = PairedTraces(left.fps, pieces, left.columns)
-    # Sides differ by less than the whole moves.
-    return trace_agreement(sides, LEAST_MOTION / 2)
+    difference = PairedTraces(left.fps, pieces, left.columns)
+    # Differences of left and right are smaller than the movements themselves.
+    return trace_agreement(difference, MIN_MOTION / 2)
 
 
 def _slope(swap: Floats, performer: Floats) -> tuple[float, float, float]:
@@ -280,22 +279,22 @@ def _slope(swap: Floats, performer: Floats) -> tuple[float, float, float]:
 
 def _lagged_sums(pair: PairedTraces, most: int) -> Floats:
     """(blocks, lags, 6, U): count, sums of x, y, xx, yy, xy over each second, at each lag."""
-    block = max(round(_BLOCK * pair.fps), 2)
-    found = []
+    block = max(round(_BLOCK_SECONDS * pair.fps), 2)
+    rows = []
     for swap, performer in pair.stretches:
         for start in range(most, len(swap) - most, block):
             here = slice(start, min(start + block, len(swap) - most))
             y = swap[here]
-            row = []
+            lag_sums = []
             for shift in range(-most, most + 1):
                 x = performer[here.start - shift : here.stop - shift]
-                row.append([np.ones_like(x), x, y, x * x, y * y, x * y])
-            found.append(np.array(row).sum(axis=2))
-    return np.array(found)
+                lag_sums.append([np.ones_like(x), x, y, x * x, y * y, x * y])
+            rows.append(np.array(lag_sums).sum(axis=2))
+    return np.array(rows)
 
 
 def _peak(sums: Floats, most: int) -> tuple[float, float]:
-    """Lag in frames and correlation at the top of (lags, 6, U) sums."""
+    """Lag in frames and correlation at the maximum of (lags, 6, U) sums."""
     count, x, y, xx, yy, xy = np.moveaxis(sums, 1, 0)
     together = (xy - x * y / count).sum(axis=1)
     spread = (xx - x * x / count).sum(axis=1) * (yy - y * y / count).sum(axis=1)

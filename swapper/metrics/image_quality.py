@@ -1,4 +1,4 @@
-"""How far one picture is from another, where a mask says that it matters."""
+"""Image and mask metrics, weighted by a mask: MSE, MAE, PSNR, SSIM, IoU, opacity."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-MOST_DB: Final = 100.0
-"""What equal pictures are said to have; 8 bits cannot come near it."""
-_FULL: Final = 255.0
+MAX_DB: Final = 100.0
+"""PSNR of equal pictures; out of reach for unequal ones of 8 bits."""
+_MAX_LEVEL: Final = 255.0
 _LUMA: Final = np.array([0.299, 0.587, 0.114])
 """Of R, G, B in brightness (ITU-R BT.601)."""
 _SSIM_SIGMA, _SSIM_RADIUS = 1.5, 5
-# Below this many pixels a tone cannot be told from what is drawn in it.
-_FEWEST_PIXELS: Final = 16.0
+# Below this many pixels a tone fit is underdetermined.
+_MIN_PIXELS: Final = 16.0
 
 Picture = NDArray[np.uint8] | NDArray[np.float32]
 Weight = NDArray[np.float32]
@@ -27,10 +27,10 @@ def mean_square_error(picture: Picture, truth: Picture, weight: Weight | None = 
     Args:
         picture: (H, W, 3) in [0, 255].
         truth: The same shape and range.
-        weight: (H, W) in [0, 1], how much each pixel counts; None counts all alike.
+        weight: (H, W) in [0, 1], weight of each pixel; None weights all equally.
 
     Returns:
-        In squared grey levels; NaN where no pixel counts.
+        In squared grey levels; NaN if all weights are 0.
 
     Raises:
         ValueError: The shapes differ.
@@ -44,38 +44,39 @@ def mean_absolute_error(picture: Picture, truth: Picture, weight: Weight | None 
 
 
 def psnr(mean_square: float) -> float:
-    """Peak signal-to-noise ratio in dB of a mean square error, at most `MOST_DB`."""
+    """Peak signal-to-noise ratio in dB of a mean square error, at most `MAX_DB`."""
     if not mean_square > 0:
-        return MOST_DB if mean_square == 0 else float("nan")
-    return float(min(10.0 * np.log10(_FULL**2 / mean_square), MOST_DB))
+        return MAX_DB if mean_square == 0 else float("nan")
+    return float(min(10.0 * np.log10(_MAX_LEVEL**2 / mean_square), MAX_DB))
 
 
 def ssim(picture: Picture, truth: Picture, weight: Weight | None = None) -> float:
-    """Structural similarity of brightness, 1 for equal pictures.
+    """Structural similarity of luma, 1 for equal pictures.
 
-    With a Gaussian window of 1.5 pixels, as its authors have it (Wang et al., 2004,
-    doi:10.1109/TIP.2003.819861); windows are cut at the rim by mirroring. Else as
-    `mean_square_error`.
+    With a Gaussian window of 1.5 pixels, as in Wang et al., 2004, doi:10.1109/TIP.2003.819861;
+    borders are mirrored. Else as `mean_square_error`.
     """
     _difference(picture, truth)
     x, y = (np.asarray(each, dtype=np.float64) @ _LUMA for each in (picture, truth))
 
-    def near(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def blurred(values: NDArray[np.float64]) -> NDArray[np.float64]:
         smooth: NDArray[np.float64] = ndimage.gaussian_filter(
             values, _SSIM_SIGMA, radius=_SSIM_RADIUS, mode="mirror"
         )
         return smooth
 
-    mean_x, mean_y = near(x), near(y)
-    spread_x, spread_y = near(x * x) - mean_x**2, near(y * y) - mean_y**2
-    together = near(x * y) - mean_x * mean_y
-    calm, flat = (0.01 * _FULL) ** 2, (0.03 * _FULL) ** 2
-    alike = (2 * mean_x * mean_y + calm) * (2 * together + flat)
-    return _mean(alike / ((mean_x**2 + mean_y**2 + calm) * (spread_x + spread_y + flat)), weight)
+    mean_x, mean_y = blurred(x), blurred(y)
+    variance_x, variance_y = blurred(x * x) - mean_x**2, blurred(y * y) - mean_y**2
+    covariance = blurred(x * y) - mean_x * mean_y
+    c1, c2 = (0.01 * _MAX_LEVEL) ** 2, (0.03 * _MAX_LEVEL) ** 2
+    numerator = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    return _mean(
+        numerator / ((mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)), weight
+    )
 
 
 def intersection_over_union(mask: Weight, truth: Weight) -> float:
-    """Overlap of two masks (H, W) in [0, 1], each taken from one half on; 1 if both are empty.
+    """IoU of two masks (H, W) in [0, 1], thresholded at 0.5; 1 if both are empty.
 
     Raises:
         ValueError: The shapes differ.
@@ -88,32 +89,32 @@ def intersection_over_union(mask: Weight, truth: Weight) -> float:
 
 
 def opacity(blend_mask: Weight, truth: Weight) -> float:
-    """How little shines through a swap: mean of its mask (H, W) where it lies on the face.
+    """Mean of the blend mask (H, W) where it covers the face.
 
-    A half-trained mask is half transparent, and what moves under it is the performer's own face.
+    A half-trained mask is half transparent and lets the performer's own face through.
 
     Args:
         blend_mask: In [0, 1].
-        truth: Face mask in [0, 1]; only what is face counts.
+        truth: Face mask in [0, 1]; only the face counts.
 
     Returns:
-        NaN where the swap covers nothing of the face.
+        NaN if the swap does not cover the face.
 
     Raises:
         ValueError: The shapes differ.
     """
     if blend_mask.shape != truth.shape:
         raise ValueError(f"masks {blend_mask.shape} and {truth.shape} must have one shape")
-    # The feathered rim is meant to be thin; a fifth tells a rim from a face.
-    laid = (blend_mask >= 0.2) & (truth >= 0.5)
-    return float(blend_mask[laid].mean()) if laid.any() else float("nan")
+    # 0.2 separates the feathered border, which is meant to be thin, from the face.
+    covered = (blend_mask >= 0.2) & (truth >= 0.5)
+    return float(blend_mask[covered].mean()) if covered.any() else float("nan")
 
 
 def fit_tone(picture: Picture, truth: Picture, weight: Weight) -> NDArray[np.float32]:
-    """The picture in the truth's tone: gain and offset of each channel by least squares.
+    """Match the picture's tone to the truth: gain and offset per channel by least squares.
 
-    A swap takes on the colours of the performer's skin, so that it fits the neck; the truth has the
-    identity's own. What is left after this is shape, light and detail.
+    A swap takes on the performer's skin colour, so that it fits the neck; the truth has the
+    identity's own. The remaining difference is shape, light and detail.
 
     Args:
         picture: (H, W, 3) in [0, 255].
@@ -121,24 +122,24 @@ def fit_tone(picture: Picture, truth: Picture, weight: Weight) -> NDArray[np.flo
         weight: (H, W) in [0, 1], where to fit.
 
     Returns:
-        (H, W, 3) float32 in [0, 255]. A gain is never negative, so no picture is turned over.
+        (H, W, 3) float32 in [0, 255]. Gains are not negative, so no picture is inverted.
 
     Raises:
         ValueError: The shapes differ.
     """
     _difference(picture, truth)
     total = float(weight.sum())
-    if total < _FEWEST_PIXELS:
+    if total < _MIN_PIXELS:
         return np.asarray(picture, dtype=np.float32)
     share = (weight / total).astype(np.float64)[..., None]
-    values, wanted = picture.astype(np.float64), truth.astype(np.float64)
-    mean, goal = (share * values).sum(axis=(0, 1)), (share * wanted).sum(axis=(0, 1))
-    together = (share * (values - mean) * (wanted - goal)).sum(axis=(0, 1))
-    spread = (share * (values - mean) ** 2).sum(axis=(0, 1))
-    gain = np.maximum(together / np.maximum(spread, 1e-6), 0.0)
-    toned: NDArray[np.float32] = np.clip((values - mean) * gain + goal, 0.0, _FULL).astype(
-        np.float32
-    )
+    values, target = picture.astype(np.float64), truth.astype(np.float64)
+    mean, target_mean = (share * values).sum(axis=(0, 1)), (share * target).sum(axis=(0, 1))
+    covariance = (share * (values - mean) * (target - target_mean)).sum(axis=(0, 1))
+    variance = (share * (values - mean) ** 2).sum(axis=(0, 1))
+    gain = np.maximum(covariance / np.maximum(variance, 1e-6), 0.0)
+    toned: NDArray[np.float32] = np.clip(
+        (values - mean) * gain + target_mean, 0.0, _MAX_LEVEL
+    ).astype(np.float32)
     return toned
 
 

@@ -1,4 +1,4 @@
-"""A swap's traces and the performer's, side by side, wherever both faces were read."""
+"""Traces of swap and performer over the stretches where both faces were read."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
-from swapper.metrics.traces import LEAST_MOTION
+from swapper.metrics.traces import MIN_MOTION
 
 SLOW_HZ: Final = 2.0
-"""Below are expressions that anyone sees come and go; above are micro-expressions, and jitter."""
-LEAST_SECONDS: Final = 2.0
-"""Of film below which nothing is told of time."""
-_LONGEST_GAP: Final = 0.12
-"""Seconds without a face that are bridged by a line; a blink of the detector, not a cut."""
-_SHORTEST: Final = 0.8
-"""Seconds of a stretch that is worth a filter."""
+"""Ordinary expressions are below; micro-expressions and jitter are above."""
+MIN_SECONDS: Final = 2.0
+"""Least length of a clip for temporal figures."""
+_MAX_GAP_SECONDS: Final = 0.12
+"""Longest gap without a face that is interpolated linearly: a detector dropout, not a cut."""
+_MIN_STRETCH_SECONDS: Final = 0.8
+"""Least length of a stretch that can be filtered."""
 _NYQUIST_SHARE: Final = 0.8
-"""Of half the frame rate; what lies above is aliased or filtered away."""
+"""Usable share of half the frame rate; frequencies above are aliased or filtered away."""
 
 _MAD: Final = 1.4826
-"""A normal's standard deviation over its median absolute deviation."""
+"""Standard deviation of a normal distribution over its median absolute deviation."""
 
 Floats = NDArray[np.float64]
 _Change = Callable[[Floats], Floats]
@@ -32,12 +32,12 @@ _Change = Callable[[Floats], Floats]
 
 @dataclass(frozen=True, eq=False)
 class PairedTraces:
-    """What was read of a swap and of the performer, in stretches without a hole.
+    """Traces of swap and performer in contiguous stretches.
 
     Attributes:
-        fps: Frames a second; frames are evenly spaced.
+        fps: Frames per second; frames are evenly spaced.
         stretches: (swap, performer) of each stretch, both (T, U) and finite.
-        columns: (U,) which columns of what was handed in are left: those that both sides have.
+        columns: (U,) indices of the input columns that are left: those that both clips have.
     """
 
     fps: float
@@ -46,48 +46,48 @@ class PairedTraces:
 
     @classmethod
     def of(cls, swap: Floats, performer: Floats, fps: float) -> PairedTraces:
-        """Lay two sets of traces side by side.
+        """Pair two sets of traces.
 
         Args:
-            swap: (T, U), NaN where there was no face; a column of NaN alone is left out.
+            swap: (T, U), NaN without a face; columns of NaN only are dropped.
             performer: The same of the performer.
-            fps: Frames a second.
+            fps: Frames per second.
 
         Raises:
-            ValueError: The shapes differ or the frame rate is none.
+            ValueError: The shapes differ or the frame rate is not above 0.
         """
         if swap.shape != performer.shape or swap.ndim != 2:
             raise ValueError(f"traces {swap.shape} and {performer.shape} must both be (T, U)")
         if not (np.isfinite(fps) and fps > 0):
             raise ValueError(f"fps must be above 0, got {fps}")
-        told = np.isfinite(swap).any(axis=0) & np.isfinite(performer).any(axis=0)
-        both = np.stack([swap, performer])[:, :, told].astype(np.float64)
-        _bridge(both, round(_LONGEST_GAP * fps))
-        known = np.asarray(np.isfinite(both).all(axis=(0, 2)) & told.any(), bool)
+        observed = np.isfinite(swap).any(axis=0) & np.isfinite(performer).any(axis=0)
+        both = np.stack([swap, performer])[:, :, observed].astype(np.float64)
+        _interpolate_gaps(both, round(_MAX_GAP_SECONDS * fps))
+        complete = np.asarray(np.isfinite(both).all(axis=(0, 2)) & observed.any(), bool)
         pieces = [
             (both[0, start:end], both[1, start:end])
-            for start, end in contiguous_runs(known)
-            if end - start >= max(_SHORTEST * fps, 4)
+            for start, end in contiguous_runs(complete)
+            if end - start >= max(_MIN_STRETCH_SECONDS * fps, 4)
         ]
-        return cls(float(fps), tuple(pieces), np.flatnonzero(told))
+        return cls(float(fps), tuple(pieces), np.flatnonzero(observed))
 
     @property
     def seconds(self) -> float:
-        """How much there is."""
+        """Total length of the stretches."""
         return sum(len(swap) for swap, _ in self.stretches) / self.fps
 
     @property
     def enough(self) -> bool:
-        """Whether anything can be told of time."""
-        return self.seconds >= LEAST_SECONDS and self.columns.size > 0
+        """Whether there is enough for temporal figures."""
+        return self.seconds >= MIN_SECONDS and self.columns.size > 0
 
     @property
     def ceiling_hz(self) -> float:
-        """The fastest that this frame rate shows."""
+        """Highest usable frequency at this frame rate."""
         return _NYQUIST_SHARE * self.fps / 2
 
     def joined(self) -> tuple[Floats, Floats]:
-        """All stretches one after another: swap and performer, (T, U)."""
+        """Concatenate all stretches: swap and performer, (T, U)."""
         if not self.stretches:
             empty = np.zeros((0, self.columns.size))
             return empty, empty
@@ -95,15 +95,15 @@ class PairedTraces:
         return np.concatenate(swap), np.concatenate(performer)
 
     def slow(self, hz: float = SLOW_HZ) -> PairedTraces:
-        """Only what is slower than `hz`, without delay."""
+        """Low-pass at `hz`, without delay."""
         return self._mapped(lambda trace: low_pass(trace, self.fps, hz))
 
     def fast(self, hz: float = SLOW_HZ) -> PairedTraces:
-        """Only what is faster than `hz`."""
+        """High-pass at `hz`, without delay."""
         return self._mapped(lambda trace: trace - low_pass(trace, self.fps, hz))
 
     def aligned(self, frames: int) -> PairedTraces:
-        """With the swap taken `frames` earlier, and what no longer overlaps cut off."""
+        """Shift the swap `frames` earlier and trim both to the overlap."""
         if frames == 0:
             return self
         back, ahead = max(-frames, 0), max(frames, 0)
@@ -114,13 +114,13 @@ class PairedTraces:
         ]
         return replace(self, stretches=tuple(pieces))
 
-    def only(self, columns: NDArray[np.bool_]) -> PairedTraces:
-        """Some of the columns that are left, by a mask (U,)."""
+    def select(self, columns: NDArray[np.bool_]) -> PairedTraces:
+        """Select columns by a mask (U,)."""
         pieces = tuple((swap[:, columns], them[:, columns]) for swap, them in self.stretches)
         return replace(self, stretches=pieces, columns=self.columns[columns])
 
-    def moving(self, least: float = LEAST_MOTION) -> NDArray[np.bool_]:
-        """(U,) whether the performer moves a column, slowly, by a deviation of `least`."""
+    def moving(self, least: float = MIN_MOTION) -> NDArray[np.bool_]:
+        """(U,) whether the performer's low-passed column has a deviation of at least `least`."""
         if not self.enough:
             return np.zeros(self.columns.size, bool)
         moves: NDArray[np.bool_] = self.slow().joined()[1].std(axis=0) >= least
@@ -132,7 +132,7 @@ class PairedTraces:
 
 
 def low_pass(trace: Floats, fps: float, hz: float) -> Floats:
-    """What of traces (T, U) is slower than `hz`, by a Butterworth filter run both ways."""
+    """Low-pass traces (T, U) at `hz` by a Butterworth filter, forwards and backwards."""
     if hz >= 0.95 * fps / 2:
         return trace
     sections = signal.butter(2, hz, fs=fps, output="sos")
@@ -142,21 +142,21 @@ def low_pass(trace: Floats, fps: float, hz: float) -> Floats:
 
 
 def robust_spread(values: Floats) -> float:
-    """Standard deviation of the normal that has this median absolute deviation (T,).
+    """Standard deviation of (T,) estimated from the median absolute deviation.
 
-    What happens in fewer than half of the frames hardly moves it.
+    Outliers in fewer than half of the frames hardly change it.
     """
     return float(_MAD * np.median(np.abs(values - np.median(values))))
 
 
-def contiguous_runs(known: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+def contiguous_runs(flags: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
     """Start and end of each run of True in (T,)."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(np.int8)))
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
 
 
-def _bridge(both: Floats, longest: int) -> None:
-    """Fill holes of at most `longest` frames between two readings by a line, in place."""
+def _interpolate_gaps(both: Floats, longest: int) -> None:
+    """Interpolate gaps of at most `longest` frames linearly, in place."""
     for side in both:
         for trace in side.T:
             missing = ~np.isfinite(trace)

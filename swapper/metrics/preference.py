@@ -1,7 +1,7 @@
-"""What people preferred: strengths from choices between two, and how sure they are.
+"""Preferences from pairwise choices: Bradley-Terry strengths, win rates and their intervals.
 
-A choice counts 1 for the system that was chosen; who cannot tell gives each half. Participants are
-the units: answers of one person resemble each other, so intervals draw people, not answers.
+A choice counts 1 for the chosen system; "cannot tell" counts half for each. Participants are the
+sampling units: answers of one person are correlated, so intervals resample people, not answers.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from swapper.metrics.bootstrap import Interval, drawn_counts
+from swapper.metrics.bootstrap import Interval, resample_counts
 
 PRIOR: Final = 0.5
-"""Wins, and as many losses, that every system is lent against the others together: one that won
-all, or none, stays finite."""
+"""Pseudo-count of wins and of losses of each system against all others together: keeps a system
+that won all, or none, finite."""
 _TOLERANCE: Final = 1e-7
 _STEPS: Final = 20_000
 
@@ -27,26 +27,27 @@ Floats = NDArray[np.float64]
 def strengths(wins: Floats, prior: float = PRIOR) -> Floats:
     """Bradley-Terry strengths as log-odds, of mean 0.
 
-    The chance that i is chosen over j is 1 / (1 + exp(s_j - s_i)). Found by the MM algorithm of
-    Hunter, "MM algorithms for generalized Bradley-Terry models", Annals of Statistics 2004.
+    The probability that i is chosen over j is 1 / (1 + exp(s_j - s_i)). Fitted by the MM algorithm
+    of Hunter, "MM algorithms for generalized Bradley-Terry models", Annals of Statistics 2004.
 
     Args:
-        wins: (..., K, K), how often the row was chosen over the column; the diagonal is not read.
-        prior: Wins and losses lent to each system, shared out among its rivals; above 0.
+        wins: (..., K, K), how often the row was chosen over the column; the diagonal is ignored.
+        prior: Pseudo-count of wins and losses of each system, split among its rivals; above 0.
 
     Returns:
         (..., K) float64, finite.
 
     Raises:
-        ValueError: No square of two or more, negative or infinite wins, or no prior.
+        ValueError: `wins` is not square with K of 2 or more, negative or infinite; or `prior` is
+            not above 0.
     """
     if wins.ndim < 2 or wins.shape[-1] != wins.shape[-2] or wins.shape[-1] < 2:
         raise ValueError(f"wins must be (..., K, K) with K at least 2, got {wins.shape}")
     if not (prior > 0 and np.isfinite(wins).all() and (wins >= 0).all()):
         raise ValueError("wins must be finite and not negative, and prior above 0")
-    many = wins.shape[-1]
-    apart = 1.0 - np.eye(many)
-    won = (wins + prior / (many - 1)) * apart
+    count = wins.shape[-1]
+    off_diagonal = 1.0 - np.eye(count)
+    won = (wins + prior / (count - 1)) * off_diagonal
     met = won + np.swapaxes(won, -1, -2)
     total = won.sum(axis=-1)
     log = np.zeros(total.shape)
@@ -55,34 +56,34 @@ def strengths(wins: Floats, prior: float = PRIOR) -> Floats:
         expected = (met / (power[..., :, None] + power[..., None, :])).sum(axis=-1)
         new = np.log(total / expected)
         new -= new.mean(axis=-1, keepdims=True)
-        moved = float(np.abs(new - log).max(initial=0.0))
+        change = float(np.abs(new - log).max(initial=0.0))
         log = new
-        if moved < _TOLERANCE:
+        if change < _TOLERANCE:
             break
     return log
 
 
 def strength_intervals(
-    wins: Floats, level: float = 0.95, draws: int = 2000, seed: int = 0
+    wins: Floats, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> list[Interval]:
-    """The strength of each system with its interval, by bootstrap over participants.
+    """Strengths with intervals, by bootstrap over participants.
 
-    The percentiles are set wider for few participants, as far as Student's t is wider than the
-    normal (the expanded percentile interval of Hesterberg, "What teachers should know about the
-    bootstrap", American Statistician 2015).
+    The percentiles are widened for few participants, by the ratio of Student's t to the normal
+    (expanded percentile interval of Hesterberg, "What teachers should know about the bootstrap",
+    American Statistician 2015).
 
     Args:
-        wins: (participants, K, K), of each how often the row was chosen over the column.
-        level: Share of studies like this one whose interval would hold the truth.
-        draws: How many resamples.
+        wins: (participants, K, K), how often each chose the row over the column.
+        level: Confidence level.
+        resamples: Number of resamples.
         seed: Of the resampling.
 
     Returns:
-        One for each system, `mean` its strength; ends are NaN with a single participant. `cells`
-        counts the participants.
+        One per system, `mean` its strength; ends are NaN with a single participant. `cells` counts
+        the participants.
 
     Raises:
-        ValueError: Not three axes, no participant, or a level that is none.
+        ValueError: `wins` is not 3-D or empty, or `level` is not in (0, 1).
     """
     if wins.ndim != 3 or not len(wins) or not 0 < level < 1:
         raise ValueError(f"wins must be (participants, K, K), level in (0, 1), got {wins.shape}")
@@ -90,7 +91,7 @@ def strength_intervals(
     best = strengths(wins.sum(axis=0))
     if people < 2:
         return [Interval(float(each), np.nan, np.nan, people) for each in best]
-    counts = drawn_counts(np.random.default_rng(seed), people, draws)
+    counts = resample_counts(np.random.default_rng(seed), people, resamples)
     drawn = strengths(np.tensordot(counts, wins, axes=1))
     tail = float(
         stats.norm.cdf(-np.sqrt(people / (people - 1)) * stats.t.ppf((1 + level) / 2, people - 1))
@@ -104,13 +105,13 @@ def strength_intervals(
 
 @dataclass(frozen=True)
 class WinRate:
-    """How often one was chosen over another.
+    """Win rate of one system over another.
 
     Attributes:
-        share: Of the answers, 0 to 1, "cannot tell" counting half; NaN if they never met.
+        share: Of the answers, 0 to 1, "cannot tell" counting half; NaN without answers.
         low, high: Ends of the interval.
-        answers: How many.
-        participants: Who gave them.
+        answers: Number of answers.
+        participants: Number of participants who gave them.
     """
 
     share: float
@@ -121,43 +122,47 @@ class WinRate:
 
 
 def win_rate(won: Floats, met: Floats, level: float = 0.95) -> WinRate:
-    """A win rate with Wilson's interval, on as many answers as they are worth.
+    """Win rate with Wilson's interval, on the effective number of answers.
 
-    Answers of one participant are not independent: their number is divided by the design effect
-    that the spread between participants shows, down to one a participant at the least. Where all
-    chose the same, no spread can show and one a participant is what counts: unanimity of few says
-    little.
+    Answers of one participant are not independent: their number is divided by the design effect,
+    estimated from the spread between participants, down to one per participant at the least. If all
+    answers agree, the spread is 0 and each participant counts once, since unanimity of few is weak
+    evidence.
 
     Args:
         won: (participants,) how often each chose the first; halves for "cannot tell".
-        met: (participants,) how often each was asked.
-        level: Share of studies like this one whose interval would hold the truth.
+        met: (participants,) how often each answered.
+        level: Confidence level.
 
     Raises:
-        ValueError: Shapes differ, more won than met, or a level that is none.
+        ValueError: Shapes differ, `won` exceeds `met`, or `level` is not in (0, 1).
     """
     if won.shape != met.shape or won.ndim != 1 or not 0 < level < 1:
         raise ValueError(f"{won.shape} and {met.shape} must be one axis of the same participants")
     if not ((won >= 0) & (won <= met) & np.isfinite(met)).all():
         raise ValueError("won must lie between 0 and met")
-    asked = met > 0
-    won, met = won[asked], met[asked]
+    answered = met > 0
+    won, met = won[answered], met[answered]
     people, total = len(met), float(met.sum())
     if not people:
         return WinRate(np.nan, np.nan, np.nan, 0, 0)
     share = float(won.sum() / total)
-    worth = float(people)
+    effective = float(people)
     binomial = share * (1 - share) / total
     if binomial > 0 and people > 1:
         spread = people / (people - 1) * float(((won - share * met) ** 2).sum()) / total**2
-        worth = float(np.clip(total * binomial / max(spread, 1e-12), people, total))
-    low, high = _wilson(share, worth, level)
+        effective = float(np.clip(total * binomial / max(spread, 1e-12), people, total))
+    low, high = _wilson(share, effective, level)
     return WinRate(share, low, high, round(total), people)
 
 
-def _wilson(share: float, many: float, level: float) -> tuple[float, float]:
+def _wilson(share: float, answers: float, level: float) -> tuple[float, float]:
     """Wilson, "Probable inference", Journal of the American Statistical Association 1927."""
     z = float(stats.norm.ppf((1 + level) / 2))
-    middle = (share + z * z / (2 * many)) / (1 + z * z / many)
-    half = z / (1 + z * z / many) * np.sqrt(share * (1 - share) / many + z * z / (4 * many**2))
+    middle = (share + z * z / (2 * answers)) / (1 + z * z / answers)
+    half = (
+        z
+        / (1 + z * z / answers)
+        * np.sqrt(share * (1 - share) / answers + z * z / (4 * answers**2))
+    )
     return max(0.0, float(middle - half)), min(1.0, float(middle + half))

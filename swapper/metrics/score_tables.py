@@ -1,4 +1,4 @@
-"""Scores of many clips and seeds as tables that a person can read."""
+"""Markdown tables of scores over clips and seeds."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.metrics.bootstrap import Interval, bootstrap, paired
+from swapper.metrics.bootstrap import Interval, bootstrap, paired_bootstrap
 from swapper.metrics.truth_scores import AREAS
 
 Scores = Mapping[tuple[int, str], Mapping[str, Any]]
-"""By seed and clip, a `ClipScore` as plain values."""
+"""`ClipScore.to_dict` by seed and clip."""
 Metric = Callable[[Mapping[str, Any]], float]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A figure of a clip.
+    """A table column.
 
     Attributes:
-        title: Over its column; ↑ or ↓ says which way is better.
-        metric: Reads it off a score; NaN where it is not told.
-        digits: After the point.
+        title: Heading; ↑ or ↓ marks which direction is better.
+        metric: Extracts the figure from a score; NaN if missing.
+        digits: Decimals.
     """
 
     title: str
@@ -34,7 +34,7 @@ class Column:
 
 
 def value_at(*path: str) -> Metric:
-    """The number at a path of keys, NaN where there is none."""
+    """Metric: the number at a path of keys, NaN if missing."""
 
     def metric(score: Mapping[str, Any]) -> float:
         value: Any = score
@@ -45,8 +45,8 @@ def value_at(*path: str) -> Metric:
     return metric
 
 
-def over_emotions(unseen: bool, *path: str) -> Metric:
-    """The mean of a figure over the emotions that the identity's footage showed, or did not."""
+def emotion_mean(unseen: bool, *path: str) -> Metric:
+    """Metric: mean over the emotions that the identity's footage has (or lacks, if `unseen`)."""
     read = value_at(*path)
 
     def metric(score: Mapping[str, Any]) -> float:
@@ -55,8 +55,8 @@ def over_emotions(unseen: bool, *path: str) -> Metric:
             for name, each in score["emotions"].items()
             if bool(each["unseen"]) == unseen and name != "neutral"
         ]
-        known = [value for value in values if math.isfinite(value)]
-        return sum(known) / len(known) if known else math.nan
+        finite = [value for value in values if math.isfinite(value)]
+        return sum(finite) / len(finite) if finite else math.nan
 
     return metric
 
@@ -73,7 +73,7 @@ WHOLE: Final = (
     Column("opacity ↑", value_at("opacity")),
 )
 BY_EMOTION: Final = tuple(
-    Column(f"{title}, {word}", over_emotions(unseen, *path), digits)
+    Column(f"{title}, {word}", emotion_mean(unseen, *path), digits)
     for unseen, word in ((False, "seen"), (True, "unseen"))
     for title, path, digits in (
         ("β", ("gain",), 2),
@@ -83,7 +83,7 @@ BY_EMOTION: Final = tuple(
 )
 
 
-def unit_figures(names: Sequence[str]) -> list[Column]:
+def unit_columns(names: Sequence[str]) -> list[Column]:
     """Gain and correlation of each action unit."""
     return [
         Column(f"{name} {sign}", value_at("units", name, key))
@@ -92,8 +92,8 @@ def unit_figures(names: Sequence[str]) -> list[Column]:
     ]
 
 
-def emotion_figures(names: Sequence[str]) -> list[Column]:
-    """Gain of each emotion's whole expression."""
+def emotion_columns(names: Sequence[str]) -> list[Column]:
+    """Pooled gain of each emotion."""
     return [Column(f"{name} β", value_at("emotions", name, "gain")) for name in names]
 
 
@@ -108,17 +108,19 @@ def score_grid(scores: Scores, metric: Metric) -> NDArray[np.float64]:
 
 
 def config_table(configs: Mapping[str, Scores], columns: Sequence[Column]) -> list[str]:
-    """A Markdown table of means with intervals: a row a config, a column a figure.
+    """Markdown table of means with intervals: a row per config, a column per figure.
 
-    Columns that nothing is known of are left out.
+    Empty columns are dropped.
     """
     return _table(configs, columns, lambda scores, metric: bootstrap(score_grid(scores, metric)))
 
 
-def differences(configs: Mapping[str, Scores], base: str, columns: Sequence[Column]) -> list[str]:
-    """A Markdown table of mean differences to `base` over the cells that both have.
+def difference_table(
+    configs: Mapping[str, Scores], base: str, columns: Sequence[Column]
+) -> list[str]:
+    """Markdown table of mean differences to `base` over the cells that both have.
 
-    In bold where the interval leaves out zero.
+    Bold where the interval excludes zero.
     """
 
     def difference(scores: Scores, metric: Metric) -> Interval:
@@ -129,39 +131,43 @@ def differences(configs: Mapping[str, Scores], base: str, columns: Sequence[Colu
             score_grid({key: each[key] for key in shared}, metric)
             for each in (scores, configs[base])
         )
-        return paired(ours, theirs)
+        return paired_bootstrap(ours, theirs)
 
-    others = {name: scores for name, scores in configs.items() if name != base}
-    return _table(others, columns, difference, bold=True)
+    compared = {name: scores for name, scores in configs.items() if name != base}
+    return _table(compared, columns, difference, bold=True)
 
 
-def scenario(configs: Mapping[str, Scores], bounds: Sequence[str]) -> list[str]:
-    """Everything found out under one scenario, as Markdown.
+def scenario_tables(configs: Mapping[str, Scores], bounds: Sequence[str]) -> list[str]:
+    """All tables of one scenario, as Markdown.
 
     Args:
-        configs: By name; the first that was trained is the one that others are compared with.
-        bounds: Names of those that were not trained.
+        configs: Scores by name; the first trained one is the base of the differences.
+        bounds: Names of configs that were not trained.
     """
     trained = {name: each for name, each in configs.items() if name not in bounds}
-    every = [score for each in configs.values() for score in each.values()]
-    unseen = {name for s in every for name, e in s["emotions"].items() if e["unseen"]}
-    feelings = dict.fromkeys(name for s in every for name in s["emotions"] if name != "neutral")
-    numbers = sorted({name for s in every for name in s["units"]}, key=lambda name: int(name[2:]))
+    all_scores = [score for each in configs.values() for score in each.values()]
+    unseen = {name for s in all_scores for name, e in s["emotions"].items() if e["unseen"]}
+    emotions = dict.fromkeys(
+        name for s in all_scores for name in s["emotions"] if name != "neutral"
+    )
+    numbers = sorted(
+        {name for s in all_scores for name in s["units"]}, key=lambda name: int(name[2:])
+    )
     lines = [
         f"{len({clip for each in configs.values() for _, clip in each})} clips; mean [95 %]. "
         f"Never seen of the identity: {', '.join(sorted(unseen)) or 'nothing'}.",
         "", *config_table(configs, WHOLE),
         "", *config_table(configs, BY_EMOTION),
-        "", *config_table(configs, emotion_figures(list(feelings))),
+        "", *config_table(configs, emotion_columns(list(emotions))),
     ]  # fmt: skip
     if len(trained) > 1:
         base = next(iter(trained))
         lines += [
             "", f"Difference to {base}, clip by clip; bold where the interval leaves out 0.",
-            "", *differences(trained, base, WHOLE),
-            "", *differences(trained, base, BY_EMOTION),
+            "", *difference_table(trained, base, WHOLE),
+            "", *difference_table(trained, base, BY_EMOTION),
         ]  # fmt: skip
-    for columns in (unit_figures(numbers[i : i + 6]) for i in range(0, len(numbers), 6)):
+    for columns in (unit_columns(numbers[i : i + 6]) for i in range(0, len(numbers), 6)):
         lines += ["", *config_table(configs, columns)]
     return lines
 
@@ -172,17 +178,17 @@ def _table(
     measure: Callable[[Scores, Metric], Interval],
     bold: bool = False,
 ) -> list[str]:
-    found = {
+    intervals = {
         name: [measure(scores, column.metric) for column in columns]
         for name, scores in configs.items()
     }
-    told = [c for c in range(len(columns)) if any(row[c].cells for row in found.values())]
+    filled = [c for c in range(len(columns)) if any(row[c].cells for row in intervals.values())]
     lines = [
-        "| " + " | ".join(["", *(columns[c].title for c in told)]) + " |",
-        "|" + "---|" * (len(told) + 1),
+        "| " + " | ".join(["", *(columns[c].title for c in filled)]) + " |",
+        "|" + "---|" * (len(filled) + 1),
     ]
-    for name, row in found.items():
-        cells = [_cell(row[c], columns[c].digits, bold) for c in told]
+    for name, row in intervals.items():
+        cells = [_cell(row[c], columns[c].digits, bold) for c in filled]
         lines.append("| " + " | ".join([name, *cells]) + " |")
     return lines
 

@@ -1,7 +1,7 @@
-"""Does a face shake or flicker where the performer's does not?
+"""Temporal consistency: warping error and flicker of the swap and of the performer.
 
 Source of the warping error: Lai et al. 2018, arXiv:1808.00449 (temporal consistency), here with the
-flow of the performer's own footage, which the swap should have followed.
+optical flow of the performer's own footage.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from swapper.metrics.image_quality import mean_absolute_error
 
-_FEWEST: Final = 3
+_MIN_FRAMES: Final = 3
 
 Picture = NDArray[np.uint8]
 Weight = NDArray[np.float32]
@@ -24,13 +24,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Steadiness:
-    """How steady two clips are, in grey levels; NaN where too few frames follow each other.
+    """Temporal consistency of two clips, in grey levels; NaN with too few consecutive frames.
 
     Attributes:
         warping, performer_warping: Mean difference between a frame and the one before, moved along
             the performer's optical flow.
         flicker, performer_flicker: Root mean square of the second difference in time of the face's
-            mean colour: brightness that pumps.
+            mean colour.
     """
 
     warping: float
@@ -40,35 +40,35 @@ class Steadiness:
 
 
 class SteadinessMeter:
-    """Takes pairs of frames in order; `found` sums up."""
+    """Accumulates pairs of frames in order; `compute` returns the result."""
 
     def __init__(self) -> None:
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._errors: list[tuple[float, float]] = []
         self._levels: list[tuple[float, float]] = []
 
-    def add(
+    def update(
         self,
         before: tuple[Picture, Picture] | None,
-        now: tuple[Picture, Picture],
+        current: tuple[Picture, Picture],
         weight: Weight,
     ) -> None:
-        """Look at a moment.
+        """Add a frame.
 
         Args:
-            before: Swap and performer one frame earlier, (S, S, 3), cut out by the very window of
-                `now`; None after a gap.
-            now: Swap and performer.
+            before: Swap and performer one frame earlier, (S, S, 3), cropped by the window of
+                `current`; None after a gap.
+            current: Swap and performer.
             weight: (S, S) in [0, 1], 1 = face of the performer now.
         """
         share = weight / max(float(weight.sum()), 1e-6)
-        levels = [float((picture.mean(axis=2) * share).sum()) for picture in now]
+        levels = [float((picture.mean(axis=2) * share).sum()) for picture in current]
         if before is None:
             self._levels.append((np.nan, np.nan))
         self._levels.append((levels[0], levels[1]))
         if before is None:
             return
-        grey = [cv2.cvtColor(each, cv2.COLOR_RGB2GRAY) for each in (now[1], before[1])]
+        grey = [cv2.cvtColor(each, cv2.COLOR_RGB2GRAY) for each in (current[1], before[1])]
         back = self._flow.calc(grey[0], grey[1], np.zeros((*weight.shape, 2), np.float32))
         side = np.arange(weight.shape[0], dtype=np.float32)
         x, y = np.meshgrid(side, side)
@@ -84,13 +84,13 @@ class SteadinessMeter:
                 later,
                 weight,
             )
-            for earlier, later in zip(before, now, strict=True)
+            for earlier, later in zip(before, current, strict=True)
         ]
         self._errors.append((errors[0], errors[1]))
 
-    def found(self) -> Steadiness:
-        """All that was seen."""
-        if len(self._errors) < _FEWEST:
+    def compute(self) -> Steadiness:
+        """Return the means over all frames added."""
+        if len(self._errors) < _MIN_FRAMES:
             return Steadiness(np.nan, np.nan, np.nan, np.nan)
         warping = np.nanmean(np.array(self._errors), axis=0)
         flicker = _flicker(np.array(self._levels))
@@ -98,10 +98,10 @@ class SteadinessMeter:
 
 
 def _flicker(levels: Floats) -> tuple[float, float]:
-    """Of (T, 2); differences across a NaN do not count."""
+    """Flicker of levels (T, 2); differences across a NaN are skipped."""
     second = levels[2:] - 2 * levels[1:-1] + levels[:-2]
-    known = np.isfinite(second).all(axis=1)
-    if not known.any():
+    is_finite = np.isfinite(second).all(axis=1)
+    if not is_finite.any():
         return float("nan"), float("nan")
-    swap, performer = np.sqrt((second[known] ** 2).mean(axis=0))
+    swap, performer = np.sqrt((second[is_finite] ** 2).mean(axis=0))
     return float(swap), float(performer)

@@ -1,8 +1,8 @@
-"""What a face does over time, against what it should have done.
+"""Gain and correlation of expression traces, and calibration of instruments.
 
-A swap may follow in time but too weakly (gain below 1), or strongly but at the wrong moments
-(correlation below 1). Each alone can be cheated: jitter makes a damped face look lively, and a face
-that hardly moves can correlate perfectly. So both are always told together.
+A swap may follow in time but too weakly (gain below 1), or strongly but at the wrong times
+(correlation below 1). Neither suffices alone: jitter raises the motion of a damped face, and a face
+that hardly moves can correlate perfectly. So both are always reported together.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-LEAST_MOTION: Final = 0.04
+MIN_MOTION: Final = 0.04
 """Standard deviation of a unit, of full intensity, from which it counts as moving."""
-LEAST_READABLE: Final = 0.6
-"""Correlation with the truth from which a reader is trusted with a unit."""
+MIN_READABLE: Final = 0.6
+"""Correlation with the truth from which an instrument's unit is used."""
 
 
 def gain_and_correlation(
-    trace: Floats, truth: Floats, least_motion: float = LEAST_MOTION
+    trace: Floats, truth: Floats, least_motion: float = MIN_MOTION
 ) -> tuple[Floats, Floats]:
     """Slope (β) and correlation (ρ) of each trace against the truth over time.
 
@@ -30,13 +30,13 @@ def gain_and_correlation(
     leaves the gain.
 
     Args:
-        trace: (T, U) what was read off the swap.
-        truth: (T, U) what should have been.
-        least_motion: Standard deviation below which a column of the truth says nothing.
+        trace: (T, U) readings of the swap.
+        truth: (T, U) expected values.
+        least_motion: Standard deviation of the truth below which a column is NaN.
 
     Returns:
-        β (U,) and ρ (U,); both NaN where the truth hardly moves. A trace that stands still has a
-        gain and correlation of 0.
+        β (U,) and ρ (U,); both NaN where the truth hardly moves. A constant trace has a gain and
+        correlation of 0.
 
     Raises:
         ValueError: The shapes differ or there are fewer than two frames.
@@ -53,15 +53,14 @@ def gain_and_correlation(
 
 
 def pooled_gain(trace: Floats, truth: Floats) -> float:
-    """One gain for a whole expression: slope through rest of all units in all frames together.
+    """Pooled gain of a whole expression: slope through the origin over all units and frames.
 
     Args:
         trace: (T, U) deviations from rest.
         truth: (T, U) deviations from rest.
 
     Returns:
-        1 where the expression is as strong as it should be, 0 where nothing of it is there; NaN if
-        the truth is at rest throughout.
+        1 for the expected strength, 0 for no expression; NaN if the truth is at rest throughout.
 
     Raises:
         ValueError: The shapes differ.
@@ -74,11 +73,11 @@ def pooled_gain(trace: Floats, truth: Floats) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What a reader says of intensities, turned into intensities.
+    """Linear calibration of an instrument's readings to intensities.
 
-    Fitted on pictures whose truth is known: reading = gain · truth + offset. It is that line which
-    is turned round, not a line through the truth on the readings: the latter shrinks what the
-    reader is unsure of, and a perfect swap would seem damped.
+    Fitted on pictures with known truth: reading = gain · truth + offset. This line is inverted,
+    rather than regressing the truth on the readings, which would shrink uncertain units and make a
+    perfect swap appear damped.
 
     Attributes:
         gain: (U,) of the reading.
@@ -92,7 +91,7 @@ class Calibration:
 
     @classmethod
     def fit(cls, readings: Floats, truth: Floats) -> Calibration:
-        """Fit each unit by itself from readings (T, U) of pictures with the truth (T, U).
+        """Fit each unit separately to readings (T, U) and truth (T, U).
 
         Raises:
             ValueError: The shapes differ or there are fewer than two frames.
@@ -103,11 +102,11 @@ class Calibration:
 
     @property
     def readable(self) -> NDArray[np.bool_]:
-        """(U,) which units this reader can be trusted with."""
-        return np.nan_to_num(self.correlation, nan=-1.0) >= LEAST_READABLE
+        """(U,) whether a unit's correlation reaches `MIN_READABLE`."""
+        return np.nan_to_num(self.correlation, nan=-1.0) >= MIN_READABLE
 
     def apply(self, readings: Floats) -> Floats:
-        """Intensities (T, U), unbounded; NaN in the columns that are not readable."""
+        """Convert readings to intensities (T, U), unbounded; NaN in unreadable columns."""
         gain = np.where(self.readable, self.gain, np.nan)
         intensities: Floats = (readings - self.offset) / gain
         return intensities

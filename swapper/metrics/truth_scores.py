@@ -1,4 +1,4 @@
-"""What a comparison with the exact answer comes to, by unit and by emotion."""
+"""Scores of a comparison with the ground truth, by unit and by emotion."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from swapper.metrics.image_quality import psnr
 from swapper.metrics.traces import Calibration, gain_and_correlation, pooled_gain
 
 AREAS: Final = ("face", "eyes", "brows", "mouth")
-"""Of the aligned face, for errors of its picture."""
-_LEAST_SHARE: Final = 0.5
-"""Weight from which a frame counts as showing an emotion, and not the way to the next."""
-_FEWEST_REST: Final = 5
+"""Areas of the aligned face for pixel errors."""
+_MIN_WEIGHT: Final = 0.5
+"""Weight from which a frame counts as an emotion rather than a transition."""
+_MIN_REST_FRAMES: Final = 5
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What the instruments said, before anything is calibrated or averaged.
+    """Raw measurements, before calibration and averaging.
 
     Attributes:
         square: (T, 2) mean square error inside the answer's face mask and of the whole frame.
         overlap: (T,) intersection over union of blend mask and face mask; NaN if none was given.
-        opacity: (T,) mean of the blend mask where it is laid on the face; NaN likewise.
+        opacity: (T,) mean of the blend mask where it covers the face; NaN likewise.
         areas: (T, 4) mean absolute error of the aligned, tone-fitted face and its regions, in grey
             levels; columns are `AREAS`.
         landmarks: (T,) error over the distance of the eyes, NaN where none were read.
@@ -49,7 +49,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class UnitScore:
-    """How one action unit comes through: see `measures.traces.gain_and_correlation`."""
+    """Agreement of one action unit, see `metrics.traces.gain_and_correlation`."""
 
     gain: float
     correlation: float
@@ -57,12 +57,12 @@ class UnitScore:
 
 @dataclass(frozen=True)
 class EmotionScore:
-    """How a swap does while one emotion is shown.
+    """Scores over the frames of one emotion.
 
     Attributes:
-        frames: How many showed it.
-        unseen: Whether the identity's footage never did.
-        gain: Of the whole expression, all readable units together; NaN at rest.
+        frames: Number of frames.
+        unseen: Whether the identity's footage lacks it.
+        gain: Pooled over all readable units; NaN for neutral.
         units_error: Mean absolute error of intensities.
         areas: Mean absolute error by area, in grey levels.
     """
@@ -76,19 +76,19 @@ class EmotionScore:
 
 @dataclass(frozen=True)
 class ClipScore:
-    """A clip against its exact answer; NaN where something could not be told.
+    """Scores of a clip against its ground truth; NaN where undetermined.
 
     Attributes:
-        frames: How many.
+        frames: Number of frames.
         psnr_face: In dB, inside the answer's face mask.
         psnr_frame: In dB, of the whole frame.
         mask_iou: Mean overlap of blend mask and face mask.
-        opacity: How little of the performer's own face shines through, on average.
+        opacity: Mean of the blend mask on the face; 1 hides the performer's own face.
         areas: Mean absolute error of the aligned, tone-fitted face and its regions, grey levels.
         landmark_error: Mean distance over that of the eyes' outer corners.
         units_error: Mean absolute error of calibrated intensities, over readable units.
         gain, correlation: Means over the readable units that move.
-        units: By unit, those alone.
+        units: By unit, of those.
         emotions: By emotion.
     """
 
@@ -106,7 +106,7 @@ class ClipScore:
     emotions: Mapping[str, EmotionScore] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold: None stands for NaN."""
+        """JSON values; None stands for NaN."""
         plain = _without_nan(asdict(self))
         assert isinstance(plain, dict)
         return plain
@@ -118,32 +118,36 @@ def score(
     calibration: Calibration,
     unseen: Sequence[str] = (),
 ) -> ClipScore:
-    """Sum up a comparison.
+    """Compute the scores of a comparison.
 
     Args:
         comparison: Of a swap with `answer`.
-        answer: What it was held against.
-        calibration: Of the reader, on pictures whose truth is known.
-        unseen: Emotions that the identity's footage never shows.
+        answer: The ground truth.
+        calibration: Of the instrument, on pictures with known truth.
+        unseen: Emotions that the identity's footage lacks.
     """
-    emotion = _emotion_of(answer)
+    emotion = _dominant_emotion(answer)
     resting = emotion == answer.emotion_names.index("neutral")
     read, truth = calibration.apply(comparison.readings), answer.units
     gain, correlation = gain_and_correlation(read, truth)
-    told = np.isfinite(gain)
-    lifted, wanted = (_from_rest(each[:, told], resting) for each in (read, truth))
+    measurable = np.isfinite(gain)
+    deviations, expected = (
+        _deviation_from_rest(each[:, measurable], resting) for each in (read, truth)
+    )
     emotions = {}
     for e, name in enumerate(answer.emotion_names):
-        here = emotion == e
-        if not here.any():
+        frames = emotion == e
+        if not frames.any():
             continue
-        moved = math.nan if name == "neutral" else pooled_gain(lifted[here], wanted[here])
+        gain_of_emotion = (
+            math.nan if name == "neutral" else pooled_gain(deviations[frames], expected[frames])
+        )
         emotions[name] = EmotionScore(
-            frames=int(here.sum()),
+            frames=int(frames.sum()),
             unseen=name in unseen,
-            gain=moved,
-            units_error=_mean(np.abs(read - truth)[here]),
-            areas=_by_area(comparison.areas[here]),
+            gain=gain_of_emotion,
+            units_error=_mean(np.abs(read - truth)[frames]),
+            areas=_by_area(comparison.areas[frames]),
         )
     return ClipScore(
         frames=len(truth),
@@ -154,26 +158,26 @@ def score(
         areas=_by_area(comparison.areas),
         landmark_error=_mean(comparison.landmarks),
         units_error=_mean(np.abs(read - truth)),
-        gain=_mean(gain[told]),
-        correlation=_mean(correlation[told]),
+        gain=_mean(gain[measurable]),
+        correlation=_mean(correlation[measurable]),
         units={
             name: UnitScore(float(gain[u]), float(correlation[u]))
             for u, name in enumerate(answer.unit_names)
-            if told[u]
+            if measurable[u]
         },
         emotions=emotions,
     )
 
 
-def _emotion_of(answer: GroundTruth) -> NDArray[np.intp]:
-    """(T,) index of the emotion shown, -1 on the way between two."""
+def _dominant_emotion(answer: GroundTruth) -> NDArray[np.intp]:
+    """(T,) index of the emotion, -1 in transitions."""
     strongest = answer.emotions.argmax(axis=1)
-    return np.where(answer.emotions.max(axis=1) >= _LEAST_SHARE, strongest, -1)
+    return np.where(answer.emotions.max(axis=1) >= _MIN_WEIGHT, strongest, -1)
 
 
-def _from_rest(trace: Floats, resting: NDArray[np.bool_]) -> Floats:
-    """A trace as deviations from its own rest, where there are frames to know it by."""
-    return trace - np.median(trace[resting], axis=0) if resting.sum() >= _FEWEST_REST else trace
+def _deviation_from_rest(trace: Floats, resting: NDArray[np.bool_]) -> Floats:
+    """Subtract the trace's median at rest, if there are enough frames at rest."""
+    return trace - np.median(trace[resting], axis=0) if resting.sum() >= _MIN_REST_FRAMES else trace
 
 
 def _by_area(errors: Floats) -> dict[str, float]:
@@ -181,8 +185,8 @@ def _by_area(errors: Floats) -> dict[str, float]:
 
 
 def _mean(values: Floats) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else math.nan
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else math.nan
 
 
 def _without_nan(value: Any) -> Any:

@@ -1,1 +1,1 @@
-"""``model.md``: what a model is, for the person who gets it."""
+"""``model.md``: the model card."""

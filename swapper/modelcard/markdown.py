@@ -1,4 +1,4 @@
-"""Lines of Markdown from text that nobody has checked."""
+"""Markdown from untrusted text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MAX_TEXT: Final = 2000
 
 
 def escaped(value: object) -> str:
-    """Text from a file for Markdown: one line, bounded, nothing in it is markup or a link."""
+    """Escape untrusted text for Markdown: one line, bounded, without markup or links."""
     text = " ".join(str(value).split())
     text = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
     if len(text) > _MAX_TEXT:
@@ -21,11 +21,11 @@ def escaped(value: object) -> str:
 def markdown_table(
     head: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0
 ) -> list[str]:
-    """Lines of a table; its last `numbers` columns are set to the right."""
+    """Lines of a table; its last `numbers` columns are right-aligned."""
     rules = ["---"] * (len(head) - numbers) + ["---:"] * numbers
     return [f"| {' | '.join(cells)} |" for cells in (head, rules, *rows)]
 
 
 def percent(share: float) -> str:
-    """A share in [0, 1] for reading."""
+    """Format a share in [0, 1] as a percentage."""
     return f"{100 * share:.0f} %"

@@ -1,7 +1,7 @@
-"""``model.md``: what a model is, for the person who gets it.
+"""``model.md``: the model card.
 
-Made from the model's own card, and from its run and facesets where they are still there. Whatever
-came from a file is escaped; what is not known is said to be so.
+Built from the model's metadata, and from its run and facesets if they still exist. All text from
+files is escaped; missing facts are stated as unknown.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from swapper.modelcard.run_origin import ModelOrigin
 from swapper.modelcard.training_facts import (
     affect_lines,
     data_lines,
-    hash_of,
+    format_hash,
     identity_probe_scores,
-    thin_lines,
+    sparse_data_lines,
     training_lines,
 )
 from swapper.models.model_file import LoadedModel
 from swapper.models.onnx_export import TOLERANCE, inputs_of, outputs_of
 from swapper.report.report_file import StoredReport
 
-_TOLD: Final = (
+_MEASURES: Final = (
     *("gain", "correlation", "lag", "jitter", "sidedness_correlation", "gaze_correlation"),
     *("emotion_kappa", "valence_ccc", "arousal_ccc", "warping_error"),
 )
-"""Measures of an evaluation that the page tells; all of them are in its report."""
+"""Measures of an evaluation on the card; the report has all of them."""
 _COVERAGE: Final = {
     "face": "the face from brows to chin",
     "full": "the face with forehead and jaw",
@@ -41,19 +41,19 @@ _COVERAGE: Final = {
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """An ONNX file that lies beside the page.
+    """An exported ONNX file.
 
     Attributes:
-        name: Of the file.
-        identity: Whom it draws.
-        opset: Version of its operators.
-        apart: Its largest difference from torch on random faces; None if that was not measured.
+        name: File name.
+        identity: That it renders.
+        opset: Operator set version.
+        max_difference: Largest difference from torch on random faces; None if not measured.
     """
 
     name: str
     identity: str
     opset: int
-    apart: float | None
+    max_difference: float | None
 
 
 def model_page(
@@ -63,13 +63,13 @@ def model_page(
     onnx: Sequence[OnnxFile] = (),
     evaluations: Sequence[StoredReport] = (),
 ) -> str:
-    """The page as Markdown; the same for the same arguments.
+    """Render the model card as Markdown; deterministic.
 
     Args:
         model: Loaded.
-        space: The model's affect space; None if nothing conditions it.
-        origin: What is still known of its making.
-        onnx: Files beside it.
+        space: The model's affect space; None if it is not conditioned.
+        origin: Run config and facesets, as far as available.
+        onnx: ONNX files in the same folder.
         evaluations: Reports on its swaps.
     """
     sections = [
@@ -87,24 +87,23 @@ def model_page(
     return "\n\n".join("\n".join(each) for each in sections if each) + "\n"
 
 
-def _listed(names: Iterable[str]) -> str:
+def _bold_list(names: Iterable[str]) -> str:
     *most, last = (f"**{escaped(each)}**" for each in names)
     return f"{', '.join(most)} or {last}" if most else last
 
 
 def _head(model: LoadedModel, space: AffectSpace | None) -> list[str]:
     net, card = model.net, model.card
-    told = (
-        "Its decoders are told what the performer seems to feel, so that the feeling comes through."
+    conditioning = (
+        "Its decoders are conditioned on the performer's affect, so that the feeling comes through."
         if space is not None
-        else "Its decoders see the performer's face and nothing else; no reading of feelings "
-        "conditions them."
+        else "Its decoders see the performer's face only; they are not conditioned on affect."
     )
     return [
         f"# Face swap model: {', '.join(escaped(each) for each in net.identities)}",
         "",
-        f"Puts the face of {_listed(net.identities)} onto a performer's footage and keeps what the "
-        f"performer does. {told}",
+        f"Puts the face of {_bold_list(net.identities)} onto a performer's footage and keeps what "
+        f"the performer does. {conditioning}",
         "",
         *markdown_table(
             ("", ""),
@@ -142,14 +141,14 @@ def _identities(model: LoadedModel) -> list[str]:
 
 def _use(model: LoadedModel, space: AffectSpace | None) -> list[str]:
     name = model.net.identities[0]
-    shown = name if re.fullmatch(r"[A-Za-z0-9_.-]+", name) else "NAME"
+    identity_argument = name if re.fullmatch(r"[A-Za-z0-9_.-]+", name) else "NAME"
     lines = [
         "## How to use it",
         "",
         "From this folder, on a clip:",
         "",
         "```sh",
-        f"swapper convert model=. video=clip.mp4 identity={shown} output=swapped.mp4",
+        f"swapper convert model=. video=clip.mp4 identity={identity_argument} output=swapped.mp4",
         "```",
         "",
         "From Python, on one picture (height x width x 3, uint8, RGB):",
@@ -158,7 +157,7 @@ def _use(model: LoadedModel, space: AffectSpace | None) -> list[str]:
         "import swapper",
         "",
         'model = swapper.load_model(".")',
-        f'swapped = swapper.swap_frame(model, picture, "{shown}").frame',
+        f'swapped = swapper.swap_frame(model, picture, "{identity_argument}").frame',
         "```",
     ]
     if space is not None:
@@ -198,12 +197,12 @@ def _onnx(model: LoadedModel, files: Sequence[OnnxFile]) -> list[str]:
             ("file", "identity", "opset", "furthest from torch"),
             [
                 (
-                    f"`{each.name}`",
-                    escaped(each.identity),
-                    str(each.opset),
-                    "not measured" if each.apart is None else f"{each.apart:.1e}",
+                    f"`{file.name}`",
+                    escaped(file.identity),
+                    str(file.opset),
+                    "not measured" if file.max_difference is None else f"{file.max_difference:.1e}",
                 )
-                for each in files
+                for file in files
             ],
             numbers=2,
         ),
@@ -232,25 +231,24 @@ def _limits(model: LoadedModel, space: AffectSpace | None, origin: ModelOrigin) 
         "- An expression can come through weaker than it was played. Look at the result before "
         "you believe in it.",
     ]
-    leak = identity_probe_scores(space)
-    if leak is not None:
-        code, chance = leak
+    probe_scores = identity_probe_scores(space)
+    if probe_scores is not None:
+        code, chance = probe_scores
         lines.append(
-            "- The affect codes are meant to carry feeling and no identity. Here a linear probe "
-            f"still tells the person from a code in {percent(code)} of held-out faces (chance: "
-            f"{percent(chance)}), so some of what makes the performer's face their own reaches the "
-            "swap."
+            "- The affect codes should carry affect and no identity. A linear probe still "
+            f"identifies the person from a code in {percent(code)} of held-out faces (chance: "
+            f"{percent(chance)}), so some of the performer's identity reaches the swap."
         )
     if space is not None:
-        drawn = space.lineage.startswith("actors:")
+        synthetic = space.lineage.startswith("actors:")
         lines.append(
-            "- Its reader of feelings was trained on drawn actors alone; what it says of real "
-            "people is a guess."
-            if drawn
-            else "- Its reader of feelings can misread people unlike those that it was trained on, "
-            "and what a face shows is not what a person feels."
+            "- Its emotion estimator was trained on synthetic actors only; its predictions for "
+            "real people are unreliable."
+            if synthetic
+            else "- Its emotion estimator can be wrong for people unlike its training data, and "
+            "what a face shows is not what a person feels."
         )
-    lines += [f"- {line}" for line in thin_lines(space, origin)]
+    lines += [f"- {line}" for line in sparse_data_lines(space, origin)]
     return lines
 
 
@@ -276,7 +274,7 @@ def _evaluation(evaluations: Sequence[StoredReport]) -> list[str]:
                 + (", *partial*" if each.partial else ""),
                 *(_figure(value) for value in (each.value, each.floor, each.ceiling)),
             )
-            for name in _TOLD
+            for name in _MEASURES
             if (each := report.measures.get(name)) is not None and math.isfinite(each.value)
         ]
         lines += ["", f"**{escaped(report.title)}.** {escaped(report.verdict)}", ""]
@@ -316,4 +314,4 @@ def _estimator(lineage: str) -> str:
     name, _, digest = lineage.partition(":")
     if name == "landmarks":
         return f"- landmarks by {escaped(digest)}"
-    return f"- {escaped(name)}, {hash_of(digest)}"
+    return f"- {escaped(name)}, {format_hash(digest)}"

@@ -1,4 +1,4 @@
-"""What a model was made from, as far as its run and its facesets can still be found."""
+"""Run config and facesets that a model was trained with, as far as they still exist."""
 
 from __future__ import annotations
 
@@ -28,105 +28,104 @@ _MAX_FACESETS: Final = 64
 
 
 @dataclass(frozen=True)
-class TrainedOn:
+class FacesetSummary:
     """A faceset that the model was trained on.
 
     Attributes:
-        card: Its own words.
-        faces: How many it holds.
-        feelings: Share of the faces that look most like each, largest first; empty if the model's
-            estimator has not read them.
+        metadata: Of the faceset.
+        faces: Number of faces.
+        emotions: Share of faces by predicted emotion, largest first; empty if the model's
+            estimator has not annotated the faceset.
     """
 
-    card: FacesetMetadata
+    metadata: FacesetMetadata
     faces: int
-    feelings: Mapping[str, float] = field(default_factory=dict)
+    emotions: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ModelOrigin:
-    """Where a model comes from.
+    """What a model was trained with.
 
     Attributes:
-        config: The run's resolved config, hostile plain data; empty if it is not there.
-        footage: By identity; those whose faceset is there and has not changed since.
-        gaps: Which feelings one identity lacks that another one shows, a line each.
+        config: The run's resolved config, untrusted plain data; empty if missing.
+        footage: By identity; those whose faceset exists and is unchanged.
+        missing_emotions: Emotions that one identity lacks and another has, a line each.
     """
 
     config: Mapping[str, Any] = field(default_factory=dict)
-    footage: Mapping[str, TrainedOn] = field(default_factory=dict)
+    footage: Mapping[str, FacesetSummary] = field(default_factory=dict)
     missing_emotions: tuple[str, ...] = ()
 
 
 def find_origin(model: LoadedModel, facesets: Iterable[Path] = ()) -> ModelOrigin:
-    """Find what a model was made from.
+    """Find the run config and the facesets of a model.
 
     Args:
         model: Loaded.
-        facesets: That it was trained on; none to look where the run's config says.
+        facesets: That it was trained on; empty to use the paths in the run's config.
 
     Raises:
-        FacesetError: One of `facesets` cannot be read, or the model was not trained on it as it
-            is now.
+        FacesetError: One of `facesets` cannot be read, or is not what the model was trained on.
     """
-    config = _config_beside(model.path)
-    wanted = {each.name: each.faceset for each in model.card.identities}
-    given = list(facesets)
-    found: dict[str, Faceset] = {}
-    for path in given or _named_in(config):
+    config = _run_config(model.path)
+    faceset_hashes = {each.name: each.faceset for each in model.card.identities}
+    requested = list(facesets)
+    opened: dict[str, Faceset] = {}
+    for path in requested or _faceset_paths(config):
         try:
             faceset = Faceset.open(path)
             name = faceset.card.identity
-            if wanted.get(name) != faceset.content_hash:
+            if faceset_hashes.get(name) != faceset.content_hash:
                 raise FacesetError(
                     f"{path}: is not what {model.path} was trained on, or has changed since; drop "
                     "it from facesets="
                 )
         except FacesetError as error:
-            if given:
+            if requested:
                 raise
             log.info("left out of model.md: %s", error)
             continue
-        found[name] = faceset
-    readings = _readings(model, found)
+        opened[name] = faceset
+    readings = _readings(model, opened)
     return ModelOrigin(
         config,
         {
-            name: TrainedOn(each.card, len(each), _feelings(readings.get(name)))
-            for name, each in found.items()
+            name: FacesetSummary(each.card, len(each), _emotion_shares(readings.get(name)))
+            for name, each in opened.items()
         },
-        tuple(missing_emotions(readings)) if len(readings) == len(wanted) else (),
+        tuple(missing_emotions(readings)) if len(readings) == len(faceset_hashes) else (),
     )
 
 
-def _config_beside(weights: Path) -> dict[str, Any]:
-    """The config of the run that `weights` lie in; empty where there is none to be read."""
+def _run_config(weights: Path) -> dict[str, Any]:
+    """Read the config in the folder of `weights`; empty if it is missing or unreadable."""
     path = weights.with_name(CONFIG)
     try:
         config = yaml.safe_load(read_regular(path, _MAX_CONFIG_BYTES))
     except FileNotFoundError:
         return {}
     except (FacesetError, OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        log.warning("%s: is no config of ours (%s); left out", path, " ".join(str(error).split()))
+        log.warning("%s: is not a run config (%s); ignored", path, " ".join(str(error).split()))
         return {}
     return config if isinstance(config, dict) else {}
 
 
-def _named_in(config: Mapping[str, Any]) -> list[Path]:
-    named = config.get("facesets")
-    listed = named if isinstance(named, list) else []
+def _faceset_paths(config: Mapping[str, Any]) -> list[Path]:
+    paths = config.get("facesets")
+    entries = paths if isinstance(paths, list) else []
     return [
-        Path(each) for each in listed[:_MAX_FACESETS] if isinstance(each, str) and "\0" not in each
+        Path(each) for each in entries[:_MAX_FACESETS] if isinstance(each, str) and "\0" not in each
     ]
 
 
-def _readings(model: LoadedModel, found: Mapping[str, Faceset]) -> dict[str, Readings]:
-    """What the model's estimator said of the faces, by identity; of those that it has read."""
+def _readings(model: LoadedModel, facesets: Mapping[str, Faceset]) -> dict[str, Readings]:
+    """Readings by the model's estimator, for the identities whose faceset has them."""
     lineage = (model.card.affect_space or {}).get("lineage")
     readings: dict[str, Readings] = {}
     if not isinstance(lineage, str):
         return readings
-    for name, faceset in found.items():
+    for name, faceset in facesets.items():
         try:
             readings[name] = read_readings(faceset, lineage.partition(":")[0], lineage=lineage)
         except (FacesetError, ValueError) as error:
@@ -134,10 +133,10 @@ def _readings(model: LoadedModel, found: Mapping[str, Faceset]) -> dict[str, Rea
     return readings
 
 
-def _feelings(readings: Readings | None) -> dict[str, float]:
+def _emotion_shares(readings: Readings | None) -> dict[str, float]:
     if readings is None or readings.probabilities is None or not len(readings):
         return {}
-    most = readings.probabilities.argmax(axis=1)
-    counts = np.bincount(most, minlength=len(readings.labels))
+    labels = readings.probabilities.argmax(axis=1)
+    counts = np.bincount(labels, minlength=len(readings.labels))
     order = np.argsort(-counts, kind="stable")
     return {readings.labels[each]: float(counts[each] / len(readings)) for each in order}

@@ -1,4 +1,4 @@
-"""What a model was made of and what its identities have shown, in words for ``model.md``."""
+"""Sections of ``model.md`` on affect, data and training."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from swapper.affect.space import AffectSpace
 from swapper.modelcard.markdown import escaped, markdown_table, percent
-from swapper.modelcard.run_origin import ModelOrigin, TrainedOn
+from swapper.modelcard.run_origin import FacesetSummary, ModelOrigin
 from swapper.models.model_file import LoadedModel
 
 _MAX_SOURCES: Final = 100
 _MAX_SETTINGS: Final = 40
-_THIN: Final = 0.5
-"""Who moves less than this share of another's range has shown little."""
-_FEW_FACES: Final = 1000
-_SAID: Final = ("name", "identities")
+_SPARSE_SHARE: Final = 0.5
+"""Share of the widest identity's range below which an identity's footage is sparse."""
+_MIN_FACES: Final = 1000
+_EXCLUDED_KEYS: Final = ("name", "identities")
 _GROUPS: Final = (
     ("reconstruction", "loss"),
     ("expression", "expression"),
@@ -29,18 +29,18 @@ _GROUPS: Final = (
 
 
 def identity_probe_scores(space: AffectSpace | None) -> tuple[float, float] | None:
-    """Share of faces whose person a probe tells from the code, and chance; None if unknown."""
-    found = space.figures.get("identity_leak") if space is not None else None
-    if not isinstance(found, dict):
+    """Accuracy of the identity probe on affect codes, and chance; None if unknown."""
+    scores = space.figures.get("identity_leak") if space is not None else None
+    if not isinstance(scores, dict):
         return None
-    code, chance = (found.get(each) for each in ("code", "chance"))
+    code, chance = (scores.get(each) for each in ("code", "chance"))
     if not isinstance(code, (int, float)) or not isinstance(chance, (int, float)):
         return None
     return (code, chance) if 0 <= code <= 1 and 0 <= chance <= 1 else None
 
 
-def thin_lines(space: AffectSpace | None, origin: ModelOrigin) -> list[str]:
-    """Sentences on what some identity has shown little of."""
+def sparse_data_lines(space: AffectSpace | None, origin: ModelOrigin) -> list[str]:
+    """Sentences on identities with sparse footage."""
     lines = [f"{escaped(each)}." for each in origin.missing_emotions]
     for axis, ranges in _ranges(space).items():
         widths = {name: high - low for name, (low, high) in ranges.items()}
@@ -49,16 +49,16 @@ def thin_lines(space: AffectSpace | None, origin: ModelOrigin) -> list[str]:
             f"**{escaped(name)}** moves less than half as far in {axis} as {escaped(widest)} does; "
             "beyond that, a swap is a guess."
             for name, width in widths.items()
-            if width < _THIN * widths[widest]
+            if width < _SPARSE_SHARE * widths[widest]
         ]
     for name, each in origin.footage.items():
-        if each.faces < _FEW_FACES:
+        if each.faces < _MIN_FACES:
             lines.append(f"**{escaped(name)}** was learnt from {each.faces:,} faces only.")
     return lines
 
 
 def _ranges(space: AffectSpace | None) -> dict[str, dict[str, tuple[float, float]]]:
-    """By axis and identity: how far from rest its footage goes, 1st and 99th percentile."""
+    """By axis and identity: 1st and 99th percentile of the deviation from rest."""
     if space is None:
         return {}
     axes = {"valence": space.valence, "arousal": space.arousal}
@@ -70,37 +70,37 @@ def _ranges(space: AffectSpace | None) -> dict[str, dict[str, tuple[float, float
 
 
 def _range(codes: NDArray[np.float32], step: NDArray[np.float32]) -> tuple[float, float]:
-    # `step` raises the axis by 1, so this is what the codes (M, K) are predicted to raise it by.
-    along = codes.astype(np.float64) @ step / float(step.astype(np.float64) @ step)
-    low, high = np.quantile(along, (0.01, 0.99))
+    # `step` raises the axis by 1, so this is the predicted change of the axis by the codes (M, K).
+    projections = codes.astype(np.float64) @ step / float(step.astype(np.float64) @ step)
+    low, high = np.quantile(projections, (0.01, 0.99))
     return float(low), float(high)
 
 
 def affect_lines(space: AffectSpace | None, origin: ModelOrigin) -> list[str]:
-    """Which estimator it hears, and what each identity has shown; none if it hears nothing."""
+    """Section on the conditioning estimator and each identity's range; empty without a space."""
     if space is None:
         return []
     name, _, digest = space.lineage.partition(":")
     lines = [
-        "## Affect: what it was told, and what it has seen",
+        "## Affect: conditioning and observed range",
         "",
         f"The performer's face is read by the estimator **{escaped(name)}**, weights "
-        f"{hash_of(digest)}. A code of {space.dim} numbers says how far the face departs from its "
-        "own rest: `(embedding - neutral) @ basis @ whitening`, all four in `model.safetensors` "
-        "under `affect_space.`",
+        f"{format_hash(digest)}. A code of {space.dim} numbers says how far the face departs from "
+        "its own rest: `(embedding - neutral) @ basis @ whitening`, all four in "
+        "`model.safetensors` under `affect_space.`",
     ]
     ranges = _ranges(space)
-    shown = {each: _feelings(origin.footage.get(each)) for each in space.neutrals}
+    emotions = {name: _emotion_text(origin.footage.get(name)) for name in space.neutrals}
     head = ["identity", *(f"{axis} from rest" for axis in ranges)]
-    if any(shown.values()):
+    if any(emotions.values()):
         head.append("looks most like")
     rows = [
         [
-            f"**{escaped(each)}**",
-            *(f"{low:+.2f} to {high:+.2f}" for low, high in (r[each] for r in ranges.values())),
-            *([shown[each] or "not known"] if any(shown.values()) else []),
+            f"**{escaped(identity)}**",
+            *(f"{low:+.2f} to {high:+.2f}" for low, high in (r[identity] for r in ranges.values())),
+            *([emotions[identity] or "not known"] if any(emotions.values()) else []),
         ]
-        for each in space.neutrals
+        for identity in space.neutrals
     ]
     if len(head) > 1:
         lines += ["", "What the footage of each has shown, as the estimator reads it:", ""]
@@ -114,37 +114,42 @@ def affect_lines(space: AffectSpace | None, origin: ModelOrigin) -> list[str]:
     return lines
 
 
-def _feelings(footage: TrainedOn | None) -> str:
+def _emotion_text(footage: FacesetSummary | None) -> str:
     if footage is None:
         return ""
     return ", ".join(
         f"{escaped(name)} {percent(share)}"
-        for name, share in footage.feelings.items()
+        for name, share in footage.emotions.items()
         if share >= 0.005
     )
 
 
-def hash_of(value: str) -> str:
-    """A hash as code; whatever else stands there, as text."""
-    known = re.fullmatch(r"[0-9a-f]{16,64}", value)
-    return f"`{value}`" if known else escaped(value) or "not known"
+def format_hash(value: str) -> str:
+    """Format a hash as code, and anything else as escaped text."""
+    is_hash = re.fullmatch(r"[0-9a-f]{16,64}", value)
+    return f"`{value}`" if is_hash else escaped(value) or "not known"
 
 
 def data_lines(model: LoadedModel, origin: ModelOrigin) -> list[str]:
-    """What it was trained on: a faceset an identity, and the files behind it."""
+    """Section on the facesets and their source files, by identity."""
     lines = ["## Data"]
-    for each in model.card.identities:
-        lines += ["", f"### {escaped(each.name)}", "", f"Faceset {hash_of(each.faceset)}"]
-        footage = origin.footage.get(each.name)
+    for identity in model.card.identities:
+        lines += [
+            "",
+            f"### {escaped(identity.name)}",
+            "",
+            f"Faceset {format_hash(identity.faceset)}",
+        ]
+        footage = origin.footage.get(identity.name)
         if footage is None:
             lines[-1] += (
                 ", which was not at hand when this page was written: its sources are not listed."
             )
             continue
-        card = footage.card
+        metadata = footage.metadata
         lines[-1] += (
-            f": {footage.faces:,} faces of {card.size} x {card.size} pixels, found by "
-            f"{escaped(card.aligner)}"
+            f": {footage.faces:,} faces of {metadata.size} x {metadata.size} pixels, found by "
+            f"{escaped(metadata.aligner)}"
         )
         lines += [
             "",
@@ -158,20 +163,20 @@ def data_lines(model: LoadedModel, origin: ModelOrigin) -> list[str]:
                         f"`{source.sha256}`",
                         "not known" if source.num_frames is None else f"{source.num_frames:,}",
                     )
-                    for source in card.sources[:_MAX_SOURCES]
+                    for source in metadata.sources[:_MAX_SOURCES]
                 ],
                 numbers=1,
             ),
         ]
-        if len(card.sources) > _MAX_SOURCES:
-            lines += ["", f"and {len(card.sources) - _MAX_SOURCES} more, listed in its card."]
+        if len(metadata.sources) > _MAX_SOURCES:
+            lines += ["", f"and {len(metadata.sources) - _MAX_SOURCES} more, listed in its card."]
     return lines
 
 
 def training_lines(model: LoadedModel, origin: ModelOrigin) -> list[str]:
-    """How it was trained."""
+    """Section on training settings."""
     config = origin.config
-    network = {key: value for key, value in model.net.config.items() if key not in _SAID}
+    network = {key: value for key, value in model.net.config.items() if key not in _EXCLUDED_KEYS}
     rows = [("steps", f"{model.card.step:,}")]
     rows += [("network", f"{model.net.name}, {_settings(network)}")]
     rows += [(name, _settings(config.get(group))) for name, group in _GROUPS]
@@ -191,23 +196,23 @@ def training_lines(model: LoadedModel, origin: ModelOrigin) -> list[str]:
 
 
 def _settings(values: object) -> str:
-    """Plain settings on one line; of sub-groups only what they make."""
+    """Plain settings on one line; sub-groups by the class of their ``_target_``."""
     if not isinstance(values, dict):
         return ""
-    said = [
+    settings = [
         f"{key} {text}"
         for key, value in list(values.items())[:_MAX_SETTINGS]
         if isinstance(key, str) and not key.startswith("_") and (text := _setting(key, value))
     ]
-    return escaped(", ".join(said))
+    return escaped(", ".join(settings))
 
 
 def _setting(key: str, value: object) -> str:
-    """A plain value, or what a sub-group makes where its key does not say that already."""
+    """A plain value, or the class of a sub-group if it differs from the key."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (float, str)) or (isinstance(value, int) and abs(value) < 2**63):
         return str(value)
     target = value.get("_target_") if isinstance(value, dict) else None
-    made = target.rpartition(".")[2] if isinstance(target, str) else ""
-    return "" if made.lower() == key.lower() else made
+    class_name = target.rpartition(".")[2] if isinstance(target, str) else ""
+    return "" if class_name.lower() == key.lower() else class_name

@@ -1,6 +1,6 @@
-"""Drawings as inline SVG, made of small parts, and the timeline of emotions.
+"""Inline SVG primitives, and the emotion timeline.
 
-Widths are in percent and heights in pixels, so that letters keep their size on any screen.
+Widths are in percent and heights in pixels, so that text keeps its size on any screen.
 """
 
 from __future__ import annotations
@@ -14,48 +14,50 @@ import numpy as np
 from swapper.report.content import Emotions, Floats
 from swapper.report.markup import clock, coordinate, escape, shorten
 from swapper.report.palette import colour_classes, is_neutral
-from swapper.report.thinning import COLUMNS, stretches, thinned
+from swapper.report.thinning import COLUMNS, finite_runs, thinned
 
-_WIDE: Final = 4 * COLUMNS
-"""Of a band's own coordinates; a column is 4."""
-_TALL: Final = 250
-_HALF: Final = 112
-"""Height of a side of the timeline in pixels."""
-_TOP: Final = 40
-_LEAST_LABEL: Final = 0.055
-"""Of the timeline: a stretch of one emotion that has room for its name."""
-_LEAST_APART: Final = 0.025
-"""Of the timeline: two letters."""
-_SURE: Final = 0.4
-"""The least probability of an emotion that is named on its band."""
+_VIEW_WIDTH: Final = 4 * COLUMNS
+"""Width of a band's view box; a column is 4."""
+_VIEW_HEIGHT: Final = 250
+_BAND_HEIGHT: Final = 112
+"""Height of one of the two bands in pixels."""
+_BANDS_TOP: Final = 40
+_MIN_LABEL_SHARE: Final = 0.055
+"""Share of the timeline from which a stretch of one emotion is labelled."""
+_MIN_LETTER_GAP: Final = 0.025
+"""Least distance of two letters, as a share of the timeline."""
+_MIN_PROBABILITY: Final = 0.4
+"""Least probability of an emotion that is labelled on its band."""
 
 
-def drawing(name: str, title: str, told: str, body: str, size: str, kind: str = "") -> str:
-    """An SVG that says what it shows to those who cannot see it.
+def drawing(
+    name: str, title: str, description: str, body: str, size: str, css_class: str = ""
+) -> str:
+    """SVG element with an accessible title and description.
 
     Args:
-        name: Its id, of letters.
-        title: In a word, not yet escaped.
-        told: In sentences, likewise.
+        name: Id, letters only.
+        title: Unescaped.
+        description: Unescaped sentences.
         body: Markup.
         size: Attributes such as ``viewBox="0 0 9 9"``.
-        kind: Class of the style sheet.
+        css_class: Class of the style sheet.
     """
     return (
-        f'<svg class="{kind}" {size} role="img" aria-labelledby="{name}-title {name}-told">'
+        f'<svg class="{css_class}" {size} role="img" aria-labelledby="{name}-title {name}-told">'
         f'<title id="{name}-title">{escape(title)}</title>'
-        f'<desc id="{name}-told">{escape(told)}</desc>{body}</svg>'
+        f'<desc id="{name}-told">{escape(description)}</desc>{body}</svg>'
     )
 
 
-def text(x: str, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
-    """A line of text; `x` may be in percent. Words are not yet escaped."""
+def text(x: str, y: float, content: str, css_class: str = "", anchor: str = "start") -> str:
+    """Text element; `x` may be in percent, `content` is unescaped."""
     place = f' text-anchor="{anchor}"' if anchor != "start" else ""
-    return f'<text class="{kind}" x="{x}" y="{coordinate(y)}"{place}>{escape(words)}</text>'
+    return f'<text class="{css_class}" x="{x}" y="{coordinate(y)}"{place}>{escape(content)}</text>'
 
 
 def outline(xs: Sequence[int], ys: Sequence[int]) -> str:
-    """Path data through whole-numbered points, by steps, which are short."""
+    """Path data through integer points, as relative steps."""
     across, down = np.diff(xs), np.diff(ys)
     steps = (f"{dx}{'' if dy < 0 else ' '}{dy}" for dx, dy in zip(across, down, strict=True))
     return f"M{xs[0]} {ys[0]}l" + " ".join(steps)
@@ -65,30 +67,30 @@ def outline(xs: Sequence[int], ys: Sequence[int]) -> str:
 
 
 def timeline(emotions: Emotions, seconds: Floats, marks: Sequence[tuple[str, float]]) -> str:
-    """Bands of class probabilities, the performer's upwards, the swap's mirrored below.
+    """Stacked class probabilities, the performer's upwards, the swap's mirrored below.
 
     Args:
         emotions: T rows.
-        seconds: (T,) when, rising.
-        marks: Letter and time of moments that are shown elsewhere.
+        seconds: (T,) frame times, increasing.
+        marks: Letter and time of key frames.
 
     Returns:
-        SVG as wide as its place; frames without a face are left blank.
+        SVG of full width; frames without a face are blank.
     """
     places = _places(seconds)
     bands = []
     for side, traces, top in (
-        ("performer", emotions.performer, _TOP),
-        ("swap", emotions.swap, _TOP + _HALF + 1),
+        ("performer", emotions.performer, _BANDS_TOP),
+        ("swap", emotions.swap, _BANDS_TOP + _BAND_HEIGHT + 1),
     ):
         inner = "".join(_bands(emotions.names, traces, places, upwards=side == "performer"))
         bands.append(
-            f'<svg y="{top}" width="100%" height="{_HALF}" viewBox="0 0 {_WIDE} {_TALL}" '
-            f'preserveAspectRatio="none">{inner}</svg>'
+            f'<svg y="{top}" width="100%" height="{_BAND_HEIGHT}" '
+            f'viewBox="0 0 {_VIEW_WIDTH} {_VIEW_HEIGHT}" preserveAspectRatio="none">{inner}</svg>'
         )
         bands += _names_on_bands(emotions.names, traces, places, top, side == "performer")
-    bottom = _TOP + 2 * _HALF + 1
-    middle = _TOP + _HALF + 0.5
+    bottom = _BANDS_TOP + 2 * _BAND_HEIGHT + 1
+    middle = _BANDS_TOP + _BAND_HEIGHT + 0.5
     body = [
         *bands,
         f'<line class="axis" x2="100%" y1="{middle}" y2="{middle}"/>',
@@ -100,35 +102,37 @@ def timeline(emotions: Emotions, seconds: Floats, marks: Sequence[tuple[str, flo
     return drawing(
         "timeline",
         "Emotions over time",
-        _told(emotions),
+        _description(emotions),
         "".join(body),
         f'width="100%" height="{bottom + 48}"',
         "timeline",
     )
 
 
-def _told(emotions: Emotions) -> str:
-    """Which class leads how often, for those who hear the chart."""
+def _description(emotions: Emotions) -> str:
+    """Accessible description: the most frequent classes of each clip."""
     words = []
     for side, traces in (("performer", emotions.performer), ("swap", emotions.swap)):
-        known = traces[np.isfinite(traces).all(axis=1)]
-        if not len(known):
+        complete = traces[np.isfinite(traces).all(axis=1)]
+        if not len(complete):
             words.append(f"Of the {side} nothing was read.")
             continue
-        share = np.bincount(known.argmax(axis=1), minlength=len(emotions.names)) / len(known)
-        led = [f"{emotions.names[c]} {share[c]:.0%}" for c in np.argsort(-share)[:3] if share[c]]
-        words.append(f"Strongest of the {side}, by share of frames: {', '.join(led)}.")
+        share = np.bincount(complete.argmax(axis=1), minlength=len(emotions.names)) / len(complete)
+        leading = [
+            f"{emotions.names[c]} {share[c]:.0%}" for c in np.argsort(-share)[:3] if share[c]
+        ]
+        words.append(f"Strongest of the {side}, by share of frames: {', '.join(leading)}.")
     return " ".join(words)
 
 
-def _share(seconds: Floats, moment: float) -> float:
-    """Where a moment lies between the clip's first and last, in [0, 1]."""
+def _share(seconds: Floats, time: float) -> float:
+    """Position of a time between the clip's first and last frame, in [0, 1]."""
     length = float(seconds[-1] - seconds[0]) if len(seconds) else 0.0
-    return float(np.clip((moment - seconds[0]) / length, 0, 1)) if length > 0 else 0.5
+    return float(np.clip((time - seconds[0]) / length, 0, 1)) if length > 0 else 0.5
 
 
 def _places(seconds: Floats) -> Floats:
-    """(columns,) where each column stands, in [0, 1]."""
+    """(columns,) position of each column, in [0, 1]."""
     if not len(seconds):
         return np.zeros(0)
     length = float(seconds[-1] - seconds[0])
@@ -136,24 +140,24 @@ def _places(seconds: Floats) -> Floats:
 
 
 def _bands(names: Sequence[str], traces: Floats, places: Floats, *, upwards: bool) -> Iterator[str]:
-    """One path a class and stretch; the largest sum first, the next ones over it."""
+    """Yield a path per class and stretch, largest cumulative sum first, the next ones over it."""
     columns = thinned(traces)
     order = sorted(range(len(names)), key=lambda c: is_neutral(names[c]))
     kinds = colour_classes(names)
-    for run in stretches(columns):
-        xs = np.rint(_edges(places, run) * _WIDE).astype(int)
+    for run in finite_runs(columns):
+        xs = np.rint(_edges(places, run) * _VIEW_WIDTH).astype(int)
         sums = np.cumsum(np.clip(columns[run][:, order], 0, 1), axis=1)
         sums = np.vstack([sums[:1], sums, sums[-1:]]) / np.maximum(1, sums[:, -1].max())
         for rank in reversed(range(len(order))):
-            heights = np.rint(sums[:, rank] * _TALL).astype(int)
-            start = _TALL if upwards else 0
+            heights = np.rint(sums[:, rank] * _VIEW_HEIGHT).astype(int)
+            start = _VIEW_HEIGHT if upwards else 0
             ys = start - heights if upwards else heights
             way = outline([xs[0], *xs, xs[-1]], [start, *ys, start])
             yield f'<path class="{kinds[order[rank]]}" d="{way}z"/>'
 
 
 def _edges(places: Floats, run: slice) -> Floats:
-    """Where the columns of a run stand, and half a column more at each end."""
+    """Positions of a run's columns, extended by half a column at each end."""
     half = 0.5 / max(1, len(places))
     within = places[run]
     around = np.concatenate([[within[0] - half], within, [within[-1] + half]])
@@ -163,61 +167,62 @@ def _edges(places: Floats, run: slice) -> Floats:
 def _names_on_bands(
     names: Sequence[str], traces: Floats, places: Floats, top: int, upwards: bool
 ) -> Iterator[str]:
-    """The emotion's name, where one lasts long enough to bear it."""
+    """Yield labels of emotions that last long enough."""
     columns = thinned(traces)
     order = sorted(range(len(names)), key=lambda c: is_neutral(names[c]))
-    known = np.isfinite(columns).all(axis=1)
-    leads = np.where(known, np.nan_to_num(columns).argmax(axis=1), -1)
-    leads[np.nan_to_num(columns).max(axis=1) < _SURE] = -1
+    complete = np.isfinite(columns).all(axis=1)
+    leads = np.where(complete, np.nan_to_num(columns).argmax(axis=1), -1)
+    leads[np.nan_to_num(columns).max(axis=1) < _MIN_PROBABILITY] = -1
     starts = [0, *(np.flatnonzero(np.diff(leads)) + 1), len(leads)]
     for start, stop in pairwise(starts):
         lead = int(leads[start]) if stop > start else -1
         if lead < 0 or is_neutral(names[lead]):
             continue
-        if places[stop - 1] - places[start] < _LEAST_LABEL:
+        if places[stop - 1] - places[start] < _MIN_LABEL_SHARE:
             continue
         rows = columns[start:stop]
         below = rows[:, order[: order.index(lead)]].sum(axis=1).mean()
-        height = (below + rows[:, lead].mean() / 2) * _HALF
-        y = top + (_HALF - height if upwards else height) + 4
+        height = (below + rows[:, lead].mean() / 2) * _BAND_HEIGHT
+        y = top + (_BAND_HEIGHT - height if upwards else height) + 4
         x = f"{coordinate(100 * (places[start] + places[stop - 1]) / 2)}%"
         yield text(x, y, shorten(names[lead], 16), "on-band", "middle")
 
 
 def _ticks(seconds: Floats, bottom: float) -> Iterator[str]:
-    """Round times below; the last ones end with the chart."""
+    """Yield time ticks below the bands; labels at the ends are aligned inwards."""
     if not len(seconds):
         return
     first, last = float(seconds[0]), float(seconds[-1])
     step = next(
         (s for s in (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600) if (last - first) / s <= 8), 1800
     )
-    for moment in np.arange(np.ceil(first / step) * step, last + 1e-9, step)[:400]:
-        share = _share(seconds, float(moment))
+    for time in np.arange(np.ceil(first / step) * step, last + 1e-9, step)[:400]:
+        share = _share(seconds, float(time))
         x = f"{coordinate(100 * share)}%"
         anchor = "start" if share < 0.03 else "end" if share > 0.97 else "middle"
         yield f'<line class="axis" x1="{x}" x2="{x}" y1="{bottom}" y2="{bottom + 5}"/>'
-        yield text(x, bottom + 19, _tick_words(float(moment)), "quiet", anchor)
+        yield text(x, bottom + 19, _tick_label(float(time)), "quiet", anchor)
 
 
-def _tick_words(moment: float) -> str:
-    told = clock(moment)
-    return told.replace(".0\xa0s", "\xa0s") if "s" in told else told.removesuffix(".0")
+def _tick_label(time: float) -> str:
+    label = clock(time)
+    return label.replace(".0\xa0s", "\xa0s") if "s" in label else label.removesuffix(".0")
 
 
 def _marks(seconds: Floats, marks: Sequence[tuple[str, float]]) -> Iterator[str]:
-    """Letters above the bands; those that would touch stand together."""
-    there = sorted((_share(seconds, moment), letter) for letter, moment in marks)
+    """Yield letters above the bands; letters that would overlap are grouped."""
+    positions = sorted((_share(seconds, time), letter) for letter, time in marks)
     groups: list[list[tuple[float, str]]] = []
-    for share, letter in there:
-        if groups and share - groups[-1][-1][0] < _LEAST_APART:
+    for share, letter in positions:
+        if groups and share - groups[-1][-1][0] < _MIN_LETTER_GAP:
             groups[-1].append((share, letter))
         else:
             groups.append([(share, letter)])
+    ends = f'y1="{_BANDS_TOP - 6}" y2="{_BANDS_TOP - 1}"'
     for group in groups:
         for share, _ in group:
             x = f"{coordinate(100 * share)}%"
-            yield f'<line class="axis" x1="{x}" x2="{x}" y1="{_TOP - 6}" y2="{_TOP - 1}"/>'
+            yield f'<line class="axis" x1="{x}" x2="{x}" {ends}/>'
         middle = float(np.clip(np.mean([share for share, _ in group]), 0.006, 0.994))
         letters = "".join(letter for _, letter in group)
-        yield text(f"{coordinate(100 * middle)}%", _TOP - 9, letters, "letter", "middle")
+        yield text(f"{coordinate(100 * middle)}%", _BANDS_TOP - 9, letters, "letter", "middle")

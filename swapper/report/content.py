@@ -1,4 +1,4 @@
-"""What a report of one swap holds: plain values, ready to be laid out."""
+"""Data of a report on one swap, ready for rendering."""
 
 from __future__ import annotations
 
@@ -10,26 +10,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-KEPT: Final = ("title", "value", "floor", "ceiling", "self_swap", "better", "unit", "why_not")
-"""Of a measure, in the JSON."""
-_ALIKE: Final = 0.1
-"""Floor and ceiling apart by less than this share say nothing."""
+MEASURE_KEYS: Final = (
+    "title",
+    "value",
+    "floor",
+    "ceiling",
+    "self_swap",
+    "better",
+    "unit",
+    "why_not",
+)
+"""Fields of a measure in the JSON."""
+_MIN_RANGE_SHARE: Final = 0.1
+"""Least range from floor to ceiling, relative to the larger one, for a normalised score."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One figure, between the worst and the best that the same instrument can say of this clip.
+    """A figure with the floor and ceiling of the same instrument on this clip.
 
     Attributes:
         name: Key in the JSON.
-        title: For a person.
-        value: NaN where it cannot be told.
-        floor: Of the swap against another moment of the performer; NaN where that means nothing.
-        ceiling: Of the exact answer, or else of the performer's own clip, encoded anew; NaN
-            likewise.
-        better: Which way is better; "one" is best at 1.
-        unit: Such as "°" or "frames"; "" for a bare number.
-        why_not: Why the value cannot be told; "" if it can.
+        title: Display name.
+        value: NaN if undetermined.
+        floor: Of the swap against the performer shifted in time; NaN if not meaningful.
+        ceiling: Of the ground truth, or else of the performer's own clip, re-encoded; NaN likewise.
+        better: Which direction is better; "one" is best at 1.
+        unit: Such as "°" or "frames"; "" if dimensionless.
+        why_not: Why the value is undetermined; "" if it is not.
         self_swap: Of the performer on the performer's own face, by the same model; NaN likewise.
     """
 
@@ -45,10 +53,10 @@ class Measure:
 
 
 def normalised_score(measure: Measure, value: float | None = None) -> float:
-    """0 at the floor, 1 at the ceiling, whichever way is better; NaN where that is not known.
+    """Scale a value so that the floor is 0 and the ceiling 1; NaN if one of them is unknown.
 
-    Nor is it told where the ceiling is no better than the floor, or hardly: the figure then does
-    not tell a good swap from a bad one, and a place between the two would only seem to.
+    NaN also if the ceiling is not, or hardly, better than the floor: the figure then does not
+    separate good swaps from bad ones.
 
     Args:
         measure: With its floor and ceiling.
@@ -58,12 +66,12 @@ def normalised_score(measure: Measure, value: float | None = None) -> float:
     value = measure.value if value is None else value
     if not np.isfinite(floor + ceiling + value):
         return float("nan")
-    gained = {
+    span = {
         "higher": ceiling - floor,
         "lower": floor - ceiling,
         "one": abs(1 - floor) - abs(1 - ceiling),
     }[measure.better]
-    if gained <= _ALIKE * max(abs(floor), abs(ceiling)):
+    if span <= _MIN_RANGE_SHARE * max(abs(floor), abs(ceiling)):
         return float("nan")
     return (value - floor) / (ceiling - floor)
 
@@ -74,10 +82,9 @@ class Group:
 
     Attributes:
         title: Such as "Emotion".
-        instrument: What measured them.
-        measures: In the order in which they are told.
-        partial: Why the instrument flatters this swap, such as "taught the model"; "" if it is
-            independent.
+        instrument: That measured them.
+        measures: In display order.
+        partial: Why the instrument is not independent, such as "taught the model"; "" if it is.
     """
 
     title: str
@@ -86,14 +93,14 @@ class Group:
     partial: str = ""
 
     @property
-    def reader(self) -> str:
-        """The instrument, with its mark."""
+    def instrument_label(self) -> str:
+        """The instrument, with its `partial` mark."""
         return f"{self.instrument} ({self.partial})" if self.partial else self.instrument
 
 
 @dataclass(frozen=True)
 class UnitAgreement:
-    """How one unit of expression follows the performer's.
+    """Agreement of one expression unit with the performer's.
 
     Attributes:
         name: Such as "jawOpen" or "AU12".
@@ -109,19 +116,19 @@ class UnitAgreement:
 
 @dataclass(frozen=True, eq=False)
 class KeyFrame:
-    """A frame worth looking at.
+    """A frame selected for display.
 
     Attributes:
-        frame: Its index.
-        seconds: When.
-        words: What is to be seen, such as "happiness 0.93".
+        frame: Index.
+        seconds: Time.
+        caption: Such as "happiness 0.93".
         performer, swap: Aligned crops, JPEG.
-        truth: Of the exact answer, where there is one.
+        truth: Of the ground truth, if there is one.
     """
 
     frame: int
     seconds: float
-    words: str
+    caption: str
     performer: bytes
     swap: bytes
     truth: bytes | None = None
@@ -129,7 +136,7 @@ class KeyFrame:
 
 @dataclass(frozen=True, eq=False)
 class Emotions:
-    """What was read of both faces over time; rows are NaN where there was no face.
+    """Emotion readings of both faces over time; rows are NaN without a face.
 
     Attributes:
         names: Of the classes, C of them.
@@ -146,22 +153,22 @@ class Emotions:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """All that is told of one swap.
+    """Report on one swap.
 
     Attributes:
         title: Such as the names of the two files.
         verdict: One sentence.
-        expressive: Whether the performance came through; None where nothing can be told.
-        findings: What is wrong, worst first, a sentence each.
-        untold: What this clip cannot show, and why.
+        expressive: Whether the performance came through; None if undetermined.
+        findings: Faults, worst first, a sentence each.
+        undetermined: What could not be measured, and why.
         seconds: (T,) time of each frame.
-        strongest: Moments of the performer's strongest feeling, in order of time.
-        worst: Moments in which the two are furthest apart, worst first.
-        emotions: None where no reader of emotions was at hand.
-        units: Of expression; empty where none were read.
-        unit_reader: What read them.
+        strongest: Frames of the performer's strongest expression, in order of time.
+        worst: Frames of the largest difference, worst first.
+        emotions: None without an emotion estimator.
+        units: Of expression; empty if none were read.
+        unit_instrument: Instrument that read the units.
         groups: All measures.
-        lineage: What the model was trained against, and what measured it.
+        lineage: What the model was trained with, and what measured it.
         facts: Hashes, settings, versions: name to text.
     """
 
@@ -169,29 +176,29 @@ class Report:
     verdict: str
     expressive: bool | None
     findings: tuple[str, ...]
-    untold: tuple[str, ...]
+    undetermined: tuple[str, ...]
     seconds: Floats
     strongest: tuple[KeyFrame, ...]
     worst: tuple[KeyFrame, ...]
     emotions: Emotions | None
     units: tuple[UnitAgreement, ...]
-    unit_reader: str
+    unit_instrument: str
     groups: tuple[Group, ...]
     lineage: tuple[str, ...]
     facts: Mapping[str, str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold, without pictures and traces; None stands for NaN."""
+        """JSON values, without pictures and traces; None stands for NaN."""
         return {
             "title": self.title,
             "verdict": self.verdict,
             "expressive": self.expressive,
             "findings": list(self.findings),
-            "untold": list(self.untold),
+            "untold": list(self.undetermined),
             "measures": {
-                measure.name: {key: _plain(getattr(measure, key)) for key in KEPT}
+                measure.name: {key: _plain(getattr(measure, key)) for key in MEASURE_KEYS}
                 | {"standing": _plain(normalised_score(measure))}
-                | {"instrument": group.reader, "group": group.title}
+                | {"instrument": group.instrument_label, "group": group.title}
                 | {"partial": bool(group.partial)}
                 for group in self.groups
                 for measure in group.measures
@@ -204,8 +211,8 @@ class Report:
                 }
                 for unit in self.units
             },
-            "worst": [{"frame": each.frame, "words": each.words} for each in self.worst],
-            "strongest": [{"frame": each.frame, "words": each.words} for each in self.strongest],
+            "worst": [{"frame": each.frame, "words": each.caption} for each in self.worst],
+            "strongest": [{"frame": each.frame, "words": each.caption} for each in self.strongest],
             "lineage": list(self.lineage),
             "facts": dict(self.facts),
         }

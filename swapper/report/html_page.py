@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: no scripts, no network, no fonts."""
+"""Render a report as one self-contained HTML file: no scripts, network or fonts."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 from swapper.report.content import Report
 from swapper.report.markup import escape
 from swapper.report.sections import (
-    affect,
+    affect_section,
     emotion_bands,
-    intensities,
+    intensity_table,
     key_frame_strip,
-    nothing,
+    placeholder,
+    role_label,
     section,
     unit_section,
     verdict_section,
-    who,
-    worst,
+    worst_frames,
 )
 from swapper.report.tables import definitions, measure_tables
 
@@ -53,17 +53,17 @@ _GUIDE = (
 
 
 def render(report: Report) -> str:
-    """Lay out a report.
+    """Render a report.
 
     Args:
-        report: What was found out; nothing in it is trusted to be harmless as HTML.
+        report: All of its text is escaped.
 
     Returns:
-        A whole document, text only; pictures are inside it.
+        The HTML document, with pictures embedded.
 
     Raises:
-        ValueError: The traces of emotions are not as long as the clip, or not as wide as they
-            have names; or a frame has no time.
+        ValueError: The emotion traces do not match the clip's length or their number of names, or
+            a frame time is not finite.
     """
     _check(report)
     title = escape(report.title)
@@ -87,7 +87,7 @@ style-src 'unsafe-inline'">
 {section("intensities", "Which emotions, and how pleasant and aroused", _means(report))}
 {section("units", "How each part of the face follows", unit_section(report))}
 {section("measures", "Measures", _measures(report))}
-{section("worst", "Furthest apart", worst(report))}
+{section("worst", "Furthest apart", worst_frames(report))}
 {section("guide", "How to read this", _guide())}
 {section("lineage", "Lineage, hashes and settings", _lineage(report))}
 </main>
@@ -106,10 +106,10 @@ def _check(report: Report) -> None:
     emotions = report.emotions
     if emotions is None:
         return
-    wanted = (len(report.seconds), len(emotions.names))
+    expected_shape = (len(report.seconds), len(emotions.names))
     for traces in (emotions.performer, emotions.swap):
-        if traces.shape != wanted:
-            raise ValueError(f"emotions must be {wanted}, got {traces.shape}")
+        if traces.shape != expected_shape:
+            raise ValueError(f"emotions must be {expected_shape}, got {traces.shape}")
     for path in (emotions.affect_performer, emotions.affect_swap):
         if path is not None and path.shape != (len(report.seconds), 2):
             raise ValueError(f"affect must be {(len(report.seconds), 2)}, got {path.shape}")
@@ -118,25 +118,27 @@ def _check(report: Report) -> None:
 def _means(report: Report) -> str:
     emotions = report.emotions
     if emotions is None:
-        return nothing("Emotions were not read.")
-    path = affect(emotions.affect_performer, emotions.affect_swap)
-    return f'<div class="beside">{intensities(emotions)}{path}</div>'
+        return placeholder("Emotions were not read.")
+    path = affect_section(emotions.affect_performer, emotions.affect_swap)
+    return f'<div class="beside">{intensity_table(emotions)}{path}</div>'
 
 
 def _measures(report: Report) -> str:
     if not report.groups:
-        return nothing("Nothing was measured.")
+        return placeholder("Nothing was measured.")
     return (
         '<p class="lead">The pale tick is the floor, the strong one the ceiling, the dot the '
-        f"{who('swap')}, a hollow diamond the self-swap. Right is better, up to the ceiling; an "
-        "arrow is beyond the scale. "
+        f"{role_label('swap')}, a hollow diamond the self-swap. Right is better, up to the "
+        "ceiling; an arrow is beyond the scale. "
         "Higher numbers are better where nothing else is said.</p>"
         f"{measure_tables(report.groups)}"
     )
 
 
 def _guide() -> str:
-    items = "".join(f"<div><dt>{term}</dt><dd>{words}</dd></div>" for term, words in _GUIDE)
+    items = "".join(
+        f"<div><dt>{term}</dt><dd>{description}</dd></div>" for term, description in _GUIDE
+    )
     return (
         f'<dl class="guide">{items}</dl><p class="quiet">All of it is about how a face looks to a '
         "reader, never about what anybody feels.</p>"
@@ -145,5 +147,5 @@ def _guide() -> str:
 
 def _lineage(report: Report) -> str:
     lines = "".join(f"<li>{escape(each)}</li>" for each in report.lineage)
-    told = f'<ul class="lineage">{lines}</ul>' if lines else nothing("Nothing is known.")
-    return told + (definitions(report.facts) if report.facts else "")
+    body = f'<ul class="lineage">{lines}</ul>' if lines else placeholder("Nothing is known.")
+    return body + (definitions(report.facts) if report.facts else "")

@@ -1,4 +1,4 @@
-"""Names beside the points of a chart, none over another."""
+"""Place the labels of a chart's points without overlaps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 _WIDTH: Final = 0.56
-"""Of a letter, of its height; a little more than most fonts need."""
+"""Width of a letter relative to its height; slightly more than most fonts need."""
 _GAP: Final = 3.0
 
 Box = tuple[float, float, float, float]
@@ -16,12 +16,12 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Dot:
-    """A point that may be named.
+    """A point with an optional label.
 
     Attributes:
-        x, y: Its middle.
-        radius: How far it reaches.
-        name: To be written beside it; "" for none.
+        x, y: Centre.
+        radius: In the same units.
+        name: Text of its label; "" for none.
     """
 
     x: float
@@ -32,13 +32,13 @@ class Dot:
 
 @dataclass(frozen=True)
 class Label:
-    """Where a name is written.
+    """A placed label.
 
     Attributes:
-        name: Of the point.
+        name: Text.
         x, y: Start, middle or end of its baseline.
         anchor: Which of these.
-        box: What it covers.
+        box: Bounding box.
     """
 
     name: str
@@ -49,31 +49,31 @@ class Label:
 
 
 def place_labels(dots: Sequence[Dot], room: Box, size: float) -> list[Label]:
-    """Write each name right, left, above or below its point, wherever it covers nothing.
+    """Place each label right, left, above or below its point, where it overlaps nothing.
 
     Args:
-        dots: The first are served first; those without a name only stand in the way.
-        room: What no name may leave.
-        size: Of the letters.
+        dots: In order of priority; those without a name are obstacles only.
+        room: Bounds of all labels.
+        size: Font size.
 
     Returns:
-        Of the names for which there was a place, in the order of their points.
+        The labels that could be placed, in the order of their points.
     """
-    taken = [_around(dot) for dot in dots]
-    found: list[Label] = []
+    occupied = [_dot_box(dot) for dot in dots]
+    placed: list[Label] = []
     for index, dot in enumerate(dots):
         if not dot.name:
             continue
-        for label in _places(dot, size):
-            others = (box for place, box in enumerate(taken) if place != index)
-            if _within(label.box, room) and not any(_meet(label.box, box) for box in others):
-                found.append(label)
-                taken.append(label.box)
+        for label in _candidates(dot, size):
+            obstacles = (box for place, box in enumerate(occupied) if place != index)
+            if _within(label.box, room) and not any(_overlap(label.box, box) for box in obstacles):
+                placed.append(label)
+                occupied.append(label.box)
                 break
-    return found
+    return placed
 
 
-def _places(dot: Dot, size: float) -> list[Label]:
+def _candidates(dot: Dot, size: float) -> list[Label]:
     away = dot.radius + _GAP
     slant = away * 0.75
     middle, above, below = dot.y + 0.35 * size, dot.y - slant, dot.y + slant + 0.75 * size
@@ -97,7 +97,7 @@ def _label(
     return Label(name, x, y, anchor, (left, y - 0.9 * size, left + width, y + 0.35 * size))
 
 
-def _around(dot: Dot) -> Box:
+def _dot_box(dot: Dot) -> Box:
     return dot.x - dot.radius, dot.y - dot.radius, dot.x + dot.radius, dot.y + dot.radius
 
 
@@ -105,5 +105,5 @@ def _within(box: Box, room: Box) -> bool:
     return box[0] >= room[0] and box[1] >= room[1] and box[2] <= room[2] and box[3] <= room[3]
 
 
-def _meet(one: Box, other: Box) -> bool:
+def _overlap(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

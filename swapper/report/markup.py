@@ -1,4 +1,4 @@
-"""Text and numbers as they stand on the page: escaped, short, and nothing that is not known."""
+"""Formatting of text and numbers for the page: escaping, shortening, dashes for NaN."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import re
 from typing import Final
 
 DASH: Final = "–"
-"""Stands for what is not known."""
+"""Stands for NaN."""
 MINUS: Final = "−"
 
-# C0 and C1 controls, and marks that turn the direction of what follows on the page.
+# C0 and C1 controls, and bidirectional formatting marks.
 _INVISIBLE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 )
 
 
 def clean(text: str) -> str:
-    """Text that can be encoded and says what it shows; file names need not."""
+    """Replace unencodable and invisible characters, which file names may contain."""
     return _INVISIBLE.sub("\ufffd", text.encode("utf-8", "replace").decode("utf-8"))
 
 
 def escape(text: str) -> str:
-    """For the page's text and for its quoted attributes."""
+    """Clean and escape for text and quoted attributes."""
     return html.escape(clean(text), quote=True)
 
 
@@ -34,31 +34,33 @@ def shorten(text: str, length: int) -> str:
 
 
 def number(value: float) -> str:
-    """Two or three digits that count, or a dash."""
+    """Format with two or three significant digits; a dash for NaN."""
     if not math.isfinite(value):
         return DASH
     size = abs(value)
     if size == 0:
-        told = "0"
+        formatted = "0"
     elif size >= 1e5 or size < 5e-4:
-        told = f"{value:.1e}"
+        formatted = f"{value:.1e}"
     else:
-        told = f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.01 else 3}f}"
-    return told.replace("-", MINUS)
+        formatted = (
+            f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.01 else 3}f}"
+        )
+    return formatted.replace("-", MINUS)
 
 
 def quantity(value: float, unit: str) -> str:
-    """A number with its unit, as markup; what has one is told to hundredths."""
-    told = number(0.0 if unit and abs(value) < 0.005 else value)
-    if not unit or told == DASH:
-        return told
+    """Format a number with its unit as markup; below 0.005 of a unit is 0."""
+    formatted = number(0.0 if unit and abs(value) < 0.005 else value)
+    if not unit or formatted == DASH:
+        return formatted
     if unit in ("°", "%"):
-        return told + unit
-    return f'{told} <span class="unit">{escape(unit)}</span>'
+        return formatted + unit
+    return f'{formatted} <span class="unit">{escape(unit)}</span>'
 
 
 def clock(seconds: float) -> str:
-    """A moment of a clip: ``7.2 s`` or ``1:07.2``."""
+    """Format a time of a clip: ``7.2 s`` or ``1:07.2``."""
     if not math.isfinite(seconds):
         return DASH
     tenths = round(seconds * 10)
@@ -69,6 +71,6 @@ def clock(seconds: float) -> str:
 
 
 def coordinate(value: float) -> str:
-    """A place in a drawing, to a tenth; the shortest form."""
-    told = f"{value:.1f}".removesuffix(".0")
-    return "0" if told == "-0" else told
+    """Format a coordinate to a tenth, in its shortest form."""
+    formatted = f"{value:.1f}".removesuffix(".0")
+    return "0" if formatted == "-0" else formatted

@@ -1,11 +1,11 @@
-"""Which colour an emotion has: the same on every page, whatever its reader calls it."""
+"""Colours of emotions, the same on every page for all synonyms of a class."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-_SAME: Final = {
+_SYNONYMS: Final = {
     "neutral": "neutral calm none other",
     "happiness": "happiness happy joy joyful amusement",
     "surprise": "surprise surprised awe",
@@ -18,25 +18,25 @@ _SAME: Final = {
     "bored": "bored boredom",
     "seductive": "seductive desire",
 }
-"""Classes of the style sheet, and the names for which they stand."""
-_CLASS: Final = {name: kind for kind, names in _SAME.items() for name in names.split()}
-OTHERS: Final = 6
-"""Colours for emotions without one of their own; with more of them they come round again."""
+"""Classes of the style sheet, and the emotion names that they cover."""
+_CLASS: Final = {name: kind for kind, names in _SYNONYMS.items() for name in names.split()}
+NUM_OTHER_COLOURS: Final = 6
+"""Number of colours for other emotions; used cyclically."""
 
 
 def colour_classes(names: Sequence[str]) -> tuple[str, ...]:
-    """A class of the style sheet for each emotion; those that are not known take turns."""
-    found: list[str] = []
-    strange = 0
+    """Return the CSS class of each emotion; unknown ones cycle through the other colours."""
+    classes: list[str] = []
+    unknown = 0
     for name in names:
-        kind = _CLASS.get(name.strip().lower())
-        if kind is None:
-            kind = f"other-{strange % OTHERS}"
-            strange += 1
-        found.append(f"e-{kind}")
-    return tuple(found)
+        css_class = _CLASS.get(name.strip().lower())
+        if css_class is None:
+            css_class = f"other-{unknown % NUM_OTHER_COLOURS}"
+            unknown += 1
+        classes.append(f"e-{css_class}")
+    return tuple(classes)
 
 
 def is_neutral(name: str) -> bool:
-    """Whether an emotion is the lack of one."""
+    """Whether a class name means neutral."""
     return _CLASS.get(name.strip().lower()) == "neutral"

@@ -1,4 +1,4 @@
-"""Charts of two axes: the path through valence and arousal, and how each unit follows."""
+"""Two-dimensional charts: valence and arousal over time; gain and correlation of units."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from swapper.report.charts import drawing, text
 from swapper.report.content import Floats, UnitAgreement
 from swapper.report.labels import Dot, place_labels
 from swapper.report.markup import coordinate, escape, number, shorten
-from swapper.report.thinning import stretches, thinned
+from swapper.report.thinning import finite_runs, thinned
 
 SIDE: Final = 440
-"""Of a chart in its own pixels, which are also the page's where there is room."""
+"""Side of a chart in view-box pixels, and on the page if it fits."""
 _STEPS: Final = 240
 _FADES: Final = 8
 
 _GAINS: Final = (-0.2, 1.6)
 _CORRELATIONS: Final = (-0.2, 1.0)
 _BOX: Final = (44.0, 28.0, 426.0, 388.0)
-"""Left, top, right, bottom of the β–ρ chart's field."""
-NAMED: Final = 12
-"""At most so many units are named: those that the performer moves most."""
+"""Left, top, right, bottom of the β–ρ chart's plotting area."""
+MAX_LABELS: Final = 12
+"""Most units that are labelled: those that the performer moves most."""
 _LETTERS: Final = 12.5
 
 
@@ -32,16 +32,16 @@ _LETTERS: Final = 12.5
 
 
 def affect_path(performer: Floats, swap: Floats) -> str:
-    """Both ways through valence (across) and arousal (up), fading in with time.
+    """Trajectories through valence (x) and arousal (y), fading in with time.
 
     Args:
         performer: (T, 2) in [-1, 1], NaN where there was no face.
         swap: Likewise.
     """
-    reach = _reach(performer, swap)
-    body = [*_circumplex(reach)]
-    for kind, trace in (("performer", performer), ("swap", swap)):
-        body += _way(kind, thinned(np.clip(trace, -1, 1), _STEPS), reach)
+    limit = _axis_limit(performer, swap)
+    body = [*_circumplex(limit)]
+    for role, trace in (("performer", performer), ("swap", swap)):
+        body += _trajectory(role, thinned(np.clip(trace, -1, 1), _STEPS), limit)
     return drawing(
         "affect",
         "Valence and arousal",
@@ -52,24 +52,24 @@ def affect_path(performer: Floats, swap: Floats) -> str:
     )
 
 
-def _reach(performer: Floats, swap: Floats) -> float:
-    """Half of the axes' length: the whole circle, or its inner half if nothing leaves that."""
+def _axis_limit(performer: Floats, swap: Floats) -> float:
+    """Axis limit: 1, or 0.5 if all values are at most 0.48."""
     both = np.abs(np.concatenate([performer.ravel(), swap.ravel()]))
-    known = both[np.isfinite(both)]
-    return 0.5 if len(known) and known.max() <= 0.48 else 1.0
+    finite = both[np.isfinite(both)]
+    return 0.5 if len(finite) and finite.max() <= 0.48 else 1.0
 
 
 def _means(performer: Floats, swap: Floats) -> Iterator[str]:
     for side, trace in (("performer", performer), ("swap", swap)):
-        known = trace[np.isfinite(trace).all(axis=1)]
-        if len(known):
-            valence, arousal = known.mean(axis=0)
+        complete = trace[np.isfinite(trace).all(axis=1)]
+        if len(complete):
+            valence, arousal = complete.mean(axis=0)
             yield f"Mean of the {side}: valence {valence:.2f}, arousal {arousal:.2f}."
         else:
             yield f"Of the {side} nothing was read."
 
 
-def _circumplex(reach: float) -> Iterator[str]:
+def _circumplex(limit: float) -> Iterator[str]:
     middle, radius = SIDE / 2, SIDE / 2 - 26
     yield f'<circle class="field" cx="{middle}" cy="{middle}" r="{radius}"/>'
     yield f'<circle class="grid" cx="{middle}" cy="{middle}" r="{radius / 2}"/>'
@@ -80,18 +80,18 @@ def _circumplex(reach: float) -> Iterator[str]:
     yield text(str(middle), high + 19, "calm", "quiet", "middle")
     for x, words in ((low + 6, "unpleasant"), (high - 6, "pleasant")):
         yield text(str(x), middle - 7, words, "quiet", "start" if x < middle else "end")
-    yield text(str(middle + 5), low + 15, f"{reach:g}", "quiet small")
-    yield text(str(middle + 5), middle - radius / 2 + 15, f"{reach / 2:g}", "quiet small")
+    yield text(str(middle + 5), low + 15, f"{limit:g}", "quiet small")
+    yield text(str(middle + 5), middle - radius / 2 + 15, f"{limit / 2:g}", "quiet small")
 
 
-def _way(kind: str, trace: Floats, reach: float) -> Iterator[str]:
+def _trajectory(role: str, trace: Floats, limit: float) -> Iterator[str]:
     middle, radius = SIDE / 2, SIDE / 2 - 26
-    xs = middle + trace[:, 0] / reach * radius
-    ys = middle - trace[:, 1] / reach * radius
-    known = np.flatnonzero(np.isfinite(xs + ys))
-    if not len(known):
+    xs = middle + trace[:, 0] / limit * radius
+    ys = middle - trace[:, 1] / limit * radius
+    finite = np.flatnonzero(np.isfinite(xs + ys))
+    if not len(finite):
         return
-    for run in stretches(np.stack([xs, ys], axis=1)):
+    for run in finite_runs(np.stack([xs, ys], axis=1)):
         cuts = np.unique(
             [run.start, *np.linspace(0, len(xs), _FADES + 1)[1:-1].astype(int), run.stop]
         )
@@ -103,54 +103,54 @@ def _way(kind: str, trace: Floats, reach: float) -> Iterator[str]:
                 for x, y in zip(xs[piece], ys[piece], strict=True)
             )
             opacity = coordinate(0.2 + 0.8 * min(_FADES, start * _FADES // len(xs) + 1) / _FADES)
-            yield f'<polyline class="way {kind}" opacity="{opacity}" points="{points}"/>'
-    for place, end in ((known[0], "start"), (known[-1], "end")):
+            yield f'<polyline class="way {role}" opacity="{opacity}" points="{points}"/>'
+    for place, end in ((finite[0], "start"), (finite[-1], "end")):
         x, y = coordinate(xs[place]), coordinate(ys[place])
-        yield f'<circle class="{end} {kind}" cx="{x}" cy="{y}" r="5.5"/>'
+        yield f'<circle class="{end} {role}" cx="{x}" cy="{y}" r="5.5"/>'
 
 
 # --- gain and correlation -------------------------------------------------------------------------
 
 
 def following_plane(units: Sequence[UnitAgreement]) -> str:
-    """A dot a unit, as large as the performer moves it; what lies outside becomes an arrow."""
-    known = sorted(
-        (each for each in units if np.isfinite(each.gain) and np.isfinite(each.correlation)),
-        key=lambda each: -(each.motion if np.isfinite(each.motion) else 0.0),
+    """A dot per unit, sized by the performer's motion; units outside the axes become arrows."""
+    finite = sorted(
+        (unit for unit in units if np.isfinite(unit.gain) and np.isfinite(unit.correlation)),
+        key=lambda unit: -(unit.motion if np.isfinite(unit.motion) else 0.0),
     )
-    most = max((each.motion for each in known if np.isfinite(each.motion)), default=0.0)
+    most = max((unit.motion for unit in finite if np.isfinite(unit.motion)), default=0.0)
     shapes, dots = [], []
-    for rank, unit in enumerate(known):
-        dot = _dot(unit, most, shorten(unit.name, 24) if rank < NAMED else "")
+    for rank, unit in enumerate(finite):
+        dot = _dot(unit, most, shorten(unit.name, 24) if rank < MAX_LABELS else "")
         dots.append(dot)
         shapes.append(_shape(unit, dot))
     x, y = _across(1.0), _down(1.0)
-    here = Dot(x, y, 7.0)
-    labels = place_labels([*dots, here], (_BOX[0] + 2, 2.0, SIDE - 2.0, _BOX[3]), _LETTERS)
+    target = Dot(x, y, 7.0)
+    labels = place_labels([*dots, target], (_BOX[0] + 2, 2.0, SIDE - 2.0, _BOX[3]), _LETTERS)
     body = [
         *_axes(),
         f'<path class="goal" d="M{x - 9} {y}h18M{x} {y - 9}v18"/>',
-        # The largest first, so that none hides a smaller one.
+        # Largest first, so that smaller ones stay visible.
         *shapes,
         *(text(coordinate(at.x), at.y, at.name, "unit", at.anchor) for at in labels),
     ]
-    told = "; ".join(
-        f"{shorten(each.name, 24)}: gain {number(each.gain)}, correlation "
-        f"{number(each.correlation)}"
-        for each in known[:NAMED]
+    description = "; ".join(
+        f"{shorten(unit.name, 24)}: gain {number(unit.gain)}, correlation "
+        f"{number(unit.correlation)}"
+        for unit in finite[:MAX_LABELS]
     )
     return drawing(
         "following",
         "Gain and correlation of each unit",
-        f"The units that the performer moves most. {told or 'None were read.'}",
+        f"The units that the performer moves most. {description or 'None were read.'}",
         "".join(body),
         f'viewBox="0 0 {SIDE} {SIDE}"',
         "plane",
     )
 
 
-def outside(unit: UnitAgreement) -> bool:
-    """Whether a unit lies beyond the chart's axes."""
+def is_outside(unit: UnitAgreement) -> bool:
+    """Whether a unit is outside the chart's axes."""
     return not (
         _GAINS[0] <= unit.gain <= _GAINS[1]
         and _CORRELATIONS[0] <= unit.correlation <= _CORRELATIONS[1]
@@ -169,18 +169,18 @@ def _down(correlation: float) -> float:
 
 def _dot(unit: UnitAgreement, most: float, name: str) -> Dot:
     share = unit.motion / most if most > 0 and np.isfinite(unit.motion) else 0.0
-    # The area tells, not the radius.
+    # The area is proportional to motion, not the radius.
     radius = 2.5 + 7.0 * float(np.sqrt(np.clip(share, 0, 1)))
-    if outside(unit):
+    if is_outside(unit):
         radius = 6.0
     return Dot(_across(unit.gain), _down(unit.correlation), radius, name)
 
 
 def _shape(unit: UnitAgreement, dot: Dot) -> str:
-    told = f"{shorten(unit.name, 40)}: β {number(unit.gain)}, ρ {number(unit.correlation)}"
-    title = escape(told)
+    description = f"{shorten(unit.name, 40)}: β {number(unit.gain)}, ρ {number(unit.correlation)}"
+    title = escape(description)
     x, y = coordinate(dot.x), coordinate(dot.y)
-    if not outside(unit):
+    if not is_outside(unit):
         return (
             f'<circle class="dot" cx="{x}" cy="{y}" r="{coordinate(dot.radius)}">'
             f"<title>{title}</title></circle>"

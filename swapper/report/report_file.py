@@ -1,4 +1,4 @@
-"""A report.json read back: someone else's file, so held against its form before it is believed."""
+"""Read and validate a report.json, which is untrusted."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, Final
 
 from swapper.errors import UsageError
 
-_MOST_BYTES: Final = 4 << 20
-_MOST_MEASURES: Final = 200
-_MOST_TEXT: Final = 500
+_MAX_BYTES: Final = 4 << 20
+_MAX_MEASURES: Final = 200
+_MAX_TEXT: Final = 500
 
 
 @dataclass(frozen=True)
 class StoredMeasure:
-    """A figure; NaN where it was not told. `partial` if what measured it taught the model."""
+    """A figure; NaN if undetermined. `partial` if its instrument is not independent."""
 
     title: str
     value: float
@@ -30,12 +30,12 @@ class StoredMeasure:
 
 @dataclass(frozen=True)
 class StoredReport:
-    """What is kept of a report.
+    """The validated part of a report.
 
     Attributes:
         title: Of the two clips.
         verdict: One sentence.
-        model_sha256: Of the weights that made the swap; "" if the report does not know.
+        model_sha256: Of the weights that made the swap; "" if unknown.
         measures: By name.
     """
 
@@ -46,26 +46,26 @@ class StoredReport:
 
 
 def read_report(path: str | Path) -> StoredReport:
-    """Read what `swapper evaluate` wrote.
+    """Read a report of `swapper evaluate`.
 
     Args:
         path: report.json, or the folder that holds it.
 
     Raises:
-        UsageError: It is missing, too large or no such report.
+        UsageError: It is missing, too large or not a report.
     """
     file = Path(path)
     if file.is_dir():
         file = file / "report.json"
     try:
-        if file.stat().st_size > _MOST_BYTES:
+        if file.stat().st_size > _MAX_BYTES:
             raise ValueError("too large")
-        told = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads(file.read_text(encoding="utf-8"))
         return StoredReport(
-            title=_text(told["title"]),
-            verdict=_text(told["verdict"]),
-            model_sha256=_text(told["facts"].get("model sha256", "")),
-            measures=_measures(told["measures"]),
+            title=_text(data["title"]),
+            verdict=_text(data["verdict"]),
+            model_sha256=_text(data["facts"].get("model sha256", "")),
+            measures=_measures(data["measures"]),
         )
     except OSError as error:
         raise UsageError(
@@ -74,29 +74,29 @@ def read_report(path: str | Path) -> StoredReport:
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(
-            f"{file}: is no report.json of swapper evaluate; evaluate the swap again"
+            f"{file}: is not a report.json of swapper evaluate; evaluate the swap again"
         ) from error
 
 
-def _measures(told: Mapping[str, Any]) -> dict[str, StoredMeasure]:
-    if len(told) > _MOST_MEASURES:
+def _measures(data: Mapping[str, Any]) -> dict[str, StoredMeasure]:
+    if len(data) > _MAX_MEASURES:
         raise ValueError("too many measures")
     return {
         _text(name): StoredMeasure(
-            title=_text(each["title"]),
-            value=_number(each["value"]),
-            floor=_number(each["floor"]),
-            ceiling=_number(each["ceiling"]),
-            unit=_text(each["unit"]),
-            partial=bool(each.get("partial", False)),
+            title=_text(measure["title"]),
+            value=_number(measure["value"]),
+            floor=_number(measure["floor"]),
+            ceiling=_number(measure["ceiling"]),
+            unit=_text(measure["unit"]),
+            partial=bool(measure.get("partial", False)),
         )
-        for name, each in told.items()
+        for name, measure in data.items()
     }
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or len(value) > _MOST_TEXT:
-        raise ValueError("no short text")
+    if not isinstance(value, str) or len(value) > _MAX_TEXT:
+        raise ValueError("not a short text")
     return value
 
 
@@ -104,5 +104,5 @@ def _number(value: Any) -> float:
     if value is None:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError("no number")
+        raise ValueError("not a number")
     return float(value)

@@ -1,4 +1,4 @@
-"""The parts of the page, each of which stands whether or not there is anything to tell."""
+"""Sections of the page; each renders a placeholder without data."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from swapper.report.charts import timeline
 from swapper.report.content import Emotions, Floats, KeyFrame, Report
 from swapper.report.markup import DASH, clock, escape, number, quantity
 from swapper.report.palette import colour_classes
-from swapper.report.planes import NAMED, affect_path, following_plane, outside
+from swapper.report.planes import MAX_LABELS, affect_path, following_plane, is_outside
 from swapper.report.tables import bar_pair
 
 _HEADLINES: Final = ("gain", "correlation", "lag", "emotion_kappa", "warping_error")
-"""Measures told at once, where they are there."""
+"""Measures shown at the top, if available."""
 _STATES: Final = {
     True: ("came", "The performance came through"),
     False: ("lost", "The performance did not come through"),
@@ -26,20 +26,20 @@ _STATES: Final = {
 
 
 def section(name: str, heading: str, body: str) -> str:
-    """A part with its heading."""
+    """Section element with its heading."""
     return (
         f'<section id="{name}" aria-labelledby="{name}-head">'
         f'<h2 id="{name}-head">{heading}</h2>\n{body}\n</section>'
     )
 
 
-def nothing(words: str) -> str:
-    """Stands where a part has nothing to show; words are markup."""
-    return f'<p class="nothing">{words}</p>'
+def placeholder(markup: str) -> str:
+    """Placeholder of an empty section."""
+    return f'<p class="nothing">{markup}</p>'
 
 
-def who(name: str) -> str:
-    """Performer, swap or truth, in its colour."""
+def role_label(name: str) -> str:
+    """The word performer, swap or truth in its colour."""
     return f'<span class="who {name}">{name}</span>'
 
 
@@ -51,106 +51,107 @@ def _listed(kind: str, texts: Iterable[str]) -> str:
 
 
 def verdict_section(report: Report) -> str:
-    """The verdict, what is wrong besides, and what this clip cannot show."""
-    kind, words = _STATES[report.expressive]
+    """The verdict, further findings, and what could not be determined."""
+    css_class, state_text = _STATES[report.expressive]
     parts = [
         '<header id="verdict">',
         f'<p class="over">Does the feeling survive? <span>{escape(report.title)}</span></p>',
         f"<h1>{escape(report.verdict)}</h1>",
-        f'<p class="state {kind}">{words}.</p>',
+        f'<p class="state {css_class}">{state_text}.</p>',
         _headlines(report),
     ]
-    besides = [each for each in report.findings if each != report.verdict]
-    if besides:
-        heading = "Found besides" if len(besides) < len(report.findings) else "Found"
-        parts.append(f"<h2>{heading}</h2>{_listed('findings', besides)}")
-    if report.untold:
-        parts.append(f"<h2>What could not be told</h2>{_listed('untold', report.untold)}")
+    other_findings = [each for each in report.findings if each != report.verdict]
+    if other_findings:
+        heading = "Found besides" if len(other_findings) < len(report.findings) else "Found"
+        parts.append(f"<h2>{heading}</h2>{_listed('findings', other_findings)}")
+    if report.undetermined:
+        parts.append(f"<h2>What could not be told</h2>{_listed('untold', report.undetermined)}")
     return "\n".join([*parts, "</header>"])
 
 
 def _headlines(report: Report) -> str:
-    measures = {each.name: each for group in report.groups for each in group.measures}
-    told = [measures[name] for name in _HEADLINES if name in measures]
-    if not told:
+    measures = {measure.name: measure for group in report.groups for measure in group.measures}
+    headline_measures = [measures[name] for name in _HEADLINES if name in measures]
+    if not headline_measures:
         return ""
     items = "".join(
-        f"<div><dt>{escape(each.title)}</dt><dd>{quantity(each.value, each.unit)}"
+        f"<div><dt>{escape(measure.title)}</dt><dd>{quantity(measure.value, measure.unit)}"
         + (
-            f"<small>floor {number(each.floor)}, ceiling {number(each.ceiling)}</small>"
-            if np.isfinite(each.floor + each.ceiling)
-            else f"<small>ceiling {number(each.ceiling)}</small>"
-            if np.isfinite(each.ceiling)
+            f"<small>floor {number(measure.floor)}, ceiling {number(measure.ceiling)}</small>"
+            if np.isfinite(measure.floor + measure.ceiling)
+            else f"<small>ceiling {number(measure.ceiling)}</small>"
+            if np.isfinite(measure.ceiling)
             else ""
         )
         + "</dd></div>"
-        for each in told
+        for measure in headline_measures
     )
     return f'<dl class="headlines">{items}</dl>'
 
 
-# --- moments --------------------------------------------------------------------------------------
+# --- key frames -----------------------------------------------------------------------------------
 
 
-def lettered(moments: Sequence[KeyFrame]) -> list[tuple[str, KeyFrame]]:
-    """Moments by the letters that they bear in the timeline; a, b, ... z, then numbers."""
-    letters = [*ascii_lowercase, *map(str, range(1, len(moments)))]
-    return list(zip(letters, moments, strict=False))
+def labelled_frames(key_frames: Sequence[KeyFrame]) -> list[tuple[str, KeyFrame]]:
+    """Pair key frames with their letters in the timeline: a, b, ... z, then numbers."""
+    letters = [*ascii_lowercase, *map(str, range(1, len(key_frames)))]
+    return list(zip(letters, key_frames, strict=False))
 
 
 def key_frame_strip(report: Report) -> str:
-    """The moments of strongest feeling side by side."""
+    """The frames of strongest expression in a row."""
     if not report.strongest:
-        return nothing("No moment could be shown: in none were both faces found.")
-    truth = any(each.truth is not None for each in report.strongest)
-    shown = "".join(
-        f'<figure class="moment"><div class="faces">{_faces(each)}</div>'
-        f'<figcaption><b class="letter">{letter}</b> {clock(each.seconds)}'
-        f"<span>{escape(each.words)}</span></figcaption></figure>"
-        for letter, each in lettered(report.strongest)
+        return placeholder("No moment could be shown: in none were both faces found.")
+    truth = any(key_frame.truth is not None for key_frame in report.strongest)
+    figures = "".join(
+        f'<figure class="moment"><div class="faces">{_faces(key_frame)}</div>'
+        f'<figcaption><b class="letter">{letter}</b> {clock(key_frame.seconds)}'
+        f"<span>{escape(key_frame.caption)}</span></figcaption></figure>"
+        for letter, key_frame in labelled_frames(report.strongest)
     )
-    below = f"{who('performer')}, {who('swap')}" + (
-        f" and the exact {who('truth')}" if truth else ""
+    legend = f"{role_label('performer')}, {role_label('swap')}" + (
+        f" and the exact {role_label('truth')}" if truth else ""
     )
     return (
-        f'<p class="lead">Where the performer feels most, in order of time: {below}.</p>'
-        f'<div class="strip">{shown}</div>'
+        f'<p class="lead">Where the performer feels most, in order of time: {legend}.</p>'
+        f'<div class="strip">{figures}</div>'
     )
 
 
-def worst(report: Report) -> str:
-    """Where the two are furthest apart."""
+def worst_frames(report: Report) -> str:
+    """The frames of the largest difference."""
     if not report.worst:
-        return nothing("No moment could be shown: in none were both faces found.")
-    shown = "".join(
-        f'<li><figure class="moment"><div class="faces">{_faces(each)}</div>'
-        f'<figcaption><b class="letter">{rank}</b> {clock(each.seconds)}, frame {each.frame}'
-        f"<span>{escape(each.words)}</span></figcaption></figure></li>"
-        for rank, each in enumerate(report.worst, 1)
+        return placeholder("No moment could be shown: in none were both faces found.")
+    figures = "".join(
+        f'<li><figure class="moment"><div class="faces">{_faces(key_frame)}</div>'
+        f'<figcaption><b class="letter">{rank}</b> {clock(key_frame.seconds)}, '
+        f"frame {key_frame.frame}<span>{escape(key_frame.caption)}</span></figcaption>"
+        "</figure></li>"
+        for rank, key_frame in enumerate(report.worst, 1)
     )
-    wide = " three" if any(each.truth is not None for each in report.worst) else ""
+    wide = " three" if any(key_frame.truth is not None for key_frame in report.worst) else ""
     return (
-        f'<p class="lead">Where {who("performer")} and {who("swap")} are furthest apart, '
-        f'worst first.</p><ol class="worst{wide}">{shown}</ol>'
+        f'<p class="lead">Where {role_label("performer")} and {role_label("swap")} are furthest '
+        f'apart, worst first.</p><ol class="worst{wide}">{figures}</ol>'
     )
 
 
-def _faces(moment: KeyFrame) -> str:
-    pictures = [("performer", moment.performer), ("swap", moment.swap)]
-    if moment.truth is not None:
-        pictures.append(("truth", moment.truth))
-    return "".join(_face(name, picture, moment) for name, picture in pictures)
+def _faces(key_frame: KeyFrame) -> str:
+    pictures = [("performer", key_frame.performer), ("swap", key_frame.swap)]
+    if key_frame.truth is not None:
+        pictures.append(("truth", key_frame.truth))
+    return "".join(_face(name, picture, key_frame) for name, picture in pictures)
 
 
-def _face(name: str, picture: bytes, moment: KeyFrame) -> str:
+def _face(name: str, picture: bytes, key_frame: KeyFrame) -> str:
     if not picture:
-        return f'<div class="face {name}"><i>no picture</i>{who(name)}</div>'
+        return f'<div class="face {name}"><i>no picture</i>{role_label(name)}</div>'
     data = base64.b64encode(picture).decode("ascii")
     kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
-    seen = f"Face of the {name} at {clock(moment.seconds)}, frame {moment.frame}"
+    alt_text = f"Face of the {name} at {clock(key_frame.seconds)}, frame {key_frame.frame}"
     return (
-        f'<div class="face {name}"><img alt="{escape(seen)}" '
-        f'src="data:image/{kind};base64,{data}">{who(name)}</div>'
+        f'<div class="face {name}"><img alt="{escape(alt_text)}" '
+        f'src="data:image/{kind};base64,{data}">{role_label(name)}</div>'
     )
 
 
@@ -158,13 +159,13 @@ def _face(name: str, picture: bytes, moment: KeyFrame) -> str:
 
 
 def emotion_bands(report: Report) -> str:
-    """The timeline of both faces, with its legend."""
+    """The emotion timeline with its legend."""
     emotions = report.emotions
     if emotions is None:
-        return nothing("Emotions were not read.")
+        return placeholder("Emotions were not read.")
     if not np.isfinite(np.concatenate([emotions.performer, emotions.swap])).any():
-        return nothing("No face was found in which an emotion could be read.")
-    marks = [(letter, each.seconds) for letter, each in lettered(report.strongest)]
+        return placeholder("No face was found in which an emotion could be read.")
+    marks = [(letter, each.seconds) for letter, each in labelled_frames(report.strongest)]
     kinds = colour_classes(emotions.names)
     legend = "".join(
         f'<li><i class="{kind}"></i>{escape(name)}</li>'
@@ -173,46 +174,47 @@ def emotion_bands(report: Report) -> str:
     return (
         f"<figure>{timeline(emotions, report.seconds, marks)}"
         f'<ul class="legend" aria-label="Colours">{legend}</ul>'
-        f"<figcaption>How probable each emotion looks to the reader: the {who('performer')} "
-        f"upwards, the {who('swap')} downwards. A swap that keeps the feeling is a mirror image. "
+        f"<figcaption>How probable each emotion looks to the reader: the {role_label('performer')} "
+        f"upwards, the {role_label('swap')} downwards. A swap that keeps the feeling is a mirror "
+        "image. "
         f"{'Letters stand for the moments above. ' if marks else ''}"
         "Where a face was not found, nothing is drawn.</figcaption></figure>"
     )
 
 
-def intensities(emotions: Emotions) -> str:
-    """Mean of each class over the frames in which both faces were read."""
-    both = np.isfinite(emotions.performer).all(axis=1) & np.isfinite(emotions.swap).all(axis=1)
-    if not both.any():
-        return nothing("In no frame were both faces read.")
-    ours, theirs = emotions.swap[both].mean(axis=0), emotions.performer[both].mean(axis=0)
-    most = max(float(np.concatenate([ours, theirs]).max()), 1e-9)
+def intensity_table(emotions: Emotions) -> str:
+    """Mean probability of each class over the frames in which both faces were read."""
+    both_read = np.isfinite(emotions.performer).all(axis=1) & np.isfinite(emotions.swap).all(axis=1)
+    if not both_read.any():
+        return placeholder("In no frame were both faces read.")
+    ours, theirs = emotions.swap[both_read].mean(axis=0), emotions.performer[both_read].mean(axis=0)
+    maximum = max(float(np.concatenate([ours, theirs]).max()), 1e-9)
     rows = "".join(
         f'<tr><th scope="row">{escape(emotions.names[c])}</th>'
-        f"<td>{bar_pair(float(theirs[c]), float(ours[c]), most)}</td>"
+        f"<td>{bar_pair(float(theirs[c]), float(ours[c]), maximum)}</td>"
         f'<td class="pair">{number(float(theirs[c]))}<br>{number(float(ours[c]))}</td></tr>'
         for c in np.argsort(-theirs, kind="stable")
     )
     return (
         '<figure><table class="intensities"><colgroup><col><col><col></colgroup><thead><tr>'
         '<th scope="col">Emotion</th><th scope="col"><span class="unseen">bars</span></th>'
-        f'<th scope="col">{who("performer")}<br>{who("swap")}</th></tr></thead>'
+        f'<th scope="col">{role_label("performer")}<br>{role_label("swap")}</th></tr></thead>'
         f"<tbody>{rows}</tbody></table><figcaption>Mean intensity over the "
-        f"{int(both.sum())} frames with both faces, strongest of the performer first."
+        f"{int(both_read.sum())} frames with both faces, strongest of the performer first."
         "</figcaption></figure>"
     )
 
 
-def affect(performer: Floats | None, swap: Floats | None) -> str:
-    """The path of both through valence and arousal."""
+def affect_section(performer: Floats | None, swap: Floats | None) -> str:
+    """The chart of valence and arousal."""
     if performer is None or swap is None:
-        return nothing("Valence and arousal were not read.")
+        return placeholder("Valence and arousal were not read.")
     if not np.isfinite(np.concatenate([performer, swap])).any():
-        return nothing("No face was found of which valence and arousal could be read.")
+        return placeholder("No face was found of which valence and arousal could be read.")
     return (
         f"<figure>{affect_path(performer, swap)}<figcaption>Valence (across) and arousal (up) of "
-        f"{who('performer')} and {who('swap')}. Rings mark the starts, discs the ends; the lines "
-        "grow stronger with time.</figcaption></figure>"
+        f"{role_label('performer')} and {role_label('swap')}. Rings mark the starts, discs the "
+        "ends; the lines grow stronger with time.</figcaption></figure>"
     )
 
 
@@ -220,25 +222,25 @@ def affect(performer: Floats | None, swap: Floats | None) -> str:
 
 
 def unit_section(report: Report) -> str:
-    """How each unit of expression follows the performer's."""
+    """The chart of gain and correlation of each unit."""
     units = report.units
-    known = [each for each in units if np.isfinite(each.gain) and np.isfinite(each.correlation)]
-    if not known:
-        return nothing("No unit of expression could be compared.")
-    beyond = sum(outside(each) for each in known)
-    unknown = len(units) - len(known)
+    compared = [each for each in units if np.isfinite(each.gain) and np.isfinite(each.correlation)]
+    if not compared:
+        return placeholder("No unit of expression could be compared.")
+    num_outside = sum(is_outside(each) for each in compared)
+    num_undetermined = len(units) - len(compared)
     notes = [
-        f"{len(known)} units, read by {escape(report.unit_reader) or DASH}; "
+        f"{len(compared)} units, read by {escape(report.unit_instrument) or DASH}; "
         "the larger a dot, the more the performer moves it."
     ]
-    if len(known) > NAMED:
-        notes.append(f"Of the {NAMED} most moved, those are named that have room.")
-    if beyond:
-        notes.append(f"{beyond} beyond the axes: arrows at the edge.")
-    if unknown:
-        notes.append(f"{unknown} could not be told.")
+    if len(compared) > MAX_LABELS:
+        notes.append(f"Of the {MAX_LABELS} most moved, those are named that have room.")
+    if num_outside:
+        notes.append(f"{num_outside} beyond the axes: arrows at the edge.")
+    if num_undetermined:
+        notes.append(f"{num_undetermined} could not be told.")
     return (
-        f'<div class="beside"><figure>{following_plane(known)}'
+        f'<div class="beside"><figure>{following_plane(compared)}'
         f"<figcaption>{' '.join(notes)}</figcaption></figure>"
         '<div class="words">'
         "<p>Each dot is a part of the face, such as a brow or a lip corner.</p>"

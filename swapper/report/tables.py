@@ -1,4 +1,4 @@
-"""Figures in rows: bars beside numbers, and each measure between its floor and its ceiling."""
+"""Tables: bar pairs, and measures on a scale from floor to ceiling."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from swapper.report.content import Group, Measure, normalised_score
 from swapper.report.markup import DASH, coordinate, escape, number, quantity, shorten
 
 _LEFT, _RIGHT = 14.0, 76.0
-"""Of floor and ceiling on their scale, in percent."""
+"""Positions of floor and ceiling on the scale, in percent."""
 _EDGE: Final = 2.0
 
 
-def bar_pair(performer: float, swap: float, most: float) -> str:
-    """Two bars, one over the other; the numbers stand beside them in the table.
+def bar_pair(performer: float, swap: float, maximum: float) -> str:
+    """Two bars, one over the other; their numbers are in the table.
 
     Args:
         performer: Not negative, or NaN for no bar.
         swap: Likewise.
-        most: What fills the whole width; more than 0.
+        maximum: Value of a full-width bar; above 0.
     """
     bars = ""
     for y, kind, value in ((2, "performer", performer), (13, "swap", swap)):
         if np.isfinite(value):
-            share = coordinate(100 * float(np.clip(value / most, 0, 1)))
+            share = coordinate(100 * float(np.clip(value / maximum, 0, 1)))
             bars += f'<rect class="fill {kind}" y="{y}" width="{share}%" height="9"/>'
     return f'<svg class="bars" width="100%" height="24" aria-hidden="true">{bars}</svg>'
 
 
 def scale(measure: Measure) -> str:
-    """Where a value stands between its floor, at the left, and its ceiling, at the right.
+    """Scale of a value between floor (left) and ceiling (right).
 
-    A hollow diamond is the self-swap. "" where `normalised_score` is not known.
+    A hollow diamond is the self-swap. "" if `normalised_score` is NaN.
     """
-    place, own = normalised_score(measure), normalised_score(measure, measure.self_swap)
+    place, self_swap_place = normalised_score(measure), normalised_score(measure, measure.self_swap)
     if not np.isfinite(place):
         return ""
     x = _LEFT + place * (_RIGHT - _LEFT)
@@ -46,32 +46,34 @@ def scale(measure: Measure) -> str:
         f'<line class="floor" x1="{_LEFT}%" x2="{_LEFT}%" y1="3" y2="15"/>'
         f'<line class="ceiling" x1="{_RIGHT}%" x2="{_RIGHT}%" y1="3" y2="15"/>'
     )
-    if np.isfinite(own):
-        there = float(np.clip(_LEFT + own * (_RIGHT - _LEFT), _EDGE, 100 - _EDGE))
+    if np.isfinite(self_swap_place):
+        self_swap_x = float(np.clip(_LEFT + self_swap_place * (_RIGHT - _LEFT), _EDGE, 100 - _EDGE))
         body += (
-            f'<svg x="{coordinate(there)}%" overflow="visible">'
+            f'<svg x="{coordinate(self_swap_x)}%" overflow="visible">'
             '<polygon class="self-swap" points="0 3 5 9 0 15 -5 9"/></svg>'
         )
     if _EDGE <= x <= 100 - _EDGE:
         body += f'<circle class="value" cx="{coordinate(x)}%" cy="9" r="5"/>'
     else:
-        way, edge = ("-3 9 7 4 7 14", 1) if x < _EDGE else ("3 9 -7 4 -7 14", 99)
-        body += f'<svg x="{edge}%" overflow="visible"><polygon class="value" points="{way}"/></svg>'
-    told = (
+        points, edge = ("-3 9 7 4 7 14", 1) if x < _EDGE else ("3 9 -7 4 -7 14", 99)
+        body += (
+            f'<svg x="{edge}%" overflow="visible"><polygon class="value" points="{points}"/></svg>'
+        )
+    label = (
         f"{shorten(measure.title, 60)}: {number(measure.value)}, floor {number(measure.floor)}, "
         f"ceiling {number(measure.ceiling)}"
     )
     return (
         f'<svg class="scale" width="100%" height="18" role="img" '
-        f'aria-label="{escape(told)}">{body}</svg>'
+        f'aria-label="{escape(label)}">{body}</svg>'
     )
 
 
 def measure_tables(groups: Sequence[Group]) -> str:
-    """A table a group, all with the same columns."""
+    """A table per group, all with the same columns."""
     return "\n".join(
         '<table class="measures"><colgroup><col><col><col></colgroup>'
-        f"<caption>{escape(group.title)} <small>{escape(group.reader)}</small></caption>"
+        f"<caption>{escape(group.title)} <small>{escape(group.instrument_label)}</small></caption>"
         '<thead><tr><th scope="col">Measure</th><th scope="col">Swap</th>'
         '<th scope="col"><span>floor</span><span>ceiling</span></th></tr></thead><tbody>'
         + "".join(map(_row, group.measures))
@@ -81,17 +83,17 @@ def measure_tables(groups: Sequence[Group]) -> str:
 
 
 def _row(measure: Measure) -> str:
-    wish = {
+    better_notes = {
         "higher": "",
         "lower": "<small>lower is better</small>",
         "one": "<small>best at 1</small>",
     }
-    head = escape(measure.title) + wish[measure.better]
+    head = escape(measure.title) + better_notes[measure.better]
     if not np.isfinite(measure.value):
-        why = escape(measure.why_not or "cannot be told")
+        reason = escape(measure.why_not or "cannot be told")
         return (
             f'<tr class="unknown"><th scope="row">{head}</th><td>{DASH}</td>'
-            f'<td class="why">{why}</td></tr>'
+            f'<td class="why">{reason}</td></tr>'
         )
     ends = (
         f'<div class="ends"><span>{number(measure.floor)}</span>'
@@ -100,17 +102,17 @@ def _row(measure: Measure) -> str:
     drawn = scale(measure)
     if not drawn and np.isfinite(measure.floor + measure.ceiling):
         drawn = '<p class="why">floor and ceiling are alike</p>'
-    own = ""
+    self_swap = ""
     if np.isfinite(measure.self_swap):
-        own = f'<p class="own">self-swap {number(measure.self_swap)}</p>'
+        self_swap = f'<p class="own">self-swap {number(measure.self_swap)}</p>'
     return (
         f'<tr><th scope="row">{head}</th><td>{quantity(measure.value, measure.unit)}</td>'
-        f"<td>{drawn}{ends}{own}</td></tr>"
+        f"<td>{drawn}{ends}{self_swap}</td></tr>"
     )
 
 
 def definitions(facts: Mapping[str, str]) -> str:
-    """Names and what they stand for; what looks like a hash is set in one width."""
+    """Definition list of facts; hashes are set in a monospaced font."""
     items = "".join(
         f"<div><dt>{escape(name)}</dt><dd{_kind(value)}>{escape(value)}</dd></div>"
         for name, value in facts.items()

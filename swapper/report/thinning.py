@@ -1,4 +1,4 @@
-"""Long traces brought down to the columns of a page, gaps kept."""
+"""Downsample long traces to the columns of a chart, preserving gaps."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 COLUMNS: Final = 800
-"""More would not be seen."""
+"""More would not be visible."""
 
 
 def thinned(values: Floats, columns: int = COLUMNS) -> Floats:
-    """Means over neighbouring rows.
+    """Average neighbouring rows.
 
     Args:
-        values: (T, ...); a row with a NaN anywhere is not known.
-        columns: At most so many rows come back, at least 1.
+        values: (T, ...); rows with a NaN are ignored.
+        columns: Most rows returned, at least 1.
 
     Returns:
-        (min(T, columns), ...); NaN where no row of a column is known.
+        (min(T, columns), ...); NaN where no row of a column is complete.
     """
     values = np.asarray(values, dtype=np.float64)
     count = len(values)
     if count <= columns:
         return values
     flat = values.reshape(count, -1)
-    known = np.asarray(np.isfinite(flat).all(axis=1))
+    complete = np.asarray(np.isfinite(flat).all(axis=1))
     starts = np.arange(columns) * count // columns
-    sums = np.add.reduceat(np.where(known[:, None], flat, 0.0), starts, axis=0)
-    counts = np.add.reduceat(known.astype(np.float64), starts)
+    sums = np.add.reduceat(np.where(complete[:, None], flat, 0.0), starts, axis=0)
+    counts = np.add.reduceat(complete.astype(np.float64), starts)
     with np.errstate(invalid="ignore", divide="ignore"):
         means = np.where(counts[:, None] > 0, sums / counts[:, None], np.nan)
     return np.asarray(means.reshape(columns, *values.shape[1:]), dtype=np.float64)
 
 
-def stretches(values: Floats) -> Iterator[slice]:
+def finite_runs(values: Floats) -> Iterator[slice]:
     """Runs of rows of (T, ...) without a NaN."""
-    known = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], known.astype(np.int8), [0]])))
+    finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], finite.astype(np.int8), [0]])))
     for start, stop in zip(edges[::2], edges[1::2], strict=True):
         yield slice(int(start), int(stop))

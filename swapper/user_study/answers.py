@@ -1,4 +1,4 @@
-"""What participants answered: files from strangers, held against what they can have been asked."""
+"""Read and validate untrusted answer files against the schedule of each participant."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from swapper.user_study.trials import NEUTRAL, SCHEMA, Study
 CHOICES: Final = ("left", "right", "neither")
 _MAX_BYTES: Final = 2 << 20
 _MAX_FILES: Final = 10_000
-_LONGEST: Final = 7 * 86400.0
+_MAX_SECONDS: Final = 7 * 86400.0
 _FIELDS: Final = {"trial", "left", "right", "choice", "seconds"}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One question and what was chosen.
+    """The answer to one question.
 
     Attributes:
-        trial: Its id.
-        chosen: Neutral name of the clip, or None for "cannot tell".
-        seconds: From the clips' start to the answer.
-        repeat: Whether it was asked a second time.
+        trial: Id of the trial.
+        chosen: Neutral name of the chosen clip, or None for "cannot tell".
+        seconds: From the start of the clips to the answer.
+        repeat: Whether the question was a repeat.
     """
 
     trial: str
@@ -37,28 +37,28 @@ class Answer:
 
 @dataclass(frozen=True)
 class Participant:
-    """All that one participant answered."""
+    """All answers of one participant."""
 
     id: str
     answers: tuple[Answer, ...]
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """A file or participant that does not count, and why, each in one printable line."""
+class Exclusion:
+    """An excluded file, and the reason, each in one printable line."""
 
-    who: str
-    why: str
+    name: str
+    reason: str
 
 
-def read_answers(folder: Path, study: Study) -> tuple[list[Participant], list[LeftOut]]:
-    """Every ``answers-*.json`` of a folder that is an answer to this study.
+def read_answers(folder: Path, study: Study) -> tuple[list[Participant], list[Exclusion]]:
+    """Read every valid ``answers-*.json`` of a folder.
 
-    Of files with the same participant and the same answers one counts; where the answers differ
-    none does, since nobody can say which is genuine.
+    Of duplicate files of a participant one counts; if their answers differ none does, since the
+    genuine one cannot be determined.
 
     Returns:
-        Participants by id, and what was left out by file name.
+        Participants sorted by id, and excluded files sorted by name.
 
     Raises:
         StudyError: No such folder, no such files, or too many.
@@ -70,72 +70,76 @@ def read_answers(folder: Path, study: Study) -> tuple[list[Participant], list[Le
     if not 0 < len(paths) <= _MAX_FILES:
         raise StudyError(f"answers={quoted(folder)}: holds {len(paths)} answers-*.json files; "
                          f"pass a folder with 1 to {_MAX_FILES}")  # fmt: skip
-    kept: dict[str, tuple[str, Participant]] = {}
-    disputed: set[str] = set()
-    left_out = []
+    accepted: dict[str, tuple[str, Participant]] = {}
+    conflicting: set[str] = set()
+    excluded = []
     for path in paths:
         name = quoted(path.name)
         try:
-            found = _participant(read_object(path, _MAX_BYTES), study)
+            participant = _participant(read_object(path, _MAX_BYTES), study)
         except ValueError as error:
-            left_out.append(LeftOut(name, quoted(error)))
+            excluded.append(Exclusion(name, quoted(error)))
         except StudyError as error:
-            left_out.append(LeftOut(name, str(error).removeprefix(f"{quoted(path)}: ")))
+            excluded.append(Exclusion(name, str(error).removeprefix(f"{quoted(path)}: ")))
         else:
-            first, before = kept.setdefault(found.id, (name, found))
+            first, before = accepted.setdefault(participant.id, (name, participant))
             if first == name:
                 continue
-            if before == found:
-                left_out.append(LeftOut(name, f"is the same as {first}, which counts"))
+            if before == participant:
+                excluded.append(Exclusion(name, f"is the same as {first}, which counts"))
             else:
-                disputed.add(found.id)
-                left_out.append(LeftOut(name, f"has the participant of {first}, other answers"))
-    for each in sorted(disputed):
-        name, _ = kept.pop(each)
-        left_out.append(LeftOut(name, "another file has this participant and other answers"))
-    left_out.sort(key=lambda each: each.who)
-    return [kept[each][1] for each in sorted(kept)], left_out
+                conflicting.add(participant.id)
+                excluded.append(Exclusion(name, f"has the participant of {first}, other answers"))
+    for each in sorted(conflicting):
+        name, _ = accepted.pop(each)
+        excluded.append(Exclusion(name, "another file has this participant and other answers"))
+    excluded.sort(key=lambda each: each.name)
+    return [accepted[each][1] for each in sorted(accepted)], excluded
 
 
 def _participant(data: dict[str, object], study: Study) -> Participant:
-    """Hold one file against what its seed would have been asked.
+    """Validate one file against the schedule of its seed.
 
     Raises:
-        ValueError: It differs; says where.
+        ValueError: It does not match; names the entry.
     """
     if data.get("schema") != SCHEMA:
         raise ValueError(f"schema must be {SCHEMA}")
     if data.get("study") != study.id:
         raise ValueError("answers another study")
-    who, seed, given = data.get("participant"), data.get("seed"), data.get("answers")
-    if not isinstance(who, str) or not NEUTRAL.fullmatch(who):
+    participant_id, seed, answers_given = (
+        data.get("participant"),
+        data.get("seed"),
+        data.get("answers"),
+    )
+    if not isinstance(participant_id, str) or not NEUTRAL.fullmatch(participant_id):
         raise ValueError("participant is not 16 hex digits")
     if type(seed) is not int or not 0 <= seed < SEEDS:
         raise ValueError("seed is no whole number below 2**32")
     limits = study.limits
     trials = {each.id: each for each in (*study.pairs, *study.checks)}
-    asked = schedule(
+    questions = schedule(
         seed,
         [each.id for each in study.pairs],
         [each.id for each in study.checks],
         (limits.pairs, limits.checks, limits.repeats),
     )
-    if not isinstance(given, list) or len(given) != len(asked):
-        raise ValueError(f"does not answer all of its {len(asked)} questions")
+    if not isinstance(answers_given, list) or len(answers_given) != len(questions):
+        raise ValueError(f"does not answer all of its {len(questions)} questions")
     answers = []
-    for number, (entry, shown) in enumerate(zip(given, asked, strict=True), start=1):
+    for number, (entry, question) in enumerate(zip(answers_given, questions, strict=True), start=1):
         if not isinstance(entry, dict) or set(entry) != _FIELDS:
             raise ValueError(f"answer {number} is not an entry of ours")
         if not isinstance(entry["trial"], str) or entry["trial"] not in trials:
             raise ValueError(f"answer {number} is to a question that the study does not ask")
-        left, right = trials[shown.trial].clips[:: -1 if shown.swapped else 1]
-        if (entry["trial"], entry["left"], entry["right"]) != (shown.trial, left, right):
+        left, right = trials[question.trial].clips[:: -1 if question.swapped else 1]
+        if (entry["trial"], entry["left"], entry["right"]) != (question.trial, left, right):
             raise ValueError(f"answer {number} is not to what this seed is asked")
         seconds = entry["seconds"]
-        if type(seconds) not in (int, float) or not 0 <= seconds <= _LONGEST:
+        if type(seconds) not in (int, float) or not 0 <= seconds <= _MAX_SECONDS:
             raise ValueError(f"answer {number} has no sensible time")
         if entry["choice"] not in CHOICES:
             raise ValueError(f"answer {number} chooses none of {', '.join(CHOICES)}")
         chosen = {"left": left, "right": right}.get(entry["choice"])
-        answers.append(Answer(shown.trial, chosen, float(seconds), shown.repeat))
-    return Participant(who, tuple(answers))
+        answers.append(Answer(question.trial, chosen, float(seconds), question.repeat))
+    return Participant(participant_id, tuple(answers))

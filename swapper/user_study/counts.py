@@ -1,4 +1,4 @@
-"""Answers counted: who won against whom, who was attentive, and what people preferred."""
+"""Analyse answers: wins between systems, attention of participants, strengths."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Attention:
-    """How a participant did where the answer is known.
+    """Attention checks of a participant.
 
     Attributes:
-        participant: Its id.
+        participant: Id.
         checks: Questions with the performer's own clip on one side.
-        missed: Of those, not answered by it; "cannot tell" is a miss.
+        missed: Checks where another clip was chosen; "cannot tell" is a miss.
         repeats: Pairs that were asked twice.
-        same: Of those, answered alike both times.
-        counts: Whether the answers are counted.
+        same: Repeats that were answered alike.
+        counts: Whether the participant's answers count.
     """
 
     participant: str
@@ -40,16 +40,16 @@ class Attention:
 
 @dataclass(frozen=True)
 class StudyCounts:
-    """What came out of a study.
+    """Results of a study.
 
     Attributes:
         systems: Names, strongest first.
         strengths: Bradley-Terry log-odds of each, mean 0.
-        pairs: Of every two systems, in that order, how often the first was chosen.
-        attention: Of every participant, those that do not count among them.
-        answers: How many comparisons were counted, repeats and checks not among them.
-        ties: Of those, "cannot tell".
-        seconds: Median time to an answer; NaN if there is none.
+        pairs: Win rate of the first over the second, for every two systems in that order.
+        attention: Of every participant, including excluded ones.
+        answers: Number of comparisons, without repeats and checks.
+        ties: Number of those answered "cannot tell".
+        seconds: Median response time; NaN without answers.
     """
 
     systems: tuple[str, ...]
@@ -64,27 +64,27 @@ class StudyCounts:
 def count_answers(
     participants: Sequence[Participant], study: Study, misses: int = 0, seed: int = 0
 ) -> StudyCounts:
-    """Count answers.
+    """Compute strengths, win rates and attention.
 
-    Checks and repeats are no votes. "Cannot tell" is half a win for each.
+    Checks and repeats are not votes. "Cannot tell" is half a win for each.
 
     Args:
-        participants: As `read_answers` gives them.
+        participants: From `read_answers`.
         study: That they answered.
-        misses: Checks that a participant may miss and still count.
+        misses: Most checks that a participant may miss.
         seed: Of the bootstrap.
 
     Raises:
-        ValueError: Nobody counts.
+        ValueError: No participant counts.
     """
     attention = tuple(_attention(each, study, misses) for each in participants)
-    counted = [each for each, how in zip(participants, attention, strict=True) if how.counts]
+    counted = [each for each, check in zip(participants, attention, strict=True) if check.counts]
     if not counted:
         raise ValueError("no participant counts")
     names = study.systems
     wins = np.stack([_wins(each, study) for each in counted])
-    found = strength_intervals(wins, seed=seed)
-    order = sorted(range(len(names)), key=lambda each: (-found[each].mean, names[each]))
+    strengths = strength_intervals(wins, seed=seed)
+    order = sorted(range(len(names)), key=lambda each: (-strengths[each].mean, names[each]))
     pairs = {trial.id for trial in study.pairs}
     votes = [
         answer
@@ -94,7 +94,7 @@ def count_answers(
     ]
     return StudyCounts(
         systems=tuple(names[each] for each in order),
-        strengths=tuple(found[each] for each in order),
+        strengths=tuple(strengths[each] for each in order),
         pairs=tuple(
             (names[i], names[j], win_rate(wins[:, i, j], wins[:, i, j] + wins[:, j, i]))
             for i, j in combinations(order, 2)
@@ -137,6 +137,8 @@ def _attention(participant: Participant, study: Study, misses: int) -> Attention
     checks = [each for each in participant.answers if each.trial in own]
     missed = sum(each.chosen != own[each.trial] for each in checks)
     first = {each.trial: each.chosen for each in participant.answers if not each.repeat}
-    again = [each for each in participant.answers if each.repeat]
-    same = sum(first[each.trial] == each.chosen for each in again)
-    return Attention(participant.id, len(checks), missed, len(again), same, counts=missed <= misses)
+    repeats = [each for each in participant.answers if each.repeat]
+    consistent = sum(first[each.trial] == each.chosen for each in repeats)
+    return Attention(
+        participant.id, len(checks), missed, len(repeats), consistent, counts=missed <= misses
+    )

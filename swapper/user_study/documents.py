@@ -1,4 +1,4 @@
-"""JSON from strangers, read so that nothing in it can surprise; and text of theirs, quoted."""
+"""Safe reading of untrusted JSON files, and quoting of untrusted text."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from swapper.errors import StudyError
 
 
 def read_object(path: Path, limit: int) -> dict[str, object]:
-    """The JSON object in a plain file, never through a link, never from a pipe or device.
+    """Read the JSON object in a regular file; links, pipes and devices are refused.
 
     Args:
         path: The file.
         limit: Largest size in bytes.
 
     Raises:
-        StudyError: Missing, no plain file, too large, or not one JSON object of finite numbers.
+        StudyError: Missing, not a regular file, too large, or not a JSON object of finite numbers.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
@@ -27,27 +27,27 @@ def read_object(path: Path, limit: int) -> dict[str, object]:
             status = os.fstat(stream.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise StudyError(f"{quoted(path)}: is not a plain file; remove it")
-            data = stream.read(limit + 1)
+            content = stream.read(limit + 1)
     except OSError as error:
         raise StudyError(
             f"{quoted(path)}: cannot be read ({error.strerror}); put the file itself there"
         ) from error
-    if len(data) > limit:
+    if len(content) > limit:
         raise StudyError(f"{quoted(path)}: is larger than {limit} bytes; no such file of ours is")
     try:
-        found = json.loads(data.decode("utf-8"), parse_constant=_refuse)
+        data = json.loads(content.decode("utf-8"), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise StudyError(f"{quoted(path)}: is not valid JSON; ask for it again") from error
-    if not isinstance(found, dict):
+    if not isinstance(data, dict):
         raise StudyError(f"{quoted(path)}: is not a JSON object; ask for it again")
-    return found
+    return data
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant} is not a number")
 
 
 def quoted(text: object, limit: int = 200) -> str:
-    """What may be printed on one line of whatever a file or its name holds."""
+    """Printable, single-line, bounded form of untrusted text."""
     flat = "".join(each if each.isprintable() else "?" for each in str(text))
     return flat if len(flat) <= limit else f"{flat[: limit // 2]}...{flat[-limit // 2 :]}"

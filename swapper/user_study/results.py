@@ -1,4 +1,4 @@
-"""What a study found, for people and for programs: ``results.html`` and ``results.json``."""
+"""Results of a study as ``results.html`` and ``results.json``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from swapper.metrics.bootstrap import Interval
-from swapper.user_study.answers import LeftOut
+from swapper.user_study.answers import Exclusion
 from swapper.user_study.counts import StudyCounts
 from swapper.user_study.study_page import page_file
 from swapper.user_study.trials import SCHEMA, Study
@@ -17,9 +17,9 @@ _RIGHT = _WIDTH - 22
 
 
 def results_data(
-    study: Study, found: StudyCounts, left_out: Sequence[LeftOut]
+    study: Study, counts: StudyCounts, excluded: Sequence[Exclusion]
 ) -> dict[str, object]:
-    """Everything as plain values; what is not known is null."""
+    """JSON values of the results; None stands for NaN."""
     return {
         "schema": SCHEMA,
         "study": study.id,
@@ -27,46 +27,46 @@ def results_data(
             "cannot tell: half a win each; checks and repeats: no votes; strengths: "
             "Bradley-Terry, log-odds of mean 0; intervals: 95 %, over participants"
         ),
-        "participants": sum(each.counts for each in found.attention),
-        "answers": found.answers,
-        "cannot_tell": found.ties,
-        "median_seconds": _known(found.seconds),
+        "participants": sum(each.counts for each in counts.attention),
+        "answers": counts.answers,
+        "cannot_tell": counts.ties,
+        "median_seconds": _or_null(counts.seconds),
         "systems": [
             {
                 "name": name,
-                "strength": _known(each.mean),
-                "low": _known(each.low),
-                "high": _known(each.high),
+                "strength": _or_null(each.mean),
+                "low": _or_null(each.low),
+                "high": _or_null(each.high),
             }
-            for name, each in zip(found.systems, found.strengths, strict=True)
+            for name, each in zip(counts.systems, counts.strengths, strict=True)
         ],
         "pairs": [
             {
                 "first": first,
                 "second": second,
-                **{name: _known(value) for name, value in vars(rate).items()},
+                **{name: _or_null(value) for name, value in vars(rate).items()},
             }
-            for first, second, rate in found.pairs
+            for first, second, rate in counts.pairs
         ],
-        "attention": [vars(each) for each in found.attention],
-        "left_out": [vars(each) for each in left_out],
+        "attention": [vars(each) for each in counts.attention],
+        "left_out": [{"who": each.name, "why": each.reason} for each in excluded],
     }
 
 
-def _known(value: float) -> float | None:
+def _or_null(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def results_page(study: Study, found: StudyCounts, left_out: Sequence[LeftOut]) -> str:
-    """One HTML file that needs nothing else; whatever came from a file is escaped."""
-    counted = sum(each.counts for each in found.attention)
+def results_page(study: Study, counts: StudyCounts, excluded: Sequence[Exclusion]) -> str:
+    """Render the results as one self-contained HTML file; all text from files is escaped."""
+    counted = sum(each.counts for each in counts.attention)
     facts = [
         (counted, "participants count"),
-        (found.answers, "comparisons"),
-        (f"{found.ties / found.answers:.0%}" if found.answers else "–", "could not tell"),
-        (_consistency(found), "same answer when asked again"),
+        (counts.answers, "comparisons"),
+        (f"{counts.ties / counts.answers:.0%}" if counts.answers else "–", "could not tell"),
+        (_consistency(counts), "same answer when asked again"),
     ]
-    listed = "".join(f"<li><b>{value}</b><span>{what}</span></li>" for value, what in facts)
+    items = "".join(f"<li><b>{value}</b><span>{label}</span></li>" for value, label in facts)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -80,20 +80,20 @@ def results_page(study: Study, found: StudyCounts, left_out: Sequence[LeftOut]) 
 <body>
 <main>
 <p class="quiet">Study {study.id}</p>
-<h1>{_verdict(found)}</h1>
-<ul class="facts">{listed}</ul>
+<h1>{_verdict(counts)}</h1>
+<ul class="facts">{items}</ul>
 <figure>
-{_forest(found)}
+{_forest(counts)}
 <figcaption>How often each system would be chosen over one of middling strength (Bradley-Terry),
 with 95&nbsp;% intervals over participants. The broken line is chance.</figcaption>
 </figure>
 <h2>Two at a time</h2>
-{_table(("Chosen", "over", "share of answers", "answers", "participants"), _pair_rows(found))}
+{_table(("Chosen", "over", "share of answers", "answers", "participants"), _pair_rows(counts))}
 <h2>Strengths</h2>
-{_table(("System", "log-odds, mean 0"), _strength_rows(found))}
+{_table(("System", "log-odds, mean 0"), _strength_rows(counts))}
 <h2>Attention</h2>
-{_attention(found)}
-{_left_out(left_out)}
+{_attention(counts)}
+{_exclusions(excluded)}
 <h2>How it was counted</h2>
 <p>"Cannot tell" is half a win for each. Checks, where the performer's own clip stood on one side,
 and repeats are no votes. Win rates carry Wilson's interval on as many answers as they are worth,
@@ -105,28 +105,28 @@ is made for looking at several pairs.</p>
 """
 
 
-def _verdict(found: StudyCounts) -> str:
-    """One sentence; a lead is one only where the pair's own interval leaves chance out."""
-    first, second, rate = found.pairs[0]
+def _verdict(counts: StudyCounts) -> str:
+    """One sentence; a lead requires that the pair's interval excludes chance."""
+    first, second, rate = counts.pairs[0]
     best, next_best = html.escape(first), html.escape(second)
     if rate.low > 0.5:
         return f"{best} feels most like the performer; {next_best} comes next."
     return f"Between {best} and {next_best}, the two ahead, no difference is sure."
 
 
-def _consistency(found: StudyCounts) -> str:
-    counted = [each for each in found.attention if each.counts]
-    asked = sum(each.repeats for each in counted)
-    return f"{sum(each.same for each in counted) / asked:.0%}" if asked else "–"
+def _consistency(counts: StudyCounts) -> str:
+    counted = [each for each in counts.attention if each.counts]
+    repeats = sum(each.repeats for each in counted)
+    return f"{sum(each.same for each in counted) / repeats:.0%}" if repeats else "–"
 
 
 def _odds(value: float) -> float:
     return 1 / (1 + math.exp(-value))
 
 
-def _forest(found: StudyCounts) -> str:
-    """A row a system: name, interval, point."""
-    bottom = _TOP + _ROW * len(found.systems)
+def _forest(counts: StudyCounts) -> str:
+    """Forest plot as SVG: a row per system with name, interval and point."""
+    bottom = _TOP + _ROW * len(counts.systems)
     parts = [
         f'<svg viewBox="0 0 {_WIDTH} {bottom + 28}" role="img" '
         'aria-label="Strength of each system with its interval">'
@@ -137,18 +137,18 @@ def _forest(found: StudyCounts) -> str:
         parts.append(
             f'<text class="quiet" x="{x}" y="{bottom + 20}" text-anchor="middle">{share:.0%}</text>'
         )
-    for row, (name, each) in enumerate(zip(found.systems, found.strengths, strict=True)):
-        parts.append(_forest_row(name, each, _TOP + _ROW * (row + 0.5)))
+    for row, (name, strength) in enumerate(zip(counts.systems, counts.strengths, strict=True)):
+        parts.append(_forest_row(name, strength, _TOP + _ROW * (row + 0.5)))
     return "\n".join([*parts, "</svg>"])
 
 
-def _forest_row(name: str, each: Interval, y: float) -> str:
+def _forest_row(name: str, strength: Interval, y: float) -> str:
     short = name if len(name) <= 15 else f"{name[:14]}…"
     text = f'<text x="0" y="{y + 5}">{html.escape(short)}<title>{html.escape(name)}</title></text>'
-    if math.isfinite(each.low) and math.isfinite(each.high):
-        low, high = _across(_odds(each.low)), _across(_odds(each.high))
+    if math.isfinite(strength.low) and math.isfinite(strength.high):
+        low, high = _across(_odds(strength.low)), _across(_odds(strength.high))
         text += f'<line class="reach" x1="{low}" x2="{high}" y1="{y}" y2="{y}"/>'
-    return text + f'<circle class="point" cx="{_across(_odds(each.mean))}" cy="{y}" r="6.5"/>'
+    return text + f'<circle class="point" cx="{_across(_odds(strength.mean))}" cy="{y}" r="6.5"/>'
 
 
 def _across(share: float) -> float:
@@ -167,7 +167,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     )
 
 
-def _pair_rows(found: StudyCounts) -> list[tuple[object, ...]]:
+def _pair_rows(counts: StudyCounts) -> list[tuple[object, ...]]:
     return [
         (
             first,
@@ -176,31 +176,31 @@ def _pair_rows(found: StudyCounts) -> list[tuple[object, ...]]:
             rate.answers,
             rate.participants,
         )
-        for first, second, rate in found.pairs
+        for first, second, rate in counts.pairs
     ]
 
 
-def _strength_rows(found: StudyCounts) -> list[tuple[object, ...]]:
+def _strength_rows(counts: StudyCounts) -> list[tuple[object, ...]]:
     return [
-        (name, each.format()) for name, each in zip(found.systems, found.strengths, strict=True)
+        (name, each.format()) for name, each in zip(counts.systems, counts.strengths, strict=True)
     ]
 
 
-def _attention(found: StudyCounts) -> str:
+def _attention(counts: StudyCounts) -> str:
     rows = [
         (
-            each.participant,
-            f"{each.missed} of {each.checks}",
-            f"{each.same} of {each.repeats}",
-            "yes" if each.counts else "no: missed checks",
+            participant.participant,
+            f"{participant.missed} of {participant.checks}",
+            f"{participant.same} of {participant.repeats}",
+            "yes" if participant.counts else "no: missed checks",
         )
-        for each in found.attention
+        for participant in counts.attention
     ]
     return _table(("Participant", "checks missed", "same when asked again", "counts"), rows)
 
 
-def _left_out(left_out: Sequence[LeftOut]) -> str:
-    if not left_out:
+def _exclusions(excluded: Sequence[Exclusion]) -> str:
+    if not excluded:
         return ""
-    rows = [(each.who, each.why) for each in left_out]
+    rows = [(each.name, each.reason) for each in excluded]
     return "<h2>Files left out</h2>\n" + _table(("File", "why"), rows)

@@ -1,7 +1,7 @@
-"""What a participant is shown, in which order and on which side: a function of their seed.
+"""Schedule of a participant's questions (order, left and right), a function of their seed.
 
-The page draws it in the browser, and the answers are held against what is drawn here, so both must
-do the same, number for number: `pages/study.js` has the same functions under the same names.
+The page computes it in the browser, and answers are validated against the schedule computed here,
+so both must agree exactly: `pages/study.js` has the same functions under the same names.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ SEEDS = 2**32
 
 @dataclass(frozen=True)
 class Question:
-    """One question as a participant sees it.
+    """One question of a schedule.
 
     Attributes:
-        trial: Which of the study's trials, its id.
+        trial: Id of the trial.
         swapped: Whether the trial's second clip is on the left.
-        repeat: Whether it was asked before with its sides the other way round.
+        repeat: Whether it repeats an earlier question with left and right exchanged.
     """
 
     trial: str
@@ -32,35 +32,34 @@ class Question:
 def schedule(
     seed: int, pairs: Sequence[str], checks: Sequence[str], limits: tuple[int, int, int]
 ) -> list[Question]:
-    """The questions of the participant with this seed.
+    """Draw the questions of the participant with this seed.
 
     Args:
         seed: 0 to 2**32 - 1.
         pairs: Ids of the trials between two swaps.
         checks: Ids of the trials that have the performer's own clip on one side.
-        limits: Most pairs, checks and repeats that are asked; of repeats no more than there are
-            pairs in the first half.
+        limits: Most pairs, checks and repeats; repeats are also limited to the pairs in the first
+            half.
 
     Returns:
-        In the order in which they are asked; at least one question lies between a trial and its
-        repeat.
+        The questions in order; at least one lies between a trial and its repeat.
     """
     most_pairs, most_checks, most_repeats = limits
     draw = _below(seed)
     chosen = _shuffled(pairs, draw)[:most_pairs]
-    caught = _shuffled(checks, draw)[:most_checks]
+    chosen_checks = _shuffled(checks, draw)[:most_checks]
     compared = set(chosen)
-    asked = [Question(each, draw(2) == 1) for each in _shuffled(chosen + caught, draw)]
-    half = len(asked) // 2
-    again = [each for each in asked[:half] if each.trial in compared][:most_repeats]
-    for each in again:
-        at = half + 1 + draw(len(asked) - half)
-        asked.insert(at, Question(each.trial, not each.swapped, repeat=True))
-    return asked
+    questions = [Question(each, draw(2) == 1) for each in _shuffled(chosen + chosen_checks, draw)]
+    half = len(questions) // 2
+    repeated = [each for each in questions[:half] if each.trial in compared][:most_repeats]
+    for each in repeated:
+        at = half + 1 + draw(len(questions) - half)
+        questions.insert(at, Question(each.trial, not each.swapped, repeat=True))
+    return questions
 
 
 def _shuffled(items: Sequence[Item], draw: Callable[[int], int]) -> list[Item]:
-    """Fisher and Yates, from the end."""
+    """Fisher-Yates shuffle, from the end."""
     result = list(items)
     for last in range(len(result) - 1, 0, -1):
         other = draw(last + 1)
@@ -69,7 +68,7 @@ def _shuffled(items: Sequence[Item], draw: Callable[[int], int]) -> list[Item]:
 
 
 def _below(seed: int) -> Callable[[int], int]:
-    """A function that draws a whole number below its argument: mulberry32, 32 bits of state."""
+    """Return a generator of integers below its argument: mulberry32, 32 bits of state."""
     state = seed % SEEDS
 
     def draw(many: int) -> int:

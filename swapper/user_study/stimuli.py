@@ -1,4 +1,4 @@
-"""The clips of a study: found in their folders, held against each other, named neutrally."""
+"""Collect the clips of a study: find them, check that they match, assign neutral names."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from swapper.user_study.trials import KINDS, Limits, Study, StudyClip, neutral_n
 PERFORMER: Final = "performer"
 _LAYOUT: Final = "lay it out as CLIP/performer.mp4 and CLIP/SYSTEM.mp4"
 _BROWSERS: Final = {".mp4": ("h264", "av1", "vp9"), ".webm": ("vp8", "vp9", "av1")}
-_SLACK: Final = 2
-"""Frames by which the clips of a trial may differ in length; encoders drop or repeat one."""
+_MAX_FRAME_DIFFERENCE: Final = 2
+"""Frames by which the clips of a trial may differ in length; encoders may drop or repeat one."""
 
 
 @dataclass(frozen=True)
 class _Footage:
-    """What a participant would notice of a clip besides its picture."""
+    """Properties of a clip that a participant could notice besides its picture."""
 
     path: Path
     sha256: str
@@ -32,7 +32,7 @@ class _Footage:
 
 
 def collect_study(folder: Path, limits: Limits) -> tuple[Study, dict[str, Path]]:
-    """A study of the clips in a folder.
+    """Build a study of the clips in a folder.
 
     Args:
         folder: Has a folder for each clip, with ``performer.mp4`` and a file for each system.
@@ -42,36 +42,40 @@ def collect_study(folder: Path, limits: Limits) -> tuple[Study, dict[str, Path]]
         The study, and the file behind each neutral name.
 
     Raises:
-        StudyError: Something is missing, or would tell the systems apart; names it.
+        StudyError: Something is missing, or would reveal the systems; names it.
         MediaError: A file is not a video that can be read.
     """
     if not folder.is_dir():
         raise StudyError(f"clips={folder}: no such folder; {_LAYOUT}")
-    found = {each.name: _files(each) for each in sorted(folder.iterdir()) if _is_clip(each)}
-    if not found:
+    files_by_clip = {
+        label.name: _clip_files(label) for label in sorted(folder.iterdir()) if _is_clip(label)
+    }
+    if not files_by_clip:
         raise StudyError(f"clips={folder}: holds no folder of clips; {_LAYOUT}")
-    kinds = {path.suffix.lower() for files in found.values() for path in files.values()}
+    kinds = {path.suffix.lower() for files in files_by_clip.values() for path in files.values()}
     if len(kinds) > 1:
-        raise StudyError(f"clips={folder}: holds .mp4 and .webm, which would tell systems apart; "
+        raise StudyError(f"clips={folder}: holds .mp4 and .webm, which would reveal the systems; "
                          "convert them to one of the two")  # fmt: skip
     clips: dict[str, StudyClip] = {}
     sources: dict[str, Path] = {}
-    seen: dict[str, Path] = {}
-    for name, files in found.items():
-        footage = {each: _footage(path) for each, path in files.items()}
+    first_paths: dict[str, Path] = {}
+    for name, files in files_by_clip.items():
+        footage = {label: _footage(path) for label, path in files.items()}
         _check_alike(footage)
-        for each, shot in footage.items():
-            # One performance may be filmed into several clips; a swap belongs to one.
-            if shot.sha256 in seen and not (each == PERFORMER == seen[shot.sha256].stem):
-                raise StudyError(f"{shot.path}: is the same file as {seen[shot.sha256]}; nobody "
-                                 "could choose between them, remove one")  # fmt: skip
-            seen[shot.sha256] = shot.path
+        for label, shot in footage.items():
+            # Several clips may share a performer's file; a swap belongs to one clip.
+            if shot.sha256 in first_paths and not (
+                label == PERFORMER == first_paths[shot.sha256].stem
+            ):
+                raise StudyError(f"{shot.path}: is the same file as {first_paths[shot.sha256]}; "
+                                 "remove one")  # fmt: skip
+            first_paths[shot.sha256] = shot.path
         performer = footage.pop(PERFORMER)
-        neutral = {each: neutral_name("clip", shot.sha256) for each, shot in footage.items()}
+        neutral = {label: neutral_name("clip", shot.sha256) for label, shot in footage.items()}
         own = neutral_name("performer", performer.sha256)
         check = neutral_name("clip", performer.sha256)
         clips[name] = StudyClip(own, check, neutral)
-        sources |= {neutral[each]: shot.path for each, shot in footage.items()}
+        sources |= {neutral[label]: shot.path for label, shot in footage.items()}
         sources |= {own: performer.path, check: performer.path}
     return Study(clips, limits, kinds.pop()), dict(sorted(sources.items()))
 
@@ -80,8 +84,12 @@ def _is_clip(path: Path) -> bool:
     return path.is_dir() and not path.name.startswith(".")
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """The videos of one clip by their names; sidecars and the like are passed over."""
+def _clip_files(folder: Path) -> dict[str, Path]:
+    """The videos of one clip by name; other files are ignored.
+
+    Raises:
+        StudyError: A name, a format or the number of files is not usable.
+    """
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         suffix = path.suffix.lower()
@@ -105,11 +113,11 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _footage(path: Path) -> _Footage:
-    """Read a clip to its end.
+    """Decode a clip to its end.
 
     Raises:
-        MediaError: It cannot be read whole.
-        StudyError: Browsers would not play it.
+        MediaError: It cannot be decoded completely.
+        StudyError: Browsers do not play it.
     """
     with open_container(path) as container:
         codec = str(video_stream(container, path).codec_context.codec.canonical_name)
@@ -130,23 +138,23 @@ def _footage(path: Path) -> _Footage:
 
 
 def _check_alike(footage: dict[str, _Footage]) -> None:
-    """All clips of a trial have one size and one length.
+    """Check that all clips of a trial have one size and one length.
 
     Raises:
-        StudyError: One differs, and participants would see it.
+        StudyError: One differs noticeably.
     """
     performer = footage[PERFORMER]
     for shot in footage.values():
         if shot.size != performer.size:
-            raise StudyError(f"{shot.path}: is {_sides(shot)}, {performer.path.name} is "
-                             f"{_sides(performer)}; scale it to the same")  # fmt: skip
-        apart = abs(shot.seconds - performer.seconds)
-        if apart > (_SLACK + 0.5) / performer.rate:
+            raise StudyError(f"{shot.path}: is {_dimensions(shot)}, {performer.path.name} is "
+                             f"{_dimensions(performer)}; scale it to the same")  # fmt: skip
+        difference = abs(shot.seconds - performer.seconds)
+        if difference > (_MAX_FRAME_DIFFERENCE + 0.5) / performer.rate:
             raise StudyError(
                 f"{shot.path}: lasts {shot.seconds:.2f} s, {performer.path.name} "
                 f"{performer.seconds:.2f} s; cut them to the same length"
             )
 
 
-def _sides(shot: _Footage) -> str:
+def _dimensions(shot: _Footage) -> str:
     return f"{shot.size[0]}x{shot.size[1]}"

@@ -1,4 +1,4 @@
-"""The pages as files of text: what participants open, and the notes for whoever runs the study."""
+"""The study page for participants, and the README for whoever runs the study."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from swapper.user_study.trials import Study
 
 
 def page_file(name: str) -> str:
-    """Text of one of the files in ``pages``."""
+    """Read a file in ``pages``."""
     return (importlib.resources.files("swapper.user_study") / "pages" / name).read_text("utf-8")
 
 
 def study_page(study: Study) -> str:
-    """The page that asks, whole in one file; it knows neutral names and nothing else."""
-    # Hex digits and numbers only, so that nothing in it can end the script element.
+    """Render the study page as one file; it contains neutral names only."""
+    # Hex digits and numbers only, so that it cannot end the script element.
     data = json.dumps(study.page_data(), separators=(",", ":"))
     return (
         page_file("study.html")
@@ -26,7 +26,7 @@ def study_page(study: Study) -> str:
 
 
 def readme(study: Study) -> str:
-    """How to run the study, and whose eyes are blind."""
+    """Render the README: how to run the study, and who is blind."""
     limits = study.limits
     pairs, checks = min(limits.pairs, len(study.pairs)), min(limits.checks, len(study.checks))
     repeats = min(limits.repeats, pairs, (pairs + checks) // 2)

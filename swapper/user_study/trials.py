@@ -1,4 +1,4 @@
-"""A study: which clips are compared, under names that say nothing, and the key to those names."""
+"""A study: its clips under neutral names, its trials, and the key to the names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CURE: Final = "pass the key.json that `swapper study clips=...` wrote"
 
 
 def neutral_name(*parts: str) -> str:
-    """16 hex digits that say nothing of `parts` and are always the same for them."""
+    """Deterministic, anonymous name of `parts`: 16 hex digits of their hash."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -36,8 +36,8 @@ class StudyClip:
 
     Attributes:
         performer: The performer's clip.
-        check: Its copy that stands in for a swap, to see who is attentive.
-        systems: The swaps by the name of the system that made them.
+        check: Its copy, used in place of a swap in attention checks.
+        systems: The swaps by system name.
     """
 
     performer: str
@@ -50,9 +50,9 @@ class Trial:
     """One question: a performer and two clips to choose from.
 
     Attributes:
-        id: Of these three, the same in every study.
+        id: Derived from the three clips, the same in every study.
         performer: Neutral name.
-        clips: Neutral names in the order of the alphabet, which tells nothing.
+        clips: Neutral names, sorted, so that the order reveals nothing.
     """
 
     id: str
@@ -61,14 +61,14 @@ class Trial:
 
     @classmethod
     def of(cls, performer: str, one: str, other: str) -> Trial:
-        """The question about these clips, whichever is named first."""
+        """Build the trial of these clips, in either order."""
         first, second = sorted((one, other))
         return cls(neutral_name(performer, first, second), performer, (first, second))
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Most questions of each sort that one participant is asked."""
+    """Most questions of each kind per participant."""
 
     pairs: int
     checks: int
@@ -77,10 +77,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Study:
-    """Everything that is asked, and the key to it.
+    """The trials of a study, and the key to its names.
 
     Attributes:
-        clips: By the name of their folder.
+        clips: By folder name.
         limits: Of one participant.
         kind: Suffix of every clip.
     """
@@ -91,7 +91,7 @@ class Study:
 
     @cached_property
     def pairs(self) -> tuple[Trial, ...]:
-        """Every two swaps of a clip; sorted by id, so that the order tells nothing."""
+        """Every two swaps of a clip; sorted by id, so that the order reveals nothing."""
         trials = [
             Trial.of(clip.performer, one, other)
             for clip in self.clips.values()
@@ -111,20 +111,22 @@ class Study:
 
     @cached_property
     def systems(self) -> tuple[str, ...]:
-        """Names of all systems, in order."""
+        """Names of all systems, sorted."""
         return tuple(sorted({name for clip in self.clips.values() for name in clip.systems}))
 
     @cached_property
     def id(self) -> str:
-        """Hash of all that a participant may be asked: 32 hex digits."""
-        return hashlib.sha256(json.dumps(self._asked(), sort_keys=True).encode()).hexdigest()[:32]
+        """Hash of all possible questions: 32 hex digits."""
+        return hashlib.sha256(
+            json.dumps(self._question_data(), sort_keys=True).encode()
+        ).hexdigest()[:32]
 
     def page_data(self) -> dict[str, object]:
-        """What the page knows: neutral names and nothing else."""
-        return {**self._asked(), "study": self.id}
+        """Data of the page: neutral names only."""
+        return {**self._question_data(), "study": self.id}
 
     def key_data(self) -> dict[str, object]:
-        """The key, as `read_key` reads it."""
+        """Content of the key file, see `read_key`."""
         return {
             "schema": SCHEMA,
             "study": self.id,
@@ -136,7 +138,7 @@ class Study:
             },
         }
 
-    def _asked(self) -> dict[str, object]:
+    def _question_data(self) -> dict[str, object]:
         def plain(trials: tuple[Trial, ...]) -> list[list[str]]:
             return [[each.id, each.performer, *each.clips] for each in trials]
 
@@ -150,10 +152,10 @@ class Study:
 
 
 def read_key(path: Path) -> Study:
-    """The study whose key a file holds.
+    """Read a study from its key file.
 
     Raises:
-        StudyError: Missing, damaged, changed, or no key.
+        StudyError: Missing, damaged, modified, or not a key.
     """
     data = read_object(path, _MAX_KEY_BYTES)
     try:
@@ -172,10 +174,10 @@ def read_key(path: Path) -> Study:
 
 
 def system_name(text: object) -> str:
-    """`text`, if it can name a system or a clip.
+    """Validate the name of a system or a clip.
 
     Raises:
-        ValueError: It cannot.
+        ValueError: It is not a valid name.
     """
     if not isinstance(text, str) or not 0 < len(text) <= _MAX_NAME or not text.isprintable():
         raise ValueError(f"a name must be 1 to {_MAX_NAME} printable characters: {quoted(text)}")
@@ -193,7 +195,7 @@ def _limits(data: object) -> Limits:
 
 def _clips(data: object) -> dict[str, StudyClip]:
     if not isinstance(data, dict) or not data:
-        raise ValueError("there are no clips in it")
+        raise ValueError("clips is empty or not an object")
     clips = {}
     for name, entry in data.items():
         if not isinstance(entry, dict) or not isinstance(entry.get("systems"), dict):
@@ -210,5 +212,5 @@ def _clips(data: object) -> dict[str, StudyClip]:
 
 def _neutral(text: object) -> str:
     if not isinstance(text, str) or not NEUTRAL.fullmatch(text):
-        raise ValueError(f"{quoted(text)} is no neutral name")
+        raise ValueError(f"{quoted(text)} is not a neutral name")
     return text

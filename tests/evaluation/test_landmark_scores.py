@@ -13,10 +13,10 @@ from swapper.evaluation.clip_readings import ClipReadings, Traces
 from swapper.evaluation.landmark_scores import (
     geometry_group,
     head_group,
-    mark_partial,
-    shared_tables,
+    mark_dependent_aligner,
+    shared_landmark_warnings,
 )
-from swapper.evaluation.scorecard import CANNOT_TELL, GEOMETRY, PairReadings, diagnose_pair
+from swapper.evaluation.scorecard import GEOMETRY, UNDETERMINED, PairReadings, diagnose_pair
 from swapper.faces.shape import MEAN_FACE
 from swapper.report.content import Group, Measure, Report
 
@@ -102,7 +102,7 @@ def test_what_hardly_moves_is_not_told() -> None:
     measures = told(geometry_group(PairReadings(watched(2 * still, "a"), watched(still, "b")), 0))
     for name in ("mouth_gain", "brows_correlation", "lids_gain"):
         assert np.isnan(measures[name].value)
-        assert measures[name].why_not == CANNOT_TELL
+        assert measures[name].why_not == UNDETERMINED
 
 
 def test_faces_turned_away_and_wild_points_have_no_geometry() -> None:
@@ -120,7 +120,7 @@ def test_faces_turned_away_and_wild_points_have_no_geometry() -> None:
 def test_geometry_alone_gives_a_verdict(strength: float, expressive: bool) -> None:
     performer = watched(played(), "performer")
     sides = PairReadings(watched(played(strength) + 1, "swap"), performer, performer)
-    assert sides.expression().reader == GEOMETRY
+    assert sides.expression().instrument == GEOMETRY
     found, diagnosis = diagnose_pair(sides)
     assert found.units.gain == pytest.approx(strength, abs=0.04)
     assert diagnosis.expressive == expressive
@@ -130,15 +130,17 @@ def test_geometry_alone_gives_a_verdict(strength: float, expressive: bool) -> No
 def test_one_table_for_both_tells_nothing() -> None:
     performer, swap = watched(played(), "performer"), watched(played(), "swap")
     sides = PairReadings(swap, performer)
-    assert sides.one_table
-    assert "its landmarks are the performer's" in shared_tables(sides)[0]
+    assert sides.shared_landmarks
+    assert "its landmarks are the performer's" in shared_landmark_warnings(sides)[0]
     with pytest.raises(ValueError, match="nor geometry"):
         sides.expression()
     # A clip held against itself does have its own landmarks.
-    assert not PairReadings(performer, performer).one_table
+    assert not PairReadings(performer, performer).shared_landmarks
     other = watched(played(0.9), "swap")
-    assert shared_tables(PairReadings(other, performer, performer)) == []
-    answer = shared_tables(PairReadings(other, performer, watched(played(), "answer"), exact=True))
+    assert shared_landmark_warnings(PairReadings(other, performer, performer)) == []
+    answer = shared_landmark_warnings(
+        PairReadings(other, performer, watched(played(), "answer"), exact=True)
+    )
     assert answer[0].startswith("the exact answer's landmarks are the performer's")
 
 
@@ -170,21 +172,21 @@ def test_what_its_own_teacher_reads_is_partial() -> None:
     sides = replace(sides, swap=replace(sides.swap, blendshapes=shapes))
     plain = report(sides)
     for lineage in ((), ("landmarks:fan", "mediapipe:12", "xception:34"), ("landmarks:openface",)):
-        assert mark_partial(plain, sides, lineage) is plain
-    taught = mark_partial(plain, sides, ("xception:34", "landmarks:mediapipe"))
-    assert taught.untold == (
+        assert mark_dependent_aligner(plain, sides, lineage) is plain
+    taught = mark_dependent_aligner(plain, sides, ("xception:34", "landmarks:mediapipe"))
+    assert taught.undetermined == (
         "mediapipe's landmarks taught the model, so geometry, blendshapes, pose and gaze flatter "
         "it: pass another aligner=",
         "gaze",
     )
-    assert [group.reader for group in taught.groups] == [
+    assert [group.instrument_label for group in taught.groups] == [
         "xception",
         "landmarks' geometry (taught the model)",
         "landmarks by mediapipe (taught the model)",
         "landmarks by mediapipe (taught the model)",
     ]
     assert taught.verdict == "It comes through. Partial: mediapipe taught the model."
-    assert taught.unit_reader == "landmarks' geometry (taught the model)"
+    assert taught.unit_instrument == "landmarks' geometry (taught the model)"
     measures = taught.to_dict()["measures"]
     assert not measures["emotion_kappa"]["partial"]
     assert measures["geometry_mouth_gain"]["partial"]
@@ -193,20 +195,20 @@ def test_what_its_own_teacher_reads_is_partial() -> None:
 
 def test_a_verdict_of_another_reader_stays_as_it_is() -> None:
     sides = seen("fan")
-    plain = replace(report(sides), unit_reader="action units")
-    taught = mark_partial(plain, sides, ("landmarks:fan",))
+    plain = replace(report(sides), unit_instrument="action units")
+    taught = mark_dependent_aligner(plain, sides, ("landmarks:fan",))
     assert taught.verdict == plain.verdict
-    assert taught.unit_reader == "action units"
-    assert taught.untold[0] == (
+    assert taught.unit_instrument == "action units"
+    assert taught.undetermined[0] == (
         "fan's landmarks taught the model, so geometry and pose flatter it: pass another aligner="
     )
 
 
 def test_a_table_may_come_from_whoever_taught() -> None:
     sides = seen("openface")
-    taught = mark_partial(report(sides), sides, ("landmarks:openface",))
-    assert taught.untold[0].startswith(
+    taught = mark_dependent_aligner(report(sides), sides, ("landmarks:openface",))
+    assert taught.undetermined[0].startswith(
         "openface: the same tracker's points may have taught the model, so geometry and pose may"
     )
-    assert taught.groups[2].reader == "landmarks by openface (may have taught the model)"
+    assert taught.groups[2].instrument_label == "landmarks by openface (may have taught the model)"
     assert taught.verdict.endswith(" Partial: openface may have taught the model.")

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from swapper.evaluation.clip_readings import ClipReadings, Traces
-from swapper.evaluation.scorecard import GEOMETRY, OTHER_FACE, PairReadings, diagnose_pair
-from swapper.metrics.diagnosis import UNTOLD_BRIEF_ON_OTHER_FACE, Fault
+from swapper.evaluation.scorecard import GEOMETRY, OTHER_FACE_GAIN, PairReadings, diagnose_pair
+from swapper.metrics.diagnosis import UNDETERMINED_BRIEF_ON_OTHER_FACE, Fault
 from tests.metrics import plants
 
 FRAMES, FPS = 300, 25.0
@@ -78,13 +78,13 @@ def test_what_is_brief_is_told_beside_the_exact_answer_alone(blendshapes: bool) 
         assert beside_answer.faults == ({Fault.BRIEF_LOST} if gone else set())
         _, without = diagnose_pair(PairReadings(swap, performer, performer))
         assert without.faults == set()
-        assert UNTOLD_BRIEF_ON_OTHER_FACE in without.untold
-        assert UNTOLD_BRIEF_ON_OTHER_FACE not in beside_answer.untold
+        assert UNDETERMINED_BRIEF_ON_OTHER_FACE in without.undetermined
+        assert UNDETERMINED_BRIEF_ON_OTHER_FACE not in beside_answer.undetermined
 
 
 def test_every_reader_of_expression_has_its_allowance() -> None:
-    readers = {sides(1.0, blendshapes).expression().reader for blendshapes in (True, False)}
-    assert readers | {GEOMETRY} == set(OTHER_FACE)
+    readers = {sides(1.0, blendshapes).expression().instrument for blendshapes in (True, False)}
+    assert readers | {GEOMETRY} == set(OTHER_FACE_GAIN)
 
 
 def test_a_damped_self_swap_excuses_nothing() -> None:

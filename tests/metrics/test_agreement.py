@@ -27,9 +27,9 @@ SHOWN = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2]
 
 def test_a_perfect_copy_agrees_in_everything() -> None:
     found = emotion_agreement(felt(SHOWN), felt(SHOWN), neutral=0)
-    assert (found.accuracy, found.kappa, found.felt_kappa) == pytest.approx((1.0, 1.0, 1.0))
+    assert (found.accuracy, found.kappa, found.emotional_kappa) == pytest.approx((1.0, 1.0, 1.0))
     assert found.divergence == pytest.approx(0.0, abs=1e-12)
-    assert (found.frames, found.felt_frames) == (10, 6)
+    assert (found.frames, found.emotional_frames) == (10, 6)
 
 
 def test_kappa_is_what_cohen_wrote() -> None:
@@ -44,7 +44,7 @@ def test_a_blank_face_agrees_by_luck_alone() -> None:
     found = emotion_agreement(felt([0] * 10), felt(SHOWN), neutral=0)
     assert found.accuracy == pytest.approx(0.4)
     assert found.kappa == pytest.approx(0.0)
-    assert found.felt_kappa == pytest.approx(0.0)
+    assert found.emotional_kappa == pytest.approx(0.0)
 
 
 def test_one_emotion_throughout_says_nothing_beyond_chance() -> None:
@@ -98,5 +98,5 @@ def test_arguments_must_fit() -> None:
         emotion_agreement(felt(SHOWN), felt(SHOWN), neutral=3)
     with pytest.raises(ValueError, match="must both be"):
         concordance(np.zeros(3), np.zeros(4))
-    with pytest.raises(ValueError, match="namings"):
+    with pytest.raises(ValueError, match="labels"):
         cohens_kappa(np.zeros(6, np.intp), np.zeros(7, np.intp), 2)

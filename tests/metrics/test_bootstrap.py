@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from swapper.metrics.bootstrap import bootstrap, paired
+from swapper.metrics.bootstrap import bootstrap, paired_bootstrap
 
 DRAW = np.random.default_rng(9)
 
@@ -26,7 +26,7 @@ def test_it_covers_the_truth_about_as_often_as_it_says() -> None:
         # Clips and seeds each have something of their own, as they do in life.
         values = 1.0 + rng.normal(0, 0.3, (8, 1)) + rng.normal(0, 0.3, (1, 8))
         values = values + rng.normal(0, 0.1, (8, 8))
-        found = bootstrap(values, draws=600)
+        found = bootstrap(values, resamples=600)
         hits += found.low <= 1.0 <= found.high
     assert 0.83 <= hits / 150 <= 0.99
 
@@ -60,7 +60,7 @@ def test_nothing_is_a_dash() -> None:
 def test_what_two_configs_share_does_not_blur_their_difference() -> None:
     base = DRAW.normal(0, 5, (3, 6))
     better = base + 0.2 + DRAW.normal(0, 0.01, base.shape)
-    difference = paired(better, base)
+    difference = paired_bootstrap(better, base)
     assert difference.low > 0.15
     assert difference.high < 0.25
     assert bootstrap(better).high - bootstrap(better).low > 1.0
@@ -70,4 +70,4 @@ def test_shapes_must_fit() -> None:
     with pytest.raises(ValueError, match="seeds, clips"):
         bootstrap(np.zeros(3))
     with pytest.raises(ValueError, match="same seeds"):
-        paired(np.zeros((2, 2)), np.zeros((2, 3)))
+        paired_bootstrap(np.zeros((2, 2)), np.zeros((2, 3)))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from swapper.metrics.chance import floor, place, shifts
+from swapper.metrics.chance import floor, relative_score, shifts
 
 
 def test_shifts_leave_at_least_a_second_either_way() -> None:
@@ -28,23 +28,23 @@ def test_the_floor_of_a_perfect_copy_is_what_another_moment_gives() -> None:
     found = floor(agree, trace, 25.0)
     assert abs(found) < 0.15
     assert floor(agree, trace, 25.0) == found
-    assert place(found, found, 1.0) == 0.0
+    assert relative_score(found, found, 1.0) == 0.0
 
 
 def test_what_never_changes_has_its_floor_at_its_ceiling() -> None:
     still = np.ones(200)
     found = floor(lambda them: float((them == still).mean()), still, 25.0)
     assert found == 1.0
-    assert math.isnan(place(1.0, found, 1.0))
+    assert math.isnan(relative_score(1.0, found, 1.0))
 
 
 def test_a_clip_too_short_to_shuffle_has_no_floor() -> None:
     assert math.isnan(floor(lambda them: 0.5, np.ones(30), 25.0))
     assert math.isnan(floor(lambda them: math.nan, np.ones(300), 25.0))
-    assert math.isnan(place(0.5, math.nan, 1.0))
+    assert math.isnan(relative_score(0.5, math.nan, 1.0))
 
 
 def test_a_place_runs_from_floor_to_ceiling_either_way_up() -> None:
-    assert place(0.6, 0.2, 1.0) == pytest.approx(0.5)
-    assert place(0.1, 0.5, 0.1) == pytest.approx(1.0)
-    assert place(0.0, 0.2, 1.0) == pytest.approx(-0.25)
+    assert relative_score(0.6, 0.2, 1.0) == pytest.approx(0.5)
+    assert relative_score(0.1, 0.5, 0.1) == pytest.approx(1.0)
+    assert relative_score(0.0, 0.2, 1.0) == pytest.approx(-0.25)

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from swapper.metrics.diagnosis import (
-    UNTOLD_BRIEF,
-    UNTOLD_EMOTIONS,
-    UNTOLD_JITTER,
-    UNTOLD_UNITS,
+    UNDETERMINED_BRIEF,
+    UNDETERMINED_EMOTIONS,
+    UNDETERMINED_JITTER,
+    UNDETERMINED_UNITS,
     Ceiling,
     Diagnosis,
     Fault,
+    clip_figures,
     diagnose,
-    figures,
 )
 from tests.metrics import plants
 from tests.metrics.plants import Plant, Take
@@ -30,8 +30,8 @@ PLANTS: dict[str, tuple[Plant, set[Fault]]] = {
     "3 frames late": (plants.lagging(3), {Fault.LATE}),
     "2 frames early": (plants.lagging(-2), {Fault.EARLY}),
     "half a frame late": (plants.between_frames, set()),
-    "shuffled in time": (plants.shuffling, {Fault.UNRELATED, Fault.OTHER_FEELING}),
-    "feelings shuffled": (plants.renaming, {Fault.OTHER_FEELING}),
+    "shuffled in time": (plants.shuffling, {Fault.UNRELATED, Fault.OTHER_EMOTION}),
+    "feelings shuffled": (plants.renaming, {Fault.OTHER_EMOTION}),
     "no micro-expressions": (plants.without_brief, {Fault.BRIEF_LOST}),
     "damping 0.6, jitter 0.8": (plants.damped_jitter, {Fault.DAMPED, Fault.JITTERY}),
     "damping 0.6, 3 frames late": (
@@ -50,7 +50,7 @@ SHOTS = [(8.0, 25.0, 0.02), (8.0, 30.0, 0.04), (20.0, 25.0, 0.04), (20.0, 30.0, 
 def diagnosed(
     take: Take, plant: Plant, seed: int, noise: float, ceiling: Ceiling | None = None
 ) -> Diagnosis:
-    found = figures(**plants.readings(take, plant, seed, noise))
+    found = clip_figures(**plants.readings(take, plant, seed, noise))
     return diagnose(found) if ceiling is None else diagnose(found, ceiling)
 
 
@@ -65,12 +65,12 @@ def test_a_planted_fault_is_named_and_nothing_else_is(kind: str, name: str) -> N
                 continue
             take = TAKES[kind](seed, seconds, fps)
             found = diagnosed(take, plant, seed, noise)
-            assert found.faults == wanted, (seed, seconds, fps, noise, found.words)
+            assert found.faults == wanted, (seed, seconds, fps, noise, found.summary)
 
 
 def test_perfect_copies_are_seldom_accused() -> None:
     accused = [
-        (kind, seed, found.words)
+        (kind, seed, found.summary)
         for kind, make in TAKES.items()
         for seed in range(100, 130)
         for noise in (0.02, 0.04)
@@ -93,7 +93,7 @@ def test_a_filter_against_flicker_takes_what_is_brief() -> None:
     for seed in range(3):
         for make in TAKES.values():
             found = diagnosed(make(seed, 20.0, 25.0), plants.smoothing, seed, 0.02)
-            assert found.faults == {Fault.BRIEF_LOST}, found.words
+            assert found.faults == {Fault.BRIEF_LOST}, found.summary
 
 
 def test_a_face_may_show_less_by_nature() -> None:
@@ -117,45 +117,47 @@ def test_frames_without_a_face_are_no_fault() -> None:
     made = plants.readings(take, plants.copy, 1, 0.02)
     for side, holes in (("swap", [10, 11, 90, *range(150, 180)]), ("performer", [40, 41, 91])):
         made[side][holes] = np.nan
-    found = diagnose(figures(**made))
+    found = diagnose(clip_figures(**made))
     assert found.faults == set()
-    assert UNTOLD_UNITS not in found.untold
+    assert UNDETERMINED_UNITS not in found.undetermined
 
 
 def test_an_unreadable_unit_is_left_out() -> None:
     made = plants.readings(plants.drawn(0, 8.0, 25.0), plants.damping, 0, 0.02)
     made["swap"][:, 2] = np.nan
-    found = figures(**made)
+    found = clip_figures(**made)
     assert found.units.gain == pytest.approx(0.6, abs=0.03)
     assert diagnose(found).faults == {Fault.DAMPED}
 
 
 def test_what_a_clip_cannot_tell_is_said_and_is_no_finding() -> None:
     still = np.full((200, 4), 0.2)
-    found = diagnose(figures(still, still, 25.0))
+    found = diagnose(clip_figures(still, still, 25.0))
     assert found.findings == ()
     assert not found.expressive
-    assert {UNTOLD_UNITS, UNTOLD_EMOTIONS, UNTOLD_BRIEF} <= set(found.untold)
-    assert found.words.startswith("Nothing can be told")
+    assert {UNDETERMINED_UNITS, UNDETERMINED_EMOTIONS, UNDETERMINED_BRIEF} <= set(
+        found.undetermined
+    )
+    assert found.summary.startswith("Nothing can be told")
     short = plants.readings(plants.drawn(0, 8.0, 25.0), plants.damping, 0, 0.02)
     cut = {k: short[k][:40] for k in ("swap", "performer")}
-    assert diagnose(figures(fps=25.0, **cut)).findings == ()
+    assert diagnose(clip_figures(fps=25.0, **cut)).findings == ()
 
 
 def test_too_low_a_frame_rate_tells_of_strength_but_not_of_jitter() -> None:
     take = plants.acted(0, 20.0, 8.0)
     found = diagnosed(take, plants.damping, 0, 0.02)
     assert found.faults == {Fault.DAMPED}
-    assert UNTOLD_JITTER in found.untold
+    assert UNDETERMINED_JITTER in found.undetermined
 
 
 def test_a_finding_says_how_much() -> None:
-    words = diagnosed(plants.drawn(0, 8.0, 25.0), plants.lagging(3), 0, 0.02).words
+    words = diagnosed(plants.drawn(0, 8.0, 25.0), plants.lagging(3), 0, 0.02).summary
     assert words.startswith("It comes late: by 3.")
     assert "12" in words  # milliseconds
     fine = diagnosed(plants.drawn(0, 20.0, 25.0), plants.copy, 0, 0.02)
-    assert fine.words == "Nothing wrong was found."
-    assert fine.untold == ()
+    assert fine.summary == "Nothing wrong was found."
+    assert fine.undetermined == ()
 
 
 def test_a_ceiling_has_bounds() -> None:

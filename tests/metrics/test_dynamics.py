@@ -8,10 +8,10 @@ import pytest
 from swapper.metrics.brief_movements import brief_movements
 from swapper.metrics.dynamics import (
     asymmetry,
+    estimator_noise,
     fast_band,
     jitter,
     lag,
-    reader_noise,
     trace_agreement,
     velocity,
 )
@@ -57,7 +57,7 @@ class TestAlongside:
         assert np.isnan(lag(found).frames)
         assert np.isnan(velocity(found).onset_slope)
         assert np.isnan(fast_band(found).coherence)
-        assert brief_movements(found).shown == 0
+        assert brief_movements(found).total == 0
 
     @pytest.mark.parametrize("frames", [-2, 3])
     def test_aligned_takes_a_lag_out(self, frames: int) -> None:
@@ -165,20 +165,20 @@ def test_of_a_still_performer_everything_fast_is_jitter() -> None:
 
 def test_a_readers_noise_is_told_from_what_it_reads() -> None:
     for noise in (0.02, 0.04):
-        found = reader_noise(pair(noise=noise))
+        found = estimator_noise(pair(noise=noise))
         np.testing.assert_allclose(found, noise, rtol=0.35)
 
 
 class TestBriefMovements:
     def test_they_are_found_and_kept_in_a_copy(self) -> None:
         found = brief_movements(pair())
-        assert found.shown >= 5
+        assert found.total >= 5
         assert found.lost == 0
         assert found.gain == pytest.approx(1.0, abs=0.15)
 
     def test_those_that_are_gone_are_counted(self) -> None:
         found = brief_movements(pair(plants.without_brief))
-        assert found.lost >= 0.5 * found.shown
+        assert found.lost >= 0.5 * found.total
         assert found.gain < 0.6
 
     def test_damping_damps_them_and_does_not_take_them_away(self) -> None:
@@ -189,12 +189,12 @@ class TestBriefMovements:
     def test_lids_can_be_left_out(self) -> None:
         take = plants.acted(2, 16.0, 25.0)
         sides = PairedTraces.of(take.units, take.units, 25.0)
-        assert brief_movements(sides).shown > brief_movements(sides, lids=take.lids).shown
+        assert brief_movements(sides).total > brief_movements(sides, lids=take.lids).total
 
     def test_noise_alone_shows_none(self) -> None:
         rng = np.random.default_rng(3)
         noise = rng.normal(0.2, 0.04, (2, 1500, 8))
-        assert brief_movements(PairedTraces.of(noise[0], noise[1], 25.0)).shown == 0
+        assert brief_movements(PairedTraces.of(noise[0], noise[1], 25.0)).total == 0
 
 
 class TestAsymmetry:

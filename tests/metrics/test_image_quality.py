@@ -19,7 +19,7 @@ LEFT[:, :16] = 1.0
 
 def test_equal_pictures_are_as_good_as_can_be() -> None:
     assert image_quality.mean_square_error(TRUTH, TRUTH) == 0.0
-    assert image_quality.psnr(0.0) == image_quality.MOST_DB
+    assert image_quality.psnr(0.0) == image_quality.MAX_DB
 
 
 def test_a_known_error_has_its_known_size() -> None:

@@ -62,7 +62,7 @@ def test_intervals_cover(people: int, taste: float) -> None:
     held = np.zeros(4)
     studies = 120
     for seed in range(studies):
-        found = strength_intervals(drawn_study(seed, people, taste=taste), draws=300, seed=seed)
+        found = strength_intervals(drawn_study(seed, people, taste=taste), resamples=300, seed=seed)
         held += [each.low <= truth <= each.high for each, truth in zip(found, TRUTH, strict=True)]
     # Taste differs by person, so the truth of the crowd is drawn in a little: 86 still tells
     # intervals that hold from intervals over answers, which hold 60 or fewer.

@@ -43,8 +43,8 @@ def test_a_path_that_is_not_there_is_not_a_number() -> None:
 
 def test_emotions_that_were_never_seen_stand_apart() -> None:
     score = clip(1.0, 0.9, 0.3)
-    assert score_tables.over_emotions(False, "gain")(score) == pytest.approx(0.9)
-    assert score_tables.over_emotions(True, "gain")(score) == pytest.approx(0.3)
+    assert score_tables.emotion_mean(False, "gain")(score) == pytest.approx(0.9)
+    assert score_tables.emotion_mean(True, "gain")(score) == pytest.approx(0.3)
 
 
 def test_a_grid_has_holes_where_cells_are_missing() -> None:
@@ -73,7 +73,7 @@ def test_columns_nothing_is_known_of_are_left_out() -> None:
 def test_only_real_differences_are_bold() -> None:
     noisy = {key: clip(5 + DRAW.normal(0, 3), 0.9, 0.3) for key in scores()}
     configs = {"plain": scores(), "better": scores(0.5), "noise": noisy}
-    lines = score_tables.differences(configs, "plain", [MOUTH])
+    lines = score_tables.difference_table(configs, "plain", [MOUTH])
     rows = {line.split("|")[1].strip(): line for line in lines[2:]}
     assert set(rows) == {"better", "noise"}
     assert "**-0.50 [-0.50, -0.50]**" in rows["better"]
@@ -81,11 +81,11 @@ def test_only_real_differences_are_bold() -> None:
 
 
 def test_differences_are_over_what_both_have() -> None:
-    lines = score_tables.differences(
+    lines = score_tables.difference_table(
         {"plain": scores(seeds=1), "more": scores(seeds=3)}, "plain", [MOUTH]
     )
     assert "0.00 [0.00, 0.00]" in lines[2]
-    lines = score_tables.differences({"plain": {}, "more": scores()}, "plain", [MOUTH])
+    lines = score_tables.difference_table({"plain": {}, "more": scores()}, "plain", [MOUTH])
     assert lines[2] == "| more |"
 
 
@@ -97,5 +97,5 @@ def test_the_ready_made_columns_read_a_whole_score() -> None:
     }
     assert by_title["mouth ↓"] == 2.0
     assert by_title["β, unseen"] == pytest.approx(0.3)
-    assert [column.metric(score) for column in score_tables.unit_figures(["AU12"])] == [0.5, 0.7]
-    assert [column.metric(score) for column in score_tables.emotion_figures(["anger"])] == [0.3]
+    assert [column.metric(score) for column in score_tables.unit_columns(["AU12"])] == [0.5, 0.7]
+    assert [column.metric(score) for column in score_tables.emotion_columns(["anger"])] == [0.3]

@@ -54,7 +54,9 @@ def test_the_interval_leans_as_its_figures_do() -> None:
 def test_it_covers_the_truth_about_as_often_as_it_says() -> None:
     hits = 0
     for trial in range(200):
-        found = interval(clips(trial, 1.0, pairs=20), np.repeat(range(20), 3).tolist(), draws=500)
+        found = interval(
+            clips(trial, 1.0, pairs=20), np.repeat(range(20), 3).tolist(), resamples=500
+        )
         hits += found.low <= 1.0 <= found.high
     assert 0.87 <= hits / 200 <= 0.99
 

@@ -126,7 +126,7 @@ def test_the_score_is_json_that_others_can_read() -> None:
 
 
 def test_an_answer_must_tell_of_the_same_frames_throughout() -> None:
-    with pytest.raises(ValueError, match="same frames"):
+    with pytest.raises(ValueError, match="emotions must have equal lengths"):
         replace(ANSWER, masks=[])
     with pytest.raises(ValueError, match="units must be"):
         replace(ANSWER, units=UNITS[1:])

@@ -200,13 +200,13 @@ def sample(frames: int = 500, *, truth: bool = False, drawn: bool = False) -> Re
         verdict=FINDINGS[0],
         expressive=False,
         findings=FINDINGS,
-        untold=("Brief movements: the performer makes none that could be told.",),
+        undetermined=("Brief movements: the performer makes none that could be told.",),
         seconds=np.linspace(0, SECONDS, frames),
         strongest=strongest,
         worst=worst,
         emotions=emotions(frames),
         units=units(),
-        unit_reader="MediaPipe blendshapes",
+        unit_instrument="MediaPipe blendshapes",
         groups=GROUPS,
         lineage=(
             "trained with: emotieff:5b0b1b02c8d7",
@@ -239,5 +239,5 @@ def bare() -> Report:
         sample(),
         verdict="Nothing can be told: the performer hardly moves.",
         expressive=None, findings=(), strongest=(), worst=(), emotions=None, units=(),
-        unit_reader="", groups=unknown, lineage=(), facts={},
+        unit_instrument="", groups=unknown, lineage=(), facts={},
     )  # fmt: skip

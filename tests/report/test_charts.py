@@ -16,9 +16,9 @@ from swapper.report.content import Emotions, Floats, Group, Measure, UnitAgreeme
 from swapper.report.labels import Dot, place_labels
 from swapper.report.markup import DASH, clock, escape, number, quantity, shorten
 from swapper.report.palette import colour_classes
-from swapper.report.planes import affect_path, following_plane, outside
+from swapper.report.planes import affect_path, following_plane, is_outside
 from swapper.report.tables import bar_pair, measure_tables, scale
-from swapper.report.thinning import stretches, thinned
+from swapper.report.thinning import finite_runs, thinned
 
 NAN = float("nan")
 
@@ -67,8 +67,8 @@ def test_a_column_is_unknown_only_where_all_its_frames_are() -> None:
 def test_stretches_are_what_lies_between_gaps() -> None:
     values = np.zeros((7, 2))
     values[2, 0] = values[6, 1] = NAN
-    assert list(stretches(values)) == [slice(0, 2), slice(3, 6)]
-    assert list(stretches(np.full((3, 1), NAN))) == []
+    assert list(finite_runs(values)) == [slice(0, 2), slice(3, 6)]
+    assert list(finite_runs(np.full((3, 1), NAN))) == []
 
 
 # --- the timeline ---------------------------------------------------------------------------------
@@ -194,8 +194,8 @@ def test_units_beyond_the_axes_are_arrows_at_the_edge() -> None:
     inside = UnitAgreement("jawOpen", 0.5, 0.9, 1.0)
     beyond = UnitAgreement("tongueOut", 3.0, 0.4, 0.1)
     drawn = following_plane([inside, beyond, UnitAgreement("x", NAN, 0.3, 0.5)])
-    assert not outside(inside)
-    assert outside(beyond)
+    assert not is_outside(inside)
+    assert is_outside(beyond)
     assert drawn.count('<circle class="dot"') == 1
     assert drawn.count('<path class="dot"') == 1
     assert "translate(426 " in drawn

@@ -103,9 +103,15 @@ def test_every_section_stands_and_the_markup_is_sound(name: str) -> None:
 def test_everything_is_told() -> None:
     report = sample(truth=True)
     page = render(report)
-    told = [report.title, report.verdict, report.unit_reader, *report.findings, *report.untold]
+    told = [
+        report.title,
+        report.verdict,
+        report.unit_instrument,
+        *report.findings,
+        *report.undetermined,
+    ]
     told += [*report.lineage, *report.facts, *report.facts.values()]
-    told += [each.words for each in (*report.strongest, *report.worst)]
+    told += [each.caption for each in (*report.strongest, *report.worst)]
     for text in told:
         assert escape(text) in page, text
     assert page.count(escape(report.verdict)) == 1, "the verdict is not said twice"
@@ -161,9 +167,9 @@ def hostile() -> Report:
     moments = tuple(KeyFrame(1, 2.0 + index, HOSTILE, *flat()[:2], flat()[2]) for index in range(3))
     return replace(
         report,
-        title=HOSTILE, verdict=HOSTILE, findings=(HOSTILE, f"{HOSTILE}!"), untold=(HOSTILE,),
+        title=HOSTILE, verdict=HOSTILE, findings=(HOSTILE, f"{HOSTILE}!"), undetermined=(HOSTILE,),
         strongest=moments, worst=moments, emotions=replace(report.emotions, names=names),
-        units=tuple(replace(each, name=HOSTILE) for each in report.units), unit_reader=HOSTILE,
+        units=tuple(replace(each, name=HOSTILE) for each in report.units), unit_instrument=HOSTILE,
         groups=(Group(HOSTILE, HOSTILE, (
             measure,
             replace(measure, name="gain", ceiling=NAN),
@@ -227,6 +233,6 @@ def test_each_emotion_class_has_its_colour_in_the_style_sheet() -> None:
     from swapper.report import palette
 
     style = (Path(palette.__file__).parent / "report.css").read_text(encoding="utf-8")
-    kinds = [f"e-{kind}" for kind in palette._SAME]
-    kinds += [f"e-other-{index}" for index in range(palette.OTHERS)]
+    kinds = [f"e-{kind}" for kind in palette._SYNONYMS]
+    kinds += [f"e-other-{index}" for index in range(palette.NUM_OTHER_COLOURS)]
     assert all(f".{kind} {{ fill: " in style for kind in kinds)

@@ -70,8 +70,8 @@ def test_what_does_not_hold_is_left_out(
     save(tmp_path, data, "odd")
     people, left_out = read_answers(tmp_path, study)
     assert [each.id for each in people] == [f"{5:016x}"]
-    assert [each.who for each in left_out] == ["answers-odd.json"]
-    assert why in left_out[0].why
+    assert [each.name for each in left_out] == ["answers-odd.json"]
+    assert why in left_out[0].reason
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def test_files_that_are_none(tmp_path: Path, text: bytes, why: str) -> None:
     (tmp_path / "answers-\x1b[31m.json").write_bytes(text)
     people, left_out = read_answers(tmp_path, drawn_study())
     assert not people
-    assert why in left_out[0].why
-    assert left_out[0].who.isprintable()
+    assert why in left_out[0].reason
+    assert left_out[0].name.isprintable()
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "answers-link.json").symlink_to(real)
     people, left_out = read_answers(tmp_path, study)
     assert not people
-    assert "cannot be read" in left_out[0].why
+    assert "cannot be read" in left_out[0].reason
 
 
 def test_one_participant_counts_once(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_one_participant_counts_once(tmp_path: Path) -> None:
     save(tmp_path, answered(study, 6, prefers("poor", "fair", "good")), "b-other")
     people, left_out = read_answers(tmp_path, study)
     assert [each.id for each in people] == [f"{5:016x}"]
-    assert [each.who for each in left_out] == [
+    assert [each.name for each in left_out] == [
         "answers-a.json",
         "answers-b-other.json",
         "answers-b.json",
