@@ -74,13 +74,13 @@ def draw(folder: Path, split: str, images: int, workers: int) -> None:
         images: At least so many.
         workers: Processes.
     """
-    wanted = _shards(folder, split, images)
-    wanted[0].parent.mkdir(parents=True, exist_ok=True)
-    missing = [number for number, path in enumerate(wanted) if not path.is_file()]
+    paths = _shards(folder, split, images)
+    paths[0].parent.mkdir(parents=True, exist_ok=True)
+    missing = [number for number, path in enumerate(paths) if not path.is_file()]
     # Fresh processes: forked ones inherit locks of threads that they do not have.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        jobs = [pool.submit(_draw_shard, wanted[number], split, number) for number in missing]
+        jobs = [pool.submit(_draw_shard, paths[number], split, number) for number in missing]
         for job in tqdm(as_completed(jobs), f"draw {split}", len(jobs), unit="shard"):
             job.result()
 
@@ -106,8 +106,8 @@ def _shards(folder: Path, split: str, images: int) -> list[Path]:
 def _draw_shard(path: Path, split: str, number: int) -> None:
     first = FIRST_SEEDS[split] + number * ACTORS_A_SHARD
     actors = [draw_actor(seed) for seed in range(first, first + ACTORS_A_SHARD)]
-    names = [each.name for each in dataclasses.fields(Faces)]
-    arrays = {name: np.concatenate([getattr(each, name) for each in actors]) for name in names}
+    names = [field.name for field in dataclasses.fields(Faces)]
+    arrays = {name: np.concatenate([getattr(actor, name) for actor in actors]) for name in names}
     temporary = path.with_suffix(".partial.npz")
     np.savez(temporary, **arrays)
     temporary.replace(path)
@@ -121,29 +121,29 @@ def draw_actor(seed: int) -> Faces:
     performance = play(random_timeline(seed, _SECONDS, strength=(0.3, 1.0)), seed=seed)
     shots = []
     for index in _balanced(random, performance.emotion):
-        before = performance.moment(index - 1) if index and random.random() < 0.3 else None
-        moment = performance.moment(index)
+        before = performance.head_state(index - 1) if index and random.random() < 0.3 else None
+        state = performance.head_state(index)
         if random.random() < 0.5:
-            before, moment = None, _turned(random, moment)
-        feeling = (performance.valence[index], performance.arousal[index])
-        shots.append((moment, before, performance.emotion[index], feeling))
+            before, state = None, _turned(random, state)
+        circumplex = (performance.valence[index], performance.arousal[index])
+        shots.append((state, before, performance.emotion[index], circumplex))
     nothing = np.zeros(NUM_EMOTIONS, np.float32)
     for _ in range(MIXED):
-        moment = _turned(random, HeadState(_mixture(random)))
-        shots.append((moment, None, nothing, (np.nan, np.nan)))
-    drawn = []
-    for index, (moment, before, _, _) in enumerate(shots):
+        state = _turned(random, HeadState(_mixture(random)))
+        shots.append((state, None, nothing, (np.nan, np.nan)))
+    rendered = []
+    for index, (state, before, _, _) in enumerate(shots):
         stage = stages[index % 2]
-        shot = actor.shoot(moment, stage, _DRAWN_AT, before=before, index=index, supersample=1)
+        shot = actor.render(state, stage, _DRAWN_AT, before=before, index=index, supersample=1)
         aligned_from_frame = similarity_from_landmarks(
             shot.landmarks.astype(np.float32), SIDE, "face"
         )
-        drawn.append((warp(shot.image, aligned_from_frame, SIDE), shot.shown))
+        rendered.append((warp(shot.image, aligned_from_frame, SIDE), shot.observed_units))
     return Faces(
-        pictures=np.stack([picture for picture, _ in drawn]),
-        units=np.stack([shown for _, shown in drawn]),
+        pictures=np.stack([picture for picture, _ in rendered]),
+        units=np.stack([units for _, units in rendered]),
         emotion=np.stack([emotion for _, _, emotion, _ in shots]),
-        circumplex=np.array([feeling for _, _, _, feeling in shots], np.float32),
+        circumplex=np.array([circumplex for _, _, _, circumplex in shots], np.float32),
     )
 
 
@@ -166,12 +166,12 @@ def _balanced(random: np.random.Generator, emotion: NDArray[np.float32]) -> NDAr
     return random.choice(len(emotion), PLAYED, replace=False, p=odds / odds.sum())
 
 
-def _turned(random: np.random.Generator, moment: HeadState) -> HeadState:
+def _turned(random: np.random.Generator, state: HeadState) -> HeadState:
     """The same face with another pose and gaze, up to a three-quarter view."""
     yaw, pitch, roll = random.normal(0, (15, 8, 7)).clip((-38, -20, -20), (38, 20, 20))
     across, up = random.normal(0, (11, 7)).clip(-25, 25)
     return dataclasses.replace(
-        moment,
+        state,
         pose=(float(yaw), float(pitch), float(roll)),
         gaze=(float(across), float(up)),
     )

@@ -38,9 +38,9 @@ from swapper.demo.pipeline import (
     actor_truth,
     check_unbiased,
     convert_clip,
-    cut_faces,
+    extract_faces,
     train_run,
-    unit_reader,
+    unit_estimator,
 )
 from swapper.errors import SwapperError, UsageError
 from swapper.estimators.base import Estimator, load_estimator
@@ -53,7 +53,7 @@ from swapper.metrics import score_tables
 from swapper.metrics.traces import Calibration
 from swapper.metrics.truth_scores import score
 from swapper.options.verbs import AffectOptions
-from swapper.synth.scenarios import SCENARIOS, cast
+from swapper.synth.scenarios import SCENARIOS, build_casting
 from swapper.synthesize import render_casting, renderer_hash
 
 log = logging.getLogger("bench")
@@ -126,24 +126,24 @@ class Casting:
 
     def __init__(self, cell: Cell, out: Path, judge: Estimator) -> None:
         footage, self.judge = cell.footage, judge
-        self.read: Reader = unit_reader(judge)
-        self.takes = cast(
+        self.read: Reader = unit_estimator(judge)
+        self.takes = build_casting(
             cell.scenario, sample_identity(2 * cell.casting + 1),
             sample_identity(2 * cell.casting + 2), cell.casting, footage.seconds,
             fps=footage.fps, clips=footage.clips, held_out=footage.held_out,
             held_out_seconds=footage.held_out_seconds,
         )  # fmt: skip
         folder = out / "castings" / f"{cell.scenario}-{cell.casting}-{digest(asdict(footage))}"
-        self.reel = render_casting(self.takes, folder / "footage", footage.size)
-        self.facesets = cut_faces(self.reel, folder / "facesets", footage.size // 2)
-        self.answers = [actor_truth(each) for each in self.reel["truth"]]
-        self.performed = [actor_clip(each) for each in self.reel["held_out"]]
-        self.left = [
+        self.casting_clips = render_casting(self.takes, folder / "footage", footage.size)
+        self.facesets = extract_faces(self.casting_clips, folder / "facesets", footage.size // 2)
+        self.answers = [actor_truth(each) for each in self.casting_clips["truth"]]
+        self.performed = [actor_clip(each) for each in self.casting_clips["held_out"]]
+        self.comparisons = [
             compare_with_truth(clip, answer, self.read)
             for clip, answer in zip(self.performed, self.answers, strict=True)
         ]
         self.calibration = Calibration.fit(
-            np.concatenate([each.answer_readings for each in self.left]),
+            np.concatenate([each.answer_readings for each in self.comparisons]),
             np.concatenate([answer.units for answer in self.answers]),
         )
 
@@ -161,13 +161,13 @@ class Casting:
             if cell.trains:
                 target = out / "swaps" / cell.name / f"{name}.mp4"
                 target.parent.mkdir(parents=True, exist_ok=True)
-                clip, masks = convert_clip(run, self.reel["held_out"][i], target, affect)
+                clip, masks = convert_clip(run, self.casting_clips["held_out"][i], target, affect)
             elif cell.config.name == ANSWER:
                 clip = answer
-            found = compare_with_truth(
+            comparison = compare_with_truth(
                 clip, answer, self.read, blend_masks=masks, make_aligner=make_aligner
             )
-            scores[name] = score(found, answer, self.calibration, self.takes.unseen).to_dict()
+            scores[name] = score(comparison, answer, self.calibration, self.takes.unseen).to_dict()
         return scores
 
 
@@ -180,7 +180,7 @@ def run_cells(
     cells: Sequence[Cell],
     out: Path,
     make_aligner: Callable[[], Aligner] | None = None,
-    told_only: bool = False,
+    report_only: bool = False,
 ) -> dict[Cell, Scores]:
     """Do what is not done; a cell that fails is told and left out.
 
@@ -188,7 +188,7 @@ def run_cells(
         cells: In the order in which they are to be done, casting by casting.
         out: The benchmark's folder.
         make_aligner: Of an instrument for landmarks, or None.
-        told_only: Do nothing, and give back what is done.
+        report_only: Do nothing, and give back what is done.
     """
     judge = load_estimator("judge", "measuring")
     journal = Journal(out / "cells.jsonl")
@@ -198,7 +198,7 @@ def run_cells(
         instruments = [judge.fingerprint, make_aligner is not None]
         key = f"{cell.name}-{digest(instruments)}"
         if key not in journal.rows:
-            if told_only:
+            if report_only:
                 continue
             log.info("\n[%d/%d] %s", number, len(cells), cell.name)
             start = time.monotonic()
@@ -226,8 +226,10 @@ def tables(done: Mapping[Cell, Scores]) -> list[str]:
         configs: dict[str, dict[tuple[int, str], Mapping[str, Any]]] = {}
         for cell, scores in done.items():
             if cell.scenario == scenario:
-                held = configs.setdefault(cell.config.name, {})
-                held |= {(cell.seed, f"{cell.casting}/{name}"): s for name, s in scores.items()}
+                clip_scores = configs.setdefault(cell.config.name, {})
+                clip_scores |= {
+                    (cell.seed, f"{cell.casting}/{name}"): s for name, s in scores.items()
+                }
         bounds = (PERFORMER, ANSWER)
         lines += ["", f"## {scenario}", "", *score_tables.scenario(configs, bounds)]
     return lines
@@ -261,10 +263,10 @@ def cells_of(arguments: argparse.Namespace) -> list[Cell]:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    told = argparse.ArgumentParser(
+    command = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = told.add_argument
+    add = command.add_argument
     add("--scenario", nargs="+", choices=SCENARIOS, default=["rich", "limited"])
     add("--config", action="append", help="'name: key=value ...'; the first one is the base")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of training")
@@ -280,7 +282,7 @@ def parser() -> argparse.ArgumentParser:
     add("--landmarker", help="MediaPipe's face_landmarker.task, to measure landmarks by")
     add("--out", type=Path, default=Path("out/bench_affect"))
     add("--table", action="store_true", help="only tell what is done already")
-    return told
+    return command
 
 
 def main() -> int:
@@ -293,7 +295,7 @@ def main() -> int:
         if arguments.landmarker:
             make_aligner = partial(MediapipeAligner, arguments.landmarker)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and no training is left behind
-        done = run_cells(cells, arguments.out, make_aligner, told_only=arguments.table)
+        done = run_cells(cells, arguments.out, make_aligner, report_only=arguments.table)
     except KeyboardInterrupt:
         print("bench_affect: interrupted; run it again to go on", file=sys.stderr)
         return 130

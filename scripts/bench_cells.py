@@ -40,19 +40,23 @@ class Config:
         Raises:
             UsageError: It has no name, or something is no override.
         """
-        name, colon, rest = text.partition(":")
-        overrides = tuple(shlex.split(rest))
-        wrong = next((each for each in overrides if "=" not in each), None)
-        if not name.strip() or not colon or wrong is not None:
+        name, colon, text_overrides = text.partition(":")
+        overrides = tuple(shlex.split(text_overrides))
+        invalid = next((each for each in overrides if "=" not in each), None)
+        if not name.strip() or not colon or invalid is not None:
             raise UsageError(
                 f"--config {text!r}: write 'name: key=value key=value'"
-                + (f"; {wrong!r} is no override" if wrong else "")
+                + (f"; {invalid!r} is no override" if invalid else "")
             )
         if name.strip() in (PERFORMER, ANSWER):
             raise UsageError(f"--config {text!r}: that name is taken, choose another")
-        told = [each.removeprefix(_CONVERT) for each in overrides if each.startswith(_CONVERT)]
+        affect_overrides = [
+            each.removeprefix(_CONVERT) for each in overrides if each.startswith(_CONVERT)
+        ]
         try:
-            affect = tuple((key, float(value)) for key, value in (e.split("=", 1) for e in told))
+            affect = tuple(
+                (key, float(value)) for key, value in (e.split("=", 1) for e in affect_overrides)
+            )
         except ValueError as error:
             raise UsageError(
                 f"--config {text!r}: {error}; write {_CONVERT}guidance_scale=1.5"
@@ -82,12 +86,12 @@ class Journal:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         text = path.read_bytes() if path.exists() else b""
-        whole = text[: text.rfind(b"\n") + 1]
-        if len(whole) < len(text):
+        complete = text[: text.rfind(b"\n") + 1]
+        if len(complete) < len(text):
             with path.open("r+b") as stream:
-                stream.truncate(len(whole))
+                stream.truncate(len(complete))
         self.rows: dict[str, dict[str, Any]] = {}
-        for number, line in enumerate(whole.splitlines(), 1):
+        for number, line in enumerate(complete.splitlines(), 1):
             try:
                 row = json.loads(line)
                 self.rows[row["key"]] = row
@@ -106,8 +110,8 @@ class Journal:
 
 def commit() -> str:
     """The commit at work, with -dirty behind it where files differ; empty outside of git."""
-    found = subprocess.run(
+    result = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         capture_output=True, text=True, check=False, cwd=Path(__file__).parent,
     )  # fmt: skip
-    return found.stdout.strip()
+    return result.stdout.strip()

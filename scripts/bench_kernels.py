@@ -31,12 +31,12 @@ import torch
 from kernel_cases import MODELS, Case, cases_of, predicted_ms
 from kernel_trials import (
     TOLERANCE,
+    CheckedVariant,
     ColdClock,
     Trial,
-    Tried,
+    check_variant,
     exact_values,
     spread_of,
-    tried,
     verdict,
 )
 from kernel_variants import NAMES, OPERATIONS, Variant, variants_of
@@ -102,7 +102,7 @@ def measure(
     torch._dynamo.reset()
     with dispatch.using("reference"):
         expected = exact_values(case)
-        forms = [tried(each, case, expected) for each in variants]
+        forms = [check_variant(each, case, expected) for each in variants]
         for direction in case.directions:
             trials = {
                 each.variant.name: Trial(each.variant, each.form, case, direction)
@@ -128,15 +128,15 @@ def in_turns(trials: Mapping[str, Trial], rounds: int, clock: ColdClock) -> dict
     if not trials:
         return {}
     base = next(iter(trials))
-    mine = trials[base]
-    again = Trial(mine.variant, mine.form, mine.case, mine.direction)
+    baseline = trials[base]
+    again = Trial(baseline.variant, baseline.form, baseline.case, baseline.direction)
     turns = {**trials, base + AGAIN: again}
-    for each in turns.values():
-        clock(each)
+    for trial in turns.values():
+        clock(trial)
     return interleaved(turns, rounds, clock, warmups=0)
 
 
-def _described(case: Case, direction: str, form: Tried, device: str) -> Row:
+def _described(case: Case, direction: str, form: CheckedVariant, device: str) -> Row:
     guess = predicted_ms(case, form.variant.name, direction, device)
     return {
         "op": case.operation, "model": case.model, "variant": form.variant.name,
@@ -223,7 +223,7 @@ def _line(row: Row) -> str:
 # --- the command line -----------------------------------------------------------------------------
 
 
-def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line.
 
     Raises:
@@ -240,25 +240,25 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--pictures", type=int, help="a step; 64 on CUDA, 4 on a CPU")
     parser.add_argument("--quick", action="store_true", help="largest sites, three rounds")
     parser.add_argument("--output", type=Path, help="JSON lines; appended to")
-    found = parser.parse_args(arguments)
-    for option, names, known in (
-        ("op", found.op, OPERATIONS),
-        ("models", found.models, MODELS),
-        ("variants", found.variants, NAMES),
+    arguments = parser.parse_args(argv)
+    for option, names, legal in (
+        ("op", arguments.op, OPERATIONS),
+        ("models", arguments.models, MODELS),
+        ("variants", arguments.variants, NAMES),
     ):
         for name in names:
-            if name not in known:
-                raise UsageError(f"--{option} {name}: must be one of {', '.join(known)}")
-    if found.rounds < 1:
-        raise UsageError(f"--rounds {found.rounds}: must be at least 1")
-    found.device = _device(found.device)
-    if found.pictures is None:
-        found.pictures = 64 if found.device.type == "cuda" else 4
-    if found.pictures < 2 or found.pictures % 2:
-        raise UsageError(f"--pictures {found.pictures}: must be even, half for each identity")
-    if found.quick:
-        found.rounds = min(found.rounds, QUICK_ROUNDS)
-    return found
+            if name not in legal:
+                raise UsageError(f"--{option} {name}: must be one of {', '.join(legal)}")
+    if arguments.rounds < 1:
+        raise UsageError(f"--rounds {arguments.rounds}: must be at least 1")
+    arguments.device = _device(arguments.device)
+    if arguments.pictures is None:
+        arguments.pictures = 64 if arguments.device.type == "cuda" else 4
+    if arguments.pictures < 2 or arguments.pictures % 2:
+        raise UsageError(f"--pictures {arguments.pictures}: must be even, half for each identity")
+    if arguments.quick:
+        arguments.rounds = min(arguments.rounds, QUICK_ROUNDS)
+    return arguments
 
 
 def _device(name: str) -> torch.device:
@@ -275,43 +275,43 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def run(found: argparse.Namespace, name: str, tell: Callable[[Row], None]) -> None:
+def run(options: argparse.Namespace, name: str, emit: Callable[[Row], None]) -> None:
     """Everything asked for, row by row; the device is called `name`."""
-    clock = ColdClock(found.device)
-    highest = ceilings(found.device, clock)
+    clock = ColdClock(options.device)
+    highest = ceilings(options.device, clock)
     for row in highest:
-        tell(row)
-    told = {"device": name, "copy_gb_s": highest[0]["gb_s"]}
-    for operation in found.op:
-        variants = variants_of(operation, found.variants)
-        for model in found.models:
+        emit(row)
+    settings = {"device": name, "copy_gb_s": highest[0]["gb_s"]}
+    for operation in options.op:
+        variants = variants_of(operation, options.variants)
+        for model in options.models:
             for case in cases_of(
-                operation, model, found.pictures, found.device, largest=found.quick
+                operation, model, options.pictures, options.device, largest=options.quick
             ):
-                for row in measure(case, variants, found.rounds, clock, **told):
-                    tell(row)
+                for row in measure(case, variants, options.rounds, clock, **settings):
+                    emit(row)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print a table, keep the rows."""
     try:
-        found = parsed(arguments)
-        if found.device.type == "cpu":
+        options = parse_arguments(argv)
+        if options.device.type == "cpu":
             torch.set_num_threads(1)
         else:
-            torch.cuda.set_device(found.device)
+            torch.cuda.set_device(options.device)
             torch.backends.cudnn.allow_tf32 = False
-        stamp = environment(found.device)
+        stamp = environment(options.device)
         rows: list[Row] = []
 
-        def keep(row: Row) -> None:
+        def record(row: Row) -> None:
             rows.append(row)
-            if found.output is not None:
-                found.output.parent.mkdir(parents=True, exist_ok=True)
-                with found.output.open("a", encoding="utf-8") as stream:
+            if options.output is not None:
+                options.output.parent.mkdir(parents=True, exist_ok=True)
+                with options.output.open("a", encoding="utf-8") as stream:
                     stream.write(json.dumps(row | stamp) + "\n")
 
-        run(found, stamp["device"], keep)
+        run(options, stamp["device"], record)
         print("\n".join(table(rows, stamp["device"])))
     except SwapperError as error:
         print(f"bench_kernels: {error}", file=sys.stderr)

@@ -98,7 +98,8 @@ def run_cells(
                 log.error("%s: left out: %s", cell.name, error)
                 continue
             journal.add(key, {
-                "name": cell.name, "cell": asdict(cell, dict_factory=_plain), "scores": scores,
+                "name": cell.name, "cell": asdict(cell, dict_factory=_paths_as_text),
+                "scores": scores,
                 "judges": judges.fingerprint, "version": VERSION,
                 "seconds": round(time.monotonic() - start, 1), "software": __version__,
                 "commit": commit(), "torch": torch.__version__,
@@ -107,7 +108,7 @@ def run_cells(
     return done
 
 
-def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _paths_as_text(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {key: str(value) if isinstance(value, Path) else value for key, value in pairs}
 
 
@@ -139,10 +140,10 @@ def draw_strips(done: Mapping[Cell, Mapping[str, Any]], workshop: Workshop, judg
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    told = argparse.ArgumentParser(
+    command = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = told.add_argument
+    add = command.add_argument
     shared = Path(os.environ.get("SWAPPER_SHARED", Path(__file__).resolve().parents[2] / "shared"))
     add("--clips", type=Path, default=shared / "real", help="folder of the clips")
     add("--pairs", nargs="+", default=["a:b", "b:a"], help="performer:identity, by clip")
@@ -158,7 +159,7 @@ def parser() -> argparse.ArgumentParser:
     add("--every", type=int, default=6, help="dlib looks at every so many frames")
     add("--out", type=Path, default=Path("out/bench_real"))
     add("--table", action="store_true", help="only tell what is done already")
-    return told
+    return command
 
 
 def main() -> int:

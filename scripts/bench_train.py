@@ -36,7 +36,7 @@ from ladder import Stepper, check_agree, rungs
 from paired import Clock, cpu_clock, cuda_clock, environment, interleaved, paired_ratio
 from step_forecast import Work, forecast
 from torch.utils.flop_counter import FlopCounterMode
-from training_loop import MakeModel, Row, data_of, drawn_facesets, feed, loader_alone, loop
+from training_loop import MakeModel, Row, actor_facesets, data_of, feed, loader_alone, loop
 
 from swapper.data.datamodule import FaceDataModule
 from swapper.errors import SwapperError, UsageError
@@ -77,8 +77,8 @@ def work_of(model: Model, batch_size: int) -> Work:
         faces = torch.empty(2, 3, model.resolution, model.resolution)
     with FlopCounterMode(display=False) as counter:
         latents = net.encode(faces).chunk(2)
-        drawn = [net.decode(one, name) for one, name in zip(latents, "ab", strict=True)]
-        sum(each.image.sum() + each.mask.sum() for each in drawn).backward()
+        outputs = [net.decode(one, name) for one, name in zip(latents, "ab", strict=True)]
+        sum(each.image.sum() + each.mask.sum() for each in outputs).backward()
     return Work(
         operations=counter.get_total_flops() * batch_size,
         pixels=2 * batch_size * model.resolution**2,
@@ -205,14 +205,14 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def measure(arguments: argparse.Namespace, tell: Callable[[Row], None]) -> None:
+def measure(arguments: argparse.Namespace, emit: Callable[[Row], None]) -> None:
     """Everything asked for, row by row."""
     device = torch.device(arguments.device)
     clock = cuda_clock if device.type == "cuda" else cpu_clock
     for name in arguments.models:
         model = MODELS[name]
         size = arguments.batch_size or model.batch_size(device)
-        facesets = arguments.facesets or drawn_facesets(
+        facesets = arguments.facesets or actor_facesets(
             arguments.work, min(2 * model.resolution, 256)
         )
         calm, busy = (
@@ -229,13 +229,13 @@ def measure(arguments: argparse.Namespace, tell: Callable[[Row], None]) -> None:
             parts.append(partial(loop, model.make, busy, device, arguments.steps))
         for part in parts:
             for row in part():
-                tell({"model": name, **row})
+                emit({"model": name, **row})
 
 
 PARTS = ("ladder", "feeding", "loader", "loop")
 
 
-def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -251,33 +251,33 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--facesets", nargs=2, help="folders; else actors are drawn")
     parser.add_argument("--work", type=Path, default=Path("bench_train"), help="for drawn faces")
     parser.add_argument("--output", type=Path, help="JSON lines; appended to")
-    found = parser.parse_args(arguments)
-    if found.rounds < 1 or found.steps < 4:
+    options = parser.parse_args(argv)
+    if options.rounds < 1 or options.steps < 4:
         raise UsageError("--rounds must be at least 1, --steps at least 4")
-    if torch.device(found.device).type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"--device {found.device}: there is none; pass --device cpu")
-    return found
+    if torch.device(options.device).type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"--device {options.device}: there is none; pass --device cpu")
+    return options
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print a table, keep the rows."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        found = parsed(arguments)
+        options = parse_arguments(argv)
         rows: list[Row] = []
         stamp: Mapping[str, Any] = {}
-        if found.predict:
-            rows = [row for name in found.models for row in predicted(name, found.predict)]
-            stamp = {"device": found.predict, "measured": False}
+        if options.predict:
+            rows = [row for name in options.models for row in predicted(name, options.predict)]
+            stamp = {"device": options.predict, "measured": False}
         else:
-            device = torch.device(found.device)
+            device = torch.device(options.device)
             if device.type == "cpu":
                 torch.set_num_threads(1)
             stamp = environment(device) | {"measured": True}
-            measure(found, rows.append)
-        if found.output is not None:
-            found.output.parent.mkdir(parents=True, exist_ok=True)
-            with found.output.open("a", encoding="utf-8") as stream:
+            measure(options, rows.append)
+        if options.output is not None:
+            options.output.parent.mkdir(parents=True, exist_ok=True)
+            with options.output.open("a", encoding="utf-8") as stream:
                 stream.writelines(json.dumps(row | dict(stamp)) + "\n" for row in rows)
         print("\n".join(table(rows)).strip())
     except SwapperError as error:

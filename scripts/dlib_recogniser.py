@@ -82,8 +82,8 @@ def distances(embeddings: Floats, of: Floats) -> Floats:
 
     NaN where a row is NaN, and such rows go into no mean.
     """
-    known = of[np.isfinite(of).all(axis=1)]
-    if not len(known):
+    valid = of[np.isfinite(of).all(axis=1)]
+    if not len(valid):
         return np.full(len(embeddings), np.nan)
-    far: Floats = np.linalg.norm(embeddings - known.mean(axis=0), axis=1)
+    far: Floats = np.linalg.norm(embeddings - valid.mean(axis=0), axis=1)
     return far

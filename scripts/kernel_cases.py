@@ -131,9 +131,9 @@ def predicted_ms(
         # "fwd" is two passes: in and out.
         milliseconds = 1e3 * passes * case.bytes["fwd"] / 2 / BANDWIDTH
         return milliseconds, milliseconds
-    found = PREDICTED_MS.get((case.operation, variant, direction))
+    bounds = PREDICTED_MS.get((case.operation, variant, direction))
     share = case.pixels / PREDICTED_PIXELS
-    return None if found is None else (found[0] * share, found[1] * share)
+    return None if bounds is None else (bounds[0] * share, bounds[1] * share)
 
 
 def cases_of(
@@ -171,19 +171,19 @@ class FilmSite:
     shape: tuple[int, int, int, int]
     upscale: int
     scaled: bool
-    each_sample: bool
+    per_sample: bool
     calls: int = 1
 
 
 def film_sites(model: str, pictures: int) -> list[FilmSite]:
     """Those of a step that enlarge, and the largest that does not; the largest last."""
-    found: Counter[FilmSite] = Counter()
+    counts: Counter[FilmSite] = Counter()
 
     def record(
         x: Tensor, gamma: Tensor | None, beta: Tensor, *, slope: float, upscale: int = 1
     ) -> Tensor:
         _, c, h, w = x.shape
-        found[FilmSite((len(x), c, h, w), upscale, gamma is not None, beta.ndim == 2)] += 1
+        counts[FilmSite((len(x), c, h, w), upscale, gamma is not None, beta.ndim == 2)] += 1
         return film_lrelu_reference(x, gamma, beta, slope=slope, upscale=upscale)
 
     with (
@@ -197,10 +197,10 @@ def film_sites(model: str, pictures: int) -> list[FilmSite]:
         code = torch.empty(half, net.code_dim) if net.code_dim else None
         for latent, name in zip(net.encode(faces).chunk(2), net.identities, strict=True):
             net.decode(latent, name, code)
-    sites = [replace(site, calls=count) for site, count in found.items()]
+    sites = [replace(site, calls=count) for site, count in counts.items()]
     enlarging = [site for site in sites if site.upscale > 1]
-    others = [site for site in sites if site.upscale == 1]
-    chosen = enlarging + sorted(others, key=_elements)[-1:]
+    unscaled = [site for site in sites if site.upscale == 1]
+    chosen = enlarging + sorted(unscaled, key=_elements)[-1:]
     return sorted(chosen, key=lambda site: (site.upscale, _elements(site)))
 
 
@@ -214,10 +214,10 @@ def film_case(site: FilmSite, model: str, device: torch.device, random: torch.Ge
     dtype = torch.bfloat16 if on_gpu else torch.float32
     layout = torch.channels_last if on_gpu else torch.contiguous_format
     channels = site.shape[1]
-    told = (site.shape[0], channels) if site.each_sample else (channels,)
+    parameter_shape = (site.shape[0], channels) if site.per_sample else (channels,)
     x = torch.randn(site.shape, generator=random).to(device, dtype, memory_format=layout)
-    gamma = torch.randn(told, generator=random).to(device) / 4 if site.scaled else None
-    beta = torch.randn(told, generator=random).to(device) / 4
+    gamma = torch.randn(parameter_shape, generator=random).to(device) / 4 if site.scaled else None
+    beta = torch.randn(parameter_shape, generator=random).to(device) / 4
     n, _, h, w = site.shape
     r = site.upscale
     upstream = torch.randn(n, channels // r**2, r * h, r * w, generator=random)

@@ -62,8 +62,8 @@ class Trial:
         self.outputs, self.gradients = (), ()
 
     def _forward(self) -> None:
-        made = self.form(**self.arguments)
-        self.outputs = made if isinstance(made, tuple) else (made,)
+        outputs = self.form(**self.arguments)
+        self.outputs = outputs if isinstance(outputs, tuple) else (outputs,)
 
 
 def exact_values(case: Case) -> list[Tensor]:
@@ -82,16 +82,16 @@ def _values(variant: Variant, form: Form, case: Case) -> list[Tensor]:
 def distance(got: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
     """The worst relative L2 distance; infinite where a value is no number or a shape another."""
     worst = 0.0
-    for mine, right in zip(got, expected, strict=True):
-        if mine.shape != right.shape:
+    for value, reference in zip(got, expected, strict=True):
+        if value.shape != reference.shape:
             return float("inf")
-        far = float((mine - right).norm() / right.norm().clamp_min(1e-30))
+        far = float((value - reference).norm() / reference.norm().clamp_min(1e-30))
         worst = max(worst, far if far == far else float("inf"))
     return worst
 
 
 @dataclass(frozen=True)
-class Tried:
+class CheckedVariant:
     """Whether a variant may be timed.
 
     Attributes:
@@ -107,23 +107,23 @@ class Tried:
     refused: str = ""
 
 
-def tried(variant: Variant, case: Case, expected: Sequence[Tensor]) -> Tried:
+def check_variant(variant: Variant, case: Case, expected: Sequence[Tensor]) -> CheckedVariant:
     """Run a variant once and hold it against the reference in float64."""
     device = expected[0].device
     if reason := absent(case.operation, variant, device):
-        return Tried(variant, variant.form, refused=f"absent: {reason}")
+        return CheckedVariant(variant, variant.form, refused=f"absent: {reason}")
     form = variant.ready()
     try:
         error = distance(_values(variant, form, case), expected)
     except Exception as problem:  # whatever a compiler or a driver may raise
         lines = str(problem).strip().splitlines() or ["no reason given"]
-        return Tried(variant, form, refused=f"{type(problem).__name__}: {lines[0][:200]}")
+        return CheckedVariant(variant, form, refused=f"{type(problem).__name__}: {lines[0][:200]}")
     tolerance = TOLERANCE[case.dtype]
     if not error <= tolerance:
-        return Tried(
+        return CheckedVariant(
             variant, form, error, f"wrong: {error:.2g} from float64, {tolerance:g} allowed"
         )
-    return Tried(variant, form, error)
+    return CheckedVariant(variant, form, error)
 
 
 # --- timing ---------------------------------------------------------------------------------------

@@ -46,8 +46,8 @@ class Variant:
         """What to call; compiles for the shapes of its first call."""
         if not self.compiled:
             return self.form
-        made: Form = torch.compile(self.form, fullgraph=True, dynamic=False)
-        return made
+        compiled: Form = torch.compile(self.form, fullgraph=True, dynamic=False)
+        return compiled
 
 
 def variants_of(operation: str, names: Collection[str]) -> list[Variant]:
@@ -105,7 +105,7 @@ def blurring_dssim(
     taps = taps / taps.sum()
     l1 = _mean((pred - target).abs(), mask)
     x, y, weight = pred - 0.5, target - 0.5, mask
-    found = []
+    by_scale = []
     for scale in range(scales):
         if scale:
             x, y, weight = (
@@ -114,8 +114,8 @@ def blurring_dssim(
             )
         inside = blur(torch.ones_like(weight[:1]), taps)
         moments = (blur(each, taps) / inside for each in (x, y, x * x, y * y, x * y))
-        found.append(_mean(_dssim(*moments), weight))
-    return torch.stack(found).mean(dim=0), l1
+        by_scale.append(_mean(_dssim(*moments), weight))
+    return torch.stack(by_scale).mean(dim=0), l1
 
 
 def _dssim(x: Tensor, y: Tensor, xx: Tensor, yy: Tensor, xy: Tensor) -> Tensor:
@@ -157,8 +157,8 @@ def shifted_blur(x: Tensor, taps: Tensor) -> Tensor:
 
 def _sum(parts: Sequence[Tensor]) -> Tensor:
     total = parts[0]
-    for each in parts[1:]:
-        total = total + each
+    for part in parts[1:]:
+        total = total + part
     return total
 
 
@@ -194,10 +194,10 @@ def sampled_warp(
 def _sampled(pictures: Tensor, places: Tensor, affine: Tensor) -> Tensor:
     """Bilinear values at `affine` of (N, h, w, 2) places in pixels, border held."""
     linear, move = affine[:, None, None, :, :2], affine[:, None, None, :, 2]
-    found = (linear * places[..., None, :]).sum(-1) + move
+    positions = (linear * places[..., None, :]).sum(-1) + move
     return F.grid_sample(
         pictures,
-        found * (2 / (pictures.shape[-1] - 1)) - 1,
+        positions * (2 / (pictures.shape[-1] - 1)) - 1,
         padding_mode="border",
         align_corners=True,
     )

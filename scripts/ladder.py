@@ -66,10 +66,10 @@ def rungs(device: torch.device, *, bf16: bool, small: bool) -> list[Rung]:
         bf16: Whether it computes in bfloat16.
         small: Whether steps are as short as their launches, so that CUDA graphs are worth a rung.
     """
-    found = [PLAIN, Rung("one pass, banded DSSIM")]
+    ladder = [PLAIN, Rung("one pass, banded DSSIM")]
 
     def add(name: str, **switches: bool) -> None:
-        found.append(replace(found[-1], name=name, **switches))
+        ladder.append(replace(ladder[-1], name=name, **switches))
 
     add("+ fused AdamW", fused=True)
     if bf16:
@@ -80,7 +80,7 @@ def rungs(device: torch.device, *, bf16: bool, small: bool) -> list[Rung]:
         add("+ kernels", kernels=True)
         if small:
             add("+ CUDA graphs", graphs=True)
-    return found
+    return ladder
 
 
 class Stepper:
@@ -200,9 +200,9 @@ def check_agree(steppers: Sequence[Stepper], tolerance: float = 0.02) -> dict[st
         ValueError: One lies further than `tolerance` of the first one's from it.
     """
     losses = {}
-    for each in steppers:
-        with each.backend():
-            losses[each.rung.name] = float(each.step())
+    for stepper in steppers:
+        with stepper.backend():
+            losses[stepper.rung.name] = float(stepper.step())
     first = losses[steppers[0].rung.name]
     for name, value in losses.items():
         if not abs(value - first) <= tolerance * abs(first):

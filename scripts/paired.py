@@ -88,9 +88,9 @@ def paired_ratio(times: Sequence[float], base: Sequence[float]) -> Ratio:
 
 def environment(device: torch.device) -> dict[str, Any]:
     """What a figure depends on besides the code measured: device, versions, commit, command."""
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": _said("git", "describe", "--always", "--dirty"),
+        "commit": _output_of("git", "describe", "--always", "--dirty"),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "device": _processor(),
         "threads": torch.get_num_threads(),
@@ -98,10 +98,10 @@ def environment(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
     }
     if device.type == "cuda":
-        found |= {
+        facts |= {
             "device": torch.cuda.get_device_name(device),
             "cuda": torch.version.cuda,
-            "driver": _said(
+            "driver": _output_of(
                 "nvidia-smi",
                 "--query-gpu=driver_version,clocks.sm,clocks.mem",
                 "--format=csv,noheader",
@@ -110,10 +110,10 @@ def environment(device: torch.device) -> dict[str, Any]:
         try:
             import triton
 
-            found["triton"] = triton.__version__
+            facts["triton"] = triton.__version__
         except ImportError:
             pass
-    return found
+    return facts
 
 
 def _processor() -> str:
@@ -124,7 +124,7 @@ def _processor() -> str:
     return next((each.split(":")[1].strip() for each in lines if "model name" in each), "cpu")
 
 
-def _said(*command: str) -> str:
+def _output_of(*command: str) -> str:
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent

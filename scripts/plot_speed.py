@@ -31,18 +31,18 @@ def read_rows(paths: Sequence[Path]) -> Panels:
     Raises:
         ValueError: A line is none of bench_train's, or there is no ladder.
     """
-    found: dict[tuple[str, str], dict[str, Row]] = {}
+    panels: dict[tuple[str, str], dict[str, Row]] = {}
     for path in paths:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             try:
                 row = json.loads(line)
                 if row["part"] in _PARTS:
-                    found.setdefault((row["device"], row["model"]), {})[row["rung"]] = row
+                    panels.setdefault((row["device"], row["model"]), {})[row["rung"]] = row
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(f"{path}: line {number} is no row of bench_train.py") from error
-    if not found:
+    if not panels:
         raise ValueError(f"{', '.join(map(str, paths))}: no ladder in there")
-    return {place: list(rungs.values()) for place, rungs in found.items()}
+    return {place: list(rungs.values()) for place, rungs in panels.items()}
 
 
 def draw(panels: Panels) -> Figure:
@@ -80,20 +80,20 @@ def _panel(axes: Axes, rungs: Sequence[Row]) -> None:
     axes.set_axisbelow(True)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Read, draw, write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("rows", type=Path, nargs="+", help="JSON lines of bench_train.py")
     parser.add_argument("--figure", type=Path, required=True, help=".svg, .png or .pdf to write")
-    found = parser.parse_args(arguments)
+    options = parser.parse_args(argv)
     try:
-        figure = draw(read_rows(found.rows))
+        figure = draw(read_rows(options.rows))
         # The same figure is the same bytes: no date, no random names inside.
-        plain = {"Date": None} if found.figure.suffix == ".svg" else None
+        metadata = {"Date": None} if options.figure.suffix == ".svg" else None
         with mpl.rc_context({"svg.hashsalt": "swapper", "svg.fonttype": "none"}):
-            figure.savefig(found.figure, metadata=plain)
+            figure.savefig(options.figure, metadata=metadata)
     except (OSError, ValueError) as error:
         print(f"plot_speed: {error}", file=sys.stderr)
         return 2

@@ -99,32 +99,32 @@ def _correlation(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> floa
 
 def main() -> int:
     """Read, draw, write."""
-    told = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = told.add_argument
+    add = parser.add_argument
     add("figure", type=Path, help=".svg, .png or .pdf to write")
     add("--affect", default="xception", help="estimator")
     add("--weights", help="of the estimator, where it takes them")
     add("--performer", type=Path, required=True, help="clip")
     add("--landmarks", type=Path, required=True, help="OpenFace's CSV of that clip")
     add("--swap", action="append", required=True, help="NAME=CLIP, may be repeated")
-    arguments = told.parse_args()
+    arguments = parser.parse_args()
     try:
         settings = {"weights": arguments.weights} if arguments.weights else {}
         estimator = load_estimator(arguments.affect, "measuring", **settings)
         clips = {"performer": arguments.performer}
-        for each in arguments.swap:
-            name, equals, path = each.partition("=")
+        for swap in arguments.swap:
+            name, equals, path = swap.partition("=")
             if not equals:
-                raise UsageError(f"--swap {each}: write NAME=CLIP")
+                raise UsageError(f"--swap {swap}: write NAME=CLIP")
             clips[name] = Path(path)
         read = {n: read_clip(path, arguments.landmarks, estimator) for n, path in clips.items()}
         title = f"{arguments.performer.stem}, read by {estimator.name}"
         figure = draw(read, estimator.labels, title)
         with mpl.rc_context({"svg.hashsalt": "swapper", "svg.fonttype": "none"}):
-            plain = {"Date": None} if arguments.figure.suffix == ".svg" else None
-            figure.savefig(arguments.figure, metadata=plain)
+            metadata = {"Date": None} if arguments.figure.suffix == ".svg" else None
+            figure.savefig(arguments.figure, metadata=metadata)
     except (SwapperError, OSError, TypeError) as error:
         print(f"plot_traces: {error}", file=sys.stderr)
         return 2

@@ -112,20 +112,20 @@ class Judges:
         seconds: list[float] = []
         with VideoReader(video) as reader:
             size = reader.info.width, reader.info.height
-            some: list[Frame] = []
+            batch: list[Frame] = []
             for frame in reader:
                 seconds.append(frame.time)
-                some.append(frame)
-                if len(some) == _AT_ONCE and len(seconds) <= len(rough):
-                    parts.append(self._look(some, rough, window))
-                    some = []
+                batch.append(frame)
+                if len(batch) == _AT_ONCE and len(seconds) <= len(rough):
+                    parts.append(self._read_batch(batch, rough, window))
+                    batch = []
         if len(seconds) != len(rough):
             raise MediaError(
                 f"{video}: has {len(seconds)} frames, its performer {len(rough)}; remove it and "
                 "run again"
             )
-        if some:
-            parts.append(self._look(some, rough, window))
+        if batch:
+            parts.append(self._read_batch(batch, rough, window))
         landmarks, embeddings, emotions = (
             np.concatenate(part) for part in zip(*parts, strict=True)
         )
@@ -133,19 +133,19 @@ class Judges:
             rough, landmarks, embeddings, emotions, np.array(seconds), np.array(size, float)
         )
 
-    def _look(
+    def _read_batch(
         self, frames: list[Frame], rough: Floats, window: Floats | None
     ) -> tuple[Floats, Floats, Floats]:
         """Landmarks (N, 68, 2), embeddings (N, 128) and emotions (N, 7) of neighbouring frames."""
         here = slice(frames[0].index, frames[-1].index + 1)
-        found = self.landmarks.read([frame.image for frame in frames], rough[here])
-        cut_by = found if window is None else window[here]
+        landmarks = self.landmarks.read([frame.image for frame in frames], rough[here])
+        cut_by = landmarks if window is None else window[here]
         embeddings = np.full((len(frames), WIDTH), np.nan)
         emotions = np.full((len(frames), len(self.emotions.labels)), np.nan)
         places, crops = [], []
         for i, frame in enumerate(frames):
-            if frame.index % self.every == 0 and np.isfinite(found[i]).all():
-                embeddings[i] = self.faces.embed(frame.image, found[i])
+            if frame.index % self.every == 0 and np.isfinite(landmarks[i]).all():
+                embeddings[i] = self.faces.embed(frame.image, landmarks[i])
             if np.isfinite(cut_by[i]).all():
                 places.append(i)
                 crops.append(aligned_crop(frame.image, cut_by[i]))
@@ -153,10 +153,10 @@ class Judges:
             shares = self.emotions.read(np.stack(crops)).probabilities
             assert shares is not None
             emotions[places] = shares.numpy()
-        return found, embeddings, emotions
+        return landmarks, embeddings, emotions
 
 
-def located(video: Path, aligner: Aligner) -> Floats:
+def locate_face(video: Path, aligner: Aligner) -> Floats:
     """Where an aligner sees the largest face: (T, 68, 2), x y in frame pixels; NaN for no face.
 
     Raises:
@@ -174,7 +174,7 @@ def located(video: Path, aligner: Aligner) -> Floats:
         aligner.finish(len(rows))
     finally:
         aligner.close()
-    found = np.array(rows)
-    if not np.isfinite(found).any():
+    landmarks = np.array(rows)
+    if not np.isfinite(landmarks).any():
         raise MediaError(f"{video}: {aligner.name} finds no face in it; pass another --aligner")
-    return found
+    return landmarks

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench_cells import Config, digest
-from real_judges import Judges, Reading, located
-from real_scores import Scores, scored
+from real_judges import Judges, Reading, locate_face
+from real_scores import Scores, score_swap
 
 from swapper.demo.pipeline import train_run
 from swapper.errors import MediaError, UsageError
@@ -68,8 +68,8 @@ def pair_of(text: str) -> tuple[str, str]:
         UsageError: It is no pair of two different clips.
     """
     performer, colon, identity = text.partition(":")
-    plain = all(name.replace("_", "").replace("-", "").isalnum() for name in (performer, identity))
-    if not colon or not plain or performer == identity:
+    valid = all(name.replace("_", "").replace("-", "").isalnum() for name in (performer, identity))
+    if not colon or not valid or performer == identity:
         raise UsageError(f"--pairs {text!r}: write performer:identity, two clips by their names")
     return performer, identity
 
@@ -101,8 +101,8 @@ class Cell:
     def name(self) -> str:
         """Names the cell, and everything that its swap depends on."""
         config = "".join(c if c.isalnum() else "-" for c in self.config.name).strip("-")
-        told = [self.run, self.pair, self.config.name, self.config.affect]
-        return f"{self.performer.name}-{self.identity.name}-{config}-{self.seed}-{digest(told)}"
+        recipe = [self.run, self.pair, self.config.name, self.config.affect]
+        return f"{self.performer.name}-{self.identity.name}-{config}-{self.seed}-{digest(recipe)}"
 
     @property
     def run(self) -> str:
@@ -147,7 +147,7 @@ class Workshop:
         if judges.emotions.lineage in load_model(run).card.lineage:
             log.warning("%s: was trained with xception, which therefore says nothing of it", run)
             neutral = None
-        return scored(swap, performer, identity, neutral)
+        return score_swap(swap, performer, identity, neutral)
 
     def faceset(self, clip: Clip, cell: Cell) -> Path:
         """A clip's faces, cut by the cell's aligner."""
@@ -174,7 +174,7 @@ class Workshop:
         if path not in self._readings:
             if not path.exists():
                 log.info("look at %s", clip.video)
-                rough = located(clip.video, self._aligner(clip))
+                rough = locate_face(clip.video, self._aligner(clip))
                 judges.read(clip.video, rough).save(path)
             self._readings[path] = Reading.load(path)
         return self._readings[path]
@@ -207,12 +207,12 @@ class Workshop:
         return ["aligner=mediapipe", f"aligner.model={self.model}"]
 
 
-def _swapper(verb: str, made: Path, *overrides: str) -> None:
+def _swapper(verb: str, product: Path, *overrides: str) -> None:
     """Run a verb in a process of its own.
 
     Args:
         verb: Of the command line.
-        made: What it makes, for the message.
+        product: What it makes, for the message.
         overrides: As typed behind it.
 
     Raises:
@@ -224,6 +224,6 @@ def _swapper(verb: str, made: Path, *overrides: str) -> None:
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     if status := subprocess.run(command, env=environment, check=False).returncode:
         raise MediaError(
-            f"{made}: swapper {verb} ended with exit status {status}; mend what it says above and "
+            f"{product}: swapper {verb} ended with exit status {status}; fix the error above and "
             "run again"
         )

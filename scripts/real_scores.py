@@ -9,7 +9,7 @@ import numpy as np
 from dlib_recogniser import distances
 from numpy.typing import NDArray
 from real_judges import Reading
-from real_signals import NAMES, followed, pose_of, signals
+from real_signals import NAMES, follow_scores, pose_of, signals
 
 from swapper.metrics.traces import gain_and_correlation
 
@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 Scores = dict[str, Any]
 
 
-def scored(swap: Reading, performer: Reading, identity: Reading, neutral: int | None) -> Scores:
+def score_swap(swap: Reading, performer: Reading, identity: Reading, neutral: int | None) -> Scores:
     """All figures of a swap as plain values; None where one cannot be told.
 
     Args:
@@ -44,15 +44,15 @@ def scored(swap: Reading, performer: Reading, identity: Reading, neutral: int | 
     """
     pose = _pose(performer)
     ours, theirs = signals(swap.landmarks, pose), signals(performer.landmarks, pose)
-    found: Scores = {
-        "shape": followed(ours, theirs),
+    scores: Scores = {
+        "shape": follow_scores(ours, theirs),
         "chance": chance(ours, theirs),
-        "face": whose(swap.embeddings, performer.embeddings, identity.embeddings),
+        "face": identity_distances(swap.embeddings, performer.embeddings, identity.embeddings),
         "emotions": {"r": math.nan, "same": math.nan},
     }
     if neutral is not None:
-        found["emotions"] = felt(swap.emotions, performer.emotions, neutral)
-    return _plain(found)
+        scores["emotions"] = emotion_agreement(swap.emotions, performer.emotions, neutral)
+    return _none_for_nan(scores)
 
 
 def chance(swap: Floats, performer: Floats, shifts: int = 17) -> dict[str, float]:
@@ -66,18 +66,18 @@ def chance(swap: Floats, performer: Floats, shifts: int = 17) -> dict[str, float
         shifts: How many other times, spread over the clip.
     """
     steps = [len(swap) * (i + 1) // (shifts + 1) for i in range(shifts)]
-    told = [followed(np.roll(swap, step, axis=0), performer) for step in steps]
+    shifted = [follow_scores(np.roll(swap, step, axis=0), performer) for step in steps]
     return {
-        area: math.sqrt(_mean(np.array([each[area]["r"] for each in told]) ** 2))
+        area: math.sqrt(_mean(np.array([each[area]["r"] for each in shifted]) ** 2))
         for area in ("mouth", "brows")
     }
 
 
-def whose(swap: Floats, performer: Floats, identity: Floats) -> dict[str, float]:
-    """Whose face it is, by embeddings (T, 128), rows of which may be NaN; as in `scored`."""
+def identity_distances(swap: Floats, performer: Floats, identity: Floats) -> dict[str, float]:
+    """Whose face it is, by embeddings (T, 128), rows of which may be NaN; as in `score_swap`."""
     to_identity, to_performer = distances(swap, identity), distances(swap, performer)
-    known = np.isfinite(to_identity) & np.isfinite(to_performer)
-    nearer = to_identity[known] < to_performer[known]
+    valid = np.isfinite(to_identity) & np.isfinite(to_performer)
+    nearer = to_identity[valid] < to_performer[valid]
     return {
         "to identity": _mean(to_identity),
         "to performer": _mean(to_performer),
@@ -87,7 +87,7 @@ def whose(swap: Floats, performer: Floats, identity: Floats) -> dict[str, float]
     }
 
 
-def felt(swap: Floats, performer: Floats, neutral: int) -> dict[str, float]:
+def emotion_agreement(swap: Floats, performer: Floats, neutral: int) -> dict[str, float]:
     """How far class probabilities (T, C) follow the performer's; rows may be NaN.
 
     Args:
@@ -100,39 +100,39 @@ def felt(swap: Floats, performer: Floats, neutral: int) -> dict[str, float]:
         of the frames where the performer is not neutral the strongest class is the same; NaN if
         there is no such frame.
     """
-    known = np.isfinite(swap).all(axis=1) & np.isfinite(performer).all(axis=1)
-    ours, theirs = swap[known], performer[known]
+    valid = np.isfinite(swap).all(axis=1) & np.isfinite(performer).all(axis=1)
+    ours, theirs = swap[valid], performer[valid]
     if len(ours) < 2:
         return {"r": math.nan, "same": math.nan}
     _, r = gain_and_correlation(ours, theirs, LEAST_SHIFT)
-    said, shown = ours.argmax(axis=1), theirs.argmax(axis=1)
-    off = shown != neutral
-    return {"r": _mean(r), "same": _mean((said == shown)[off].astype(float))}
+    swap_class, performer_class = ours.argmax(axis=1), theirs.argmax(axis=1)
+    off = performer_class != neutral
+    return {"r": _mean(r), "same": _mean((swap_class == performer_class)[off].astype(float))}
 
 
-def moments(performer: Reading, most: int = 8, apart: float = 0.6) -> list[int]:
+def peak_frames(performer: Reading, most: int = 8, least_gap: float = 0.6) -> list[int]:
     """The frames in which the performer departs most from what is usual in the clip.
 
     Args:
         performer: Its reading.
         most: How many at most.
-        apart: Least distance of two, in seconds.
+        least_gap: Least distance of two, in seconds.
 
     Returns:
         Frame numbers in order of time. Each departs by the length of its signals' distances from
         their medians, in robust deviations; lids, which 3DDFA cannot read, do not count.
     """
-    told = signals(performer.landmarks, _pose(performer))
-    told = told[:, [not name.startswith("lid") for name in NAMES]]
-    known = np.flatnonzero(np.isfinite(told).all(axis=1))
-    off = np.abs(told - np.median(told[known], axis=0))
+    traces = signals(performer.landmarks, _pose(performer))
+    traces = traces[:, [not name.startswith("lid") for name in NAMES]]
+    valid = np.flatnonzero(np.isfinite(traces).all(axis=1))
+    off = np.abs(traces - np.median(traces[valid], axis=0))
     # Below the noise of landmarks a deviation of zero would make every frame a great moment.
-    usual = np.maximum(1.4826 * np.median(off[known], axis=0), 0.003)
+    usual = np.maximum(1.4826 * np.median(off[valid], axis=0), 0.003)
     far = np.linalg.norm(off / usual, axis=1)
     chosen: list[int] = []
-    for frame in sorted(known.tolist(), key=lambda t: -far[t]):
+    for frame in sorted(valid.tolist(), key=lambda t: -far[t]):
         gaps = [abs(performer.seconds[frame] - performer.seconds[other]) for other in chosen]
-        if len(chosen) < most and all(gap >= apart for gap in gaps):
+        if len(chosen) < most and all(gap >= least_gap for gap in gaps):
             chosen.append(frame)
     return sorted(chosen)
 
@@ -142,12 +142,12 @@ def _pose(reading: Reading) -> Floats:
 
 
 def _mean(values: Floats) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else math.nan
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else math.nan
 
 
-def _plain(value: Any) -> Any:
+def _none_for_nan(value: Any) -> Any:
     """The same with None for NaN, which JSON has not."""
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: _none_for_nan(each) for key, each in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

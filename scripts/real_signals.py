@@ -75,14 +75,14 @@ def signals(landmarks: Floats, pose: Floats) -> Floats:
     """
     if landmarks.shape[1:] != (NUM_LANDMARKS, 2) or pose.shape != (len(landmarks), 2):
         raise ValueError(f"want (T, 68, 2) and (T, 2), got {landmarks.shape} and {pose.shape}")
-    known = np.isfinite(landmarks).all(axis=(1, 2)) & np.isfinite(pose).all(axis=1)
-    if known.sum() < _FEWEST:
-        raise ValueError(f"{known.sum()} frames with a face; at least {_FEWEST} are needed")
-    upright = np.stack([_upright(each) for each in landmarks[known]])
+    valid = np.isfinite(landmarks).all(axis=(1, 2)) & np.isfinite(pose).all(axis=1)
+    if valid.sum() < _FEWEST:
+        raise ValueError(f"{valid.sum()} frames with a face; at least {_FEWEST} are needed")
+    upright = np.stack([_upright(each) for each in landmarks[valid]])
     eye = np.median(np.linalg.norm(upright[:, 45] - upright[:, 36], axis=1))
-    found = np.full((len(landmarks), len(NAMES)), np.nan)
-    found[known] = _without(pose[known], _measured(upright) / eye)
-    return found
+    result = np.full((len(landmarks), len(NAMES)), np.nan)
+    result[valid] = _regress_off_pose(pose[valid], _measured(upright) / eye)
+    return result
 
 
 def _upright(points: Floats) -> Floats:
@@ -113,7 +113,7 @@ def _measured(upright: Floats) -> Floats:
     )
 
 
-def _without(pose: Floats, measured: Floats) -> Floats:
+def _regress_off_pose(pose: Floats, measured: Floats) -> Floats:
     """What is left of (T, S) when a plane over pose (T, 2) is taken off; the median pose keeps.
 
     A ridge holds its slopes back where the head turns by few degrees: what a pose reader says there
@@ -121,13 +121,13 @@ def _without(pose: Floats, measured: Floats) -> Floats:
     """
     turned = pose - np.median(pose, axis=0)
     centred = turned - turned.mean(axis=0)
-    spread = centred.T @ centred / len(turned) + _UNSURE_DEG**2 * np.eye(2)
+    covariance = centred.T @ centred / len(turned) + _UNSURE_DEG**2 * np.eye(2)
     together = centred.T @ (measured - measured.mean(axis=0)) / len(turned)
-    left: Floats = measured - turned @ np.linalg.solve(spread, together)
-    return left
+    residual: Floats = measured - turned @ np.linalg.solve(covariance, together)
+    return residual
 
 
-def followed(swap: Floats, performer: Floats) -> dict[str, dict[str, float]]:
+def follow_scores(swap: Floats, performer: Floats) -> dict[str, dict[str, float]]:
     """How far a swap's signals follow the performer's.
 
     Args:
@@ -144,16 +144,16 @@ def followed(swap: Floats, performer: Floats) -> dict[str, dict[str, float]]:
     """
     if swap.shape != performer.shape or swap.ndim != 2 or swap.shape[1] != len(NAMES):
         raise ValueError(f"want two of (T, {len(NAMES)}), got {swap.shape} and {performer.shape}")
-    known = np.isfinite(swap).all(axis=1) & np.isfinite(performer).all(axis=1)
-    moving = (each[known] / LEAST_MOTION for each in (swap, performer))
+    valid = np.isfinite(swap).all(axis=1) & np.isfinite(performer).all(axis=1)
+    moving = (each[valid] / LEAST_MOTION for each in (swap, performer))
     gain, r = gain_and_correlation(*moving, least_motion=1.0)
-    told = {name: {"r": float(r[i]), "gain": float(gain[i])} for i, name in enumerate(NAMES)}
-    return {**told, "mouth": _mean(told, MOUTH), "brows": _mean(told, BROWS)}
+    scores = {name: {"r": float(r[i]), "gain": float(gain[i])} for i, name in enumerate(NAMES)}
+    return {**scores, "mouth": _mean(scores, MOUTH), "brows": _mean(scores, BROWS)}
 
 
-def _mean(told: Mapping[str, Mapping[str, float]], names: tuple[str, ...]) -> dict[str, float]:
-    found = {}
+def _mean(scores: Mapping[str, Mapping[str, float]], names: tuple[str, ...]) -> dict[str, float]:
+    means = {}
     for key in ("r", "gain"):
-        values = [told[name][key] for name in names if np.isfinite(told[name][key])]
-        found[key] = float(np.mean(values)) if values else float("nan")
-    return found
+        values = [scores[name][key] for name in names if np.isfinite(scores[name][key])]
+        means[key] = float(np.mean(values)) if values else float("nan")
+    return means

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from real_judges import Reading
-from real_scores import moments
+from real_scores import peak_frames
 
 from swapper.errors import MediaError
 from swapper.faces.geometry import similarity_from_landmarks, warp
@@ -34,7 +34,7 @@ def draw(performer: Path, reading: Reading, swaps: Mapping[str, Path], output: P
     Raises:
         MediaError: A clip cannot be read, or the picture cannot be written.
     """
-    chosen = moments(reading)
+    chosen = peak_frames(reading)
     rows = [
         (label, _faces(video, reading, chosen))
         for label, video in {"performer": performer, **swaps}.items()
@@ -45,13 +45,13 @@ def draw(performer: Path, reading: Reading, swaps: Mapping[str, Path], output: P
 
 def _faces(video: Path, reading: Reading, chosen: list[int]) -> list[Picture]:
     """The face, brows to chin, (TILE, TILE, 3), in each of some frames."""
-    found = []
+    crops = []
     with VideoReader(video) as reader:
         for frame in reader:
             if frame.index in chosen:
                 points = reading.landmarks[frame.index].astype(np.float32)
                 matrix = similarity_from_landmarks(points, TILE, "face")
-                found.append(warp(frame.image, matrix, TILE))
-    if len(found) < len(chosen):
+                crops.append(warp(frame.image, matrix, TILE))
+    if len(crops) < len(chosen):
         raise MediaError(f"{video}: has too few frames; remove it and run again")
-    return found
+    return crops

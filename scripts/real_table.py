@@ -99,29 +99,31 @@ def _difference(metric: Callable[[Any], float]) -> Callable[[Any], float]:
 def _table(
     configs: Mapping[str, Mapping[Any, Any]],
     columns: Sequence[Column],
-    told: Callable[[Sequence[float], int], str],
+    format_cell: Callable[[Sequence[float], int], str],
 ) -> list[str]:
     lines = [
         "| " + " | ".join(["", "n", *(column.title for column in columns)]) + " |",
         "|" + "---|" * (len(columns) + 2),
     ]
     for name, each in configs.items():
-        cells = [told([c.metric(scores) for scores in each.values()], c.digits) for c in columns]
+        cells = [
+            format_cell([c.metric(scores) for scores in each.values()], c.digits) for c in columns
+        ]
         lines.append("| " + " | ".join([name, str(len(each)), *cells]) + " |")
     return lines
 
 
 def _mean(values: Sequence[float], digits: int) -> str:
-    known = [value for value in values if math.isfinite(value)]
-    return f"{np.mean(known):.{digits}f}" if known else "–"
+    finite = [value for value in values if math.isfinite(value)]
+    return f"{np.mean(finite):.{digits}f}" if finite else "–"
 
 
 def _mean_and_deviation(values: Sequence[float], digits: int, sign: str = "") -> str:
-    known = [value for value in values if math.isfinite(value)]
-    if not known:
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
         return "–"
-    mean = f"{np.mean(known):{sign}.{digits}f}"
-    return f"{mean} ± {np.std(known, ddof=1):.{digits}f}" if len(known) > 1 else mean
+    mean = f"{np.mean(finite):{sign}.{digits}f}"
+    return f"{mean} ± {np.std(finite, ddof=1):.{digits}f}" if len(finite) > 1 else mean
 
 
 def _signed(values: Sequence[float], digits: int) -> str:

@@ -88,8 +88,8 @@ class MobileNet(nn.Module):
         x = F.relu(self.bn1(self.conv1(x)))
         for name, *_ in _BLOCKS:
             x = self.get_submodule(name)(x)
-        found = self.fc_lm(x.mean(dim=(2, 3))).unflatten(1, (2, NUM_LANDMARKS))
-        return SIDE / 2 * (1 + found.mT)
+        coordinates = self.fc_lm(x.mean(dim=(2, 3))).unflatten(1, (2, NUM_LANDMARKS))
+        return SIDE / 2 * (1 + coordinates.mT)
 
 
 class Tddfa:
@@ -133,20 +133,20 @@ class Tddfa:
         Returns:
             (T, 68, 2), x y in frame pixels, iBUG order; NaN where there is no face.
         """
-        found = rough.astype(np.float64).copy()
-        known = np.flatnonzero(np.isfinite(found).all(axis=(1, 2)))
-        found[np.setdiff1d(np.arange(len(found)), known)] = np.nan
-        if not len(known):
-            return found
+        landmarks = rough.astype(np.float64).copy()
+        valid = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
+        landmarks[np.setdiff1d(np.arange(len(landmarks)), valid)] = np.nan
+        if not len(valid):
+            return landmarks
         for _ in range(passes):
-            crop_from_frame = [crop_matrix(found[t]) for t in known]
+            crop_from_frame = [crop_matrix(landmarks[t]) for t in valid]
             crops = np.stack(
-                [warp(frames[t], m, SIDE) for t, m in zip(known, crop_from_frame, strict=True)]
+                [warp(frames[t], m, SIDE) for t, m in zip(valid, crop_from_frame, strict=True)]
             )
             points = self._points(crops)
-            for t, matrix, crop in zip(known, crop_from_frame, points, strict=True):
-                found[t] = transform_points(invert(matrix), crop)
-        return found
+            for t, matrix, crop in zip(valid, crop_from_frame, points, strict=True):
+                landmarks[t] = transform_points(invert(matrix), crop)
+        return landmarks
 
     @torch.inference_mode()
     def _points(self, crops: Picture) -> Floats:

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from actor_faces import Faces
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from wear import wear
+from wear import degrade
 
 from swapper.estimators import actors_net, judge_net
 from swapper.estimators.base import AffectBatch, Estimator
@@ -83,7 +83,7 @@ def batches(faces: Faces, seed: int, epoch: int) -> Iterator[tuple[Tensor, dict[
             "classes": torch.from_numpy(faces.classes[index]),
             "circumplex": torch.from_numpy(faces.circumplex[index]),
         }
-        yield wear(pictures, random), truth
+        yield degrade(pictures, random), truth
 
 
 def loss_of(answer: AffectBatch, truth: dict[str, Tensor]) -> Tensor:
@@ -92,18 +92,20 @@ def loss_of(answer: AffectBatch, truth: dict[str, Tensor]) -> Tensor:
     assert answer.asymmetry is not None
     assert answer.logits is not None
     half = answer.asymmetry.float() / 2
-    sides = torch.stack([answer.units.float() + half, answer.units.float() - half], dim=1)
-    units = F.mse_loss(sides, truth["sides"])
+    unit_sides = torch.stack([answer.units.float() + half, answer.units.float() - half], dim=1)
+    units = F.mse_loss(unit_sides, truth["sides"])
     # What no basic emotion explains weighs nothing here: its classes sum to less than 1.
     classes = -(truth["classes"] * answer.logits.float().log_softmax(1)).sum(1).mean()
-    feeling = _feeling(answer).float()
+    circumplex = _circumplex(answer).float()
     # Filled in before the subtraction: the gradient of what is NaN would be NaN.
-    lived = truth["circumplex"]
-    error = (feeling - torch.where(lived.isnan(), feeling.detach(), lived)).square()
+    true_circumplex = truth["circumplex"]
+    error = (
+        circumplex - torch.where(true_circumplex.isnan(), circumplex.detach(), true_circumplex)
+    ).square()
     return 20 * units + 0.5 * classes + error.mean()
 
 
-def _feeling(answer: AffectBatch) -> Tensor:
+def _circumplex(answer: AffectBatch) -> Tensor:
     """(N, 2) valence and arousal."""
     assert answer.valence is not None
     assert answer.arousal is not None
@@ -178,19 +180,19 @@ def report(estimator: Estimator, faces: Faces) -> dict[str, Any]:
         label: round(float((guess[true == column] == column).mean()), 3)
         for column, label in enumerate(estimator.labels)
     }
-    felt = np.isfinite(faces.circumplex[:, 0])
-    read = _feeling(answer).numpy()[felt]
-    lived = faces.circumplex[felt]
-    shown = faces.units.mean(axis=1)
+    labelled = np.isfinite(faces.circumplex[:, 0])
+    read = _circumplex(answer).numpy()[labelled]
+    true_circumplex = faces.circumplex[labelled]
+    true_units = faces.units.mean(axis=1)
     table = {
-        f"AU{unit}": _line(answer.units[:, column].numpy(), shown[:, column])
+        f"AU{unit}": _line(answer.units[:, column].numpy(), true_units[:, column])
         for column, unit in enumerate(estimator.units)
     }
     return {
         "faces": len(faces),
         "accuracy": round(float((guess == true).mean()), 3),
         "recall": recall,
-        "ccc": [round(concordance(read[:, k], lived[:, k]), 3) for k in (0, 1)],
+        "ccc": [round(concordance(read[:, k], true_circumplex[:, k]), 3) for k in (0, 1)],
         "rho": round(float(np.mean([each["rho"] for each in table.values()])), 3),
         "units": table,
     }
@@ -220,24 +222,24 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="instead of the plan's")
     parser.add_argument("--draw-only", action="store_true", help="stop once all is drawn")
     parser.add_argument("--output", type=Path, default=OWN, help="folder for the weights")
-    given = parser.parse_args()
-    base = PLANS[given.which]
+    options = parser.parse_args()
+    base = PLANS[options.which]
     plan = Plan(
-        base.module, base.net, given.images or base.images, given.epochs or base.epochs, base.rate,
-        base.seed,
+        base.module, base.net, options.images or base.images, options.epochs or base.epochs,
+        base.rate, base.seed,
     )  # fmt: skip
-    for split, images in ((given.which, plan.images), ("test", TEST_IMAGES)):
-        actor_faces.draw(given.faces, split, images, given.workers)
-    if given.draw_only:
+    for split, images in ((options.which, plan.images), ("test", TEST_IMAGES)):
+        actor_faces.draw(options.faces, split, images, options.workers)
+    if options.draw_only:
         return
-    faces = actor_faces.read(given.faces, given.which, plan.images)
-    state = given.faces / f"{given.which}-{plan.images}-{plan.epochs}.ckpt"
-    net = train(given.which, plan, faces, state)
-    path = given.output / f"{given.which}.safetensors"
-    story = {"faces": str(len(faces)), "epochs": str(plan.epochs), "seed": str(plan.seed)}
-    save_weights(net, path, {**plan.module.METADATA, **story})
-    found = report(plan.module.load(path), actor_faces.read(given.faces, "test", TEST_IMAGES))
-    print(json.dumps(found, indent=1))
+    faces = actor_faces.read(options.faces, options.which, plan.images)
+    state = options.faces / f"{options.which}-{plan.images}-{plan.epochs}.ckpt"
+    net = train(options.which, plan, faces, state)
+    path = options.output / f"{options.which}.safetensors"
+    training_facts = {"faces": str(len(faces)), "epochs": str(plan.epochs), "seed": str(plan.seed)}
+    save_weights(net, path, {**plan.module.METADATA, **training_facts})
+    scores = report(plan.module.load(path), actor_faces.read(options.faces, "test", TEST_IMAGES))
+    print(json.dumps(scores, indent=1))
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ from swapper.data.augment import Augment
 from swapper.data.balance import Balance
 from swapper.data.datamodule import FaceDataModule
 from swapper.data.dataset import warped_and_target
-from swapper.demo.pipeline import cut_faces
+from swapper.demo.pipeline import extract_faces
 from swapper.head_renderer.identity import sample_identity
 from swapper.losses.reconstruction import ReconstructionLoss
 from swapper.models.autoencoder import Autoencoder
-from swapper.synth.scenarios import cast
+from swapper.synth.scenarios import build_casting
 from swapper.synthesize import render_casting
 from swapper.training.acceleration import Acceleration
 from swapper.training.callbacks import Ema
@@ -46,11 +46,11 @@ def feed(data: FaceDataModule) -> Iterator[Row]:
         warped_and_target(batch, data.resolution)
         drawn.append(middle - start)
         warped.append(time.thread_time() - middle)
-    found = {"batch": float(np.median(drawn)), "warp": float(np.median(warped))}
+    medians = {"batch": float(np.median(drawn)), "warp": float(np.median(warped))}
     yield {
         "part": "feeding", "pictures": 2 * data.batch_size,
-        "cpu_seconds_batch": found["batch"], "cpu_seconds_warp": found["warp"],
-        "cpu_seconds": found["batch"] + found["warp"],
+        "cpu_seconds_batch": medians["batch"], "cpu_seconds_warp": medians["warp"],
+        "cpu_seconds": medians["batch"] + medians["warp"],
     }  # fmt: skip
 
 
@@ -83,8 +83,8 @@ class _Pace(Callback):
         self.seconds = (time.perf_counter() - self._begun) / steps
         if self.profiler is not None:
             self.profiler.stop()
-            told = self.profiler.key_averages()
-            self.busy = sum(each.self_device_time_total for each in told) / steps / 1e6
+            kernels = self.profiler.key_averages()
+            self.busy = sum(each.self_device_time_total for each in kernels) / steps / 1e6
 
     @staticmethod
     def _wait() -> None:
@@ -100,8 +100,8 @@ def loop(make: MakeModel, data: FaceDataModule, device: torch.device, steps: int
         "pictures_a_second": 2 * data.batch_size / timed.seconds, "workers": data.num_workers,
     }  # fmt: skip
     if device.type == "cuda":
-        looked_at = _train(make, data, device, steps, profiled=True)
-        row["idle_share"] = max(0.0, 1 - looked_at.busy / timed.seconds)
+        profiled = _train(make, data, device, steps, profiled=True)
+        row["idle_share"] = max(0.0, 1 - profiled.busy / timed.seconds)
     yield row
 
 
@@ -143,11 +143,11 @@ def loader_alone(data: FaceDataModule, steps: int) -> Iterator[Row]:
     }  # fmt: skip
 
 
-def drawn_facesets(folder: Path, size: int) -> list[str]:
+def actor_facesets(folder: Path, size: int) -> list[str]:
     """Two actors' faces at `size` px, made once."""
-    takes = cast("rich", sample_identity(1), sample_identity(2), 0, 8.0, fps=10.0, clips=1)
-    reel = render_casting(takes, folder / "footage", 2 * size)
-    return [str(each) for each in cut_faces(reel, folder / f"facesets_{size}", size)]
+    takes = build_casting("rich", sample_identity(1), sample_identity(2), 0, 8.0, fps=10.0, clips=1)
+    casting_clips = render_casting(takes, folder / "footage", 2 * size)
+    return [str(each) for each in extract_faces(casting_clips, folder / f"facesets_{size}", size)]
 
 
 def data_of(

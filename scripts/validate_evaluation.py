@@ -51,8 +51,8 @@ def _units(performance: Performance, units: NDArray[np.floating]) -> Performance
 
 
 def _weak(performance: Performance, _: int) -> Performance:
-    rest = np.median(performance.units, axis=0, keepdims=True)
-    return _units(performance, rest + 0.6 * (performance.units - rest))
+    median = np.median(performance.units, axis=0, keepdims=True)
+    return _units(performance, median + 0.6 * (performance.units - median))
 
 
 def _shaking(performance: Performance, seed: int) -> Performance:
@@ -89,9 +89,11 @@ PLANTS: dict[str, Plant] = {
 }
 
 
-def film(folder: Path, name: str, who: int, played: Performance, seed: int, size: int) -> ClipFiles:
+def film(
+    folder: Path, name: str, actor_seed: int, performance: Performance, seed: int, size: int
+) -> ClipFiles:
     """A performance by an actor, under the seed's camera and light."""
-    take = Take(name, sample_identity(who), played, sample_stage(seed))
+    take = Take(name, sample_identity(actor_seed), performance, sample_stage(seed))
     return render_take(take, folder, size)
 
 
@@ -112,7 +114,7 @@ class Trial:
     truth: bool
 
 
-def tried(seed: int, folder: Path, trial: Trial) -> Iterator[dict[str, Any]]:
+def run_trial(seed: int, folder: Path, trial: Trial) -> Iterator[dict[str, Any]]:
     """Every plant of one performance."""
     size, landmarker = trial.size, trial.landmarker
     played = play(parse_timeline(SCORE), fps=25, seed=seed, micro=MICRO)
@@ -130,11 +132,11 @@ def tried(seed: int, folder: Path, trial: Trial) -> Iterator[dict[str, Any]]:
             swap = replace(swap, video=copy)
         for reader in ("judge", *(["mediapipe"] if landmarker else [])):
             output = folder / "reports" / f"{name}_{seed}_{reader}"
-            told = _evaluated((performer, swap, answer), output, reader, landmarker)
-            yield {"plant": plant, "seed": seed, "reader": reader, "truth": trial.truth} | told
+            scores = _evaluate((performer, swap, answer), output, reader, landmarker)
+            yield {"plant": plant, "seed": seed, "reader": reader, "truth": trial.truth} | scores
 
 
-def _evaluated(
+def _evaluate(
     films: tuple[ClipFiles, ClipFiles, ClipFiles | None], output: Path, reader: str, landmarker: str
 ) -> dict[str, Any]:
     performer, swap, answer = films
@@ -152,15 +154,15 @@ def _evaluated(
     )  # fmt: skip
     report = evaluate(options, aligner, lambda: load_estimator("judge", "measuring"))
     measures = {each.name: each.value for group in report.groups for each in group.measures}
-    kept = ("gain", "correlation", "lag", "jitter", "brief_lost", "emotion_kappa")
+    names = ("gain", "correlation", "lag", "jitter", "brief_lost", "emotion_kappa")
     return {
         "findings": [each.split(":")[0] for each in report.findings],
         "expressive": report.expressive,
-        **{name: measures.get(name) for name in kept},
+        **{name: measures.get(name) for name in names},
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Film, evaluate, print a table, keep the rows."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -174,23 +176,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--work", type=Path, help="keeps film and reports there")
     parser.add_argument("--output", type=Path, help="JSON lines")
-    found = parser.parse_args(arguments)
-    trial = Trial(tuple(found.plants), found.size, found.landmarker, found.truth)
+    options = parser.parse_args(argv)
+    trial = Trial(tuple(options.plants), options.size, options.landmarker, options.truth)
     logging.basicConfig(level=logging.WARNING)
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
-        folder = found.work or Path(temporary)
+        folder = options.work or Path(temporary)
         try:
-            for seed in found.seeds:
-                for row in tried(seed, folder, trial):
+            for seed in options.seeds:
+                for row in run_trial(seed, folder, trial):
                     rows.append(row)
                     print(_line(row), flush=True)
         except SwapperError as error:
             print(f"validate_evaluation: {error}", file=sys.stderr)
             return 2
-    if found.output is not None:
-        found.output.parent.mkdir(parents=True, exist_ok=True)
-        found.output.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    if options.output is not None:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return 0
 
 
@@ -200,8 +202,8 @@ def _line(row: dict[str, Any]) -> str:
         for name in ("gain", "correlation", "lag", "jitter", "brief_lost")
         if row[name] is not None and np.isfinite(row[name])
     )
-    said = "; ".join(row["findings"]) or "nothing wrong"
-    cells = (row["plant"], row["seed"], row["reader"], said, row["expressive"], figures)
+    findings = "; ".join(row["findings"]) or "nothing wrong"
+    cells = (row["plant"], row["seed"], row["reader"], findings, row["expressive"], figures)
     return f"| {' | '.join(map(str, cells))} |"
 
 

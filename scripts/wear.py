@@ -14,7 +14,7 @@ _SIDES: Final = (56, 64, 80, 96, 112, 128)
 _TAPS: Final = torch.arange(-4.0, 5.0)
 
 
-def wear(pictures: Tensor, random: Generator) -> Tensor:
+def degrade(pictures: Tensor, random: Generator) -> Tensor:
     """Move, blur, shrink, grain, compress and relight crops.
 
     Half of them stay clean but for the move and the light; the rest suffers a random choice.
@@ -30,18 +30,18 @@ def wear(pictures: Tensor, random: Generator) -> Tensor:
     worn = _move(pictures, side, random)
     suffers = torch.rand(len(worn), generator=random) < 0.5
 
-    def some(share: float) -> Tensor:
+    def sample_rows(share: float) -> Tensor:
         chosen = torch.rand(len(worn), generator=random) < share
         return torch.nonzero(suffers & chosen).flatten()
 
-    if len(rows := some(0.5)):
+    if len(rows := sample_rows(0.5)):
         worn[rows] = _blur(worn[rows], random)
-    if len(rows := some(0.3)):
+    if len(rows := sample_rows(0.3)):
         worn[rows] = _shrink(worn[rows], random)
-    if len(rows := some(0.5)):
+    if len(rows := sample_rows(0.5)):
         worn[rows] = _grain(worn[rows], random)
     worn = _relight(worn, random).clamp(0, 1)
-    if len(rows := some(0.3)):
+    if len(rows := sample_rows(0.3)):
         worn[rows] = _compress(worn[rows], random)
     return worn
 

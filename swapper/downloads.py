@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from swapper.errors import SwapperError
 
 _TIMEOUT_S: Final = 30.0
-_LARGEST: Final = 1024**3
+_MAX_BYTES: Final = 1024**3
 _CHUNK: Final = 1 << 20
 
 
@@ -26,7 +26,7 @@ def cache_folder() -> Path:
     return root / "weights"
 
 
-def pinned(url: str, sha256: str, option: str, error: type[SwapperError]) -> Path:
+def download_cached(url: str, sha256: str, option: str, error: type[SwapperError]) -> Path:
     """A file of these very bytes, from the cache or else from the network.
 
     Args:
@@ -39,16 +39,16 @@ def pinned(url: str, sha256: str, option: str, error: type[SwapperError]) -> Pat
         SwapperError: As `error` says.
         ValueError: The address is not https.
     """
-    path = _kept(url, sha256)
+    path = _cached_path(url, sha256)
     if path.is_file():
         if sha256_of(path) == sha256:
             return path
         path.unlink()
-    return _fetched(url, sha256, option, error)
+    return _fetch(url, sha256, option, error)
 
 
-def fetched(url: str, option: str, error: type[SwapperError]) -> Path:
-    """A file whose hash nobody knows yet; kept where `pinned` finds it once it is confirmed.
+def download(url: str, option: str, error: type[SwapperError]) -> Path:
+    """A file whose hash nobody knows yet; kept where `download_cached` finds it once it is confirmed.
 
     Args:
         url: Where it is published, https.
@@ -59,31 +59,31 @@ def fetched(url: str, option: str, error: type[SwapperError]) -> Path:
         SwapperError: As `error` says.
         ValueError: The address is not https.
     """
-    return _fetched(url, None, option, error)
+    return _fetch(url, None, option, error)
 
 
-def is_kept(url: str, sha256: str) -> bool:
-    """Whether `pinned` would find it in the cache, and ask no network."""
-    return bool(sha256) and _kept(url, sha256).is_file()
+def is_cached(url: str, sha256: str) -> bool:
+    """Whether `download_cached` would find it in the cache, and ask no network."""
+    return bool(sha256) and _cached_path(url, sha256).is_file()
 
 
-def existing(path: str | Path, option: str, error: type[SwapperError]) -> Path:
+def require_file(path: str | Path, option: str, error: type[SwapperError]) -> Path:
     """The file given by an option.
 
     Raises:
         SwapperError: There is none; of the kind `error`.
     """
-    found = Path(path).expanduser()
-    if not found.is_file():
-        raise error(f"{found}: no such file: pass {option}=PATH of the weights")
-    return found
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise error(f"{file}: no such file: pass {option}=PATH of the weights")
+    return file
 
 
-def _kept(url: str, sha256: str) -> Path:
+def _cached_path(url: str, sha256: str) -> Path:
     return cache_folder() / f"{sha256[:12]}-{Path(urlsplit(url).path).name}"
 
 
-def _fetched(url: str, sha256: str | None, option: str, error: type[SwapperError]) -> Path:
+def _fetch(url: str, sha256: str | None, option: str, error: type[SwapperError]) -> Path:
     if urlsplit(url).scheme != "https":
         raise ValueError(f"weights are fetched by https only, not {url}")
     try:
@@ -110,13 +110,13 @@ def _download(url: str, sha256: str | None, option: str, error: type[SwapperErro
                 _copy(answer, partial)
             partial.flush()
             os.fsync(partial.fileno())
-            found = sha256_of(temporary)
-            if sha256 not in (None, found):
+            digest = sha256_of(temporary)
+            if sha256 not in (None, digest):
                 raise error(
                     f"{url}: holds another file than the one swapper knows (sha256 differs): "
                     f"pass {option}=PATH of a file you trust"
                 )
-            return temporary.replace(_kept(url, found))
+            return temporary.replace(_cached_path(url, digest))
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -125,7 +125,7 @@ def _copy(answer: http.client.HTTPResponse, partial: tempfile._TemporaryFileWrap
     size = 0
     while chunk := answer.read(_CHUNK):
         size += len(chunk)
-        if size > _LARGEST:
+        if size > _MAX_BYTES:
             raise urllib.error.URLError("larger than 1 GiB")
         partial.write(chunk)
 

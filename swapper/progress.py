@@ -37,7 +37,7 @@ def progress(total: int | None, label: str, unit: str, *, initial: int = 0) -> t
     )
 
 
-def reporter(log: logging.Logger, what: str) -> Callable[[str, int, int], None]:
+def progress_logger(log: logging.Logger, action: str) -> Callable[[str, int, int], None]:
     """Logs now and then how many faces of something are done: call it with title, done, total."""
     last = time.monotonic()
 
@@ -45,6 +45,6 @@ def reporter(log: logging.Logger, what: str) -> Callable[[str, int, int], None]:
         nonlocal last
         if time.monotonic() - last >= _REPORT_SECONDS:
             last = time.monotonic()
-            log.info("%s: %d of %d faces %s", title, done, total, what)
+            log.info("%s: %d of %d faces %s", title, done, total, action)
 
     return report

@@ -29,9 +29,9 @@ from swapper.media.images import IMAGE_SUFFIXES, write_atomically, write_image
 from swapper.options.verbs import StageOptions, SynthesizeOptions
 from swapper.progress import progress
 from swapper.synth.actor import Actor
-from swapper.synth.emotions import BASIC, REPERTOIRE
+from swapper.synth.emotions import BASIC, EMOTION_BY_NAME
 from swapper.synth.performance import Performance, play
-from swapper.synth.scenarios import Casting, Take, cast
+from swapper.synth.scenarios import Casting, Take, build_casting
 from swapper.synth.timeline import parse_timeline, random_timeline
 from swapper.synth.truth import OPENFACE_COLUMNS, TRUTH_COLUMNS, csv_table, openface_row, truth_row
 
@@ -46,9 +46,9 @@ _SHEET_YAWS: Final = (0.0, -24.0, 14.0, 0.0, -12.0, 8.0, 30.0, -16.0)
 class FrameRenderer(Protocol):
     """Whoever can be filmed, as `Actor` can."""
 
-    def shoot(
+    def render(
         self,
-        moment: HeadState,
+        state: HeadState,
         stage: Stage,
         size: int = ...,
         *,
@@ -84,7 +84,7 @@ class ClipFiles:
         suffixes = (".mp4", ".openface.csv", ".truth.csv", ".masks.mkv", ".json")
         return cls(*(folder / f"{name}{suffix}" for suffix in suffixes))
 
-    def all_there(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether no file is missing."""
         return all(path.is_file() for path in vars(self).values())
 
@@ -123,9 +123,9 @@ def render_take(
     _check(take.name, size, workers)
     files = ClipFiles.at(Path(folder), take.name)
     record = _record(take, size, supersample)
-    if files.all_there() and files.record.read_bytes() == record:
+    if files.is_complete() and files.record.read_bytes() == record:
         return files
-    shooter = make_actor(take.identity)
+    renderer = make_actor(take.identity)
     files.record.unlink(missing_ok=True)
     performance, stage = take.performance, take.stage
     landmarks: list[list[str]] = []
@@ -137,12 +137,12 @@ def render_take(
         )
         masks = stack.enter_context(ClipWriter(files.masks, square, performance.fps))
         bar = stack.enter_context(progress(len(performance), f"film {take.name}", "frame"))
-        for i, shot in enumerate(_shots(shooter, take, size, workers, supersample)):
-            video.write(shot.image)
-            masks.write(np.rint(shot.face_mask * 255).astype(np.uint8))
-            moment = performance.moment(i)
-            landmarks.append(openface_row(i, performance.fps, moment, shot, stage, size))
-            truth.append(truth_row(i, performance, shot))
+        for i, rendered in enumerate(_rendered_frames(renderer, take, size, workers, supersample)):
+            video.write(rendered.image)
+            masks.write(np.rint(rendered.face_mask * 255).astype(np.uint8))
+            state = performance.head_state(i)
+            landmarks.append(openface_row(i, performance.fps, state, rendered, stage, size))
+            truth.append(truth_row(i, performance, rendered))
             bar.update(1)
     write_atomically(files.landmarks, csv_table(OPENFACE_COLUMNS, landmarks))
     write_atomically(files.truth, csv_table(TRUTH_COLUMNS, truth))
@@ -160,18 +160,18 @@ def _check(name: str, size: int, workers: int) -> None:
         raise UsageError(f"workers={workers}: must be from 1 to 256")
 
 
-def _shots(
-    shooter: FrameRenderer, take: Take, size: int, workers: int, supersample: int
+def _rendered_frames(
+    renderer: FrameRenderer, take: Take, size: int, workers: int, supersample: int
 ) -> Iterator[RenderedFrame]:
     """Frames in order, a few drawn ahead by several threads."""
     performance, stage = take.performance, take.stage
 
     def draw(index: int) -> RenderedFrame:
-        return shooter.shoot(
-            performance.moment(index),
+        return renderer.render(
+            performance.head_state(index),
             stage,
             size,
-            before=performance.moment(index - 1) if index else None,
+            before=performance.head_state(index - 1) if index else None,
             index=index,
             supersample=supersample,
         )
@@ -207,12 +207,12 @@ def renderer_hash() -> str:
     """sha256 over the code that draws: clips of other code are filmed anew."""
     digest = hashlib.sha256()
     sources = [
-        each
+        source
         for room in ("swapper.head_renderer", "swapper.synth")
-        for each in importlib.resources.files(room).iterdir()
-        if each.name.endswith(".py")
+        for source in importlib.resources.files(room).iterdir()
+        if source.name.endswith(".py")
     ]
-    for source in sorted(sources, key=lambda each: each.name):
+    for source in sorted(sources, key=lambda source: source.name):
         digest.update(source.read_bytes())
     return digest.hexdigest()
 
@@ -272,15 +272,15 @@ def draw_actor_sheet(
     """
     if Path(path).suffix.lower() not in IMAGE_SUFFIXES:
         raise UsageError(f"sheet={path}: must end in one of {', '.join(IMAGE_SUFFIXES)}")
-    moments = [
-        HeadState(units=REPERTOIRE[name].variants[0].intensities(), pose=(yaw, 0.0, 0.0))
+    states = [
+        HeadState(units=EMOTION_BY_NAME[name].variants[0].intensities(), pose=(yaw, 0.0, 0.0))
         for name, yaw in zip(BASIC, _SHEET_YAWS, strict=True)
     ]
 
     def row(seed: int) -> tuple[str, list[NDArray[np.uint8]]]:
         actor = Actor(sample_identity(seed))
         stage = dataclasses.replace(sample_stage(seed, FilmStock()), framing=0.8, camera_height=0.0)
-        return "", [actor.shoot(moment, stage, tile).image for moment in moments]
+        return "", [actor.render(state, stage, tile).image for state in states]
 
     with ThreadPoolExecutor(workers) as pool:
         rows = list(pool.map(row, seeds))
@@ -299,15 +299,15 @@ def synthesize(options: SynthesizeOptions) -> None:
         draw_actor_sheet(options.sheet, workers=options.workers)
     if not options.output:
         return
-    changes = _given(options.stage)
+    changes = _set_fields(options.stage)
     if options.scenario == "none":
         render_take(_one_take(options, changes), options.output, options.size,
                   workers=options.workers)  # fmt: skip
         return
-    for name, given in (("score", options.score), ("stage", changes)):
-        if given:
+    for name, value in (("score", options.score), ("stage", changes)):
+        if value:
             raise UsageError(f"{name} does not go with scenario={options.scenario}: leave one out")
-    casting = cast(
+    casting = build_casting(
         options.scenario, sample_identity(options.performer), sample_identity(options.identity),
         options.seed, options.seconds, fps=options.fps,
     )  # fmt: skip
@@ -327,8 +327,8 @@ def _one_take(options: SynthesizeOptions, changes: dict[str, Any]) -> Take:
     return Take(options.name, sample_identity(options.identity), performance, stage)
 
 
-def _given(options: StageOptions) -> dict[str, Any]:
+def _set_fields(options: StageOptions) -> dict[str, Any]:
     """The stage's fields that were set on the command line."""
-    given = {name: value for name, value in vars(options).items() if value is not None}
-    film = {name: value for name, value in vars(given.pop("film")).items() if value is not None}
-    return given | ({"film": film} if film else {})
+    fields = {name: value for name, value in vars(options).items() if value is not None}
+    film = {name: value for name, value in vars(fields.pop("film")).items() if value is not None}
+    return fields | ({"film": film} if film else {})

@@ -43,13 +43,13 @@ def config_root(verb: str) -> str:
 def group_choices(verb: str, group: str) -> list[str]:
     """Names that ``group=`` takes, in order; none where there is no such group."""
     # A verb with a root of its own finds the common one as well (by its search path).
-    found: set[str] = set()
+    choices: set[str] = set()
     for root in (config_root(verb), CONFIGS):
         folder = importlib.resources.files(root) / group
         if folder.is_dir():
-            names = (each.name for each in folder.iterdir())
-            found |= {name.removesuffix(".yaml") for name in names if name.endswith(".yaml")}
-    return sorted(found)
+            names = (entry.name for entry in folder.iterdir())
+            choices |= {name.removesuffix(".yaml") for name in names if name.endswith(".yaml")}
+    return sorted(choices)
 
 
 def verb_help(verb: str) -> str:
@@ -67,6 +67,6 @@ def verb_help(verb: str) -> str:
     groups = {name: choices for name, choices in groups.items() if choices}
     if groups:
         lines += ["", "config groups (GROUP=CHOICE, then GROUP.key=value; see --cfg job):"]
-        lines += [f"  {name:{width}}  [{', '.join(found)}]" for name, found in groups.items()]
+        lines += [f"  {name:{width}}  [{', '.join(choices)}]" for name, choices in groups.items()]
     lines += ["", "flags:"] + [f"  {flag:{width}}  {text}" for flag, text in _HYDRA_FLAGS]
     return "\n".join(lines)

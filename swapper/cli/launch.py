@@ -31,8 +31,8 @@ def call(verb: str, cfg: DictConfig) -> Any:
         OmegaConf.missing_keys(cfg), key=lambda key: (order.index(key.split(".")[0]), key)
     )
     if missing:
-        known = fields_of(verb).get(missing[0])
-        help_text = f" ({known.metadata['help']})" if known and known.metadata else ""
+        option = fields_of(verb).get(missing[0])
+        help_text = f" ({option.metadata['help']})" if option and option.metadata else ""
         raise UsageError(f"{missing[0]} is missing: pass {missing[0]}=...{help_text}")
     options = OmegaConf.to_object(cfg)
     check_option(options)
@@ -206,7 +206,7 @@ def one_line(error: BaseException) -> str:
 
 def causes(error: BaseException) -> Iterator[BaseException]:
     """An error and what led to it, last first."""
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__ or current.__context__

@@ -83,11 +83,15 @@ def quote_text(verb: str, overrides: Sequence[str]) -> list[str]:
     quoted = []
     for override in overrides:
         key, equals, value = override.partition("=")
-        known = fields.get(key)
-        text = known is not None and known.type == "str" and not known.metadata["choices"]
-        listed = known is not None and known.type == "Any" and bool(known.metadata)
-        plain = not value.startswith(("'", '"', "[", "${")) and value not in ("", "null", MISSING)
-        if equals and plain and (text or listed) and not (sweeping and "," in value):
+        option = fields.get(key)
+        text = option is not None and option.type == "str" and not option.metadata["choices"]
+        listed = option is not None and option.type == "Any" and bool(option.metadata)
+        unquoted = not value.startswith(("'", '"', "[", "${")) and value not in (
+            "",
+            "null",
+            MISSING,
+        )
+        if equals and unquoted and (text or listed) and not (sweeping and "," in value):
             escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
             trailing = len(escaped) - len(escaped.rstrip("\\"))
             override = f'{key}="{escaped}{chr(92) * trailing}"'
@@ -159,25 +163,27 @@ def _compose_and_call(verb: str, overrides: list[str], status: list[int]) -> Non
 def _explain(verb: str, overrides: Sequence[str], error: BaseException) -> str:
     """Say in one line which key is wrong and what would be legal."""
     texts = [str(each) for each in causes(error)]
-    whole = "\n".join(texts)
-    if found := re.search(
-        r"Could not find '([^']+)'\n\nAvailable options in '([^']+)':((?:\n\t.*)*)", whole
+    message = "\n".join(texts)
+    if match := re.search(
+        r"Could not find '([^']+)'\n\nAvailable options in '([^']+)':((?:\n\t.*)*)", message
     ):
-        group, _, value = found[1].rpartition("/")
-        return f"{group}={value}: choose from {', '.join(found[3].split())}"
-    if found := re.search(r"Could not override '([^']+)'.\s*No match in the defaults list", whole):
-        return f"{found[1]}: no such config group; choose from {', '.join(_legal_keys(verb))}"
-    if found := re.search(r"Could not override '([^']+)'", whole):
-        return _unknown_key(verb, overrides, found[1], whole)
-    if found := re.search(
-        r"(Value .*|Invalid value .*|Cannot convert .*)\n\s*full_key: (\S+)", whole
+        group, _, value = match[1].rpartition("/")
+        return f"{group}={value}: choose from {', '.join(match[3].split())}"
+    if match := re.search(
+        r"Could not override '([^']+)'.\s*No match in the defaults list", message
     ):
-        return f"{found[2]}: {found[1].rstrip('.')}"
-    if found := re.search(r"Error merging override (([^=\s]+)=.*)", whole):
+        return f"{match[1]}: no such config group; choose from {', '.join(_legal_keys(verb))}"
+    if match := re.search(r"Could not override '([^']+)'", message):
+        return _unknown_key(verb, overrides, match[1], message)
+    if match := re.search(
+        r"(Value .*|Invalid value .*|Cannot convert .*)\n\s*full_key: (\S+)", message
+    ):
+        return f"{match[2]}: {match[1].rstrip('.')}"
+    if match := re.search(r"Error merging override (([^=\s]+)=.*)", message):
         helps = {key.partition("=")[0]: text for key, text in describe_option(VERBS[verb])}
-        return f"{found[1]}: does not fit ({helps.get(found[2], 'see --help')})"
-    if found := re.search(
-        r"mismatched input|no viable alternative|extraneous input|token recog", whole
+        return f"{match[1]}: does not fit ({helps.get(match[2], 'see --help')})"
+    if match := re.search(
+        r"mismatched input|no viable alternative|extraneous input|token recog", message
     ):
         grammar = re.sub(r"See https\S+.*", "", one_line(error)).strip()
         return f"{grammar} (quote values that hold special characters: 'key=\"a (b), c\"')"
@@ -188,7 +194,7 @@ def _legal_keys(verb: str) -> list[str]:
     return sorted(fields_of(verb))
 
 
-def _unknown_key(verb: str, overrides: Sequence[str], key: str, whole: str) -> str:
+def _unknown_key(verb: str, overrides: Sequence[str], key: str, message: str) -> str:
     from hydra import compose
     from hydra.core.global_hydra import GlobalHydra
     from hydra.initialize import initialize_config_module
@@ -202,7 +208,7 @@ def _unknown_key(verb: str, overrides: Sequence[str], key: str, whole: str) -> s
         config = compose(verb, chosen)
         node = OmegaConf.select(config, parent) if parent else config
     if not isinstance(node, DictConfig):
-        return f"{key}: no such option; {one_line(Exception(whole.splitlines()[0]))}"
+        return f"{key}: no such option; {one_line(Exception(message.splitlines()[0]))}"
     legal = sorted(str(each) for each in node if not str(each).startswith("_"))
     close = difflib.get_close_matches(last, legal, n=1)
     hint = f"did you mean {close[0]}? " if close else ""

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from swapper import __version__
 from swapper.demo.pipeline import (
-    Reel,
+    CastingClips,
     actor_clip,
     actor_truth,
     check_unbiased,
     convert_clip,
-    cut_faces,
+    extract_faces,
     train_run,
-    unit_reader,
+    unit_estimator,
 )
 from swapper.errors import UsageError
 from swapper.estimators.base import Estimator, load_estimator
@@ -42,7 +42,7 @@ from swapper.metrics.truth_scores import AREAS, ClipScore, score
 from swapper.options.verbs import DemoOptions, EvaluateOptions
 from swapper.provenance.manifest import verify
 from swapper.report.content import Report
-from swapper.synth.scenarios import Casting, cast
+from swapper.synth.scenarios import Casting, build_casting
 from swapper.synthesize import render_casting, renderer_hash
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ TRAINING: Final = (
 )
 """A model that is to learn two clean, steady faces in minutes, and nothing else."""
 _RECIPE: Final = "demo.json"
-_OWN: Final = ("footage", "facesets", "runs", "swap.mp4", "strip.png", "report.json",
+_PRODUCTS: Final = ("footage", "facesets", "runs", "swap.mp4", "strip.png", "report.json",
                "evaluation")  # fmt: skip
 _LEAST_OVERLAP: Final = 0.6
 _LEAST_OPACITY: Final = 0.75
@@ -116,41 +116,50 @@ def demo(options: DemoOptions) -> int:
         SwapperError: A step failed; in one line.
     """
     folder, budget = Path(options.output), BUDGETS[options.budget]
-    _begin(folder, {"version": __version__, "budget": asdict(budget), "seed": options.seed,
+    _prepare_folder(folder, {"version": __version__, "budget": asdict(budget), "seed": options.seed,
                     "training": TRAINING, "actors": renderer_hash()})  # fmt: skip
     run = folder / "runs" / "demo"
     seconds: dict[str, float] = {}
     judge = load_estimator("judge", "measuring")
-    read = unit_reader(judge)
-    with _timed(1, "filming two actors, one performance, and its exact answer", seconds):
-        reel = render_casting(_casting(budget, options.seed), folder / "footage", budget.size)
-    with _timed(2, "cutting out their faces", seconds):
-        facesets = cut_faces(reel, folder / "facesets", 128)
-    with _timed(3, f"training to step {budget.steps // 2}", seconds):
-        train_run(run, facesets, [*TRAINING, *_rhythm(budget)], budget.steps // 2)
-    with _timed(4, f"resuming, to step {budget.steps}", seconds):
-        train_run(run, facesets, [*TRAINING, *_rhythm(budget)], budget.steps)
-    with _timed(5, "putting the identity's face on the performance", seconds):
+    read = unit_estimator(judge)
+    with _step(1, "filming two actors, one performance, and its exact answer", seconds):
+        casting_clips = render_casting(
+            _make_casting(budget, options.seed), folder / "footage", budget.size
+        )
+    with _step(2, "cutting out their faces", seconds):
+        facesets = extract_faces(casting_clips, folder / "facesets", 128)
+    with _step(3, f"training to step {budget.steps // 2}", seconds):
+        train_run(run, facesets, [*TRAINING, *_schedule(budget)], budget.steps // 2)
+    with _step(4, f"resuming, to step {budget.steps}", seconds):
+        train_run(run, facesets, [*TRAINING, *_schedule(budget)], budget.steps)
+    with _step(5, "putting the identity's face on the performance", seconds):
         check_unbiased(run, judge)
-        clip, masks = convert_clip(run, reel["held_out"][0], folder / "swap.mp4")
-    with _timed(6, "comparing with the exact answer", seconds):
-        performer, answer = actor_clip(reel["held_out"][0]), actor_truth(reel["truth"][0])
-        outcome = _judge(clip, masks, performer, answer, read)
+        clip, masks = convert_clip(run, casting_clips["held_out"][0], folder / "swap.mp4")
+    with _step(6, "comparing with the exact answer", seconds):
+        performer, answer = (
+            actor_clip(casting_clips["held_out"][0]),
+            actor_truth(casting_clips["truth"][0]),
+        )
+        outcome = _judge_swap(clip, masks, performer, answer, read)
         write_image(folder / "strip.png", _strip(performer, clip, answer))
-    with _timed(7, "asking whether the feeling survived", seconds):
-        verdict = _evaluated(reel, clip.video, run, folder / "evaluation", judge).verdict
+    with _step(7, "asking whether the feeling survived", seconds):
+        verdict = _evaluate_swap(
+            casting_clips, clip.video, run, folder / "evaluation", judge
+        ).verdict
     report = {
         name: getattr(outcome, name).to_dict() for name in ("swap", "performer", "answer")
     } | {"verdict": verdict, "broken": outcome.broken, "seconds": seconds}
     write_atomically(folder / "report.json", json.dumps(report, indent=2).encode())
-    print("\n".join([*_told(outcome, folder, run), "", verdict]))
+    print("\n".join([*_summary(outcome, folder, run), "", verdict]))
     print(f"Does the feeling survive? Open {(folder / 'evaluation' / REPORT).resolve()}")
     return 1 if outcome.broken else 0
 
 
-def _evaluated(reel: Reel, video: Path, run: Path, output: Path, judge: Estimator) -> Report:
+def _evaluate_swap(
+    casting_clips: CastingClips, video: Path, run: Path, output: Path, judge: Estimator
+) -> Report:
     """What `swapper evaluate` says of the swap, by landmarks that are known."""
-    performer, truth = reel["held_out"][0], reel["truth"][0]
+    performer, truth = casting_clips["held_out"][0], casting_clips["truth"][0]
     # In the order in which clips are watched; the swap was laid by the performer's landmarks.
     tables = iter([performer, performer, truth])
     options = EvaluateOptions(
@@ -164,41 +173,41 @@ def _evaluated(reel: Reel, video: Path, run: Path, output: Path, judge: Estimato
     return evaluate(options, lambda: OpenfaceAligner(str(next(tables).landmarks)), lambda: judge)
 
 
-def _casting(budget: Budget, seed: int) -> Casting:
+def _make_casting(budget: Budget, seed: int) -> Casting:
     def at(fps: float) -> Casting:
-        return cast(
+        return build_casting(
             "rich", sample_identity(PERFORMER), sample_identity(IDENTITY), seed, budget.seconds,
             fps=fps, clips=1, held_out=1, held_out_seconds=budget.held_out,
         )  # fmt: skip
 
     # The same movements, whatever the rate.
-    shown = at(budget.fps)
-    return replace(at(budget.sparse), held_out=shown.held_out, truth=shown.truth)
+    held_out_takes = at(budget.fps)
+    return replace(at(budget.sparse), held_out=held_out_takes.held_out, truth=held_out_takes.truth)
 
 
-def _begin(folder: Path, recipe: Mapping[str, Any]) -> None:
+def _prepare_folder(folder: Path, recipe: Mapping[str, Any]) -> None:
     """Take the folder over: go on with the same recipe, or clear away another one's products.
 
     Raises:
         UsageError: The folder holds something that no demo left there.
     """
-    wanted = json.dumps(recipe, indent=2)
+    recipe_text = json.dumps(recipe, indent=2)
     card = folder / _RECIPE
     if folder.exists() and not card.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder}: is no folder of a demo; pass another output=")
     if card.exists():
-        if card.read_text(encoding="utf-8") == wanted:
+        if card.read_text(encoding="utf-8") == recipe_text:
             log.info("%s: going on with what is there", folder)
             return
         log.info("%s: was made by another recipe; starting anew", folder)
-        for name in _OWN:
+        for name in _PRODUCTS:
             path = folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(card, wanted.encode())
+    write_atomically(card, recipe_text.encode())
 
 
-def _rhythm(budget: Budget) -> list[str]:
+def _schedule(budget: Budget) -> list[str]:
     """How often to look and to save, for so many steps."""
     often = budget.steps // 8
     return [
@@ -209,25 +218,28 @@ def _rhythm(budget: Budget) -> list[str]:
 
 
 @contextmanager
-def _timed(number: int, what: str, seconds: dict[str, float]) -> Iterator[None]:
-    log.info("\n[%d/7] %s", number, what)
+def _step(number: int, label: str, seconds: dict[str, float]) -> Iterator[None]:
+    log.info("\n[%d/7] %s", number, label)
     start = time.monotonic()
     yield
-    seconds[what] = round(time.monotonic() - start, 1)
+    seconds[label] = round(time.monotonic() - start, 1)
 
 
-def _judge(
+def _judge_swap(
     clip: Clip,
     masks: Sequence[NDArray[np.float32]],
     performer: Clip,
     answer: GroundTruth,
     read: Reader,
 ) -> Outcome:
-    ours = compare_with_truth(clip, answer, read, blend_masks=masks)
-    theirs = compare_with_truth(performer, answer, read)
-    best = compare_with_truth(answer, answer, read)
-    calibration = Calibration.fit(best.answer_readings, answer.units)
-    swapped, left, ideal = (score(each, answer, calibration) for each in (ours, theirs, best))
+    swap_comparison = compare_with_truth(clip, answer, read, blend_masks=masks)
+    performer_comparison = compare_with_truth(performer, answer, read)
+    answer_comparison = compare_with_truth(answer, answer, read)
+    calibration = Calibration.fit(answer_comparison.answer_readings, answer.units)
+    swapped, performed, ideal = (
+        score(each, answer, calibration)
+        for each in (swap_comparison, performer_comparison, answer_comparison)
+    )
     broken = []
     if verify(clip.video).state not in ("trusted", "unknown signer"):
         broken.append(f"{clip.video} does not carry its provenance")
@@ -241,9 +253,9 @@ def _judge(
             f"the performer's face shines through: opacity {swapped.opacity:.2f}, not "
             f"{_LEAST_OPACITY} or more"
         )
-    if not swapped.areas["face"] < left.areas["face"]:
+    if not swapped.areas["face"] < performed.areas["face"]:
         broken.append("the swap is no nearer to the identity's face than the performer's own was")
-    return Outcome(swapped, left, ideal, broken)
+    return Outcome(swapped, performed, ideal, broken)
 
 
 def _strip(performer: Clip, clip: Clip, answer: GroundTruth) -> NDArray[np.uint8]:
@@ -251,31 +263,31 @@ def _strip(performer: Clip, clip: Clip, answer: GroundTruth) -> NDArray[np.uint8
     # A blink is no height of anything.
     strength = np.delete(answer.units, answer.unit_names.index("AU43"), axis=1).sum(axis=1)
     strength = strength * (1 - answer.units[:, answer.unit_names.index("AU43")])
-    shown = [name for name in answer.emotion_names if name != "neutral"]
-    heights = {
+    emotions = [name for name in answer.emotion_names if name != "neutral"]
+    apexes = {
         name: int((answer.emotions[:, answer.emotion_names.index(name)] * strength).argmax())
-        for name in shown
+        for name in emotions
     }
-    moments = sorted(heights.items(), key=lambda each: each[1])
+    apex_frames = sorted(apexes.items(), key=lambda source: source[1])
     rows = []
-    for label, each in (("performer", performer), ("swap", clip), ("truth", answer)):
+    for label, source in (("performer", performer), ("swap", clip), ("truth", answer)):
         pictures = {
             frame.index: frame.image
-            for frame in VideoReader(each.video)
-            if frame.index in heights.values()
+            for frame in VideoReader(source.video)
+            if frame.index in apexes.values()
         }
-        rows.append((label, [pictures[index] for _, index in moments]))
-    return draw_strip(rows, [name for name, _ in moments])
+        rows.append((label, [pictures[index] for _, index in apex_frames]))
+    return draw_strip(rows, [name for name, _ in apex_frames])
 
 
-def _told(outcome: Outcome, folder: Path, run: Path) -> list[str]:
+def _summary(outcome: Outcome, folder: Path, run: Path) -> list[str]:
     """The outcome for people."""
     rows: list[tuple[str, str, list[float]]] = []
 
     def row(title: str, form: str, *path: str) -> None:
         values = []
-        for each in (outcome.swap, outcome.performer, outcome.answer):
-            value: Any = getattr(each, path[0])
+        for scores in (outcome.swap, outcome.performer, outcome.answer):
+            value: Any = getattr(scores, path[0])
             values.append(value[path[1]] if path[1:] else value)
         rows.append((title, form, values))
 

@@ -37,7 +37,7 @@ from swapper.synthesize import ClipFiles
 
 log = logging.getLogger(__name__)
 
-Reel = Mapping[str, Sequence[ClipFiles]]
+CastingClips = Mapping[str, Sequence[ClipFiles]]
 """A casting on film by role, as `perform.film_casting` gives it."""
 
 RIGHTS: Final = "drawn by swapper; this is nobody's face"
@@ -45,11 +45,11 @@ PERFORMER, IDENTITY = "performer", "identity"
 UNIT_NAMES: Final = tuple(f"AU{unit}" for unit in UNITS)
 
 
-def cut_faces(reel: Reel, folder: Path, size: int) -> list[Path]:
+def extract_faces(casting_clips: CastingClips, folder: Path, size: int) -> list[Path]:
     """Extract the faces of both actors by their exact landmarks, and read their affect.
 
     Args:
-        reel: Their footage.
+        casting_clips: Their footage.
         folder: Of the facesets.
         size: Side of an aligned picture in pixels.
 
@@ -58,7 +58,7 @@ def cut_faces(reel: Reel, folder: Path, size: int) -> list[Path]:
     """
     estimator = load_estimator("actors", "training")
     for name in (PERFORMER, IDENTITY):
-        for take in reel[name]:
+        for take in casting_clips[name]:
             options = ExtractOptions(
                 input=str(take.video), identity=name, rights=RIGHTS, facesets=str(folder), size=size
             )
@@ -150,26 +150,26 @@ def check_unbiased(model: Path, estimator: Estimator) -> None:
         )
 
 
-def actor_clip(filmed: ClipFiles) -> Clip:
+def actor_clip(files: ClipFiles) -> Clip:
     """An actor's clip with its exact landmarks."""
-    return Clip(filmed.video, read_landmarks(filmed.landmarks).astype(np.float32))
+    return Clip(files.video, read_landmarks(files.landmarks).astype(np.float32))
 
 
-def actor_truth(filmed: ClipFiles) -> GroundTruth:
+def actor_truth(files: ClipFiles) -> GroundTruth:
     """An actor's clip as the exact answer to a swap."""
-    truth = read_truth(filmed.truth)
+    truth = read_truth(files.truth)
     return GroundTruth(
-        video=filmed.video,
-        landmarks=actor_clip(filmed).landmarks,
-        masks=list(read_masks(filmed.masks)),
-        units=truth.shown.mean(axis=1),
+        video=files.video,
+        landmarks=actor_clip(files).landmarks,
+        masks=list(read_masks(files.masks)),
+        units=truth.observed.mean(axis=1),
         emotions=truth.emotion,
         unit_names=UNIT_NAMES,
         emotion_names=EMOTIONS,
     )
 
 
-def unit_reader(estimator: Estimator) -> Reader:
+def unit_estimator(estimator: Estimator) -> Reader:
     """An estimator that reads action units, as an instrument.
 
     Raises:

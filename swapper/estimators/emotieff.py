@@ -21,7 +21,14 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from swapper.downloads import cache_folder, existing, fetched, is_kept, pinned, sha256_of
+from swapper.downloads import (
+    cache_folder,
+    download,
+    download_cached,
+    is_cached,
+    require_file,
+    sha256_of,
+)
 from swapper.errors import EstimatorError, UsageError
 from swapper.estimators.base import AffectBatch, Estimator
 from swapper.estimators.efficientnet import EfficientNetB0
@@ -100,7 +107,7 @@ def load(
 def is_at_hand() -> bool:
     """Whether its licence was accepted, its file confirmed, and the file is in the cache."""
     known = _accepted()
-    return known.get("licence") == LICENCE and is_kept(URL, known.get("sha256", ""))
+    return known.get("licence") == LICENCE and is_cached(URL, known.get("sha256", ""))
 
 
 def _accept(licence: str | None) -> None:
@@ -118,20 +125,20 @@ def _accept(licence: str | None) -> None:
 def _file(weights: str | Path | None, sha256: str | None) -> Path:
     """The file of the weights, which somebody trusts."""
     if weights:
-        path = existing(weights, _OPTION, EstimatorError)
+        path = require_file(weights, _OPTION, EstimatorError)
         if sha256 and (found := sha256_of(path)) != sha256.lower():
             raise EstimatorError(f"{path}: its sha256 is {found}, not affect.sha256={sha256}")
         return path
     confirmed = sha256 or _accepted().get("sha256")
     if not confirmed:
-        path = fetched(URL, _OPTION, EstimatorError)
+        path = download(URL, _OPTION, EstimatorError)
         raise EstimatorError(
             f"{path}: fetched from {URL}, but swapper knows no hash to hold it to: if you trust "
             f"it, pass affect.sha256={sha256_of(path)}"
         )
     if len(confirmed) != 64 or not set(confirmed.lower()) <= set("0123456789abcdef"):
         raise UsageError(f"affect.sha256={confirmed[:80]}: must be 64 hex digits")
-    path = pinned(URL, confirmed.lower(), _OPTION, EstimatorError)
+    path = download_cached(URL, confirmed.lower(), _OPTION, EstimatorError)
     _remember(sha256=confirmed.lower())
     return path
 

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swapper.downloads import existing, pinned
+from swapper.downloads import download_cached, require_file
 from swapper.errors import EstimatorError
 from swapper.estimators.base import AffectBatch, Estimator
 from swapper.estimators.keras import Layer, read_layers
@@ -121,9 +121,9 @@ def load(weights: str | Path | None = None) -> Estimator:
         EstimatorError: The weights cannot be had or used.
     """
     path = (
-        existing(weights, _OPTION, EstimatorError)
+        require_file(weights, _OPTION, EstimatorError)
         if weights
-        else pinned(URL, SHA256, _OPTION, EstimatorError)
+        else download_cached(URL, SHA256, _OPTION, EstimatorError)
     )
     layers = read_layers(path, _KINDS)
     net = blank(MiniXception)

@@ -125,14 +125,14 @@ def _measured(sides: PairReadings, own: IdentityFaces) -> tuple[_Measured, _Meas
         nothing = np.empty(0)
         return (
             _Measured(nothing, measure.to_mean(swap, performer)),
-            _Measured(nothing, measure.among(performer)),
+            _Measured(nothing, measure.leave_one_out(performer)),
             _Measured(nothing, nothing),
         )
     identity = own.embeddings
     return (
         _Measured(measure.to_mean(swap, identity), measure.to_mean(swap, performer)),
-        _Measured(measure.to_mean(performer, identity), measure.among(performer)),
-        _Measured(measure.among(identity), measure.to_mean(identity, performer)),
+        _Measured(measure.to_mean(performer, identity), measure.leave_one_out(performer)),
+        _Measured(measure.leave_one_out(identity), measure.to_mean(identity, performer)),
     )
 
 

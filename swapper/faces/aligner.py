@@ -67,7 +67,7 @@ class Aligner(Protocol):
             AlignerError: As `prepare`.
         """
 
-    def finish(self, frames_seen: int) -> None:
+    def finish(self, num_frames: int) -> None:
         """Say that a whole clip of so many frames has been shown.
 
         Raises:
@@ -79,31 +79,31 @@ class Aligner(Protocol):
 
 
 @runtime_checkable
-class KnowsClips(Protocol):
+class ClipAware(Protocol):
     """What an aligner has besides, if it takes something else for each clip."""
 
-    def for_clip(self, clip: Path) -> None:
+    def set_clip(self, clip: Path) -> None:
         """Say which clip the next frames are of, before `Aligner.prepare`."""
 
 
-def prepare_for(aligner: Aligner, clip: Path, claimed: int | None) -> None:
+def prepare_for_clip(aligner: Aligner, clip: Path, num_frames: int | None) -> None:
     """Make an aligner ready for a clip, and refuse landmarks of another one.
 
     Args:
         aligner: Not yet prepared for another clip.
         clip: The file, or the folder of pictures.
-        claimed: As for `check_claim`.
+        num_frames: As for `check_frame_count`.
 
     Raises:
         AlignerError: Something is missing or damaged, or describes another clip.
     """
-    if isinstance(aligner, KnowsClips):
-        aligner.for_clip(clip)
+    if isinstance(aligner, ClipAware):
+        aligner.set_clip(clip)
     aligner.prepare()
-    check_claim(aligner, claimed)
+    check_frame_count(aligner, num_frames)
 
 
-def check_claim(aligner: Aligner, claimed: int | None) -> None:
+def check_frame_count(aligner: Aligner, num_frames: int | None) -> None:
     """Refuse landmarks of another clip before any work is done.
 
     Containers miscount by a frame or two, so a small difference is left to `Aligner.finish`, which
@@ -111,19 +111,19 @@ def check_claim(aligner: Aligner, claimed: int | None) -> None:
 
     Args:
         aligner: Prepared.
-        claimed: Frames that the container says it has, if it does.
+        num_frames: Frames that the container says it has, if it does.
 
     Raises:
         AlignerError: The counts are far apart.
     """
     expected = aligner.expected_frames
-    if expected is None or claimed is None:
+    if expected is None or num_frames is None:
         return
-    if abs(expected - claimed) > max(2, claimed // 50):
-        aligner.finish(claimed)
+    if abs(expected - num_frames) > max(2, num_frames // 50):
+        aligner.finish(num_frames)
 
 
-def sound_faces(
+def valid_faces(
     candidates: Iterable[tuple[NDArray[np.floating], float]],
     frame_size: tuple[int, int],
     meshes: Iterable[NDArray[np.float32] | None] = (),
@@ -145,9 +145,9 @@ def sound_faces(
             points = np.ascontiguousarray(landmarks, dtype=np.float32)
         if not np.isfinite(points).all() or not _is_a_face(points, frame_size):
             continue
-        known = float(confidence) if np.isfinite(confidence) else 0.0
-        sound = mesh if mesh is not None and np.isfinite(mesh).all() else None
-        faces.append(Face(points, min(max(known, 0.0), 1.0), mesh=sound))
+        score = float(confidence) if np.isfinite(confidence) else 0.0
+        finite_mesh = mesh if mesh is not None and np.isfinite(mesh).all() else None
+        faces.append(Face(points, min(max(score, 0.0), 1.0), mesh=finite_mesh))
     return sorted(faces, key=lambda face: face.area, reverse=True)
 
 

@@ -54,10 +54,10 @@ def composite(
     left, top, width, height = box
     mask = _mask_in_box(blend_mask, frame_from_aligned, box)
     clipped = np.clip(swap, 0.0, 1.0).astype(np.float32, copy=False)
-    drawn = warp(clipped, _to_box(frame_from_aligned, box), (width, height))
+    warped = warp(clipped, _to_box(frame_from_aligned, box), (width, height))
     window = picture[top : top + height, left : left + width]
     old = window.astype(np.float32)
-    blended = old + mask[..., None] * (np.clip(drawn, 0.0, 1.0) * 255.0 - old)
+    blended = old + mask[..., None] * (np.clip(warped, 0.0, 1.0) * 255.0 - old)
     new = np.rint(blended).astype(np.uint8)
     differs = new != window
     # Several times faster than any() along an axis of three.
@@ -86,15 +86,15 @@ def mask_in_frame(
         ValueError: The transform is singular.
     """
     width, height = frame_size
-    whole = np.zeros((height, width), np.float32)
+    frame_mask = np.zeros((height, width), np.float32)
     frame_from_aligned = invert(aligned_from_frame)
     box = _box(blend_mask, frame_from_aligned, frame_size)
     if box is not None:
         left, top, width, height = box
-        whole[top : top + height, left : left + width] = _mask_in_box(
+        frame_mask[top : top + height, left : left + width] = _mask_in_box(
             blend_mask, frame_from_aligned, box
         )
-    return whole
+    return frame_mask
 
 
 def _mask_in_box(
@@ -170,9 +170,9 @@ def shape_mask(mask: NDArray[np.float32], erode: float, feather: float) -> NDArr
         raise ValueError(f"feather must be at least 0 pixels, got {feather}")
     size = mask.shape[0]
     shaped = np.clip(mask, 0.0, 1.0).astype(np.float32)
-    reach = min(round(abs(erode)), size)
-    if reach:
-        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    radius = min(round(abs(erode)), size)
+    if radius:
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
         # Eroding counts the outside as outside, else a mask cut by the border would not shrink.
         change = cv2.erode if erode > 0 else cv2.dilate
         changed = change(shaped, disc, borderType=cv2.BORDER_CONSTANT, borderValue=0.0)
@@ -227,27 +227,27 @@ def match_colour(
         raise ValueError(f"method must be one of {', '.join(COLOUR_MATCHES)}, got {method!r}")
     if swap.shape != aligned.shape or mask.shape != swap.shape[:2]:
         raise ValueError(f"shapes {swap.shape}, {aligned.shape}, {mask.shape} do not fit")
-    drawn = np.clip(swap, 0.0, 1.0).astype(np.float32)
+    clipped = np.clip(swap, 0.0, 1.0).astype(np.float32)
     weights = np.clip(mask, 0.0, 1.0).astype(np.float64).ravel()
     if method == "none" or weights.sum() < _FEWEST_PIXELS:
-        return drawn
+        return clipped
     weights /= weights.sum()
     scale = 1.0 / 255.0 if aligned.dtype == np.uint8 else 1.0
-    wanted = np.clip(aligned.astype(np.float32) * np.float32(scale), 0.0, 1.0)
+    reference = np.clip(aligned.astype(np.float32) * np.float32(scale), 0.0, 1.0)
     matched = (
-        _match_deviations(drawn, wanted, weights)
+        _match_deviations(clipped, reference, weights)
         if method == "lab"
-        else _match_covariances(drawn, wanted, weights)
+        else _match_covariances(clipped, reference, weights)
     )
     limited: NDArray[np.float32] = np.clip(matched, 0.0, 1.0).astype(np.float32)
     return limited
 
 
 def _match_deviations(
-    drawn: NDArray[np.float32], wanted: NDArray[np.float32], weights: NDArray[np.float64]
+    swap: NDArray[np.float32], reference: NDArray[np.float32], weights: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    lab = np.asarray(cv2.cvtColor(drawn, cv2.COLOR_RGB2LAB), dtype=np.float32)
-    goal = np.asarray(cv2.cvtColor(wanted, cv2.COLOR_RGB2LAB), dtype=np.float32)
+    lab = np.asarray(cv2.cvtColor(swap, cv2.COLOR_RGB2LAB), dtype=np.float32)
+    goal = np.asarray(cv2.cvtColor(reference, cv2.COLOR_RGB2LAB), dtype=np.float32)
     mean, deviation = _moments(lab, weights)
     goal_mean, goal_deviation = _moments(goal, weights)
     gain = np.minimum(goal_deviation / np.maximum(deviation, 1e-3), _LARGEST_GAIN)
@@ -265,10 +265,10 @@ def _moments(
 
 
 def _match_covariances(
-    drawn: NDArray[np.float32], wanted: NDArray[np.float32], weights: NDArray[np.float64]
+    swap: NDArray[np.float32], reference: NDArray[np.float32], weights: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    pixels = drawn.reshape(-1, 3).astype(np.float64)
-    goal = wanted.reshape(-1, 3).astype(np.float64)
+    pixels = swap.reshape(-1, 3).astype(np.float64)
+    goal = reference.reshape(-1, 3).astype(np.float64)
     mean, goal_mean = weights @ pixels, weights @ goal
     covariance = _covariance(pixels - mean, weights)
     root = _power(covariance, 0.5)
@@ -277,7 +277,7 @@ def _match_covariances(
     gains, axes = np.linalg.eigh(inverse @ middle @ inverse)
     mapping = (axes * np.clip(gains, 0.0, _LARGEST_GAIN)) @ axes.T
     moved = (pixels - mean) @ mapping.T + goal_mean
-    return np.asarray(moved.reshape(drawn.shape), dtype=np.float32)
+    return np.asarray(moved.reshape(swap.shape), dtype=np.float32)
 
 
 def _covariance(centred: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:

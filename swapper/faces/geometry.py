@@ -218,7 +218,7 @@ def warp(
         flag = cv2.INTER_LINEAR
     shift = (factor - 1) / 2.0
     enlarge = np.array([[factor, 0.0, shift], [0.0, factor, shift]])
-    drawn = cv2.warpAffine(
+    warped = cv2.warpAffine(
         image,
         compose(enlarge, aligned_from_frame),
         (width * factor, height * factor),
@@ -226,9 +226,9 @@ def warp(
         borderMode=edge,
     )
     if factor > 1:
-        drawn = cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA)
+        warped = cv2.resize(warped, (width, height), interpolation=cv2.INTER_AREA)
     # OpenCV drops a last axis of one channel.
-    return np.asarray(drawn, dtype=image.dtype).reshape(height, width, *image.shape[2:])
+    return np.asarray(warped, dtype=image.dtype).reshape(height, width, *image.shape[2:])
 
 
 def head_pose(
@@ -275,10 +275,10 @@ def head_pose(
         return 0.0, 0.0, math.degrees(roll)
     rotation = np.asarray(cv2.Rodrigues(turn)[0], dtype=np.float64)
     position = np.asarray(move, dtype=np.float64).ravel()
-    return _angles(_seen_from_the_face(rotation, position))
+    return _angles(_relative_to_ray(rotation, position))
 
 
-def _seen_from_the_face(
+def _relative_to_ray(
     rotation: NDArray[np.float64], position: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The rotation relative to the ray to the face: at the frame's rim a face may still face us."""

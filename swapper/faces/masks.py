@@ -140,8 +140,8 @@ def _filled(shapes: list[NDArray[np.float64]], size: int) -> NDArray[np.uint8]:
 
 
 def _grown(mask: NDArray[np.uint8], radius: float) -> NDArray[np.uint8]:
-    reach = min(round(radius), mask.shape[0] // 2)
-    if reach < 1:
+    pixels = min(round(radius), mask.shape[0] // 2)
+    if pixels < 1:
         return mask
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
     return np.asarray(cv2.dilate(mask, disc), dtype=np.uint8)

@@ -14,9 +14,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.downloads import existing, pinned
+from swapper.downloads import download_cached, require_file
 from swapper.errors import AlignerError
-from swapper.faces.aligner import FrameLike, sound_faces
+from swapper.faces.aligner import FrameLike, valid_faces
 from swapper.types import Face
 
 _MODEL_URL: Final = (
@@ -105,13 +105,13 @@ class MediapipeAligner:
             return
         if self._path is None:
             self._path = (
-                existing(self.model, "aligner.model", AlignerError)
+                require_file(self.model, "aligner.model", AlignerError)
                 if self.model
-                else pinned(_MODEL_URL, _MODEL_SHA256, "aligner.model", AlignerError)
+                else download_cached(_MODEL_URL, _MODEL_SHA256, "aligner.model", AlignerError)
             )
-        _survive_profiling()
+        _ignore_sigprof()
         with _quiet():
-            self._landmarker = self._created(self._path)
+            self._landmarker = self._create_landmarker(self._path)
 
     def __call__(self, frame: FrameLike) -> list[Face]:
         """Faces of the frame, largest first."""
@@ -126,19 +126,20 @@ class MediapipeAligner:
         self._time_ms += _FRAME_MS
         # Its graph starts lazily, and talks while it does.
         with _quiet() if first else contextlib.nullcontext():
-            found = self._detected(image)
+            result = self._detect(image)
         self.expressions = [
-            {each.category_name: each.score for each in shapes} for shapes in found.face_blendshapes
+            {blendshape.category_name: blendshape.score for blendshape in shapes}
+            for shapes in result.face_blendshapes
         ]
         height, width = image.shape[:2]
         # x * width is a pixel's index in this package, not its left edge: a picture with doubled
         # pixels moves the points by a quarter, as centres at integers must.
-        meshes = [_mesh(points, width, height) for points in found.face_landmarks]
-        return sound_faces(
+        meshes = [_mesh(points, width, height) for points in result.face_landmarks]
+        return valid_faces(
             ((mesh[MESH_OF_LANDMARK, :2], 1.0) for mesh in meshes), (width, height), meshes
         )
 
-    def finish(self, frames_seen: int) -> None:
+    def finish(self, num_frames: int) -> None:
         """Nothing to check: any clip will do. The next frame may be of another one."""
         self._restart()
 
@@ -152,7 +153,7 @@ class MediapipeAligner:
                 self._landmarker.close()
         self._landmarker, self._last, self._time_ms = None, None, 0
 
-    def _detected(self, image: NDArray[np.uint8]) -> Any:
+    def _detect(self, image: NDArray[np.uint8]) -> Any:
         import mediapipe
 
         picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
@@ -160,7 +161,7 @@ class MediapipeAligner:
             return self._landmarker.detect_for_video(picture, self._time_ms)
         return self._landmarker.detect(picture)
 
-    def _created(self, path: Path) -> Any:
+    def _create_landmarker(self, path: Path) -> Any:
         base, vision = _package()
         try:
             return vision.FaceLandmarker.create_from_options(
@@ -211,7 +212,7 @@ def _mesh(points: Any, width: int, height: int) -> NDArray[np.float32]:
     return np.array(table, np.float32)
 
 
-def _survive_profiling() -> None:
+def _ignore_sigprof() -> None:
     """Have a stray SIGPROF ignored instead of ending the process.
 
     The package's native code sets profiling timers and a handler that Python does not know of. Who
@@ -232,14 +233,14 @@ def _quiet() -> Iterator[None]:
     """Keep native code from writing to standard error, which no logger of ours could filter."""
     sys.stderr.flush()
     try:
-        kept = os.dup(2)
+        saved_fd = os.dup(2)
     except OSError:  # a process without standard error has nothing to silence
         yield
         return
     try:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+        with Path(os.devnull).open("wb") as null:
+            os.dup2(null.fileno(), 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(saved_fd, 2)
+        os.close(saved_fd)

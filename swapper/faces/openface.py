@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.errors import AlignerError
-from swapper.faces.aligner import FrameLike, sound_faces
+from swapper.faces.aligner import FrameLike, valid_faces
 from swapper.types import NUM_LANDMARKS, Face
 
 _POINTS: Final = [f"{axis}_{i}" for axis in "xy" for i in range(NUM_LANDMARKS)]
@@ -33,7 +33,7 @@ class _Table:
     numbers: array[float] = field(default_factory=lambda: array("f"))
     confidences: array[float] = field(default_factory=lambda: array("f"))
     rows_of: dict[int, list[int]] = field(default_factory=dict)
-    seen: set[tuple[int, int]] = field(default_factory=set)
+    row_keys: set[tuple[int, int]] = field(default_factory=set)
     frames: set[int] = field(default_factory=set)
 
     def landmarks(self, row: int) -> NDArray[np.float32]:
@@ -51,7 +51,7 @@ class OpenfaceAligner:
 
     Args:
         csv: The file; or a folder with a file for each clip, ``<clip's stem>.openface.csv`` or
-            ``<clip's stem>.csv``. Then `for_clip` must be called before anything is read.
+            ``<clip's stem>.csv``. Then `set_clip` must be called before anything is read.
         min_confidence: In [0, 1]; rows below it are skipped.
         sparse: Whether frames without a face may lack a row, as in the output of OpenFace's
             multi-face tool. Otherwise the CSV must have a row for each frame of the clip.
@@ -81,7 +81,7 @@ class OpenfaceAligner:
         frames = self._loaded().frames
         return max(max(frames), len(frames))
 
-    def for_clip(self, clip: Path) -> None:
+    def set_clip(self, clip: Path) -> None:
         """Say whose landmarks are wanted; without effect where `csv` is a file.
 
         Args:
@@ -102,11 +102,11 @@ class OpenfaceAligner:
         table = self._loaded()
         rows = table.rows_of.get(frame.index + 1, [])
         height, width = frame.image.shape[:2]
-        return sound_faces(
+        return valid_faces(
             ((table.landmarks(row), table.confidences[row]) for row in rows), (width, height)
         )
 
-    def finish(self, frames_seen: int) -> None:
+    def finish(self, num_frames: int) -> None:
         """Check that the clip had as many frames as the CSV describes.
 
         Raises:
@@ -114,14 +114,14 @@ class OpenfaceAligner:
         """
         frames = self._loaded().frames
         highest = max(frames)
-        if highest > frames_seen or (not self.sparse and len(frames) != frames_seen):
-            described = highest if highest > frames_seen else len(frames)
+        if highest > num_frames or (not self.sparse and len(frames) != num_frames):
+            described = highest if highest > num_frames else len(frames)
             raise AlignerError(
-                f"{self._file()}: describes {described} frames but the clip has {frames_seen}: "
+                f"{self._file()}: describes {described} frames but the clip has {num_frames}: "
                 "pass the CSV that was made from this very clip"
                 + (
                     ", or aligner.sparse=true if frames without a face have no row"
-                    if highest <= frames_seen
+                    if highest <= num_frames
                     else ""
                 )
             )
@@ -197,12 +197,12 @@ def _parse(path: Path, handle: TextIO, min_confidence: float) -> _Table:
             raise AlignerError(
                 f"{where} has {len(cells)} cells but the header {len(header)}: write the CSV anew"
             )
-        if len(table.seen) >= _MOST_ROWS:
+        if len(table.row_keys) >= _MOST_ROWS:
             raise AlignerError(f"{path}: more than {_MOST_ROWS} rows: split the clip and its CSV")
-        _take(table, _Row(where, cells, column), min_confidence)
+        _add_row(table, _Row(where, cells, column), min_confidence)
     if not table.frames:
         raise AlignerError(f"{path}: has no rows: write the CSV anew")
-    table.seen.clear()
+    table.row_keys.clear()
     return table
 
 
@@ -241,7 +241,7 @@ class _Row:
             )
         return value
 
-    def whole(self, name: str, least: int) -> int:
+    def integer(self, name: str, least: int) -> int:
         value = self.number(name)
         if value != int(value) or not least <= value <= _MOST_FRAMES:
             raise AlignerError(
@@ -250,11 +250,11 @@ class _Row:
         return int(value)
 
 
-def _take(table: _Table, row: _Row, min_confidence: float) -> None:
-    frame, face = row.whole("frame", 1), row.whole("face_id", 0)
-    if (frame, face) in table.seen:
+def _add_row(table: _Table, row: _Row, min_confidence: float) -> None:
+    frame, face = row.integer("frame", 1), row.integer("face_id", 0)
+    if (frame, face) in table.row_keys:
         raise AlignerError(f"{row.where}: frame {frame} has face_id {face} twice: remove one row")
-    table.seen.add((frame, face))
+    table.row_keys.add((frame, face))
     table.frames.add(frame)
     if row.number("success") == 0 or row.number("confidence") < min_confidence:
         return

@@ -45,17 +45,17 @@ class FaceMeasure:
         """(N,) of each of (N, D) to the mean of (M, D)."""
         return self.between(embeddings.astype(np.float64), of.astype(np.float64).mean(axis=0))
 
-    def among(self, own: Embeddings) -> Floats:
+    def leave_one_out(self, embeddings: Embeddings) -> Floats:
         """(N,) of each of (N, D) to the mean of the others; NaN where there are no others."""
-        if len(own) < 2:
-            return np.full(len(own), np.nan)
-        each = own.astype(np.float64)
+        if len(embeddings) < 2:
+            return np.full(len(embeddings), np.nan)
+        vectors = embeddings.astype(np.float64)
         # Left in, each would find itself in the mean.
-        return self.between(each, (each.sum(axis=0) - each) / (len(each) - 1))
+        return self.between(vectors, (vectors.sum(axis=0) - vectors) / (len(vectors) - 1))
 
-    def is_nearer(self, one: Floats, other: Floats) -> NDArray[np.bool_]:
+    def is_nearer(self, first: Floats, second: Floats) -> NDArray[np.bool_]:
         """(N,) whether the first of two figures tells more of the same person; ties do not."""
-        return one > other if self.nearer == "higher" else one < other
+        return first > second if self.nearer == "higher" else first < second
 
 
 def _cosine(embeddings: Floats, against: Floats) -> Floats:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.downloads import existing, sha256_of
+from swapper.downloads import require_file, sha256_of
 from swapper.errors import EstimatorError
 from swapper.faces.recognition import (
     EUCLIDEAN,
@@ -36,7 +36,7 @@ _PADDING: Final = 0.25
 _WEIGHTS: Final = "dlib_face_recognition_resnet_model_v1"
 _PACKAGE: Final = "face_recognition_models"
 _OPTION: Final = "recogniser.weights"
-_CURE: Final = "pip install 'swapper[dlib]'"
+_INSTALL: Final = "pip install 'swapper[dlib]'"
 
 
 class DlibRecogniser:
@@ -69,7 +69,7 @@ class DlibRecogniser:
             return
         dlib = _dlib()
         path = _packaged() if self.weights is None else Path(self.weights)
-        path = existing(path, _OPTION, EstimatorError)
+        path = require_file(path, _OPTION, EstimatorError)
         # dlib's own format is read in C++: only the very bytes that are known get there.
         if sha256_of(path) != SHA256:
             raise EstimatorError(
@@ -98,10 +98,10 @@ class DlibRecogniser:
         chip = dlib.get_face_chip_details(_detection(dlib, points), SIDE, _PADDING).rect
         middle = np.array([chip.left() + chip.right(), chip.top() + chip.bottom()]) / 2
         window, corner = _window(image, middle, chip.width())
-        found: Picture = dlib.get_face_chip(
+        crop: Picture = dlib.get_face_chip(
             window, _detection(dlib, points - corner), size=SIDE, padding=_PADDING
         )
-        return found
+        return crop
 
     def embed(self, crops: Picture, batch_size: int = 64) -> NDArray[np.float32]:
         """Embeddings, of about length 1.5.
@@ -119,11 +119,11 @@ class DlibRecogniser:
         """
         faces = checked_crops(crops, SIDE)
         self.prepare()
-        found = np.empty((len(faces), DIMENSIONS), np.float32)
+        embeddings = np.empty((len(faces), DIMENSIONS), np.float32)
         for first in range(0, len(faces), batch_size):
             rows = slice(first, first + batch_size)
-            found[rows] = self._net.compute_face_descriptor(list(faces[rows]))
-        return found
+            embeddings[rows] = self._net.compute_face_descriptor(list(faces[rows]))
+        return embeddings
 
 
 def _dlib() -> Any:
@@ -131,7 +131,7 @@ def _dlib() -> Any:
         import dlib
     except ImportError as error:
         reason = " ".join(str(error).split())
-        raise EstimatorError(f"recogniser=dlib: needs dlib ({reason}): {_CURE}") from error
+        raise EstimatorError(f"recogniser=dlib: needs dlib ({reason}): {_INSTALL}") from error
     return dlib
 
 
@@ -147,7 +147,7 @@ def _packaged() -> Path:
     folders = [] if spec is None else list(spec.submodule_search_locations or ())
     if not folders:
         raise EstimatorError(
-            f"recogniser=dlib: needs the weights in face-recognition-models: {_CURE}, or pass "
+            f"recogniser=dlib: needs the weights in face-recognition-models: {_INSTALL}, or pass "
             f"{_OPTION}=PATH of {_WEIGHTS}.dat"
         )
     return Path(folders[0]) / "models" / f"{_WEIGHTS}.dat"
@@ -162,7 +162,7 @@ def _detection(dlib: Any, points: Floats) -> Any:
     )
 
 
-def _window(image: Picture, middle: Floats, reach: float) -> tuple[Picture, NDArray[np.int64]]:
+def _window(image: Picture, middle: Floats, radius: float) -> tuple[Picture, NDArray[np.int64]]:
     """What a chip may cover, however turned.
 
     dlib paints what lies beyond a picture black, and takes that for a trait of the face: the same
@@ -171,13 +171,13 @@ def _window(image: Picture, middle: Floats, reach: float) -> tuple[Picture, NDAr
     Args:
         image: (H, W, 3).
         middle: (2,) x y of the chip.
-        reach: To either side, in pixels; more than the picture is large is not drawn.
+        radius: To either side, in pixels; more than the picture is large is not drawn.
 
     Returns:
         The window, and x y of its upper left corner in the picture.
     """
     height, width = image.shape[:2]
-    around = np.arange(-1, 2, 2)[:, None] * math.ceil(min(reach, max(height, width)))
+    around = np.arange(-1, 2, 2)[:, None] * math.ceil(min(radius, max(height, width)))
     (left, top), (right, bottom) = np.rint(middle).astype(np.int64) + around
     rows = np.arange(top, bottom).clip(0, height - 1)
     columns = np.arange(left, right).clip(0, width - 1)

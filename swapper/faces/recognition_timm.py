@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.downloads import existing, sha256_of
+from swapper.downloads import require_file, sha256_of
 from swapper.errors import EstimatorError
 from swapper.faces.geometry import similarity_between, warp
 from swapper.faces.recognition import COSINE, Picture, checked_crops, checked_landmarks
@@ -34,7 +34,7 @@ TEMPLATE: Final = np.array(
 """Eyes, nose and corners of the mouth in a crop, x y, the picture's left first."""
 _LARGEST: Final = 2 << 30
 _OPTION: Final = "recogniser.weights"
-_ELSEWHERE: Final = {
+_LOADING_ARGUMENTS: Final = {
     *("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"),
 }
 """Arguments by which timm would read other files, some of them pickles, or ask the network."""
@@ -68,7 +68,7 @@ class TimmRecogniser:
     ) -> None:
         if not std > 0:
             raise ValueError(f"std must be above 0, got {std}")
-        if loading := sorted(_ELSEWHERE & set(arguments or {})):
+        if loading := sorted(_LOADING_ARGUMENTS & set(arguments or {})):
             raise ValueError(f"arguments.{loading[0]}: loads other weights; pass {_OPTION}=PATH")
         self.arch = arch
         self.weights = weights
@@ -99,14 +99,14 @@ class TimmRecogniser:
         import torch
 
         if self._net is None:
-            path = existing(self.weights, _OPTION, EstimatorError)
-            net = self._filled(path)
+            path = require_file(self.weights, _OPTION, EstimatorError)
+            net = self._load_network(path)
             self._width = self._width_of(net, path)
             self._digest = sha256_of(path)
             self._net = net
         self._net.to(torch.device(device))
 
-    def _filled(self, path: Path) -> torch.nn.Module:
+    def _load_network(self, path: Path) -> torch.nn.Module:
         """The network with the weights of a file that may be hostile."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -117,7 +117,7 @@ class TimmRecogniser:
             )
         if path.stat().st_size > _LARGEST:
             raise EstimatorError(f"{path}: larger than 2 GiB, no face recognition network")
-        net = self._blank()
+        net = self._create_network()
         try:
             net.load_state_dict(load_file(path), strict=True)
         except (RuntimeError, SafetensorError, OSError) as error:
@@ -127,7 +127,7 @@ class TimmRecogniser:
             ) from error
         return net.eval().requires_grad_(False)
 
-    def _blank(self) -> torch.nn.Module:
+    def _create_network(self) -> torch.nn.Module:
         """The network as timm makes it."""
         import torch
 
@@ -221,13 +221,13 @@ class TimmRecogniser:
 
         assert self._net is not None
         device = next(self._net.parameters()).device
-        found = [np.empty((0, self._width), np.float32)]
+        parts = [np.empty((0, self._width), np.float32)]
         with torch.inference_mode():
             for first in range(0, len(crops), batch_size):
-                some = torch.from_numpy(crops[first : first + batch_size]).to(device)
-                faces = (some.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
-                found.append(self._vectors(self._net(faces), self.weights).cpu().numpy())
-        embeddings: NDArray[np.float32] = np.concatenate(found)
+                batch = torch.from_numpy(crops[first : first + batch_size]).to(device)
+                faces = (batch.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+                parts.append(self._vectors(self._net(faces), self.weights).cpu().numpy())
+        embeddings: NDArray[np.float32] = np.concatenate(parts)
         return embeddings
 
 

@@ -165,7 +165,7 @@ def aligned_points(
         (N, 478, 3), or (N, 68, 2).
     """
     unit = pixels_per_unit(size, coverage)
-    found = []
+    points = []
     for record in records:
         flat = record.landmarks if not mesh else _mesh_of(record)[:, :2]
         place = transform_points(record.aligned_from_frame, flat).astype(np.float64)
@@ -173,8 +173,8 @@ def aligned_points(
         if mesh:
             scale = np.sqrt(abs(np.linalg.det(record.aligned_from_frame[:, :2])))
             place = np.column_stack([place, _mesh_of(record)[:, 2] * (scale / unit)])
-        found.append(place)
-    return np.array(found)
+        points.append(place)
+    return np.array(points)
 
 
 def aligned_landmarks(landmarks: NDArray[np.floating[Any]]) -> Floats:
@@ -184,13 +184,13 @@ def aligned_landmarks(landmarks: NDArray[np.floating[Any]]) -> Floats:
         ValueError: As `similarity_from_landmarks`.
     """
     size = 256
-    found = np.full(landmarks.shape, np.nan)
+    result = np.full(landmarks.shape, np.nan)
     for row in np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2))):
         points = landmarks[row].astype(np.float32)
         matrix = similarity_from_landmarks(points, size, "face")
         aligned = transform_points(matrix, points) - origin(size, "face")
-        found[row] = aligned / pixels_per_unit(size, "face")
-    return found
+        result[row] = aligned / pixels_per_unit(size, "face")
+    return result
 
 
 def pixels_per_unit(size: int, coverage: Coverage) -> float:
@@ -248,8 +248,8 @@ def _turned(points: Floats) -> Shapes:
     for _ in range(_ROUNDS):
         rotation, scale, offset = _fit(mean[None, RIGID_MESH], points[:, RIGID_MESH])
         mean = np.asarray(np.median(_back(points, rotation, scale, offset), axis=0))
-        own = mean[MESH_OF_LANDMARK][None, RIGID]
-        turn, size, move = _fit(own, MEAN_FACE[None, RIGID])
+        mean_landmarks = mean[MESH_OF_LANDMARK][None, RIGID]
+        turn, size, move = _fit(mean_landmarks, MEAN_FACE[None, RIGID])
         # Not to the average face's size: what the crops are measured in is the same for everybody.
         mean = mean @ turn[0].T + move[0] / size[0]
         mean *= _zoom(mean[MESH_OF_LANDMARK, :2])
@@ -271,11 +271,11 @@ def _lifted(points: Floats) -> Shapes:
     """Landmarks (N, 68, 2) to the front, with the depths of `MEAN_FACE`."""
     mean = MEAN_FACE
     for _ in range(_ROUNDS):
-        mean = np.asarray(np.median(_seen_as(mean, points).front, axis=0))
-    return _seen_as(mean, points)
+        mean = np.asarray(np.median(_lift_with_model(mean, points).front, axis=0))
+    return _lift_with_model(mean, points)
 
 
-def _seen_as(model: Floats, points: Floats) -> Shapes:
+def _lift_with_model(model: Floats, points: Floats) -> Shapes:
     """Landmarks (N, 68, 2) to the front, posed as a model (68, 3) is, with its depths."""
     rotation, scale, offset = _scaled_orthographic(model[RIGID], points[:, RIGID])
     flat = (points - offset[:, None, :2]) / scale[:, None, None]

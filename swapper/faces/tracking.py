@@ -56,19 +56,19 @@ class Tracker:
         """The next frame's faces in the same order, each with its track (from 1)."""
         pairs = sorted(
             (
-                (_likeness(known.box, face.box), track, i)
-                for track, known in self._last.items()
+                (_match_score(previous.box, face.box), track, i)
+                for track, previous in self._last.items()
                 for i, face in enumerate(faces)
             ),
             # The longest-known track first where two are as likely.
             key=lambda pair: (-pair[0], pair[1], pair[2]),
         )
         track_of: dict[int, int] = {}
-        taken: set[int] = set()
-        for likeness, track, i in pairs:
-            if likeness > 0.0 and track not in taken and i not in track_of:
+        used_tracks: set[int] = set()
+        for score, track, i in pairs:
+            if score > 0.0 and track not in used_tracks and i not in track_of:
                 track_of[i] = track
-                taken.add(track)
+                used_tracks.add(track)
         for i in range(len(faces)):
             if i not in track_of:
                 track_of[i] = self._next
@@ -87,20 +87,21 @@ class Tracker:
             self._unseen[face.track] = 0
 
 
-def _likeness(
-    known: tuple[float, float, float, float], box: tuple[float, float, float, float]
+def _match_score(
+    previous: tuple[float, float, float, float], box: tuple[float, float, float, float]
 ) -> float:
     """Above 1: they overlap, by how much; in (0, 1]: merely near; 0: not the same face."""
-    width = min(known[2], box[2]) - max(known[0], box[0])
-    height = min(known[3], box[3]) - max(known[1], box[1])
-    areas = [max((b[2] - b[0]) * (b[3] - b[1]), 1e-6) for b in (known, box)]
+    width = min(previous[2], box[2]) - max(previous[0], box[0])
+    height = min(previous[3], box[3]) - max(previous[1], box[1])
+    areas = [max((b[2] - b[0]) * (b[3] - b[1]), 1e-6) for b in (previous, box)]
     shared = max(width, 0.0) * max(height, 0.0)
     overlap = shared / (areas[0] + areas[1] - shared)
     if overlap >= _LEAST_OVERLAP:
         return 1.0 + overlap
     growth = math.sqrt(max(areas) / min(areas))
     move = math.hypot(
-        (known[0] + known[2] - box[0] - box[2]) / 2, (known[1] + known[3] - box[1] - box[3]) / 2
+        (previous[0] + previous[2] - box[0] - box[2]) / 2,
+        (previous[1] + previous[3] - box[1] - box[3]) / 2,
     ) / math.sqrt(math.sqrt(areas[0] * areas[1]))
     if growth > _LARGEST_GROWTH or move >= _FURTHEST_MOVE:
         return 0.0
@@ -176,9 +177,9 @@ class Smoother(Generic[T]):
 
     def finish(self) -> list[tuple[T, dict[int, NDArray[np.float64]]]]:
         """The frames still held; the smoother may then be used for another clip."""
-        rest = [self._emit() for _ in range(len(self._waiting))]
+        remaining = [self._emit() for _ in range(len(self._waiting))]
         self._poses.clear()
-        return rest
+        return remaining
 
     def _emit(self) -> tuple[T, dict[int, NDArray[np.float64]]]:
         now = len(self._poses) - len(self._waiting)
@@ -273,15 +274,15 @@ def smooth_alignments(
     for frame, faces in items:
         if is_cut(frame.image):
             tracker.reset()
-        kept: list[Face] = []
+        alignable: list[Face] = []
         matrices: dict[int, NDArray[np.float64]] = {}
         for face in tracker(faces):
             try:
                 matrices[face.track] = similarity_from_landmarks(face.landmarks, size, coverage)
             except ValueError:
                 continue
-            kept.append(face)
-        yield from map(_paired, smoother.push((frame, kept), matrices))
+            alignable.append(face)
+        yield from map(_paired, smoother.push((frame, alignable), matrices))
     yield from map(_paired, smoother.finish())
 
 

@@ -17,9 +17,9 @@ _NECK: Final = (0.0, -118.0, -18.0)
 """About which the head turns, mm in head space."""
 
 
-def head_turn(moment: HeadState) -> Floats:
+def head_rotation(state: HeadState) -> Floats:
     """(3, 3) rotation of the head: roll after pitch after yaw."""
-    yaw, pitch, roll = np.radians(np.asarray(moment.pose, dtype=np.float64))
+    yaw, pitch, roll = np.radians(np.asarray(state.pose, dtype=np.float64))
     cy, sy, cp, sp, cr, sr = (
         np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll),
     )  # fmt: skip
@@ -30,9 +30,9 @@ def head_turn(moment: HeadState) -> Floats:
     return turn
 
 
-def move_head(points: Floats, follow: Floats, moment: HeadState) -> Floats:
+def move_head(points: Floats, follow: Floats, state: HeadState) -> Floats:
     """(N, 3) world points from head space; `follow` (N,) is 1 on the head, 0 on the trunk."""
-    turn, shift = head_turn(moment), np.asarray(moment.shift, dtype=np.float64)
+    turn, shift = head_rotation(state), np.asarray(state.shift, dtype=np.float64)
     neck = np.array(_NECK)
     turned = (points - neck) @ turn.T + neck
     result: Floats = points + follow[:, None] * (turned - points)
@@ -71,15 +71,15 @@ class Camera:
     @property
     def place(self) -> Floats:
         """(3,) where the lens is in the world."""
-        where: Floats = np.array(_AIM) + self.turn.T @ np.array([0.0, 0.0, self.distance])
-        return where
+        position: Floats = np.array(_AIM) + self.turn.T @ np.array([0.0, 0.0, self.distance])
+        return position
 
     def project(self, world: Floats) -> Floats:
         """(N, 3) x, y in pixels (centres at integers) and nearness (1/mm) of world points."""
-        seen = (world - np.array(_AIM)) @ self.turn.T
-        depth = self.distance - seen[:, 2]
+        view = (world - np.array(_AIM)) @ self.turn.T
+        depth = self.distance - view[:, 2]
         near = 1.0 / np.where(np.abs(depth) < 1e-6, 1e-6, depth)
-        flat = seen[:, :2] * near[:, None] * (self.focal / (self.size / 2))
+        flat = view[:, :2] * near[:, None] * (self.focal / (self.size / 2))
         if self.distortion:
             flat = flat * (1 + self.distortion * (flat**2).sum(axis=1, keepdims=True))
         middle = (self.size - 1) / 2

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.head_renderer.jit import compiled
-from swapper.head_renderer.noise import cloudy
+from swapper.head_renderer.noise import fbm
 from swapper.head_renderer.stage import FilmStock, Stage
 
 Single = NDArray[np.float32]
@@ -21,7 +21,7 @@ def backdrop(stage: Stage, size: int) -> Single:
     hue = stage.backdrop_hue * 2 * np.pi
     tint = 1 + 0.35 * np.cos(hue - np.array([0.0, 2.094, 4.189]))
     light = stage.backdrop_light**2 * 0.9 + 0.004
-    soft = 0.75 + 0.5 * cloudy(x * 2.1 + 7, y * 2.1, stage.seed + 101, 2)
+    soft = 0.75 + 0.5 * fbm(x * 2.1 + 7, y * 2.1, stage.seed + 101, 2)
     fall = 1.15 - 0.5 * y + 0.25 * np.sign(stage.key_azimuth) * (x - 0.5)
     spots = np.zeros_like(x)
     rng = np.random.default_rng([stage.seed, 0xB0])
@@ -32,7 +32,7 @@ def backdrop(stage: Stage, size: int) -> Single:
     return np.ascontiguousarray(np.maximum(wall, 0).astype(np.float32))
 
 
-def tone(picture: Single) -> Single:
+def tone_map(picture: Single) -> Single:
     """Linear light to sRGB in [0, 1], with a shoulder for what is too bright.
 
     The curve is Narkowicz's fit of ACES (2015).
@@ -45,7 +45,7 @@ def tone(picture: Single) -> Single:
     ).astype(np.float32)
 
 
-def shrink(values: Single, factor: int) -> Single:
+def downsample(values: Single, factor: int) -> Single:
     """Mean over blocks of factor x factor pixels."""
     if factor == 1:
         return values
@@ -58,7 +58,7 @@ def shrink(values: Single, factor: int) -> Single:
 
 
 @compiled
-def smear(picture: Single, motion: Single, shutter: float, result: Single) -> None:
+def motion_blur(picture: Single, motion: Single, shutter: float, result: Single) -> None:
     """Blur along each pixel's own movement.
 
     Args:
@@ -103,7 +103,7 @@ def _soften(picture: Single, sigma: float) -> Single:
     return picture
 
 
-def develop(picture: Single, film: FilmStock, seed: int, index: int) -> NDArray[np.uint8]:
+def apply_film(picture: Single, film: FilmStock, seed: int, index: int) -> NDArray[np.uint8]:
     """(S, S, 3) uint8 from (S, S, 3) sRGB in [0, 1]: lens blur, vignette and grain.
 
     Args:

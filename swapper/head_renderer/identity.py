@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from swapper.errors import UsageError
-from swapper.head_renderer.ranges import build_checked, check_ranges, chosen, ranged
+from swapper.head_renderer.ranges import build_checked, check_ranges, choice, ranged
 from swapper.head_renderer.units import NUM_UNITS, UNITS
 
 EYE_COLOURS: Final = ("dark", "brown", "hazel", "green", "blue", "grey")
@@ -77,9 +77,9 @@ class Identity:
     stubble: float = ranged(0.0, 0.0, 1.0, "shaven or none to a short beard")
     lip_colour: float = ranged(0.4, 0.0, 1.0, "as pale as the skin to deep")
     lashes: float = ranged(0.5, 0.0, 1.0, "short to long")
-    eye_colour: str = chosen("brown", EYE_COLOURS, "colour of the iris")
-    hair_colour: str = chosen("brown", HAIR_COLOURS, "colour of hair, brows and beard")
-    hair_style: str = chosen("crop", HAIR_STYLES, "cut of the hair")
+    eye_colour: str = choice("brown", EYE_COLOURS, "colour of the iris")
+    hair_colour: str = choice("brown", HAIR_COLOURS, "colour of hair, brows and beard")
+    hair_style: str = choice("crop", HAIR_STYLES, "cut of the hair")
     gain: tuple[float, ...] = (1.0,) * NUM_UNITS
     asymmetry: tuple[float, ...] = (0.0,) * NUM_UNITS
     seed: int = 0
@@ -100,11 +100,11 @@ class Identity:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Identity:
         """The inverse of `to_dict`; absent fields take their defaults."""
-        plain = dict(values)
+        fields = dict(values)
         for field in ("gain", "asymmetry"):
-            if field in plain:
-                plain[field] = tuple(plain[field])
-        return build_checked(cls, plain)
+            if field in fields:
+                fields[field] = tuple(fields[field])
+        return build_checked(cls, fields)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""

@@ -9,9 +9,9 @@ from swapper.head_renderer.surface import Floats
 from swapper.head_renderer.units import INDEX
 
 
-def jaw_angle(shown: Floats) -> float:
+def jaw_angle(units: Floats) -> float:
     """Radians by which the jaw is open, from (2, 19) shown intensities."""
-    drop, stretch = (float(shown[:, INDEX[unit]].mean()) for unit in (26, 27))
+    drop, stretch = (float(units[:, INDEX[unit]].mean()) for unit in (26, 27))
     # Both open one jaw: together they reach what the stretch alone could.
     degrees = max(DROP_DEGREES[26] * drop, 0.0)
     return float(np.radians(degrees + (DROP_DEGREES[27] - degrees) * stretch))

@@ -41,16 +41,16 @@ def regions(grid: Grid) -> tuple[LidRegion, LidRegion]:
     inside = np.flatnonzero((grid.height <= TOP) & (grid.height >= BOTTOM))
     eye_row = int(np.flatnonzero(grid.height == 0.0)[0])
     across = grid.points.reshape(*grid.shape, 3)[eye_row]
-    found = []
+    eyes = []
     for side in (1.0, -1.0):
         near = (np.abs(across[:, 0] * side - EYE_X) < _REACH) & (across[:, 2] > 0)
         columns = np.flatnonzero(near)
-        found.append(
+        eyes.append(
             LidRegion(
                 (int(inside[0]), int(inside[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1), side
             )
         )
-    return found[0], found[1]
+    return eyes[0], eyes[1]
 
 
 @compiled
@@ -125,7 +125,7 @@ def _over_the_ball(x: float, y: float, z: float) -> Any:
 
 
 @compiled
-def lay_lids(
+def deform_lids(
     template: NDArray[np.float64],
     moved: NDArray[np.float64],
     height: NDArray[np.float64],
@@ -180,15 +180,15 @@ def lay_lids(
     return result
 
 
-def edges(shown: Floats, gaze_up: float) -> tuple[float, float]:
+def lid_edges(units: Floats, gaze_up: float) -> tuple[float, float]:
     """Heights of the upper and lower lid's edge in mm.
 
     Args:
-        shown: (19,) intensities of one side, in the order of `UNITS`.
+        units: (19,) intensities of one side, in the order of `UNITS`.
         gaze_up: Degrees; the upper lid follows the eye.
     """
-    au5, au6, au7, au43 = shown[3], shown[4], shown[5], shown[18]
-    au12, au9 = shown[8], shown[6]
+    au5, au6, au7, au43 = units[3], units[4], units[5], units[18]
+    au12, au9 = units[8], units[6]
     upper = _UPPER_OPEN + 3.4 * au5 - 1.5 * au7 - 0.7 * au6 + 0.085 * gaze_up
     lower = (
         _LOWER_OPEN - 0.5 * au5 + 2.3 * au7 + 1.5 * au6 + 0.5 * au12 + 0.5 * au9 + 0.04 * gaze_up

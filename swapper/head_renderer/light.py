@@ -76,19 +76,19 @@ def depth_map(
         (size, size) float32 nearness in mm + 1000, 0 where nothing is; and the (N, 3) float32
         points in that map's pixels and nearness.
     """
-    seen_points = points @ axes.T
+    light_points = points @ axes.T
     scale = size / (2 * _REACH)
     flat = np.stack([
-        (seen_points[:, 0] + _REACH) * scale, (_REACH - seen_points[:, 1] - 15) * scale,
-        seen_points[:, 2] + 1000.0,
+        (light_points[:, 0] + _REACH) * scale, (_REACH - light_points[:, 1] - 15) * scale,
+        light_points[:, 2] + 1000.0,
     ], axis=1).astype(np.float32)  # fmt: skip
-    seen = np.empty((size, size), np.int32)
+    triangle_ids = np.empty((size, size), np.int32)
     near = np.empty((size, size), np.float32)
-    rasterise(flat, triangles, np.zeros(len(triangles), np.bool_), seen, near)
+    rasterise(flat, triangles, np.zeros(len(triangles), np.bool_), triangle_ids, near)
     return near, flat
 
 
-def sky_seen(
+def sky_visibility(
     points: Floats, normals: Floats, triangles: NDArray[np.int32], rays: int = 48
 ) -> Floats:
     """(N,) share of the sky, weighted by the cosine, that each point sees: ambient occlusion."""

@@ -56,10 +56,10 @@ class RenderedFrame:
             (the contour is the jaw's own, also where a turned head hides it).
         face_mask: (S, S) float32 in [0, 1]: share of each pixel covered by the visible face, from
             the brows' upper edge to the chin and jaw, eyes and mouth included, hair not.
-        shown: (2, 19) float32, intensities after the actor's own manner.
+        observed_units: (2, 19) float32, intensities after the actor's own manner.
     """
 
     image: NDArray[np.uint8]
     landmarks: NDArray[np.float64]
     face_mask: NDArray[np.float32]
-    shown: NDArray[np.float32]
+    observed_units: NDArray[np.float32]

@@ -19,33 +19,33 @@ def ranged(default: float, least: float, most: float, meaning: str) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def chosen(default: str, choices: Sequence[str], meaning: str) -> Any:
+def choice(default: str, choices: Sequence[str], meaning: str) -> Any:
     """One word out of a list."""
     return dataclasses.field(
         default=default, metadata={"choices": tuple(choices), "meaning": meaning}
     )
 
 
-def check_ranges(value: Any) -> None:
-    """Hold a dataclass's `ranged` and `chosen` fields to what they may be.
+def check_ranges(instance: Any) -> None:
+    """Hold a dataclass's `ranged` and `choice` fields to what they may be.
 
     Raises:
         UsageError: Naming the class, the field, what it was and its range.
     """
-    owner = type(value).__name__.lower()
-    for each in dataclasses.fields(value):
-        given = getattr(value, each.name)
-        if "choices" in each.metadata:
-            if given not in each.metadata["choices"]:
-                legal = ", ".join(each.metadata["choices"])
-                raise UsageError(f"{owner}.{each.name}={given!r}: must be one of {legal}")
-        elif "least" in each.metadata:
-            least, most = each.metadata["least"], each.metadata["most"]
-            number = isinstance(given, int | float) and not isinstance(given, bool)
-            if not number or not math.isfinite(given) or not least <= given <= most:
+    owner = type(instance).__name__.lower()
+    for field in dataclasses.fields(instance):
+        value = getattr(instance, field.name)
+        if "choices" in field.metadata:
+            if value not in field.metadata["choices"]:
+                legal = ", ".join(field.metadata["choices"])
+                raise UsageError(f"{owner}.{field.name}={value!r}: must be one of {legal}")
+        elif "least" in field.metadata:
+            least, most = field.metadata["least"], field.metadata["most"]
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not math.isfinite(value) or not least <= value <= most:
                 raise UsageError(
-                    f"{owner}.{each.name}={given!r}: must be a number from {least:g} to {most:g} "
-                    f"({each.metadata['meaning']})"
+                    f"{owner}.{field.name}={value!r}: must be a number from {least:g} to {most:g} "
+                    f"({field.metadata['meaning']})"
                 )
 
 
@@ -55,7 +55,7 @@ def build_checked(kind: type[T], values: Mapping[str, Any]) -> T:
     Raises:
         UsageError: Naming a field that it does not have, or one out of its range.
     """
-    names = [each.name for each in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     for name in values:
         if name not in names:
             close = difflib.get_close_matches(name, names, n=1)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from swapper.head_renderer.jit import compiled
 
-NOTHING = -1
+NO_TRIANGLE = -1
 
 
 @compiled
@@ -19,7 +19,7 @@ def rasterise(
     points: NDArray[np.float32],
     triangles: NDArray[np.int32],
     one_sided: NDArray[np.bool_],
-    seen: NDArray[np.int32],
+    triangle_ids: NDArray[np.int32],
     nearness: NDArray[np.float32],
 ) -> None:
     """Draw triangles into a visibility buffer.
@@ -30,11 +30,11 @@ def rasterise(
             A nearness of zero or less lies behind the viewer: such triangles are dropped.
         triangles: (T, 3) int32 into `points`.
         one_sided: (T,) whether to drop a triangle that is seen clockwise (from behind).
-        seen: (H, W) int32, written: index of the nearest triangle, or `NOTHING`.
+        triangle_ids: (H, W) int32, written: index of the nearest triangle, or `NO_TRIANGLE`.
         nearness: (H, W) float32, written: nearness there, 0 where nothing is.
     """
-    height, width = seen.shape
-    seen[:] = NOTHING
+    height, width = triangle_ids.shape
+    triangle_ids[:] = NO_TRIANGLE
     nearness[:] = 0.0
     for t in range(triangles.shape[0]):
         ia, ib, ic = triangles[t, 0], triangles[t, 1], triangles[t, 2]
@@ -62,7 +62,7 @@ def rasterise(
                 near = wa * az + wb * bz + wc * cz
                 if near > nearness[y, x]:
                     nearness[y, x] = near
-                    seen[y, x] = t
+                    triangle_ids[y, x] = t
 
 
 @compiled

@@ -64,10 +64,10 @@ class Stage:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Stage:
         """The inverse of `to_dict`; absent fields take their defaults."""
-        plain = dict(values)
-        if isinstance(plain.get("film"), Mapping):
-            plain["film"] = build_checked(FilmStock, plain["film"])
-        return build_checked(cls, plain)
+        fields = dict(values)
+        if isinstance(fields.get("film"), Mapping):
+            fields["film"] = build_checked(FilmStock, fields["film"])
+        return build_checked(cls, fields)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""

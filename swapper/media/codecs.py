@@ -64,8 +64,8 @@ def choose_codec(path: Path, name: str, bit_depth: int) -> str:
     if suffix not in SUFFIXES:
         raise MediaError(f"{path}: unknown suffix {suffix!r}; use one of {', '.join(SUFFIXES)}")
     if name == "auto":
-        plain, deep = ("vp9", "av1") if suffix == ".webm" else ("h264", "hevc")
-        return deep if bit_depth > 8 else plain
+        standard, deep = ("vp9", "av1") if suffix == ".webm" else ("h264", "hevc")
+        return deep if bit_depth > 8 else standard
     if name not in CODECS:
         raise ValueError(f"unknown codec {name!r}; choose auto or one of {', '.join(CODECS)}")
     if suffix not in CODECS[name].suffixes:

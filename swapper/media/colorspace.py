@@ -166,7 +166,7 @@ def _centred(frame: av.VideoFrame) -> av.VideoFrame:
     return new
 
 
-def recast(
+def convert_format(
     frame: av.VideoFrame, pix_fmt: str, source: Colour, destination: Colour
 ) -> av.VideoFrame:
     """A new frame in another pixel format; planes are copied as they are where layouts agree.

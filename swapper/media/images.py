@@ -49,7 +49,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
             "scale it down first"
         )
     bgr = None
-    if header.whole:
+    if header.complete:
         try:
             bgr = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
         except cv2.error:
@@ -133,17 +133,17 @@ def list_images(spec: str | Path) -> list[Path]:
     """
     path = Path(spec)
     if path.is_dir():
-        found = list(path.iterdir())
+        paths = list(path.iterdir())
     elif path.exists():
-        found = [path]
+        paths = [path]
     else:
-        found = [Path(name) for name in glob.glob(str(spec), recursive=True)]  # noqa: PTH207
+        paths = [Path(name) for name in glob.glob(str(spec), recursive=True)]  # noqa: PTH207
     images = [
-        each
-        for each in found
-        if each.suffix.lower() in IMAGE_SUFFIXES
-        and not each.name.startswith(".")
-        and each.is_file()
+        candidate
+        for candidate in paths
+        if candidate.suffix.lower() in IMAGE_SUFFIXES
+        and not candidate.name.startswith(".")
+        and candidate.is_file()
     ]
     if not images:
         kinds = ", ".join(IMAGE_SUFFIXES)

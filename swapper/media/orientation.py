@@ -57,7 +57,7 @@ class Orientation:
 def display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
     """The nine integers of a decoded frame's display matrix, or None if it has none."""
     side_data: Any = frame.side_data  # PyAV's stubs take it for a TypedDict
-    found = side_data.get(Type.DISPLAYMATRIX)
-    if found is None:
+    data = side_data.get(Type.DISPLAYMATRIX)
+    if data is None:
         return None
-    return tuple(int(value) for value in np.frombuffer(memoryview(found), dtype=np.int32))
+    return tuple(int(value) for value in np.frombuffer(memoryview(data), dtype=np.int32))

@@ -56,7 +56,7 @@ class PictureSink:
         self.output = output
         self.sources = sources
         self._outputs: list[Path] = []
-        self._made_folder = False
+        self._created_folder = False
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +76,7 @@ class PictureSink:
         if self.output.suffix.lower() in PICTURE_SUFFIXES:
             path = self.output
         else:
-            self._made_folder |= not self.output.exists()
+            self._created_folder |= not self.output.exists()
             self.output.mkdir(parents=True, exist_ok=True)
             path = self.output / f"{self.sources[frame.index].stem}.png"
         write_image(path, frame.image if image is None else image)
@@ -93,7 +93,7 @@ class PictureSink:
             return
         for path in self._outputs:
             path.unlink(missing_ok=True)
-        if self._made_folder and not any(self.output.iterdir()):
+        if self._created_folder and not any(self.output.iterdir()):
             self.output.rmdir()
 
 

@@ -184,8 +184,10 @@ class VideoReader:
                     if following is None and not state.damaged and 0 < stream.frames <= index + 1:
                         duration = _last_duration(raw, _claimed_end(stream), state.last_pts)
                     frame = self._frame(index, raw, duration)
-                    shown = (frame.duration or 0) * self.coded.time_base or 1 / self.info.rate
-                    end = frame.time + float(shown)
+                    display_time = (
+                        frame.duration or 0
+                    ) * self.coded.time_base or 1 / self.info.rate
+                    end = frame.time + float(display_time)
                     yield frame
             if state.damaged or self._cut_short(stream, index + 1, end):
                 self.stopped = end
@@ -278,10 +280,10 @@ def _decoded(
             yield from frames
     except av.FFmpegError:
         state.damaged = True
-        yield from _rest(stream, state)
+        yield from _flush_decoder(stream, state)
 
 
-def _rest(stream: VideoStream, state: _Pass) -> list[av.VideoFrame]:
+def _flush_decoder(stream: VideoStream, state: _Pass) -> list[av.VideoFrame]:
     """What the decoder still holds of the time before the damage."""
     held: list[av.VideoFrame] = []
     with suppress(av.FFmpegError):
@@ -322,10 +324,10 @@ def _last_duration(
     The packet's word counts only if it was the last in decoding order too; and then the
     container's end may fall short by the decoder's delay.
     """
-    left = (claimed_end or 0) - (raw.pts or 0)
+    remaining = (claimed_end or 0) - (raw.pts or 0)
     if last_read is None or last_read == raw.pts:
-        return max(raw.duration or 0, left) or None
-    return left if left > 0 else raw.duration or None
+        return max(raw.duration or 0, remaining) or None
+    return remaining if remaining > 0 else raw.duration or None
 
 
 def _claimed_end(stream: VideoStream) -> int | None:
@@ -333,9 +335,9 @@ def _claimed_end(stream: VideoStream) -> int | None:
     kind = stream.container.format.name
     if stream.duration and ("mov" in kind or "avi" in kind):
         return int((stream.start_time or 0) + stream.duration)
-    found = re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)", stream.metadata.get("DURATION", ""))
-    if found and stream.time_base:  # Matroska's statistics tag counts from zero
-        hours, minutes, seconds = (Fraction(part) for part in found.groups())
+    match = re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)", stream.metadata.get("DURATION", ""))
+    if match and stream.time_base:  # Matroska's statistics tag counts from zero
+        hours, minutes, seconds = (Fraction(part) for part in match.groups())
         return int((hours * 3600 + minutes * 60 + seconds) / stream.time_base)
     return None
 

@@ -24,8 +24,8 @@ from swapper.media.colorspace import (
     LIMITED,
     TAG_OF_MATRIX,
     Colour,
+    convert_format,
     layout_of,
-    recast,
     write_planes,
 )
 from swapper.media.container import sync_folder
@@ -40,14 +40,14 @@ _OWN_METADATA = frozenset({"major_brand", "minor_version", "compatible_brands", 
 
 
 class VideoWriter:
-    """Encode frames with the timing, orientation, colour tags and sound of the clip `like`.
+    """Encode frames with the timing, orientation, colour tags and sound of the clip `template`.
 
     Writes to ``.<stem>.partial<suffix>`` beside `path` and renames at the end, so that `path`
     is either whole or not there. Use it as a context manager.
 
     Args:
         path: Output; an existing file is replaced. Its folder is made if need be.
-        like: The clip that the frames come from.
+        template: The clip that the frames come from.
         codec: "auto" keeps bit depth: H.264, HEVC above 8 bits; VP9 or AV1 in WebM. Or a name.
         crf: Quality, lower is better; 0 is lossless where the encoder can.
         preset: Speed, in x264's words.
@@ -60,21 +60,21 @@ class VideoWriter:
     def __init__(
         self,
         path: str | Path,
-        like: VideoReader,
+        template: VideoReader,
         *,
         codec: str = "auto",
         crf: int = 16,
         preset: str = "medium",
     ) -> None:
         self.path = Path(path)
-        self.like = like
-        self.codec = choose_codec(self.path, codec, like.info.bit_depth)
-        coded = like.coded
+        self.template = template
+        self.codec = choose_codec(self.path, codec, template.info.bit_depth)
+        coded = template.coded
         self.pix_fmt = choose_pixel_format(self.codec, coded.pix_fmt, coded.width, coded.height)
         self._options = encoder_options(self.path, self.codec, crf, preset, layout_of(self.pix_fmt))
         self._partial = self.path.with_name(f".{self.path.stem}.partial{self.path.suffix}")
-        self._colour, self._tags = _output_colour(like, self.pix_fmt)
-        if layout_of(self.pix_fmt).bits < like.info.bit_depth:
+        self._colour, self._tags = _output_colour(template, self.pix_fmt)
+        if layout_of(self.pix_fmt).bits < template.info.bit_depth:
             _log.warning("%s: %s has no way to keep all bits", self.path, self.codec)
         self._stack = ExitStack()
         self._output: OutputContainer | None = None
@@ -83,7 +83,7 @@ class VideoWriter:
         self._last_pts: int | None = None
         self._held: av.Packet[VideoStream] | None = None
         self._end = Fraction(0)
-        if self.path.exists() and self.path.samefile(like.path):
+        if self.path.exists() and self.path.samefile(template.path):
             raise MediaError(f"{self.path}: is the input itself; choose another output")
 
     def __enter__(self) -> VideoWriter:
@@ -97,9 +97,9 @@ class VideoWriter:
             output = av.open(f"file:{self._partial}", "w", format=_muxer(self.path), options=fast)
             stack.callback(_close_quietly, output)
             self._video = self._add_video(output)
-            self._audio = stack.enter_context(AudioTracks(self.like.path, output, self.path))
-            kept = self.like.coded.metadata.items()
-            output.metadata.update({k: v for k, v in kept if k.lower() not in _OWN_METADATA})
+            self._audio = stack.enter_context(AudioTracks(self.template.path, output, self.path))
+            metadata = self.template.coded.metadata.items()
+            output.metadata.update({k: v for k, v in metadata if k.lower() not in _OWN_METADATA})
             self._output, self._stack = output, stack.pop_all()
         return self
 
@@ -129,7 +129,7 @@ class VideoWriter:
         """Append a frame.
 
         Args:
-            frame: From `like`, in order.
+            frame: From `template`, in order.
             image: (H, W, 3) uint8 RGB, upright, to show in its stead; None writes the decoded
                 planes as they are.
             changed: (H, W) bool, upright: pixels outside keep the decoded planes, a chroma
@@ -141,24 +141,24 @@ class VideoWriter:
         """
         if self._output is None:
             raise ValueError("the writer is not open: use it in a with statement")
-        raw = self._prepared(frame, image, changed)
+        raw = self._prepare(frame, image, changed)
         pts = self._timestamp(frame)
         duration = frame.duration or max(1, self._ticks_per_frame())
-        raw.pts, raw.time_base, raw.duration = pts, self.like.coded.time_base, duration
+        raw.pts, raw.time_base, raw.duration = pts, self.template.coded.time_base, duration
         raw.pict_type = 0  # else the encoder repeats the input's choice of key frames
         self._durations[pts] = duration
         self._lengths.add(duration)
         self._last_pts = pts
-        self._end = (pts + duration) * self.like.coded.time_base
+        self._end = (pts + duration) * self.template.coded.time_base
         with self._guard():
-            self._audio.copy_until(pts * self.like.coded.time_base)
+            self._audio.copy_until(pts * self.template.coded.time_base)
             self._mux(raw)
 
     def finish(self, partial: bool | None = None) -> None:
         """Complete the file and put it in its place; nothing happens a second time.
 
         Args:
-            partial: End the sound with the last frame. By default so if `like` was found to be
+            partial: End the sound with the last frame. By default so if `template` was found to be
                 damaged, and else the rest of the sound is copied.
 
         Raises:
@@ -170,7 +170,7 @@ class VideoWriter:
         if self._last_pts is None:
             raise MediaError(f"{self.path}: no frame was written; check the input")
         if partial is None:
-            partial = self.like.stopped is not None
+            partial = self.template.stopped is not None
         with self._guard():
             self._audio.copy_until(self._end if partial else None)
             self._audio.finish()
@@ -183,7 +183,7 @@ class VideoWriter:
         self._stack.close()
 
     def _add_video(self, output: OutputContainer) -> VideoStream:
-        coded, info = self.like.coded, self.like.info
+        coded, info = self.template.coded, self.template.info
         stream = output.add_stream(
             CODECS[self.codec].encoder, rate=info.rate, options=dict(self._options)
         )
@@ -202,16 +202,16 @@ class VideoWriter:
             stream.set_display_matrix(coded.matrix)
         return stream
 
-    def _prepared(
+    def _prepare(
         self, frame: Frame, image: NDArray[np.uint8] | None, changed: NDArray[np.bool_] | None
     ) -> av.VideoFrame:
         """The frame to encode: the decoded one itself, or a painted copy."""
-        coded, info = self.like.coded, self.like.info
+        coded, info = self.template.coded, self.template.info
         if frame.raw is None:
             raise ValueError("only frames of a video can be written")
         if image is None and frame.raw.format.name == self.pix_fmt:
             return frame.raw
-        new = recast(frame.raw, self.pix_fmt, coded.colour, self._colour)
+        new = convert_format(frame.raw, self.pix_fmt, coded.colour, self._colour)
         new.colorspace, new.color_range = self._tags[0], self._tags[1]
         new.color_primaries, new.color_trc = self._tags[2], self._tags[3]
         if image is None:
@@ -240,13 +240,13 @@ class VideoWriter:
         return self._last_pts + max(1, self._ticks_per_frame())
 
     def _ticks_per_frame(self) -> int:
-        return round(1 / (self.like.info.rate * self.like.coded.time_base))
+        return round(1 / (self.template.info.rate * self.template.coded.time_base))
 
     def _mux(self, raw: av.VideoFrame | None, output: OutputContainer | None = None) -> None:
         output = output or self._output
         assert output is not None, "write and finish check it"
         for packet in self._video.encode(raw):
-            self._mend(packet)
+            self._fix_timestamps(packet)
             if self._held is not None:
                 output.mux(self._held)
             self._held = packet
@@ -254,14 +254,14 @@ class VideoWriter:
             self._lengthen(self._held)
             output.mux(self._held)
 
-    def _mend(self, packet: av.Packet[VideoStream]) -> None:
+    def _fix_timestamps(self, packet: av.Packet[VideoStream]) -> None:
         """Set right what encoders get wrong about time."""
         if packet.pts is None:
             return
         # Not all of them hand a frame's duration on.
         packet.duration = self._durations.pop(packet.pts, packet.duration)
         # x265 leaves the decoding time of clips of one or two frames uninitialised.
-        hour = 3600 / self.like.coded.time_base
+        hour = 3600 / self.template.coded.time_base
         if packet.dts is None or not 0 <= packet.pts - packet.dts <= hour:
             packet.dts = packet.pts
 
@@ -293,9 +293,9 @@ class VideoWriter:
             ) from error
 
 
-def _output_colour(like: VideoReader, pix_fmt: str) -> tuple[Colour, tuple[int, int, int, int]]:
+def _output_colour(template: VideoReader, pix_fmt: str) -> tuple[Colour, tuple[int, int, int, int]]:
     """What the written values mean, and the tags that say so."""
-    coded = like.coded
+    coded = template.coded
     was, becomes = layout_of(coded.pix_fmt).family, layout_of(pix_fmt).family
     if was == becomes:
         return coded.colour, coded.tags

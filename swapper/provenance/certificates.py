@@ -103,8 +103,8 @@ class Signer:
 
 def common_name(certificate: x509.Certificate) -> str:
     """The common name of a certificate's subject, or all of the subject."""
-    found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found[0].value) if found else certificate.subject.rfc4514_string()
+    attributes = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(attributes[0].value) if attributes else certificate.subject.rfc4514_string()
 
 
 def read_certificates(path: Path) -> list[x509.Certificate]:
@@ -116,7 +116,7 @@ def read_certificates(path: Path) -> list[x509.Certificate]:
     return list(_certificates(path, _pem(path)))
 
 
-def signature_holds(leaf: x509.Certificate, algorithm: str, signature: bytes, data: bytes) -> bool:
+def verify_signature(leaf: x509.Certificate, algorithm: str, signature: bytes, data: bytes) -> bool:
     """Whether `signature` over `data` was made with the leaf's key and `algorithm`."""
     key = leaf.public_key()
     try:
@@ -135,7 +135,7 @@ def signature_holds(leaf: x509.Certificate, algorithm: str, signature: bytes, da
     return True
 
 
-def chain_holds(chain: Sequence[x509.Certificate]) -> bool:
+def verify_chain(chain: Sequence[x509.Certificate]) -> bool:
     """Whether each certificate is issued by the next, which is an authority."""
     for lower, upper in itertools.pairwise(chain):
         if not _is_authority(upper) or not _issued(lower, upper):
@@ -154,7 +154,7 @@ def is_current(certificate: x509.Certificate) -> bool:
     return certificate.not_valid_before_utc <= _now() <= certificate.not_valid_after_utc
 
 
-def lacks(leaf: x509.Certificate) -> list[str]:
+def missing_requirements(leaf: x509.Certificate) -> list[str]:
     """What keeps a certificate from signing content under C2PA's profile; empty if nothing."""
     missing = []
     extensions = leaf.extensions
@@ -178,7 +178,7 @@ def lacks(leaf: x509.Certificate) -> list[str]:
 
 
 def _check_leaf(leaf: x509.Certificate, path: Path) -> None:
-    missing = lacks(leaf)
+    missing = missing_requirements(leaf)
     if missing:
         raise ProvenanceError(
             f"{path}: the certificate may not sign content, it lacks {', '.join(missing)}; "
@@ -199,7 +199,7 @@ def _signer(
             f"{path}: its first certificate is not that of the private key; "
             "put the key's own certificate first, its issuers after it"
         )
-    if not chain_holds(chain):
+    if not verify_chain(chain):
         raise ProvenanceError(
             f"{path}: its certificates do not certify each other; list the leaf, then its issuers"
         )
@@ -251,10 +251,10 @@ def _private_key(path: Path, pem: bytes) -> PrivateKey:
 
 def _is_authority(certificate: x509.Certificate) -> bool:
     try:
-        found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
     except (x509.ExtensionNotFound, ValueError):
         return False
-    return found.value.ca
+    return constraints.value.ca
 
 
 def _issued(lower: x509.Certificate, upper: x509.Certificate) -> bool:

@@ -48,13 +48,13 @@ _SETTINGS: dict[str, Any] = {
     "builder": {"thumbnail": {"enabled": False}},
 }
 # Findings about who signed; every other failure is about what was signed.
-_ABOUT_SIGNER = {
+_SIGNER_FAILURES = {
     "signingCredential.untrusted": "",
     "signingCredential.expired": "the signer's certificate has expired",
     "claimSignature.outsideValidity": "signed outside the validity of the signer's certificate",
 }
 # How a manifest store is marked in a PNG, a JPEG and an MP4.
-_MARKS = (b"caBX", b"jumbc2pa", bytes.fromhex("d8fec3d61b0e483c92975828877ec481"))
+_MANIFEST_MARKERS = (b"caBX", b"jumbc2pa", bytes.fromhex("d8fec3d61b0e483c92975828877ec481"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,22 +126,22 @@ def sign(path: Path, parent: Path | None, claim: Claim, signer: Signer) -> Signe
         ProvenanceError: A file is missing, or signing fails; `path` is then as it was.
         MediaError: A file cannot be read, or the sidecar not written.
     """
-    for each in (path, parent):
-        if each is not None and not each.is_file():
+    for file in (path, parent):
+        if file is not None and not file.is_file():
             raise ProvenanceError(
-                f"{each}: no such file to sign or to name as parent; check the path"
+                f"{file}: no such file to sign or to name as parent; check the path"
             )
-    said = asdict(claim) | {
+    claim_data = asdict(claim) | {
         "parameters": dict(claim.parameters),
         "parent_name": parent.name if parent else None,
         "parent_sha256": sha256_file(parent) if parent else None,
     }
     media_type = _FORMATS.get(path.suffix.lower())
     if media_type is None:
-        return SignedFile("sidecar", write_sidecar(path, said, signer))
+        return SignedFile("sidecar", write_sidecar(path, claim_data, signer))
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.signing{path.suffix}")
     try:
-        builder = _builder(path, media_type, parent, said)
+        builder = _builder(path, media_type, parent, claim_data)
         with path.open("rb") as unsigned, temporary.open("w+b") as signed:
             builder.sign(_native_signer(signer), media_type, unsigned, signed)
             signed.flush()
@@ -150,7 +150,7 @@ def sign(path: Path, parent: Path | None, claim: Claim, signer: Signer) -> Signe
         temporary.replace(path)
     except (c2pa.C2paError, OSError) as error:
         raise ProvenanceError(
-            f"{path}: cannot be signed ({_line(error)}); free space, or try provenance=none"
+            f"{path}: cannot be signed ({_one_line(error)}); free space, or try provenance=none"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -171,32 +171,32 @@ def verify(path: Path, trust: Sequence[Path] = ()) -> Verdict:
     """
     if not path.is_file():
         raise ProvenanceError(f"{path}: no such file; check the path")
-    roots = [root for each in trust for root in read_certificates(each)]
+    roots = [root for file in trust for root in read_certificates(file)]
     embedded = _verify_embedded(path, roots)
     if embedded.state != "none" or not sidecar_path(path).is_file():
         return embedded
-    found = verify_sidecar(path, roots)
+    sidecar = verify_sidecar(path, roots)
     state: Literal["trusted", "unknown signer", "tampered"] = "tampered"
-    if found.intact:
-        state = "trusted" if found.trusted else "unknown signer"
-    reasons = found.reasons or _explain(state, found.signer)
-    return Verdict(state, found.signer, found.claim, reasons, "sidecar")
+    if sidecar.intact:
+        state = "trusted" if sidecar.trusted else "unknown signer"
+    reasons = sidecar.reasons or _unknown_signer_reasons(state, sidecar.signer)
+    return Verdict(state, sidecar.signer, sidecar.claim, reasons, "sidecar")
 
 
 def _builder(
-    path: Path, media_type: str, parent: Path | None, said: Mapping[str, Any]
+    path: Path, media_type: str, parent: Path | None, claim_data: Mapping[str, Any]
 ) -> c2pa.Builder:
     """A manifest with its parent, in whichever way the parent can be one."""
-    definition = _definition(path, media_type, said)
+    definition = _definition(path, media_type, claim_data)
     if parent is not None:
-        ways = (_FORMATS.get(parent.suffix.lower(), _UNKNOWN_FORMAT), _UNKNOWN_FORMAT)
-        for way in dict.fromkeys(ways):
+        formats = (_FORMATS.get(parent.suffix.lower(), _UNKNOWN_FORMAT), _UNKNOWN_FORMAT)
+        for media_format in dict.fromkeys(formats):
             builder = c2pa.Builder(definition, context=c2pa.Context.from_dict(_SETTINGS))
             builder.set_intent(c2pa.C2paBuilderIntent.EDIT)
             ingredient = {"title": parent.name, "relationship": "parentOf"}
             try:
                 with parent.open("rb") as stream:
-                    builder.add_ingredient(ingredient, way, stream)
+                    builder.add_ingredient(ingredient, media_format, stream)
             except c2pa.C2paError:
                 builder.close()
                 continue
@@ -209,8 +209,8 @@ def _builder(
     return builder
 
 
-def _definition(path: Path, media_type: str, said: Mapping[str, Any]) -> dict[str, Any]:
-    name, _, version = str(said["software"]).partition("/")
+def _definition(path: Path, media_type: str, claim_data: Mapping[str, Any]) -> dict[str, Any]:
+    name, _, version = str(claim_data["software"]).partition("/")
     edited = {
         "action": "c2pa.edited",
         "digitalSourceType": SOURCE_TYPE,
@@ -219,11 +219,11 @@ def _definition(path: Path, media_type: str, said: Mapping[str, Any]) -> dict[st
     }
     return {
         "claim_generator_info": [{"name": name, "version": version or "0"}],
-        "title": said["title"],
+        "title": claim_data["title"],
         "format": media_type,
         "assertions": [
             {"label": "c2pa.actions", "data": {"actions": [edited]}},
-            {"label": ASSERTION, "data": dict(said)},
+            {"label": ASSERTION, "data": dict(claim_data)},
         ],
     }
 
@@ -248,66 +248,70 @@ def _verify_embedded(path: Path, roots: Sequence[x509.Certificate]) -> Verdict:
     except c2pa.C2paError.ManifestNotFound:
         return Verdict("none")
     except (c2pa.C2paError, ValueError) as error:
-        if not _is_marked(path):
+        if not _has_manifest_marker(path):
             return Verdict("none")
         return Verdict(
-            "tampered", reasons=[f"its manifest is broken: {_line(error)}"], where="embedded"
+            "tampered", reasons=[f"its manifest is broken: {_one_line(error)}"], where="embedded"
         )
     except OSError as error:
         raise ProvenanceError(
-            f"{path}: cannot be read ({_line(error)}); check its rights"
+            f"{path}: cannot be read ({_one_line(error)}); check its rights"
         ) from error
-    return _judge(report)
+    return _verdict_of(report)
 
 
-def _judge(report: Mapping[str, Any]) -> Verdict:
+def _verdict_of(report: Mapping[str, Any]) -> Verdict:
     """Turn c2pa's report into a verdict."""
     manifest = report.get("manifests", {}).get(report.get("active_manifest"), {})
     signature = manifest.get("signature_info", {})
     signer = signature.get("common_name") or signature.get("issuer")
     results = report.get("validation_results", {}).get("activeManifest", {})
     failures = results.get("failure", [])
-    reasons = [_ABOUT_SIGNER.get(each["code"], _finding(each)) for each in failures]
-    reasons += [f"of its parent: {_finding(each)}" for each in _parent_failures(report, manifest)]
-    about_content = any(each["code"] not in _ABOUT_SIGNER for each in failures)
+    reasons = [_SIGNER_FAILURES.get(failure["code"], _finding(failure)) for failure in failures]
+    reasons += [
+        f"of its parent: {_finding(failure)}" for failure in _parent_failures(report, manifest)
+    ]
+    about_content = any(failure["code"] not in _SIGNER_FAILURES for failure in failures)
     state: Literal["trusted", "unknown signer", "tampered"] = "unknown signer"
     if about_content or (not failures and report.get("validation_state") == "Invalid"):
         state = "tampered"
     elif report.get("validation_state") == "Trusted":
         state = "trusted"
-    said = [reason for reason in dict.fromkeys(reasons) if reason]
-    if "signingCredential.expired" not in (each["code"] for each in failures):
-        said += _explain(state, signer)
-    return Verdict(state, signer, _claim(manifest, results), said, "embedded")
+    unique_reasons = [reason for reason in dict.fromkeys(reasons) if reason]
+    if "signingCredential.expired" not in (failure["code"] for failure in failures):
+        unique_reasons += _unknown_signer_reasons(state, signer)
+    return Verdict(state, signer, _claim(manifest, results), unique_reasons, "embedded")
 
 
 def _parent_failures(
     report: Mapping[str, Any], manifest: Mapping[str, Any]
 ) -> Iterator[Mapping[str, Any]]:
     """What was wrong with the parents' own content: when they went in, and since."""
-    found = [
-        each.get("validation_results", {}).get("activeManifest", {})
-        for each in manifest.get("ingredients", [])
+    results = [
+        ingredient.get("validation_results", {}).get("activeManifest", {})
+        for ingredient in manifest.get("ingredients", [])
     ]
     deltas = report.get("validation_results", {}).get("ingredientDeltas", [])
-    found += [each.get("validationDeltas", {}) for each in deltas]
-    for each in found:
-        yield from (fail for fail in each.get("failure", []) if fail["code"] not in _ABOUT_SIGNER)
+    results += [ingredient.get("validationDeltas", {}) for ingredient in deltas]
+    for ingredient in results:
+        yield from (
+            fail for fail in ingredient.get("failure", []) if fail["code"] not in _SIGNER_FAILURES
+        )
 
 
 def _claim(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any] | None:
     """Our own assertion, if it is the very one that was signed."""
     passed = results.get("success", [])
-    is_signed = any(each["code"] == "claimSignature.validated" for each in passed)
-    is_same = any(
-        each["code"] == "assertion.hashedURI.match" and each["url"].endswith(f"/{ASSERTION}")
-        for each in passed
+    is_signed = any(entry["code"] == "claimSignature.validated" for entry in passed)
+    is_unchanged = any(
+        entry["code"] == "assertion.hashedURI.match" and entry["url"].endswith(f"/{ASSERTION}")
+        for entry in passed
     )
-    if not (is_signed and is_same):
+    if not (is_signed and is_unchanged):
         return None
-    for each in manifest.get("assertions", []):
-        if each["label"] == ASSERTION and isinstance(each["data"], dict):
-            return dict(each["data"])
+    for entry in manifest.get("assertions", []):
+        if entry["label"] == ASSERTION and isinstance(entry["data"], dict):
+            return dict(entry["data"])
     return None
 
 
@@ -315,7 +319,7 @@ def _finding(entry: Mapping[str, Any]) -> str:
     return f"{entry.get('explanation') or 'check failed'} ({entry['code']})"
 
 
-def _explain(state: str, signer: str | None) -> list[str]:
+def _unknown_signer_reasons(state: str, signer: str | None) -> list[str]:
     if state != "unknown signer":
         return []
     return [
@@ -324,17 +328,17 @@ def _explain(state: str, signer: str | None) -> list[str]:
     ]
 
 
-def _is_marked(path: Path) -> bool:
+def _has_manifest_marker(path: Path) -> bool:
     """Whether a file's bytes show traces of a manifest store."""
     with path.open("rb") as stream:
         before = b""
         while block := stream.read(1 << 20):
-            if any(mark in before + block for mark in _MARKS):
+            if any(mark in before + block for mark in _MANIFEST_MARKERS):
                 return True
             before = block[-16:]
     return False
 
 
-def _line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     """An exception's message in one line."""
     return " ".join(str(error).split()) or type(error).__name__

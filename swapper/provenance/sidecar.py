@@ -16,12 +16,12 @@ from cryptography import x509
 from swapper.media.images import sha256_file, write_atomically
 from swapper.provenance.certificates import (
     Signer,
-    chain_holds,
     common_name,
     is_current,
     is_trusted,
-    lacks,
-    signature_holds,
+    missing_requirements,
+    verify_chain,
+    verify_signature,
 )
 
 SCHEMA = "org.swapper.provenance/1"
@@ -90,9 +90,9 @@ def verify_sidecar(path: Path, roots: Sequence[x509.Certificate]) -> SidecarVerd
         return _broken("the sidecar is not a provenance file of this program")
     payload, algorithm, signature, chain = parsed
     signer = common_name(chain[0])
-    if not signature_holds(chain[0], algorithm, signature, _canonical(payload)):
+    if not verify_signature(chain[0], algorithm, signature, _canonical(payload)):
         return _broken("the sidecar was changed after it was signed", signer)
-    if lacks(chain[0]) or not chain_holds(chain):
+    if missing_requirements(chain[0]) or not verify_chain(chain):
         return _broken("the sidecar's certificates do not allow its signer to sign", signer)
     claim = payload["claim"]
     if payload["sha256"] != sha256_file(path):

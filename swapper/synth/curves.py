@@ -32,7 +32,7 @@ def bump(times: Floats, start: float, attack: float, hold: float, release: float
     return rise(times, start, attack) * (1.0 - rise(times, start + attack + hold, release))
 
 
-def wander(times: Floats, rate: float, rng: np.random.Generator, octaves: int = 2) -> Floats:
+def smooth_noise(times: Floats, rate: float, rng: np.random.Generator, octaves: int = 2) -> Floats:
     """Smooth noise about 0 with a standard deviation of about 1, never beyond about 3.
 
     Args:
@@ -54,7 +54,7 @@ def wander(times: Floats, rate: float, rng: np.random.Generator, octaves: int = 
     return result
 
 
-def through(times: Floats, keys: Floats, values: Floats) -> Floats:
+def interpolate_keys(times: Floats, keys: Floats, values: Floats) -> Floats:
     """Move from value to value, each key reached smoothly and left smoothly.
 
     Args:

@@ -184,7 +184,7 @@ _ALL: Final = (
               pose=(10, -6, 10), lean=6, stir=0.7)),
 )  # fmt: skip
 
-REPERTOIRE: Final[Mapping[str, Emotion]] = MappingProxyType({each.name: each for each in _ALL})
+EMOTION_BY_NAME: Final[Mapping[str, Emotion]] = MappingProxyType({each.name: each for each in _ALL})
 """Every emotion by name, in the order of `EMOTIONS`."""
-VALENCE: Final = np.array([REPERTOIRE[name].valence for name in EMOTIONS])
-AROUSAL: Final = np.array([REPERTOIRE[name].arousal for name in EMOTIONS])
+VALENCE: Final = np.array([EMOTION_BY_NAME[name].valence for name in EMOTIONS])
+AROUSAL: Final = np.array([EMOTION_BY_NAME[name].arousal for name in EMOTIONS])

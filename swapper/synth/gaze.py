@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from swapper.synth.curves import Floats, rise, through, wander
+from swapper.synth.curves import Floats, interpolate_keys, rise, smooth_noise
 from swapper.synth.gestures import Gesture, phase_at
 from swapper.synth.unit_curves import Phase, onset_of
 
@@ -40,7 +40,7 @@ class Fixations:
         arrive = self.starts[1:] + np.minimum(lasts, 0.9 * room)
         keys = np.stack([self.starts[1:], arrive], axis=1).ravel()
         values = np.stack([self.targets[:-1], self.targets[1:]], axis=1).reshape(-1, 2)
-        return through(times, keys, values)
+        return interpolate_keys(times, keys, values)
 
     def large_jumps(self) -> list[float]:
         """Seconds of jumps beyond 9 degrees, which like to bring a blink."""
@@ -49,17 +49,17 @@ class Fixations:
 
 
 def sample_fixations(
-    course: Sequence[Phase], rng: np.random.Generator, variety: float
+    phases: Sequence[Phase], rng: np.random.Generator, variety: float
 ) -> Fixations:
     """Rest on the camera and leave it as often, as far and as long as each emotion does."""
     starts, targets = [0.0], [rng.normal(0, 0.8 * variety, 2)]
     time = 0.0
     while True:
-        manner = phase_at(course, time).manner
+        manner = phase_at(phases, time).manner
         time += manner.dwell * float(np.exp(rng.normal(0, 0.5))) * 0.9 + 0.15
-        if time >= course[-1].end:
+        if time >= phases[-1].end:
             return Fixations(np.array(starts), np.array(targets))
-        manner = phase_at(course, time).manner
+        manner = phase_at(phases, time).manner
         if rng.random() < manner.averted * min(variety, 1.0):
             side = float(rng.choice((-1.0, 1.0)))
             x, y = manner.away
@@ -71,7 +71,7 @@ def sample_fixations(
 
 
 def head_motion(
-    course: Sequence[Phase],
+    phases: Sequence[Phase],
     fixations: Fixations,
     gestures: Sequence[Gesture],
     times: Floats,
@@ -85,25 +85,25 @@ def head_motion(
     """
     pose, shift = np.zeros((len(times), 3)), np.zeros((len(times), 3))
     stir = np.ones(len(times))
-    before: Phase | None = None
-    for phase in course:
+    previous: Phase | None = None
+    for phase in phases:
         # A head is slower than a face.
-        moved = rise(times, phase.start + 0.05, max(0.5, 1.3 * onset_of(phase, before)))
+        moved = rise(times, phase.start + 0.05, max(0.5, 1.3 * onset_of(phase, previous)))
         yaw, pitch, roll = phase.manner.pose
-        wanted = np.array([phase.side * yaw, pitch, phase.side * roll]) * phase.strength
-        pose += moved[:, None] * (wanted - pose)
+        target = np.array([phase.side * yaw, pitch, phase.side * roll]) * phase.strength
+        pose += moved[:, None] * (target - pose)
         shift[:, 2] += moved * (phase.manner.lean * phase.strength - shift[:, 2])
         stir += moved * (phase.manner.stir - stir)
         if phase.pulse:
             shake = rise(times, phase.start, 0.4) * (1 - rise(times, phase.end - 0.4, 0.5))
             shift[:, 1] += 1.2 * phase.strength * shake * np.sin(2 * np.pi * phase.pulse * times)
-        before = phase
-    pose += variety * _turns(course[-1].end, times, rng)
+        previous = phase
+    pose += variety * _turns(phases[-1].end, times, rng)
     pose[:, :2] += 0.3 * fixations.at(times, slow=0.45)
-    restless = np.stack([wander(times, 0.22, rng) for _ in range(6)], axis=1)
-    restless *= variety * stir[:, None]
-    pose += restless[:, :3] * (2.2, 1.4, 1.2)
-    shift += restless[:, 3:] * (2.5, 1.2, 2.5)
+    idle = np.stack([smooth_noise(times, 0.22, rng) for _ in range(6)], axis=1)
+    idle *= variety * stir[:, None]
+    pose += idle[:, :3] * (2.2, 1.4, 1.2)
+    shift += idle[:, 3:] * (2.5, 1.2, 2.5)
     shift[:, 1] += 0.8 * np.sin(2 * np.pi * 0.27 * times + float(rng.uniform(0, 6)))
     for gesture in gestures:
         if any(gesture.pose):
@@ -117,13 +117,13 @@ def _turns(end: float, times: Floats, rng: np.random.Generator) -> Floats:
     keys, values = [0.0], [rng.normal(0, (7, 2, 1.5))]
     time = float(rng.uniform(1.5, 4.0))
     while time < end + 2:
-        wanted = rng.normal(0, (10, 3, 2))
+        target = rng.normal(0, (10, 3, 2))
         keys += [time, time + float(rng.uniform(0.6, 1.1))]
-        values += [values[-1], wanted]
+        values += [values[-1], target]
         time = keys[-1] + float(rng.uniform(1.5, 5.0))
     keys.append(end + 60)
     values.append(values[-1])
-    return through(times, np.array(keys), np.stack(values))
+    return interpolate_keys(times, np.array(keys), np.stack(values))
 
 
 def eye_rotation(

@@ -15,10 +15,10 @@ from swapper.head_renderer.pose import HeadState
 from swapper.synth.anatomy import feasible
 from swapper.synth.emotions import AROUSAL, VALENCE
 from swapper.synth.gaze import eye_rotation, head_motion, sample_fixations
-from swapper.synth.gestures import Gesture, blinks, flickers, habits, overlay
-from swapper.synth.speech import talk
+from swapper.synth.gestures import Gesture, blinks, habitual_gestures, micro_expressions, overlay
+from swapper.synth.speech import add_speech
 from swapper.synth.timeline import Timeline
-from swapper.synth.unit_curves import phases, play_units, play_weights
+from swapper.synth.unit_curves import build_phases, play_units, play_weights
 
 SLOWEST, FASTEST = 1.0, 120.0
 _STREAMS = ("phases", "units", "habits", "speech", "micro", "gaze", "blinks", "head")
@@ -91,7 +91,7 @@ class Performance:
         arousal: NDArray[np.float32] = (self.emotion @ AROUSAL).astype(np.float32)
         return arousal
 
-    def moment(self, index: int) -> HeadState:
+    def head_state(self, index: int) -> HeadState:
         """What is done in one frame.
 
         Raises:
@@ -142,27 +142,27 @@ def play(
     _check(fps, seed, variety, micro)
     times = np.arange(max(1, round(score.duration * fps))) / fps
     streams = {name: np.random.default_rng([seed, number]) for number, name in enumerate(_STREAMS)}
-    course = phases(score, streams["phases"], variety)
-    units = play_units(course, times, streams["units"], variety)
-    units, stresses = talk(units, score.speech, times, streams["speech"])
-    fixations = sample_fixations(course, streams["gaze"], variety)
-    shown = habits(course, streams["habits"], variety) + stresses
-    shown += flickers(course, micro, streams["micro"])
-    shown += blinks(course, fixations.large_jumps(), streams["blinks"])
-    shown.sort(key=lambda gesture: gesture.start)
-    pose, shift = head_motion(course, fixations, shown, times, streams["head"], variety)
+    phases = build_phases(score, streams["phases"], variety)
+    units = play_units(phases, times, streams["units"], variety)
+    units, stresses = add_speech(units, score.speech, times, streams["speech"])
+    fixations = sample_fixations(phases, streams["gaze"], variety)
+    gestures = habitual_gestures(phases, streams["habits"], variety) + stresses
+    gestures += micro_expressions(phases, micro, streams["micro"])
+    gestures += blinks(phases, fixations.large_jumps(), streams["blinks"])
+    gestures.sort(key=lambda gesture: gesture.start)
+    pose, shift = head_motion(phases, fixations, gestures, times, streams["head"], variety)
     return Performance(
         score=score,
         fps=float(fps),
         seed=seed,
         variety=float(variety),
         micro=float(micro),
-        units=feasible(overlay(units, shown, times)),
-        gaze=eye_rotation(fixations, shown, pose, times),
+        units=feasible(overlay(units, gestures, times)),
+        gaze=eye_rotation(fixations, gestures, pose, times),
         pose=pose,
         shift=shift,
-        emotion=play_weights(course, times).astype(np.float32),
-        events=tuple(_event(gesture) for gesture in shown),
+        emotion=play_weights(phases, times).astype(np.float32),
+        events=tuple(_event(gesture) for gesture in gestures),
     )
 
 

@@ -79,7 +79,7 @@ class Casting:
     unseen: tuple[str, ...]
 
 
-def cast(
+def build_casting(
     scenario: str,
     performer: Identity,
     identity: Identity,
@@ -110,33 +110,33 @@ def cast(
         UsageError: If the scenario is unknown or the footage too short for its emotions.
     """
     _check(scenario, seconds, clips, held_out, held_out_seconds)
-    each = held_out_seconds if held_out_seconds is not None else max(seconds / 2, SHORTEST)
+    clip_seconds = held_out_seconds if held_out_seconds is not None else max(seconds / 2, SHORTEST)
     sets = [sample_stage(_seed(seed, 1, i)) for i in range(clips)]
-    own_sets = [sample_stage(_seed(seed, 2, i)) for i in range(clips)]
+    identity_sets = [sample_stage(_seed(seed, 2, i)) for i in range(clips)]
     if scenario == "archive":
-        own_sets = [replace(stage, film=ARCHIVE) for stage in own_sets]
+        identity_sets = [replace(stage, film=ARCHIVE) for stage in identity_sets]
     training = [
         _take("performer", i, performer, score, sets[i], _seed(seed, 3, i), fps)
         for i, score in enumerate(_covering(_seed(seed, 4), seconds, clips))
     ]
-    footage, seen = _footage(scenario, identity, own_sets, seed, seconds, fps)
+    footage, emotions_present = _footage(scenario, identity, identity_sets, seed, seconds, fps)
     plays = [
-        play(random_timeline(_seed(seed, 5, i), each), fps, _seed(seed, 6, i))
+        play(random_timeline(_seed(seed, 5, i), clip_seconds), fps, _seed(seed, 6, i))
         for i in range(held_out)
     ]
 
-    def shots(who: Identity) -> tuple[Take, ...]:
+    def takes(actor: Identity) -> tuple[Take, ...]:
         return tuple(
-            Take(f"held_out_{i + 1}", who, performance, sets[i % clips])
+            Take(f"held_out_{i + 1}", actor, performance, sets[i % clips])
             for i, performance in enumerate(plays)
         )
 
     return Casting(
         performer=tuple(training),
         identity=tuple(footage),
-        held_out=shots(performer),
-        truth=shots(identity),
-        unseen=tuple(name for name in EMOTIONS if name not in seen),
+        held_out=takes(performer),
+        truth=takes(identity),
+        unseen=tuple(name for name in EMOTIONS if name not in emotions_present),
     )
 
 
@@ -162,10 +162,10 @@ def _seed(*path: int) -> int:
 
 
 def _take(
-    role: str, index: int, who: Identity, score: Timeline, stage: Stage, seed: int, fps: float,
+    role: str, index: int, identity: Identity, score: Timeline, stage: Stage, seed: int, fps: float,
     micro: float = 6.0,
 ) -> Take:  # fmt: skip
-    return Take(f"{role}_{index + 1}", who, play(score, fps, seed, micro=micro), stage)
+    return Take(f"{role}_{index + 1}", identity, play(score, fps, seed, micro=micro), stage)
 
 
 def _covering(
@@ -183,7 +183,7 @@ def _covering(
 
 
 def _footage(
-    scenario: str, who: Identity, sets: Sequence[Stage], seed: int, seconds: float, fps: float
+    scenario: str, identity: Identity, sets: Sequence[Stage], seed: int, seconds: float, fps: float
 ) -> tuple[list[Take], set[str]]:
     """The identity's takes, and which emotions they show."""
     if scenario in ("rich", "archive"):
@@ -200,7 +200,7 @@ def _footage(
             scores.append(Timeline((outburst,), angry))
         micro = 0.0  # a flicker of fear would show what this footage shall not show
     takes = [
-        _take("identity", i, who, score, sets[i % len(sets)], _seed(seed, 8, i), fps, micro)
+        _take("identity", i, identity, score, sets[i % len(sets)], _seed(seed, 8, i), fps, micro)
         for i, score in enumerate(scores)
     ]
     return takes, {"neutral", *(name for score in scores for name in score.emotions)}

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from swapper.head_renderer.units import INDEX, NUM_UNITS, rest, unit_values
-from swapper.synth.curves import Floats, bump, through
+from swapper.synth.curves import Floats, bump, interpolate_keys
 from swapper.synth.gestures import Gesture
 
 # Mouth shapes by sound, after the viseme groups of MPEG-4 (ISO/IEC 14496-2).
@@ -39,7 +39,7 @@ _SLOWEST, _FASTEST = 3.2, 5.8
 """Syllables a second (Chandrasekaran et al., 2009, measured 2 to 7)."""
 
 
-def talk(
+def add_speech(
     units: Floats, speech: Sequence[tuple[float, float]], times: Floats, rng: np.random.Generator
 ) -> tuple[Floats, list[Gesture]]:
     """Let the mouth talk, whatever it feels.
@@ -62,7 +62,9 @@ def talk(
         talking = bump(times, start, ease, end - start - 2 * ease, ease)[:, None, None]
         # The feeling stays in the talking mouth, but lets go of lips and jaw by half.
         result[..., _LIPS] *= 1 - 0.5 * talking
-        spoken = through(times, keys, shapes.reshape(len(keys), -1)).reshape(-1, 2, NUM_UNITS)
+        spoken = interpolate_keys(times, keys, shapes.reshape(len(keys), -1)).reshape(
+            -1, 2, NUM_UNITS
+        )
         result = 1 - (1 - result) * (1 - talking * spoken)
     return result, stresses
 

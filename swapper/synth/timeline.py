@@ -51,7 +51,7 @@ class Segment:
             raise UsageError(
                 f"score: {self.emotion!r} is no emotion, choose from {', '.join(EMOTIONS)}{hint}"
             )
-        finite = all(math.isfinite(each) for each in (self.start, self.end))
+        finite = all(math.isfinite(time) for time in (self.start, self.end))
         if not finite or self.start < 0 or self.end - self.start < SHORTEST_BEAT - 1e-3:
             raise UsageError(
                 f"score: {self.emotion} from {self.start:g} to {self.end:g} s: a beat must last "
@@ -114,7 +114,7 @@ class Timeline:
         return {
             "beats": [dataclasses.asdict(beat) for beat in self.beats],
             "duration": self.duration,
-            "speech": [list(each) for each in self.speech],
+            "speech": [list(span) for span in self.speech],
         }
 
     @classmethod
@@ -143,27 +143,27 @@ def parse_timeline(text: str) -> Timeline:
     if items == [""]:
         raise UsageError(f"score is empty: pass {_FORM},..., such as neutral:1,happy:2@0.8")
     for item in items:
-        found = _ITEM.fullmatch(item)
-        if found is None:
+        match = _ITEM.fullmatch(item)
+        if match is None:
             raise UsageError(f"score: {item!r} is not {_FORM}, such as happy:2@0.8+speech")
-        seconds = _number(item, "SECONDS", found["seconds"])
-        strength = _number(item, "STRENGTH", found["strength"] or "1")
+        seconds = _number(item, "SECONDS", match["seconds"])
+        strength = _number(item, "STRENGTH", match["strength"] or "1")
         end = round(now + seconds, 6)
-        for emotion in found["emotions"].split("+"):
+        for emotion in match["emotions"].split("+"):
             beats.append(Segment(emotion, now, end, strength))
-        if found["speech"]:
+        if match["speech"]:
             speech.append((now, end))
         now = end
     return Timeline(tuple(beats), now, _joined(speech))
 
 
-def _number(item: str, what: str, text: str) -> float:
+def _number(item: str, field: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise UsageError(f"score: {item!r}: {what} is {text!r}, not a number")
+        raise UsageError(f"score: {item!r}: {field} is {text!r}, not a number")
     return value
 
 
@@ -204,13 +204,13 @@ def random_timeline(
             f"{SHORTEST_BEAT * len(emotions):g} are needed"
         )
     # About two and a half seconds each: long enough to be read, short enough for variety.
-    keep = max(len(emotions), round(duration / 2.5))
+    count = max(len(emotions), round(duration / 2.5))
     order: list[str] = []
-    while len(order) < keep:
+    while len(order) < count:
         order += [str(name) for name in rng.permutation(np.array(emotions))]
-    order = order[:keep]
-    spare = duration - SHORTEST_BEAT * keep
-    shares = rng.dirichlet(np.full(keep, 6.0)) * spare + SHORTEST_BEAT
+    order = order[:count]
+    spare = duration - SHORTEST_BEAT * count
+    shares = rng.dirichlet(np.full(count, 6.0)) * spare + SHORTEST_BEAT
     ends = np.round(np.cumsum(shares), 4)
     ends[-1] = duration
     starts = [0.0, *ends[:-1].tolist()]
@@ -218,6 +218,6 @@ def random_timeline(
         Segment(name, start, float(end), round(float(rng.uniform(*strength)), 3))
         for name, start, end in zip(order, starts, ends, strict=True)
     )
-    spoken = rng.random(keep) < talk
+    spoken = rng.random(count) < talk
     speech = ((beat.start, beat.end) for beat, talks in zip(beats, spoken, strict=True) if talks)
     return Timeline(beats, duration, _joined(speech))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.errors import MediaError
-from swapper.head_renderer.camera import Camera, head_turn, move_head
+from swapper.head_renderer.camera import Camera, head_rotation, move_head
 from swapper.head_renderer.pose import HeadState, RenderedFrame
 from swapper.head_renderer.stage import Stage
 from swapper.head_renderer.units import INDEX, UNITS
@@ -45,7 +45,7 @@ TRUTH_COLUMNS: Final = (
 
 
 def openface_row(
-    index: int, fps: float, moment: HeadState, shot: RenderedFrame, stage: Stage, size: int
+    index: int, fps: float, state: HeadState, frame: RenderedFrame, stage: Stage, size: int
 ) -> list[str]:
     """One frame in OpenFace 2's layout, in the order of `OPENFACE_COLUMNS`.
 
@@ -56,10 +56,10 @@ def openface_row(
     """
     camera = Camera.of(stage, size)
     flip = np.diag([1.0, -1.0, -1.0])
-    turn = flip @ camera.turn @ head_turn(moment) @ flip
-    place = move_head(np.zeros((1, 3)), np.ones(1), moment)[0]
+    turn = flip @ camera.turn @ head_rotation(state) @ flip
+    place = move_head(np.zeros((1, 3)), np.ones(1), state)[0]
     x, y, towards = camera.turn @ (place - camera.place)
-    ray = flip @ camera.turn @ head_turn(moment) @ _direction(moment.gaze)
+    ray = flip @ camera.turn @ head_rotation(state) @ _direction(state.gaze)
     angles = (
         *(math.atan2(ray[0], -ray[2]), math.atan2(ray[1], -ray[2])),
         *(x, -y, -towards),
@@ -67,11 +67,11 @@ def openface_row(
         math.asin(min(max(turn[0, 2], -1.0), 1.0)),
         math.atan2(-turn[0, 1], turn[0, 0]),
     )
-    rated = [5 * float(shot.shown[:, INDEX[43 if u == 45 else u]].mean()) for u in _RATED]
+    rated = [5 * float(frame.observed_units[:, INDEX[43 if u == 45 else u]].mean()) for u in _RATED]
     return [
         *(str(index + 1), "0", f"{index / fps:.4f}", "1.00", "1"),
         *(f"{value:.4f}" for value in angles),
-        *(f"{value:.4f}" for value in shot.landmarks.T.ravel()),
+        *(f"{value:.4f}" for value in frame.landmarks.T.ravel()),
         *(f"{value:.3f}" for value in rated),
     ]
 
@@ -84,7 +84,7 @@ def _direction(gaze: tuple[float, float]) -> NDArray[np.float64]:
     )
 
 
-def truth_row(index: int, performance: Performance, shot: RenderedFrame) -> list[str]:
+def truth_row(index: int, performance: Performance, frame: RenderedFrame) -> list[str]:
     """One frame of all that is known, in the order of `TRUTH_COLUMNS`."""
     time = index / performance.fps
     events = [
@@ -96,7 +96,7 @@ def truth_row(index: int, performance: Performance, shot: RenderedFrame) -> list
         [performance.valence[index], performance.arousal[index]],
         performance.emotion[index],
         performance.units[index].ravel(),
-        shot.shown.ravel(),
+        frame.observed_units.ravel(),
         performance.pose[index],
         performance.shift[index],
         performance.gaze[index],
@@ -123,7 +123,7 @@ class Truth:
         arousal: (T,) in [-1, 1].
         emotion: (T, 11) weights of `EMOTIONS`, summing to 1.
         intended: (T, 2, 19) intensities in [0, 1] that were played, the same for every actor.
-        shown: (T, 2, 19) intensities that this actor's face showed.
+        observed_units: (T, 2, 19) intensities that this actor's face showed.
         pose: (T, 3) yaw, pitch, roll in degrees, as in `HeadState`.
         shift: (T, 3) mm.
         gaze: (T, 2) degrees relative to the head.
@@ -135,7 +135,7 @@ class Truth:
     arousal: NDArray[np.float64]
     emotion: NDArray[np.float64]
     intended: NDArray[np.float64]
-    shown: NDArray[np.float64]
+    observed: NDArray[np.float64]
     pose: NDArray[np.float64]
     shift: NDArray[np.float64]
     gaze: NDArray[np.float64]
@@ -155,7 +155,7 @@ def read_truth(path: str | Path) -> Truth:
     numbers = np.array([_numbers(Path(path), i, row[:-1]) for i, row in enumerate(rows)])
     emotions, units = len(EMOTIONS), 2 * len(UNITS)
     widths = np.cumsum([1, 1, 1, 1, emotions, units, units, 3, 3])
-    _, times, valence, arousal, emotion, intended, shown, pose, shift, gaze = np.split(
+    _, times, valence, arousal, emotion, intended, observed, pose, shift, gaze = np.split(
         numbers, widths, axis=1
     )
     return Truth(
@@ -164,7 +164,7 @@ def read_truth(path: str | Path) -> Truth:
         arousal=arousal[:, 0],
         emotion=emotion,
         intended=intended.reshape(-1, 2, len(UNITS)),
-        shown=shown.reshape(-1, 2, len(UNITS)),
+        observed=observed.reshape(-1, 2, len(UNITS)),
         pose=pose,
         shift=shift,
         gaze=gaze,

@@ -11,7 +11,7 @@ import torch
 
 from swapper.cli.main import main as cli
 from swapper.demo.demo import Budget, demo
-from swapper.demo.pipeline import actor_clip, actor_truth, unit_reader
+from swapper.demo.pipeline import actor_clip, actor_truth, unit_estimator
 from swapper.errors import UsageError
 from swapper.estimators import judge_net
 from swapper.estimators.base import Estimator
@@ -133,14 +133,14 @@ def test_what_is_broken_is_said(played: tuple[Path, int]) -> None:
     performer = actor_clip(film(folder, "held_out", "held_out_1"))
     answer = actor_truth(film(folder, "truth", "held_out_1"))
     nowhere = [np.zeros((128, 128), np.float32)] * FRAMES
-    read = unit_reader(untaught("judge", "measuring"))
-    outcome = demo._judge(performer, nowhere, performer, answer, read)
+    read = unit_estimator(untaught("judge", "measuring"))
+    outcome = demo._judge_swap(performer, nowhere, performer, answer, read)
     assert len(outcome.broken) == 4
     assert "does not carry its provenance" in outcome.broken[0]
     assert "mask IoU 0.00" in outcome.broken[1]
     assert "opacity nan" in outcome.broken[2]
     assert "no nearer" in outcome.broken[3]
-    told = demo._told(outcome, folder, folder / "runs" / "demo")
+    told = demo._summary(outcome, folder, folder / "runs" / "demo")
     assert sum(line.startswith("broken: ") for line in told) == 4
 
 

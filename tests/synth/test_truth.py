@@ -35,8 +35,8 @@ def shot(units: np.ndarray | None = None) -> RenderedFrame:
     )
 
 
-def row(moment: HeadState, stage: Stage | None = None, **units: float) -> dict[str, float]:
-    cells = openface_row(4, 25, moment, shot(unit_values(**units)), stage or Stage(), 256)
+def row(state: HeadState, stage: Stage | None = None, **units: float) -> dict[str, float]:
+    cells = openface_row(4, 25, state, shot(unit_values(**units)), stage or Stage(), 256)
     return {name: float(cell) for name, cell in zip(OPENFACE_COLUMNS, cells, strict=True)}
 
 
@@ -108,7 +108,7 @@ def test_everything_comes_back(truth_csv: Path, played: Performance) -> None:
     for name in ("emotion", "valence", "arousal", "pose", "shift", "gaze"):
         np.testing.assert_allclose(getattr(truth, name), getattr(played, name), atol=1e-6)
     np.testing.assert_allclose(truth.intended, played.units, atol=1e-6)
-    np.testing.assert_allclose(truth.shown, played.units, atol=1e-6)
+    np.testing.assert_allclose(truth.observed, played.units, atol=1e-6)
     names = {name for each in truth.events for name in each}
     assert "blink" in names
     assert any(name.startswith("micro:") for name in names)
