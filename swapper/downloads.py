@@ -1,4 +1,4 @@
-"""Other people's weights, fetched once and known by their hash."""
+"""Download third-party weights once into a cache and verify them by sha256."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _CHUNK: Final = 1 << 20
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: ``$SWAPPER_HOME/weights`` or ``~/.cache/swapper/weights``."""
+    """Return the cache folder: ``$SWAPPER_HOME/weights`` or ``~/.cache/swapper/weights``."""
     home = os.environ.get("SWAPPER_HOME")
     root = Path(home).expanduser() if home else Path.home() / ".cache" / "swapper"
     return root / "weights"
 
 
 def download_cached(url: str, sha256: str, option: str, error: type[SwapperError]) -> Path:
-    """A file of these very bytes, from the cache or else from the network.
+    """Return a file with the given sha256, from the cache or else from the network.
 
     Args:
         url: Where it is published, https.
         sha256: Of its bytes, hex.
         option: The option that takes a path instead, named in errors.
-        error: Raised if it cannot be fetched or is another file.
+        error: Error type to raise if the download fails or the hash differs.
 
     Raises:
         SwapperError: As `error` says.
@@ -48,12 +48,12 @@ def download_cached(url: str, sha256: str, option: str, error: type[SwapperError
 
 
 def download(url: str, option: str, error: type[SwapperError]) -> Path:
-    """A file whose hash nobody knows yet; kept where `download_cached` finds it once it is confirmed.
+    """Download a file of unknown hash into the cache, where `download_cached` will find it.
 
     Args:
         url: Where it is published, https.
         option: The option that takes a path instead, named in errors.
-        error: Raised if it cannot be fetched.
+        error: Error type to raise if the download fails.
 
     Raises:
         SwapperError: As `error` says.
@@ -63,15 +63,15 @@ def download(url: str, option: str, error: type[SwapperError]) -> Path:
 
 
 def is_cached(url: str, sha256: str) -> bool:
-    """Whether `download_cached` would find it in the cache, and ask no network."""
+    """Return whether `download_cached` would use the cache without network access."""
     return bool(sha256) and _cached_path(url, sha256).is_file()
 
 
 def require_file(path: str | Path, option: str, error: type[SwapperError]) -> Path:
-    """The file given by an option.
+    """Return the file that an option names.
 
     Raises:
-        SwapperError: There is none; of the kind `error`.
+        SwapperError: There is no such file; of type `error`.
     """
     file = Path(path).expanduser()
     if not file.is_file():
@@ -113,7 +113,7 @@ def _download(url: str, sha256: str | None, option: str, error: type[SwapperErro
             digest = sha256_of(temporary)
             if sha256 not in (None, digest):
                 raise error(
-                    f"{url}: holds another file than the one swapper knows (sha256 differs): "
+                    f"{url}: holds an unknown file (sha256 differs): "
                     f"pass {option}=PATH of a file you trust"
                 )
             return temporary.replace(_cached_path(url, digest))

@@ -1,7 +1,6 @@
-"""Hold the arguments written in a config to the signature of what they are for.
+"""Check the arguments in a config against the signature of their ``_target_``.
 
-A config names a class and its arguments as plain data; a misspelt key or a word where a number
-belongs should be told by its full name before anything is built.
+A misspelt key or a value of a wrong type is reported by its full name before anything is built.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ def _locate(path: str, key: str) -> Any:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether plain data `value` may be passed where `hint` is asked for; unknown hints accept."""
+    """Return whether plain data `value` matches the type `hint`; unknown hints accept."""
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, option) for option in typing.get_args(hint))

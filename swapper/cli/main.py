@@ -1,7 +1,7 @@
-"""``swapper VERB [key=value ...]``: with `swapper.cli.launch` the only place that knows Hydra.
+"""Entry point: ``swapper VERB [key=value ...]``.
 
-Composes the verb's config and has it called. Whatever is wrong with the input ends as one line on
-stderr and a non-zero exit.
+Composes the verb's config and calls the verb. Faulty input ends with one line on stderr and a
+non-zero exit status. Only this module and `swapper.cli.launch` depend on Hydra.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out one command line and return its exit status."""
+    """Run one command line and return its exit status."""
     try:
         return _dispatch(list(arguments))
     except SwapperError as error:
@@ -40,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
         print("swapper: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of our output has gone; keep the interpreter from complaining on exit.
+        # stdout was closed by its reader; avoid the interpreter's error message on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
@@ -75,8 +75,8 @@ def _dispatch(arguments: list[str]) -> int:
 def quote_text(verb: str, overrides: Sequence[str]) -> list[str]:
     """Quote free text, so that paths and rights statements need no Hydra quoting.
 
-    ``rights=signed release, 2026`` would else be read as two values to sweep over. Under
-    ``--multirun`` a value with a comma is left alone, since there it means a sweep.
+    Otherwise ``rights=signed release, 2026`` would be parsed as a sweep over two values. Under
+    ``--multirun`` a value with a comma is left unquoted, since it means a sweep.
     """
     fields = fields_of(verb)
     sweeping = "-m" in overrides or "--multirun" in overrides
@@ -111,7 +111,7 @@ def _register_schemas() -> None:
 
 
 def _open_mappings(node: DictConfig) -> None:
-    """Let options that are mappings take keys of the user's own."""
+    """Allow arbitrary keys in options that are mappings."""
     from omegaconf import DictConfig, OmegaConf
 
     for key in node:
@@ -122,7 +122,7 @@ def _open_mappings(node: DictConfig) -> None:
 
 
 def _compose_and_call(verb: str, overrides: list[str], status: list[int]) -> None:
-    """Let Hydra compose (or sweep, or print) the config of `verb` and call it."""
+    """Let Hydra compose (or sweep, or print) the config of `verb`, then call the verb."""
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -131,7 +131,7 @@ def _compose_and_call(verb: str, overrides: list[str], status: list[int]) -> Non
     before = list(sys.argv)
 
     def task(cfg: DictConfig) -> float | None:
-        # Lightning starts its other ranks with our own argv, so the verb must be in it again.
+        # Lightning starts its other ranks with sys.argv, so it must contain the verb.
         sys.argv = before
         try:
             result = call(verb, cfg)
@@ -143,7 +143,9 @@ def _compose_and_call(verb: str, overrides: list[str], status: list[int]) -> Non
         return result if isinstance(result, float) else None
 
     full_error = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, so that we and not Hydra word the message
+    os.environ["HYDRA_FULL_ERROR"] = (
+        "1"  # raise, so that `_explain` words the message instead of Hydra
+    )
     sys.argv = [before[0], *overrides]
     try:
         hydra.main(version_base="1.3", config_path=f"pkg://{config_root(verb)}", config_name=verb)(
@@ -161,7 +163,7 @@ def _compose_and_call(verb: str, overrides: list[str], status: list[int]) -> Non
 
 
 def _explain(verb: str, overrides: Sequence[str], error: BaseException) -> str:
-    """Say in one line which key is wrong and what would be legal."""
+    """Return one line that names the wrong key and the legal values."""
     texts = [str(each) for each in causes(error)]
     message = "\n".join(texts)
     if match := re.search(
@@ -202,7 +204,7 @@ def _unknown_key(verb: str, overrides: Sequence[str], key: str, message: str) ->
 
     GlobalHydra.instance().clear()
     parent, _, last = key.rpartition(".")
-    # The choices made say which keys there could have been.
+    # The chosen config groups determine which keys exist.
     chosen = [each for each in overrides if group_choices(verb, each.partition("=")[0])]
     with initialize_config_module(config_root(verb), version_base="1.3"):
         config = compose(verb, chosen)
@@ -220,7 +222,7 @@ def _unknown_key(verb: str, overrides: Sequence[str], key: str, message: str) ->
 
 
 def _completion(arguments: list[str]) -> int:
-    """Hydra's own completion, with the verb taken out of the line that it sees.
+    """Run Hydra's completion on the command line without the verb.
 
     The shell function that ``-sc install=SHELL`` prints calls ``swapper -sc query=SHELL`` with the
     line so far in COMP_LINE.

@@ -1,9 +1,9 @@
-"""Landmarks by the face-alignment package: a detector of choice, then the FAN network.
+"""Aligner with the face-alignment package: a face detector and the FAN landmark network.
 
-Weights come by the package's own download into torch's hub folder, checked here by the hash in
-their names where they have one. They are torch pickles: all are loaded with ``weights_only=True``,
-which executes nothing. That is why the projected 3D landmarks are taken without the package's depth
-network, whose loader would unpickle anything; x and y are the same.
+The package downloads weights into torch's hub folder; the hash in their names is checked where
+there is one. They are torch pickles: all are loaded with ``weights_only=True``, which executes no
+code. For this reason projected 3D landmarks are computed without the package's depth network, whose
+loader unpickles anything; x and y are identical.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from swapper.types import Face
 Detector = Literal["sfd", "blazeface", "retinaface", "scrfd", "yunet"]
 Landmarks = Literal["2d", "3d"]
 
-# What each detector of the package calls its least confidence.
+# Name of the confidence threshold of each detector of the package.
 _THRESHOLD: Final[dict[str, str]] = {
     "sfd": "filter_threshold",
     "blazeface": "min_score_thresh",
@@ -48,7 +48,7 @@ class FanAligner:
     """Detector and landmark network of the face-alignment package.
 
     Args:
-        detector: One of the package's own.
+        detector: One of the package's detectors.
         landmarks: "2d" follows the visible contour; "3d" the projected true one, better near
             profile.
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the GPU if there is one.
@@ -56,9 +56,9 @@ class FanAligner:
         detector_anchors: Path of blazeface's anchors (.npy), which belong to its weights.
         landmark_weights: Path of FAN weights instead of the package's download.
         min_confidence: Of the detector, in [0, 1].
-        detection_size: The longest side that the detector sees, in pixels; larger frames are
-            shrunk for it, so that time and memory stay bounded. 0 shows it every pixel.
-        detector_options: Passed to the package's detector as they are, e.g. ``back_model: true``.
+        detection_size: Longest side of the detector's input in pixels; larger frames are
+            downscaled, which bounds time and memory. 0 for full resolution.
+        detector_options: Passed to the package's detector, e.g. ``back_model: true``.
     """
 
     name = "fan"
@@ -106,10 +106,10 @@ class FanAligner:
         return f"fan({', '.join(parts)})"
 
     def prepare(self) -> None:
-        """Load both networks, fetching what is not there.
+        """Load both networks; download missing weights.
 
         Raises:
-            AlignerError: Weights cannot be had or do not fit, or a package is missing.
+            AlignerError: Weights are unavailable or do not fit, or a package is missing.
         """
         if self._networks is None:
             device = _device(self.device)
@@ -132,17 +132,17 @@ class FanAligner:
         )
 
     def finish(self, num_frames: int) -> None:
-        """Nothing to check: any clip will do."""
+        """Do nothing: the aligner fits any clip."""
 
     def close(self) -> None:
-        """Let go of the networks; they are loaded again when needed."""
+        """Release the networks; they are loaded again when needed."""
         self._networks = None
 
     def _boxes(self, image: NDArray[np.uint8]) -> list[NDArray[np.float64]]:
-        """Left, top, right, bottom, confidence of each face, in the frame's pixels."""
+        """Return left, top, right, bottom, confidence of each face, in frame pixels."""
         height, width = image.shape[:2]
         shrink = 1.0
-        detector_image = image.copy()  # the package's detectors may write to what they are given
+        detector_image = image.copy()  # the package's detectors may write to their input
         if 0 < self.detection_size < max(height, width):
             shrink = self.detection_size / max(height, width)
             extent = (max(1, round(width * shrink)), max(1, round(height * shrink)))
@@ -199,7 +199,7 @@ def _device(name: str) -> str:
 def _load(
     detector: str, landmarks: str, device: str, min_confidence: float, weights: _Weights
 ) -> Any:
-    """The package's FaceAlignment object, every pickle in it read without executing anything."""
+    """Create the package's FaceAlignment object; pickles are loaded without executing code."""
     import face_alignment
 
     options = {**weights.options, _THRESHOLD[detector]: min_confidence}
@@ -215,7 +215,7 @@ def _load(
         )
     except AlignerError:
         raise
-    # Whatever a stranger's file makes torch, numpy, onnxruntime or OpenCV raise.
+    # torch, numpy, onnxruntime and OpenCV may raise anything on untrusted files.
     except Exception as error:
         networks = f"{detector} or {_NETWORK[landmarks]}"
         raise AlignerError(_failure_message(error, detector, networks, weights)) from error
@@ -241,7 +241,7 @@ def _weight_names(weights: _Weights) -> str:
 
 
 def _detector_paths(detector: str, weights: _Weights) -> dict[str, str]:
-    """Where the detector's weights lie, fetched first if the package would unpickle them freely."""
+    """Return the detector's weight files, downloaded here if the package would unpickle freely."""
     from face_alignment.utils import load_file_from_url
 
     paths = {}
@@ -271,7 +271,7 @@ def _detector_paths(detector: str, weights: _Weights) -> dict[str, str]:
 
 
 def _alignment_class(landmark_weights: str | None) -> Any:
-    """FaceAlignment that reads its landmark network from a file of ours, safely."""
+    """Return a FaceAlignment class that loads its landmark network safely."""
     from face_alignment import FaceAlignment
     from face_alignment.api import models_urls
     from face_alignment.models import FAN

@@ -1,4 +1,4 @@
-"""Landmarks that another tracker has written to a CSV in OpenFace 2's columns."""
+"""Aligner that reads landmarks from a CSV in OpenFace 2's format."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FURTHEST_PX: Final = 1e6
 
 @dataclass
 class _Table:
-    """The usable rows of a CSV: (68 x, 68 y) after each other, found by frame number from 1."""
+    """Usable rows of a CSV: (68 x, 68 y) in sequence, indexed by frame number from 1."""
 
     numbers: array[float] = field(default_factory=lambda: array("f"))
     confidences: array[float] = field(default_factory=lambda: array("f"))
@@ -43,7 +43,7 @@ class _Table:
 
 
 class OpenfaceAligner:
-    """Reads the 68 landmarks of each frame from a CSV instead of looking for them.
+    """Reads the 68 landmarks of each frame from a CSV instead of detecting them.
 
     Columns as OpenFace 2 writes them: ``frame`` (from 1), ``face_id``, ``confidence``, ``success``,
     ``x_0`` .. ``x_67``, ``y_0`` .. ``y_67`` in pixels of the upright frame; others are ignored.
@@ -70,22 +70,22 @@ class OpenfaceAligner:
 
     @property
     def fingerprint(self) -> str:
-        """Name and settings; not the file, which is another one for each clip."""
+        """Name and settings; not the file, which differs for each clip."""
         return f"openface(min_confidence={self.min_confidence:g})"
 
     @property
     def expected_frames(self) -> int | None:
-        """How many frames the CSV describes; None if it is sparse."""
+        """Number of frames in the CSV; None if it is sparse."""
         if self.sparse:
             return None
         frames = self._loaded().frames
         return max(max(frames), len(frames))
 
     def set_clip(self, clip: Path) -> None:
-        """Say whose landmarks are wanted; without effect where `csv` is a file.
+        """Select the clip; no effect where `csv` is a file.
 
         Args:
-            clip: A video, or a picture or folder of pictures; only its name is looked at.
+            clip: A video, or an image or folder of images; only its name is used.
         """
         self._clip, self._table = clip, None
 
@@ -93,12 +93,12 @@ class OpenfaceAligner:
         """Read the whole CSV.
 
         Raises:
-            AlignerError: It is missing, too large, lacks columns or holds what is no number.
+            AlignerError: It is missing, too large, lacks columns or contains invalid numbers.
         """
         self._loaded()
 
     def __call__(self, frame: FrameLike) -> list[Face]:
-        """The faces that the CSV has for this frame, largest first."""
+        """Return the faces of this frame in the CSV, largest first."""
         table = self._loaded()
         rows = table.rows_of.get(frame.index + 1, [])
         height, width = frame.image.shape[:2]
@@ -110,7 +110,7 @@ class OpenfaceAligner:
         """Check that the clip had as many frames as the CSV describes.
 
         Raises:
-            AlignerError: It had not; names both counts.
+            AlignerError: The counts differ; names both.
         """
         frames = self._loaded().frames
         highest = max(frames)
@@ -118,7 +118,7 @@ class OpenfaceAligner:
             described = highest if highest > num_frames else len(frames)
             raise AlignerError(
                 f"{self._file()}: describes {described} frames but the clip has {num_frames}: "
-                "pass the CSV that was made from this very clip"
+                "pass the CSV of this clip"
                 + (
                     ", or aligner.sparse=true if frames without a face have no row"
                     if highest <= num_frames
@@ -127,7 +127,7 @@ class OpenfaceAligner:
             )
 
     def close(self) -> None:
-        """Forget the table; it is read again when needed."""
+        """Release the table; it is read again when needed."""
         self._table = None
 
     def _loaded(self) -> _Table:
@@ -136,7 +136,7 @@ class OpenfaceAligner:
         return self._table
 
     def _file(self) -> Path:
-        """The CSV of the clip at hand.
+        """Return the CSV of the current clip.
 
         Raises:
             AlignerError: The folder has none for it.
@@ -176,7 +176,7 @@ def _read(path: Path, min_confidence: float) -> _Table:
 
 
 def _lines(path: Path, handle: TextIO) -> Iterator[str]:
-    """The file's lines, none longer than a landmark row can be."""
+    """Yield the file's lines; their length is limited."""
     while line := handle.readline(_LONGEST_LINE):
         if len(line) >= _LONGEST_LINE:
             raise AlignerError(f"{path}: has a line too long for a landmark CSV: check the file")
@@ -184,7 +184,7 @@ def _lines(path: Path, handle: TextIO) -> Iterator[str]:
 
 
 def _parse(path: Path, handle: TextIO, min_confidence: float) -> _Table:
-    # Strict, for a stray quote would else swallow the lines after it.
+    # Strict: otherwise a stray quote would consume the following lines.
     reader = csv.reader(_lines(path, handle), strict=True)
     header = [name.strip() for name in next(reader, [])]
     column = _columns(path, header)

@@ -1,4 +1,4 @@
-"""One actor's meshes put together, and posed for a moment."""
+"""All meshes of one identity, joined and posed."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _SHIRTS: Final = (
     (70, 60, 92), (104, 84, 56),
 )  # fmt: skip
 _LASHES: Final = 3
-"""Blades a column of the lid's edge."""
+"""Lashes per column of the lid's edge."""
 
 
 @dataclass(frozen=True, eq=False)
 class Posed:
-    """A body at one moment, in head space (the head not yet turned).
+    """A posed body in head space (before head rotation).
 
     Attributes:
         points: (N, 3) mm.
@@ -48,8 +48,8 @@ class Body:
     """Meshes of one identity.
 
     Args:
-        identity: Whose.
-        detail: 1 for pictures, 2 for about a quarter of the triangles.
+        identity: Identity to build.
+        detail: 1 for full detail, 2 for about a quarter of the triangles.
     """
 
     def __init__(self, identity: Identity, detail: int = 1) -> None:
@@ -68,7 +68,7 @@ class Body:
         self._join(self._parts(detail))
 
     def _parts(self, detail: int) -> list[tuple[Part, Floats | float, float]]:
-        """Parts behind the skin with how they follow the jaw and the head."""
+        """Return the parts besides the skin with their weights for jaw and head motion."""
         identity, tone = self.identity, skin_tone(self.identity)
         upper, lower = organs.teeth()
         tongue, bag = organs.mouth_inside()
@@ -151,7 +151,7 @@ class Body:
         return tangents
 
     def _lid_edges(self, side: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Vertices along the upper and the lower lid's edge."""
+        """Return the vertices along the edges of the upper and the lower lid."""
         rows = np.flatnonzero((self.grid.height == 0) & (self.grid.depth == 0))
         columns = np.flatnonzero(self.grid.eye_slit[side])
         return rows[0] * self.grid.shape[1] + columns, rows[-1] * self.grid.shape[1] + columns
@@ -163,11 +163,11 @@ class Body:
         return blades * 4, np.ascontiguousarray(triangles)
 
     def pose(self, units: NDArray[np.float32], gaze: tuple[float, float]) -> Posed:
-        """The body with its face in one expression.
+        """Pose the body.
 
         Args:
-            units: (2, 19) intensities, the actor's manner applied.
-            gaze: Degrees to the picture's right and up.
+            units: (2, 19) intensities after the identity's gain and asymmetry.
+            gaze: Degrees to the image's right and up.
         """
         points = self._static.copy()
         weights = units.reshape(-1)
@@ -233,23 +233,23 @@ class Body:
         return np.concatenate(blades)
 
     def lid_vertices(self) -> NDArray[np.int64]:
-        """Vertices of the skin around both eyes."""
+        """Return the skin vertices around both eyes."""
         number = np.arange(len(self.rest_skin)).reshape(self.grid.shape)
         return np.concatenate(
             [number[slice(*r.rows), slice(*r.columns)].ravel() for r in self.regions]
         )
 
     def normals(self, points: Floats) -> Floats:
-        """(N, 3) unit normals of posed points."""
+        """Return (N, 3) unit normals of posed points."""
         return vertex_normals(points, self.triangles, self.weld)
 
     def at_rest(self) -> Posed:
-        """The body with a relaxed face."""
+        """Return the body with a relaxed face."""
         return self.pose(rest(), (0.0, 0.0))
 
 
 def _rotate_eyeball(ball: Floats, gaze: tuple[float, float], side: float) -> Floats:
-    """The eyeball turned to where it looks; the eyes converge a little."""
+    """Rotate an eyeball to the gaze; the eyes converge slightly."""
     yaw, pitch = np.radians(gaze[0] - 1.0 * side), np.radians(gaze[1])
     cos, sin = np.cos(pitch), np.sin(pitch)
     y, z = cos * ball[:, 1] + sin * ball[:, 2], -sin * ball[:, 1] + cos * ball[:, 2]

@@ -1,4 +1,4 @@
-"""From linear light to a picture: tone, blur of movement, lens and grain; and the backdrop."""
+"""Linear light to image: tone mapping, motion blur, lens blur and grain; and the backdrop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Single = NDArray[np.float32]
 
 @lru_cache(maxsize=8)
 def backdrop(stage: Stage, size: int) -> Single:
-    """(size, size, 3) linear RGB of a wall out of focus."""
+    """Return (size, size, 3) linear RGB of an out-of-focus wall."""
     y, x = np.mgrid[0:size, 0:size] / size
     hue = stage.backdrop_hue * 2 * np.pi
     tint = 1 + 0.35 * np.cos(hue - np.array([0.0, 2.094, 4.189]))
@@ -33,7 +33,7 @@ def backdrop(stage: Stage, size: int) -> Single:
 
 
 def tone_map(picture: Single) -> Single:
-    """Linear light to sRGB in [0, 1], with a shoulder for what is too bright.
+    """Map linear light to sRGB in [0, 1], compressing highlights.
 
     The curve is Narkowicz's fit of ACES (2015).
     """
@@ -46,7 +46,7 @@ def tone_map(picture: Single) -> Single:
 
 
 def downsample(values: Single, factor: int) -> Single:
-    """Mean over blocks of factor x factor pixels."""
+    """Average blocks of factor x factor pixels."""
     if factor == 1:
         return values
     height, width = values.shape[0] // factor, values.shape[1] // factor
@@ -59,12 +59,12 @@ def downsample(values: Single, factor: int) -> Single:
 
 @compiled
 def motion_blur(picture: Single, motion: Single, shutter: float, result: Single) -> None:
-    """Blur along each pixel's own movement.
+    """Blur along each pixel's motion vector.
 
     Args:
         picture: (H, W, 3).
-        motion: (H, W, 2) pixels moved since the last frame.
-        shutter: Share of the frame for which light is gathered.
+        motion: (H, W, 2) motion in pixels since the last frame.
+        shutter: Exposed share of the frame.
         result: (H, W, 3), written.
     """
     height, width = picture.shape[0], picture.shape[1]
@@ -107,10 +107,10 @@ def apply_film(picture: Single, film: FilmStock, seed: int, index: int) -> NDArr
     """(S, S, 3) uint8 from (S, S, 3) sRGB in [0, 1]: lens blur, vignette and grain.
 
     Args:
-        picture: The rendering.
-        film: What to do to it.
-        seed: The stage's.
-        index: Number of the frame; each has a grain of its own.
+        picture: Tone-mapped rendering.
+        film: Film parameters.
+        seed: Seed of the stage.
+        index: Frame number; selects the grain.
     """
     size = picture.shape[0]
     if film.softness * size > 0.15:

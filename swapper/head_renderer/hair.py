@@ -1,4 +1,4 @@
-"""Hair as a thick shell over the scalp, combed into strands, with a curtain for the long cuts."""
+"""Hair as a thick textured shell over the scalp, extended downwards for long cuts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from swapper.head_renderer.surface import Floats, plain_radius
 
 @dataclass(frozen=True)
 class Cut:
-    """How a cut grows.
+    """Parameters of a haircut.
 
     Attributes:
         top, front, side: Thickness in mm over the crown, the forehead and the ears.
@@ -54,7 +54,7 @@ _PARTS_AT: Final = 64.0
 
 
 def _strands(u: Floats, v: Floats, seed: int) -> Floats:
-    """Combed streaks in [-1, 1] across u (degrees), slowly changing along v (mm)."""
+    """Return streaks in [-1, 1] across u (degrees), varying slowly along v (mm)."""
     return 0.65 * fbm(u / 8.0, v / 60, seed, 2) + 0.35 * fbm(u / 2.2, v / 40, seed + 7, 2)
 
 
@@ -70,7 +70,7 @@ def _colours(u: Floats, v: Floats, identity: Identity) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class _Scalp:
-    """Where hair grows: columns run from the crown down to the hairline or to the tips.
+    """Grid of the hair: columns run from the crown down to the hairline or to the tips.
 
     Attributes:
         angle: (1, C) degrees around the head.
@@ -116,7 +116,7 @@ def _scalp(identity: Identity, cut: Cut, detail: int) -> _Scalp:
 
 
 def _thickness(on: _Scalp, identity: Identity, cut: Cut) -> Floats:
-    """(R, C) mm of hair over the skull."""
+    """Return (R, C) hair thickness over the skull in mm."""
     theta = np.radians(on.angle)
     v = 115 - on.height
     thick = cut.top + (cut.front - cut.top) * on.front
@@ -144,7 +144,7 @@ def _thickness(on: _Scalp, identity: Identity, cut: Cut) -> Floats:
 
 
 def _combed(on: _Scalp, cut: Cut) -> Floats:
-    """(R, C) degrees at which the strand through each place leaves the crown."""
+    """Return (R, C) angles at the crown of the strand through each point, in degrees."""
     return on.angle + cut.sweep * (on.crown - 0.3) + 0 * on.height
 
 
@@ -183,13 +183,13 @@ def _bun(identity: Identity) -> Part:
 
 
 def covers_ears(identity: Identity) -> bool:
-    """Whether the hair falls over the ears and hides them."""
+    """Return whether the hair covers the ears."""
     cut = CUTS.get(identity.hair_style)
     return cut is not None and cut.falls_to is not None
 
 
 def hair(identity: Identity, detail: int = 1) -> list[Part]:
-    """The parts of one person's hair, in head space; none when shaved."""
+    """Return the hair meshes of an identity in head space; empty if shaved."""
     cut = CUTS.get(identity.hair_style)
     if cut is None:
         return []

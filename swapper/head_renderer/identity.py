@@ -1,4 +1,4 @@
-"""The space of identities: what may differ between two actors, and how to draw one at random."""
+"""Parameter space of identities, and random sampling."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def _slider(meaning: str) -> Any:
 
 @dataclass(frozen=True)
 class Identity:
-    """Everything that belongs to one actor and stays through every performance.
+    """Parameters of one actor, constant over all performances.
 
-    Sliders run from -1 to 1 with the average adult at 0. `gain` and `asymmetry` are the actor's
-    manner: the same intended units show weaker, stronger or more on one side.
+    Sliders run from -1 to 1 with the average adult at 0. `gain` and `asymmetry` scale the intended
+    intensities per unit and side.
 
     Attributes:
         gain: (19,) factor of each unit, in the order of `UNITS`, each in [0.5, 1.3].
-        asymmetry: (19,) in [-0.4, 0.4]; positive shows more on the actor's left, less on the right.
-        seed: Of pores, freckles, strands and other details.
+        asymmetry: (19,) in [-0.4, 0.4]; positive is stronger on the actor's left side.
+        seed: Seed of pores, freckles, strands and other details.
 
     Raises:
         UsageError: If a field is out of its range.
@@ -85,7 +85,7 @@ class Identity:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_ranges(self, "identity")
         for field, (least, most) in (("gain", GAIN), ("asymmetry", ASYMMETRY)):
             values = getattr(self, field)
             if len(values) != NUM_UNITS:
@@ -104,10 +104,10 @@ class Identity:
         for field in ("gain", "asymmetry"):
             if field in fields:
                 fields[field] = tuple(fields[field])
-        return build_checked(cls, fields)
+        return build_checked(cls, fields, "identity")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold."""
+        """Return JSON values."""
         return {
             **dataclasses.asdict(self),
             "gain": list(self.gain),
@@ -116,11 +116,11 @@ class Identity:
 
 
 def sample_identity(seed: int, name: str | None = None) -> Identity:
-    """Draw an identity; the same seed gives the same one.
+    """Sample an identity; deterministic in the seed.
 
-    Sliders follow a normal distribution (standard deviation 0.5) cut at ±1. One latent number, how
-    masculine the face is, moves the brow ridge, jaw, brows, lips, stubble and hair together; skin,
-    hair and eyes are drawn jointly, so that colours go together as they do in people.
+    Sliders follow a normal distribution (standard deviation 0.5) clipped to ±1. One latent number,
+    masculinity, correlates brow ridge, jaw, brows, lips, stubble and hair; the colours of skin,
+    hair and eyes are sampled jointly.
     """
     rng = np.random.default_rng([seed, 0xFACE])
     masculine = float(rng.uniform(-1, 1))

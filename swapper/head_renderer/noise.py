@@ -1,4 +1,4 @@
-"""Noise that is a function of place and seed alone."""
+"""Deterministic noise of position and seed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from swapper.head_renderer.surface import Floats
 
 
 def lattice_noise(x: NDArray[np.int64], y: NDArray[np.int64], seed: int) -> Floats:
-    """A number in [0, 1) for each lattice point (products and shifts mix the bits)."""
+    """Return a hash in [0, 1) of each lattice point."""
     with np.errstate(over="ignore"):
         h = x.astype(np.uint32) * np.uint32(374761393) + y.astype(np.uint32) * np.uint32(668265263)
         h = h + np.uint32(seed & 0xFFFFFFFF) * np.uint32(2246822519)
@@ -33,7 +33,7 @@ def value_noise(x: Floats, y: Floats, seed: int) -> Floats:
 
 
 def fbm(x: Floats, y: Floats, seed: int, octaves: int = 4) -> Floats:
-    """Fractal noise about 0, within [-1, 1]."""
+    """Return fractal noise (fBm) in [-1, 1] with mean about 0."""
     total, weight = np.zeros_like(x), 0.0
     for octave in range(octaves):
         share = 0.5**octave
@@ -43,12 +43,12 @@ def fbm(x: Floats, y: Floats, seed: int, octaves: int = 4) -> Floats:
 
 
 def speckles(x: Floats, y: Floats, seed: int, density: float, size: float) -> Floats:
-    """Round spots, one at most in each unit cell: 1 at a spot's middle, 0 outside.
+    """Return round spots, at most one per unit cell: 1 at a spot's centre, 0 outside.
 
     Args:
-        x: Places, in cells.
-        y: The same, the other way.
-        seed: Of the pattern.
+        x: Coordinates in cells.
+        y: Coordinates in cells.
+        seed: Seed of the pattern.
         density: Share of cells that hold a spot.
         size: Largest radius, in cells, up to 0.5.
     """

@@ -1,4 +1,4 @@
-"""Everything in and on the head that is not its skin: eyes, teeth, tongue, ears, shoulders."""
+"""Meshes other than the skin: eyes, teeth, tongue, ears, shoulders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HAIR: Final = 4
 CLOTH: Final = 5
 LASH: Final = 6
 BARE: Final = 7
-"""Materials; BARE is skin that has a colour a vertex and no texture (ears)."""
+"""Materials; BARE is skin with vertex colours and no texture (ears)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +32,8 @@ class Part:
         triangles: (T, 3) int32, counter-clockwise from outside.
         colours: (N, 3) linear RGB.
         material: One of the constants above.
-        one_sided: Whether its back is never seen.
-        columns: Points a row; strands of hair run down the columns.
+        one_sided: Whether its back faces are culled.
+        columns: Points per row; strands of hair run down the columns.
     """
 
     points: Floats
@@ -56,14 +56,14 @@ def grid_triangles(rows: int, columns: int, flip: bool = False) -> NDArray[np.in
 def grid_part(
     points: Floats, colours: Floats, material: int, *, flip: bool = False, one_sided: bool = False
 ) -> Part:
-    """A part out of a grid of points.
+    """Build a part from a grid of points.
 
     Args:
         points: (R, C, 3) mm.
         colours: (R, C, 3) linear RGB.
         material: One of the constants above.
-        flip: Whether the grid, as it lies, shows its back.
-        one_sided: Whether its back is never seen.
+        flip: Whether to reverse the winding.
+        one_sided: Whether its back faces are culled.
     """
     rows, columns = points.shape[:2]
     return Part(
@@ -80,7 +80,7 @@ def linear(colour: tuple[float, float, float]) -> Floats:
 
 
 def eyeball() -> tuple[Part, Floats]:
-    """A sphere with a cornea, centred at 0 and looking along z.
+    """Return an eyeball with a cornea, centred at 0 and facing z.
 
     Returns:
         The sphere, and (N, 2) polar angle and azimuth of its points in radians.
@@ -99,7 +99,7 @@ _WIDTHS: Final = (8.6, 6.8, 7.8, 7.0, 6.8, 9.5)
 
 
 def _arch(radius: float, ratio: float, top: float, edge: float, gum: float) -> Part:
-    """A row of teeth with its gum; `ratio` is its teeth's width over the upper ones'."""
+    """Return a row of teeth with its gum; `ratio` scales the width of the upper teeth."""
     columns, rows = 121, 15
     half_length = sum(_WIDTHS) * ratio
     along = np.linspace(-half_length, half_length, columns)
@@ -114,7 +114,7 @@ def _arch(radius: float, ratio: float, top: float, edge: float, gum: float) -> P
     down = np.sign(edge - top)
     tip = edge + down * (long + 0.8 * (belly - 1))
     y = np.where(v < 0.3, gum + (top - gum) * v / 0.3, top + (tip - top) * (v - 0.3) / 0.7)
-    # The arch: a half ellipse, walked by its length.
+    # The arch: a half ellipse, parametrised by arc length.
     angle = along / (radius * 1.08)
     enamel = step(v - 0.05 * belly, 0.24, 0.3)
     out = enamel * (1.1 * belly + 0.5 * np.sin(np.pi * np.clip((v - 0.2) / 0.8, 0, 1)) - 0.4)
@@ -131,12 +131,12 @@ def _arch(radius: float, ratio: float, top: float, edge: float, gum: float) -> P
 
 
 def teeth() -> tuple[Part, Part]:
-    """The upper and the lower row."""
+    """Return the upper and the lower row."""
     return _arch(24.6, 1.0, -55.5, -67.0, -47.0), _arch(22.6, 0.9, -79.0, -69.6, -87.0)
 
 
 def mouth_inside() -> tuple[Part, Part]:
-    """The tongue, and the cheeks' and palate's inside."""
+    """Return the tongue, and the inside of cheeks and palate."""
     s, t = np.meshgrid(np.linspace(0, 1, 20), np.linspace(-1, 1, 21), indexing="ij")
     half = 16 * np.sqrt(np.clip(1 - np.clip((s - 0.55) / 0.45, 0, 1) ** 2, 0, 1)) + 0.01
     tongue = np.stack([half * t, -71.5 - 3 * s - 5 * t**2 - 1.2 * np.exp(-((t / 0.3) ** 2))
@@ -156,7 +156,7 @@ def ear(identity: Identity, side: float, skin: Floats) -> Part:
     """An ear in template space: helix, scapha, antihelix, concha, tragus and lobe.
 
     Args:
-        identity: Whose ear.
+        identity: Identity of the ear.
         side: 1 left, -1 right.
         skin: (3,) linear RGB.
     """
@@ -195,7 +195,7 @@ def ear(identity: Identity, side: float, skin: Floats) -> Part:
 
 
 def shoulders(colour: Floats) -> Part:
-    """A plain shirt; stays when the head turns."""
+    """Return a plain shirt, which does not follow the head."""
     t, a = np.meshgrid(np.linspace(0, 1, 26), np.linspace(-np.pi, np.pi, 73), indexing="ij")
     wide = 53 + 158 * step(t, 0.06, 0.85) ** 0.8
     deep = 60 + 39 * step(t, 0.0, 0.7)

@@ -1,4 +1,4 @@
-"""Dataclass fields that know their legal range, and the one check of them all."""
+"""Dataclass fields with a legal range in their metadata, and their check."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ T = TypeVar("T")
 
 
 def ranged(default: float, least: float, most: float, meaning: str) -> Any:
-    """A number in [least, most]."""
+    """Return a field for a number in [least, most]."""
     metadata = {"least": least, "most": most, "meaning": meaning}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def choice(default: str, choices: Sequence[str], meaning: str) -> Any:
-    """One word out of a list."""
+    """Return a field for one of `choices`."""
     return dataclasses.field(
         default=default, metadata={"choices": tuple(choices), "meaning": meaning}
     )
 
 
-def check_ranges(instance: Any) -> None:
-    """Hold a dataclass's `ranged` and `choice` fields to what they may be.
+def check_ranges(instance: Any, owner: str) -> None:
+    """Check the `ranged` and `choice` fields of a dataclass.
+
+    Args:
+        instance: Of a dataclass.
+        owner: Its name in messages.
 
     Raises:
-        UsageError: Naming the class, the field, what it was and its range.
+        UsageError: A field is out of its range; names the field, its value and its range.
     """
-    owner = type(instance).__name__.lower()
     for field in dataclasses.fields(instance):
         value = getattr(instance, field.name)
         if "choices" in field.metadata:
@@ -49,19 +52,21 @@ def check_ranges(instance: Any) -> None:
                 )
 
 
-def build_checked(kind: type[T], values: Mapping[str, Any]) -> T:
-    """A dataclass from plain values.
+def build_checked(kind: type[T], values: Mapping[str, Any], owner: str) -> T:
+    """Build a dataclass from plain values.
+
+    Args:
+        kind: The dataclass.
+        values: By field.
+        owner: Its name in messages.
 
     Raises:
-        UsageError: Naming a field that it does not have, or one out of its range.
+        UsageError: A field is unknown or out of its range.
     """
     names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     for name in values:
         if name not in names:
             close = difflib.get_close_matches(name, names, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
-            raise UsageError(
-                f"{kind.__name__.lower()}.{name}: no such field, choose from "
-                f"{', '.join(names)}{hint}"
-            )
+            raise UsageError(f"{owner}.{name}: no such field, choose from {', '.join(names)}{hint}")
     return kind(**values)

@@ -1,4 +1,4 @@
-"""From the plain head to one person's face: features first, then proportions."""
+"""Shape of an identity: facial features, then proportions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _EYE_CORE, _EYE_RIM = 25.0, 50.0
 
 
 def blob(x: Floats, y: Floats, cx: float, cy: float, sx: float, sy: float) -> Floats:
-    """A Gaussian hill of height 1 around (cx, cy)."""
+    """Return a Gaussian of height 1 around (cx, cy)."""
     hill: Floats = np.exp(-0.5 * (((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2))
     return hill
 
 
 def step(value: Floats, start: Floats | float, end: Floats | float) -> Floats:
-    """0 at `start`, 1 at `end` (which may be the smaller), smooth in between."""
+    """Smoothstep: 0 at `start`, 1 at `end` (which may be the smaller)."""
     t = np.clip((value - start) / (end - start), 0.0, 1.0)
     smooth: Floats = t * t * (3 - 2 * t)
     return smooth
@@ -29,7 +29,7 @@ def step(value: Floats, start: Floats | float, end: Floats | float) -> Floats:
 
 @dataclass(frozen=True)
 class EyeFrame:
-    """How the template's eye region lies in one person's head.
+    """Placement of the template's eye region in one identity's head.
 
     Attributes:
         centre: (3,) of the eyeball, mm.
@@ -58,7 +58,7 @@ class EyeFrame:
 
 
 def _nose(x: Floats, y: Floats, identity: Identity) -> Floats:
-    """How far the nose stands out from the plain face."""
+    """Return the protrusion of the nose from the base face."""
     shifted = y - 3.0 * identity.nose_tip * blob(0 * x, y, 0, -37, 1, 7)
     # Towards the wings the nose's lower edge rises.
     shifted = shifted - 2.6 * np.minimum((x / 12) ** 2, 1.4) * step(y, -30, -40)
@@ -81,7 +81,7 @@ def _nose(x: Floats, y: Floats, identity: Identity) -> Floats:
 
 
 def _lips(x: Floats, grid: Grid, identity: Identity) -> tuple[Floats, Floats]:
-    """Forward and upward displacement of the lips, which meet at rest."""
+    """Return forward and upward displacement of the lips, which touch at rest."""
     y = np.repeat(grid.height, grid.shape[1])
     upper = np.repeat(grid.upper, grid.shape[1])
     depth = np.repeat(np.where(grid.roll == 2, grid.depth, 0.0), grid.shape[1])
@@ -102,7 +102,7 @@ def _lips(x: Floats, grid: Grid, identity: Identity) -> tuple[Floats, Floats]:
 
 
 def features(grid: Grid, identity: Identity) -> Floats:
-    """(N, 3) the plain head with brow, sockets, nose, cheeks, lips and chin of one person."""
+    """Return (N, 3): the base head with brow, sockets, nose, cheeks, lips and chin."""
     points = grid.points.copy()
     x, y = np.abs(points[:, 0]), points[:, 1]
     front = step(np.cos(np.radians(np.tile(grid.angle, grid.shape[0]))), 0.05, 0.45)
@@ -141,7 +141,7 @@ def features(grid: Grid, identity: Identity) -> Floats:
 
 
 def _stretch(points: Floats, identity: Identity) -> Floats:
-    """Proportions as displacements in mm, the eyes' own left out."""
+    """Return the displacement of the proportions in mm, without that of the eyes."""
     x, y, z = points[:, 0], points[:, 1], points[:, 2]
     a, side = np.abs(x), np.sign(x)
     front = step(z, 0, 40)
@@ -178,7 +178,7 @@ def _stretch(points: Floats, identity: Identity) -> Floats:
 
 
 def eye_frame(identity: Identity) -> EyeFrame:
-    """Where one person's eyes lie; the same, mirrored, for both."""
+    """Return the eye placement of an identity; mirrored for the other eye."""
     centre = np.array([[EYE_X, 0.0, EYE_Z]])
     x, y, z = (centre + _stretch(centre, identity))[0]
     return EyeFrame(
@@ -189,7 +189,7 @@ def eye_frame(identity: Identity) -> EyeFrame:
 
 
 def proportions(points: Floats, identity: Identity) -> Floats:
-    """(N, 3) one person's points from (N, 3) template points.
+    """Map (N, 3) template points to one identity's proportions.
 
     Within 25 mm of an eye this is a similarity, so that lids keep fitting their eyeball.
     """

@@ -1,6 +1,6 @@
-"""What light makes of a surface: skin that scatters, wet eyes, strands of hair, cloth.
+"""Shading: subsurface skin, wet eyes, hair strands, cloth.
 
-One pixel at a time, compiled with numba. All colours are linear RGB.
+Per pixel, compiled with numba. All colours are linear RGB.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ class Mesh(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """What the mesh is seen under.
+    """Lights, camera and materials.
 
     Attributes:
-        towards, light: (L, 3) lights; the first one casts `shadow`.
+        towards, light: (L, 3) directions and colours; the first light casts `shadow`.
         sky, ground: (3,) ambient light.
-        eye: (3,) where the lens is.
-        shadow: (S, S) float32, nearness of what the key light sees.
+        eye: (3,) position of the lens.
+        shadow: (S, S) float32, shadow map of the key light (nearness).
         colour: (K, K, 3) float32, skin texture.
         relief, gloss: (K, K) float32.
         lids: (2, 2) heights of the upper and lower lid's edge, left and right.
@@ -80,7 +80,7 @@ class Scene(NamedTuple):
 
 @inlined
 def _surface(mesh: Any, scene: Any, t: int, wa: float, wb: float, wc: float, normal: Any) -> Any:
-    """What the surface is made of.
+    """Evaluate the material.
 
     Returns:
         Albedo (3), normal (3), gloss, wrap (3), wetness, share of the sky.
@@ -118,10 +118,10 @@ def _surface(mesh: Any, scene: Any, t: int, wa: float, wb: float, wc: float, nor
 
 @inlined
 def _strand(scene: Any, tangent: Any, normal: Any, view: Any, key: float, secondary: float) -> Any:
-    """Light on hair: diffuse around each strand and two highlights along it (Kajiya-Kay, 1989).
+    """Hair shading: diffuse and two specular highlights (Kajiya-Kay, 1989).
 
     Returns:
-        What the hair's colour multiplies (3), and what it does not (3).
+        Light to be multiplied by the hair colour (3), and specular light (3).
     """
     red, green, blue = 0.0, 0.0, 0.0
     shine_red, shine_green, shine_blue = 0.0, 0.0, 0.0
@@ -148,7 +148,7 @@ def _strand(scene: Any, tangent: Any, normal: Any, view: Any, key: float, second
 
 @inlined
 def _diffuse(scene: Any, normal: Any, soft: Any, wrap: Any, key: float, secondary: float) -> Any:
-    """(3) light that scatters in skin and comes back: red travels furthest, so it sees softer
+    """Diffuse light (3) with subsurface scattering: red scatters furthest, so it uses softer
     normals and wraps further around.
     """  # fmt: skip
     red, green, blue = 0.0, 0.0, 0.0
@@ -172,7 +172,7 @@ def _diffuse(scene: Any, normal: Any, soft: Any, wrap: Any, key: float, secondar
 def _mirrored(
     scene: Any, normal: Any, view: Any, gloss: float, wet: float, key: float, secondary: float
 ) -> Any:
-    """(3) light that skin's oil or a wet surface mirrors; two lobes, Schlick's Fresnel (1994)."""
+    """Specular light (3) of oily skin or wet surfaces; two lobes, Schlick's Fresnel (1994)."""
     red, green, blue = 0.0, 0.0, 0.0
     for k in range(scene.towards.shape[0]):
         dx, dy, dz = scene.towards[k, 0], scene.towards[k, 1], scene.towards[k, 2]
@@ -196,7 +196,7 @@ def _mirrored(
 
 @inlined
 def _pixel(mesh: Any, scene: Any, t: int, wa: float, wb: float, wc: float) -> Any:
-    """Linear RGB of one place on triangle t."""
+    """Return linear RGB at barycentric weights on triangle t."""
     a, b, c = mesh.triangles[t, 0], mesh.triangles[t, 1], mesh.triangles[t, 2]
     material = mesh.material[t]
     x, y, z = mix(mesh.world, a, b, c, wa, wb, wc)
@@ -246,11 +246,11 @@ def _pixel(mesh: Any, scene: Any, t: int, wa: float, wb: float, wc: float) -> An
 def shade(
     mesh: Mesh, scene: Scene, triangle_ids: NDArray[np.int32], backdrop: Single, picture: Single
 ) -> None:
-    """Fill a picture.
+    """Shade a picture.
 
     Args:
-        mesh: The posed scene.
-        scene: Its light.
+        mesh: Posed meshes.
+        scene: Lights and materials.
         triangle_ids: (H, W) int32 from `rasterise`.
         backdrop: (H, W, 3) float32 linear RGB where nothing is seen.
         picture: (H, W, 3) float32, written.
@@ -270,7 +270,7 @@ def shade(
             )
             wb = ((j - s[a, 0]) * (s[c, 1] - s[a, 1]) - (i - s[a, 1]) * (s[c, 0] - s[a, 0])) / area
             wc = ((s[b, 0] - s[a, 0]) * (i - s[a, 1]) - (s[b, 1] - s[a, 1]) * (j - s[a, 0])) / area
-            # Straight on the screen is not straight in space: weights count by nearness.
+            # Perspective-correct interpolation: weights are scaled by nearness.
             wa = (1.0 - wb - wc) * s[a, 2]
             wb, wc = wb * s[b, 2], wc * s[c, 2]
             total = wa + wb + wc

@@ -1,4 +1,4 @@
-"""The skin's texture: colour, height of pores and hairs, and gloss, in the grid's own layout."""
+"""Skin texture: colour, relief of pores and hairs, and gloss, in grid coordinates."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Texture:
 
 
 def skin_tone(identity: Identity) -> Floats:
-    """(3,) linear RGB of a person's plain skin."""
+    """Return (3,) linear RGB of the base skin tone."""
     knots = np.array([k for k, _ in _TONES])
     tones = np.array([linear(c) for _, c in _TONES])
     tone = np.array([np.interp(identity.melanin, knots, tones[:, i]) for i in range(3)])
@@ -65,12 +65,12 @@ def skin_tone(identity: Identity) -> Floats:
 
 
 def hair_tone(identity: Identity) -> Floats:
-    """(3,) linear RGB of a person's hair."""
+    """Return (3,) linear RGB of the hair."""
     return linear(_HAIR[identity.hair_colour])
 
 
 def hairline(degrees: Floats, identity: Identity) -> Floats:
-    """Template height over which hair grows."""
+    """Return the template height of the hairline."""
     line = spline(
         np.array(_HAIRLINE_AT, dtype=np.float64), np.array(_HAIRLINE, dtype=np.float64),
         np.abs(degrees).ravel(),
@@ -87,7 +87,7 @@ def hairline(degrees: Floats, identity: Identity) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class _TexelCoordinates:
-    """Where each texel lies on the plain head; all (512, 512).
+    """Coordinates of each texel on the base head; all (512, 512).
 
     Attributes:
         along: mm around the head, measured on the skin, 0 at the nose.
@@ -111,7 +111,7 @@ class _TexelCoordinates:
 
 
 def _between(values: Floats, axis: int, at: Floats) -> Floats:
-    """(R, C, 3) values read at fractional rows (axis 0) or columns (axis 1)."""
+    """Interpolate (R, C, 3) values at fractional rows (axis 0) or columns (axis 1)."""
     low = np.minimum(at.astype(int), values.shape[axis] - 2)
     f = (at - low).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
     read: Floats = np.take(values, low, axis) * (1 - f) + np.take(values, low + 1, axis) * f
@@ -141,7 +141,7 @@ def _places(grid: Grid) -> _TexelCoordinates:
 
 
 def lip_mask(a: Floats, y: Floats, upper: NDArray[np.bool_], identity: Identity) -> Floats:
-    """1 on the red of the lips."""
+    """Return a mask that is 1 on the lips."""
     lens = np.sqrt(np.clip(1 - (a / (MOUTH_HALF + 0.5)) ** 2, 0, 1))
     bow = 1.1 * np.exp(-0.5 * ((a - 5.0) / 3.2) ** 2) - 0.9 * np.exp(-0.5 * (a / 2.3) ** 2)
     top = (7.2 + bow) * lens**1.05 * (1 + 0.12 * identity.upper_lip)
@@ -185,7 +185,7 @@ def _beard(at: _TexelCoordinates, identity: Identity) -> Floats:
 
 
 def _grainy(seed: int) -> Floats:
-    """Pores: white noise over the texels, blurred a little; about [-1, 1]."""
+    """Return pores: slightly blurred white noise over the texels, about [-1, 1]."""
     i, j = np.mgrid[0:SIZE, 0:SIZE]
     white = 2 * lattice_noise(i, j, seed) - 1
     for axis in (0, 1):
@@ -194,13 +194,13 @@ def _grainy(seed: int) -> Floats:
 
 
 def _tinted(colour: Floats, weight: Floats, factors: tuple[float, float, float]) -> Floats:
-    """(..., 3) colour multiplied by the factors where `weight` is 1, not at all where it is 0."""
+    """Multiply (..., 3) colour by factors ** weight."""
     result: Floats = colour * np.exp(weight[..., None] * np.log(np.array(factors)))
     return result
 
 
 def _complexion(at: _TexelCoordinates, identity: Identity, lips: Floats) -> Floats:
-    """(512, 512, 3) linear RGB of skin and lips, without spots and hair."""
+    """Return (512, 512, 3) linear RGB of skin and lips, without spots and hair."""
     a, y, front = at.a, at.y, at.front
     colour = np.ones((SIZE, SIZE, 3)) * skin_tone(identity)
     dark = 1 - 0.55 * identity.melanin
@@ -233,7 +233,7 @@ def _complexion(at: _TexelCoordinates, identity: Identity, lips: Floats) -> Floa
 
 
 def _spots(colour: Floats, at: _TexelCoordinates, identity: Identity, lips: Floats) -> Floats:
-    """Freckles, moles and the spots of age."""
+    """Add freckles, moles and age spots."""
     along, y = at.along, at.y
     if identity.freckles > 0:
         spots = speckles(along / 2.6, y / 2.6, identity.seed + 9, 0.75 * identity.freckles, 0.42)
@@ -247,7 +247,7 @@ def _spots(colour: Floats, at: _TexelCoordinates, identity: Identity, lips: Floa
 
 
 def paint_skin(grid: Grid, identity: Identity) -> Texture:
-    """The texture of one person's skin."""
+    """Return the skin texture of an identity."""
     at = _places(grid)
     a, y, front = at.a, at.y, at.front
     lips = lip_mask(a, y, at.upper, identity) * front

@@ -1,4 +1,4 @@
-"""Normals as light sees them that has wandered under the skin."""
+"""Blurred normals for subsurface scattering."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from swapper.head_renderer.jit import compiled
 
 @compiled
 def soften(normals: NDArray[np.float64], radius: int) -> NDArray[np.float64]:
-    """(R, C, 3) unit normals averaged over `radius` rows and columns on each side."""
+    """Return (R, C, 3) unit normals averaged over `radius` rows and columns on each side."""
     rows, columns = normals.shape[0], normals.shape[1]
     half = np.empty_like(normals)
     result = np.empty_like(normals)

@@ -1,7 +1,7 @@
-"""What a picture file says of itself, read before anything is decoded.
+"""Image headers, parsed before decoding.
 
-A few bytes may claim a picture of any size, and decoders draw grey where a file breaks off; so
-size and wholeness are settled here.
+A small file may claim any size, and decoders fill truncated files with grey; so size and
+completeness are checked here.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PictureHeader:
-    """Kind and size of a picture file.
+    """Type and size of an image file.
 
     Attributes:
         kind: "png", "jpeg", "webp", "bmp" or "tiff".
         width: Pixels as stored.
         height: Pixels as stored.
-        complete: False if the file certainly breaks off or its checksums fail.
+        complete: False if the file is certainly truncated or its checksums fail.
     """
 
     kind: str
@@ -30,7 +30,7 @@ class PictureHeader:
 
 
 def read_header(data: bytes) -> PictureHeader | None:
-    """Recognise a picture by its bytes; None if it is none of the kinds known here."""
+    """Parse the header of an image; None if its format is unknown."""
     for start, reader in _READERS:
         if data.startswith(start):
             try:

@@ -1,4 +1,4 @@
-"""Frames into a video that is, but for what changed, the one they came from."""
+"""Video encoding that preserves the properties of a template clip."""
 
 from __future__ import annotations
 
@@ -33,27 +33,28 @@ from swapper.media.video_reader import Frame, VideoReader
 
 _log = logging.getLogger(__name__)
 
-# AV_CODEC_FLAG_FRAME_DURATION: encoders that can then keep each frame's duration.
+# AV_CODEC_FLAG_FRAME_DURATION: encoders keep each frame's duration, where they can.
 _FRAME_DURATION = 1 << 8
-# Written by the muxer itself, or no longer true of the copy.
+# Written by the muxer itself, or invalid for the copy.
 _OWN_METADATA = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
 
 
 class VideoWriter:
     """Encode frames with the timing, orientation, colour tags and sound of the clip `template`.
 
-    Writes to ``.<stem>.partial<suffix>`` beside `path` and renames at the end, so that `path`
-    is either whole or not there. Use it as a context manager.
+    Writes to ``.<stem>.partial<suffix>`` next to `path` and renames at the end, so that `path`
+    is either complete or missing. Use it as a context manager.
 
     Args:
-        path: Output; an existing file is replaced. Its folder is made if need be.
+        path: Output; an existing file is replaced. Its folder is created.
         template: The clip that the frames come from.
         codec: "auto" keeps bit depth: H.264, HEVC above 8 bits; VP9 or AV1 in WebM. Or a name.
         crf: Quality, lower is better; 0 is lossless where the encoder can.
-        preset: Speed, in x264's words.
+        preset: Speed, by x264's names.
 
     Raises:
-        MediaError: Unknown suffix, a codec that does not fit it, or output and input are one.
+        MediaError: Unknown suffix, a codec that does not fit it, or output and input are the same
+            file.
         ValueError: Unknown codec or preset.
     """
 
@@ -75,7 +76,7 @@ class VideoWriter:
         self._partial = self.path.with_name(f".{self.path.stem}.partial{self.path.suffix}")
         self._colour, self._tags = _output_colour(template, self.pix_fmt)
         if layout_of(self.pix_fmt).bits < template.info.bit_depth:
-            _log.warning("%s: %s has no way to keep all bits", self.path, self.codec)
+            _log.warning("%s: %s cannot keep all bits", self.path, self.codec)
         self._stack = ExitStack()
         self._output: OutputContainer | None = None
         self._durations: dict[int, int] = {}
@@ -87,7 +88,7 @@ class VideoWriter:
             raise MediaError(f"{self.path}: is the input itself; choose another output")
 
     def __enter__(self) -> VideoWriter:
-        os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 knows no other way
+        os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 has no other option
         with self._guard(), ExitStack() as stack:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             stack.callback(self._partial.unlink, missing_ok=True)
@@ -117,7 +118,7 @@ class VideoWriter:
 
     @property
     def outputs(self) -> list[Path]:
-        """The one file that is written."""
+        """The output file."""
         return [self.path]
 
     def write(
@@ -130,13 +131,13 @@ class VideoWriter:
 
         Args:
             frame: From `template`, in order.
-            image: (H, W, 3) uint8 RGB, upright, to show in its stead; None writes the decoded
-                planes as they are.
+            image: (H, W, 3) uint8 RGB, upright, that replaces it; None writes the decoded planes
+                unmodified.
             changed: (H, W) bool, upright: pixels outside keep the decoded planes, a chroma
                 sample all of whose pixels are outside too. None means all changed.
 
         Raises:
-            MediaError: Encoding or writing fails, such as by a full disk.
+            MediaError: Encoding or writing fails, e.g. on a full disk.
             ValueError: Shapes differ from the clip's, or the frame is not of a video.
         """
         if self._output is None:
@@ -145,7 +146,7 @@ class VideoWriter:
         pts = self._timestamp(frame)
         duration = frame.duration or max(1, self._ticks_per_frame())
         raw.pts, raw.time_base, raw.duration = pts, self.template.coded.time_base, duration
-        raw.pict_type = 0  # else the encoder repeats the input's choice of key frames
+        raw.pict_type = 0  # else the encoder repeats the input's key frames
         self._durations[pts] = duration
         self._lengths.add(duration)
         self._last_pts = pts
@@ -155,11 +156,11 @@ class VideoWriter:
             self._mux(raw)
 
     def finish(self, partial: bool | None = None) -> None:
-        """Complete the file and put it in its place; nothing happens a second time.
+        """Complete the file and move it into place; a second call does nothing.
 
         Args:
-            partial: End the sound with the last frame. By default so if `template` was found to be
-                damaged, and else the rest of the sound is copied.
+            partial: End the audio with the last frame. By default so if `template` was found to be
+                damaged; otherwise the rest of the audio is copied.
 
         Raises:
             MediaError: Writing fails, or no frame was written.
@@ -197,7 +198,7 @@ class VideoWriter:
         if coded.sample_aspect_ratio:
             context.sample_aspect_ratio = coded.sample_aspect_ratio
         if self.codec == "hevc" and self.path.suffix.lower() != ".mkv":
-            context.codec_tag = "hvc1"  # Apple's players want it in place of hev1
+            context.codec_tag = "hvc1"  # Apple's players require it instead of hev1
         if coded.matrix is not None:
             stream.set_display_matrix(coded.matrix)
         return stream
@@ -205,7 +206,7 @@ class VideoWriter:
     def _prepare(
         self, frame: Frame, image: NDArray[np.uint8] | None, changed: NDArray[np.bool_] | None
     ) -> av.VideoFrame:
-        """The frame to encode: the decoded one itself, or a painted copy."""
+        """Return the frame to encode: the decoded one, or a modified copy."""
         coded, info = self.template.coded, self.template.info
         if frame.raw is None:
             raise ValueError("only frames of a video can be written")
@@ -230,7 +231,7 @@ class VideoWriter:
         return new
 
     def _timestamp(self, frame: Frame) -> int:
-        """The frame's own, or the next free tick if it has none or runs backwards."""
+        """Return the frame's pts, or the next free tick if it is missing or decreasing."""
         if frame.pts is not None and (self._last_pts is None or frame.pts > self._last_pts):
             return frame.pts
         if self._last_pts is None:
@@ -255,10 +256,10 @@ class VideoWriter:
             output.mux(self._held)
 
     def _fix_timestamps(self, packet: av.Packet[VideoStream]) -> None:
-        """Set right what encoders get wrong about time."""
+        """Correct durations and decoding times that encoders get wrong."""
         if packet.pts is None:
             return
-        # Not all of them hand a frame's duration on.
+        # Not all encoders pass on a frame's duration.
         packet.duration = self._durations.pop(packet.pts, packet.duration)
         # x265 leaves the decoding time of clips of one or two frames uninitialised.
         hour = 3600 / self.template.coded.time_base
@@ -266,9 +267,9 @@ class VideoWriter:
             packet.dts = packet.pts
 
     def _lengthen(self, last: av.Packet[VideoStream]) -> None:
-        """Let MP4's clock, which runs in decoding order, reach the end of the last frame.
+        """Extend the last packet to the end of the last frame: MP4 counts in decoding order.
 
-        Frames of one length need none of it, and it would change their average rate.
+        Not needed at a constant frame duration, where it would change the average rate.
         """
         if len(self._lengths) > 1 and last.pts != self._last_pts and last.dts is not None:
             end = round(self._end / last.time_base)
@@ -276,7 +277,7 @@ class VideoWriter:
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
-        """Tell what went wrong in one line."""
+        """Convert errors to a MediaError of one line."""
         try:
             yield
         except MediaError:
@@ -294,7 +295,7 @@ class VideoWriter:
 
 
 def _output_colour(template: VideoReader, pix_fmt: str) -> tuple[Colour, tuple[int, int, int, int]]:
-    """What the written values mean, and the tags that say so."""
+    """Return the output's colour encoding and its tags."""
     coded = template.coded
     was, becomes = layout_of(coded.pix_fmt).family, layout_of(pix_fmt).family
     if was == becomes:
@@ -310,6 +311,6 @@ def _muxer(path: Path) -> str:
 
 
 def _close_quietly(output: OutputContainer) -> None:
-    """Release a container whose file is given up; its complaints no longer matter."""
+    """Close the container of an abandoned file, ignoring errors."""
     with suppress(av.FFmpegError, OSError, ValueError):
         output.close()

@@ -1,9 +1,9 @@
-"""Where a converted file comes from: written into it by C2PA, and read back.
+"""C2PA manifests of converted files: signing and verifying.
 
-The manifest names the performer's footage as parent, says that the file is a composite with
-trained algorithmic media, and carries a claim of our own: model, identities, rights. It is signed
-without a time stamp authority, so it works offline and fetches nothing; a verifier elsewhere will
-call the signer unknown unless it is given the signer's root.
+The manifest names the performer's footage as parent, declares the file a composite with trained
+algorithmic media, and carries a custom assertion: model, identities, rights. It is signed without a
+time stamp authority, so it works offline and fetches nothing; other verifiers report an unknown
+signer unless they are given the signer's root.
 
 Source: C2PA Technical Specification 2.2, https://spec.c2pa.org.
 """
@@ -42,33 +42,33 @@ _FORMATS = {
     ".tiff": "image/tiff",
 }
 _UNKNOWN_FORMAT = "application/octet-stream"
-# No look-ups on the net, and no thumbnail that would carry the performer's own picture along.
+# No network access, and no thumbnail, which would contain the performer's picture.
 _SETTINGS: dict[str, Any] = {
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
     "builder": {"thumbnail": {"enabled": False}},
 }
-# Findings about who signed; every other failure is about what was signed.
+# Failures about the signer; every other failure is about the content.
 _SIGNER_FAILURES = {
     "signingCredential.untrusted": "",
     "signingCredential.expired": "the signer's certificate has expired",
     "claimSignature.outsideValidity": "signed outside the validity of the signer's certificate",
 }
-# How a manifest store is marked in a PNG, a JPEG and an MP4.
+# Byte markers of a manifest store in PNG, JPEG and MP4.
 _MANIFEST_MARKERS = (b"caBX", b"jumbc2pa", bytes.fromhex("d8fec3d61b0e483c92975828877ec481"))
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What we say of a converted file.
+    """Claim about a converted file, stored as a custom assertion.
 
     Attributes:
         title: Name of the file.
-        model_sha256: Of the model's weights, hex.
-        model_name: What the model is called.
-        identities: Whose faces appear: "name" and "rights" of each.
-        performer_rights: By what right the performer's footage is used, if stated.
+        model_sha256: sha256 of the model's weights, hex.
+        model_name: Name of the model.
+        identities: "name" and "rights" of each identity that appears.
+        performer_rights: Right by which the performer's footage is used, if stated.
         software: "swapper/<version>".
-        parameters: Settings of the conversion worth keeping; plain values.
+        parameters: Settings of the conversion; plain values.
     """
 
     title: str
@@ -82,10 +82,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class SignedFile:
-    """Where the provenance went.
+    """Location of the provenance of a signed file.
 
     Attributes:
-        kind: "embedded" in the file, or "sidecar" beside it.
+        kind: "embedded" in the file, or "sidecar" next to it.
         path: The file that holds it.
     """
 
@@ -95,14 +95,14 @@ class SignedFile:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a file's provenance is worth.
+    """Result of verifying a file's provenance.
 
     Attributes:
         state: "trusted": intact, signed under a given root; "unknown signer": intact, signed by
-            someone nobody here vouches for; "tampered": file or provenance changed; "none".
-        signer: Who signed, as the certificate says.
-        claim: Our own claim, if there is one and it is as it was signed.
-        reasons: For people.
+            a signer that no given root vouches for; "tampered": file or provenance changed; "none".
+        signer: Name in the signer's certificate.
+        claim: The custom assertion, if present and unchanged.
+        reasons: Human-readable reasons.
         where: Where the provenance was found.
     """
 
@@ -114,16 +114,16 @@ class Verdict:
 
 
 def sign(path: Path, parent: Path | None, claim: Claim, signer: Signer) -> SignedFile:
-    """Sign a finished file: inside it where its format can, else in a sidecar.
+    """Sign a finished file: embedded where its format allows it, else in a sidecar.
 
     Args:
-        path: Replaced atomically by its signed self.
-        parent: The performer's footage that it was made from, if there is one.
-        claim: What to say of it.
-        signer: Who says so.
+        path: File to sign; replaced atomically.
+        parent: The performer's footage that it was made from, if any.
+        claim: Claim about the file.
+        signer: Key and certificates to sign with.
 
     Raises:
-        ProvenanceError: A file is missing, or signing fails; `path` is then as it was.
+        ProvenanceError: A file is missing, or signing fails; `path` is then unchanged.
         MediaError: A file cannot be read, or the sidecar not written.
     """
     for file in (path, parent):
@@ -159,12 +159,11 @@ def sign(path: Path, parent: Path | None, claim: Claim, signer: Signer) -> Signe
 
 
 def verify(path: Path, trust: Sequence[Path] = ()) -> Verdict:
-    """Read a file's provenance back and check it.
+    """Verify a file's provenance.
 
     Args:
         path: Any file.
-        trust: PEM files of root certificates to trust. The local authority's is not among them
-            unless given.
+        trust: PEM files of trusted root certificates. The local CA is trusted only if given.
 
     Raises:
         ProvenanceError: The file or a root cannot be read.
@@ -186,7 +185,7 @@ def verify(path: Path, trust: Sequence[Path] = ()) -> Verdict:
 def _builder(
     path: Path, media_type: str, parent: Path | None, claim_data: Mapping[str, Any]
 ) -> c2pa.Builder:
-    """A manifest with its parent, in whichever way the parent can be one."""
+    """Return a manifest builder; falls back to an opaque parent, then to none."""
     definition = _definition(path, media_type, claim_data)
     if parent is not None:
         formats = (_FORMATS.get(parent.suffix.lower(), _UNKNOWN_FORMAT), _UNKNOWN_FORMAT)
@@ -261,7 +260,7 @@ def _verify_embedded(path: Path, roots: Sequence[x509.Certificate]) -> Verdict:
 
 
 def _verdict_of(report: Mapping[str, Any]) -> Verdict:
-    """Turn c2pa's report into a verdict."""
+    """Convert c2pa's validation report into a verdict."""
     manifest = report.get("manifests", {}).get(report.get("active_manifest"), {})
     signature = manifest.get("signature_info", {})
     signer = signature.get("common_name") or signature.get("issuer")
@@ -286,7 +285,7 @@ def _verdict_of(report: Mapping[str, Any]) -> Verdict:
 def _parent_failures(
     report: Mapping[str, Any], manifest: Mapping[str, Any]
 ) -> Iterator[Mapping[str, Any]]:
-    """What was wrong with the parents' own content: when they went in, and since."""
+    """Yield failures in the content of the parents: at signing time, and since then."""
     results = [
         ingredient.get("validation_results", {}).get("activeManifest", {})
         for ingredient in manifest.get("ingredients", [])
@@ -300,7 +299,7 @@ def _parent_failures(
 
 
 def _claim(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Our own assertion, if it is the very one that was signed."""
+    """Return the custom assertion if it is unchanged since signing."""
     passed = results.get("success", [])
     is_signed = any(entry["code"] == "claimSignature.validated" for entry in passed)
     is_unchanged = any(
@@ -324,12 +323,12 @@ def _unknown_signer_reasons(state: str, signer: str | None) -> list[str]:
         return []
     return [
         f"no trusted root vouches for {signer or 'the signer'}; public verifiers will not know it "
-        "either (give its root certificate as trust to check against)"
+        "either (pass its root certificate as trust=)"
     ]
 
 
 def _has_manifest_marker(path: Path) -> bool:
-    """Whether a file's bytes show traces of a manifest store."""
+    """Return whether a file contains the marker of a manifest store."""
     with path.open("rb") as stream:
         before = b""
         while block := stream.read(1 << 20):
@@ -340,5 +339,5 @@ def _has_manifest_marker(path: Path) -> bool:
 
 
 def _one_line(error: Exception) -> str:
-    """An exception's message in one line."""
+    """Return an exception's message in one line."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""An actor: performs moments in front of a camera, and tells what is true of each picture."""
+"""Synthetic actors: render head states and return each frame with its ground truth."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ SMALLEST, LARGEST = 16, 2048
 
 
 class Actor:
-    """One identity, ready to perform.
+    """Renders one identity.
 
-    Drawing is a function of its arguments alone: the same call gives the same bits. It releases
-    the GIL for most of its time, so that two threads draw on two cores.
+    Rendering is deterministic: the same arguments give the same bits. It releases the GIL for most
+    of its time, so that threads render in parallel.
 
     Args:
-        identity: Who.
-        detail: 1 for pictures; 2 draws a coarser mesh in less time, for small pictures.
+        identity: Identity to render.
+        detail: 1 for full detail; 2 renders a coarser mesh in less time, for small frames.
     """
 
     def __init__(self, identity: Identity, detail: int = 1) -> None:
@@ -58,7 +58,7 @@ class Actor:
         self._in_face = np.isin(self.body.material, (EYE, ENAMEL, FLESH, LASH))
         self._in_face[: len(in_face)] = in_face
         self._open_sky = self._occlusion()
-        # At rest the closed lips hide these; the mouth lets light in as it opens.
+        # Closed lips occlude these at rest; use the value of an open mouth.
         self._open_sky[self.body.inside] = 0.8
         colours = _IRISES[identity.eye_colour]
         self._iris = np.array([linear(colours[0]), linear(colours[1])]) * 1.1
@@ -66,33 +66,33 @@ class Actor:
         self._scatter = np.array([0.42, 0.16, 0.09]) * deep
 
     def _occlusion(self) -> NDArray[np.float32]:
-        """(N,) share of the sky that each vertex sees with a relaxed face."""
+        """Return (N,) ambient occlusion of the relaxed face: the visible share of the sky."""
         body = self.body
 
         def visibility(posed: Posed, rays: int) -> Floats:
             return sky_visibility(posed.points, body.normals(posed.points), body.triangles, rays)
 
         sky = visibility(body.at_rest(), 48)
-        # What an open lid hides in its fold sees the sky once the eye is shut.
+        # The skin in the fold of an open lid is exposed once the eye is shut.
         shut = visibility(body.pose(unit_values(au43=1.0), (0.0, 0.0)), 24)
         lids = body.lid_vertices()
         sky[lids] = np.maximum(sky[lids], shut[lids])
         return sky.astype(np.float32)
 
     def observed_units(self, state: HeadState) -> NDArray[np.float32]:
-        """(2, 19) intensities in [0, 1] as this actor's face shows the intended ones."""
+        """Return (2, 19) intensities in [0, 1] after this identity's gain and asymmetry."""
         gain = np.asarray(self.identity.gain)
         lean = np.asarray(self.identity.asymmetry)
         units = state.units * gain * np.stack([1 + lean, 1 - lean])
         for column, unit in enumerate(UNITS):
             if unit in MIDLINE:
                 units[:, column] = state.units[:, column].mean() * gain[column]
-        # A lid that shuts, shuts: nobody's blink stops half way.
+        # Eye closure is not scaled, so that blinks close the eye.
         units[:, INDEX[43]] = state.units[:, INDEX[43]]
         return np.asarray(np.clip(units, 0, 1), dtype=np.float32)
 
     def landmarks(self, state: HeadState, stage: Stage, size: int) -> Floats:
-        """(68, 2) float64 landmarks in pixels, without drawing."""
+        """Return (68, 2) float64 landmarks in pixels without rendering."""
         posed = self.body.pose(self.observed_units(state), state.gaze)
         return self._project(posed, state, Camera.of(stage, size))[1][self._landmarks, :2]
 
@@ -110,15 +110,15 @@ class Actor:
         index: int = 0,
         supersample: int = 2,
     ) -> RenderedFrame:
-        """Draw one frame.
+        """Render one frame.
 
         Args:
-            state: What the actor does.
+            state: Expression, gaze and head pose.
             stage: Camera, light and film.
-            size: Side of the picture in pixels, 16 to 2048.
-            before: What the actor did a frame earlier, for the blur of movement.
-            index: Number of the frame; seeds its grain.
-            supersample: Samples a pixel and side, 1 to 4.
+            size: Side of the frame in pixels, 16 to 2048.
+            before: State of the previous frame, for motion blur.
+            index: Frame number; seeds its grain.
+            supersample: Samples per pixel and side, 1 to 4.
 
         Raises:
             UsageError: If the size or the sampling is out of its range.

@@ -1,4 +1,4 @@
-"""What a face cannot do at once."""
+"""Anatomical constraints between action units."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from swapper.head_renderer.units import INDEX
 
 
 def feasible(units: NDArray[np.floating]) -> NDArray[np.float32]:
-    """The nearest intensities that one face can show, a smooth function of the wished ones.
+    """Map intensities smoothly to a feasible combination.
 
-    Lids that close cannot be raised, a jaw drops once whichever unit asks for it, a mouth that
-    stretches open parts the lips, and parted lips cannot be pressed together.
+    Closing lids cannot be raised, jaw drop and mouth stretch do not add up, a mouth stretch parts
+    the lips, and parted lips cannot be pressed together.
 
     Args:
         units: (..., 2, 19) intensities.

@@ -1,9 +1,9 @@
-"""The emotions that an actor can play: which units they move, how they feel, how they unfold.
+"""Emotion models of actors: action units, valence and arousal, dynamics.
 
 Units follow the prototypes and major variants of EMFACS (Friesen and Ekman, 1983) and the FACS
-Investigator's Guide (Ekman, Friesen and Hager, 2002). Tired, bored and seductive are no basic
-emotions: they are compositions, told apart less by their units than by lids, gaze, head and pace.
-Valence and arousal stand where affective norms put the words (Russell, 1980; Warriner et al.,
+Investigator's Guide (Ekman, Friesen and Hager, 2002). Tired, bored and seductive are not basic
+emotions: they are compositions that differ less in their units than in lids, gaze, head and pace.
+Valence and arousal follow affective norms of the words (Russell, 1980; Warriner et al.,
 2013). Blink rates follow Bentivoglio et al. (1997): about 17 a minute at rest.
 """
 
@@ -27,13 +27,13 @@ NUM_EMOTIONS: Final = len(EMOTIONS)
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to show an emotion at full strength.
+    """One expression of an emotion at full strength.
 
     Attributes:
-        units: Intensity in [0, 1] of each moved unit, by name: ``au12``, or ``au12_left`` for the
+        units: Intensity in [0, 1] of each active unit, by name: ``au12``, or ``au12_left`` for the
             actor's own left side alone.
-        share: How often it is shown, against the other variants.
-        pulse: Times a second at which it swells and ebbs, as a laugh does; 0 holds it still.
+        share: Relative frequency among the variants.
+        pulse: Modulation frequency in Hz, as in a laugh; 0 for none.
     """
 
     units: Mapping[str, float]
@@ -47,20 +47,20 @@ class Variant:
 
 @dataclass(frozen=True)
 class Manner:
-    """How an emotion unfolds, whatever the face.
+    """Dynamics of an emotion: timing, blinks, gaze and head.
 
     Attributes:
         onset: Seconds from the first movement to the apex.
         offset: Seconds from the apex back to rest.
-        sustain: Share of the apex that stays when the emotion lasts; a surprise soon fades.
-        blinks: A minute.
+        sustain: Share of the apex that a lasting emotion keeps; low for surprise.
+        blinks: Blinks per minute.
         lids: Share of the time with the eyes shut beyond blinks (PERCLOS), in long slow closures.
-        averted: Share of gazes that leave the camera.
-        away: Where they go, degrees to either side and up.
-        dwell: Seconds a gaze rests, in the median.
-        pose: Yaw, pitch and roll in degrees that the head takes; yaw and roll to a random side.
+        averted: Share of fixations away from the camera.
+        away: Direction of those, degrees to either side and up.
+        dwell: Median duration of a fixation in seconds.
+        pose: Yaw, pitch and roll of the head in degrees; yaw and roll to a random side.
         lean: Millimetres towards the camera.
-        stir: Amount of idle head movement; 1 is a calm listener's.
+        stir: Amount of idle head movement; 1 is that of a calm listener.
     """
 
     onset: float = 0.5
@@ -78,14 +78,14 @@ class Manner:
 
 @dataclass(frozen=True)
 class Emotion:
-    """What is true of an emotion.
+    """An emotion with its expressions and dynamics.
 
     Attributes:
         name: One of `EMOTIONS`.
         valence: Unpleasant to pleasant, in [-1, 1].
         arousal: Calm to excited, in [-1, 1].
-        variants: Ways to show it; one is chosen each time it is played.
-        manner: How it unfolds.
+        variants: Its expressions; one is sampled each time it is played.
+        manner: Its dynamics.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Emotion:
 
 
 def _mirrored(units: Mapping[str, float], share: float = 1.0) -> tuple[Variant, Variant]:
-    """A one-sided expression on either side."""
+    """Return a one-sided expression on either side."""
     swap = {"left": "right", "right": "left"}
     other = {
         f"{stem}_{swap[side]}" if side else stem: strength

@@ -1,4 +1,4 @@
-"""Where an actor looks and how the head is carried."""
+"""Gaze direction and head pose over time."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from swapper.synth.unit_curves import Phase, onset_of
 
 @dataclass(frozen=True, eq=False)
 class Fixations:
-    """Where the eyes rest, seen from the chair: degrees to the picture's right and up, the camera
-    at (0, 0).
+    """Gaze fixations in degrees to the image's right and up; the camera is at (0, 0).
 
     Attributes:
-        starts: (K,) seconds at which each jump begins.
+        starts: (K,) seconds at which each saccade begins.
         targets: (K, 2) degrees.
     """
 
@@ -26,11 +25,11 @@ class Fixations:
     targets: Floats
 
     def at(self, times: Floats, slow: float = 0.0) -> Floats:
-        """(T, 2) direction; a jump takes 21 ms and 2.2 ms a degree (Bahill et al., 1975).
+        """Return (T, 2) direction; a saccade takes 21 ms + 2.2 ms per degree (Bahill et al., 1975).
 
         Args:
             times: Seconds.
-            slow: Seconds that a jump takes instead, for what follows the eyes.
+            slow: Least duration of a saccade in seconds, for the head, which follows the eyes.
         """
         if len(self.starts) == 1:
             return np.repeat(self.targets, len(times), axis=0)
@@ -43,7 +42,7 @@ class Fixations:
         return interpolate_keys(times, keys, values)
 
     def large_jumps(self) -> list[float]:
-        """Seconds of jumps beyond 9 degrees, which like to bring a blink."""
+        """Return the times of saccades beyond 9 degrees, which often coincide with blinks."""
         far = np.linalg.norm(np.diff(self.targets, axis=0), axis=1) > 9
         return [float(time) for time in self.starts[1:][far]]
 
@@ -51,7 +50,7 @@ class Fixations:
 def sample_fixations(
     phases: Sequence[Phase], rng: np.random.Generator, variety: float
 ) -> Fixations:
-    """Rest on the camera and leave it as often, as far and as long as each emotion does."""
+    """Sample fixations by the gaze statistics of each emotion."""
     starts, targets = [0.0], [rng.normal(0, 0.8 * variety, 2)]
     time = 0.0
     while True:
@@ -78,10 +77,10 @@ def head_motion(
     rng: np.random.Generator,
     variety: float,
 ) -> tuple[Floats, Floats]:
-    """Carry the head: posture of the feeling, turns towards others, gaze, nods, and never still.
+    """Compute head motion: posture of the emotion, turns, gaze, nods and idle motion.
 
     Returns:
-        (T, 3) yaw, pitch, roll in degrees and (T, 3) shift in mm, as in `Moment`.
+        (T, 3) yaw, pitch, roll in degrees and (T, 3) shift in mm, as in `HeadState`.
     """
     pose, shift = np.zeros((len(times), 3)), np.zeros((len(times), 3))
     stir = np.ones(len(times))
@@ -113,7 +112,7 @@ def head_motion(
 
 
 def _turns(end: float, times: Floats, rng: np.random.Generator) -> Floats:
-    """(T, 3) the head turned now here, now there, as between two people and a camera."""
+    """Return (T, 3) random head turns, as between two people and a camera."""
     keys, values = [0.0], [rng.normal(0, (7, 2, 1.5))]
     time = float(rng.uniform(1.5, 4.0))
     while time < end + 2:
@@ -129,7 +128,7 @@ def _turns(end: float, times: Floats, rng: np.random.Generator) -> Floats:
 def eye_rotation(
     fixations: Fixations, gestures: Sequence[Gesture], pose: Floats, times: Floats
 ) -> Floats:
-    """(T, 2) gaze relative to the head: the eyes stay on their target while the head moves."""
+    """Return (T, 2) gaze relative to the head: the eyes hold their target while the head moves."""
     gaze = fixations.at(times) - 0.92 * pose[:, :2]
     for gesture in gestures:
         if any(gesture.gaze):

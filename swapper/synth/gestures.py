@@ -1,4 +1,4 @@
-"""Short things a face does over its emotion: blinks, flickers, yawns, sighs, brow flashes."""
+"""Short gestures added to an emotion: blinks, micro-expressions, yawns, sighs, brow flashes."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from swapper.synth.emotions import EMOTION_BY_NAME, EMOTIONS
 from swapper.synth.unit_curves import Phase
 
 MICRO_SECONDS: Final = (0.04, 0.2)
-"""How long a micro-expression lasts (Ekman and Friesen, 1969; Yan et al., 2013): at 25 frames a
-second the shortest show in one frame, or between two."""
+"""Duration of a micro-expression (Ekman and Friesen, 1969; Yan et al., 2013): at 25 frames per
+second the shortest appear in one frame or in none."""
 _NOT_MICRO: Final = [INDEX[26], INDEX[27], INDEX[43]]
 
 
 @dataclass(frozen=True, eq=False)
 class Gesture:
-    """A movement that comes and goes.
+    """A transient movement.
 
     Attributes:
         kind: "blink", "closure", "micro", "yawn", "sigh", "flash", "press", "roll" or "nod".
         start: Seconds.
-        attack: Seconds on the way there.
-        hold: Seconds there.
-        release: Seconds on the way back.
+        attack: Seconds to the apex.
+        hold: Seconds at the apex.
+        release: Seconds back to zero.
         units: (2, 19) intensities added, in [0, 1].
         pose: (3,) degrees added.
         gaze: (2,) degrees added.
-        emotion: What a micro-expression betrays.
+        emotion: Emotion of a micro-expression; else empty.
     """
 
     kind: str
@@ -52,12 +52,12 @@ class Gesture:
         return self.start + self.attack + self.hold + self.release
 
     def amount(self, times: Floats) -> Floats:
-        """(T,) in [0, 1]: how much of it shows."""
+        """Return (T,) activation in [0, 1]."""
         return bump(times, self.start, self.attack, self.hold, self.release)
 
 
 def overlay(units: Floats, gestures: Sequence[Gesture], times: Floats) -> Floats:
-    """(T, 2, 19) units with the gestures over them; together never above 1."""
+    """Return (T, 2, 19) units combined with the gestures; never above 1."""
     absent = 1.0 - units
     for gesture in gestures:
         near = slice(*np.searchsorted(times, (gesture.start, gesture.end)))
@@ -66,22 +66,22 @@ def overlay(units: Floats, gestures: Sequence[Gesture], times: Floats) -> Floats
 
 
 def phase_at(phases: Sequence[Phase], time: float) -> Phase:
-    """The phase that is on at a time; the last one after the end."""
+    """Return the phase that is active at a time; the last one after the end."""
     return next((phase for phase in phases if time < phase.end), phases[-1])
 
 
 def blinks(
     phases: Sequence[Phase], shifts: Sequence[float], rng: np.random.Generator
 ) -> list[Gesture]:
-    """Blinks at each emotion's rate, often where the gaze jumps or the feeling turns.
+    """Sample blinks at each emotion's rate, more often at saccades and changes of emotion.
 
-    A lid falls in about 80 ms and rises in about 160 (VanderWerf et al., 2003). Tired lids also
-    stay down for a while.
+    A lid closes in about 80 ms and opens in about 160 (VanderWerf et al., 2003). Tired lids also
+    stay closed for a while.
 
     Args:
-        phases: What is played.
-        shifts: Seconds at which the gaze makes large jumps.
-        rng: Of the blinks.
+        phases: Phases that are played.
+        shifts: Times of large saccades in seconds.
+        rng: Random source.
     """
     end = phases[-1].end
     prompts = [time for time in shifts if rng.random() < 0.5]
@@ -110,7 +110,7 @@ def blinks(
 def micro_expressions(
     phases: Sequence[Phase], per_minute: float, rng: np.random.Generator
 ) -> list[Gesture]:
-    """Micro-expressions: another feeling crosses the face for a moment."""
+    """Sample micro-expressions: brief expressions of another emotion."""
     end = phases[-1].end
     gestures = []
     for time in np.sort(rng.uniform(0, end, rng.poisson(per_minute * end / 60))):
@@ -132,7 +132,7 @@ def micro_expressions(
 def habitual_gestures(
     phases: Sequence[Phase], rng: np.random.Generator, variety: float
 ) -> list[Gesture]:
-    """What people do while they feel so: yawn, sigh, roll the eyes, flash the brows."""
+    """Sample gestures that are typical of each emotion: yawns, sighs, eye rolls, brow flashes."""
     gestures: list[Gesture] = []
     for phase in phases:
         lasts, chance = phase.end - phase.start, rng.random() / max(variety, 1e-6)

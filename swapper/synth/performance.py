@@ -1,4 +1,4 @@
-"""A performance: everything that an actor does over time, whoever the actor is."""
+"""Performances: expression, gaze and head motion over time, independent of the identity."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _STREAMS = ("phases", "units", "habits", "speech", "micro", "gaze", "blinks", "h
 
 @dataclass(frozen=True)
 class Event:
-    """Something short that happened.
+    """A short event.
 
     Attributes:
         kind: "blink", "closure", "micro", "yawn", "sigh", "flash", "press", "roll" or "nod".
         start: Seconds.
         end: Seconds.
-        emotion: What a micro-expression betrays; else empty.
+        emotion: Emotion of a micro-expression; else empty.
     """
 
     kind: str
@@ -43,14 +43,14 @@ class Event:
 
 @dataclass(frozen=True, eq=False)
 class Performance:
-    """What is done in each of T frames, and the recipe that gives it again.
+    """T frames of motion and the parameters that reproduce them.
 
     Attributes:
-        score: What was played.
-        fps: Frames a second.
-        seed: Of everything left open by the score.
-        variety: How freely it was played.
-        micro: Micro-expressions a minute.
+        score: Timeline that was played.
+        fps: Frames per second.
+        seed: Random seed.
+        variety: Amount of random variation.
+        micro: Micro-expressions per minute.
         units: (T, 2, 19) float32 in [0, 1], intended intensities; rows are left and right.
         gaze: (T, 2) float64 degrees relative to the head, as in `HeadState`.
         pose: (T, 3) float64 degrees, as in `HeadState`.
@@ -92,7 +92,7 @@ class Performance:
         return arousal
 
     def head_state(self, index: int) -> HeadState:
-        """What is done in one frame.
+        """Return the head state of one frame.
 
         Raises:
             IndexError: If there is no such frame.
@@ -108,7 +108,7 @@ class Performance:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe, in plain values that JSON can hold; `from_dict` plays it again."""
+        """Return the parameters as JSON values; `from_dict` plays them again."""
         return {
             "score": self.score.to_dict(),
             "fps": self.fps,
@@ -119,7 +119,7 @@ class Performance:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Performance:
-        """Play a recipe again, to the same bits."""
+        """Reproduce a performance from its parameters, bit for bit."""
         settings = {name: values[name] for name in ("fps", "seed", "variety", "micro")}
         return play(Timeline.from_dict(values["score"]), **settings)
 
@@ -127,14 +127,15 @@ class Performance:
 def play(
     score: Timeline, fps: float = 25.0, seed: int = 0, *, variety: float = 1.0, micro: float = 6.0
 ) -> Performance:
-    """Perform a score; the same arguments give the same performance.
+    """Play a timeline; deterministic in its arguments.
 
     Args:
-        score: What to play.
-        fps: Frames a second, 1 to 120. Another rate samples the same movements.
-        seed: Of everything that the score leaves open, 0 or more.
-        variety: How freely, in [0, 2]: 0 plays prototypes on a still head, 1 as people do.
-        micro: Micro-expressions a minute, in [0, 60].
+        score: Timeline to play.
+        fps: Frames per second, 1 to 120. Another rate samples the same movements.
+        seed: Random seed, 0 or more.
+        variety: Amount of random variation, in [0, 2]: 0 plays prototypes on a still head, 1 is
+            natural.
+        micro: Micro-expressions per minute, in [0, 60].
 
     Raises:
         UsageError: If an argument is out of its range.

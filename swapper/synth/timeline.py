@@ -1,4 +1,4 @@
-"""A score: which emotions an actor plays, when, how strongly, and when there is talk."""
+"""Timelines (scores): emotions with time and strength, and spans of speech."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from swapper.errors import UsageError
 from swapper.synth.emotions import EMOTIONS
 
 SHORTEST_BEAT: Final = 0.4
-"""Seconds below which no emotion can be shown and left again."""
+"""Shortest segment in seconds."""
 LONGEST: Final = 3600.0
 _ITEM: Final = re.compile(
     r"(?P<emotions>[a-z]+(?:\+[a-z]+)*):(?P<seconds>[^@+]+)(?:@(?P<strength>[^+]+))?"
@@ -27,10 +27,10 @@ _FORM: Final = "EMOTION[+EMOTION]:SECONDS[@STRENGTH][+speech]"
 
 @dataclass(frozen=True)
 class Segment:
-    """One emotion, from when it starts to show to when it starts to fade.
+    """One emotion, from its onset to the start of its offset.
 
     Attributes:
-        emotion: One of `EMOTIONS`. Beats that overlap blend.
+        emotion: One of `EMOTIONS`. Overlapping segments blend.
         start: Seconds.
         end: Seconds.
         strength: In (0, 1].
@@ -65,12 +65,12 @@ class Segment:
 
 @dataclass(frozen=True)
 class Timeline:
-    """What to play.
+    """Segments of emotion and speech.
 
     Attributes:
-        beats: Where none is active the face is neutral; where several are, they blend.
+        beats: Segments; neutral where none is active, blended where several are.
         duration: Seconds.
-        speech: (start, end) of talking, in seconds, in order and apart.
+        speech: (start, end) of speech in seconds, ordered and disjoint.
 
     Raises:
         UsageError: If a beat or a speech does not lie within the duration.
@@ -99,18 +99,18 @@ class Timeline:
             ):
                 raise UsageError(
                     f"score: speech from {start:g} to {end:g} s must lie within the score, in "
-                    "order and apart from other speech"
+                    "order and without overlap"
                 )
             last = end
 
     @property
     def emotions(self) -> tuple[str, ...]:
-        """Those that occur, in the order of `EMOTIONS`."""
+        """Emotions that occur, in the order of `EMOTIONS`."""
         played = {beat.emotion for beat in self.beats}
         return tuple(name for name in EMOTIONS if name in played)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold."""
+        """Return JSON values."""
         return {
             "beats": [dataclasses.asdict(beat) for beat in self.beats],
             "duration": self.duration,
@@ -128,10 +128,10 @@ class Timeline:
 
 
 def parse_timeline(text: str) -> Timeline:
-    """A score from words such as ``neutral:1.5,happy:2@0.8,sad+anger:2,anger:2+speech``.
+    """Parse a score such as ``neutral:1.5,happy:2@0.8,sad+anger:2,anger:2+speech``.
 
     Args:
-        text: Items that follow each other: ``EMOTION[+EMOTION]:SECONDS[@STRENGTH][+speech]``.
+        text: Consecutive items: ``EMOTION[+EMOTION]:SECONDS[@STRENGTH][+speech]``.
 
     Raises:
         UsageError: Names the item and what is wrong with it.
@@ -168,7 +168,7 @@ def _number(item: str, field: str, text: str) -> float:
 
 
 def _joined(spans: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-    """Spans that touch made one."""
+    """Merge adjacent spans."""
     joined: list[tuple[float, float]] = []
     for start, end in spans:
         if joined and start - joined[-1][1] < 1e-9:
@@ -185,14 +185,14 @@ def random_timeline(
     strength: tuple[float, float] = (0.6, 1.0),
     talk: float = 0.25,
 ) -> Timeline:
-    """A score that plays each of `emotions` at least once; the same arguments give the same one.
+    """Sample a timeline that contains each of `emotions` at least once; deterministic.
 
     Args:
-        seed: Of order, lengths, strengths and talk.
+        seed: Seed of order, lengths, strengths and speech.
         duration: Seconds.
-        emotions: To play, in any order; repeated with others between when there is time.
+        emotions: Emotions to play, in random order; repeated if time allows.
         strength: Range of strengths.
-        talk: Share of the beats that are spoken in.
+        talk: Share of segments with speech.
 
     Raises:
         UsageError: If there are too many emotions for the time.
@@ -203,7 +203,7 @@ def random_timeline(
             f"{duration:g} seconds are too few to play {', '.join(emotions)}: "
             f"{SHORTEST_BEAT * len(emotions):g} are needed"
         )
-    # About two and a half seconds each: long enough to be read, short enough for variety.
+    # About 2.5 seconds per segment.
     count = max(len(emotions), round(duration / 2.5))
     order: list[str] = []
     while len(order) < count:

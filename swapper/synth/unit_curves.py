@@ -1,4 +1,4 @@
-"""From a score to the slow part of a face: units that rise, hold and fade with the emotions."""
+"""Action unit curves of a timeline: onset, apex and offset of each emotion."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from swapper.synth.timeline import Segment, Timeline
 
 _NEUTRAL: Final = EMOTIONS.index("neutral")
 _BLENDED: Final = 0.8
-"""Share of its full strength that an emotion keeps beside another one."""
+"""Share of its strength that an emotion keeps when blended with another."""
 
 
 @dataclass(frozen=True, eq=False)
 class Phase:
-    """A stretch of the score over which the same beats are active.
+    """An interval of the timeline with constant active segments.
 
     Attributes:
         start: Seconds.
         end: Seconds.
-        units: (2, 19) intensities that the face is on its way to.
+        units: (2, 19) target intensities.
         weights: (11,) of `EMOTIONS`, summing to 1.
-        manner: Of the strongest beat.
-        strength: Of that beat, by which its posture is scaled.
-        pulse: Times a second that it swells; 0 holds still.
-        side: 1 or -1, to which side its posture leans.
+        manner: Dynamics of the strongest segment.
+        strength: Strength of that segment; scales its posture.
+        pulse: Modulation frequency in Hz; 0 for none.
+        side: 1 or -1, the side of its posture.
     """
 
     start: float
@@ -46,12 +46,12 @@ class Phase:
 
     @property
     def emotion(self) -> str:
-        """The one with the largest weight."""
+        """The emotion with the largest weight."""
         return EMOTIONS[int(self.weights.argmax())]
 
 
 def build_phases(score: Timeline, rng: np.random.Generator, variety: float) -> list[Phase]:
-    """Cut a score where beats start and end, and choose how each beat is shown."""
+    """Split a timeline where segments start and end, and sample each segment's variant."""
     chosen = [_choose(beat, rng, variety) for beat in score.beats]
     sides = rng.choice((-1.0, 1.0), len(score.beats) + 1)
     edges = {0.0, score.duration}
@@ -70,7 +70,7 @@ def build_phases(score: Timeline, rng: np.random.Generator, variety: float) -> l
 def _choose(
     beat: Segment, rng: np.random.Generator, variety: float
 ) -> tuple[Variant, NDArray[np.float32]]:
-    """A variant and its intensities as played this time: never twice quite the same."""
+    """Sample a variant and its randomly varied intensities."""
     variants = EMOTION_BY_NAME[beat.emotion].variants
     shares = np.array([variant.share for variant in variants])
     variant = variants[int(rng.choice(len(variants), p=shares / shares.sum()))]
@@ -107,7 +107,7 @@ def _phase(
 
 
 def onset_of(phase: Phase, previous: Phase | None) -> float:
-    """Seconds in which a phase is reached; short phases are reached in time to be seen."""
+    """Return the onset of a phase in seconds; at most 0.6 of the phase."""
     fading = phase.emotion == "neutral" and previous is not None
     slow = previous.manner.offset if fading and previous is not None else phase.manner.onset
     return min(slow, 0.6 * (phase.end - phase.start))
@@ -116,10 +116,10 @@ def onset_of(phase: Phase, previous: Phase | None) -> float:
 def play_units(
     phases: Sequence[Phase], times: Floats, rng: np.random.Generator, variety: float
 ) -> Floats:
-    """(T, 2, 19) units: each moves from wherever it is to where the next phase wants it.
+    """Return (T, 2, 19) units: each moves from its current value to the next phase's target.
 
-    Units do not start as one: some lead by a tenth of a second, each takes its own time, and what
-    must go down goes at its own emotion's pace.
+    Units start with individual lags of about 0.1 s and have individual durations; falling units use
+    the offset of their own emotion.
     """
     units = np.zeros((len(times), 2, NUM_UNITS))
     target = rest()
@@ -145,7 +145,7 @@ def play_units(
 def _level(
     phase: Phase, onset: float, times: Floats, rng: np.random.Generator, variety: float
 ) -> Floats:
-    """(T,) how much of its apex a phase holds: it fades, breathes and, laughing, pulses."""
+    """Return (T,) the level of a phase relative to its apex: decay, slow noise and pulse."""
     apex = phase.start + onset
     level = 1 - (1 - phase.manner.sustain) * rise(times, apex + 0.4, 1.5)
     level = level * (1 + 0.06 * variety * smooth_noise(times, 0.35, rng))
@@ -157,7 +157,7 @@ def _level(
 
 
 def play_weights(phases: Sequence[Phase], times: Floats) -> Floats:
-    """(T, 11) emotion weights that sum to 1, as far along as the units are on average."""
+    """Return (T, 11) emotion weights that sum to 1, in step with the mean of the units."""
     weights = np.zeros((len(times), NUM_EMOTIONS))
     weights[:, _NEUTRAL] = 1.0
     previous: Phase | None = None

@@ -165,8 +165,8 @@ def test_wheel_and_sdist_carry_the_configs(tmp_path: Path) -> None:
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)
     done = subprocess.run(
-        [sys.executable, "-c", "from swapper import cli; raise SystemExit(cli.run(['train','--cfg',"
-         "'job','name=x','facesets=[a,b]']))"],
+        [sys.executable, "-c", "from swapper.cli.main import run; "
+         "raise SystemExit(run(['train','--cfg','job','name=x','facesets=[a,b]']))"],
         cwd=site, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(site)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

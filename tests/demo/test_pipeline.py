@@ -56,5 +56,5 @@ def test_a_reader_answers_in_the_order_of_the_actors_units() -> None:
     straight, back = unit_estimator(made(UNITS))(crops), unit_estimator(made(turned))(crops)
     assert straight.shape == (3, len(UNITS))
     assert (straight[:, ::-1] == back).all()
-    with pytest.raises(ValueError, match="does not read the units"):
+    with pytest.raises(ValueError, match="units of actors"):
         unit_estimator(made(UNITS[1:]))

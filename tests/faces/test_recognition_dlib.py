@@ -226,7 +226,7 @@ def test_other_bytes_never_reach_dlib(tmp_path: Path, any_dlib: None) -> None:
     path = tmp_path / WEIGHTS
     path.write_bytes(b"not a network at all")
     told = refusal(DlibRecogniser(weights=str(path)))
-    assert told.startswith(f"{path}: is not the {WEIGHTS} that swapper knows (sha256 differs)")
+    assert told.startswith(f"{path}: is not the {WEIGHTS} that swapper expects (sha256 differs)")
     assert "recogniser.weights=PATH" in told
     told = refusal(DlibRecogniser(weights=str(tmp_path / "nowhere.dat")))
     assert "nowhere.dat: no such file: pass recogniser.weights=PATH" in told

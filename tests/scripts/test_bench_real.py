@@ -83,7 +83,7 @@ def test_pose_is_taken_off_where_the_head_turns_and_kept_off_where_it_does_not(
     measured = np.sin(np.arange(200) / 11)[:, None] * 0.1
     for degrees, left in ((15.0, 0.02), (0.3, 0.98)):
         pose = np.column_stack([np.zeros(200), degrees * measured[:, 0] / measured.std()])
-        found = shape._without(pose, measured)
+        found = shape._regress_off_pose(pose, measured)
         assert found.std() / measured.std() == pytest.approx(left, abs=0.02)
 
 
@@ -93,7 +93,9 @@ def test_a_face_that_is_not_there_is_no_number(shape: ModuleType) -> None:
     told = shape.signals(landmarks, pose)
     assert np.isnan(told[3]).all()
     assert np.isfinite(np.delete(told, 3, axis=0)).all()
-    assert shape.follow_scores(told, told)["mouth opening"] == pytest.approx({"r": 1.0, "gain": 1.0})
+    assert shape.follow_scores(told, told)["mouth opening"] == pytest.approx(
+        {"r": 1.0, "gain": 1.0}
+    )
     landmarks[:85] = np.nan
     with pytest.raises(ValueError, match="5 frames with a face"):
         shape.signals(landmarks, pose)
@@ -269,7 +271,7 @@ def test_finished_steps_are_left_alone(
             made.write_bytes(b"a swap")
 
     monkeypatch.setattr(runs, "_swapper", verb)
-    monkeypatch.setattr(runs, "train", lambda run, *_: called.append(f"train {run.name}"))
+    monkeypatch.setattr(runs, "train_run", lambda run, *_: called.append(f"train {run.name}"))
     monkeypatch.setattr(runs, "locate_face", lambda *_: talking(1.0))
     card = SimpleNamespace(lineage=())
     monkeypatch.setattr(runs, "load_model", lambda _: SimpleNamespace(card=card))

@@ -135,7 +135,7 @@ def test_units_are_named_by_side(truth_csv: Path) -> None:
         (lambda text: text.replace("\n2,0.0400,", "\n2,nan,"), "row 2 holds what is no number"),
         (lambda text: text.replace("\n2,0.0400,", "\n2,x,"), "row 2 holds what is no number"),
         (lambda text: text[: len(text) // 2], "damaged"),
-        (lambda text: text.replace("\n2,", '\n"2,'), "film it anew"),
+        (lambda text: text.replace("\n2,", '\n"2,'), "render it again"),
         (lambda text: "\x00\udcff", "not a table"),
     ],
 )
