@@ -1,18 +1,18 @@
-r"""Does the feeling survive? Trains configs on actors and holds their swaps against exact answers.
+r"""Benchmark of expression transfer: train configs on actors, score swaps against ground truth.
 
     python scripts/bench_affect.py --scenario limited rich --seeds 0 1 2 --steps 4000 \
         --config "plain:" --config "trunk: model.shared_stages=2"
 
 Every cell (scenario, casting, config, seed) trains one model and converts every held-out clip of
-its casting. A finished cell is a line in ``OUT/cells.jsonl`` and is not done again; a cell that was
-killed goes on where it stopped. Footage is shared by all configs, so that they can be compared clip
-by clip. The table goes to the screen and to ``OUT/table.md``.
+its casting. A finished cell is a line in ``OUT/cells.jsonl`` and is not repeated; an interrupted
+cell is resumed. Footage is shared by all configs, so that they can be compared clip by clip. The
+table is printed and written to ``OUT/table.md``.
 
-Expressions are read by ``affect=judge``, which takes no part in any training, calibrated on the
-answers themselves. β and ρ are of the swap against the answer's true intensities over time. Two
-rows bound the others: ``(answer)`` scores the exact answer as if it were the swap, the best that
-the instruments can tell; ``(performer)`` the performer's own face, the right feeling on the wrong
-face.
+Expressions are estimated by ``affect=judge``, which is not used in any training, calibrated on the
+ground truth clips. β and ρ are of the swap against the true intensities over time. Two rows bound
+the
+others: ``(answer)`` scores the ground truth clip as the swap, the instruments' ceiling;
+``(performer)`` scores the performer's clip, the right expression on the wrong face.
 """
 
 from __future__ import annotations
@@ -64,16 +64,16 @@ Scores = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Footage:
-    """What is filmed of each casting, for all configs alike.
+    """Footage of each casting, shared by all configs.
 
     Attributes:
-        size: Side of the pictures in pixels.
-        seconds: Of training footage of each actor.
-        clips: That it is cut into, each with a camera and light of its own.
-        fps: Frames a second.
-        held_out: How many clips are converted.
-        held_out_seconds: Of each.
-        drawn_by: Hash of the code that draws: footage of other code is other footage.
+        size: Side of the frames in pixels.
+        seconds: Seconds of training footage of each actor.
+        clips: Number of training clips, each with its own camera and light.
+        fps: Frames per second.
+        held_out: Number of clips to convert.
+        held_out_seconds: Seconds of each.
+        renderer_hash: Hash of the rendering code.
     """
 
     size: int
@@ -99,29 +99,29 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Names the cell, and everything that its scores depend on."""
+        """Name with a digest of everything that the scores depend on."""
         config = "".join(c if c.isalnum() else "-" for c in self.config.name).strip("-")
         return f"{self.scenario}-{self.casting}-{config}-{self.seed}-{digest(asdict(self))}"
 
     @property
     def run(self) -> str:
-        """Names the model by all that it depends on: converted in two ways, it is trained once."""
+        """Name of the model with a digest of its training; shared by conversions."""
         recipe = asdict(replace(self, config=Config("", self.config.overrides)))
         return f"{self.scenario}-{self.casting}-{self.seed}-{digest(recipe)}"
 
     @property
     def trains(self) -> bool:
-        """Whether there is a model to train."""
+        """Whether the cell needs a trained model."""
         return self.config.name not in (PERFORMER, ANSWER)
 
 
 class Casting:
-    """One scenario played by one pair of actors: on film, cut, and its answers at hand.
+    """Clips, facesets and ground truth of one scenario with one pair of actors.
 
     Args:
         cell: Any of its cells.
         out: The benchmark's folder.
-        judge: The instrument for expressions.
+        judge: Estimator to measure expressions with.
     """
 
     def __init__(self, cell: Cell, out: Path, judge: Estimator) -> None:
@@ -148,7 +148,7 @@ class Casting:
         )
 
     def score(self, cell: Cell, out: Path, make_aligner: Callable[[], Aligner] | None) -> Scores:
-        """Train if need be, convert, compare; a `ClipScore` as plain values by clip."""
+        """Train if needed, convert, compare; return a `ClipScore` as plain values by clip."""
         run = out / "runs" / cell.run
         affect = AffectOptions(**dict(cell.config.affect))
         if cell.trains:
@@ -172,7 +172,7 @@ class Casting:
 
 
 def overrides_of(cell: Cell) -> list[str]:
-    """What the cell's model is trained with."""
+    """Return the training overrides of a cell."""
     return [f"experiment={cell.experiment}", f"seed={cell.seed}", *cell.config.overrides]
 
 
@@ -182,13 +182,13 @@ def run_cells(
     make_aligner: Callable[[], Aligner] | None = None,
     report_only: bool = False,
 ) -> dict[Cell, Scores]:
-    """Do what is not done; a cell that fails is told and left out.
+    """Run unfinished cells; a cell that fails is logged and skipped.
 
     Args:
-        cells: In the order in which they are to be done, casting by casting.
+        cells: In order of execution, casting by casting.
         out: The benchmark's folder.
-        make_aligner: Of an instrument for landmarks, or None.
-        report_only: Do nothing, and give back what is done.
+        make_aligner: Creates the aligner to measure landmarks with, or None.
+        report_only: Run nothing, return finished cells.
     """
     judge = load_estimator("judge", "measuring")
     journal = Journal(out / "cells.jsonl")
@@ -220,7 +220,7 @@ def run_cells(
 
 
 def tables(done: Mapping[Cell, Scores]) -> list[str]:
-    """Everything found out, as Markdown: scenario by scenario."""
+    """Return the results as Markdown, scenario by scenario."""
     lines = []
     for scenario in dict.fromkeys(cell.scenario for cell in done):
         configs: dict[str, dict[tuple[int, str], Mapping[str, Any]]] = {}
@@ -236,7 +236,7 @@ def tables(done: Mapping[Cell, Scores]) -> list[str]:
 
 
 def cells_of(arguments: argparse.Namespace) -> list[Cell]:
-    """All cells asked for, casting by casting."""
+    """Return all requested cells, casting by casting."""
     configs = [Config.parse(text) for text in arguments.config or ["plain:"]]
     if len({config.name for config in configs}) < len(configs):
         raise UsageError("--config: two configs have one name; give each its own")
@@ -262,7 +262,7 @@ def cells_of(arguments: argparse.Namespace) -> list[Cell]:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the argument parser."""
     command = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -279,9 +279,9 @@ def parser() -> argparse.ArgumentParser:
     add("--fps", type=float, default=25.0, help="frames a second, of all footage")
     add("--held-out", type=int, default=2, help="clips to convert, for each casting")
     add("--held-out-seconds", type=float, default=20.0, help="of each clip")
-    add("--landmarker", help="MediaPipe's face_landmarker.task, to measure landmarks by")
+    add("--landmarker", help="MediaPipe's face_landmarker.task, to measure landmarks")
     add("--out", type=Path, default=Path("out/bench_affect"))
-    add("--table", action="store_true", help="only tell what is done already")
+    add("--table", action="store_true", help="only report finished cells")
     return command
 
 
@@ -294,10 +294,10 @@ def main() -> int:
         make_aligner = None
         if arguments.landmarker:
             make_aligner = partial(MediapipeAligner, arguments.landmarker)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and no training is left behind
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops the training subprocess
         done = run_cells(cells, arguments.out, make_aligner, report_only=arguments.table)
     except KeyboardInterrupt:
-        print("bench_affect: interrupted; run it again to go on", file=sys.stderr)
+        print("bench_affect: interrupted; run it again to resume", file=sys.stderr)
         return 130
     except SwapperError as error:
         print(f"bench_affect: {error}", file=sys.stderr)

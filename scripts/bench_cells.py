@@ -1,4 +1,4 @@
-"""What the benchmarks that train share: configs by name, and a journal of finished cells."""
+"""Shared code of the training benchmarks: named configs and a journal of finished cells."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _CONVERT: Final = "convert.affect."
 
 @dataclass(frozen=True)
 class Config:
-    """A name for what is asked of `swapper train` and `swapper convert`.
+    """Named overrides of `swapper train` and `swapper convert`.
 
     Attributes:
-        name: In the table.
-        overrides: Of the training.
-        affect: `affect.guidance_scale` and such of the conversion, by name.
+        name: Name in the table.
+        overrides: Overrides of the training.
+        affect: `affect.*` options of the conversion, by name.
     """
 
     name: str
@@ -35,10 +35,10 @@ class Config:
 
     @classmethod
     def parse(cls, text: str) -> Config:
-        """Read ``name: override override ...``; ``convert.affect.KEY=`` is the conversion's.
+        """Read ``name: override override ...``; ``convert.affect.KEY=`` applies to the conversion.
 
         Raises:
-            UsageError: It has no name, or something is no override.
+            UsageError: The name is missing, or an item is not an override.
         """
         name, colon, text_overrides = text.partition(":")
         overrides = tuple(shlex.split(text_overrides))
@@ -68,18 +68,18 @@ class Config:
 
 
 def digest(recipe: Any) -> str:
-    """Ten hex digits that stand for plain values."""
+    """Return ten hex digits of the hash of plain values."""
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:10]
 
 
 class Journal:
-    """Finished cells, one line of JSON each; a line that a kill tore is dropped.
+    """Finished cells, one line of JSON each; an incomplete last line is dropped.
 
     Args:
-        path: Made if need be.
+        path: JSON lines file; created if missing.
 
     Raises:
-        UsageError: A whole line is damaged.
+        UsageError: A complete line is damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -99,7 +99,7 @@ class Journal:
                 raise UsageError(f"{path}: line {number} is damaged; remove that line") from error
 
     def add(self, key: str, row: Mapping[str, Any]) -> None:
-        """Keep a finished cell; on the disk when this returns."""
+        """Append a finished cell and sync it to disk."""
         line = json.dumps({"key": key, **row}, allow_nan=False) + "\n"
         with self.path.open("ab") as stream:
             stream.write(line.encode())
@@ -109,7 +109,7 @@ class Journal:
 
 
 def commit() -> str:
-    """The commit at work, with -dirty behind it where files differ; empty outside of git."""
+    """Return `git describe --always --dirty`; empty outside of git."""
     result = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         capture_output=True, text=True, check=False, cwd=Path(__file__).parent,

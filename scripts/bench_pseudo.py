@@ -1,14 +1,13 @@
-r"""Are pseudo-targets right? Holds them against the exact answer, by region and by their warp.
+r"""Benchmark of pseudo-targets against ground truth, by region and by warp.
 
     python scripts/bench_pseudo.py --scenario rich limited rare --castings 0 1 --out out/affect
 
-A performer's held-out clip is played by the identity's own actor, too: that is what the
-pseudo-target of each frame should look like. Footage is that of `bench_affect.py` with the same
-arguments, and filmed if it is not there. Errors are mean absolute differences of aligned crops in
-grey levels after the tone is fitted (light and camera of the identity's footage are not those of
-the answer, so that they do not reach 0). Beside each pseudo-target: its base as it is; the
-identity at rest; and the performer's own face. One line of JSON for each frame goes to
-``OUT/pseudo.jsonl``.
+A performer's held-out clip is also rendered with the identity: the ground truth of each frame's
+pseudo-target. Footage is that of `bench_affect.py` with the same arguments, and rendered if
+missing. Errors are mean absolute differences of aligned crops in grey levels after fitting the tone
+(light and camera of the identity's footage differ from the ground truth, so they do not reach 0).
+References for each pseudo-target: its unwarped base; the identity's neutral; and the performer's
+face. One line of JSON per frame is written to ``OUT/pseudo.jsonl``.
 """
 
 from __future__ import annotations
@@ -44,12 +43,12 @@ from swapper.options.verbs import ExtractOptions
 log = logging.getLogger("bench")
 SIDE = 128
 MOVES = (0.0, 0.05, 0.1, 0.15, 0.25, 9.0)
-"""Edges of the bins of the farthest point's move, in eye distances."""
+"""Bin edges of the largest landmark displacement, in eye distances."""
 AREAS = ("face", *REGIONS)
 
 
 def frames(casting: bench_affect.Casting, folder: Path, every: int) -> list[dict[str, Any]]:
-    """Errors of each ``every``-th held-out frame's pseudo-target, and of what it is held beside."""
+    """Return errors of every ``every``-th held-out frame's pseudo-target and references."""
     identity = Faceset.open(casting.facesets[1])
     rows = []
     for number, (performed, answer) in enumerate(
@@ -111,7 +110,7 @@ def _compare(
 def errors(
     picture: NDArray[np.uint8], exact: NDArray[np.uint8], points: NDArray[np.float32]
 ) -> list[float]:
-    """Mean absolute differences in `AREAS`, grey levels; points (68, 2) are the answer's."""
+    """Return mean absolute differences in `AREAS`, grey levels; points (68, 2) are the truth's."""
     regions = region_masks(points, SIDE)
     masks = [face_mask(points, SIDE), *(regions[name] for name in REGIONS)]
     weights = [mask.astype(np.float32) / np.float32(255) for mask in masks]
@@ -120,7 +119,7 @@ def errors(
 
 
 def table(done: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """Means by scenario and by move, as Markdown."""
+    """Return means by scenario and displacement as Markdown."""
     lines = [
         f"| scenario | farthest move | frames | confidence | pseudo-target: {', '.join(AREAS)} "
         "| base | at rest | performer |",
@@ -147,7 +146,7 @@ def main() -> int:
     """Measure, and print the table."""
     parser = bench_affect.parser()
     parser.description = __doc__
-    parser.add_argument("--every", type=int, default=2, help="take every so many frames")
+    parser.add_argument("--every", type=int, default=2, help="frame step")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     done: dict[str, list[dict[str, Any]]] = {}

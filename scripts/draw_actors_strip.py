@@ -3,8 +3,8 @@ r"""The README's picture: performer, plain training, swapper, truth, of actors o
     python scripts/draw_actors_strip.py --out out/bench_affect --scenario limited \
         --config plain pseudo --output docs/limited.jpg
 
-Takes the swaps that the benchmark left in ``OUT/swaps`` and the footage that it filmed. Moments are
-those at which the exact answer is furthest from the identity at rest, at least 0.8 s apart.
+Uses the swaps and footage of the benchmark in ``OUT``. Frames are those at which the ground truth
+deviates most from the identity at rest, at least 0.8 s apart.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LEAST_GAP_S = 0.8
 
 
 def peak_frames(landmarks: NDArray[np.float64], fps: float, count: int) -> list[int]:
-    """Frames at which a face (T, 68, 2) departs most from its median signals."""
+    """Return frames at which a face (T, 68, 2) deviates most from its median signals."""
     face_signals = signals(Shapes.of(aligned_landmarks(landmarks)).landmarks)
     deviations = np.linalg.norm(face_signals - np.median(face_signals, axis=0), axis=1)
     chosen: list[int] = []
@@ -45,7 +45,7 @@ def peak_frames(landmarks: NDArray[np.float64], fps: float, count: int) -> list[
 def faces(
     video: Path, landmarks: NDArray[np.float64], frames: list[int]
 ) -> list[NDArray[np.uint8]]:
-    """Aligned crops of some frames, each by its own landmarks."""
+    """Return aligned crops of `frames`, each by its own landmarks."""
     crops = []
     with VideoReader(video) as reader:
         for frame in reader:
@@ -57,7 +57,7 @@ def faces(
 
 
 def swap_of(out: Path, scenario: str, casting: int, config: str, clip: str) -> Path:
-    """The newest finished cell's converted clip.
+    """Return the converted clip of the newest finished cell.
 
     Raises:
         UsageError: There is none.

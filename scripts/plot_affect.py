@@ -1,12 +1,12 @@
-r"""Draw what bench_affect.py found: expression against expression, and the picture's error.
+r"""Plot the results of bench_affect.py: gain and correlation of expression, and image error.
 
     pip install 'swapper[plots]'
     python scripts/plot_affect.py out/bench_affect/cells.jsonl docs/affect.svg
 
-A column a scenario. Above, gain β over correlation ρ of every config: a dot a seed, a disc their
-mean; the top right corner is a swap that plays as the performer does, the star what the instrument
-says of the exact answer itself. Below, error of the picture against the exact answer, on emotions
-that the identity never showed where there are any, else on all frames.
+One column per scenario. Above, gain β over correlation ρ of every config: a dot per seed, a disc
+for their mean; the top right corner is perfect, the star is the score of the ground truth clip.
+Below, image error against ground truth, on emotions unseen in the identity's footage if there are
+any, else on all frames.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _COLOURS = (
 
 
 def read_cells(path: Path) -> dict[str, dict[str, Scores]]:
-    """Scores by scenario and config, in the order in which they were found.
+    """Read scores by scenario and config, in the order of the file.
 
     Raises:
-        ValueError: A line is none of bench_affect's.
+        ValueError: A line was not written by bench_affect.
     """
     scenarios: dict[str, dict[str, Scores]] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -59,13 +59,13 @@ def read_cells(path: Path) -> dict[str, dict[str, Scores]]:
 
 
 def by_seed(scores: Scores, metric: Metric) -> NDArray[np.float64]:
-    """(seeds,) mean over clips."""
+    """Return (seeds,) means over clips."""
     mean: NDArray[np.float64] = np.nanmean(score_grid(scores, metric), axis=1)
     return mean
 
 
 def draw(scenarios: Mapping[str, Mapping[str, Scores]]) -> Figure:
-    """All scenarios beside each other."""
+    """Plot all scenarios side by side."""
     names = dict.fromkeys(name for each in scenarios.values() for name in each)
     trained = [name for name in names if name not in (ANSWER, PERFORMER)]
     colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(trained)}
@@ -131,7 +131,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         figure = draw(read_cells(arguments.cells))
-        # The same figure is the same bytes: no date, no random names inside.
+        # Reproducible output: no date, no random ids.
         metadata = {"Date": None} if arguments.figure.suffix == ".svg" else None
         with mpl.rc_context({"svg.hashsalt": "swapper", "svg.fonttype": "none"}):
             figure.savefig(arguments.figure, metadata=metadata)

@@ -1,10 +1,10 @@
-r"""Draw what bench_train.py found: each rung's share of the plain loop's time.
+r"""Plot the results of bench_train.py: each rung's time relative to the plain loop.
 
     pip install 'swapper[plots]'
     python scripts/plot_speed.py benchmarks/DATE-train-*.jsonl --figure docs/performance.svg
 
-A panel for each device and model. A full bar is measured, with a line from where 20 % to where 80 %
-of rounds lie; a hollow bar is predicted, and nothing but that until such a device has run it.
+A panel for each device and model. Full bars are measured, with a line from the 20 % to the 80 %
+quantile over rounds; hollow bars are predictions.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _PARTS = ("ladder", "prediction")
 
 
 def read_rows(paths: Sequence[Path]) -> Panels:
-    """Rungs by device and model, the newest of each.
+    """Read rungs by device and model, the newest of each.
 
     Raises:
-        ValueError: A line is none of bench_train's, or there is no ladder.
+        ValueError: A line was not written by bench_train, or there is no ladder.
     """
     panels: dict[tuple[str, str], dict[str, Row]] = {}
     for path in paths:
@@ -46,7 +46,7 @@ def read_rows(paths: Sequence[Path]) -> Panels:
 
 
 def draw(panels: Panels) -> Figure:
-    """All panels, below each other."""
+    """Plot all panels in a column."""
     heights = [0.6 + 0.32 * len(rungs) for rungs in panels.values()]
     figure = Figure(figsize=(7.5, sum(heights) + 0.5), layout="constrained")
     axes = figure.subplots(len(panels), 1, height_ratios=heights, squeeze=False, sharex=True)[:, 0]
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         figure = draw(read_rows(options.rows))
-        # The same figure is the same bytes: no date, no random names inside.
+        # Reproducible output: no date, no random ids.
         metadata = {"Date": None} if options.figure.suffix == ".svg" else None
         with mpl.rc_context({"svg.hashsalt": "swapper", "svg.fonttype": "none"}):
             figure.savefig(options.figure, metadata=metadata)

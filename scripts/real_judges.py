@@ -1,6 +1,6 @@
-"""Three readers of real clips that no training here has seen: 3DDFA_V2, dlib and xception.
+"""Three estimators for real clips that are not used in training: 3DDFA_V2, dlib and xception.
 
-They read a clip once; a `Reading` is kept on disk, so that other figures can be had of it later.
+Each clip is processed once; its `Reading` is stored, so that metrics can be computed later.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What was read of a clip; T frames, NaN where there is no face.
+    """Estimates on a clip; T frames, NaN where there is no face.
 
     Attributes:
-        rough: (T, 68, 2) where an aligner saw the performer's face, x y in frame pixels; it places
-            the first crop, nothing else.
+        rough: (T, 68, 2) landmarks of the performer by an aligner, x y in frame pixels; used only
+            for the first crop.
         landmarks: (T, 68, 2) by 3DDFA, x y in frame pixels.
-        embeddings: (T, 128) by dlib; NaN besides in the frames between the ones it looked at.
+        embeddings: (T, 128) by dlib; also NaN in the frames it skips.
         emotions: (T, 7) class probabilities by xception.
-        seconds: (T,) when each frame is shown.
+        seconds: (T,) time of each frame.
         size: (2,) width and height of the frame in pixels.
     """
 
@@ -54,7 +54,7 @@ class Reading:
     size: Floats
 
     def save(self, path: Path) -> None:
-        """Write it as an .npz, whole or not at all."""
+        """Write an .npz atomically."""
         stream = io.BytesIO()
         np.savez_compressed(
             stream, **{each.name: getattr(self, each.name) for each in fields(self)}
@@ -63,7 +63,7 @@ class Reading:
 
     @classmethod
     def load(cls, path: Path) -> Reading:
-        """Read what `save` wrote.
+        """Load a reading written by `save`.
 
         Raises:
             MediaError: It is damaged.
@@ -76,11 +76,11 @@ class Reading:
 
 
 class Judges:
-    """The three readers.
+    """The three estimators.
 
     Args:
         weights: Folder with 3DDFA's and xception's files.
-        every: dlib looks at every so many frames, for it is slow.
+        every: Frame step of dlib, which is slow.
 
     Raises:
         EstimatorError: One of them is missing or damaged.
@@ -94,16 +94,16 @@ class Judges:
         self.fingerprint = [
             sha256_of(weights / WEIGHTS), self.faces.fingerprint, self.emotions.fingerprint, every
         ]  # fmt: skip
-        """Everything that readings depend on but the clip."""
+        """Everything that readings depend on except the clip."""
 
     def read(self, video: Path, rough: Floats, window: Floats | None = None) -> Reading:
-        """Read a clip.
+        """Estimate landmarks, embeddings and emotions of a clip.
 
         Args:
             video: The file, of T frames.
             rough: (T, 68, 2) as in `Reading`.
-            window: (T, 68, 2) landmarks by which faces are cut for xception, which a few pixels
-                may sway: for a swap the performer's. None takes the clip's own.
+            window: (T, 68, 2) landmarks of the crops for xception, which is sensitive to a few
+                pixels: for a swap the performer's. None takes the clip's own.
 
         Raises:
             MediaError: It cannot be read, or has another number of frames.
@@ -136,7 +136,7 @@ class Judges:
     def _read_batch(
         self, frames: list[Frame], rough: Floats, window: Floats | None
     ) -> tuple[Floats, Floats, Floats]:
-        """Landmarks (N, 68, 2), embeddings (N, 128) and emotions (N, 7) of neighbouring frames."""
+        """Landmarks (N, 68, 2), embeddings (N, 128), emotions (N, 7) of consecutive frames."""
         here = slice(frames[0].index, frames[-1].index + 1)
         landmarks = self.landmarks.read([frame.image for frame in frames], rough[here])
         cut_by = landmarks if window is None else window[here]
@@ -157,11 +157,11 @@ class Judges:
 
 
 def locate_face(video: Path, aligner: Aligner) -> Floats:
-    """Where an aligner sees the largest face: (T, 68, 2), x y in frame pixels; NaN for no face.
+    """Return landmarks (T, 68, 2) of the largest face, x y in frame pixels; NaN for no face.
 
     Raises:
-        MediaError: The clip cannot be read, or no frame shows a face.
-        AlignerError: The aligner cannot be used, or is of another clip.
+        MediaError: The clip cannot be read, or no frame has a face.
+        AlignerError: The aligner cannot be used, or its landmarks are of another clip.
     """
     rows = []
     try:

@@ -1,4 +1,4 @@
-"""The strongest moments of a performance, with the swaps beside them, as one picture."""
+"""Image of performer and swaps at the peak expressions of a performance."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ Picture = NDArray[np.uint8]
 
 
 def draw(performer: Path, reading: Reading, swaps: Mapping[str, Path], output: Path) -> None:
-    """Draw performer and swaps, a row each, at the performer's strongest moments.
+    """Draw performer and swaps, a row each, at the performer's peak frames.
 
     Args:
         performer: The clip.
-        reading: Of it; all rows are cut by its landmarks, so that a seam shows.
+        reading: Its reading; all rows are cropped by its landmarks, so that seams are visible.
         swaps: By the row's label, clips of the same frames.
         output: A .png.
 
     Raises:
-        MediaError: A clip cannot be read, or the picture cannot be written.
+        MediaError: A clip cannot be read, or the image cannot be written.
     """
     chosen = peak_frames(reading)
     rows = [
@@ -44,7 +44,7 @@ def draw(performer: Path, reading: Reading, swaps: Mapping[str, Path], output: P
 
 
 def _faces(video: Path, reading: Reading, chosen: list[int]) -> list[Picture]:
-    """The face, brows to chin, (TILE, TILE, 3), in each of some frames."""
+    """Return the face, brows to chin, (TILE, TILE, 3), in each of the chosen frames."""
     crops = []
     with VideoReader(video) as reader:
         for frame in reader:

@@ -1,4 +1,4 @@
-"""What surrounds a training step: faces from the cache, the loader, Lightning's loop."""
+"""Timing of data loading and of Lightning's training loop."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _FEEDING_STEPS = 40
 
 
 def feed(data: FaceDataModule) -> Iterator[Row]:
-    """CPU-seconds of one thread for a batch: drawn from the cache, and warped."""
+    """Measure CPU-seconds of one thread per batch: from the cache, and warped."""
     batches = iter(data.train_dataloader())
-    next(batches)  # opens what is opened once
+    next(batches)  # opens files
     drawn, warped = [], []
     for _ in range(_FEEDING_STEPS):
         start = time.thread_time()
@@ -55,11 +55,11 @@ def feed(data: FaceDataModule) -> Iterator[Row]:
 
 
 class _Pace(Callback):
-    """Takes the time of a training's steps, and of what they keep the GPU busy with.
+    """Times training steps and, if profiled, their GPU kernels.
 
     Args:
-        skip: Steps before it begins, in which all is still warming up.
-        profiled: Whether to look at the GPU's kernels; it slows the rest down.
+        skip: Warm-up steps.
+        profiled: Whether to profile GPU kernels; slows the rest down.
     """
 
     def __init__(self, skip: int, profiled: bool) -> None:
@@ -69,7 +69,7 @@ class _Pace(Callback):
         self._begun = 0.0
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
-        """Begin, once warm."""
+        """Start after the warm-up."""
         if trainer.global_step == self.skip:
             self._wait()
             if self.profiler is not None:
@@ -77,7 +77,7 @@ class _Pace(Callback):
             self._begun = time.perf_counter()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Divide by the steps."""
+        """Compute means per step."""
         self._wait()
         steps = trainer.global_step - self.skip
         self.seconds = (time.perf_counter() - self._begun) / steps
@@ -93,7 +93,7 @@ class _Pace(Callback):
 
 
 def loop(make: MakeModel, data: FaceDataModule, device: torch.device, steps: int) -> Iterator[Row]:
-    """Pictures a second of the package's own training, by the clock on the wall."""
+    """Measure images per second of the package's training, by wall clock."""
     timed = _train(make, data, device, steps, profiled=False)
     row = {
         "part": "loop", "pictures": 2 * data.batch_size, "seconds": timed.seconds,
@@ -129,9 +129,9 @@ def _train(
 
 
 def loader_alone(data: FaceDataModule, steps: int) -> Iterator[Row]:
-    """Pictures a second that the workers bring when nobody trains, by the clock on the wall."""
+    """Measure images per second of the data loader without training, by wall clock."""
     batches = iter(data.train_dataloader())
-    for _ in range(2 + 2 * data.num_workers):  # what they had brought ahead
+    for _ in range(2 + 2 * data.num_workers):  # prefetched batches
         next(batches)
     start = time.perf_counter()
     for _ in range(steps):
@@ -144,7 +144,7 @@ def loader_alone(data: FaceDataModule, steps: int) -> Iterator[Row]:
 
 
 def actor_facesets(folder: Path, size: int) -> list[str]:
-    """Two actors' faces at `size` px, made once."""
+    """Return two actors' facesets at `size` px, rendered once."""
     takes = build_casting("rich", sample_identity(1), sample_identity(2), 0, 8.0, fps=10.0, clips=1)
     casting_clips = render_casting(takes, folder / "footage", 2 * size)
     return [str(each) for each in extract_faces(casting_clips, folder / f"facesets_{size}", size)]
@@ -153,7 +153,7 @@ def actor_facesets(folder: Path, size: int) -> list[str]:
 def data_of(
     facesets: Sequence[str], resolution: int, batch_size: int, workers: int
 ) -> FaceDataModule:
-    """As `swapper train` feeds a model by default."""
+    """Create the data module with the defaults of `swapper train`."""
     data = FaceDataModule(
         facesets,
         resolution=resolution,

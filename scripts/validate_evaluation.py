@@ -1,11 +1,12 @@
-r"""Are planted faults found? The evaluation tried on film whose truth is known.
+r"""Validate the evaluation with planted faults on clips with ground truth.
 
     python scripts/validate_evaluation.py --seeds 0 1 --output benchmarks/DATE-evaluation.jsonl
 
-An actor performs; another actor plays the very same performance, which is the exact answer, and
-then plays it wrong on purpose: at 0.6 of its strength, shaking, three frames late, at other
-moments, without its brief movements, and both weak and shaking. Each is filmed, and evaluated as
-any swap is; with --truth beside the exact answer, of which the perfect copy is an encoding.
+An actor performs; a second actor plays the same performance, the ground truth, and then with
+planted
+faults: at 0.6 of its strength, with jitter, three frames late, shifted in time, without brief
+movements, and both damped and with jitter. Each is rendered and evaluated like a swap; with --truth
+against the ground truth, of which the perfect copy is a re-encoding.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ SCORE = (
     "fear:1.5,neutral:1,disgust:1.5,neutral:1"
 )
 MICRO = 20.0
-"""Micro-expressions a minute, so that a short clip has enough of them to tell."""
+"""Micro-expressions a minute, so that a short clip has enough of them."""
 Plant = Callable[[Performance, int], Performance]
 
 
@@ -92,20 +93,20 @@ PLANTS: dict[str, Plant] = {
 def film(
     folder: Path, name: str, actor_seed: int, performance: Performance, seed: int, size: int
 ) -> ClipFiles:
-    """A performance by an actor, under the seed's camera and light."""
+    """Render a performance by an actor, on the seed's stage."""
     take = Take(name, sample_identity(actor_seed), performance, sample_stage(seed))
     return render_take(take, folder, size)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """How plants are tried.
+    """Settings of a trial.
 
     Attributes:
         plants: Names among `PLANTS`.
-        size: Of the film, in pixels.
-        landmarker: Of MediaPipe, which then reads as well; "" for the judge alone.
-        truth: Whether the exact answer is passed along.
+        size: Frame size in pixels.
+        landmarker: MediaPipe's model, to evaluate with it as well; "" for the judge alone.
+        truth: Whether to pass the ground truth.
     """
 
     plants: tuple[str, ...]
@@ -115,7 +116,7 @@ class Trial:
 
 
 def run_trial(seed: int, folder: Path, trial: Trial) -> Iterator[dict[str, Any]]:
-    """Every plant of one performance."""
+    """Yield the results of all plants of one performance."""
     size, landmarker = trial.size, trial.landmarker
     played = play(parse_timeline(SCORE), fps=25, seed=seed, micro=MICRO)
     performer = film(folder, f"performer_{seed}", 2 * seed + 1, played, seed, size)
@@ -126,7 +127,7 @@ def run_trial(seed: int, folder: Path, trial: Trial) -> Iterator[dict[str, Any]]
         name = "".join(c if c.isalnum() else "-" for c in plant)
         played_so = PLANTS[plant](played, seed)
         swap = film(folder, f"{name}_{seed}", 2 * seed + 2, played_so, seed, size)
-        if answer is not None:  # or the perfect copy would be the answer to the bit
+        if answer is not None:  # else the perfect copy would equal the ground truth
             copy = folder / f"{name}_{seed}_encoded.mp4"
             encode_again(swap.video, copy)
             swap = replace(swap, video=copy)
@@ -140,7 +141,7 @@ def _evaluate(
     films: tuple[ClipFiles, ClipFiles, ClipFiles | None], output: Path, reader: str, landmarker: str
 ) -> dict[str, Any]:
     performer, swap, answer = films
-    # In the order in which clips are watched.
+    # In the order in which clips are read.
     tables = iter([performer, swap, answer or performer])
 
     def aligner() -> MediapipeAligner | OpenfaceAligner:
@@ -163,7 +164,7 @@ def _evaluate(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Film, evaluate, print a table, keep the rows."""
+    """Render, evaluate, print a table, save the rows."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,10 +1,10 @@
-r"""What does a reader make of a perfect copy on another face? The ground of `weighing.OTHER_FACE`.
+r"""Measure estimators on perfect copies by another face: the basis of `scorecard.OTHER_FACE`.
 
     python scripts/validate_faces.py --landmarker face_landmarker.task --output rows.jsonl
 
 Actors perform; each performance is copied by two other actors, perfectly, at 0.6 of its strength,
-and both weak and shaking. Every film is read and diagnosed as `swapper evaluate` does, against the
-performer's own film encoded anew.
+and both damped and with jitter. Every clip is evaluated as in `swapper evaluate`, against the
+performer's re-encoded clip.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ SCORE = (
 )
 COPIES = ("perfect copy", "damped to 0.6", "damped and shaking")
 FACES = 2
-"""Other actors that copy each performance."""
+"""Number of other actors that copy each performance."""
 
 
 def run_trial(seed: int, folder: Path, size: int, landmarker: str) -> Iterator[dict[str, Any]]:
-    """Every copy of one performance by every reader."""
+    """Yield the results of all copies of one performance by all estimators."""
     played = play(parse_timeline(SCORE), fps=25, seed=100 + seed)
     actor_seed = 40 + 3 * seed
     performer = film(folder, f"performer_{seed}", actor_seed, played, seed, size)
@@ -74,14 +74,14 @@ def run_trial(seed: int, folder: Path, size: int, landmarker: str) -> Iterator[d
 
 
 def _without(pair: PairReadings, **readings: None) -> PairReadings:
-    """The same as it would have been seen without some readings."""
+    """Return the pair without some readings."""
     best = None if pair.best is None else replace(pair.best, **readings)
     swap, performer = (replace(each, **readings) for each in (pair.swap, pair.performer))
     return replace(pair, swap=swap, performer=performer, best=best)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """As Markdown: of each reader and copy the mean and range of gains, and what was named."""
+    """Return Markdown: mean and range of gains and the faults, by estimator and copy."""
     lines = ["| reader | copy | clips | gain: mean, range | damped | jittery | expressive |"]
     lines.append("|---|---|---|---|---|---|---|")
     for reader, copy in sorted({(row["reader"], row["copy"]) for row in rows}):
@@ -97,7 +97,7 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Film, read, print a table, keep the rows."""
+    """Render, evaluate, print a table, save the rows."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
