@@ -47,7 +47,7 @@ class DlibRecogniser:
         try:
             self._net: Any = dlib.face_recognition_model_v1(str(path))
         except RuntimeError as error:
-            raise EstimatorError(f"{path}: is no network of dlib's; {_CURE} anew") from error
+            raise EstimatorError(f"{path}: is not a dlib network; reinstall: {_CURE}") from error
         self.fingerprint: str = sha256_of(path)
         """Hex sha256 of the weights."""
 

@@ -122,27 +122,27 @@ def demo(options: DemoOptions) -> int:
     seconds: dict[str, float] = {}
     judge = load_estimator("judge", "measuring")
     read = unit_estimator(judge)
-    with _step(1, "rendering two actors, one performance, and its ground truth", seconds):
+    with _step(1, "filming two actors, one performance, and its exact answer", seconds):
         casting_clips = render_casting(
             _make_casting(budget, options.seed), folder / "footage", budget.size
         )
-    with _step(2, "extracting faces", seconds):
+    with _step(2, "cutting out their faces", seconds):
         facesets = extract_faces(casting_clips, folder / "facesets", 128)
     with _step(3, f"training to step {budget.steps // 2}", seconds):
         train_run(run, facesets, [*TRAINING, *_schedule(budget)], budget.steps // 2)
     with _step(4, f"resuming, to step {budget.steps}", seconds):
         train_run(run, facesets, [*TRAINING, *_schedule(budget)], budget.steps)
-    with _step(5, "converting the held-out clip", seconds):
+    with _step(5, "putting the identity's face on the performance", seconds):
         check_unbiased(run, judge)
         clip, masks = convert_clip(run, casting_clips["held_out"][0], folder / "swap.mp4")
-    with _step(6, "comparing with the ground truth", seconds):
+    with _step(6, "comparing with the exact answer", seconds):
         performer, answer = (
             actor_clip(casting_clips["held_out"][0]),
             actor_truth(casting_clips["truth"][0]),
         )
         outcome = _judge_swap(clip, masks, performer, answer, read)
         write_image(folder / "strip.png", _strip(performer, clip, answer))
-    with _step(7, "evaluating the expression", seconds):
+    with _step(7, "asking whether the feeling survived", seconds):
         verdict = _evaluate_swap(
             casting_clips, clip.video, run, folder / "evaluation", judge
         ).verdict
@@ -151,7 +151,7 @@ def demo(options: DemoOptions) -> int:
     } | {"verdict": verdict, "broken": outcome.broken, "seconds": seconds}
     write_atomically(folder / "report.json", json.dumps(report, indent=2).encode())
     print("\n".join([*_summary(outcome, folder, run), "", verdict]))
-    print(f"Does the feeling survive? Open {(folder / 'evaluation' / REPORT).resolve()}")
+    print(f"evaluation report: {(folder / 'evaluation' / REPORT).resolve()}")
     return 1 if outcome.broken else 0
 
 

@@ -172,7 +172,7 @@ def _read(path: Path, min_confidence: float) -> _Table:
     except UnicodeDecodeError as error:
         raise AlignerError(f"{path}: is not text: pass a landmark CSV in UTF-8") from error
     except csv.Error as error:
-        raise AlignerError(f"{path}: is not a sound CSV ({error}): write it anew") from error
+        raise AlignerError(f"{path}: is not a sound CSV ({error}): write it again") from error
 
 
 def _lines(path: Path, handle: TextIO) -> Iterator[str]:
@@ -195,13 +195,13 @@ def _parse(path: Path, handle: TextIO, min_confidence: float) -> _Table:
         where = f"{path}: line {reader.line_num}"
         if len(cells) != len(header):
             raise AlignerError(
-                f"{where} has {len(cells)} cells but the header {len(header)}: write the CSV anew"
+                f"{where} has {len(cells)} cells but the header {len(header)}: write the CSV again"
             )
         if len(table.row_keys) >= _MOST_ROWS:
             raise AlignerError(f"{path}: more than {_MOST_ROWS} rows: split the clip and its CSV")
         _add_row(table, _Row(where, cells, column), min_confidence)
     if not table.frames:
-        raise AlignerError(f"{path}: has no rows: write the CSV anew")
+        raise AlignerError(f"{path}: has no rows: write the CSV again")
     table.row_keys.clear()
     return table
 
@@ -219,7 +219,7 @@ def _columns(path: Path, header: list[str]) -> dict[str, int]:
         )
     double = sorted(name for name in _REQUIRED if header.count(name) > 1)
     if double:
-        raise AlignerError(f"{path}: has the column {double[0]} twice: write the CSV anew")
+        raise AlignerError(f"{path}: has the column {double[0]} twice: write the CSV again")
     return column
 
 
@@ -237,7 +237,7 @@ class _Row:
             value = math.nan
         if not math.isfinite(value):
             raise AlignerError(
-                f"{self.where}: {name} is {cell[:40]!r}, not a number: mend or remove the row"
+                f"{self.where}: {name} is {cell[:40]!r}, not a number: fix or remove the row"
             )
         return value
 
@@ -245,7 +245,7 @@ class _Row:
         value = self.number(name)
         if value != int(value) or not least <= value <= _MOST_FRAMES:
             raise AlignerError(
-                f"{self.where}: {name} is {value:g}, not a whole number from {least}: mend the row"
+                f"{self.where}: {name} is {value:g}, not a whole number from {least}: fix the row"
             )
         return int(value)
 
@@ -262,7 +262,7 @@ def _add_row(table: _Table, row: _Row, min_confidence: float) -> None:
     for name, value in zip(_POINTS, points, strict=True):
         if abs(value) > _FURTHEST_PX:
             raise AlignerError(
-                f"{row.where}: {name} is {value:g}, outside any frame: mend or remove the row"
+                f"{row.where}: {name} is {value:g}, outside any frame: fix or remove the row"
             )
     table.rows_of.setdefault(frame, []).append(len(table.confidences))
     table.numbers.extend(points)

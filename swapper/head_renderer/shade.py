@@ -29,7 +29,7 @@ class Mesh(NamedTuple):
         world, normals, soft, tangents: (N, 3) float32; `soft` are normals blurred as light blurs
             under skin, `tangents` run along strands.
         place: (N, 2) float32: texels for skin, polar and azimuth for eyes.
-        local: (N, 2) float32: template x and y beside an eye's lids.
+        local: (N, 2) float32: template x and y of the eyeballs' vertices.
         colours: (N, 3) float32.
         open_sky: (N,) float32 in [0, 1].
         lit: (N, 3) float32, pixels and nearness in the shadow map.

@@ -54,14 +54,14 @@ def sample_fixations(
     starts, targets = [0.0], [rng.normal(0, 0.8 * variety, 2)]
     time = 0.0
     while True:
-        manner = phase_at(phases, time).manner
-        time += manner.dwell * float(np.exp(rng.normal(0, 0.5))) * 0.9 + 0.15
+        dynamics = phase_at(phases, time).dynamics
+        time += dynamics.dwell * float(np.exp(rng.normal(0, 0.5))) * 0.9 + 0.15
         if time >= phases[-1].end:
             return Fixations(np.array(starts), np.array(targets))
-        manner = phase_at(phases, time).manner
-        if rng.random() < manner.averted * min(variety, 1.0):
+        dynamics = phase_at(phases, time).dynamics
+        if rng.random() < dynamics.averted * min(variety, 1.0):
             side = float(rng.choice((-1.0, 1.0)))
-            x, y = manner.away
+            x, y = dynamics.away
             target = np.array([side * x, y]) + rng.normal(0, 3.5, 2)
         else:
             target = rng.normal(0, 1.6 * variety, 2)
@@ -88,11 +88,11 @@ def head_motion(
     for phase in phases:
         # A head is slower than a face.
         moved = rise(times, phase.start + 0.05, max(0.5, 1.3 * onset_of(phase, previous)))
-        yaw, pitch, roll = phase.manner.pose
+        yaw, pitch, roll = phase.dynamics.pose
         target = np.array([phase.side * yaw, pitch, phase.side * roll]) * phase.strength
         pose += moved[:, None] * (target - pose)
-        shift[:, 2] += moved * (phase.manner.lean * phase.strength - shift[:, 2])
-        stir += moved * (phase.manner.stir - stir)
+        shift[:, 2] += moved * (phase.dynamics.lean * phase.strength - shift[:, 2])
+        stir += moved * (phase.dynamics.stir - stir)
         if phase.pulse:
             shake = rise(times, phase.start, 0.4) * (1 - rise(times, phase.end - 0.4, 0.5))
             shift[:, 1] += 1.2 * phase.strength * shake * np.sin(2 * np.pi * phase.pulse * times)

@@ -89,10 +89,10 @@ def blinks(
     candidates = [(time, False) for time in prompts]
     time = float(rng.uniform(0.3, 3.0))
     while time < end:
-        manner = phase_at(phases, time).manner
-        closures = manner.lids / 0.9  # a second, for they last 0.9 s in the mean
-        candidates.append((time, rng.random() < closures / (closures + manner.blinks / 60)))
-        time += float(rng.gamma(2.5, 1 / 2.5)) / (manner.blinks / 60 + closures)
+        dynamics = phase_at(phases, time).dynamics
+        closures = dynamics.lids / 0.9  # a second, for they last 0.9 s in the mean
+        candidates.append((time, rng.random() < closures / (closures + dynamics.blinks / 60)))
+        time += float(rng.gamma(2.5, 1 / 2.5)) / (dynamics.blinks / 60 + closures)
     gestures: list[Gesture] = []
     shut = unit_values(au43=1.0)
     for start, closure in sorted(candidates):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from swapper.head_renderer.units import LEFT, MIDLINE, NUM_UNITS, RIGHT, UNITS, rest
 from swapper.synth.curves import Floats, bump, rise, smooth_noise
-from swapper.synth.emotions import EMOTION_BY_NAME, EMOTIONS, NUM_EMOTIONS, Manner, Variant
+from swapper.synth.emotions import EMOTION_BY_NAME, EMOTIONS, NUM_EMOTIONS, Dynamics, Variant
 from swapper.synth.timeline import Segment, Timeline
 
 _NEUTRAL: Final = EMOTIONS.index("neutral")
@@ -29,7 +29,7 @@ class Phase:
         end: Seconds.
         units: (2, 19) target intensities.
         weights: (11,) of `EMOTIONS`, summing to 1.
-        manner: Dynamics of the strongest segment.
+        dynamics: Dynamics of the strongest segment.
         strength: Strength of that segment; scales its posture.
         pulse: Modulation frequency in Hz; 0 for none.
         side: 1 or -1, the side of its posture.
@@ -39,7 +39,7 @@ class Phase:
     end: float
     units: NDArray[np.float32]
     weights: Floats
-    manner: Manner
+    dynamics: Dynamics
     strength: float
     pulse: float
     side: float
@@ -53,7 +53,7 @@ class Phase:
 def build_phases(score: Timeline, rng: np.random.Generator, variety: float) -> list[Phase]:
     """Split a timeline where segments start and end, and sample each segment's variant."""
     chosen = [_choose(beat, rng, variety) for beat in score.beats]
-    sides = rng.choice((-1.0, 1.0), len(score.beats) + 1)
+    posture_signs = rng.choice((-1.0, 1.0), len(score.beats) + 1)
     edges = {0.0, score.duration}
     for beat in score.beats:
         edges |= {beat.start, min(beat.end, score.duration)}
@@ -63,7 +63,7 @@ def build_phases(score: Timeline, rng: np.random.Generator, variety: float) -> l
         if end - start < 1e-6:
             continue
         active = [i for i, beat in enumerate(score.beats) if beat.start <= start < beat.end - 1e-6]
-        phases.append(_phase(start, end, score, active, chosen, sides))
+        phases.append(_phase(start, end, score, active, chosen, posture_signs))
     return phases
 
 
@@ -85,13 +85,20 @@ def _choose(
 
 def _phase(
     start: float, end: float, score: Timeline, active: list[int],
-    chosen: Sequence[tuple[Variant, NDArray[np.float32]]], sides: Floats,
+    chosen: Sequence[tuple[Variant, NDArray[np.float32]]], posture_signs: Floats,
 ) -> Phase:  # fmt: skip
     weights = np.zeros(NUM_EMOTIONS)
     if not active:
         weights[_NEUTRAL] = 1.0
         return Phase(
-            start, end, rest(), weights, EMOTION_BY_NAME["neutral"].manner, 1.0, 0.0, sides[-1]
+            start,
+            end,
+            rest(),
+            weights,
+            EMOTION_BY_NAME["neutral"].dynamics,
+            1.0,
+            0.0,
+            posture_signs[-1],
         )
     absent = np.ones_like(rest())
     for i in active:
@@ -101,15 +108,15 @@ def _phase(
     weights[_NEUTRAL] += 1 - weights.sum()
     lead = max(active, key=lambda i: score.beats[i].strength)
     beat = score.beats[lead]
-    manner = EMOTION_BY_NAME[beat.emotion].manner
-    return Phase(start, end, 1 - absent, weights, manner, beat.strength, chosen[lead][0].pulse,
-                 float(sides[lead]))  # fmt: skip
+    dynamics = EMOTION_BY_NAME[beat.emotion].dynamics
+    return Phase(start, end, 1 - absent, weights, dynamics, beat.strength, chosen[lead][0].pulse,
+                 float(posture_signs[lead]))  # fmt: skip
 
 
 def onset_of(phase: Phase, previous: Phase | None) -> float:
     """Return the onset of a phase in seconds; at most 0.6 of the phase."""
     fading = phase.emotion == "neutral" and previous is not None
-    slow = previous.manner.offset if fading and previous is not None else phase.manner.onset
+    slow = previous.dynamics.offset if fading and previous is not None else phase.dynamics.onset
     return min(slow, 0.6 * (phase.end - phase.start))
 
 
@@ -126,7 +133,9 @@ def play_units(
     previous: Phase | None = None
     for phase in phases:
         onset = onset_of(phase, previous)
-        offset = min(previous.manner.offset if previous else onset, 0.7 * (phase.end - phase.start))
+        offset = min(
+            previous.dynamics.offset if previous else onset, 0.7 * (phase.end - phase.start)
+        )
         lags = np.abs(rng.normal(0.0, 0.05 * variety, NUM_UNITS)).clip(0, 0.15)
         paces = np.exp(rng.normal(0.0, 0.15 * variety, NUM_UNITS)).clip(0.7, 1.4)
         level = _level(phase, onset, times, rng, variety)
@@ -147,7 +156,7 @@ def _level(
 ) -> Floats:
     """Return (T,) the level of a phase relative to its apex: decay, slow noise and pulse."""
     apex = phase.start + onset
-    level = 1 - (1 - phase.manner.sustain) * rise(times, apex + 0.4, 1.5)
+    level = 1 - (1 - phase.dynamics.sustain) * rise(times, apex + 0.4, 1.5)
     level = level * (1 + 0.06 * variety * smooth_noise(times, 0.35, rng))
     if phase.pulse:
         lasts = max(phase.end - apex, 0.2)

@@ -55,8 +55,8 @@ def test_cfg_job_prints_the_config(verb: str) -> None:
     [
         (
             "extrct",
-            "choose from extract, affect, concept, train, convert, export, evaluate, compare, "
-            "study, verify, actors, demo; did you mean extract",
+            "choose from extract, annotate, concept, train, convert, export, evaluate, compare, "
+            "study, verify, synthesize, demo; did you mean extract",
         ),
         ("extract coverag=full", "coverag: no such option; did you mean coverage?"),
         ("extract size=big", "size: Value 'big' of type 'str' could not be converted to Integer"),
@@ -68,10 +68,13 @@ def test_cfg_job_prints_the_config(verb: str) -> None:
         ("extract input=a identity=../b rights=c", "identity must be 1 to 64 letters"),
         ("train name=x facesets=a", "must be a list"),
         ("annotate", "facesets is missing: pass facesets=..."),
-        ("affect facesets=x affect=huge", "affect=huge: choose from actors, emotieff, none"),
-        ("affect facesets=x affect=emotieff affect.weihgts=y", "did you mean weights? legal under"),
-        ("affect facesets=x affect=torchvision", "affect.arch is missing: pass affect.arch=..."),
-        ("affect facesets=[]", "facesets is empty: pass facesets=[facesets/NAME,...]"),
+        ("annotate facesets=x affect=huge", "affect=huge: choose from actors, emotieff, none"),
+        (
+            "annotate facesets=x affect=emotieff affect.weihgts=y",
+            "did you mean weights? legal under",
+        ),
+        ("annotate facesets=x affect=torchvision", "affect.arch is missing: pass affect.arch=..."),
+        ("annotate facesets=[]", "facesets is empty: pass facesets=[facesets/NAME,...]"),
         ("concept name=a positives=b", "negatives is missing: pass negatives=..."),
         ("concept name=a positives=b negatives=c", "rights is missing: say by what right"),
         ("concept name=a.b positives=b negatives=c rights=d", "name=a.b: must be a letter, then"),
@@ -156,7 +159,7 @@ def test_multirun_runs_each_combination(tmp_path: Path) -> None:
     [
         (
             "swapper ",
-            "extract affect concept train convert export evaluate compare study verify actors demo",
+            " ".join(VERBS),
         ),
         ("swapper con", "concept convert"),
         ("swapper extract aligner=", "aligner=fan aligner=mediapipe aligner=openface"),

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from swapper.cli import main as cli
-from swapper.demo.demo import Budget, demo
+from swapper.demo import demo
+from swapper.demo.demo import Budget
 from swapper.demo.pipeline import actor_clip, actor_truth, unit_estimator
 from swapper.errors import UsageError
 from swapper.estimators import judge_net
@@ -111,20 +112,20 @@ def test_a_second_run_uses_what_is_there(
 
 def test_another_recipe_starts_anew_and_clears_only_its_own(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    demo._begin(folder, {"seed": 0})
+    demo._prepare_folder(folder, {"seed": 0})
     (folder / "footage").mkdir()
     (folder / "swap.mp4").write_bytes(b"old")
     (folder / "notes.txt").write_text("mine")
-    demo._begin(folder, {"seed": 0})
+    demo._prepare_folder(folder, {"seed": 0})
     assert (folder / "swap.mp4").exists()
-    demo._begin(folder, {"seed": 1})
+    demo._prepare_folder(folder, {"seed": 1})
     assert sorted(path.name for path in folder.iterdir()) == ["demo.json", "notes.txt"]
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(UsageError, match=r"is no folder of a demo; pass another output="):
-        demo._begin(tmp_path, {})
+        demo._prepare_folder(tmp_path, {})
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 

@@ -147,7 +147,7 @@ def test_people_blink_at_their_emotion_s_rate(name: str) -> None:
     score = Timeline(tuple(Segment(name, 30.0 * i, 30.0 * (i + 1)) for i in range(10)), 300.0)
     performance = play(score, seed=4)
     a_minute = len(events(performance, "blink")) / 5
-    wanted = EMOTION_BY_NAME[name].manner.blinks
+    wanted = EMOTION_BY_NAME[name].dynamics.blinks
     assert 0.6 * wanted < a_minute < 1.8 * wanted
 
 
