@@ -1,18 +1,18 @@
-r"""Does the feeling survive? Trains configs on actors and holds their swaps against exact answers.
+r"""Benchmark of expression transfer: train configs on actors, score swaps against ground truth.
 
     python scripts/bench_affect.py --scenario limited rich --seeds 0 1 2 --steps 4000 \
         --config "plain:" --config "trunk: model.shared_stages=2"
 
 Every cell (scenario, casting, config, seed) trains one model and converts every held-out clip of
-its casting. A finished cell is a line in ``OUT/cells.jsonl`` and is not done again; a cell that was
-killed goes on where it stopped. Footage is shared by all configs, so that they can be compared clip
-by clip. The table goes to the screen and to ``OUT/table.md``.
+its casting. A finished cell is a line in ``OUT/cells.jsonl`` and is not repeated; an interrupted
+cell is resumed. Footage is shared by all configs, so that they can be compared clip by clip. The
+table is printed and written to ``OUT/table.md``.
 
-Expressions are read by ``affect=judge``, which takes no part in any training, calibrated on the
-answers themselves. β and ρ are of the swap against the answer's true intensities over time. Two
-rows bound the others: ``(answer)`` scores the exact answer as if it were the swap, the best that
-the instruments can tell; ``(performer)`` the performer's own face, the right feeling on the wrong
-face.
+Expressions are estimated by ``affect=judge``, which is not used in any training, calibrated on the
+ground truth clips. β and ρ are of the swap against the true intensities over time. Two rows bound
+the
+others: ``(answer)`` scores the ground truth clip as the swap, the instruments' ceiling;
+``(performer)`` scores the performer's clip, the right expression on the wrong face.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from swapper.demo.pipeline import (
     actor_truth,
     check_unbiased,
     convert_clip,
-    cut_faces,
+    extract_faces,
     train_run,
-    unit_reader,
+    unit_estimator,
 )
 from swapper.errors import SwapperError, UsageError
 from swapper.estimators.base import Estimator, load_estimator
@@ -53,7 +53,7 @@ from swapper.metrics import score_tables
 from swapper.metrics.traces import Calibration
 from swapper.metrics.truth_scores import score
 from swapper.options.verbs import AffectOptions
-from swapper.synth.scenarios import SCENARIOS, cast
+from swapper.synth.scenarios import SCENARIOS, build_casting
 from swapper.synthesize import render_casting, renderer_hash
 
 log = logging.getLogger("bench")
@@ -64,16 +64,16 @@ Scores = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Footage:
-    """What is filmed of each casting, for all configs alike.
+    """Footage of each casting, shared by all configs.
 
     Attributes:
-        size: Side of the pictures in pixels.
-        seconds: Of training footage of each actor.
-        clips: That it is cut into, each with a camera and light of its own.
-        fps: Frames a second.
-        held_out: How many clips are converted.
-        held_out_seconds: Of each.
-        drawn_by: Hash of the code that draws: footage of other code is other footage.
+        size: Side of the frames in pixels.
+        seconds: Seconds of training footage of each actor.
+        clips: Number of training clips, each with its own camera and light.
+        fps: Frames per second.
+        held_out: Number of clips to convert.
+        held_out_seconds: Seconds of each.
+        renderer_hash: Hash of the rendering code.
     """
 
     size: int
@@ -99,56 +99,56 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Names the cell, and everything that its scores depend on."""
+        """Name with a digest of everything that the scores depend on."""
         config = "".join(c if c.isalnum() else "-" for c in self.config.name).strip("-")
         return f"{self.scenario}-{self.casting}-{config}-{self.seed}-{digest(asdict(self))}"
 
     @property
     def run(self) -> str:
-        """Names the model by all that it depends on: converted in two ways, it is trained once."""
+        """Name of the model with a digest of its training; shared by conversions."""
         recipe = asdict(replace(self, config=Config("", self.config.overrides)))
         return f"{self.scenario}-{self.casting}-{self.seed}-{digest(recipe)}"
 
     @property
     def trains(self) -> bool:
-        """Whether there is a model to train."""
+        """Whether the cell needs a trained model."""
         return self.config.name not in (PERFORMER, ANSWER)
 
 
 class Casting:
-    """One scenario played by one pair of actors: on film, cut, and its answers at hand.
+    """Clips, facesets and ground truth of one scenario with one pair of actors.
 
     Args:
         cell: Any of its cells.
         out: The benchmark's folder.
-        judge: The instrument for expressions.
+        judge: Estimator to measure expressions with.
     """
 
     def __init__(self, cell: Cell, out: Path, judge: Estimator) -> None:
         footage, self.judge = cell.footage, judge
-        self.read: Reader = unit_reader(judge)
-        self.takes = cast(
+        self.read: Reader = unit_estimator(judge)
+        self.takes = build_casting(
             cell.scenario, sample_identity(2 * cell.casting + 1),
             sample_identity(2 * cell.casting + 2), cell.casting, footage.seconds,
             fps=footage.fps, clips=footage.clips, held_out=footage.held_out,
             held_out_seconds=footage.held_out_seconds,
         )  # fmt: skip
         folder = out / "castings" / f"{cell.scenario}-{cell.casting}-{digest(asdict(footage))}"
-        self.reel = render_casting(self.takes, folder / "footage", footage.size)
-        self.facesets = cut_faces(self.reel, folder / "facesets", footage.size // 2)
-        self.answers = [actor_truth(each) for each in self.reel["truth"]]
-        self.performed = [actor_clip(each) for each in self.reel["held_out"]]
-        self.left = [
+        self.casting_clips = render_casting(self.takes, folder / "footage", footage.size)
+        self.facesets = extract_faces(self.casting_clips, folder / "facesets", footage.size // 2)
+        self.answers = [actor_truth(each) for each in self.casting_clips["truth"]]
+        self.performed = [actor_clip(each) for each in self.casting_clips["held_out"]]
+        self.comparisons = [
             compare_with_truth(clip, answer, self.read)
             for clip, answer in zip(self.performed, self.answers, strict=True)
         ]
         self.calibration = Calibration.fit(
-            np.concatenate([each.answer_readings for each in self.left]),
+            np.concatenate([each.answer_readings for each in self.comparisons]),
             np.concatenate([answer.units for answer in self.answers]),
         )
 
     def score(self, cell: Cell, out: Path, make_aligner: Callable[[], Aligner] | None) -> Scores:
-        """Train if need be, convert, compare; a `ClipScore` as plain values by clip."""
+        """Train if needed, convert, compare; return a `ClipScore` as plain values by clip."""
         run = out / "runs" / cell.run
         affect = AffectOptions(**dict(cell.config.affect))
         if cell.trains:
@@ -161,18 +161,18 @@ class Casting:
             if cell.trains:
                 target = out / "swaps" / cell.name / f"{name}.mp4"
                 target.parent.mkdir(parents=True, exist_ok=True)
-                clip, masks = convert_clip(run, self.reel["held_out"][i], target, affect)
+                clip, masks = convert_clip(run, self.casting_clips["held_out"][i], target, affect)
             elif cell.config.name == ANSWER:
                 clip = answer
-            found = compare_with_truth(
+            comparison = compare_with_truth(
                 clip, answer, self.read, blend_masks=masks, make_aligner=make_aligner
             )
-            scores[name] = score(found, answer, self.calibration, self.takes.unseen).to_dict()
+            scores[name] = score(comparison, answer, self.calibration, self.takes.unseen).to_dict()
         return scores
 
 
 def overrides_of(cell: Cell) -> list[str]:
-    """What the cell's model is trained with."""
+    """Return the training overrides of a cell."""
     return [f"experiment={cell.experiment}", f"seed={cell.seed}", *cell.config.overrides]
 
 
@@ -180,15 +180,15 @@ def run_cells(
     cells: Sequence[Cell],
     out: Path,
     make_aligner: Callable[[], Aligner] | None = None,
-    told_only: bool = False,
+    report_only: bool = False,
 ) -> dict[Cell, Scores]:
-    """Do what is not done; a cell that fails is told and left out.
+    """Run unfinished cells; a cell that fails is logged and skipped.
 
     Args:
-        cells: In the order in which they are to be done, casting by casting.
+        cells: In order of execution, casting by casting.
         out: The benchmark's folder.
-        make_aligner: Of an instrument for landmarks, or None.
-        told_only: Do nothing, and give back what is done.
+        make_aligner: Creates the aligner to measure landmarks with, or None.
+        report_only: Run nothing, return finished cells.
     """
     judge = load_estimator("judge", "measuring")
     journal = Journal(out / "cells.jsonl")
@@ -198,7 +198,7 @@ def run_cells(
         instruments = [judge.fingerprint, make_aligner is not None]
         key = f"{cell.name}-{digest(instruments)}"
         if key not in journal.rows:
-            if told_only:
+            if report_only:
                 continue
             log.info("\n[%d/%d] %s", number, len(cells), cell.name)
             start = time.monotonic()
@@ -220,21 +220,23 @@ def run_cells(
 
 
 def tables(done: Mapping[Cell, Scores]) -> list[str]:
-    """Everything found out, as Markdown: scenario by scenario."""
+    """Return the results as Markdown, scenario by scenario."""
     lines = []
     for scenario in dict.fromkeys(cell.scenario for cell in done):
         configs: dict[str, dict[tuple[int, str], Mapping[str, Any]]] = {}
         for cell, scores in done.items():
             if cell.scenario == scenario:
-                held = configs.setdefault(cell.config.name, {})
-                held |= {(cell.seed, f"{cell.casting}/{name}"): s for name, s in scores.items()}
+                clip_scores = configs.setdefault(cell.config.name, {})
+                clip_scores |= {
+                    (cell.seed, f"{cell.casting}/{name}"): s for name, s in scores.items()
+                }
         bounds = (PERFORMER, ANSWER)
         lines += ["", f"## {scenario}", "", *score_tables.scenario_tables(configs, bounds)]
     return lines
 
 
 def cells_of(arguments: argparse.Namespace) -> list[Cell]:
-    """All cells asked for, casting by casting."""
+    """Return all requested cells, casting by casting."""
     configs = [Config.parse(text) for text in arguments.config or ["plain:"]]
     if len({config.name for config in configs}) < len(configs):
         raise UsageError("--config: two configs have one name; give each its own")
@@ -260,11 +262,11 @@ def cells_of(arguments: argparse.Namespace) -> list[Cell]:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    told = argparse.ArgumentParser(
+    """Return the argument parser."""
+    command = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = told.add_argument
+    add = command.add_argument
     add("--scenario", nargs="+", choices=SCENARIOS, default=["rich", "limited"])
     add("--config", action="append", help="'name: key=value ...'; the first one is the base")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of training")
@@ -277,10 +279,10 @@ def parser() -> argparse.ArgumentParser:
     add("--fps", type=float, default=25.0, help="frames a second, of all footage")
     add("--held-out", type=int, default=2, help="clips to convert, for each casting")
     add("--held-out-seconds", type=float, default=20.0, help="of each clip")
-    add("--landmarker", help="MediaPipe's face_landmarker.task, to measure landmarks by")
+    add("--landmarker", help="MediaPipe's face_landmarker.task, to measure landmarks")
     add("--out", type=Path, default=Path("out/bench_affect"))
-    add("--table", action="store_true", help="only tell what is done already")
-    return told
+    add("--table", action="store_true", help="only report finished cells")
+    return command
 
 
 def main() -> int:
@@ -292,10 +294,10 @@ def main() -> int:
         make_aligner = None
         if arguments.landmarker:
             make_aligner = partial(MediapipeAligner, arguments.landmarker)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and no training is left behind
-        done = run_cells(cells, arguments.out, make_aligner, told_only=arguments.table)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops the training subprocess
+        done = run_cells(cells, arguments.out, make_aligner, report_only=arguments.table)
     except KeyboardInterrupt:
-        print("bench_affect: interrupted; run it again to go on", file=sys.stderr)
+        print("bench_affect: interrupted; run it again to resume", file=sys.stderr)
         return 130
     except SwapperError as error:
         print(f"bench_affect: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What the benchmarks that train share: configs by name, and a journal of finished cells."""
+"""Shared code of the training benchmarks: named configs and a journal of finished cells."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _CONVERT: Final = "convert.affect."
 
 @dataclass(frozen=True)
 class Config:
-    """A name for what is asked of `swapper train` and `swapper convert`.
+    """Named overrides of `swapper train` and `swapper convert`.
 
     Attributes:
-        name: In the table.
-        overrides: Of the training.
-        affect: `affect.guidance_scale` and such of the conversion, by name.
+        name: Name in the table.
+        overrides: Overrides of the training.
+        affect: `affect.*` options of the conversion, by name.
     """
 
     name: str
@@ -35,24 +35,28 @@ class Config:
 
     @classmethod
     def parse(cls, text: str) -> Config:
-        """Read ``name: override override ...``; ``convert.affect.KEY=`` is the conversion's.
+        """Read ``name: override override ...``; ``convert.affect.KEY=`` applies to the conversion.
 
         Raises:
-            UsageError: It has no name, or something is no override.
+            UsageError: The name is missing, or an item is not an override.
         """
-        name, colon, rest = text.partition(":")
-        overrides = tuple(shlex.split(rest))
-        wrong = next((each for each in overrides if "=" not in each), None)
-        if not name.strip() or not colon or wrong is not None:
+        name, colon, text_overrides = text.partition(":")
+        overrides = tuple(shlex.split(text_overrides))
+        invalid = next((each for each in overrides if "=" not in each), None)
+        if not name.strip() or not colon or invalid is not None:
             raise UsageError(
                 f"--config {text!r}: write 'name: key=value key=value'"
-                + (f"; {wrong!r} is no override" if wrong else "")
+                + (f"; {invalid!r} is no override" if invalid else "")
             )
         if name.strip() in (PERFORMER, ANSWER):
             raise UsageError(f"--config {text!r}: that name is taken, choose another")
-        told = [each.removeprefix(_CONVERT) for each in overrides if each.startswith(_CONVERT)]
+        affect_overrides = [
+            each.removeprefix(_CONVERT) for each in overrides if each.startswith(_CONVERT)
+        ]
         try:
-            affect = tuple((key, float(value)) for key, value in (e.split("=", 1) for e in told))
+            affect = tuple(
+                (key, float(value)) for key, value in (e.split("=", 1) for e in affect_overrides)
+            )
         except ValueError as error:
             raise UsageError(
                 f"--config {text!r}: {error}; write {_CONVERT}guidance_scale=1.5"
@@ -64,30 +68,30 @@ class Config:
 
 
 def digest(recipe: Any) -> str:
-    """Ten hex digits that stand for plain values."""
+    """Return ten hex digits of the hash of plain values."""
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:10]
 
 
 class Journal:
-    """Finished cells, one line of JSON each; a line that a kill tore is dropped.
+    """Finished cells, one line of JSON each; an incomplete last line is dropped.
 
     Args:
-        path: Made if need be.
+        path: JSON lines file; created if missing.
 
     Raises:
-        UsageError: A whole line is damaged.
+        UsageError: A complete line is damaged.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         text = path.read_bytes() if path.exists() else b""
-        whole = text[: text.rfind(b"\n") + 1]
-        if len(whole) < len(text):
+        complete = text[: text.rfind(b"\n") + 1]
+        if len(complete) < len(text):
             with path.open("r+b") as stream:
-                stream.truncate(len(whole))
+                stream.truncate(len(complete))
         self.rows: dict[str, dict[str, Any]] = {}
-        for number, line in enumerate(whole.splitlines(), 1):
+        for number, line in enumerate(complete.splitlines(), 1):
             try:
                 row = json.loads(line)
                 self.rows[row["key"]] = row
@@ -95,7 +99,7 @@ class Journal:
                 raise UsageError(f"{path}: line {number} is damaged; remove that line") from error
 
     def add(self, key: str, row: Mapping[str, Any]) -> None:
-        """Keep a finished cell; on the disk when this returns."""
+        """Append a finished cell and sync it to disk."""
         line = json.dumps({"key": key, **row}, allow_nan=False) + "\n"
         with self.path.open("ab") as stream:
             stream.write(line.encode())
@@ -105,9 +109,9 @@ class Journal:
 
 
 def commit() -> str:
-    """The commit at work, with -dirty behind it where files differ; empty outside of git."""
-    found = subprocess.run(
+    """Return `git describe --always --dirty`; empty outside of git."""
+    result = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         capture_output=True, text=True, check=False, cwd=Path(__file__).parent,
     )  # fmt: skip
-    return found.stdout.strip()
+    return result.stdout.strip()

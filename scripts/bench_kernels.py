@@ -1,20 +1,20 @@
-r"""Does a hand-written kernel pay? Every form of every hot operation, at the models' own shapes.
+r"""Benchmark of kernels: all variants of each hot operation at the models' shapes.
 
     python scripts/bench_kernels.py --output benchmarks/DATE-kernels.jsonl
     python scripts/bench_kernels.py --device cpu --op film_lrelu --quick
 
 First the device's ceilings: a copy and a matrix product. Then, for each operation at each site, all
-forms of it (see kernel_variants.py) take turns, round by round, from cold caches: forward as
-training does it (what backward needs is kept), backward, and both. The figure to trust is the
-median of the paired ratios to the baseline, the first form. The baseline takes part twice: how far
-it lies from itself is the spread, and a ratio inside it is no difference. A second ratio is to the
-fastest form that `torch.compile` makes: what a kernel has to beat. A form whose values or gradients
-differ from float64 by more than a tolerance is refused, not timed.
+variants (see kernel_variants.py) are timed in turns, round by round, with cold caches: forward as
+in training (saving for backward), backward, and both. The main result is the median of the paired
+ratios to the baseline, the first variant. The baseline is timed twice: its ratio to itself is the
+spread, and a ratio within it is no difference. A second ratio is to the fastest variant of
+`torch.compile`. A variant whose values or gradients differ from float64 by more than a tolerance is
+refused, not timed.
 
-On a GPU times are by CUDA events, behind enough queued work that launching is not what is timed;
-convolutions keep float32 (TF32 off), so that all forms compute alike. On a CPU they are CPU-seconds
-of one thread. Bytes are the least that must move: inputs once, outputs once. Predictions were made
-for an H200 before anything was measured; on other devices there are none.
+On a GPU times are by CUDA events, with enough queued work to hide launches; convolutions use
+float32 (TF32 off), so that all variants compute the same. On a CPU they are CPU-seconds
+of one thread. Bytes are the minimum: inputs once, outputs once. Predictions were made for an H200
+before measuring; there are none for other devices.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ import torch
 from kernel_cases import MODELS, Case, cases_of, predicted_ms
 from kernel_trials import (
     TOLERANCE,
+    CheckedVariant,
     ColdClock,
     Trial,
-    Tried,
+    check_variant,
     exact_values,
     spread_of,
-    tried,
     verdict,
 )
 from kernel_variants import NAMES, OPERATIONS, Variant, variants_of
@@ -53,7 +53,7 @@ CEILING_ROUNDS = 5
 
 
 def ceilings(device: torch.device, clock: ColdClock) -> list[Row]:
-    """The fastest copy and matrix product of the device: what all else is a share of."""
+    """Measure the device's fastest copy and matrix product."""
     on_gpu = device.type == "cuda"
     values = (1 << 30 if on_gpu else 256 << 20) // 4
     side, dtype = (8192, torch.bfloat16) if on_gpu else (1024, torch.float32)
@@ -85,24 +85,24 @@ def measure(
     device: str,
     copy_gb_s: float,
 ) -> Iterator[Row]:
-    """Check all variants of a case, then time those that are right, direction by direction.
+    """Check all variants of a case, then time the correct ones, direction by direction.
 
     Args:
         case: The operation and its inputs.
-        variants: The first that is right is the baseline.
-        rounds: How often each is timed.
-        clock: Of the device that the inputs lie on.
-        device: Its name, by which predictions know it.
-        copy_gb_s: What the device copies, read and write together.
+        variants: The first correct one is the baseline.
+        rounds: Timings of each.
+        clock: Clock of the inputs' device.
+        device: Name of the device, for predictions.
+        copy_gb_s: Copy bandwidth of the device, read and write together.
 
     Yields:
         A row for each direction and variant, refused ones too.
     """
-    # Inductor makes a form for one shape alone, and gives up after eight in one process.
+    # Inductor compiles for one shape, and stops after eight recompilations in one process.
     torch._dynamo.reset()
     with dispatch.using("reference"):
         expected = exact_values(case)
-        forms = [tried(each, case, expected) for each in variants]
+        forms = [check_variant(each, case, expected) for each in variants]
         for direction in case.directions:
             trials = {
                 each.variant.name: Trial(each.variant, each.form, case, direction)
@@ -124,19 +124,19 @@ def measure(
 
 
 def in_turns(trials: Mapping[str, Trial], rounds: int, clock: ColdClock) -> dict[str, list[float]]:
-    """Seconds by name, the first one's once more under a name of its own."""
+    """Return seconds by name; the first trial is timed twice, the second time as name + AGAIN."""
     if not trials:
         return {}
     base = next(iter(trials))
-    mine = trials[base]
-    again = Trial(mine.variant, mine.form, mine.case, mine.direction)
+    baseline = trials[base]
+    again = Trial(baseline.variant, baseline.form, baseline.case, baseline.direction)
     turns = {**trials, base + AGAIN: again}
-    for each in turns.values():
-        clock(each)
+    for trial in turns.values():
+        clock(trial)
     return interleaved(turns, rounds, clock, warmups=0)
 
 
-def _described(case: Case, direction: str, form: Tried, device: str) -> Row:
+def _described(case: Case, direction: str, form: CheckedVariant, device: str) -> Row:
     guess = predicted_ms(case, form.variant.name, direction, device)
     return {
         "op": case.operation, "model": case.model, "variant": form.variant.name,
@@ -150,13 +150,13 @@ def _described(case: Case, direction: str, form: Tried, device: str) -> Row:
 def compared(
     name: str, base: str, compiled: Sequence[str], times: Mapping[str, Sequence[float]]
 ) -> Row:
-    """A variant's time, its ratios to the baseline and to the fastest of those compiled.
+    """Return a variant's time and its ratios to the baseline and to the fastest compiled variant.
 
     Args:
-        name: Of the variant.
-        base: Of the baseline; `times` holds it twice.
-        compiled: Names of what inductor made; may be none.
-        times: Seconds by name, as `in_turns` took them.
+        name: Name of the variant.
+        base: Name of the baseline; `times` holds it twice.
+        compiled: Names of compiled variants; may be empty.
+        times: Seconds by name, from `in_turns`.
     """
     low, median, high = np.quantile(times[name], (0.2, 0.5, 0.8))
     spread = spread_of(paired_ratio(times[base + AGAIN], times[base]))
@@ -175,11 +175,11 @@ def compared(
     return row
 
 
-# --- telling --------------------------------------------------------------------------------------
+# --- reporting -----------------------------------------------------------------------------------
 
 
 def table(rows: Sequence[Row], device: str) -> list[str]:
-    """What was found, as Markdown."""
+    """Return the results as Markdown."""
     lines = [f"Measured on {device}."]
     for row in rows:
         if row["variant"] == "copy":
@@ -223,11 +223,11 @@ def _line(row: Row) -> str:
 # --- the command line -----------------------------------------------------------------------------
 
 
-def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line.
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line.
 
     Raises:
-        UsageError: A name is unknown, a number out of range, or the device not there.
+        UsageError: A name is unknown, a number out of range, or the device not available.
     """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -240,25 +240,25 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--pictures", type=int, help="a step; 64 on CUDA, 4 on a CPU")
     parser.add_argument("--quick", action="store_true", help="largest sites, three rounds")
     parser.add_argument("--output", type=Path, help="JSON lines; appended to")
-    found = parser.parse_args(arguments)
-    for option, names, known in (
-        ("op", found.op, OPERATIONS),
-        ("models", found.models, MODELS),
-        ("variants", found.variants, NAMES),
+    arguments = parser.parse_args(argv)
+    for option, names, legal in (
+        ("op", arguments.op, OPERATIONS),
+        ("models", arguments.models, MODELS),
+        ("variants", arguments.variants, NAMES),
     ):
         for name in names:
-            if name not in known:
-                raise UsageError(f"--{option} {name}: must be one of {', '.join(known)}")
-    if found.rounds < 1:
-        raise UsageError(f"--rounds {found.rounds}: must be at least 1")
-    found.device = _device(found.device)
-    if found.pictures is None:
-        found.pictures = 64 if found.device.type == "cuda" else 4
-    if found.pictures < 2 or found.pictures % 2:
-        raise UsageError(f"--pictures {found.pictures}: must be even, half for each identity")
-    if found.quick:
-        found.rounds = min(found.rounds, QUICK_ROUNDS)
-    return found
+            if name not in legal:
+                raise UsageError(f"--{option} {name}: must be one of {', '.join(legal)}")
+    if arguments.rounds < 1:
+        raise UsageError(f"--rounds {arguments.rounds}: must be at least 1")
+    arguments.device = _device(arguments.device)
+    if arguments.pictures is None:
+        arguments.pictures = 64 if arguments.device.type == "cuda" else 4
+    if arguments.pictures < 2 or arguments.pictures % 2:
+        raise UsageError(f"--pictures {arguments.pictures}: must be even, half for each identity")
+    if arguments.quick:
+        arguments.rounds = min(arguments.rounds, QUICK_ROUNDS)
+    return arguments
 
 
 def _device(name: str) -> torch.device:
@@ -271,47 +271,47 @@ def _device(name: str) -> torch.device:
     except RuntimeError as error:
         raise UsageError(f"--device {name}: must be cuda or cpu") from error
     if (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"--device {name}: there is none; pass --device cpu")
+        raise UsageError(f"--device {name}: not available; pass --device cpu")
     return device
 
 
-def run(found: argparse.Namespace, name: str, tell: Callable[[Row], None]) -> None:
-    """Everything asked for, row by row; the device is called `name`."""
-    clock = ColdClock(found.device)
-    highest = ceilings(found.device, clock)
+def run(options: argparse.Namespace, name: str, emit: Callable[[Row], None]) -> None:
+    """Run all requested cases and emit their rows; `name` is the device's name."""
+    clock = ColdClock(options.device)
+    highest = ceilings(options.device, clock)
     for row in highest:
-        tell(row)
-    told = {"device": name, "copy_gb_s": highest[0]["gb_s"]}
-    for operation in found.op:
-        variants = variants_of(operation, found.variants)
-        for model in found.models:
+        emit(row)
+    settings = {"device": name, "copy_gb_s": highest[0]["gb_s"]}
+    for operation in options.op:
+        variants = variants_of(operation, options.variants)
+        for model in options.models:
             for case in cases_of(
-                operation, model, found.pictures, found.device, largest=found.quick
+                operation, model, options.pictures, options.device, largest=options.quick
             ):
-                for row in measure(case, variants, found.rounds, clock, **told):
-                    tell(row)
+                for row in measure(case, variants, options.rounds, clock, **settings):
+                    emit(row)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print a table, keep the rows."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print a table, save the rows."""
     try:
-        found = parsed(arguments)
-        if found.device.type == "cpu":
+        options = parse_arguments(argv)
+        if options.device.type == "cpu":
             torch.set_num_threads(1)
         else:
-            torch.cuda.set_device(found.device)
+            torch.cuda.set_device(options.device)
             torch.backends.cudnn.allow_tf32 = False
-        stamp = environment(found.device)
+        stamp = environment(options.device)
         rows: list[Row] = []
 
-        def keep(row: Row) -> None:
+        def record(row: Row) -> None:
             rows.append(row)
-            if found.output is not None:
-                found.output.parent.mkdir(parents=True, exist_ok=True)
-                with found.output.open("a", encoding="utf-8") as stream:
+            if options.output is not None:
+                options.output.parent.mkdir(parents=True, exist_ok=True)
+                with options.output.open("a", encoding="utf-8") as stream:
                     stream.write(json.dumps(row | stamp) + "\n")
 
-        run(found, stamp["device"], keep)
+        run(options, stamp["device"], record)
         print("\n".join(table(rows, stamp["device"])))
     except SwapperError as error:
         print(f"bench_kernels: {error}", file=sys.stderr)

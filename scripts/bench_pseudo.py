@@ -1,14 +1,13 @@
-r"""Are pseudo-targets right? Holds them against the exact answer, by region and by their warp.
+r"""Benchmark of pseudo-targets against ground truth, by region and by warp.
 
     python scripts/bench_pseudo.py --scenario rich limited rare --castings 0 1 --out out/affect
 
-A performer's held-out clip is played by the identity's own actor, too: that is what the
-pseudo-target of each frame should look like. Footage is that of `bench_affect.py` with the same
-arguments, and filmed if it is not there. Errors are mean absolute differences of aligned crops in
-grey levels after the tone is fitted (light and camera of the identity's footage are not those of
-the answer, so that they do not reach 0). Beside each pseudo-target: its base as it is; the
-identity at rest; and the performer's own face. One line of JSON for each frame goes to
-``OUT/pseudo.jsonl``.
+A performer's held-out clip is also rendered with the identity: the ground truth of each frame's
+pseudo-target. Footage is that of `bench_affect.py` with the same arguments, and rendered if
+missing. Errors are mean absolute differences of aligned crops in grey levels after fitting the tone
+(light and camera of the identity's footage differ from the ground truth, so they do not reach 0).
+References for each pseudo-target: its unwarped base; the identity's neutral; and the performer's
+face. One line of JSON per frame is written to ``OUT/pseudo.jsonl``.
 """
 
 from __future__ import annotations
@@ -44,16 +43,16 @@ from swapper.options.verbs import ExtractOptions
 log = logging.getLogger("bench")
 SIDE = 128
 MOVES = (0.0, 0.05, 0.1, 0.15, 0.25, 9.0)
-"""Edges of the bins of the farthest point's move, in eye distances."""
+"""Bin edges of the largest landmark displacement, in eye distances."""
 AREAS = ("face", *REGIONS)
 
 
 def frames(casting: bench_affect.Casting, folder: Path, every: int) -> list[dict[str, Any]]:
-    """Errors of each ``every``-th held-out frame's pseudo-target, and of what it is held beside."""
+    """Return errors of every ``every``-th held-out frame's pseudo-target and references."""
     identity = Faceset.open(casting.facesets[1])
     rows = []
     for number, (performed, answer) in enumerate(
-        zip(casting.reel["held_out"], casting.reel["truth"], strict=True)
+        zip(casting.casting_clips["held_out"], casting.casting_clips["truth"], strict=True)
     ):
         sets = []
         for name, clip in (("performer", performed), ("answer", answer)):
@@ -65,11 +64,11 @@ def frames(casting: bench_affect.Casting, folder: Path, every: int) -> list[dict
                 )  # fmt: skip
                 extract(options, lambda clip=clip: OpenfaceAligner(str(clip.landmarks)))
             sets.append(Faceset.open(where))
-        rows += _compared(*sets, identity, every)
+        rows += _compare(*sets, identity, every)
     return rows
 
 
-def _compared(
+def _compare(
     performer: Faceset, answer: Faceset, identity: Faceset, every: int
 ) -> list[dict[str, Any]]:
     people = [performer, identity]
@@ -77,30 +76,32 @@ def _compared(
         Shapes.of(aligned_points(each.records, each.card.size, "face", mesh=False))
         for each in people
     ]
-    found = find_neutrals(dict(enumerate(shapes)))  # type: ignore[arg-type]
-    neutrals = list(found.values())
+    neutral_of = find_neutrals(dict(enumerate(shapes)))  # type: ignore[arg-type]
+    neutrals = list(neutral_of.values())
     caches = [FaceCache.open(each, SIDE) for each in people]
     usable = [np.arange(len(each)) for each in people]
-    rests = [each.shape for each in neutrals]
-    table = PseudoTargets().prepare(people, caches, usable, shapes, rests)[0, 1]
+    neutral_shapes = [each.shape for each in neutrals]
+    table = PseudoTargets().prepare(people, caches, usable, shapes, neutral_shapes)[0, 1]
     chosen = np.flatnonzero(table["base"] >= 0)[::every]
-    drawn = draw_rows(caches, (0, 1), table, chosen, SIDE)[:, :3].permute(0, 2, 3, 1).numpy()
-    rest = caches[1].array[int(neutrals[1].weights.argmax()), ..., :3]
+    pseudo_targets = (
+        draw_rows(caches, (0, 1), table, chosen, SIDE)[:, :3].permute(0, 2, 3, 1).numpy()
+    )
+    neutral_picture = caches[1].array[int(neutrals[1].weights.argmax()), ..., :3]
     truths = {each.frame_index: each for each in answer.records}
     rows = []
-    for face, picture in zip(chosen, drawn, strict=True):
+    for face, picture in zip(chosen, pseudo_targets, strict=True):
         truth = truths.get(performer.records[face].frame_index)
         if truth is None:
             continue
         exact = answer.image(truth)
         points = transform_points(truth.aligned_from_frame, truth.landmarks)
-        shown = {
+        pictures = {
             "pseudo": (picture * 255).round().astype(np.uint8),
             "base": caches[1].array[table["base"][face], ..., :3],
-            "rest": rest,
+            "rest": neutral_picture,
             "performer": caches[0].array[face, ..., :3],
         }
-        row = {name: errors(each, exact, points) for name, each in shown.items()}
+        row = {name: errors(each, exact, points) for name, each in pictures.items()}
         confidence, move = (float(table[each][face]) for each in ("confidence", "move"))
         rows.append({"confidence": confidence, "move": move, **row})
     return rows
@@ -109,16 +110,16 @@ def _compared(
 def errors(
     picture: NDArray[np.uint8], exact: NDArray[np.uint8], points: NDArray[np.float32]
 ) -> list[float]:
-    """Mean absolute differences in `AREAS`, grey levels; points (68, 2) are the answer's."""
+    """Return mean absolute differences in `AREAS`, grey levels; points (68, 2) are the truth's."""
     regions = region_masks(points, SIDE)
-    drawn = [face_mask(points, SIDE), *(regions[name] for name in REGIONS)]
-    weights = [mask.astype(np.float32) / np.float32(255) for mask in drawn]
+    masks = [face_mask(points, SIDE), *(regions[name] for name in REGIONS)]
+    weights = [mask.astype(np.float32) / np.float32(255) for mask in masks]
     toned = fit_tone(np.ascontiguousarray(picture), exact, weights[0])
     return [float(mean_absolute_error(toned, exact, weight)) for weight in weights]
 
 
 def table(done: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """Means by scenario and by move, as Markdown."""
+    """Return means by scenario and displacement as Markdown."""
     lines = [
         f"| scenario | farthest move | frames | confidence | pseudo-target: {', '.join(AREAS)} "
         "| base | at rest | performer |",
@@ -127,16 +128,16 @@ def table(done: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     for name, rows in done.items():
         bins = [*pairwise(MOVES), (MOVES[0], MOVES[-1])]
         for low, high in bins:
-            some = [each for each in rows if low <= each["move"] < high]
-            if not some:
+            in_bin = [each for each in rows if low <= each["move"] < high]
+            if not in_bin:
                 continue
             means = [
-                ", ".join(f"{v:.1f}" for v in np.mean([each[kind] for each in some], axis=0))
+                ", ".join(f"{v:.1f}" for v in np.mean([each[kind] for each in in_bin], axis=0))
                 for kind in ("pseudo", "base", "rest", "performer")
             ]
-            confidence = np.mean([each["confidence"] for each in some])
+            confidence = np.mean([each["confidence"] for each in in_bin])
             span = "all" if (low, high) == (MOVES[0], MOVES[-1]) else f"{low:g} to {high:g}"
-            head = f"| {name} | {span} | {len(some)} | {confidence:.2f} | "
+            head = f"| {name} | {span} | {len(in_bin)} | {confidence:.2f} | "
             lines.append(head + " | ".join(means) + " |")
     return lines
 
@@ -145,23 +146,23 @@ def main() -> int:
     """Measure, and print the table."""
     parser = bench_affect.parser()
     parser.description = __doc__
-    parser.add_argument("--every", type=int, default=2, help="take every so many frames")
+    parser.add_argument("--every", type=int, default=2, help="frame step")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     done: dict[str, list[dict[str, Any]]] = {}
     try:
         judge = load_estimator("judge", "measuring")
-        seen = set()
+        done_castings = set()
         for cell in bench_affect.cells_of(arguments):
             place = cell.scenario, cell.casting
-            if place in seen:
+            if place in done_castings:
                 continue
-            seen.add(place)
+            done_castings.add(place)
             casting = bench_affect.Casting(cell, arguments.out, judge)
             folder = arguments.out / "pseudo" / casting.facesets[0].parents[1].name
             for row in frames(casting, folder, arguments.every):
-                found = {"scenario": cell.scenario, "casting": cell.casting, **row}
-                done.setdefault(cell.scenario, []).append(found)
+                row_with_cell = {"scenario": cell.scenario, "casting": cell.casting, **row}
+                done.setdefault(cell.scenario, []).append(row_with_cell)
     except SwapperError as error:
         print(f"bench_pseudo: {error}", file=sys.stderr)
         return error.exit_code

@@ -1,19 +1,19 @@
-r"""Do swaps of real people follow the performer? Trains configs, judges them by what none has seen.
+r"""Benchmark on real clips: train configs and score swaps with independent estimators.
 
     python scripts/bench_real.py --clips shared/real --pairs a:b b:a c:d a:d --seeds 0 1 2 \
         --steps 3000 --config "plain:" --config "slow: optim.lr=1e-4" --out out/bench_real
 
-Pair ``p:i`` puts identity i on performer p; a clip NAME is ``CLIPS/clip_NAME.mp4`` or
-``CLIPS/NAME.mp4``, with ``.openface.csv`` beside it for ``--aligner openface``. Faces are cut once.
-One training serves both directions of a pair; the whole clip of each performer is converted, so all
-of it was seen in training. Every step that is done is left alone by the next run: a finished cell
-(pair, config, seed) is a line in ``OUT/cells.jsonl``. The table goes to the screen and to
-``OUT/table.md``, pictures of the strongest moments to ``OUT/strips``. Code that trains or converts
-otherwise is not noticed: give it an ``--out`` of its own.
+Pair ``p:i`` swaps identity i onto performer p; a clip NAME is ``CLIPS/clip_NAME.mp4`` or
+``CLIPS/NAME.mp4``, with ``.openface.csv`` next to it for ``--aligner openface``. Faces are
+extracted once. One training serves both directions of a pair; the performer's whole clip is
+converted, all of which was in the training data. Finished steps are skipped: a finished cell (pair,
+config, seed) is a line in ``OUT/cells.jsonl``. The table is printed and written to
+``OUT/table.md``, images of the peak expressions to ``OUT/strips``. Changed training or conversion
+code is not detected: use another ``--out``.
 
-The judges took no part in any training: 3DDFA_V2's landmarks (the aligner's only place its first
-crop), dlib's recogniser, and xception's emotions, left out where a model was trained with it.
-There is no exact answer for real people: r and gain are of the swap against the performer.
+The judges are not used in any training: 3DDFA_V2's landmarks (the aligner's only place its first
+crop), dlib's recogniser, and xception's emotions, omitted where a model was trained with it. Real
+clips have no ground truth: r and gain are of the swap against the performer.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ log = logging.getLogger("bench")
 
 
 def cells_of(arguments: argparse.Namespace) -> list[Cell]:
-    """All cells asked for; those of one pair and seed together, so that tables fill evenly.
+    """Return all requested cells; those of one pair and seed together.
 
     Raises:
-        UsageError: A pair or config is none, comes twice, or a clip is missing.
+        UsageError: A pair or config is invalid or repeated, or a clip is missing.
     """
     configs = [Config.parse(text) for text in arguments.config or ["plain:"]]
     if len({config.name for config in configs}) < len(configs):
@@ -72,12 +72,12 @@ def cells_of(arguments: argparse.Namespace) -> list[Cell]:
 def run_cells(
     cells: Sequence[Cell], workshop: Workshop, judges: Judges | None
 ) -> dict[Cell, Mapping[str, Any]]:
-    """Do what is not done; a cell that fails is told and left out.
+    """Run unfinished cells; a cell that fails is logged and skipped.
 
     Args:
-        cells: In the order in which they are to be done.
+        cells: In order of execution.
         workshop: Trains, converts and reads.
-        judges: None to do nothing, and give back what is done under any judges.
+        judges: None to run nothing and return finished cells of any judges.
 
     Returns:
         Scores by cell.
@@ -98,7 +98,8 @@ def run_cells(
                 log.error("%s: left out: %s", cell.name, error)
                 continue
             journal.add(key, {
-                "name": cell.name, "cell": asdict(cell, dict_factory=_plain), "scores": scores,
+                "name": cell.name, "cell": asdict(cell, dict_factory=_paths_as_text),
+                "scores": scores,
                 "judges": judges.fingerprint, "version": VERSION,
                 "seconds": round(time.monotonic() - start, 1), "software": __version__,
                 "commit": commit(), "torch": torch.__version__,
@@ -107,12 +108,12 @@ def run_cells(
     return done
 
 
-def _plain(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _paths_as_text(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {key: str(value) if isinstance(value, Path) else value for key, value in pairs}
 
 
 def table(done: Mapping[Cell, Mapping[str, Any]]) -> str:
-    """Everything found out, as Markdown."""
+    """Return the results as Markdown."""
     pairs: dict[str, dict[str, dict[tuple[str, int], Mapping[str, Any]]]] = {}
     for cell, scores in done.items():
         configs = pairs.setdefault(f"{cell.pair} (performer:identity)", {})
@@ -121,7 +122,7 @@ def table(done: Mapping[Cell, Mapping[str, Any]]) -> str:
 
 
 def draw_strips(done: Mapping[Cell, Mapping[str, Any]], workshop: Workshop, judges: Judges) -> None:
-    """A picture for each pair, of its first seed; a swap that is gone is left out."""
+    """Draw an image for each pair, of its first seed; missing swaps are skipped."""
     rows: dict[tuple[Clip, Clip], dict[str, Path]] = {}
     for cell in done:
         swaps = rows.setdefault((cell.performer, cell.identity), {})
@@ -138,11 +139,11 @@ def draw_strips(done: Mapping[Cell, Mapping[str, Any]], workshop: Workshop, judg
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    told = argparse.ArgumentParser(
+    """Return the argument parser."""
+    command = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = told.add_argument
+    add = command.add_argument
     shared = Path(os.environ.get("SWAPPER_SHARED", Path(__file__).resolve().parents[2] / "shared"))
     add("--clips", type=Path, default=shared / "real", help="folder of the clips")
     add("--pairs", nargs="+", default=["a:b", "b:a"], help="performer:identity, by clip")
@@ -155,10 +156,10 @@ def parser() -> argparse.ArgumentParser:
     add("--size", type=int, default=256, help="side of the facesets' pictures in pixels")
     add("--rights", default="only to measure swapper by", help="by what right the clips are used")
     add("--weights", type=Path, default=shared / "weights", help="folder of the judges' weights")
-    add("--every", type=int, default=6, help="dlib looks at every so many frames")
+    add("--every", type=int, default=6, help="frame step of dlib")
     add("--out", type=Path, default=Path("out/bench_real"))
-    add("--table", action="store_true", help="only tell what is done already")
-    return told
+    add("--table", action="store_true", help="only report finished cells")
+    return command
 
 
 def main() -> int:
@@ -170,12 +171,12 @@ def main() -> int:
         model = arguments.model or arguments.weights / "face_landmarker.task"
         workshop = Workshop(arguments.out, model, arguments.rights)
         judges = None if arguments.table else Judges(arguments.weights, arguments.every)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and no training is left behind
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops the training subprocess
         done = run_cells(cells, workshop, judges)
         if judges is not None:
             draw_strips(done, workshop, judges)
     except KeyboardInterrupt:
-        print("bench_real: interrupted; run it again to go on", file=sys.stderr)
+        print("bench_real: interrupted; run it again to resume", file=sys.stderr)
         return 130
     except SwapperError as error:
         print(f"bench_real: {error}", file=sys.stderr)

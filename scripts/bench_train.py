@@ -1,20 +1,21 @@
-r"""How fast is a training step, rung by rung, and does the data keep up?
+r"""Benchmark of training speed: steps by optimisation level, and data loading.
 
     python scripts/bench_train.py --models original --rounds 10
     python scripts/bench_train.py --device cuda --output benchmarks/DATE-train.jsonl
     python scripts/bench_train.py --predict "NVIDIA H200"
 
-Three questions in one run, for each model:
+Measures, for each model:
 
-- The ladder: the same network on the same batch, from a plain float32 loop to everything switched
-  on (see ladder.py). Rungs take turns, round by round, so that a machine's moods hit all alike;
-  the figure to trust is the median of the paired ratios to the plain loop.
-- Feeding: batches from the cache alone, and what making input and target of them costs.
-- Together: pictures a second of `swapper train`'s own loop, loader included, beside the same step
-  without a loader, and the share of the time in which a GPU idles.
+- Ladder: the same network on the same batch, from a plain float32 loop to all optimisations (see
+  ladder.py). Rungs are timed in turns, round by round, so that fluctuations of the machine affect
+  all alike; the main result is the median of the paired ratios to the plain loop.
+- Feeding: batches from the cache, and the cost of computing input and target.
+- Loop: images per second of `swapper train`'s loop, loader included, and the share of time in which
+a
+  GPU idles.
 
-On a CPU the figures are CPU-seconds of one thread; on a GPU seconds by CUDA events. Beside each
-stands what was predicted. Faces are drawn by actors unless ``--facesets`` names some.
+On a CPU times are CPU-seconds of one thread; on a GPU seconds by CUDA events. Predictions are
+listed next to them. Faces are of synthetic actors unless ``--facesets`` is given.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from ladder import Stepper, check_agree, rungs
 from paired import Clock, cpu_clock, cuda_clock, environment, interleaved, paired_ratio
 from step_forecast import Work, forecast
 from torch.utils.flop_counter import FlopCounterMode
-from training_loop import MakeModel, Row, data_of, drawn_facesets, feed, loader_alone, loop
+from training_loop import MakeModel, Row, actor_facesets, data_of, feed, loader_alone, loop
 
 from swapper.data.datamodule import FaceDataModule
 from swapper.errors import SwapperError, UsageError
@@ -46,12 +47,12 @@ from swapper.training.trainer import resolve_precision
 log = logging.getLogger("bench")
 
 SMALL_PX = 64
-"""Up to this side a step on a GPU is shorter than its launches."""
+"""Largest side at which a step on a GPU is limited by kernel launches."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network to train, and how many faces of each identity a step of it sees."""
+    """A network and its batch sizes per identity."""
 
     make: MakeModel
     resolution: int
@@ -71,14 +72,14 @@ MODELS: dict[str, Model] = {
 
 
 def work_of(model: Model, batch_size: int) -> Work:
-    """What a step of two identities has to do."""
+    """Compute the work of a step of two identities."""
     with torch.device("meta"):
         net = model.make(("a", "b"))
         faces = torch.empty(2, 3, model.resolution, model.resolution)
     with FlopCounterMode(display=False) as counter:
         latents = net.encode(faces).chunk(2)
-        drawn = [net.decode(one, name) for one, name in zip(latents, "ab", strict=True)]
-        sum(each.image.sum() + each.mask.sum() for each in drawn).backward()
+        outputs = [net.decode(one, name) for one, name in zip(latents, "ab", strict=True)]
+        sum(each.image.sum() + each.mask.sum() for each in outputs).backward()
     return Work(
         operations=counter.get_total_flops() * batch_size,
         pixels=2 * batch_size * model.resolution**2,
@@ -92,7 +93,7 @@ def work_of(model: Model, batch_size: int) -> Work:
 def climb(
     name: str, data: FaceDataModule, device: torch.device, rounds: int, clock: Clock
 ) -> Iterator[Row]:
-    """Time every rung of a model's ladder, in turns."""
+    """Time all rungs of a model's ladder in turns."""
     model = MODELS[name]
     batch = next(iter(data.train_dataloader())).to(device)
     torch.manual_seed(0)
@@ -118,7 +119,7 @@ def climb(
 
 
 def predicted(name: str, device: str) -> Iterator[Row]:
-    """The ladder of a model as nothing has measured it."""
+    """Yield the predicted ladder of a model."""
     model = MODELS[name]
     kind = torch.device("cpu" if device == "cpu" else "cuda")
     size = model.batch_size(kind)
@@ -126,7 +127,7 @@ def predicted(name: str, device: str) -> Iterator[Row]:
     for rung in rungs(kind, bf16=device != "cpu", small=model.resolution <= SMALL_PX):
         seconds = forecast(rung, work, device)
         if seconds is None:
-            raise UsageError(f"--predict {device}: say 'NVIDIA H100', 'NVIDIA H200' or cpu")
+            raise UsageError(f"--predict {device}: pass 'NVIDIA H100', 'NVIDIA H200' or cpu")
         first = first or seconds
         yield {
             "part": "prediction", "model": name, "rung": rung.name, "pictures": 2 * size,
@@ -136,7 +137,7 @@ def predicted(name: str, device: str) -> Iterator[Row]:
 
 
 def _peak(stepper: Stepper, device: torch.device) -> float | None:
-    """Most memory of the device that a step takes beyond what all rungs' weights hold, in MB."""
+    """Return the peak device memory of a step beyond all rungs' weights, in MB."""
     if device.type != "cuda":
         return None
     torch.cuda.synchronize(device)
@@ -147,11 +148,11 @@ def _peak(stepper: Stepper, device: torch.device) -> float | None:
     return (torch.cuda.max_memory_allocated(device) - held) / 1e6
 
 
-# --- telling --------------------------------------------------------------------------------------
+# --- reporting -----------------------------------------------------------------------------------
 
 
 def table(rows: Sequence[Row]) -> list[str]:
-    """What was found, as Markdown."""
+    """Return the results as Markdown."""
     lines: list[str] = []
     for model in dict.fromkeys(row["model"] for row in rows):
         mine = [row for row in rows if row["model"] == model]
@@ -201,18 +202,18 @@ def _sentence(row: Row) -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """What predictions know it by."""
+    """Return the device name for predictions."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def measure(arguments: argparse.Namespace, tell: Callable[[Row], None]) -> None:
-    """Everything asked for, row by row."""
+def measure(arguments: argparse.Namespace, emit: Callable[[Row], None]) -> None:
+    """Run all requested parts and emit their rows."""
     device = torch.device(arguments.device)
     clock = cuda_clock if device.type == "cuda" else cpu_clock
     for name in arguments.models:
         model = MODELS[name]
         size = arguments.batch_size or model.batch_size(device)
-        facesets = arguments.facesets or drawn_facesets(
+        facesets = arguments.facesets or actor_facesets(
             arguments.work, min(2 * model.resolution, 256)
         )
         calm, busy = (
@@ -229,14 +230,14 @@ def measure(arguments: argparse.Namespace, tell: Callable[[Row], None]) -> None:
             parts.append(partial(loop, model.make, busy, device, arguments.steps))
         for part in parts:
             for row in part():
-                tell({"model": name, **row})
+                emit({"model": name, **row})
 
 
 PARTS = ("ladder", "feeding", "loader", "loop")
 
 
-def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -251,33 +252,33 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--facesets", nargs=2, help="folders; else actors are drawn")
     parser.add_argument("--work", type=Path, default=Path("bench_train"), help="for drawn faces")
     parser.add_argument("--output", type=Path, help="JSON lines; appended to")
-    found = parser.parse_args(arguments)
-    if found.rounds < 1 or found.steps < 4:
+    options = parser.parse_args(argv)
+    if options.rounds < 1 or options.steps < 4:
         raise UsageError("--rounds must be at least 1, --steps at least 4")
-    if torch.device(found.device).type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"--device {found.device}: there is none; pass --device cpu")
-    return found
+    if torch.device(options.device).type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"--device {options.device}: not available; pass --device cpu")
+    return options
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print a table, keep the rows."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print a table, save the rows."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        found = parsed(arguments)
+        options = parse_arguments(argv)
         rows: list[Row] = []
         stamp: Mapping[str, Any] = {}
-        if found.predict:
-            rows = [row for name in found.models for row in predicted(name, found.predict)]
-            stamp = {"device": found.predict, "measured": False}
+        if options.predict:
+            rows = [row for name in options.models for row in predicted(name, options.predict)]
+            stamp = {"device": options.predict, "measured": False}
         else:
-            device = torch.device(found.device)
+            device = torch.device(options.device)
             if device.type == "cpu":
                 torch.set_num_threads(1)
             stamp = environment(device) | {"measured": True}
-            measure(found, rows.append)
-        if found.output is not None:
-            found.output.parent.mkdir(parents=True, exist_ok=True)
-            with found.output.open("a", encoding="utf-8") as stream:
+            measure(options, rows.append)
+        if options.output is not None:
+            options.output.parent.mkdir(parents=True, exist_ok=True)
+            with options.output.open("a", encoding="utf-8") as stream:
                 stream.writelines(json.dumps(row | dict(stamp)) + "\n" for row in rows)
         print("\n".join(table(rows)).strip())
     except SwapperError as error:

@@ -27,7 +27,7 @@ from keras_weights import Layer, read_layers
 from torch import Tensor
 from torch_pickle import harvest
 
-from swapper.downloads import existing, fetched, pinned
+from swapper.downloads import download, download_cached, require_file
 from swapper.errors import EstimatorError, SwapperError, UsageError
 from swapper.estimators import emotieff, xception
 from swapper.estimators.weights_file import blank, cached, fill, save_weights
@@ -89,14 +89,14 @@ def fetched_emotieff(sha256: str | None) -> Path:
         EstimatorError: It cannot be fetched, or is another file.
     """
     if sha256 is None:
-        path = fetched(EMOTIEFF_URL, _OPTION, EstimatorError)
+        path = download(EMOTIEFF_URL, _OPTION, EstimatorError)
         raise UsageError(
             f"{path}: fetched from {EMOTIEFF_URL}, but no hash of it is known: if you trust it, "
             f"pass --sha256 {sha256_of(path)}"
         )
     if len(sha256) != 64 or not set(sha256.lower()) <= set("0123456789abcdef"):
         raise UsageError(f"--sha256 {one_line(sha256, 80)}: must be 64 hex digits")
-    return pinned(EMOTIEFF_URL, sha256.lower(), _OPTION, EstimatorError)
+    return download_cached(EMOTIEFF_URL, sha256.lower(), _OPTION, EstimatorError)
 
 
 def _fill_xception(net: xception.MiniXception, layers: Iterator[Layer]) -> None:
@@ -174,9 +174,9 @@ def _copy(to: Tensor, layer: Layer, name: str, order: tuple[int, ...]) -> None:
 def run(arguments: argparse.Namespace) -> Path:
     """Fetch where no path was given, convert, and return where the result lies."""
     output: Path = arguments.output or cached(arguments.network)
-    source = arguments.source and existing(arguments.source, _OPTION, EstimatorError)
+    source = arguments.source and require_file(arguments.source, _OPTION, EstimatorError)
     if arguments.network == "xception":
-        source = source or pinned(XCEPTION_URL, XCEPTION_SHA256, _OPTION, EstimatorError)
+        source = source or download_cached(XCEPTION_URL, XCEPTION_SHA256, _OPTION, EstimatorError)
         convert_xception(source, output)
         return output
     if arguments.licence != LICENCE:

@@ -1,9 +1,9 @@
-"""dlib's face recogniser: whose face is it? 128 numbers, told apart by Euclidean distance.
+"""dlib's face recogniser: 128-d embeddings, compared by Euclidean distance.
 
     pip install dlib-bin face-recognition-models
 
-The recognition network is CC0. The networks for landmarks beside it in that package are left alone:
-their data was for non-commercial use, and we bring landmarks of our own.
+The recognition network is CC0. The landmark networks in the same package are not used: their data
+was for non-commercial use, and landmarks are given.
 
 Source: D. King, "High Quality Face Recognition with Deep Metric Learning", 2017,
 http://blog.dlib.net/2017/02/high-quality-face-recognition-with-deep.html.
@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 
 
 class DlibRecogniser:
-    """Embeddings of faces; two pictures of one person lie less than about 0.6 apart.
+    """Computes face embeddings; distances below about 0.6 mean the same person.
 
     Raises:
         EstimatorError: dlib or its network is missing or damaged.
@@ -47,12 +47,12 @@ class DlibRecogniser:
         try:
             self._net: Any = dlib.face_recognition_model_v1(str(path))
         except RuntimeError as error:
-            raise EstimatorError(f"{path}: is no network of dlib's; {_CURE} anew") from error
+            raise EstimatorError(f"{path}: is not a dlib network; reinstall: {_CURE}") from error
         self.fingerprint: str = sha256_of(path)
         """Hex sha256 of the weights."""
 
     def embed(self, image: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> Floats:
-        """The embedding (128,) of one face; about 0.13 s on one core.
+        """Compute the embedding (128,) of one face; about 0.13 s on one core.
 
         Args:
             image: (H, W, 3), RGB.
@@ -68,7 +68,7 @@ class DlibRecogniser:
 
 
 def _weights() -> Path:
-    # The package imports pkg_resources, which no longer comes with Python: only its files are used.
+    # The package imports pkg_resources, which setuptools removed: only its files are used.
     spec = importlib.util.find_spec(_PACKAGE)
     for folder in (spec.submodule_search_locations or []) if spec else []:
         path = Path(folder) / "models" / _FILE
@@ -78,12 +78,12 @@ def _weights() -> Path:
 
 
 def distances(embeddings: Floats, of: Floats) -> Floats:
-    """(N,) Euclidean distance of each of (N, 128) to the mean of (M, 128).
+    """Return (N,) Euclidean distance of each of (N, 128) to the mean of (M, 128).
 
-    NaN where a row is NaN, and such rows go into no mean.
+    NaN where a row is NaN; such rows are excluded from the mean.
     """
-    known = of[np.isfinite(of).all(axis=1)]
-    if not len(known):
+    valid = of[np.isfinite(of).all(axis=1)]
+    if not len(valid):
         return np.full(len(embeddings), np.nan)
-    far: Floats = np.linalg.norm(embeddings - known.mean(axis=0), axis=1)
+    far: Floats = np.linalg.norm(embeddings - valid.mean(axis=0), axis=1)
     return far

@@ -3,8 +3,8 @@ r"""The README's picture: performer, plain training, swapper, truth, of actors o
     python scripts/draw_actors_strip.py --out out/bench_affect --scenario limited \
         --config plain pseudo --output docs/limited.jpg
 
-Takes the swaps that the benchmark left in ``OUT/swaps`` and the footage that it filmed. Moments are
-those at which the exact answer is furthest from the identity at rest, at least 0.8 s apart.
+Uses the swaps and footage of the benchmark in ``OUT``. Frames are those at which the ground truth
+deviates most from the identity at rest, at least 0.8 s apart.
 """
 
 from __future__ import annotations
@@ -26,46 +26,46 @@ from swapper.media.video import VideoReader
 from swapper.synth.truth import read_landmarks
 
 TILE = 160
-APART = 0.8
+LEAST_GAP_S = 0.8
 
 
-def moments(landmarks: NDArray[np.float64], fps: float, count: int) -> list[int]:
-    """Frames at which a face (T, 68, 2) departs most from its median signals."""
-    found = signals(Shapes.of(aligned_landmarks(landmarks)).landmarks)
-    left = np.linalg.norm(found - np.median(found, axis=0), axis=1)
+def peak_frames(landmarks: NDArray[np.float64], fps: float, count: int) -> list[int]:
+    """Return frames at which a face (T, 68, 2) deviates most from its median signals."""
+    face_signals = signals(Shapes.of(aligned_landmarks(landmarks)).landmarks)
+    deviations = np.linalg.norm(face_signals - np.median(face_signals, axis=0), axis=1)
     chosen: list[int] = []
-    apart = round(APART * fps)
-    while len(chosen) < count and (left > 0).any():
-        place = int(left.argmax())
+    gap = round(LEAST_GAP_S * fps)
+    while len(chosen) < count and (deviations > 0).any():
+        place = int(deviations.argmax())
         chosen.append(place)
-        left[max(0, place - apart) : place + apart + 1] = 0
+        deviations[max(0, place - gap) : place + gap + 1] = 0
     return sorted(chosen)
 
 
 def faces(
     video: Path, landmarks: NDArray[np.float64], frames: list[int]
 ) -> list[NDArray[np.uint8]]:
-    """Aligned crops of some frames, each by its own landmarks."""
-    found = []
+    """Return aligned crops of `frames`, each by its own landmarks."""
+    crops = []
     with VideoReader(video) as reader:
         for frame in reader:
             if frame.index in frames:
                 points = landmarks[frame.index].astype(np.float32)
                 matrix = similarity_from_landmarks(points, TILE, "face")
-                found.append(warp(frame.image, matrix, TILE))
-    return found
+                crops.append(warp(frame.image, matrix, TILE))
+    return crops
 
 
 def swap_of(out: Path, scenario: str, casting: int, config: str, clip: str) -> Path:
-    """The newest finished cell's converted clip.
+    """Return the converted clip of the newest finished cell.
 
     Raises:
         UsageError: There is none.
     """
     for row in reversed(list(Journal(out / "cells.jsonl").rows.values())):
         cell = row["cell"]
-        same = (cell["scenario"], cell["casting"], cell["config"]["name"], cell["seed"])
-        if same == (scenario, casting, config, 0):
+        cell_key = (cell["scenario"], cell["casting"], cell["config"]["name"], cell["seed"])
+        if cell_key == (scenario, casting, config, 0):
             for folder in (out / "swaps").glob(f"{scenario}-{casting}-*-0-*"):
                 if row["key"].startswith(folder.name) and (folder / f"{clip}.mp4").exists():
                     return folder / f"{clip}.mp4"
@@ -84,31 +84,33 @@ def main() -> int:
     parser.add_argument("--config", nargs="+", default=["plain", "pseudo"])
     parser.add_argument("--moments", type=int, default=7)
     parser.add_argument("--output", type=Path, default=Path("docs/limited.jpg"))
-    told = parser.parse_args()
+    options = parser.parse_args()
     try:
-        pattern = f"{told.scenario}-{told.casting}-*/footage"
-        footage = next(iter(sorted((told.out / "castings").glob(pattern))), None)
+        pattern = f"{options.scenario}-{options.casting}-*/footage"
+        footage = next(iter(sorted((options.out / "castings").glob(pattern))), None)
         if footage is None:
-            raise UsageError(f"{told.out}: no footage of {told.scenario} {told.casting}")
+            raise UsageError(f"{options.out}: no footage of {options.scenario} {options.casting}")
         clips = {
-            "performer": footage / "held_out" / f"{told.clip}.mp4",
+            "performer": footage / "held_out" / f"{options.clip}.mp4",
             **{
-                name: swap_of(told.out, told.scenario, told.casting, name, told.clip)
-                for name in told.config
+                name: swap_of(options.out, options.scenario, options.casting, name, options.clip)
+                for name in options.config
             },
-            "truth": footage / "truth" / f"{told.clip}.mp4",
+            "truth": footage / "truth" / f"{options.clip}.mp4",
         }
         tables = {
             name: read_landmarks(
-                footage / ("truth" if name == "truth" else "held_out") / f"{told.clip}.openface.csv"
+                footage
+                / ("truth" if name == "truth" else "held_out")
+                / f"{options.clip}.openface.csv"
             ).astype(np.float64)
             for name in clips
         }
         with VideoReader(clips["truth"]) as reader:
             fps = float(reader.info.rate)
-        chosen = moments(tables["truth"], fps, told.moments)
+        chosen = peak_frames(tables["truth"], fps, options.moments)
         rows = [(name, faces(video, tables[name], chosen)) for name, video in clips.items()]
-        write_image(told.output, draw_strip(rows, [f"{n / fps:.1f} s" for n in chosen], TILE))
+        write_image(options.output, draw_strip(rows, [f"{n / fps:.1f} s" for n in chosen], TILE))
     except SwapperError as error:
         print(f"draw_actors_strip: {error}", file=sys.stderr)
         return error.exit_code

@@ -1,6 +1,6 @@
-"""Where the models run each hot operation: shapes, inputs as in training, bytes, predictions.
+"""Sites of the hot operations in the models: shapes, inputs as in training, bytes, predictions.
 
-Sites of `film_lrelu` are read off the networks themselves: all that enlarge, and the largest of the
+Sites of `film_lrelu` are recorded from the networks: all that upscale, and the largest of the
 others. `dssim_l1` and `warp_pair` run once a step, at the model's resolution.
 """
 
@@ -29,12 +29,12 @@ MODELS: dict[str, Callable[[], Autoencoder]] = {
     "df256": partial(DfAutoencoder, ("a", "b"), resolution=256, code_dim=CODE_DIM),
 }
 STORED_PX = 256
-"""Side of a stored face where the target's is half of that or more."""
+"""Largest side of a stored face; otherwise it is twice the target's."""
 CHANNELS = 5
 
 BANDWIDTH = 3.87e12
 """Bytes a second: nine tenths of a copy on an H200. Predictions below are for that device; as
-bounds they serve an H100, whose memory is slower, too. All stand until a device has run this."""
+bounds they also apply to an H100, whose memory is slower. None has been measured yet."""
 PREDICTED_FOR = ("H100", "H200")
 FILM_PASSES = {
     ("naive", "full"): 20,
@@ -45,8 +45,8 @@ FILM_PASSES = {
     ("kernel", "bwd"): 3,
     ("kernel", "full"): 5,
 }
-"""Over a site's features, read from inductor's own code: its backward reduces and differentiates in
-passes of their own."""
+"""Passes over a site's features, from inductor's generated code: its backward reduces and
+differentiates in separate passes."""
 PREDICTED_PIXELS = 64 * 256**2
 PREDICTED_MS = {
     ("dssim_l1", "naive", "full"): (17.9, 27.9),
@@ -65,20 +65,20 @@ FORWARD, ALL = ("fwd",), ("fwd", "bwd", "full")
 
 @dataclass(frozen=True)
 class Case:
-    """An operation at one place of one model.
+    """An operation at one site of a model.
 
     Attributes:
         operation: As in `kernel_variants.OPERATIONS`.
         model: One of `MODELS`.
-        shape: Of its largest input.
-        pixels: Of the pictures of a step, all samples together.
-        dtype: Of that input and of the output.
-        layout: Of that input.
+        shape: Shape of its largest input.
+        pixels: Pixels of all images of a step.
+        dtype: dtype of that input and of the output.
+        layout: Memory layout of that input.
         arguments: Keywords of every variant.
-        leaves: Names of those that gradients are taken of.
+        leaves: Names of the arguments that require gradients.
         upstream: Gradient of each output; empty without leaves.
-        bytes: By direction, what must be read and written at least.
-        calls: In one step.
+        bytes: Least bytes read and written, by direction.
+        calls: Calls per step.
     """
 
     operation: str
@@ -95,11 +95,11 @@ class Case:
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """What can be timed."""
+        """Directions that can be timed."""
         return ALL if self.leaves else FORWARD
 
     def exact(self) -> Case:
-        """The same in float64."""
+        """Return the case in float64."""
         wide = {
             name: value.double()
             if isinstance(value, Tensor) and value.is_floating_point()
@@ -114,11 +114,11 @@ class Case:
 def predicted_ms(
     case: Case, variant: str, direction: str, device: str
 ) -> tuple[float, float] | None:
-    """Least and most milliseconds that were predicted; None where nothing was.
+    """Return the range of predicted milliseconds; None without a prediction.
 
     Args:
-        case: What is computed.
-        variant: Its form, as in `kernel_variants.NAMES`.
+        case: Case to predict.
+        variant: Name of the variant, as in `kernel_variants.NAMES`.
         direction: "fwd", "bwd" or "full".
         device: Its name; only H100 and H200 have predictions.
     """
@@ -131,22 +131,22 @@ def predicted_ms(
         # "fwd" is two passes: in and out.
         milliseconds = 1e3 * passes * case.bytes["fwd"] / 2 / BANDWIDTH
         return milliseconds, milliseconds
-    found = PREDICTED_MS.get((case.operation, variant, direction))
+    bounds = PREDICTED_MS.get((case.operation, variant, direction))
     share = case.pixels / PREDICTED_PIXELS
-    return None if found is None else (found[0] * share, found[1] * share)
+    return None if bounds is None else (bounds[0] * share, bounds[1] * share)
 
 
 def cases_of(
     operation: str, model: str, pictures: int, device: torch.device, *, largest: bool = False
 ) -> Iterator[Case]:
-    """Places where a step runs an operation, made one at a time.
+    """Yield the cases of an operation in a step.
 
     Args:
-        operation: Which.
+        operation: Name of the operation.
         model: One of `MODELS`.
-        pictures: Of both identities together in a step, even.
-        device: Where; on CUDA features are bfloat16 and channels_last, as trained there, else
-            float32 and contiguous.
+        pictures: Images of both identities in a step, even.
+        device: Device of the inputs; on CUDA features are bfloat16 and channels_last, as trained
+            there, else float32 and contiguous.
         largest: Only the largest site.
     """
     random = torch.Generator().manual_seed(0)
@@ -166,24 +166,24 @@ def cases_of(
 
 @dataclass(frozen=True)
 class FilmSite:
-    """A call of `film_lrelu`: what it is given, and how often a step calls it so."""
+    """A call site of `film_lrelu`: its arguments and calls per step."""
 
     shape: tuple[int, int, int, int]
     upscale: int
     scaled: bool
-    each_sample: bool
+    per_sample: bool
     calls: int = 1
 
 
 def film_sites(model: str, pictures: int) -> list[FilmSite]:
-    """Those of a step that enlarge, and the largest that does not; the largest last."""
-    found: Counter[FilmSite] = Counter()
+    """Return the sites of a step that upscale, and the largest other one; the largest last."""
+    counts: Counter[FilmSite] = Counter()
 
     def record(
         x: Tensor, gamma: Tensor | None, beta: Tensor, *, slope: float, upscale: int = 1
     ) -> Tensor:
         _, c, h, w = x.shape
-        found[FilmSite((len(x), c, h, w), upscale, gamma is not None, beta.ndim == 2)] += 1
+        counts[FilmSite((len(x), c, h, w), upscale, gamma is not None, beta.ndim == 2)] += 1
         return film_lrelu_reference(x, gamma, beta, slope=slope, upscale=upscale)
 
     with (
@@ -197,10 +197,10 @@ def film_sites(model: str, pictures: int) -> list[FilmSite]:
         code = torch.empty(half, net.code_dim) if net.code_dim else None
         for latent, name in zip(net.encode(faces).chunk(2), net.identities, strict=True):
             net.decode(latent, name, code)
-    sites = [replace(site, calls=count) for site, count in found.items()]
+    sites = [replace(site, calls=count) for site, count in counts.items()]
     enlarging = [site for site in sites if site.upscale > 1]
-    others = [site for site in sites if site.upscale == 1]
-    chosen = enlarging + sorted(others, key=_elements)[-1:]
+    unscaled = [site for site in sites if site.upscale == 1]
+    chosen = enlarging + sorted(unscaled, key=_elements)[-1:]
     return sorted(chosen, key=lambda site: (site.upscale, _elements(site)))
 
 
@@ -209,15 +209,15 @@ def _elements(site: FilmSite) -> int:
 
 
 def film_case(site: FilmSite, model: str, device: torch.device, random: torch.Generator) -> Case:
-    """Random features at a site."""
+    """Create a case with random features at a site."""
     on_gpu = device.type == "cuda"
     dtype = torch.bfloat16 if on_gpu else torch.float32
     layout = torch.channels_last if on_gpu else torch.contiguous_format
     channels = site.shape[1]
-    told = (site.shape[0], channels) if site.each_sample else (channels,)
+    parameter_shape = (site.shape[0], channels) if site.per_sample else (channels,)
     x = torch.randn(site.shape, generator=random).to(device, dtype, memory_format=layout)
-    gamma = torch.randn(told, generator=random).to(device) / 4 if site.scaled else None
-    beta = torch.randn(told, generator=random).to(device) / 4
+    gamma = torch.randn(parameter_shape, generator=random).to(device) / 4 if site.scaled else None
+    beta = torch.randn(parameter_shape, generator=random).to(device) / 4
     n, _, h, w = site.shape
     r = site.upscale
     upstream = torch.randn(n, channels // r**2, r * h, r * w, generator=random)
@@ -245,7 +245,7 @@ def film_case(site: FilmSite, model: str, device: torch.device, random: torch.Ge
 def dssim_case(
     model: str, side: int, pictures: int, device: torch.device, random: torch.Generator
 ) -> Case:
-    """A drawn picture against colours and weights sliced out of a target of five channels."""
+    """Create a case with an image, and colours and weights sliced from a 5-channel target."""
     pred, goal = (
         torch.rand(pictures, side, side, channels, generator=random).to(device).permute(0, 3, 1, 2)
         for channels in (3, CHANNELS)
@@ -274,7 +274,7 @@ def dssim_case(
 def warp_case(
     model: str, side: int, pictures: int, device: torch.device, random: torch.Generator
 ) -> Case:
-    """Rows of a faceset of noise, moved as training moves them; none is degraded."""
+    """Create a case with noise images, warped as in training, without degradation."""
     stored = min(2 * side, STORED_PX)
     faces = torch.randint(
         0, 256, (2 * pictures, stored, stored, CHANNELS), dtype=torch.uint8, generator=random

@@ -1,4 +1,4 @@
-"""One form of one operation: held against float64, and run from cold caches."""
+"""Checks of kernel variants against float64, and timing with cold caches."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from torch import Tensor
 from swapper.kernels import dispatch
 
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-3, torch.bfloat16: 1e-2}
-"""Of the relative L2 distance to float64, by the case's dtype: above rounding, below any fault."""
+"""Largest relative L2 distance to float64, by the case's dtype; above rounding errors."""
 SCRATCH_BYTES = 256 << 20
 _CLEARS = 40
 """Passes over it: some 3 ms, in which the launches of 300 kernels are queued."""
 
 
 class Trial:
-    """A variant at a case in one direction: `prepare`, then time a call.
+    """A variant on a case in one direction: call `prepare`, then time the call.
 
     Args:
-        variant: Says what `swapper.kernels` may choose.
-        form: The variant, ready to be called.
-        case: Its inputs.
+        variant: Variant; sets the backend of `swapper.kernels`.
+        form: Callable of the variant.
+        case: Inputs.
         direction: "fwd", "bwd" or "full".
     """
 
@@ -45,29 +45,29 @@ class Trial:
         self.gradients: tuple[Tensor, ...] = ()
 
     def prepare(self) -> None:
-        """Do what is not timed."""
+        """Run the untimed part."""
         dispatch.use(self.variant.backend)
         if self.direction == "bwd":
             self._forward()
 
     def __call__(self) -> None:
-        """Do what is."""
+        """Run the timed part."""
         if self.direction != "bwd":
             self._forward()
         if self.direction != "fwd":
             self.gradients = torch.autograd.grad(self.outputs, self.leaves, self.upstream)
 
     def release(self) -> None:
-        """Let go of what it made."""
+        """Release outputs and gradients."""
         self.outputs, self.gradients = (), ()
 
     def _forward(self) -> None:
-        made = self.form(**self.arguments)
-        self.outputs = made if isinstance(made, tuple) else (made,)
+        outputs = self.form(**self.arguments)
+        self.outputs = outputs if isinstance(outputs, tuple) else (outputs,)
 
 
 def exact_values(case: Case) -> list[Tensor]:
-    """What every variant must say: outputs and gradients of the reference in float64."""
+    """Return outputs and gradients of the reference in float64."""
     reference = next(each for each in OPERATIONS[case.operation] if each.name == "reference")
     return _values(reference, reference.form, case.exact())
 
@@ -80,23 +80,23 @@ def _values(variant: Variant, form: Form, case: Case) -> list[Tensor]:
 
 
 def distance(got: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
-    """The worst relative L2 distance; infinite where a value is no number or a shape another."""
+    """Return the largest relative L2 distance; infinite for NaN or another shape."""
     worst = 0.0
-    for mine, right in zip(got, expected, strict=True):
-        if mine.shape != right.shape:
+    for value, reference in zip(got, expected, strict=True):
+        if value.shape != reference.shape:
             return float("inf")
-        far = float((mine - right).norm() / right.norm().clamp_min(1e-30))
+        far = float((value - reference).norm() / reference.norm().clamp_min(1e-30))
         worst = max(worst, far if far == far else float("inf"))
     return worst
 
 
 @dataclass(frozen=True)
-class Tried:
-    """Whether a variant may be timed.
+class CheckedVariant:
+    """Result of checking a variant.
 
     Attributes:
-        variant: Which.
-        form: Ready to be called.
+        variant: The variant.
+        form: Its callable.
         error: Relative L2 distance to float64.
         refused: Why it is not timed; "" if it is.
     """
@@ -107,33 +107,33 @@ class Tried:
     refused: str = ""
 
 
-def tried(variant: Variant, case: Case, expected: Sequence[Tensor]) -> Tried:
-    """Run a variant once and hold it against the reference in float64."""
+def check_variant(variant: Variant, case: Case, expected: Sequence[Tensor]) -> CheckedVariant:
+    """Run a variant once and compare it with the reference in float64."""
     device = expected[0].device
     if reason := absent(case.operation, variant, device):
-        return Tried(variant, variant.form, refused=f"absent: {reason}")
+        return CheckedVariant(variant, variant.form, refused=f"absent: {reason}")
     form = variant.ready()
     try:
         error = distance(_values(variant, form, case), expected)
-    except Exception as problem:  # whatever a compiler or a driver may raise
+    except Exception as problem:  # compilers and drivers may raise anything
         lines = str(problem).strip().splitlines() or ["no reason given"]
-        return Tried(variant, form, refused=f"{type(problem).__name__}: {lines[0][:200]}")
+        return CheckedVariant(variant, form, refused=f"{type(problem).__name__}: {lines[0][:200]}")
     tolerance = TOLERANCE[case.dtype]
     if not error <= tolerance:
-        return Tried(
+        return CheckedVariant(
             variant, form, error, f"wrong: {error:.2g} from float64, {tolerance:g} allowed"
         )
-    return Tried(variant, form, error)
+    return CheckedVariant(variant, form, error)
 
 
 # --- timing ---------------------------------------------------------------------------------------
 
 
 class ColdClock:
-    """Seconds of a trial none of whose data is in a cache.
+    """Times a trial with cold caches.
 
     Args:
-        device: Where it runs.
+        device: Device of the trial.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -141,7 +141,7 @@ class ColdClock:
         self.scratch = torch.zeros(SCRATCH_BYTES, dtype=torch.uint8, device=device)
 
     def __call__(self, trial: Any) -> float:
-        """Prepare it if it is a `Trial`, clear the caches, time it."""
+        """Prepare a `Trial`, clear the caches, time the call."""
         prepared = isinstance(trial, Trial)
         if prepared:
             trial.prepare()
@@ -156,7 +156,7 @@ class ColdClock:
 
     def _on_gpu(self, run: Callable[[], Any]) -> float:
         first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        # No wait in between: the device is busy clearing while the trial is queued.
+        # No synchronisation: the device clears caches while the trial is queued.
         for _ in range(_CLEARS):
             self.scratch.zero_()
         first.record()
@@ -166,7 +166,7 @@ class ColdClock:
         return float(first.elapsed_time(last)) / 1e3
 
     def peak_mb(self, trial: Trial) -> float | None:
-        """Most memory that a call takes beyond what is held before it; CUDA only."""
+        """Return the peak memory of a call beyond that allocated before; CUDA only."""
         if not self.on_gpu:
             return None
         trial.prepare()
@@ -180,13 +180,13 @@ class ColdClock:
 
 
 def spread_of(ratio: Ratio) -> Ratio:
-    """How far from 1 a thing lies from itself, the same either way."""
+    """Return the symmetric range of the ratio of the baseline to itself."""
     high = max(ratio.high, 1 / ratio.low)
     return Ratio(ratio.median, 1 / high, high)
 
 
 def verdict(ratio: Ratio, spread: Ratio) -> str:
-    """In words."""
+    """Classify a ratio as faster, slower or no difference."""
     if spread.low <= ratio.median <= spread.high:
         return "no difference"
     return "faster" if ratio.median < 1 else "slower"

@@ -1,8 +1,8 @@
-"""The same operation written in several ways: what a kernel has to beat.
+"""Implementations of each hot operation, to compare with the kernels.
 
-All forms of an operation take the keywords of `swapper.kernels`' public function and return what it
-does. "naive" is what one writes first, "reference" the specification in plain torch, "inductor"
-means `torch.compile`, "kernel" the Triton kernel, on CUDA devices alone.
+All variants take the keywords of `swapper.kernels`' public function and return the same. "naive" is
+a straightforward implementation, "reference" the specification in plain torch, "inductor"
+`torch.compile`, "kernel" the Triton kernel, on CUDA devices only.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ Blur = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of computing an operation.
+    """An implementation of an operation.
 
     Attributes:
-        name: In the table.
-        form: Called with the operation's keywords.
-        compiled: Whether inductor makes it.
-        backend: What `swapper.kernels` may choose while it runs.
+        name: Name in the table.
+        form: Callable with the operation's keywords.
+        compiled: Whether to compile it with inductor.
+        backend: Backend of `swapper.kernels` while it runs.
     """
 
     name: str
@@ -43,23 +43,23 @@ class Variant:
     backend: dispatch.Backend = "reference"
 
     def ready(self) -> Form:
-        """What to call; compiles for the shapes of its first call."""
+        """Return the callable; compiles for the shapes of its first call."""
         if not self.compiled:
             return self.form
-        made: Form = torch.compile(self.form, fullgraph=True, dynamic=False)
-        return made
+        compiled: Form = torch.compile(self.form, fullgraph=True, dynamic=False)
+        return compiled
 
 
 def variants_of(operation: str, names: Collection[str]) -> list[Variant]:
-    """Those of an operation that `names` has, the baseline first."""
+    """Return the variants of an operation in `names`, the baseline first."""
     return [each for each in OPERATIONS[operation] if each.name in names]
 
 
 def absent(operation: str, variant: Variant, device: torch.device) -> str:
-    """Why a variant is not run; "" if it is."""
+    """Return why a variant cannot run; "" if it can."""
     if variant.backend != "triton":
         return ""
-    # Elsewhere it could run in Triton's interpreter only, whose times say nothing.
+    # On other devices only Triton's interpreter runs, whose times are meaningless.
     if device.type != "cuda":
         return "kernels are for CUDA devices"
     return "" if operation in dispatch.OPERATIONS else "it has no kernel"
@@ -71,7 +71,7 @@ def absent(operation: str, variant: Variant, device: torch.device) -> str:
 def composed_film(
     x: Tensor, gamma: Tensor | None, beta: Tensor, *, slope: float, upscale: int
 ) -> Tensor:
-    """Operation after operation, each a pass over memory."""
+    """Compute operation by operation, each a pass over memory."""
     y = x if gamma is None else x * (1 + _channels(gamma))
     y = F.leaky_relu(y + _channels(beta), slope)
     n, c, h, w = y.shape
@@ -99,13 +99,13 @@ def blurring_dssim(
     scales: int,
     blur: Blur,
 ) -> tuple[Tensor, Tensor]:
-    """DSSIM whose five moments are blurred one by one, and L1; what differs is how to blur."""
+    """Compute DSSIM with five separately blurred moments, and L1, for a given blur."""
     ramp = torch.arange(window, device=pred.device, dtype=pred.dtype) - window // 2
     taps = torch.exp(-0.5 * (ramp / sigma) ** 2)
     taps = taps / taps.sum()
     l1 = _mean((pred - target).abs(), mask)
     x, y, weight = pred - 0.5, target - 0.5, mask
-    found = []
+    by_scale = []
     for scale in range(scales):
         if scale:
             x, y, weight = (
@@ -114,8 +114,8 @@ def blurring_dssim(
             )
         inside = blur(torch.ones_like(weight[:1]), taps)
         moments = (blur(each, taps) / inside for each in (x, y, x * x, y * y, x * y))
-        found.append(_mean(_dssim(*moments), weight))
-    return torch.stack(found).mean(dim=0), l1
+        by_scale.append(_mean(_dssim(*moments), weight))
+    return torch.stack(by_scale).mean(dim=0), l1
 
 
 def _dssim(x: Tensor, y: Tensor, xx: Tensor, yy: Tensor, xy: Tensor) -> Tensor:
@@ -131,13 +131,13 @@ def _mean(values: Tensor, weight: Tensor) -> Tensor:
 
 
 def square_blur(x: Tensor, taps: Tensor) -> Tensor:
-    """One depthwise convolution of taps x taps: the common form of SSIM."""
+    """Blur by one depthwise convolution of taps x taps, as common for SSIM."""
     kernel = (taps[:, None] * taps).expand(x.shape[1], 1, -1, -1)
     return F.conv2d(x, kernel, padding=len(taps) // 2, groups=x.shape[1])
 
 
 def separable_blur(x: Tensor, taps: Tensor) -> Tensor:
-    """A depthwise convolution along each side."""
+    """Blur by a depthwise convolution along each axis."""
     channels, half = x.shape[1], len(taps) // 2
     down = taps[:, None].expand(channels, 1, -1, 1)
     across = taps.expand(channels, 1, 1, -1)
@@ -146,7 +146,7 @@ def separable_blur(x: Tensor, taps: Tensor) -> Tensor:
 
 
 def shifted_blur(x: Tensor, taps: Tensor) -> Tensor:
-    """A sum of shifted copies along each side: pointwise, so that inductor can fuse it all."""
+    """Blur by sums of shifted copies along each axis, which inductor can fuse."""
     half = len(taps) // 2
     height, width = x.shape[2:]
     padded = F.pad(x, (0, 0, half, half))
@@ -157,8 +157,8 @@ def shifted_blur(x: Tensor, taps: Tensor) -> Tensor:
 
 def _sum(parts: Sequence[Tensor]) -> Tensor:
     total = parts[0]
-    for each in parts[1:]:
-        total = total + each
+    for part in parts[1:]:
+        total = total + part
     return total
 
 
@@ -175,7 +175,7 @@ def sampled_warp(
     index: Tensor,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    """By `grid_sample`, after pictures are gathered and made floats."""
+    """Warp by `grid_sample` after gathering images and converting them to float."""
     with torch.no_grad():
         pictures = faces[index].permute(0, 3, 1, 2).to(dtype) / 255
         ramp = torch.arange(size, device=faces.device, dtype=dtype)
@@ -192,12 +192,12 @@ def sampled_warp(
 
 
 def _sampled(pictures: Tensor, places: Tensor, affine: Tensor) -> Tensor:
-    """Bilinear values at `affine` of (N, h, w, 2) places in pixels, border held."""
+    """Sample bilinearly at `affine` of (N, h, w, 2) positions in pixels, with border padding."""
     linear, move = affine[:, None, None, :, :2], affine[:, None, None, :, 2]
-    found = (linear * places[..., None, :]).sum(-1) + move
+    positions = (linear * places[..., None, :]).sum(-1) + move
     return F.grid_sample(
         pictures,
-        found * (2 / (pictures.shape[-1] - 1)) - 1,
+        positions * (2 / (pictures.shape[-1] - 1)) - 1,
         padding_mode="border",
         align_corners=True,
     )

@@ -1,9 +1,9 @@
-"""The rungs of a training step, from a plain loop to everything switched on, each one step more.
+"""Optimisation levels (rungs) of a training step, from a plain loop to all optimisations.
 
-Every rung trains the same network on the same batch; what differs is how. The lowest is what one
-writes first: float32, channels first, the encoder run for each identity by itself, SSIM by
-depthwise convolution, AdamW as torch has it by default, and nothing besides. The others are the
-package's own training step (clipped, averaged weights kept) with one more switch on each.
+Every rung trains the same network on the same batch. The lowest is a straightforward loop: float32,
+channels first, the encoder run separately for each identity, SSIM by depthwise convolution, AdamW
+with torch's defaults. The others are the package's training step (with clipping and EMA) with one
+more optimisation each.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ CLIP = 1.0
 
 @dataclass(frozen=True)
 class Rung:
-    """How a step is computed.
+    """Settings of a training step.
 
     Attributes:
-        name: In the table.
-        plain: The loop that one writes first; all below is then off.
-        fused: AdamW as one kernel.
+        name: Name in the table.
+        plain: Straightforward loop; all below is then off.
+        fused: Fused AdamW.
         bf16: Autocast to bfloat16.
-        channels_last: Weights and features with their channels innermost.
-        compile: Blocks and loss through inductor.
-        kernels: Hot operations as Triton kernels.
-        graphs: The compiled blocks as CUDA graphs.
+        channels_last: Weights and features in channels_last.
+        compile: Compile blocks and loss with inductor.
+        kernels: Triton kernels for hot operations.
+        graphs: CUDA graphs of the compiled blocks.
     """
 
     name: str
@@ -59,17 +59,17 @@ PLAIN = Rung("plain loop", plain=True)
 
 
 def rungs(device: torch.device, *, bf16: bool, small: bool) -> list[Rung]:
-    """The ladder for `device`.
+    """Return the ladder for `device`.
 
     Args:
-        device: Compiling and kernels are for CUDA.
-        bf16: Whether it computes in bfloat16.
-        small: Whether steps are as short as their launches, so that CUDA graphs are worth a rung.
+        device: Compilation and kernels are for CUDA only.
+        bf16: Whether to use bfloat16.
+        small: Whether steps are limited by launches; adds a rung with CUDA graphs.
     """
-    found = [PLAIN, Rung("one pass, banded DSSIM")]
+    ladder = [PLAIN, Rung("one pass, banded DSSIM")]
 
     def add(name: str, **switches: bool) -> None:
-        found.append(replace(found[-1], name=name, **switches))
+        ladder.append(replace(ladder[-1], name=name, **switches))
 
     add("+ fused AdamW", fused=True)
     if bf16:
@@ -80,17 +80,17 @@ def rungs(device: torch.device, *, bf16: bool, small: bool) -> list[Rung]:
         add("+ kernels", kernels=True)
         if small:
             add("+ CUDA graphs", graphs=True)
-    return found
+    return ladder
 
 
 class Stepper:
-    """One network, trained in the way of one rung, a step a call.
+    """Trains a network with the settings of one rung, one step per call.
 
     Args:
-        rung: How.
+        rung: Settings.
         net: Not shared with another rung; moved to `device`.
-        batch: What every step trains on, on `device`.
-        device: Where.
+        batch: Batch of every step, on `device`.
+        device: Device to train on.
         lr: Learning rate.
     """
 
@@ -103,7 +103,7 @@ class Stepper:
         self.net = net.to(device)
         self.loss = ReconstructionLoss()
         weights = list(self.net.parameters())
-        # As torch has it where nobody chooses: a loop on a CPU, foreach on CUDA.
+        # torch's default: a loop on CPU, foreach on CUDA.
         chosen = {"fused": True} if rung.fused else {}
         self.optimizer = torch.optim.AdamW(weights, lr=lr, betas=(0.9, 0.99), **chosen)
         self.averaged = [] if rung.plain else [each.detach().clone() for each in weights]
@@ -128,7 +128,7 @@ class Stepper:
             self.step()
 
     def step(self) -> Tensor:
-        """One step; its loss, before the weights moved."""
+        """Run one step; return its loss, before the weight update."""
         if self.module is None:
             loss = plain_loss(self.net, self.loss, self.batch)
         else:
@@ -152,7 +152,7 @@ class Stepper:
 
     @contextlib.contextmanager
     def backend(self) -> Iterator[None]:
-        """Rungs take turns, and the choice of kernels is the process's."""
+        """Select the rung's kernels, a process-wide setting."""
         with dispatch.using("triton" if self.rung.kernels else "reference"):
             yield
 
@@ -161,14 +161,14 @@ class Stepper:
 
 
 def plain_loss(net: Autoencoder, loss: ReconstructionLoss, batch: FaceBatch) -> Tensor:
-    """The same loss, identity by identity, as one would write it first."""
+    """Compute the loss in a straightforward loop over identities."""
     warped, target = warped_and_target(batch, net.resolution)
     count = len(net.identities)
     parts = []
     for identity, faces, goal in zip(
         net.identities, warped.chunk(count), target.chunk(count), strict=True
     ):
-        # The warp makes channels_last; a plain loop is fed contiguous pictures.
+        # The warp returns channels_last; the plain loop uses contiguous images.
         faces, goal = faces.contiguous(), goal.contiguous()
         parts.append(_plain_parts(net.decode(net.encode(faces), identity), goal, loss))
     return torch.stack(parts).mean()
@@ -193,18 +193,18 @@ def _plain_parts(output: SwapOutput, target: Tensor, loss: ReconstructionLoss) -
 
 
 def check_agree(steppers: Sequence[Stepper], tolerance: float = 0.02) -> dict[str, float]:
-    """Take one step of each rung; their losses must lie together, or unlike things are compared.
+    """Run one step of each rung and check that their losses agree.
 
     Returns:
-        The loss of each, by name.
+        The losses by name.
 
     Raises:
-        ValueError: One lies further than `tolerance` of the first one's from it.
+        ValueError: A loss deviates from the first by more than the relative `tolerance`.
     """
     losses = {}
-    for each in steppers:
-        with each.backend():
-            losses[each.rung.name] = float(each.step())
+    for stepper in steppers:
+        with stepper.backend():
+            losses[stepper.rung.name] = float(stepper.step())
     first = losses[steppers[0].rung.name]
     for name, value in losses.items():
         if not abs(value - first) <= tolerance * abs(first):

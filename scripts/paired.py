@@ -1,4 +1,4 @@
-"""Timing that can be trusted on a noisy machine: variants take turns, and are compared in pairs."""
+"""Paired timing for noisy machines: variants are timed in turns and compared per round."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ import numpy as np
 import torch
 
 Clock = Callable[[Callable[[], Any]], float]
-"""Runs something once and says how many seconds it took."""
+"""Runs a function once and returns its seconds."""
 
 
 def cpu_clock(run: Callable[[], Any]) -> float:
-    """CPU-seconds of this process, all of its threads; set their number to 1 before."""
+    """Return CPU-seconds of this process over all threads; set their number to 1 before."""
     start = time.process_time()
     run()
     return time.process_time() - start
 
 
 def cuda_clock(run: Callable[[], Any]) -> float:
-    """Seconds on the current CUDA device, from an idle device to the end of what was launched."""
+    """Return seconds on the current CUDA device, from idle to the end of the launched work."""
     first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize()
     first.record()
@@ -41,16 +41,16 @@ def cuda_clock(run: Callable[[], Any]) -> float:
 def interleaved(
     variants: Mapping[str, Callable[[], Any]], rounds: int, clock: Clock, warmups: int = 1
 ) -> dict[str, list[float]]:
-    """Time all variants once a round, in an order that turns from round to round.
+    """Time all variants once per round, in an order that rotates between rounds.
 
     Args:
-        variants: By name.
-        rounds: How often each is timed.
-        clock: Of the device that they run on.
-        warmups: Runs of each that are not timed.
+        variants: Functions by name.
+        rounds: Timings of each.
+        clock: Clock of their device.
+        warmups: Untimed runs of each.
 
     Returns:
-        Seconds by name; the same place in two lists is the same round.
+        Seconds by name, one per round.
     """
     for run in variants.values():
         for _ in range(warmups):
@@ -66,7 +66,7 @@ def interleaved(
 
 @dataclass(frozen=True)
 class Ratio:
-    """Of paired times: the median over rounds, and where 20 and 80 % of rounds lie."""
+    """Ratio of paired times: the median and the 20 % and 80 % quantiles over rounds."""
 
     median: float
     low: float
@@ -74,10 +74,10 @@ class Ratio:
 
 
 def paired_ratio(times: Sequence[float], base: Sequence[float]) -> Ratio:
-    """Times over the base's times of the same rounds.
+    """Divide times by the base's times of the same rounds.
 
     Raises:
-        ValueError: Not one base a time.
+        ValueError: The lengths differ or are 0.
     """
     if len(times) != len(base) or not times:
         raise ValueError(f"{len(times)} times and {len(base)} of the base are not pairs")
@@ -87,10 +87,10 @@ def paired_ratio(times: Sequence[float], base: Sequence[float]) -> Ratio:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """What a figure depends on besides the code measured: device, versions, commit, command."""
-    found: dict[str, Any] = {
+    """Return the environment of a measurement: device, versions, commit, command."""
+    facts: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": _said("git", "describe", "--always", "--dirty"),
+        "commit": _output_of("git", "describe", "--always", "--dirty"),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "device": _processor(),
         "threads": torch.get_num_threads(),
@@ -98,10 +98,10 @@ def environment(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
     }
     if device.type == "cuda":
-        found |= {
+        facts |= {
             "device": torch.cuda.get_device_name(device),
             "cuda": torch.version.cuda,
-            "driver": _said(
+            "driver": _output_of(
                 "nvidia-smi",
                 "--query-gpu=driver_version,clocks.sm,clocks.mem",
                 "--format=csv,noheader",
@@ -110,10 +110,10 @@ def environment(device: torch.device) -> dict[str, Any]:
         try:
             import triton
 
-            found["triton"] = triton.__version__
+            facts["triton"] = triton.__version__
         except ImportError:
             pass
-    return found
+    return facts
 
 
 def _processor() -> str:
@@ -124,7 +124,7 @@ def _processor() -> str:
     return next((each.split(":")[1].strip() for each in lines if "model name" in each), "cpu")
 
 
-def _said(*command: str) -> str:
+def _output_of(*command: str) -> str:
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent

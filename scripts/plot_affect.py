@@ -1,12 +1,12 @@
-r"""Draw what bench_affect.py found: expression against expression, and the picture's error.
+r"""Plot the results of bench_affect.py: gain and correlation of expression, and image error.
 
     pip install 'swapper[plots]'
     python scripts/plot_affect.py out/bench_affect/cells.jsonl docs/affect.svg
 
-A column a scenario. Above, gain β over correlation ρ of every config: a dot a seed, a disc their
-mean; the top right corner is a swap that plays as the performer does, the star what the instrument
-says of the exact answer itself. Below, error of the picture against the exact answer, on emotions
-that the identity never showed where there are any, else on all frames.
+One column per scenario. Above, gain β over correlation ρ of every config: a dot per seed, a disc
+for their mean; the top right corner is perfect, the star is the score of the ground truth clip.
+Below, image error against ground truth, on emotions unseen in the identity's footage if there are
+any, else on all frames.
 """
 
 from __future__ import annotations
@@ -36,43 +36,45 @@ _COLOURS = (
 
 
 def read_cells(path: Path) -> dict[str, dict[str, Scores]]:
-    """Scores by scenario and config, in the order in which they were found.
+    """Read scores by scenario and config, in the order of the file.
 
     Raises:
-        ValueError: A line is none of bench_affect's.
+        ValueError: A line was not written by bench_affect.
     """
-    found: dict[str, dict[str, Scores]] = {}
+    scenarios: dict[str, dict[str, Scores]] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             row = json.loads(line)
             cell, scores = row["cell"], row["scores"]
-            config = found.setdefault(cell["scenario"], {}).setdefault(cell["config"]["name"], {})
+            config = scenarios.setdefault(cell["scenario"], {}).setdefault(
+                cell["config"]["name"], {}
+            )
             for clip, score in scores.items():
                 config[cell["seed"], f"{cell['casting']}/{clip}"] = score
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"line {number} is no cell of bench_affect.py") from error
-    if not found:
+    if not scenarios:
         raise ValueError("holds no finished cell")
-    return found
+    return scenarios
 
 
 def by_seed(scores: Scores, metric: Metric) -> NDArray[np.float64]:
-    """(seeds,) mean over clips."""
+    """Return (seeds,) means over clips."""
     mean: NDArray[np.float64] = np.nanmean(score_grid(scores, metric), axis=1)
     return mean
 
 
-def draw(found: Mapping[str, Mapping[str, Scores]]) -> Figure:
-    """All scenarios beside each other."""
-    names = dict.fromkeys(name for each in found.values() for name in each)
+def draw(scenarios: Mapping[str, Mapping[str, Scores]]) -> Figure:
+    """Plot all scenarios side by side."""
+    names = dict.fromkeys(name for each in scenarios.values() for name in each)
     trained = [name for name in names if name not in (ANSWER, PERFORMER)]
     colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(trained)}
-    figure = Figure(figsize=(4.2 * len(found), 7.4), layout="constrained")
-    for column, (scenario, configs) in enumerate(found.items()):
-        above = figure.add_subplot(2, len(found), column + 1)
+    figure = Figure(figsize=(4.2 * len(scenarios), 7.4), layout="constrained")
+    for column, (scenario, configs) in enumerate(scenarios.items()):
+        above = figure.add_subplot(2, len(scenarios), column + 1)
         _expression(above, configs, colours)
         above.set_title(scenario)
-        below = figure.add_subplot(2, len(found), len(found) + column + 1)
+        below = figure.add_subplot(2, len(scenarios), len(scenarios) + column + 1)
         _error(below, configs, colours, named=not column)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
@@ -114,25 +116,25 @@ def _error(
         axes.scatter(values, np.full(len(values), place), s=10, color="black", zorder=3)
     labels = list(reversed(colours)) if named else []
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
-    what = "emotions never shown" if unseen else "all frames"
-    axes.set_xlabel(f"face error, {what} (grey levels)")
+    scope = "emotions never shown" if unseen else "all frames"
+    axes.set_xlabel(f"face error, {scope} (grey levels)")
     axes.grid(axis="x", color="#dddddd", linewidth=0.5)
 
 
 def main() -> int:
     """Read, draw, write."""
-    told = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    told.add_argument("cells", type=Path, help="cells.jsonl of bench_affect.py")
-    told.add_argument("figure", type=Path, help=".svg, .png or .pdf to write")
-    arguments = told.parse_args()
+    parser.add_argument("cells", type=Path, help="cells.jsonl of bench_affect.py")
+    parser.add_argument("figure", type=Path, help=".svg, .png or .pdf to write")
+    arguments = parser.parse_args()
     try:
         figure = draw(read_cells(arguments.cells))
-        # The same figure is the same bytes: no date, no random names inside.
-        plain = {"Date": None} if arguments.figure.suffix == ".svg" else None
+        # Reproducible output: no date, no random ids.
+        metadata = {"Date": None} if arguments.figure.suffix == ".svg" else None
         with mpl.rc_context({"svg.hashsalt": "swapper", "svg.fonttype": "none"}):
-            figure.savefig(arguments.figure, metadata=plain)
+            figure.savefig(arguments.figure, metadata=metadata)
     except (OSError, ValueError) as error:
         print(f"plot_affect: {arguments.cells}: {error}", file=sys.stderr)
         return 2

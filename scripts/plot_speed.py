@@ -1,10 +1,10 @@
-r"""Draw what bench_train.py found: each rung's share of the plain loop's time.
+r"""Plot the results of bench_train.py: each rung's time relative to the plain loop.
 
     pip install 'swapper[plots]'
     python scripts/plot_speed.py benchmarks/DATE-train-*.jsonl --figure docs/performance.svg
 
-A panel for each device and model. A full bar is measured, with a line from where 20 % to where 80 %
-of rounds lie; a hollow bar is predicted, and nothing but that until such a device has run it.
+A panel for each device and model. Full bars are measured, with a line from the 20 % to the 80 %
+quantile over rounds; hollow bars are predictions.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ _PARTS = ("ladder", "prediction")
 
 
 def read_rows(paths: Sequence[Path]) -> Panels:
-    """Rungs by device and model, the newest of each.
+    """Read rungs by device and model, the newest of each.
 
     Raises:
-        ValueError: A line is none of bench_train's, or there is no ladder.
+        ValueError: A line was not written by bench_train, or there is no ladder.
     """
-    found: dict[tuple[str, str], dict[str, Row]] = {}
+    panels: dict[tuple[str, str], dict[str, Row]] = {}
     for path in paths:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             try:
                 row = json.loads(line)
                 if row["part"] in _PARTS:
-                    found.setdefault((row["device"], row["model"]), {})[row["rung"]] = row
+                    panels.setdefault((row["device"], row["model"]), {})[row["rung"]] = row
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(f"{path}: line {number} is no row of bench_train.py") from error
-    if not found:
+    if not panels:
         raise ValueError(f"{', '.join(map(str, paths))}: no ladder in there")
-    return {place: list(rungs.values()) for place, rungs in found.items()}
+    return {place: list(rungs.values()) for place, rungs in panels.items()}
 
 
 def draw(panels: Panels) -> Figure:
-    """All panels, below each other."""
+    """Plot all panels in a column."""
     heights = [0.6 + 0.32 * len(rungs) for rungs in panels.values()]
     figure = Figure(figsize=(7.5, sum(heights) + 0.5), layout="constrained")
     axes = figure.subplots(len(panels), 1, height_ratios=heights, squeeze=False, sharex=True)[:, 0]
@@ -80,20 +80,20 @@ def _panel(axes: Axes, rungs: Sequence[Row]) -> None:
     axes.set_axisbelow(True)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Read, draw, write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("rows", type=Path, nargs="+", help="JSON lines of bench_train.py")
     parser.add_argument("--figure", type=Path, required=True, help=".svg, .png or .pdf to write")
-    found = parser.parse_args(arguments)
+    options = parser.parse_args(argv)
     try:
-        figure = draw(read_rows(found.rows))
-        # The same figure is the same bytes: no date, no random names inside.
-        plain = {"Date": None} if found.figure.suffix == ".svg" else None
+        figure = draw(read_rows(options.rows))
+        # Reproducible output: no date, no random ids.
+        metadata = {"Date": None} if options.figure.suffix == ".svg" else None
         with mpl.rc_context({"svg.hashsalt": "swapper", "svg.fonttype": "none"}):
-            figure.savefig(found.figure, metadata=plain)
+            figure.savefig(options.figure, metadata=metadata)
     except (OSError, ValueError) as error:
         print(f"plot_speed: {error}", file=sys.stderr)
         return 2

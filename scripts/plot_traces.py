@@ -1,12 +1,11 @@
-r"""Plot what an estimator reads on a performer and on swaps of the same clip, in time.
+r"""Plot an estimator's class probabilities over time on a performer and on swaps of the clip.
 
     pip install 'swapper[plots]'
     python scripts/plot_traces.py traces.svg --affect xception --weights mini_XCEPTION.hdf5 \
         --performer clip.mp4 --landmarks clip.csv --swap plain=plain.mp4 --swap full=full.mp4
 
-A row for each class that moves on the performer. Faces are found by OpenFace's CSV of the
-performer, in the swaps as well: they lie at the same places. An estimator that trained a swap
-flatters it.
+One row per class that varies on the performer. The performer's OpenFace CSV locates faces in the
+swaps as well. An estimator that was used in training is biased in favour of the swap.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ from swapper.media.video import VideoReader
 
 SIDE = 160
 _MOVES = 0.05
-"""Standard deviation of a probability from which a class is drawn."""
+"""Least standard deviation of a probability to plot its class."""
 _BATCH = 64
 
 Shares = dict[int, NDArray[np.float32]]
 
 
 def read_clip(video: Path, landmarks: Path, estimator: Estimator) -> Shares:
-    """Probabilities (C,) of each frame of a clip in which there is a face.
+    """Return probabilities (C,) of each frame of a clip with a face.
 
     Raises:
         SwapperError: A file cannot be read.
@@ -59,7 +58,7 @@ def read_clip(video: Path, landmarks: Path, estimator: Estimator) -> Shares:
 
 
 def draw(clips: Mapping[str, Shares], labels: Sequence[str], title: str) -> Figure:
-    """The performer, who comes first, in black; swaps over it with their correlations.
+    """Plot the performer, who comes first, in black, and the swaps with their correlations.
 
     Raises:
         UsageError: The clips have too few frames in common.
@@ -99,32 +98,32 @@ def _correlation(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> floa
 
 def main() -> int:
     """Read, draw, write."""
-    told = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = told.add_argument
+    add = parser.add_argument
     add("figure", type=Path, help=".svg, .png or .pdf to write")
     add("--affect", default="xception", help="estimator")
     add("--weights", help="of the estimator, where it takes them")
     add("--performer", type=Path, required=True, help="clip")
     add("--landmarks", type=Path, required=True, help="OpenFace's CSV of that clip")
     add("--swap", action="append", required=True, help="NAME=CLIP, may be repeated")
-    arguments = told.parse_args()
+    arguments = parser.parse_args()
     try:
         settings = {"weights": arguments.weights} if arguments.weights else {}
         estimator = load_estimator(arguments.affect, "measuring", **settings)
         clips = {"performer": arguments.performer}
-        for each in arguments.swap:
-            name, equals, path = each.partition("=")
+        for swap in arguments.swap:
+            name, equals, path = swap.partition("=")
             if not equals:
-                raise UsageError(f"--swap {each}: write NAME=CLIP")
+                raise UsageError(f"--swap {swap}: write NAME=CLIP")
             clips[name] = Path(path)
         read = {n: read_clip(path, arguments.landmarks, estimator) for n, path in clips.items()}
         title = f"{arguments.performer.stem}, read by {estimator.name}"
         figure = draw(read, estimator.labels, title)
         with mpl.rc_context({"svg.hashsalt": "swapper", "svg.fonttype": "none"}):
-            plain = {"Date": None} if arguments.figure.suffix == ".svg" else None
-            figure.savefig(arguments.figure, metadata=plain)
+            metadata = {"Date": None} if arguments.figure.suffix == ".svg" else None
+            figure.savefig(arguments.figure, metadata=metadata)
     except (SwapperError, OSError, TypeError) as error:
         print(f"plot_traces: {error}", file=sys.stderr)
         return 2

@@ -1,6 +1,6 @@
-"""Three readers of real clips that no training here has seen: 3DDFA_V2, dlib and xception.
+"""Three estimators for real clips that are not used in training: 3DDFA_V2, dlib and xception.
 
-They read a clip once; a `Reading` is kept on disk, so that other figures can be had of it later.
+Each clip is processed once; its `Reading` is stored, so that metrics can be computed later.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What was read of a clip; T frames, NaN where there is no face.
+    """Estimates on a clip; T frames, NaN where there is no face.
 
     Attributes:
-        rough: (T, 68, 2) where an aligner saw the performer's face, x y in frame pixels; it places
-            the first crop, nothing else.
+        rough: (T, 68, 2) landmarks of the performer by an aligner, x y in frame pixels; used only
+            for the first crop.
         landmarks: (T, 68, 2) by 3DDFA, x y in frame pixels.
-        embeddings: (T, 128) by dlib; NaN besides in the frames between the ones it looked at.
+        embeddings: (T, 128) by dlib; also NaN in the frames it skips.
         emotions: (T, 7) class probabilities by xception.
-        seconds: (T,) when each frame is shown.
+        seconds: (T,) time of each frame.
         size: (2,) width and height of the frame in pixels.
     """
 
@@ -56,7 +56,7 @@ class Reading:
     size: Floats
 
     def save(self, path: Path) -> None:
-        """Write it as an .npz, whole or not at all."""
+        """Write an .npz atomically."""
         stream = io.BytesIO()
         np.savez_compressed(
             stream, **{each.name: getattr(self, each.name) for each in fields(self)}
@@ -65,7 +65,7 @@ class Reading:
 
     @classmethod
     def load(cls, path: Path) -> Reading:
-        """Read what `save` wrote.
+        """Load a reading written by `save`.
 
         Raises:
             MediaError: It is damaged.
@@ -78,11 +78,11 @@ class Reading:
 
 
 class Judges:
-    """The three readers.
+    """The three estimators.
 
     Args:
         weights: Folder with 3DDFA's and xception's files.
-        every: dlib looks at every so many frames, for it is slow.
+        every: Frame step of dlib, which is slow.
 
     Raises:
         EstimatorError: One of them is missing or damaged.
@@ -99,16 +99,16 @@ class Judges:
         self.fingerprint = [
             sha256_of(weights / WEIGHTS), self.faces.fingerprint, self.emotions.fingerprint, every
         ]  # fmt: skip
-        """Everything that readings depend on but the clip."""
+        """Everything that readings depend on except the clip."""
 
     def read(self, video: Path, rough: Floats, window: Floats | None = None) -> Reading:
-        """Read a clip.
+        """Estimate landmarks, embeddings and emotions of a clip.
 
         Args:
             video: The file, of T frames.
             rough: (T, 68, 2) as in `Reading`.
-            window: (T, 68, 2) landmarks by which faces are cut for xception, which a few pixels
-                may sway: for a swap the performer's. None takes the clip's own.
+            window: (T, 68, 2) landmarks of the crops for xception, which is sensitive to a few
+                pixels: for a swap the performer's. None takes the clip's own.
 
         Raises:
             MediaError: It cannot be read, or has another number of frames.
@@ -117,20 +117,20 @@ class Judges:
         seconds: list[float] = []
         with VideoReader(video) as reader:
             size = reader.info.width, reader.info.height
-            some: list[Frame] = []
+            batch: list[Frame] = []
             for frame in reader:
                 seconds.append(frame.time)
-                some.append(frame)
-                if len(some) == _AT_ONCE and len(seconds) <= len(rough):
-                    parts.append(self._look(some, rough, window))
-                    some = []
+                batch.append(frame)
+                if len(batch) == _AT_ONCE and len(seconds) <= len(rough):
+                    parts.append(self._read_batch(batch, rough, window))
+                    batch = []
         if len(seconds) != len(rough):
             raise MediaError(
                 f"{video}: has {len(seconds)} frames, its performer {len(rough)}; remove it and "
                 "run again"
             )
-        if some:
-            parts.append(self._look(some, rough, window))
+        if batch:
+            parts.append(self._read_batch(batch, rough, window))
         landmarks, embeddings, emotions = (
             np.concatenate(part) for part in zip(*parts, strict=True)
         )
@@ -138,19 +138,19 @@ class Judges:
             rough, landmarks, embeddings, emotions, np.array(seconds), np.array(size, float)
         )
 
-    def _look(
+    def _read_batch(
         self, frames: list[Frame], rough: Floats, window: Floats | None
     ) -> tuple[Floats, Floats, Floats]:
-        """Landmarks (N, 68, 2), embeddings (N, 128) and emotions (N, 7) of neighbouring frames."""
+        """Landmarks (N, 68, 2), embeddings (N, 128), emotions (N, 7) of consecutive frames."""
         here = slice(frames[0].index, frames[-1].index + 1)
-        found = self.landmarks.read([frame.image for frame in frames], rough[here])
-        cut_by = found if window is None else window[here]
+        landmarks = self.landmarks.read([frame.image for frame in frames], rough[here])
+        cut_by = landmarks if window is None else window[here]
         embeddings = np.full((len(frames), WIDTH), np.nan)
         emotions = np.full((len(frames), len(self.emotions.labels)), np.nan)
         places, crops = [], []
         for i, frame in enumerate(frames):
-            if frame.index % self.every == 0 and np.isfinite(found[i]).all():
-                embeddings[i] = self.faces.embed(frame.image, found[i])
+            if frame.index % self.every == 0 and np.isfinite(landmarks[i]).all():
+                embeddings[i] = self.faces.embed(frame.image, landmarks[i])
             if np.isfinite(cut_by[i]).all():
                 places.append(i)
                 crops.append(aligned_crop(frame.image, cut_by[i]))
@@ -158,15 +158,15 @@ class Judges:
             shares = self.emotions.read(np.stack(crops)).probabilities
             assert shares is not None
             emotions[places] = shares.numpy()
-        return found, embeddings, emotions
+        return landmarks, embeddings, emotions
 
 
-def located(video: Path, aligner: Aligner) -> Floats:
-    """Where an aligner sees the largest face: (T, 68, 2), x y in frame pixels; NaN for no face.
+def locate_face(video: Path, aligner: Aligner) -> Floats:
+    """Return landmarks (T, 68, 2) of the largest face, x y in frame pixels; NaN for no face.
 
     Raises:
-        MediaError: The clip cannot be read, or no frame shows a face.
-        AlignerError: The aligner cannot be used, or is of another clip.
+        MediaError: The clip cannot be read, or no frame has a face.
+        AlignerError: The aligner cannot be used, or its landmarks are of another clip.
     """
     rows = []
     try:
@@ -179,7 +179,7 @@ def located(video: Path, aligner: Aligner) -> Floats:
         aligner.finish(len(rows))
     finally:
         aligner.close()
-    found = np.array(rows)
-    if not np.isfinite(found).any():
+    landmarks = np.array(rows)
+    if not np.isfinite(landmarks).any():
         raise MediaError(f"{video}: {aligner.name} finds no face in it; pass another --aligner")
-    return found
+    return landmarks

@@ -1,4 +1,4 @@
-"""From real clips to swaps: cut, train, convert, read. Each step leaves finished work alone."""
+"""Pipeline on real clips: extract, train, convert, estimate. Finished steps are skipped."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench_cells import Config, digest
-from real_judges import Judges, Reading, located
-from real_scores import Scores, scored
+from real_judges import Judges, Reading, locate_face
+from real_scores import Scores, score_swap
 
 from swapper.demo.pipeline import train_run
 from swapper.errors import MediaError, UsageError
@@ -26,13 +26,13 @@ log = logging.getLogger("bench")
 
 @dataclass(frozen=True)
 class Clip:
-    """One person on film.
+    """A clip of one person.
 
     Attributes:
-        name: By which pairs and models know the person.
+        name: Name of the person in pairs and models.
         video: The file.
         csv: Landmarks in OpenFace's columns; None where the aligner finds them itself.
-        content: Stands for what the files hold.
+        content: Digest of the files.
     """
 
     name: str
@@ -41,12 +41,12 @@ class Clip:
     content: str
 
     def recipe(self) -> list[str]:
-        """What anything made of it depends on; not where it lies."""
+        """Return what products of the clip depend on; not its path."""
         return [self.name, self.content]
 
 
 def clip_named(name: str, folder: Path, aligner: str) -> Clip:
-    """The clip of a name, ``clip_NAME.mp4`` or ``NAME.mp4``.
+    """Return the clip of a name, ``clip_NAME.mp4`` or ``NAME.mp4``.
 
     Raises:
         UsageError: There is none, or it lacks the landmarks that the aligner reads.
@@ -62,21 +62,21 @@ def clip_named(name: str, folder: Path, aligner: str) -> Clip:
 
 
 def pair_of(text: str) -> tuple[str, str]:
-    """Read ``performer:identity``.
+    """Parse ``performer:identity``.
 
     Raises:
-        UsageError: It is no pair of two different clips.
+        UsageError: It is not a pair of two different clips.
     """
     performer, colon, identity = text.partition(":")
-    plain = all(name.replace("_", "").replace("-", "").isalnum() for name in (performer, identity))
-    if not colon or not plain or performer == identity:
+    valid = all(name.replace("_", "").replace("-", "").isalnum() for name in (performer, identity))
+    if not colon or not valid or performer == identity:
         raise UsageError(f"--pairs {text!r}: write performer:identity, two clips by their names")
     return performer, identity
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One model to train and one direction in which to judge it."""
+    """A model to train and a direction to evaluate."""
 
     performer: Clip
     identity: Clip
@@ -94,19 +94,19 @@ class Cell:
 
     @property
     def clips(self) -> list[Clip]:
-        """Both, in an order that does not depend on who performs."""
+        """Both clips, in an order independent of the direction."""
         return sorted((self.performer, self.identity), key=lambda clip: clip.name)
 
     @property
     def name(self) -> str:
-        """Names the cell, and everything that its swap depends on."""
+        """Name with a digest of everything that the swap depends on."""
         config = "".join(c if c.isalnum() else "-" for c in self.config.name).strip("-")
-        told = [self.run, self.pair, self.config.name, self.config.affect]
-        return f"{self.performer.name}-{self.identity.name}-{config}-{self.seed}-{digest(told)}"
+        recipe = [self.run, self.pair, self.config.name, self.config.affect]
+        return f"{self.performer.name}-{self.identity.name}-{config}-{self.seed}-{digest(recipe)}"
 
     @property
     def run(self) -> str:
-        """Names the model by all that it depends on; both directions share it."""
+        """Name of the model with a digest of its training; shared by both directions."""
         recipe = [
             [clip.recipe() for clip in self.clips], self.config.overrides, self.seed, self.steps,
             self.experiment, self.aligner, self.size,
@@ -115,12 +115,12 @@ class Cell:
 
 
 class Workshop:
-    """Makes what cells need, in one folder.
+    """Runs the steps of cells in one folder.
 
     Args:
         out: The benchmark's folder.
         model: ``face_landmarker.task``, for the aligner mediapipe.
-        rights: By what right the clips are used.
+        rights: Right by which the clips are used.
     """
 
     def __init__(self, out: Path, model: Path, rights: str) -> None:
@@ -130,7 +130,7 @@ class Workshop:
         self._readings: dict[Path, Reading] = {}
 
     def score(self, cell: Cell, judges: Judges) -> Scores:
-        """Cut, train, convert and read what is not there yet; then score.
+        """Run missing steps (extract, train, convert, estimate), then score.
 
         Raises:
             SwapperError: A step failed.
@@ -145,12 +145,12 @@ class Workshop:
         swap = self._swap_reading(cell, run, performer, judges)
         neutral: int | None = judges.emotions.labels.index("neutral")
         if judges.emotions.lineage in load_model(run).card.lineage:
-            log.warning("%s: was trained with xception, which therefore says nothing of it", run)
+            log.warning("%s: was trained with xception, whose emotions are therefore omitted", run)
             neutral = None
-        return scored(swap, performer, identity, neutral)
+        return score_swap(swap, performer, identity, neutral)
 
     def faceset(self, clip: Clip, cell: Cell) -> Path:
-        """A clip's faces, cut by the cell's aligner."""
+        """Return the clip's faceset by the cell's aligner."""
         folder = self.out / "facesets" / digest([clip.recipe(), cell.aligner, cell.size])
         mark = folder / "complete"
         if not mark.exists():
@@ -163,24 +163,24 @@ class Workshop:
         return folder / clip.name
 
     def swap_of(self, cell: Cell) -> Path:
-        """Where a cell's converted clip lies, once it does."""
+        """Return the path of a cell's converted clip."""
         return self.out / "swaps" / f"{cell.name}.mp4"
 
     def reading(self, clip: Clip, judges: Judges) -> Reading:
-        """What the judges see in a clip as it was filmed."""
+        """Return the reading of an original clip."""
         aligner = "openface" if clip.csv else "mediapipe"
         recipe = [clip.recipe(), aligner, judges.fingerprint]
         path = self.out / "readings" / f"{clip.name}-{digest(recipe)}.npz"
         if path not in self._readings:
             if not path.exists():
-                log.info("look at %s", clip.video)
-                rough = located(clip.video, self._aligner(clip))
+                log.info("read %s", clip.video)
+                rough = locate_face(clip.video, self._aligner(clip))
                 judges.read(clip.video, rough).save(path)
             self._readings[path] = Reading.load(path)
         return self._readings[path]
 
     def _swap_reading(self, cell: Cell, run: Path, performer: Reading, judges: Judges) -> Reading:
-        """Convert the performer's clip if need be, and look at it."""
+        """Convert the performer's clip if needed, and return its reading."""
         video = self.swap_of(cell)
         path = self.out / "readings" / f"{cell.name}-{digest(judges.fingerprint)}.npz"
         if not video.exists():
@@ -191,9 +191,9 @@ class Workshop:
                 "provenance=none", *self._aligned(cell.performer),
                 *(f"affect.{key}={value}" for key, value in cell.config.affect),
             )  # fmt: skip
-            path.unlink(missing_ok=True)  # of a swap that is no more
+            path.unlink(missing_ok=True)  # reading of a deleted swap
         if not path.exists():
-            log.info("look at %s", video)
+            log.info("read %s", video)
             judges.read(video, performer.rough, performer.landmarks).save(path)
         return Reading.load(path)
 
@@ -201,29 +201,29 @@ class Workshop:
         return OpenfaceAligner(str(clip.csv)) if clip.csv else MediapipeAligner(str(self.model))
 
     def _aligned(self, clip: Clip) -> list[str]:
-        """The same as overrides."""
+        """Return the overrides of the clip's aligner."""
         if clip.csv:
             return ["aligner=openface", f"aligner.csv={clip.csv}"]
         return ["aligner=mediapipe", f"aligner.model={self.model}"]
 
 
-def _swapper(verb: str, made: Path, *overrides: str) -> None:
-    """Run a verb in a process of its own.
+def _swapper(verb: str, product: Path, *overrides: str) -> None:
+    """Run a verb in a subprocess.
 
     Args:
-        verb: Of the command line.
-        made: What it makes, for the message.
-        overrides: As typed behind it.
+        verb: Verb of the command line.
+        product: Its output, for the message.
+        overrides: Its overrides.
 
     Raises:
-        MediaError: It failed; what it said is on stderr.
+        MediaError: It failed; its output is on stderr.
     """
     command = [sys.executable, "-m", "swapper", verb, *overrides]
     log.info("$ %s", " ".join(["swapper", *command[3:]]))
-    # Threads that wait by spinning starve the others where cores are few.
+    # Spin-waiting threads starve other processes where cores are few.
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     if status := subprocess.run(command, env=environment, check=False).returncode:
         raise MediaError(
-            f"{made}: swapper {verb} ended with exit status {status}; mend what it says above and "
+            f"{product}: swapper {verb} ended with exit status {status}; fix the error above and "
             "run again"
         )

@@ -1,4 +1,4 @@
-"""What the judges' readings of a swap come to, beside those of its performer and its identity."""
+"""Scores of a swap from the readings of swap, performer and identity."""
 
 from __future__ import annotations
 
@@ -9,75 +9,74 @@ import numpy as np
 from dlib_recogniser import distances
 from numpy.typing import NDArray
 from real_judges import Reading
-from real_signals import NAMES, followed, pose_of, signals
+from real_signals import NAMES, follow_scores, pose_of, signals
 
 from swapper.metrics.traces import gain_and_correlation
 
 VERSION: Final = 1
-"""Of the figures' definitions: raise it with them, and finished cells are scored anew."""
+"""Version of the metrics; increase it with their definitions to score finished cells again."""
 LEAST_SHIFT: Final = 0.02
-"""Standard deviation from which a class's probability moves enough to be followed."""
+"""Least standard deviation of a class's probability to compute correlations."""
 
 Floats = NDArray[np.float64]
 Scores = dict[str, Any]
 
 
-def scored(swap: Reading, performer: Reading, identity: Reading, neutral: int | None) -> Scores:
-    """All figures of a swap as plain values; None where one cannot be told.
+def score_swap(swap: Reading, performer: Reading, identity: Reading, neutral: int | None) -> Scores:
+    """Compute all scores of a swap as plain values; None where undefined.
 
     Args:
         swap: T frames.
-        performer: The same T frames as they were filmed.
+        performer: The same T frames of the original.
         identity: Of a clip of the identity.
-        neutral: The emotion classes' neutral column; None if the judge of emotions is not to be
-            asked.
+        neutral: Column of the neutral class; None to omit emotions.
 
     Returns:
         ``shape``: by signal, and for ``mouth`` and ``brows``, r and gain. ``chance``: the r of
-        mouth and brows that says nothing. ``face``: dlib's mean distance ``to identity`` and ``to
-        performer``, and the share of frames ``nearer identity``; ``within`` and ``between`` say how
-        far the identity's frames are from their own mean, and the performer's from that.
+        mouth and brows by chance. ``face``: dlib's mean distance ``to identity`` and ``to
+        performer``, and the share of frames ``nearer identity``; ``within`` and ``between`` are the
+        mean distances of the identity's and the performer's frames to the identity's mean.
         ``emotions``: ``r`` and ``same``.
 
     Raises:
-        ValueError: Swap and performer are of different length, or hardly show a face.
+        ValueError: Swap and performer differ in length, or have too few frames with a face.
     """
     pose = _pose(performer)
     ours, theirs = signals(swap.landmarks, pose), signals(performer.landmarks, pose)
-    found: Scores = {
-        "shape": followed(ours, theirs),
+    scores: Scores = {
+        "shape": follow_scores(ours, theirs),
         "chance": chance(ours, theirs),
-        "face": whose(swap.embeddings, performer.embeddings, identity.embeddings),
+        "face": identity_distances(swap.embeddings, performer.embeddings, identity.embeddings),
         "emotions": {"r": math.nan, "same": math.nan},
     }
     if neutral is not None:
-        found["emotions"] = felt(swap.emotions, performer.emotions, neutral)
-    return _plain(found)
+        scores["emotions"] = emotion_agreement(swap.emotions, performer.emotions, neutral)
+    return _none_for_nan(scores)
 
 
 def chance(swap: Floats, performer: Floats, shifts: int = 17) -> dict[str, float]:
-    """Root mean square of r, for ``mouth`` and ``brows``, of a swap that runs at another time.
+    """Compute the RMS of r for ``mouth`` and ``brows`` over circular time shifts of the swap.
 
-    Expressions last for seconds, so a short clip holds few of them and chance alone correlates.
+    Expressions last for seconds, so a short clip contains few of them and correlates by chance.
 
     Args:
-        swap: (T, S) signals, shown over and over.
+        swap: (T, S) signals, shifted circularly.
         performer: (T, S) signals.
-        shifts: How many other times, spread over the clip.
+        shifts: Number of shifts, evenly spaced over the clip.
     """
     steps = [len(swap) * (i + 1) // (shifts + 1) for i in range(shifts)]
-    told = [followed(np.roll(swap, step, axis=0), performer) for step in steps]
+    shifted = [follow_scores(np.roll(swap, step, axis=0), performer) for step in steps]
     return {
-        area: math.sqrt(_mean(np.array([each[area]["r"] for each in told]) ** 2))
+        area: math.sqrt(_mean(np.array([each[area]["r"] for each in shifted]) ** 2))
         for area in ("mouth", "brows")
     }
 
 
-def whose(swap: Floats, performer: Floats, identity: Floats) -> dict[str, float]:
-    """Whose face it is, by embeddings (T, 128), rows of which may be NaN; as in `scored`."""
+def identity_distances(swap: Floats, performer: Floats, identity: Floats) -> dict[str, float]:
+    """Compute identity scores from embeddings (T, 128); rows may be NaN; see `score_swap`."""
     to_identity, to_performer = distances(swap, identity), distances(swap, performer)
-    known = np.isfinite(to_identity) & np.isfinite(to_performer)
-    nearer = to_identity[known] < to_performer[known]
+    valid = np.isfinite(to_identity) & np.isfinite(to_performer)
+    nearer = to_identity[valid] < to_performer[valid]
     return {
         "to identity": _mean(to_identity),
         "to performer": _mean(to_performer),
@@ -87,52 +86,51 @@ def whose(swap: Floats, performer: Floats, identity: Floats) -> dict[str, float]
     }
 
 
-def felt(swap: Floats, performer: Floats, neutral: int) -> dict[str, float]:
-    """How far class probabilities (T, C) follow the performer's; rows may be NaN.
+def emotion_agreement(swap: Floats, performer: Floats, neutral: int) -> dict[str, float]:
+    """Compare class probabilities (T, C) of swap and performer; rows may be NaN.
 
     Args:
-        swap: Of the swap.
-        performer: Of the performer.
-        neutral: The column of neutral.
+        swap: Probabilities of the swap.
+        performer: Probabilities of the performer.
+        neutral: Column of neutral.
 
     Returns:
-        ``r``: Pearson's, the mean over classes that move on the performer. ``same``: in which share
-        of the frames where the performer is not neutral the strongest class is the same; NaN if
-        there is no such frame.
+        ``r``: Pearson's r, the mean over classes that vary on the performer. ``same``: share of the
+        performer's non-neutral frames with the same strongest class; NaN if there are none.
     """
-    known = np.isfinite(swap).all(axis=1) & np.isfinite(performer).all(axis=1)
-    ours, theirs = swap[known], performer[known]
+    valid = np.isfinite(swap).all(axis=1) & np.isfinite(performer).all(axis=1)
+    ours, theirs = swap[valid], performer[valid]
     if len(ours) < 2:
         return {"r": math.nan, "same": math.nan}
     _, r = gain_and_correlation(ours, theirs, LEAST_SHIFT)
-    said, shown = ours.argmax(axis=1), theirs.argmax(axis=1)
-    off = shown != neutral
-    return {"r": _mean(r), "same": _mean((said == shown)[off].astype(float))}
+    swap_class, performer_class = ours.argmax(axis=1), theirs.argmax(axis=1)
+    off = performer_class != neutral
+    return {"r": _mean(r), "same": _mean((swap_class == performer_class)[off].astype(float))}
 
 
-def moments(performer: Reading, most: int = 8, apart: float = 0.6) -> list[int]:
-    """The frames in which the performer departs most from what is usual in the clip.
+def peak_frames(performer: Reading, most: int = 8, least_gap: float = 0.6) -> list[int]:
+    """Return the frames in which the performer deviates most from the clip's median.
 
     Args:
         performer: Its reading.
-        most: How many at most.
-        apart: Least distance of two, in seconds.
+        most: Maximum number of frames.
+        least_gap: Least distance of two, in seconds.
 
     Returns:
-        Frame numbers in order of time. Each departs by the length of its signals' distances from
-        their medians, in robust deviations; lids, which 3DDFA cannot read, do not count.
+        Frame numbers in order of time. The deviation is the norm of the signals' distances to their
+        medians, in robust standard deviations, without lids, which 3DDFA cannot estimate.
     """
-    told = signals(performer.landmarks, _pose(performer))
-    told = told[:, [not name.startswith("lid") for name in NAMES]]
-    known = np.flatnonzero(np.isfinite(told).all(axis=1))
-    off = np.abs(told - np.median(told[known], axis=0))
-    # Below the noise of landmarks a deviation of zero would make every frame a great moment.
-    usual = np.maximum(1.4826 * np.median(off[known], axis=0), 0.003)
+    traces = signals(performer.landmarks, _pose(performer))
+    traces = traces[:, [not name.startswith("lid") for name in NAMES]]
+    valid = np.flatnonzero(np.isfinite(traces).all(axis=1))
+    off = np.abs(traces - np.median(traces[valid], axis=0))
+    # Lower bound: landmark noise.
+    usual = np.maximum(1.4826 * np.median(off[valid], axis=0), 0.003)
     far = np.linalg.norm(off / usual, axis=1)
     chosen: list[int] = []
-    for frame in sorted(known.tolist(), key=lambda t: -far[t]):
+    for frame in sorted(valid.tolist(), key=lambda t: -far[t]):
         gaps = [abs(performer.seconds[frame] - performer.seconds[other]) for other in chosen]
-        if len(chosen) < most and all(gap >= apart for gap in gaps):
+        if len(chosen) < most and all(gap >= least_gap for gap in gaps):
             chosen.append(frame)
     return sorted(chosen)
 
@@ -142,12 +140,12 @@ def _pose(reading: Reading) -> Floats:
 
 
 def _mean(values: Floats) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else math.nan
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else math.nan
 
 
-def _plain(value: Any) -> Any:
-    """The same with None for NaN, which JSON has not."""
+def _none_for_nan(value: Any) -> Any:
+    """Replace NaN by None, for JSON."""
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: _none_for_nan(each) for key, each in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,10 +1,10 @@
-"""What a face's geometry does over time, off 68 landmarks, and whether a swap does the same.
+"""Expression signals over time from 68 landmarks, and their agreement between swap and performer.
 
-Every frame is laid on an average face by a similarity (`faces.geometry`), so that roll, size and
-place are gone. Heights and widths are then told over the clip's median distance of the outer eye
-corners (points 36 and 45, iBUG order), and head pose is regressed off, the less the less it moves.
+Every frame is aligned to an average face by a similarity (`faces.geometry`), which removes roll,
+size and position. Heights and widths are relative to the clip's median distance of the outer eye
+corners (points 36 and 45, iBUG order); head pose is regressed off with a ridge.
 
-| signal | what of the upright points (y down), positive when |
+| signal | definition on aligned points (y down), positive when |
 |---|---|
 | mouth opening | y of 66 − y of 62; the inner lips part |
 | mouth width | x of 54 − x of 48; the mouth widens |
@@ -12,8 +12,8 @@ corners (points 36 and 45, iBUG order), and head pose is regressed off, the less
 | brow right, brow left | mean y of the eye's corners − mean y of its brow; it rises |
 | lid right, lid left | mean y of the lower lid − of the upper; it opens |
 
-Right and left are the person's. An aligner that cannot tell lids apart, as 3DDFA_V2, makes nothing
-of the last two; they are told, and go into no mean.
+Right and left are the person's. The lid signals are meaningless for aligners that do not resolve
+lids, such as 3DDFA_V2; they are reported but excluded from means.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ BROWS: Final = ("brow right", "brow left")
 LIDS: Final = ("lid right", "lid left")
 NAMES: Final = (*MOUTH, *BROWS, *LIDS)
 LEAST_MOTION: Final = np.array([0.01, 0.01, 0.01, 0.004, 0.004, 0.002, 0.002])
-"""Standard deviation of each signal, in outer eye distances, from which a performer's counts as
-moving. 3DDFA shows mouths in full, brows at a quarter of their way and lids hardly at all."""
+"""Least standard deviation of a performer's signals in outer eye distances. 3DDFA tracks mouths
+fully, brows at a quarter of their motion and lids hardly at all."""
 _SIDE: Final = 256
 _UNSURE_DEG: Final = 2.0
 _FEWEST: Final = 8
-"""Frames with a face from which anything can be compared; pose alone takes three numbers."""
+"""Least number of frames with a face; the pose regression alone has three parameters."""
 
 
 def pose_of(landmarks: Floats, frame_size: tuple[int, int]) -> Floats:
-    """Yaw and pitch in degrees, (T, 2), of landmarks (T, 68, 2) that may be NaN; then NaN too.
+    """Return yaw and pitch in degrees, (T, 2), of landmarks (T, 68, 2); NaN stays NaN.
 
     Args:
         landmarks: x y in frame pixels.
@@ -57,10 +57,10 @@ def pose_of(landmarks: Floats, frame_size: tuple[int, int]) -> Floats:
 
 
 def signals(landmarks: Floats, pose: Floats) -> Floats:
-    """The signals of a clip.
+    """Compute the signals of a clip.
 
-    A swap and its performer are to be told with one pose, the performer's: then neither loses to
-    the pose what the other keeps.
+    Use the performer's pose for both swap and performer, so that the regression removes the same
+    from both.
 
     Args:
         landmarks: (T, 68, 2), x y in frame pixels, iBUG order; NaN where there is no face.
@@ -74,25 +74,25 @@ def signals(landmarks: Floats, pose: Floats) -> Floats:
         ValueError: The shapes are others, or fewer than eight frames have a face.
     """
     if landmarks.shape[1:] != (NUM_LANDMARKS, 2) or pose.shape != (len(landmarks), 2):
-        raise ValueError(f"want (T, 68, 2) and (T, 2), got {landmarks.shape} and {pose.shape}")
-    known = np.isfinite(landmarks).all(axis=(1, 2)) & np.isfinite(pose).all(axis=1)
-    if known.sum() < _FEWEST:
-        raise ValueError(f"{known.sum()} frames with a face; at least {_FEWEST} are needed")
-    upright = np.stack([_upright(each) for each in landmarks[known]])
+        raise ValueError(f"expected (T, 68, 2) and (T, 2), got {landmarks.shape} and {pose.shape}")
+    valid = np.isfinite(landmarks).all(axis=(1, 2)) & np.isfinite(pose).all(axis=1)
+    if valid.sum() < _FEWEST:
+        raise ValueError(f"{valid.sum()} frames with a face; at least {_FEWEST} are needed")
+    upright = np.stack([_upright(each) for each in landmarks[valid]])
     eye = np.median(np.linalg.norm(upright[:, 45] - upright[:, 36], axis=1))
-    found = np.full((len(landmarks), len(NAMES)), np.nan)
-    found[known] = _without(pose[known], _measured(upright) / eye)
-    return found
+    result = np.full((len(landmarks), len(NAMES)), np.nan)
+    result[valid] = _regress_off_pose(pose[valid], _measured(upright) / eye)
+    return result
 
 
 def _upright(points: Floats) -> Floats:
-    """Landmarks (68, 2) of one frame laid on an average face."""
+    """Align landmarks (68, 2) of one frame to an average face."""
     points = points.astype(np.float32)
     return transform_points(similarity_from_landmarks(points, _SIDE, "face"), points).astype(float)
 
 
 def _measured(upright: Floats) -> Floats:
-    """(T, 7) heights and widths in pixels of upright points (T, 68, 2)."""
+    """Return (T, 7) heights and widths in pixels of aligned points (T, 68, 2)."""
     x, y = upright[..., 0], upright[..., 1]
 
     def height(*points: int) -> Floats:
@@ -113,22 +113,22 @@ def _measured(upright: Floats) -> Floats:
     )
 
 
-def _without(pose: Floats, measured: Floats) -> Floats:
-    """What is left of (T, S) when a plane over pose (T, 2) is taken off; the median pose keeps.
+def _regress_off_pose(pose: Floats, measured: Floats) -> Floats:
+    """Regress pose (T, 2) off signals (T, S), unchanged at the median pose.
 
-    A ridge holds its slopes back where the head turns by few degrees: what a pose reader says there
-    is mostly the expression itself, which must stay.
+    A ridge shrinks the slopes where the head turns by few degrees: there the estimated pose is
+    mostly an effect of expression, which must be kept.
     """
     turned = pose - np.median(pose, axis=0)
     centred = turned - turned.mean(axis=0)
-    spread = centred.T @ centred / len(turned) + _UNSURE_DEG**2 * np.eye(2)
+    covariance = centred.T @ centred / len(turned) + _UNSURE_DEG**2 * np.eye(2)
     together = centred.T @ (measured - measured.mean(axis=0)) / len(turned)
-    left: Floats = measured - turned @ np.linalg.solve(spread, together)
-    return left
+    residual: Floats = measured - turned @ np.linalg.solve(covariance, together)
+    return residual
 
 
-def followed(swap: Floats, performer: Floats) -> dict[str, dict[str, float]]:
-    """How far a swap's signals follow the performer's.
+def follow_scores(swap: Floats, performer: Floats) -> dict[str, dict[str, float]]:
+    """Compute r and gain of a swap's signals on the performer's.
 
     Args:
         swap: (T, 7) of `signals`.
@@ -136,24 +136,26 @@ def followed(swap: Floats, performer: Floats) -> dict[str, dict[str, float]]:
 
     Returns:
         By signal ``r``, Pearson's, and ``gain``, the slope of the swap on the performer, over the
-        frames in which both have a face; besides their means as ``mouth`` and ``brows``. NaN where
-        the performer moves less than `LEAST_MOTION`; such a signal goes into no mean.
+        frames in which both have a face; and their means as ``mouth`` and ``brows``. NaN where the
+        performer moves less than `LEAST_MOTION`; such signals are excluded from means.
 
     Raises:
         ValueError: The shapes differ, or fewer than two frames have both faces.
     """
     if swap.shape != performer.shape or swap.ndim != 2 or swap.shape[1] != len(NAMES):
-        raise ValueError(f"want two of (T, {len(NAMES)}), got {swap.shape} and {performer.shape}")
-    known = np.isfinite(swap).all(axis=1) & np.isfinite(performer).all(axis=1)
-    moving = (each[known] / LEAST_MOTION for each in (swap, performer))
+        raise ValueError(
+            f"expected two of (T, {len(NAMES)}), got {swap.shape} and {performer.shape}"
+        )
+    valid = np.isfinite(swap).all(axis=1) & np.isfinite(performer).all(axis=1)
+    moving = (each[valid] / LEAST_MOTION for each in (swap, performer))
     gain, r = gain_and_correlation(*moving, least_motion=1.0)
-    told = {name: {"r": float(r[i]), "gain": float(gain[i])} for i, name in enumerate(NAMES)}
-    return {**told, "mouth": _mean(told, MOUTH), "brows": _mean(told, BROWS)}
+    scores = {name: {"r": float(r[i]), "gain": float(gain[i])} for i, name in enumerate(NAMES)}
+    return {**scores, "mouth": _mean(scores, MOUTH), "brows": _mean(scores, BROWS)}
 
 
-def _mean(told: Mapping[str, Mapping[str, float]], names: tuple[str, ...]) -> dict[str, float]:
-    found = {}
+def _mean(scores: Mapping[str, Mapping[str, float]], names: tuple[str, ...]) -> dict[str, float]:
+    means = {}
     for key in ("r", "gain"):
-        values = [told[name][key] for name in names if np.isfinite(told[name][key])]
-        found[key] = float(np.mean(values)) if values else float("nan")
-    return found
+        values = [scores[name][key] for name in names if np.isfinite(scores[name][key])]
+        means[key] = float(np.mean(values)) if values else float("nan")
+    return means

@@ -1,4 +1,4 @@
-"""The strongest moments of a performance, with the swaps beside them, as one picture."""
+"""Image of performer and swaps at the peak expressions of a performance."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from real_judges import Reading
-from real_scores import moments
+from real_scores import peak_frames
 
 from swapper.errors import MediaError
 from swapper.faces.geometry import similarity_from_landmarks, warp
@@ -23,18 +23,18 @@ Picture = NDArray[np.uint8]
 
 
 def draw(performer: Path, reading: Reading, swaps: Mapping[str, Path], output: Path) -> None:
-    """Draw performer and swaps, a row each, at the performer's strongest moments.
+    """Draw performer and swaps, a row each, at the performer's peak frames.
 
     Args:
         performer: The clip.
-        reading: Of it; all rows are cut by its landmarks, so that a seam shows.
+        reading: Its reading; all rows are cropped by its landmarks, so that seams are visible.
         swaps: By the row's label, clips of the same frames.
         output: A .png.
 
     Raises:
-        MediaError: A clip cannot be read, or the picture cannot be written.
+        MediaError: A clip cannot be read, or the image cannot be written.
     """
-    chosen = moments(reading)
+    chosen = peak_frames(reading)
     rows = [
         (label, _faces(video, reading, chosen))
         for label, video in {"performer": performer, **swaps}.items()
@@ -44,14 +44,14 @@ def draw(performer: Path, reading: Reading, swaps: Mapping[str, Path], output: P
 
 
 def _faces(video: Path, reading: Reading, chosen: list[int]) -> list[Picture]:
-    """The face, brows to chin, (TILE, TILE, 3), in each of some frames."""
-    found = []
+    """Return the face, brows to chin, (TILE, TILE, 3), in each of the chosen frames."""
+    crops = []
     with VideoReader(video) as reader:
         for frame in reader:
             if frame.index in chosen:
                 points = reading.landmarks[frame.index].astype(np.float32)
                 matrix = similarity_from_landmarks(points, TILE, "face")
-                found.append(warp(frame.image, matrix, TILE))
-    if len(found) < len(chosen):
+                crops.append(warp(frame.image, matrix, TILE))
+    if len(crops) < len(chosen):
         raise MediaError(f"{video}: has too few frames; remove it and run again")
-    return found
+    return crops

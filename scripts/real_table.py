@@ -1,4 +1,4 @@
-"""Scores of swaps of real clips as Markdown."""
+"""Markdown tables of scores on real clips."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NOTE: Final = (
 
 
 def report(pairs: Mapping[str, ByConfig]) -> list[str]:
-    """Everything found out, pair by pair and over all pairs.
+    """Return the results, pair by pair and over all pairs.
 
     Args:
         pairs: By title, in the order of the report; the first config of each is the base.
@@ -67,7 +67,7 @@ def _tables(configs: ByConfig) -> list[str]:
 
 
 def _bounds(configs: ByConfig) -> str:
-    """What the figures are to be held against."""
+    """Return the reference values of the scores."""
     every = [scores for each in configs.values() for scores in each.values()]
 
     def mean(*path: str) -> str:
@@ -82,7 +82,7 @@ def _bounds(configs: ByConfig) -> str:
 
 
 def _differences(configs: ByConfig, base: str) -> list[str]:
-    """Rows of mean differences to a config over the cells that both have."""
+    """Return rows of mean differences to a config over common cells."""
     ours = {
         name: {key: (scores, configs[base][key]) for key, scores in each.items()
                if key in configs[base]}
@@ -99,29 +99,32 @@ def _difference(metric: Callable[[Any], float]) -> Callable[[Any], float]:
 def _table(
     configs: Mapping[str, Mapping[Any, Any]],
     columns: Sequence[Column],
-    told: Callable[[Sequence[float], int], str],
+    format_cell: Callable[[Sequence[float], int], str],
 ) -> list[str]:
     lines = [
         "| " + " | ".join(["", "n", *(column.title for column in columns)]) + " |",
         "|" + "---|" * (len(columns) + 2),
     ]
-    for name, each in configs.items():
-        cells = [told([c.metric(scores) for scores in each.values()], c.digits) for c in columns]
-        lines.append("| " + " | ".join([name, str(len(each)), *cells]) + " |")
+    for name, cells_of_config in configs.items():
+        cells = [
+            format_cell([c.metric(scores) for scores in cells_of_config.values()], c.digits)
+            for c in columns
+        ]
+        lines.append("| " + " | ".join([name, str(len(cells_of_config)), *cells]) + " |")
     return lines
 
 
 def _mean(values: Sequence[float], digits: int) -> str:
-    known = [value for value in values if math.isfinite(value)]
-    return f"{np.mean(known):.{digits}f}" if known else "–"
+    finite = [value for value in values if math.isfinite(value)]
+    return f"{np.mean(finite):.{digits}f}" if finite else "–"
 
 
 def _mean_and_deviation(values: Sequence[float], digits: int, sign: str = "") -> str:
-    known = [value for value in values if math.isfinite(value)]
-    if not known:
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
         return "–"
-    mean = f"{np.mean(known):{sign}.{digits}f}"
-    return f"{mean} ± {np.std(known, ddof=1):.{digits}f}" if len(known) > 1 else mean
+    mean = f"{np.mean(finite):{sign}.{digits}f}"
+    return f"{mean} ± {np.std(finite, ddof=1):.{digits}f}" if len(finite) > 1 else mean
 
 
 def _signed(values: Sequence[float], digits: int) -> str:

@@ -1,10 +1,10 @@
-"""What a rung of the ladder is predicted to take, before anything has measured it.
+"""Predicted time of a training step for each rung of the ladder.
 
-A step is taken apart into convolutions (their operations over a rate), passes over features and
-over the loss (by the number of pixels), the optimiser (bytes over the bandwidth) and launches. The
-rates are those of published and measured H100 and H200 figures for a network of 154.5 M weights and
-304 GFLOP a picture at 256 px: 197 ms for 64 pictures in a plain loop with TF32, 91 with bfloat16
-and channels_last, 82 compiled, 64 with kernels. They stand until a device has run the ladder.
+A step is split into convolutions (operations over a rate), passes over features and over the loss
+(by the number of pixels), the optimiser (bytes over the bandwidth) and launches. The rates are from
+published and measured H100 and H200 figures for a network of 154.5 M weights and 304 GFLOP per
+image at 256 px: 197 ms for 64 images in a plain loop with TF32, 91 with bfloat16 and channels_last,
+82 compiled, 64 with kernels. They have not been checked by running the ladder.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _KERNELS_A_STEP = 840
 
 @dataclass(frozen=True)
 class Work:
-    """What one step has to do.
+    """Work of one step.
 
     Attributes:
-        operations: Of all convolutions and products, forward and backward.
-        pixels: Of the pictures drawn, over the batch.
-        weights: Trained.
+        operations: FLOP of all convolutions and products, forward and backward.
+        pixels: Output pixels of the batch.
+        weights: Number of trained weights.
     """
 
     operations: float
@@ -39,15 +39,15 @@ class Work:
 
 
 def forecast(rung: Rung, work: Work, device: str) -> float | None:
-    """Predicted seconds of a step.
+    """Predict the seconds of a step.
 
     Args:
-        rung: How it is computed.
-        work: What there is to do.
+        rung: Settings of the step.
+        work: Work of the step.
         device: Its name; only H100, H200 and CPUs (seconds of one thread) have a prediction.
 
     Returns:
-        None where nothing is predicted.
+        None without a prediction.
     """
     if device == "cpu":
         return None if rung.bf16 or rung.compile else _on_cpu(rung, work)
@@ -73,7 +73,7 @@ def forecast(rung: Rung, work: Work, device: str) -> float | None:
 
 
 def _on_cpu(rung: Rung, work: Work) -> float:
-    """Of one thread: AdamW in a loop 5.8 ns a weight, fused 1.5; DSSIM by pixels."""
+    """Seconds of one thread: AdamW in a loop 5.8 ns a weight, fused 1.5; DSSIM by pixels."""
     loss = (73e-3 if rung.plain else 39e-3) * work.pixels / (32 * 64**2)
     averaging = 0 if rung.plain else 0.7e-9
     optimiser = work.weights * ((1.5e-9 if rung.fused else 5.8e-9) + averaging)

@@ -1,7 +1,7 @@
-"""3DDFA_V2 `mb05`, a reader of landmarks that shares nothing with MediaPipe, FAN or OpenFace.
+"""3DDFA_V2 `mb05`, a landmark network independent of MediaPipe, FAN and OpenFace.
 
 MobileNet v1 × 0.5 with the published layer names, read from a safetensors file. Its licence is MIT,
-but 300W-LP, which it learnt from, is a research set: measure with it, do not ship it.
+but its training set 300W-LP is for research only: measure with it, do not distribute it.
 
 Source: Guo et al., "Towards Fast, Accurate and Stable 3D Dense Face Alignment", 2020,
 arXiv:2009.09960; https://github.com/cleardusk/3DDFA_V2.
@@ -43,7 +43,7 @@ Floats = NDArray[np.float64]
 
 
 class Block(nn.Module):
-    """3x3 each channel by itself, then 1x1 across them, each normalised and rectified.
+    """Depthwise 3x3 and pointwise 1x1 convolution, each with BatchNorm and ReLU.
 
     Args:
         inputs: Channels in.
@@ -88,12 +88,12 @@ class MobileNet(nn.Module):
         x = F.relu(self.bn1(self.conv1(x)))
         for name, *_ in _BLOCKS:
             x = self.get_submodule(name)(x)
-        found = self.fc_lm(x.mean(dim=(2, 3))).unflatten(1, (2, NUM_LANDMARKS))
-        return SIDE / 2 * (1 + found.mT)
+        coordinates = self.fc_lm(x.mean(dim=(2, 3))).unflatten(1, (2, NUM_LANDMARKS))
+        return SIDE / 2 * (1 + coordinates.mT)
 
 
 class Tddfa:
-    """Reads landmarks off frames in which somebody knows roughly where the face is.
+    """Estimates landmarks given rough landmarks.
 
     Args:
         weights: The safetensors file.
@@ -110,7 +110,7 @@ class Tddfa:
         net = MobileNet()
         try:
             state = load_file(weights)
-            # Published files leave out the counters of batches, which nothing reads here.
+            # Published files lack BatchNorm's batch counters, which are unused.
             counters = {k: v for k, v in net.state_dict().items() if k.endswith("batches_tracked")}
             net.load_state_dict({**counters, **state})
         except (SafetensorError, RuntimeError, OSError) as error:
@@ -122,42 +122,42 @@ class Tddfa:
         self.net = net.eval().requires_grad_(False)
 
     def read(self, frames: list[Picture], rough: NDArray[np.floating], passes: int = 2) -> Floats:
-        """Landmarks of some frames.
+        """Estimate landmarks.
 
         Args:
             frames: T pictures (H, W, 3), RGB.
-            rough: (T, 68, 2), x y in frame pixels; only the first crop depends on them. A row that
-                is not finite holds no face.
-            passes: How often to crop; from the second on by the landmarks just found.
+            rough: (T, 68, 2), x y in frame pixels; only the first crop depends on them. Rows that
+                are not finite have no face.
+            passes: Number of crops; from the second on by the estimated landmarks.
 
         Returns:
             (T, 68, 2), x y in frame pixels, iBUG order; NaN where there is no face.
         """
-        found = rough.astype(np.float64).copy()
-        known = np.flatnonzero(np.isfinite(found).all(axis=(1, 2)))
-        found[np.setdiff1d(np.arange(len(found)), known)] = np.nan
-        if not len(known):
-            return found
+        landmarks = rough.astype(np.float64).copy()
+        valid = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
+        landmarks[np.setdiff1d(np.arange(len(landmarks)), valid)] = np.nan
+        if not len(valid):
+            return landmarks
         for _ in range(passes):
-            crop_from_frame = [crop_matrix(found[t]) for t in known]
+            crop_from_frame = [crop_matrix(landmarks[t]) for t in valid]
             crops = np.stack(
-                [warp(frames[t], m, SIDE) for t, m in zip(known, crop_from_frame, strict=True)]
+                [warp(frames[t], m, SIDE) for t, m in zip(valid, crop_from_frame, strict=True)]
             )
             points = self._points(crops)
-            for t, matrix, crop in zip(known, crop_from_frame, points, strict=True):
-                found[t] = transform_points(invert(matrix), crop)
-        return found
+            for t, matrix, crop in zip(valid, crop_from_frame, points, strict=True):
+                landmarks[t] = transform_points(invert(matrix), crop)
+        return landmarks
 
     @torch.inference_mode()
     def _points(self, crops: Picture) -> Floats:
-        """Landmarks (N, 68, 2) in pixels of RGB crops (N, 120, 120, 3)."""
+        """Return landmarks (N, 68, 2) in pixels of RGB crops (N, 120, 120, 3)."""
         bgr = torch.from_numpy(np.ascontiguousarray(crops[..., ::-1])).permute(0, 3, 1, 2)
         points: Floats = self.net((bgr.float() - 127.5) / 128).double().numpy()
         return points
 
 
 def crop_matrix(landmarks: NDArray[np.floating], margin: float = MARGIN) -> Floats:
-    """crop_from_frame (2, 3): the square round the box of landmarks (68, 2), to 120 px."""
+    """Return crop_from_frame (2, 3): the square around the box of landmarks (68, 2), to 120 px."""
     low, high = landmarks.min(axis=0), landmarks.max(axis=0)
     scale = SIDE / max(float((high - low).max()) * margin, 1e-6)
     # The square's left edge is the crop's -0.5 in a picture whose pixel centres are at integers.

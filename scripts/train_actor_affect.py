@@ -1,11 +1,11 @@
-"""Train the affect networks that swapper brings, on actors drawn for the purpose.
+"""Train the bundled affect networks on rendered actors.
 
     python scripts/train_actor_affect.py --which actors --faces DIR
     python scripts/train_actor_affect.py --which judge --faces DIR
 
-draws what is missing of the faces, trains, writes ``swapper/estimators/weights/NAME.safetensors``
-and prints what the network reads of people that it never saw. Killed, the same command goes on.
-Faces drawn by an older renderer are not told from new ones: give a new look a new folder.
+renders missing faces, trains, writes ``swapper/estimators/weights/NAME.safetensors`` and prints
+scores on unseen actors. The same command resumes an interrupted run. Faces of an older renderer are
+not detected: use a new folder after changes of the renderer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from actor_faces import Faces
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from wear import wear
+from wear import degrade
 
 from swapper.estimators import actors_net, judge_net
 from swapper.estimators.base import AffectBatch, Estimator
@@ -40,15 +40,15 @@ BATCH: Final = 64
 
 @dataclass(frozen=True)
 class Plan:
-    """How one network is trained.
+    """Training settings of one network.
 
     Attributes:
-        module: That defines it and loads it.
+        module: Module that defines and loads it.
         net: Its class.
-        images: Faces to learn from.
-        epochs: Passes over them.
-        rate: Highest learning rate.
-        seed: Of weights, order and wear.
+        images: Number of training faces.
+        epochs: Number of epochs.
+        rate: Maximum learning rate.
+        seed: Seed of weights, order and degradation.
     """
 
     module: ModuleType
@@ -66,7 +66,7 @@ PLANS: Final = {
 
 
 def batches(faces: Faces, seed: int, epoch: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    """An epoch in random order, mirrored half of the time and worn; a function of (seed, epoch)."""
+    """Yield an epoch in random order, mirrored and degraded; a function of (seed, epoch)."""
     random = torch.Generator().manual_seed(seed * 1000 + epoch)
     order = torch.randperm(len(faces), generator=random)
     for rows in order.split(BATCH):
@@ -83,35 +83,37 @@ def batches(faces: Faces, seed: int, epoch: int) -> Iterator[tuple[Tensor, dict[
             "classes": torch.from_numpy(faces.classes[index]),
             "circumplex": torch.from_numpy(faces.circumplex[index]),
         }
-        yield wear(pictures, random), truth
+        yield degrade(pictures, random), truth
 
 
 def loss_of(answer: AffectBatch, truth: dict[str, Tensor]) -> Tensor:
-    """Squared error of units of both sides, cross entropy of basic emotions, error of feeling."""
+    """Sum squared error of units per side, cross entropy of basic emotions, circumplex error."""
     assert answer.units is not None
     assert answer.asymmetry is not None
     assert answer.logits is not None
     half = answer.asymmetry.float() / 2
-    sides = torch.stack([answer.units.float() + half, answer.units.float() - half], dim=1)
-    units = F.mse_loss(sides, truth["sides"])
-    # What no basic emotion explains weighs nothing here: its classes sum to less than 1.
+    per_side = torch.stack([answer.units.float() + half, answer.units.float() - half], dim=1)
+    units = F.mse_loss(per_side, truth["sides"])
+    # Other emotions have less weight: their classes sum to less than 1.
     classes = -(truth["classes"] * answer.logits.float().log_softmax(1)).sum(1).mean()
-    feeling = _feeling(answer).float()
-    # Filled in before the subtraction: the gradient of what is NaN would be NaN.
-    lived = truth["circumplex"]
-    error = (feeling - torch.where(lived.isnan(), feeling.detach(), lived)).square()
+    circumplex = _circumplex(answer).float()
+    # Replace NaN before the subtraction, or gradients would be NaN.
+    true_circumplex = truth["circumplex"]
+    error = (
+        circumplex - torch.where(true_circumplex.isnan(), circumplex.detach(), true_circumplex)
+    ).square()
     return 20 * units + 0.5 * classes + error.mean()
 
 
-def _feeling(answer: AffectBatch) -> Tensor:
-    """(N, 2) valence and arousal."""
+def _circumplex(answer: AffectBatch) -> Tensor:
+    """Return (N, 2) valence and arousal."""
     assert answer.valence is not None
     assert answer.arousal is not None
     return torch.stack([answer.valence, answer.arousal], dim=1)
 
 
 def train(name: str, plan: Plan, faces: Faces, state: Path) -> nn.Module:
-    """The network after its last epoch; continues from `state`, which is written every epoch."""
+    """Train a network, resuming from `state`, which is written every epoch."""
     torch.manual_seed(plan.seed)
     net, view = plan.net(), plan.module.view()
     optimiser = torch.optim.AdamW(net.parameters(), lr=plan.rate, weight_decay=0.02)
@@ -139,7 +141,7 @@ def train(name: str, plan: Plan, faces: Faces, state: Path) -> nn.Module:
 
 
 def _step(net: nn.Module, view: Preprocess, pictures: Tensor, truth: dict[str, Tensor]) -> Tensor:
-    # Half the time of float32 on a CPU that knows bfloat16, and no worse in the end.
+    # Half the time of float32 on CPUs with bfloat16, with equal results.
     with torch.autocast("cpu", torch.bfloat16):
         answer = net(view(pictures))
     return loss_of(answer, truth)
@@ -152,7 +154,7 @@ def _keep(state: dict[str, Any], epoch: int, path: Path) -> None:
 
 
 def _resume(parts: dict[str, Any], path: Path) -> int:
-    """Fill `parts` from `path`; the epoch to go on with."""
+    """Load `parts` from `path`; return the next epoch."""
     if not path.is_file():
         return 0
     state = torch.load(path, weights_only=True)
@@ -162,10 +164,10 @@ def _resume(parts: dict[str, Any], path: Path) -> int:
 
 
 def report(estimator: Estimator, faces: Faces) -> dict[str, Any]:
-    """What an estimator reads of faces, held against the truth.
+    """Score an estimator on faces with ground truth.
 
     Returns:
-        ``accuracy`` over frames in which a basic emotion leads, ``recall`` of each, ``ccc`` of
+        ``accuracy`` over frames in which a basic emotion dominates, ``recall`` of each, ``ccc`` of
         valence and arousal, and for each unit ``rho`` (correlation) and ``beta`` (slope).
     """
     answer = estimator.read(faces.pictures)
@@ -178,19 +180,19 @@ def report(estimator: Estimator, faces: Faces) -> dict[str, Any]:
         label: round(float((guess[true == column] == column).mean()), 3)
         for column, label in enumerate(estimator.labels)
     }
-    felt = np.isfinite(faces.circumplex[:, 0])
-    read = _feeling(answer).numpy()[felt]
-    lived = faces.circumplex[felt]
-    shown = faces.units.mean(axis=1)
+    labelled = np.isfinite(faces.circumplex[:, 0])
+    read = _circumplex(answer).numpy()[labelled]
+    true_circumplex = faces.circumplex[labelled]
+    true_units = faces.units.mean(axis=1)
     table = {
-        f"AU{unit}": _line(answer.units[:, column].numpy(), shown[:, column])
+        f"AU{unit}": _line(answer.units[:, column].numpy(), true_units[:, column])
         for column, unit in enumerate(estimator.units)
     }
     return {
         "faces": len(faces),
         "accuracy": round(float((guess == true).mean()), 3),
         "recall": recall,
-        "ccc": [round(concordance(read[:, k], lived[:, k]), 3) for k in (0, 1)],
+        "ccc": [round(concordance(read[:, k], true_circumplex[:, k]), 3) for k in (0, 1)],
         "rho": round(float(np.mean([each["rho"] for each in table.values()])), 3),
         "units": table,
     }
@@ -209,7 +211,7 @@ def concordance(read: NDArray[np.float32], true: NDArray[np.float32]) -> float:
 
 
 def main() -> None:
-    """Draw, train, write, test."""
+    """Render, train, save, test."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -220,24 +222,24 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="instead of the plan's")
     parser.add_argument("--draw-only", action="store_true", help="stop once all is drawn")
     parser.add_argument("--output", type=Path, default=OWN, help="folder for the weights")
-    given = parser.parse_args()
-    base = PLANS[given.which]
+    options = parser.parse_args()
+    base = PLANS[options.which]
     plan = Plan(
-        base.module, base.net, given.images or base.images, given.epochs or base.epochs, base.rate,
-        base.seed,
+        base.module, base.net, options.images or base.images, options.epochs or base.epochs,
+        base.rate, base.seed,
     )  # fmt: skip
-    for split, images in ((given.which, plan.images), ("test", TEST_IMAGES)):
-        actor_faces.draw(given.faces, split, images, given.workers)
-    if given.draw_only:
+    for split, images in ((options.which, plan.images), ("test", TEST_IMAGES)):
+        actor_faces.draw(options.faces, split, images, options.workers)
+    if options.draw_only:
         return
-    faces = actor_faces.read(given.faces, given.which, plan.images)
-    state = given.faces / f"{given.which}-{plan.images}-{plan.epochs}.ckpt"
-    net = train(given.which, plan, faces, state)
-    path = given.output / f"{given.which}.safetensors"
-    story = {"faces": str(len(faces)), "epochs": str(plan.epochs), "seed": str(plan.seed)}
-    save_weights(net, path, {**plan.module.METADATA, **story})
-    found = report(plan.module.load(path), actor_faces.read(given.faces, "test", TEST_IMAGES))
-    print(json.dumps(found, indent=1))
+    faces = actor_faces.read(options.faces, options.which, plan.images)
+    state = options.faces / f"{options.which}-{plan.images}-{plan.epochs}.ckpt"
+    net = train(options.which, plan, faces, state)
+    path = options.output / f"{options.which}.safetensors"
+    training_facts = {"faces": str(len(faces)), "epochs": str(plan.epochs), "seed": str(plan.seed)}
+    save_weights(net, path, {**plan.module.METADATA, **training_facts})
+    scores = report(plan.module.load(path), actor_faces.read(options.faces, "test", TEST_IMAGES))
+    print(json.dumps(scores, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What surrounds a training step: faces from the cache, the loader, Lightning's loop."""
+"""Timing of data loading and of Lightning's training loop."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from swapper.data.augment import Augment
 from swapper.data.balance import Balance
 from swapper.data.datamodule import FaceDataModule
 from swapper.data.dataset import warped_and_target
-from swapper.demo.pipeline import cut_faces
+from swapper.demo.pipeline import extract_faces
 from swapper.head_renderer.identity import sample_identity
 from swapper.losses.reconstruction import ReconstructionLoss
 from swapper.models.autoencoder import Autoencoder
-from swapper.synth.scenarios import cast
+from swapper.synth.scenarios import build_casting
 from swapper.synthesize import render_casting
 from swapper.training.acceleration import Acceleration
 from swapper.training.callbacks import Ema
@@ -35,9 +35,9 @@ _FEEDING_STEPS = 40
 
 
 def feed(data: FaceDataModule) -> Iterator[Row]:
-    """CPU-seconds of one thread for a batch: drawn from the cache, and warped."""
+    """Measure CPU-seconds of one thread per batch: from the cache, and warped."""
     batches = iter(data.train_dataloader())
-    next(batches)  # opens what is opened once
+    next(batches)  # opens files
     drawn, warped = [], []
     for _ in range(_FEEDING_STEPS):
         start = time.thread_time()
@@ -46,20 +46,20 @@ def feed(data: FaceDataModule) -> Iterator[Row]:
         warped_and_target(batch, data.resolution)
         drawn.append(middle - start)
         warped.append(time.thread_time() - middle)
-    found = {"batch": float(np.median(drawn)), "warp": float(np.median(warped))}
+    medians = {"batch": float(np.median(drawn)), "warp": float(np.median(warped))}
     yield {
         "part": "feeding", "pictures": 2 * data.batch_size,
-        "cpu_seconds_batch": found["batch"], "cpu_seconds_warp": found["warp"],
-        "cpu_seconds": found["batch"] + found["warp"],
+        "cpu_seconds_batch": medians["batch"], "cpu_seconds_warp": medians["warp"],
+        "cpu_seconds": medians["batch"] + medians["warp"],
     }  # fmt: skip
 
 
 class _Pace(Callback):
-    """Takes the time of a training's steps, and of what they keep the GPU busy with.
+    """Times training steps and, if profiled, their GPU kernels.
 
     Args:
-        skip: Steps before it begins, in which all is still warming up.
-        profiled: Whether to look at the GPU's kernels; it slows the rest down.
+        skip: Warm-up steps.
+        profiled: Whether to profile GPU kernels; slows the rest down.
     """
 
     def __init__(self, skip: int, profiled: bool) -> None:
@@ -69,7 +69,7 @@ class _Pace(Callback):
         self._begun = 0.0
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
-        """Begin, once warm."""
+        """Start after the warm-up."""
         if trainer.global_step == self.skip:
             self._wait()
             if self.profiler is not None:
@@ -77,14 +77,14 @@ class _Pace(Callback):
             self._begun = time.perf_counter()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Divide by the steps."""
+        """Compute means per step."""
         self._wait()
         steps = trainer.global_step - self.skip
         self.seconds = (time.perf_counter() - self._begun) / steps
         if self.profiler is not None:
             self.profiler.stop()
-            told = self.profiler.key_averages()
-            self.busy = sum(each.self_device_time_total for each in told) / steps / 1e6
+            kernels = self.profiler.key_averages()
+            self.busy = sum(each.self_device_time_total for each in kernels) / steps / 1e6
 
     @staticmethod
     def _wait() -> None:
@@ -93,15 +93,15 @@ class _Pace(Callback):
 
 
 def loop(make: MakeModel, data: FaceDataModule, device: torch.device, steps: int) -> Iterator[Row]:
-    """Pictures a second of the package's own training, by the clock on the wall."""
+    """Measure images per second of the package's training, by wall clock."""
     timed = _train(make, data, device, steps, profiled=False)
     row = {
         "part": "loop", "pictures": 2 * data.batch_size, "seconds": timed.seconds,
         "pictures_a_second": 2 * data.batch_size / timed.seconds, "workers": data.num_workers,
     }  # fmt: skip
     if device.type == "cuda":
-        looked_at = _train(make, data, device, steps, profiled=True)
-        row["idle_share"] = max(0.0, 1 - looked_at.busy / timed.seconds)
+        profiled = _train(make, data, device, steps, profiled=True)
+        row["idle_share"] = max(0.0, 1 - profiled.busy / timed.seconds)
     yield row
 
 
@@ -129,9 +129,9 @@ def _train(
 
 
 def loader_alone(data: FaceDataModule, steps: int) -> Iterator[Row]:
-    """Pictures a second that the workers bring when nobody trains, by the clock on the wall."""
+    """Measure images per second of the data loader without training, by wall clock."""
     batches = iter(data.train_dataloader())
-    for _ in range(2 + 2 * data.num_workers):  # what they had brought ahead
+    for _ in range(2 + 2 * data.num_workers):  # prefetched batches
         next(batches)
     start = time.perf_counter()
     for _ in range(steps):
@@ -143,17 +143,17 @@ def loader_alone(data: FaceDataModule, steps: int) -> Iterator[Row]:
     }  # fmt: skip
 
 
-def drawn_facesets(folder: Path, size: int) -> list[str]:
-    """Two actors' faces at `size` px, made once."""
-    takes = cast("rich", sample_identity(1), sample_identity(2), 0, 8.0, fps=10.0, clips=1)
-    reel = render_casting(takes, folder / "footage", 2 * size)
-    return [str(each) for each in cut_faces(reel, folder / f"facesets_{size}", size)]
+def actor_facesets(folder: Path, size: int) -> list[str]:
+    """Return two actors' facesets at `size` px, rendered once."""
+    takes = build_casting("rich", sample_identity(1), sample_identity(2), 0, 8.0, fps=10.0, clips=1)
+    casting_clips = render_casting(takes, folder / "footage", 2 * size)
+    return [str(each) for each in extract_faces(casting_clips, folder / f"facesets_{size}", size)]
 
 
 def data_of(
     facesets: Sequence[str], resolution: int, batch_size: int, workers: int
 ) -> FaceDataModule:
-    """As `swapper train` feeds a model by default."""
+    """Create the data module with the defaults of `swapper train`."""
     data = FaceDataModule(
         facesets,
         resolution=resolution,

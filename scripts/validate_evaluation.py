@@ -1,11 +1,12 @@
-r"""Are planted faults found? The evaluation tried on film whose truth is known.
+r"""Validate the evaluation with planted faults on clips with ground truth.
 
     python scripts/validate_evaluation.py --seeds 0 1 --output benchmarks/DATE-evaluation.jsonl
 
-An actor performs; another actor plays the very same performance, which is the exact answer, and
-then plays it wrong on purpose: at 0.6 of its strength, shaking, three frames late, at other
-moments, without its brief movements, and both weak and shaking. Each is filmed, and evaluated as
-any swap is; with --truth beside the exact answer, of which the perfect copy is an encoding.
+An actor performs; a second actor plays the same performance, the ground truth, and then with
+planted
+faults: at 0.6 of its strength, with jitter, three frames late, shifted in time, without brief
+movements, and both damped and with jitter. Each is rendered and evaluated like a swap; with --truth
+against the ground truth, of which the perfect copy is a re-encoding.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ SCORE = (
     "fear:1.5,neutral:1,disgust:1.5,neutral:1"
 )
 MICRO = 20.0
-"""Micro-expressions a minute, so that a short clip has enough of them to tell."""
+"""Micro-expressions a minute, so that a short clip has enough of them."""
 Plant = Callable[[Performance, int], Performance]
 
 
@@ -51,8 +52,8 @@ def _units(performance: Performance, units: NDArray[np.floating]) -> Performance
 
 
 def _weak(performance: Performance, _: int) -> Performance:
-    rest = np.median(performance.units, axis=0, keepdims=True)
-    return _units(performance, rest + 0.6 * (performance.units - rest))
+    median = np.median(performance.units, axis=0, keepdims=True)
+    return _units(performance, median + 0.6 * (performance.units - median))
 
 
 def _shaking(performance: Performance, seed: int) -> Performance:
@@ -89,21 +90,23 @@ PLANTS: dict[str, Plant] = {
 }
 
 
-def film(folder: Path, name: str, who: int, played: Performance, seed: int, size: int) -> ClipFiles:
-    """A performance by an actor, under the seed's camera and light."""
-    take = Take(name, sample_identity(who), played, sample_stage(seed))
+def film(
+    folder: Path, name: str, actor_seed: int, performance: Performance, seed: int, size: int
+) -> ClipFiles:
+    """Render a performance by an actor, on the seed's stage."""
+    take = Take(name, sample_identity(actor_seed), performance, sample_stage(seed))
     return render_take(take, folder, size)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """How plants are tried.
+    """Settings of a trial.
 
     Attributes:
         plants: Names among `PLANTS`.
-        size: Of the film, in pixels.
-        landmarker: Of MediaPipe, which then reads as well; "" for the judge alone.
-        truth: Whether the exact answer is passed along.
+        size: Frame size in pixels.
+        landmarker: MediaPipe's model, to evaluate with it as well; "" for the judge alone.
+        truth: Whether to pass the ground truth.
     """
 
     plants: tuple[str, ...]
@@ -112,8 +115,8 @@ class Trial:
     truth: bool
 
 
-def tried(seed: int, folder: Path, trial: Trial) -> Iterator[dict[str, Any]]:
-    """Every plant of one performance."""
+def run_trial(seed: int, folder: Path, trial: Trial) -> Iterator[dict[str, Any]]:
+    """Yield the results of all plants of one performance."""
     size, landmarker = trial.size, trial.landmarker
     played = play(parse_timeline(SCORE), fps=25, seed=seed, micro=MICRO)
     performer = film(folder, f"performer_{seed}", 2 * seed + 1, played, seed, size)
@@ -124,21 +127,21 @@ def tried(seed: int, folder: Path, trial: Trial) -> Iterator[dict[str, Any]]:
         name = "".join(c if c.isalnum() else "-" for c in plant)
         played_so = PLANTS[plant](played, seed)
         swap = film(folder, f"{name}_{seed}", 2 * seed + 2, played_so, seed, size)
-        if answer is not None:  # or the perfect copy would be the answer to the bit
+        if answer is not None:  # else the perfect copy would equal the ground truth
             copy = folder / f"{name}_{seed}_encoded.mp4"
             reencode(swap.video, copy)
             swap = replace(swap, video=copy)
         for reader in ("judge", *(["mediapipe"] if landmarker else [])):
             output = folder / "reports" / f"{name}_{seed}_{reader}"
-            told = _evaluated((performer, swap, answer), output, reader, landmarker)
-            yield {"plant": plant, "seed": seed, "reader": reader, "truth": trial.truth} | told
+            scores = _evaluate((performer, swap, answer), output, reader, landmarker)
+            yield {"plant": plant, "seed": seed, "reader": reader, "truth": trial.truth} | scores
 
 
-def _evaluated(
+def _evaluate(
     films: tuple[ClipFiles, ClipFiles, ClipFiles | None], output: Path, reader: str, landmarker: str
 ) -> dict[str, Any]:
     performer, swap, answer = films
-    # In the order in which clips are watched.
+    # In the order in which clips are read.
     tables = iter([performer, swap, answer or performer])
 
     def aligner() -> MediapipeAligner | OpenfaceAligner:
@@ -152,16 +155,16 @@ def _evaluated(
     )  # fmt: skip
     report = evaluate(options, aligner, lambda: load_estimator("judge", "measuring"))
     measures = {each.name: each.value for group in report.groups for each in group.measures}
-    kept = ("gain", "correlation", "lag", "jitter", "brief_lost", "emotion_kappa")
+    names = ("gain", "correlation", "lag", "jitter", "brief_lost", "emotion_kappa")
     return {
         "findings": [each.split(":")[0] for each in report.findings],
         "expressive": report.expressive,
-        **{name: measures.get(name) for name in kept},
+        **{name: measures.get(name) for name in names},
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Film, evaluate, print a table, keep the rows."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Render, evaluate, print a table, save the rows."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -174,23 +177,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--work", type=Path, help="keeps film and reports there")
     parser.add_argument("--output", type=Path, help="JSON lines")
-    found = parser.parse_args(arguments)
-    trial = Trial(tuple(found.plants), found.size, found.landmarker, found.truth)
+    options = parser.parse_args(argv)
+    trial = Trial(tuple(options.plants), options.size, options.landmarker, options.truth)
     logging.basicConfig(level=logging.WARNING)
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
-        folder = found.work or Path(temporary)
+        folder = options.work or Path(temporary)
         try:
-            for seed in found.seeds:
-                for row in tried(seed, folder, trial):
+            for seed in options.seeds:
+                for row in run_trial(seed, folder, trial):
                     rows.append(row)
                     print(_line(row), flush=True)
         except SwapperError as error:
             print(f"validate_evaluation: {error}", file=sys.stderr)
             return 2
-    if found.output is not None:
-        found.output.parent.mkdir(parents=True, exist_ok=True)
-        found.output.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    if options.output is not None:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return 0
 
 
@@ -200,8 +203,8 @@ def _line(row: dict[str, Any]) -> str:
         for name in ("gain", "correlation", "lag", "jitter", "brief_lost")
         if row[name] is not None and np.isfinite(row[name])
     )
-    said = "; ".join(row["findings"]) or "nothing wrong"
-    cells = (row["plant"], row["seed"], row["reader"], said, row["expressive"], figures)
+    findings = "; ".join(row["findings"]) or "nothing wrong"
+    cells = (row["plant"], row["seed"], row["reader"], findings, row["expressive"], figures)
     return f"| {' | '.join(map(str, cells))} |"
 
 

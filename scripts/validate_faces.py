@@ -1,10 +1,10 @@
-r"""What does a reader make of a perfect copy on another face? The ground of `weighing.OTHER_FACE`.
+r"""Measure estimators on perfect copies by another face: the basis of `scorecard.OTHER_FACE`.
 
     python scripts/validate_faces.py --landmarker face_landmarker.task --output rows.jsonl
 
 Actors perform; each performance is copied by two other actors, perfectly, at 0.6 of its strength,
-and both weak and shaking. Every film is read and diagnosed as `swapper evaluate` does, against the
-performer's own film encoded anew.
+and both damped and with jitter. Every clip is evaluated as in `swapper evaluate`, against the
+performer's re-encoded clip.
 """
 
 from __future__ import annotations
@@ -36,68 +36,68 @@ SCORE = (
 )
 COPIES = ("perfect copy", "damped to 0.6", "damped and shaking")
 FACES = 2
-"""Other actors that copy each performance."""
+"""Number of other actors that copy each performance."""
 
 
-def tried(seed: int, folder: Path, size: int, landmarker: str) -> Iterator[dict[str, Any]]:
-    """Every copy of one performance by every reader."""
+def run_trial(seed: int, folder: Path, size: int, landmarker: str) -> Iterator[dict[str, Any]]:
+    """Yield the results of all copies of one performance by all estimators."""
     played = play(parse_timeline(SCORE), fps=25, seed=100 + seed)
-    who = 40 + 3 * seed
-    performer = film(folder, f"performer_{seed}", who, played, seed, size)
+    actor_seed = 40 + 3 * seed
+    performer = film(folder, f"performer_{seed}", actor_seed, played, seed, size)
     judge = load_estimator("judge", "measuring")
     seen: ReadingsCache = {}
     instruments = Instruments(lambda: MediapipeAligner(model=landmarker), judge, cache=seen)
     for face in range(1, FACES + 1):
         for copy in COPIES:
             name = f"{copy.replace(' ', '-')}_{seed}_{face}"
-            swap = film(folder, name, who + face, PLANTS[copy](played, seed), seed, size)
+            swap = film(folder, name, actor_seed + face, PLANTS[copy](played, seed), seed, size)
             options = EvaluateOptions(str(performer.video), str(swap.video), device="cpu")
-            sides = read_clips(options, instruments)
+            readings = read_clips(options, instruments)
             readers = {
-                "mediapipe": sides,
-                "judge": _without(sides, blendshapes=None),
-                "geometry": _without(sides, blendshapes=None, units=None),
+                "mediapipe": readings,
+                "judge": _without(readings, blendshapes=None),
+                "geometry": _without(readings, blendshapes=None, units=None),
             }
-            for reader, told in readers.items():
-                found, diagnosis = diagnose_pair(told)
+            for reader, pair in readers.items():
+                scores, diagnosis = diagnose_pair(pair)
                 yield {
                     "copy": copy,
                     "seed": seed,
                     "face": face,
                     "reader": reader,
-                    "gain": found.units.gain,
-                    "correlation": found.units.correlation,
-                    "jitter": found.jitter,
+                    "gain": scores.units.gain,
+                    "correlation": scores.units.correlation,
+                    "jitter": scores.jitter,
                     "faults": sorted(each.value for each in diagnosis.faults),
                     "expressive": diagnosis.expressive,
                 }
 
 
-def _without(sides: PairReadings, **readings: None) -> PairReadings:
-    """The same as it would have been seen without some readings."""
-    best = None if sides.best is None else replace(sides.best, **readings)
-    swap, performer = (replace(each, **readings) for each in (sides.swap, sides.performer))
-    return replace(sides, swap=swap, performer=performer, best=best)
+def _without(pair: PairReadings, **readings: None) -> PairReadings:
+    """Return the pair without some readings."""
+    best = None if pair.best is None else replace(pair.best, **readings)
+    swap, performer = (replace(each, **readings) for each in (pair.swap, pair.performer))
+    return replace(pair, swap=swap, performer=performer, best=best)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """As Markdown: of each reader and copy the mean and range of gains, and what was named."""
+    """Return Markdown: mean and range of gains and the faults, by estimator and copy."""
     lines = ["| reader | copy | clips | gain: mean, range | damped | jittery | expressive |"]
     lines.append("|---|---|---|---|---|---|---|")
     for reader, copy in sorted({(row["reader"], row["copy"]) for row in rows}):
-        some = [row for row in rows if (row["reader"], row["copy"]) == (reader, copy)]
-        gains = [row["gain"] for row in some]
-        named = [sum(fault in row["faults"] for row in some) for fault in ("damped", "jittery")]
+        group = [row for row in rows if (row["reader"], row["copy"]) == (reader, copy)]
+        gains = [row["gain"] for row in group]
+        named = [sum(fault in row["faults"] for row in group) for fault in ("damped", "jittery")]
         lines.append(
-            f"| {reader} | {copy} | {len(some)} | {sum(gains) / len(gains):.2f}, "
+            f"| {reader} | {copy} | {len(group)} | {sum(gains) / len(gains):.2f}, "
             f"{min(gains):.2f} to {max(gains):.2f} | {named[0]} | {named[1]} | "
-            f"{sum(bool(row['expressive']) for row in some)} |"
+            f"{sum(bool(row['expressive']) for row in group)} |"
         )
     return lines
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Film, read, print a table, keep the rows."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Render, evaluate, print a table, save the rows."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -105,22 +105,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=192, help="of the film, in pixels")
     parser.add_argument("--landmarker", required=True, help="face_landmarker.task")
     parser.add_argument("--output", type=Path, help="JSON lines")
-    found = parser.parse_args(arguments)
+    options = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         try:
-            for seed in found.seeds:
-                for row in tried(seed, Path(folder), found.size, found.landmarker):
+            for seed in options.seeds:
+                for row in run_trial(seed, Path(folder), options.size, options.landmarker):
                     rows.append(row)
                     print(json.dumps(row), file=sys.stderr, flush=True)
         except SwapperError as error:
             print(f"validate_faces: {error}", file=sys.stderr)
             return 2
     print("\n".join(table(rows)))
-    if found.output is not None:
-        found.output.parent.mkdir(parents=True, exist_ok=True)
-        found.output.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    if options.output is not None:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What alignment, archives and codecs do to a crop, drawn at random for a batch of them."""
+"""Random degradation of crops: alignment errors, blur, resampling, grain, compression."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _SIDES: Final = (56, 64, 80, 96, 112, 128)
 _TAPS: Final = torch.arange(-4.0, 5.0)
 
 
-def wear(pictures: Tensor, random: Generator) -> Tensor:
-    """Move, blur, shrink, grain, compress and relight crops.
+def degrade(pictures: Tensor, random: Generator) -> Tensor:
+    """Move, blur, downscale, grain, compress and relight crops.
 
-    Half of them stay clean but for the move and the light; the rest suffers a random choice.
+    Half of them are only moved and relit; the others get a random selection.
 
     Args:
         pictures: (N, 3, S, S) RGB in [0, 1].
-        random: Everything is drawn from it.
+        random: Random source.
 
     Returns:
         (N, 3, R, R) in [0, 1], R one of 56 to 128, the same for the batch.
@@ -30,18 +30,18 @@ def wear(pictures: Tensor, random: Generator) -> Tensor:
     worn = _move(pictures, side, random)
     suffers = torch.rand(len(worn), generator=random) < 0.5
 
-    def some(share: float) -> Tensor:
+    def sample_rows(share: float) -> Tensor:
         chosen = torch.rand(len(worn), generator=random) < share
         return torch.nonzero(suffers & chosen).flatten()
 
-    if len(rows := some(0.5)):
+    if len(rows := sample_rows(0.5)):
         worn[rows] = _blur(worn[rows], random)
-    if len(rows := some(0.3)):
+    if len(rows := sample_rows(0.3)):
         worn[rows] = _shrink(worn[rows], random)
-    if len(rows := some(0.5)):
+    if len(rows := sample_rows(0.5)):
         worn[rows] = _grain(worn[rows], random)
     worn = _relight(worn, random).clamp(0, 1)
-    if len(rows := some(0.3)):
+    if len(rows := sample_rows(0.3)):
         worn[rows] = _compress(worn[rows], random)
     return worn
 
@@ -51,7 +51,7 @@ def _between(low: float, high: float, count: int, random: Generator) -> Tensor:
 
 
 def _move(pictures: Tensor, side: int, random: Generator) -> Tensor:
-    """What landmarks that are off by a few pixels do: turn, scale and shift."""
+    """Rotate, scale and shift, as landmark errors do."""
     count = len(pictures)
     angle = 0.07 * torch.randn(count, generator=random).clamp(-2.5, 2.5)
     scale = (0.05 * torch.randn(count, generator=random).clamp(-2.5, 2.5)).exp()
@@ -60,7 +60,7 @@ def _move(pictures: Tensor, side: int, random: Generator) -> Tensor:
     matrix = torch.stack([cosine, -sine, shift[:, 0], sine, cosine, shift[:, 1]], dim=1).unflatten(
         1, (2, 3)
     )
-    # Smaller than stored: drawn twice as large and averaged, as a careful extraction does.
+    # Downscaling: rendered at twice the size and averaged.
     factor = 2 if side * 1.5 < pictures.shape[-1] else 1
     size = [count, 3, side * factor, side * factor]
     grid = F.affine_grid(matrix, size, align_corners=False)
@@ -69,7 +69,7 @@ def _move(pictures: Tensor, side: int, random: Generator) -> Tensor:
 
 
 def _blur(pictures: Tensor, random: Generator) -> Tensor:
-    """A lens out of focus: a gaussian of up to 1.5 % of the side."""
+    """Blur by a gaussian of up to 1.5 % of the side."""
     count, _, side, _ = pictures.shape
     sigma = side / 112 * _between(0.2, 1.7, count, random)[:, None]
     kernel = (-0.5 * (_TAPS / sigma) ** 2).exp()
@@ -81,7 +81,7 @@ def _blur(pictures: Tensor, random: Generator) -> Tensor:
 
 
 def _shrink(pictures: Tensor, random: Generator) -> Tensor:
-    """An old copy: down to 30 % of the side and back."""
+    """Downscale to at least 30 % of the side and back."""
     side = pictures.shape[-1]
     small = round(side * float(_between(0.3, 0.8, 1, random)))
     less = F.interpolate(pictures, size=(small, small), mode="bilinear", antialias=True)
@@ -89,7 +89,7 @@ def _shrink(pictures: Tensor, random: Generator) -> Tensor:
 
 
 def _grain(pictures: Tensor, random: Generator) -> Tensor:
-    """Film or sensor: mostly of brightness, some of colour."""
+    """Add grain, mostly of brightness, some of colour."""
     strength = 0.08 * torch.rand(len(pictures), 1, 1, 1, generator=random).square()
     light = torch.randn(pictures[:, :1].shape, generator=random)
     colour = torch.randn(pictures.shape, generator=random)
@@ -97,7 +97,7 @@ def _grain(pictures: Tensor, random: Generator) -> Tensor:
 
 
 def _relight(pictures: Tensor, random: Generator) -> Tensor:
-    """Another exposure, contrast and white balance."""
+    """Change exposure, contrast and white balance."""
     count = len(pictures)
     gain = _between(0.75, 1.25, count, random)[:, None] * (
         1 + 0.08 * torch.randn(count, 3, generator=random)
@@ -109,12 +109,12 @@ def _relight(pictures: Tensor, random: Generator) -> Tensor:
 
 
 def _compress(pictures: Tensor, random: Generator) -> Tensor:
-    """JPEG of quality 15 to 80, which looks much as H.264's intra frames do."""
+    """Compress as JPEG of quality 15 to 80, similar to H.264's intra frames."""
     qualities = torch.randint(15, 81, (len(pictures),), generator=random).tolist()
     arrays = (pictures.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
     done = []
     for array, quality in zip(arrays, qualities, strict=True):
-        # JPEG takes blue first; only the two ends must agree.
+        # BGR order, consistently in both directions.
         bgr = np.ascontiguousarray(array[..., ::-1])
         _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
         done.append(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])

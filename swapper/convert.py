@@ -16,7 +16,7 @@ from swapper import __version__
 from swapper.devices import pick_device
 from swapper.errors import MediaError, ProvenanceError, UsageError
 from swapper.estimators.base import Estimator
-from swapper.faces.aligner import Aligner, prepare_for
+from swapper.faces.aligner import Aligner, prepare_for_clip
 from swapper.faces.compositing import mask_in_frame
 from swapper.faces.tracking import smooth_alignments
 from swapper.inference.affect_conditioner import (
@@ -101,7 +101,7 @@ def convert(
         sink = _sink(options, footage, signer is not None)
         aligner = make_aligner()
         try:
-            prepare_for(aligner, footage.info.path, footage.info.num_frames)
+            prepare_for_clip(aligner, footage.info.path, footage.info.num_frames)
             swapper = FaceSwapper(
                 model, options.identity, options.blend, device, options.precision, conditioner
             )
@@ -144,7 +144,7 @@ def _find_rest(
     with open_footage(options.video) as footage:
         aligner = make_aligner()
         try:
-            prepare_for(aligner, footage.info.path, footage.info.num_frames)
+            prepare_for_clip(aligner, footage.info.path, footage.info.num_frames)
             rest = estimate_neutral(footage, aligner, estimator, model.card.coverage, side)
         finally:
             aligner.close()

@@ -1,4 +1,4 @@
-"""The device that a verb's network runs on."""
+"""Choice of the torch device."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from swapper.errors import UsageError
 
 
 def pick_device(name: str) -> torch.device:
-    """The device called `name`; "auto" takes CUDA, then MPS, then the CPU.
+    """Return the device `name`; "auto" prefers CUDA, then MPS, then the CPU.
 
     Raises:
-        UsageError: There is no such device here.
+        UsageError: The device is not available.
     """
     if name == "auto":
         if torch.cuda.is_available():

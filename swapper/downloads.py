@@ -1,4 +1,4 @@
-"""Other people's weights, fetched once and known by their hash."""
+"""Download third-party weights once into a cache and verify them by sha256."""
 
 from __future__ import annotations
 
@@ -15,70 +15,70 @@ from urllib.parse import urlsplit
 from swapper.errors import SwapperError
 
 _TIMEOUT_S: Final = 30.0
-_LARGEST: Final = 1024**3
+_MAX_BYTES: Final = 1024**3
 _CHUNK: Final = 1 << 20
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: ``$SWAPPER_HOME/weights`` or ``~/.cache/swapper/weights``."""
+    """Return the cache folder: ``$SWAPPER_HOME/weights`` or ``~/.cache/swapper/weights``."""
     home = os.environ.get("SWAPPER_HOME")
     root = Path(home).expanduser() if home else Path.home() / ".cache" / "swapper"
     return root / "weights"
 
 
-def pinned(url: str, sha256: str, option: str, error: type[SwapperError]) -> Path:
-    """A file of these very bytes, from the cache or else from the network.
+def download_cached(url: str, sha256: str, option: str, error: type[SwapperError]) -> Path:
+    """Return a file with the given sha256, from the cache or else from the network.
 
     Args:
         url: Where it is published, https.
         sha256: Of its bytes, hex.
         option: The option that takes a path instead, named in errors.
-        error: Raised if it cannot be fetched or is another file.
+        error: Error type to raise if the download fails or the hash differs.
 
     Raises:
         SwapperError: As `error` says.
         ValueError: The address is not https.
     """
-    path = _kept(url, sha256)
+    path = _cached_path(url, sha256)
     if path.is_file():
         if sha256_of(path) == sha256:
             return path
         path.unlink()
-    return _fetched(url, sha256, option, error)
+    return _fetch(url, sha256, option, error)
 
 
-def fetched(url: str, option: str, error: type[SwapperError]) -> Path:
-    """A file whose hash nobody knows yet; kept where `pinned` finds it once it is confirmed.
+def download(url: str, option: str, error: type[SwapperError]) -> Path:
+    """Download a file of unknown hash into the cache, where `download_cached` will find it.
 
     Args:
         url: Where it is published, https.
         option: The option that takes a path instead, named in errors.
-        error: Raised if it cannot be fetched.
+        error: Error type to raise if the download fails.
 
     Raises:
         SwapperError: As `error` says.
         ValueError: The address is not https.
     """
-    return _fetched(url, None, option, error)
+    return _fetch(url, None, option, error)
 
 
-def existing(path: str | Path, option: str, error: type[SwapperError]) -> Path:
-    """The file given by an option.
+def require_file(path: str | Path, option: str, error: type[SwapperError]) -> Path:
+    """Return the file that an option names.
 
     Raises:
-        SwapperError: There is none; of the kind `error`.
+        SwapperError: There is no such file; of type `error`.
     """
-    found = Path(path).expanduser()
-    if not found.is_file():
-        raise error(f"{found}: no such file: pass {option}=PATH of the weights")
-    return found
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise error(f"{file}: no such file: pass {option}=PATH of the weights")
+    return file
 
 
-def _kept(url: str, sha256: str) -> Path:
+def _cached_path(url: str, sha256: str) -> Path:
     return cache_folder() / f"{sha256[:12]}-{Path(urlsplit(url).path).name}"
 
 
-def _fetched(url: str, sha256: str | None, option: str, error: type[SwapperError]) -> Path:
+def _fetch(url: str, sha256: str | None, option: str, error: type[SwapperError]) -> Path:
     if urlsplit(url).scheme != "https":
         raise ValueError(f"weights are fetched by https only, not {url}")
     try:
@@ -105,13 +105,13 @@ def _download(url: str, sha256: str | None, option: str, error: type[SwapperErro
                 _copy(answer, partial)
             partial.flush()
             os.fsync(partial.fileno())
-            found = sha256_of(temporary)
-            if sha256 not in (None, found):
+            digest = sha256_of(temporary)
+            if sha256 not in (None, digest):
                 raise error(
-                    f"{url}: holds another file than the one swapper knows (sha256 differs): "
+                    f"{url}: holds an unknown file (sha256 differs): "
                     f"pass {option}=PATH of a file you trust"
                 )
-            return temporary.replace(_kept(url, found))
+            return temporary.replace(_cached_path(url, digest))
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -120,7 +120,7 @@ def _copy(answer: http.client.HTTPResponse, partial: tempfile._TemporaryFileWrap
     size = 0
     while chunk := answer.read(_CHUNK):
         size += len(chunk)
-        if size > _LARGEST:
+        if size > _MAX_BYTES:
             raise urllib.error.URLError("larger than 1 GiB")
         partial.write(chunk)
 

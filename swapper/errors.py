@@ -1,4 +1,4 @@
-"""What swapper raises when the input, not the program, is at fault.
+"""Errors raised for faulty input rather than for bugs.
 
 Each message is one line that names the file or option and the cure; the command line prints it
 without a traceback and exits with `exit_code`.
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 
 class SwapperError(Exception):
-    """Base of every error that a user can mend."""
+    """Base of every error that a user can fix."""
 
     exit_code = 1
 
 
 class UsageError(SwapperError):
-    """An option or argument that cannot be carried out."""
+    """An invalid option or argument."""
 
     exit_code = 2
 
@@ -28,28 +28,28 @@ class AlignerError(SwapperError):
 
 
 class FacesetError(SwapperError):
-    """A faceset that is damaged, foreign or does not fit the others."""
+    """A faceset that is damaged, of another format or incompatible."""
 
 
 class ModelError(SwapperError):
-    """A model file that is damaged, foreign or lacks what was asked of it."""
+    """A model file that is damaged, of another format or lacks a requested part."""
 
 
 class EstimatorError(SwapperError):
-    """An affect estimator whose weights are damaged, foreign or of another architecture."""
+    """An affect estimator whose weights are damaged or of another architecture."""
 
 
 class CheckpointError(SwapperError):
-    """A checkpoint that cannot be written, read or continued."""
+    """A checkpoint that cannot be written, read or resumed."""
 
 
 class TrainingError(SwapperError):
-    """A training run that cannot go on."""
+    """A training run that cannot continue."""
 
 
 class ProvenanceError(SwapperError):
-    """A manifest or certificate that cannot be made or read."""
+    """A manifest or certificate that cannot be created or read."""
 
 
 class StudyError(SwapperError):
-    """A study that cannot be made, or answers to one that cannot be counted."""
+    """A user study that cannot be created, or whose answers cannot be counted."""

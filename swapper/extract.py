@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from swapper.errors import MediaError, UsageError
-from swapper.faces.aligner import Aligner, prepare_for
+from swapper.faces.aligner import Aligner, prepare_for_clip
 from swapper.faces.geometry import (
     head_pose,
     sharpness,
@@ -147,7 +147,7 @@ def _extract_one(
 ) -> ExtractSummary:
     aligner = make_aligner()
     try:
-        prepare_for(aligner, footage.info.path, footage.info.num_frames)
+        prepare_for_clip(aligner, footage.info.path, footage.info.num_frames)
         return _cut(options, aligner, footage, before)
     finally:
         aligner.close()

@@ -1,4 +1,4 @@
-"""Progress with rate and time left: a moving bar on a terminal, a line now and then in a log."""
+"""Progress with rate and remaining time: a bar on a terminal, periodic lines in a log."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _REPORT_SECONDS = 10.0
 
 
 def progress(total: int | None, label: str, unit: str, *, initial: int = 0) -> tqdm[Any]:
-    """A tqdm bar on stderr; ``update(n)`` it and ``close()`` it.
+    """Return a tqdm bar on stderr; call ``update(n)`` and ``close()``.
 
     Args:
-        total: How many there will be, or None where that is not known.
-        label: What is being done.
-        unit: What is being counted, singular.
-        initial: How many were done before.
+        total: Number of items, or None if unknown.
+        label: Description.
+        unit: Unit of the items, singular.
+        initial: Number of items already done.
     """
     terminal = sys.stderr.isatty()
     return tqdm(
@@ -37,14 +37,14 @@ def progress(total: int | None, label: str, unit: str, *, initial: int = 0) -> t
     )
 
 
-def reporter(log: logging.Logger, what: str) -> Callable[[str, int, int], None]:
-    """Logs now and then how many faces of something are done: call it with title, done, total."""
+def progress_logger(log: logging.Logger, action: str) -> Callable[[str, int, int], None]:
+    """Return a callback (title, done, total) that logs the number of faces at intervals."""
     last = time.monotonic()
 
     def report(title: str, done: int, total: int) -> None:
         nonlocal last
         if time.monotonic() - last >= _REPORT_SECONDS:
             last = time.monotonic()
-            log.info("%s: %d of %d faces %s", title, done, total, what)
+            log.info("%s: %d of %d faces %s", title, done, total, action)
 
     return report

@@ -1,4 +1,4 @@
-"""Actors before the camera: takes to clips, each with its exact truth beside it."""
+"""Render takes of synthetic actors to clips with their ground truth."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from swapper.media.images import IMAGE_SUFFIXES, write_atomically, write_image
 from swapper.options.verbs import StageOptions, SynthesizeOptions
 from swapper.progress import progress
 from swapper.synth.actor import Actor
-from swapper.synth.emotions import BASIC, REPERTOIRE
+from swapper.synth.emotions import BASIC, EMOTION_BY_NAME
 from swapper.synth.performance import Performance, play
-from swapper.synth.scenarios import Casting, Take, cast
+from swapper.synth.scenarios import Casting, Take, build_casting
 from swapper.synth.timeline import parse_timeline, random_timeline
 from swapper.synth.truth import OPENFACE_COLUMNS, TRUTH_COLUMNS, csv_table, openface_row, truth_row
 
@@ -40,15 +40,15 @@ ROLES: Final = ("performer", "identity", "held_out", "truth")
 SIZES: Final = (32, 2048)
 SHEET_SEEDS: Final = (47, 15, 19, 49, 31, 9, 44, 12)
 _SHEET_YAWS: Final = (0.0, -24.0, 14.0, 0.0, -12.0, 8.0, 30.0, -16.0)
-"""Degrees by which the heads of each column are turned: a face is more than its front."""
+"""Head yaw of each column in degrees."""
 
 
 class FrameRenderer(Protocol):
-    """Whoever can be filmed, as `Actor` can."""
+    """Renders frames of one identity, as `Actor` does."""
 
-    def shoot(
+    def render(
         self,
-        moment: HeadState,
+        state: HeadState,
         stage: Stage,
         size: int = ...,
         *,
@@ -56,7 +56,7 @@ class FrameRenderer(Protocol):
         index: int = ...,
         supersample: int = ...,
     ) -> RenderedFrame:
-        """Draw one frame; may be called from several threads at once."""
+        """Render one frame; may be called from several threads at once."""
         ...
 
 
@@ -67,9 +67,10 @@ class ClipFiles:
     Attributes:
         video: H.264, without sound.
         landmarks: CSV in OpenFace 2's layout.
-        truth: CSV of all that is known of each frame; `actors.truth.read_truth` reads it.
-        masks: Face masks, 8 bits, lossless; `media.clip.read_masks` reads them.
-        record: JSON with what it takes to film it again; written last, so where it is, all is.
+        truth: CSV with the ground truth of each frame; `synth.truth.read_truth` reads it.
+        masks: Face masks, 8 bits, lossless; `media.clip_writer.read_masks` reads them.
+        record: JSON with everything needed to render it again; written last, so if it exists, all
+            files do.
     """
 
     video: Path
@@ -80,12 +81,12 @@ class ClipFiles:
 
     @classmethod
     def at(cls, folder: Path, name: str) -> ClipFiles:
-        """The files of a take of this name."""
+        """Return the files of a take called `name`."""
         suffixes = (".mp4", ".openface.csv", ".truth.csv", ".masks.mkv", ".json")
         return cls(*(folder / f"{name}{suffix}" for suffix in suffixes))
 
-    def all_there(self) -> bool:
-        """Whether no file is missing."""
+    def is_complete(self) -> bool:
+        """Return whether all files exist."""
         return all(path.is_file() for path in vars(self).values())
 
 
@@ -103,18 +104,18 @@ def render_take(
     supersample: int = 2,
     make_actor: Callable[[Identity], FrameRenderer] = _actor,
 ) -> ClipFiles:
-    """Film one take, unless its files are there already and would come out the same.
+    """Render one take, unless its files exist and would be identical.
 
     Args:
-        take: What to film.
-        folder: Where its files go; made if need be.
-        size: Side of the picture in pixels, 32 to 2048, even.
-        workers: Threads that draw.
-        supersample: Samples a pixel and side, 1 to 4.
-        make_actor: Who plays an identity.
+        take: Take to render.
+        folder: Output folder; created if missing.
+        size: Side of the frame in pixels, 32 to 2048, even.
+        workers: Render threads.
+        supersample: Samples per pixel and side, 1 to 4.
+        make_actor: Returns the renderer of an identity.
 
     Returns:
-        Its files, whole; a killed run leaves none that is cut.
+        Its complete files; an interrupted run leaves no partial file.
 
     Raises:
         UsageError: If an argument is out of its range.
@@ -123,9 +124,9 @@ def render_take(
     _check(take.name, size, workers)
     files = ClipFiles.at(Path(folder), take.name)
     record = _record(take, size, supersample)
-    if files.all_there() and files.record.read_bytes() == record:
+    if files.is_complete() and files.record.read_bytes() == record:
         return files
-    shooter = make_actor(take.identity)
+    renderer = make_actor(take.identity)
     files.record.unlink(missing_ok=True)
     performance, stage = take.performance, take.stage
     landmarks: list[list[str]] = []
@@ -137,12 +138,12 @@ def render_take(
         )
         masks = stack.enter_context(ClipWriter(files.masks, square, performance.fps))
         bar = stack.enter_context(progress(len(performance), f"film {take.name}", "frame"))
-        for i, shot in enumerate(_shots(shooter, take, size, workers, supersample)):
-            video.write(shot.image)
-            masks.write(np.rint(shot.face_mask * 255).astype(np.uint8))
-            moment = performance.moment(i)
-            landmarks.append(openface_row(i, performance.fps, moment, shot, stage, size))
-            truth.append(truth_row(i, performance, shot))
+        for i, rendered in enumerate(_rendered_frames(renderer, take, size, workers, supersample)):
+            video.write(rendered.image)
+            masks.write(np.rint(rendered.face_mask * 255).astype(np.uint8))
+            state = performance.head_state(i)
+            landmarks.append(openface_row(i, performance.fps, state, rendered, stage, size))
+            truth.append(truth_row(i, performance, rendered))
             bar.update(1)
     write_atomically(files.landmarks, csv_table(OPENFACE_COLUMNS, landmarks))
     write_atomically(files.truth, csv_table(TRUTH_COLUMNS, truth))
@@ -160,18 +161,18 @@ def _check(name: str, size: int, workers: int) -> None:
         raise UsageError(f"workers={workers}: must be from 1 to 256")
 
 
-def _shots(
-    shooter: FrameRenderer, take: Take, size: int, workers: int, supersample: int
+def _rendered_frames(
+    renderer: FrameRenderer, take: Take, size: int, workers: int, supersample: int
 ) -> Iterator[RenderedFrame]:
-    """Frames in order, a few drawn ahead by several threads."""
+    """Yield frames in order; several threads render up to 2 * workers frames ahead."""
     performance, stage = take.performance, take.stage
 
     def draw(index: int) -> RenderedFrame:
-        return shooter.shoot(
-            performance.moment(index),
+        return renderer.render(
+            performance.head_state(index),
             stage,
             size,
-            before=performance.moment(index - 1) if index else None,
+            before=performance.head_state(index - 1) if index else None,
             index=index,
             supersample=supersample,
         )
@@ -204,44 +205,46 @@ def _record(take: Take, size: int, supersample: int) -> bytes:
 
 @cache
 def renderer_hash() -> str:
-    """sha256 over the code that draws: clips of other code are filmed anew."""
+    """Return the sha256 of the rendering code; clips of other code are rendered again."""
     digest = hashlib.sha256()
     sources = [
-        each
+        source
         for room in ("swapper.head_renderer", "swapper.synth")
-        for each in importlib.resources.files(room).iterdir()
-        if each.name.endswith(".py")
+        for source in importlib.resources.files(room).iterdir()
+        if source.name.endswith(".py")
     ]
-    for source in sorted(sources, key=lambda each: each.name):
+    for source in sorted(sources, key=lambda source: source.name):
         digest.update(source.read_bytes())
     return digest.hexdigest()
 
 
 def read_take(path: str | Path) -> Take:
-    """The take of a ``NAME.json``, to film it again or on another identity.
+    """Read the take of a ``NAME.json``, to render it again or with another identity.
 
     Raises:
-        MediaError: Missing, foreign or damaged.
-        UsageError: It names an actor, a stage or a score that cannot be.
+        MediaError: Missing, damaged or of another format.
+        UsageError: Its identity, stage or score is invalid.
     """
     try:
         return Take.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
         raise MediaError(f"{path}: cannot be read ({error.strerror}): check the path") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise MediaError(f"{path}: is not the record of an actor's clip: film it anew") from error
+        raise MediaError(
+            f"{path}: is not the record of an actor's clip: render it again"
+        ) from error
 
 
 def render_casting(
     casting: Casting, folder: str | Path, size: int = 256, **settings: Any
 ) -> dict[str, tuple[ClipFiles, ...]]:
-    """Film all takes of a scenario into ``performer/``, ``identity/``, ``held_out/``, ``truth/``.
+    """Render a scenario into ``performer/``, ``identity/``, ``held_out/`` and ``truth/``.
 
     Args:
-        casting: What to film.
-        folder: Where the four folders go.
-        size: Side of the pictures in pixels.
-        settings: As of `render_take`.
+        casting: Takes to render.
+        folder: Parent of the four folders.
+        size: Side of the frames in pixels.
+        settings: Keywords of `render_take`.
 
     Returns:
         The files by role, in the order of the casting.
@@ -258,29 +261,29 @@ def render_casting(
 def draw_actor_sheet(
     path: str | Path, seeds: tuple[int, ...] = SHEET_SEEDS, tile: int = 176, workers: int = 2
 ) -> None:
-    """Draw actors in rows, the basic emotions in columns, and write it as a picture.
+    """Write a picture with one row per actor and one column per basic emotion.
 
     Args:
-        path: Its suffix names the format.
-        seeds: Of the identities.
-        tile: Side of each picture in pixels.
-        workers: Threads that draw.
+        path: Output; its suffix names the format.
+        seeds: Seeds of the identities.
+        tile: Side of each tile in pixels.
+        workers: Render threads.
 
     Raises:
-        UsageError: If the suffix is no picture's.
+        UsageError: If the suffix is not an image suffix.
         MediaError: If it cannot be written.
     """
     if Path(path).suffix.lower() not in IMAGE_SUFFIXES:
         raise UsageError(f"sheet={path}: must end in one of {', '.join(IMAGE_SUFFIXES)}")
-    moments = [
-        HeadState(units=REPERTOIRE[name].variants[0].intensities(), pose=(yaw, 0.0, 0.0))
+    states = [
+        HeadState(units=EMOTION_BY_NAME[name].variants[0].intensities(), pose=(yaw, 0.0, 0.0))
         for name, yaw in zip(BASIC, _SHEET_YAWS, strict=True)
     ]
 
     def row(seed: int) -> tuple[str, list[NDArray[np.uint8]]]:
         actor = Actor(sample_identity(seed))
         stage = dataclasses.replace(sample_stage(seed, FilmStock()), framing=0.8, camera_height=0.0)
-        return "", [actor.shoot(moment, stage, tile).image for moment in moments]
+        return "", [actor.render(state, stage, tile).image for state in states]
 
     with ThreadPoolExecutor(workers) as pool:
         rows = list(pool.map(row, seeds))
@@ -288,10 +291,10 @@ def draw_actor_sheet(
 
 
 def synthesize(options: SynthesizeOptions) -> None:
-    """Carry out ``swapper synthesize``: draw a sheet, one clip, or all clips of a scenario.
+    """Run ``swapper synthesize``: render a sheet, one clip, or all clips of a scenario.
 
     Raises:
-        UsageError: Nothing to do, or options that do not go together.
+        UsageError: No output is given, or options exclude each other.
     """
     if not options.output and not options.sheet:
         raise UsageError("output is missing: pass output=FOLDER for clips, or sheet=FILE.png")
@@ -299,15 +302,15 @@ def synthesize(options: SynthesizeOptions) -> None:
         draw_actor_sheet(options.sheet, workers=options.workers)
     if not options.output:
         return
-    changes = _given(options.stage)
+    changes = _set_fields(options.stage)
     if options.scenario == "none":
         render_take(_one_take(options, changes), options.output, options.size,
                   workers=options.workers)  # fmt: skip
         return
-    for name, given in (("score", options.score), ("stage", changes)):
-        if given:
+    for name, value in (("score", options.score), ("stage", changes)):
+        if value:
             raise UsageError(f"{name} does not go with scenario={options.scenario}: leave one out")
-    casting = cast(
+    casting = build_casting(
         options.scenario, sample_identity(options.performer), sample_identity(options.identity),
         options.seed, options.seconds, fps=options.fps,
     )  # fmt: skip
@@ -327,8 +330,8 @@ def _one_take(options: SynthesizeOptions, changes: dict[str, Any]) -> Take:
     return Take(options.name, sample_identity(options.identity), performance, stage)
 
 
-def _given(options: StageOptions) -> dict[str, Any]:
-    """The stage's fields that were set on the command line."""
-    given = {name: value for name, value in vars(options).items() if value is not None}
-    film = {name: value for name, value in vars(given.pop("film")).items() if value is not None}
-    return given | ({"film": film} if film else {})
+def _set_fields(options: StageOptions) -> dict[str, Any]:
+    """Return the stage fields that were set on the command line."""
+    fields = {name: value for name, value in vars(options).items() if value is not None}
+    film = {name: value for name, value in vars(fields.pop("film")).items() if value is not None}
+    return fields | ({"film": film} if film else {})

@@ -25,7 +25,7 @@ from swapper.head_renderer.stage import sample_stage
 from swapper.media.images import list_images, write_image
 from swapper.options.verbs import ConceptOptions
 from swapper.synth.actor import Actor
-from swapper.synth.emotions import REPERTOIRE
+from swapper.synth.emotions import EMOTION_BY_NAME
 from swapper.types import Face, Readings
 from tests.drawing import write_openface
 from tests.facesets.making import make_faceset
@@ -44,14 +44,14 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Landmarks]:
         seed = FIRST_SEED + number
         actor, random = Actor(sample_identity(seed), detail=2), np.random.default_rng(seed)
         for emotion, count in (("happy", 4), ("neutral", 8)):
-            variants = REPERTOIRE[emotion].variants
+            variants = EMOTION_BY_NAME[emotion].variants
             for index in range(count):
-                moment = HeadState(
+                state = HeadState(
                     variants[index % len(variants)].intensities(),
                     pose=tuple(random.normal(0, (6, 4, 3))),
                 )
                 stage = sample_stage(10 * seed + index % 4)
-                shot = actor.shoot(moment, stage, 160, supersample=1)
+                shot = actor.render(state, stage, 160, supersample=1)
                 name = f"{emotion}/actor{number}/{index}.png"
                 write_image(root / name, shot.image)
                 landmarks[name] = shot.landmarks.astype(np.float32)
@@ -279,7 +279,7 @@ class Following:
     def __call__(self, frame: object) -> list[Face]:
         raise AssertionError("asked")
 
-    def finish(self, frames_seen: int) -> None: ...
+    def finish(self, num_frames: int) -> None: ...
 
     def close(self) -> None: ...
 

@@ -36,24 +36,24 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_fetched_once_then_kept(fetched: list[str]) -> None:
-    path = downloads.pinned(URL, SHA, "aligner.model", AlignerError)
+    path = downloads.download_cached(URL, SHA, "aligner.model", AlignerError)
     assert path.read_bytes() == BODY
     assert path.parent == downloads.cache_folder()
-    assert downloads.pinned(URL, SHA, "aligner.model", AlignerError) == path
+    assert downloads.download_cached(URL, SHA, "aligner.model", AlignerError) == path
     assert fetched == [URL]
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
 def test_a_damaged_copy_is_fetched_anew(fetched: list[str]) -> None:
-    path = downloads.pinned(URL, SHA, "aligner.model", AlignerError)
+    path = downloads.download_cached(URL, SHA, "aligner.model", AlignerError)
     path.write_bytes(b"half")
-    assert downloads.pinned(URL, SHA, "aligner.model", AlignerError).read_bytes() == BODY
+    assert downloads.download_cached(URL, SHA, "aligner.model", AlignerError).read_bytes() == BODY
     assert len(fetched) == 2
 
 
 def test_another_file_is_refused_and_not_kept(fetched: list[str]) -> None:
     with pytest.raises(AlignerError, match=r"sha256 differs.*aligner\.model=PATH"):
-        downloads.pinned(URL, "0" * 64, "aligner.model", AlignerError)
+        downloads.download_cached(URL, "0" * 64, "aligner.model", AlignerError)
     assert list(downloads.cache_folder().iterdir()) == []
 
 
@@ -63,7 +63,7 @@ def test_without_a_network_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     with pytest.raises(AlignerError) as caught:
-        downloads.pinned(URL, SHA, "aligner.model", AlignerError)
+        downloads.download_cached(URL, SHA, "aligner.model", AlignerError)
     message = str(caught.value)
     assert f"download {URL} and pass aligner.model=PATH" in message
     assert "Name or service not known" in message
@@ -73,12 +73,12 @@ def test_without_a_network_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_only_https_even_after_a_redirect(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="https"):
-        downloads.pinned(URL.replace("https", "http"), SHA, "aligner.model", AlignerError)
+        downloads.download_cached(URL.replace("https", "http"), SHA, "aligner.model", AlignerError)
     monkeypatch.setattr(
         urllib.request, "urlopen", lambda url, **_: Answer(BODY, "http://example.org/net.task")
     )
     with pytest.raises(AlignerError, match="redirected away from https"):
-        downloads.pinned(URL, SHA, "aligner.model", AlignerError)
+        downloads.download_cached(URL, SHA, "aligner.model", AlignerError)
 
 
 def test_the_cache_follows_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -91,4 +91,4 @@ def test_the_cache_follows_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 def test_a_path_that_is_not_there() -> None:
     with pytest.raises(AlignerError, match=r"absent\.pth: no such file: pass aligner\.model=PATH"):
-        downloads.existing("absent.pth", "aligner.model", AlignerError)
+        downloads.require_file("absent.pth", "aligner.model", AlignerError)

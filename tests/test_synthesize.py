@@ -23,7 +23,7 @@ from swapper.media.video import VideoReader
 from swapper.options.verbs import ExtractOptions
 from swapper.synth.actor import Actor
 from swapper.synth.performance import play
-from swapper.synth.scenarios import Take, cast
+from swapper.synth.scenarios import Take, build_casting
 from swapper.synth.timeline import parse_timeline
 from swapper.synth.truth import read_landmarks, read_truth
 from swapper.synthesize import ClipFiles, read_take, render_casting, render_take
@@ -40,9 +40,9 @@ class Puppet:
         self.shots: list[tuple[int, bool]] = []
         self.threads: set[int] = set()
 
-    def shoot(
+    def render(
         self,
-        moment: HeadState,
+        state: HeadState,
         stage: Stage,
         size: int = 256,
         *,
@@ -58,7 +58,7 @@ class Puppet:
         mask = np.zeros((size, size), np.float32)
         mask[: index + 1] = 1.0
         points = np.arange(136.0).reshape(68, 2) / 4 + index
-        return RenderedFrame(image, points, mask, moment.units)
+        return RenderedFrame(image, points, mask, state.units)
 
 
 def take(name: str = "a", text: str = "neutral:0.8,happy:1.2", seed: int = 1) -> Take:
@@ -131,7 +131,7 @@ def test_whatever_changed_is_filmed_anew(
         files.masks.unlink()
     render_take(other, tmp_path, size, make_actor=shot_by(puppet))
     assert len(puppet.shots) == 100
-    assert files.all_there()
+    assert files.is_complete()
 
 
 def test_a_take_that_fails_leaves_nothing_that_looks_whole(tmp_path: Path, puppet: Puppet) -> None:
@@ -187,14 +187,18 @@ def test_what_cannot_be_filmed_is_named(
 
 
 def test_a_casting_fills_four_folders(tmp_path: Path) -> None:
-    casting = cast("rare", sample_identity(1), sample_identity(2), seconds=4.4, fps=5, held_out=1)
-    reel = render_casting(casting, tmp_path, SIZE, make_actor=Puppet)
+    casting = build_casting(
+        "rare", sample_identity(1), sample_identity(2), seconds=4.4, fps=5, held_out=1
+    )
+    casting_clips = render_casting(casting, tmp_path, SIZE, make_actor=Puppet)
     assert {path.name for path in tmp_path.iterdir()} == set(synthesize.ROLES)
     for role in synthesize.ROLES:
         takes = getattr(casting, role)
-        assert reel[role] == tuple(ClipFiles.at(tmp_path / role, each.name) for each in takes)
-        assert all(files.all_there() for files in reel[role])
-    asked, answer = (read_truth(reel[role][0].truth) for role in ("held_out", "truth"))
+        assert casting_clips[role] == tuple(
+            ClipFiles.at(tmp_path / role, each.name) for each in takes
+        )
+        assert all(files.is_complete() for files in casting_clips[role])
+    asked, answer = (read_truth(casting_clips[role][0].truth) for role in ("held_out", "truth"))
     np.testing.assert_array_equal(asked.intended, answer.intended)
     np.testing.assert_array_equal(asked.pose, answer.pose)
 
@@ -216,11 +220,11 @@ def test_a_real_take_agrees_with_drawing_it_directly(filmed: tuple[Take, ClipFil
     shown, files = filmed
     actor, performance = Actor(shown.identity, detail=2), shown.performance
     shots = [
-        actor.shoot(
-            performance.moment(i),
+        actor.render(
+            performance.head_state(i),
             shown.stage,
             128,
-            before=performance.moment(i - 1) if i else None,
+            before=performance.head_state(i - 1) if i else None,
             index=i,
         )
         for i in range(len(performance))
@@ -228,7 +232,7 @@ def test_a_real_take_agrees_with_drawing_it_directly(filmed: tuple[Take, ClipFil
     landmarks = read_landmarks(files.landmarks)
     np.testing.assert_allclose(landmarks, [shot.landmarks for shot in shots], atol=1e-4)
     truth = read_truth(files.truth)
-    np.testing.assert_allclose(truth.shown, [shot.shown for shot in shots], atol=1e-6)
+    np.testing.assert_allclose(truth.observed, [shot.observed_units for shot in shots], atol=1e-6)
     for frame, mask, shot in zip(
         VideoReader(files.video), read_masks(files.masks), shots, strict=True
     ):

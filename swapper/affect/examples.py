@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from swapper.affect.concept_fit import LEAST_PEOPLE, LEAST_POSITIVES, Examples
 from swapper.errors import EstimatorError, MediaError, UsageError
-from swapper.faces.aligner import Aligner, check_claim
+from swapper.faces.aligner import Aligner, check_frame_count
 from swapper.faces.geometry import head_pose, similarity_from_landmarks, warp
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_metadata import CARD_NAME
@@ -173,7 +173,7 @@ def read_examples(
                 "pass aligner.video=false"
             )
         aligner.prepare()
-        check_claim(aligner, total)
+        check_frame_count(aligner, total)
         found, first = [], 0
         for side in sides:
             crops = _cut(side, aligner, first, min_size, sorting)

@@ -1,7 +1,6 @@
-"""Hold the arguments written in a config to the signature of what they are for.
+"""Check the arguments in a config against the signature of their ``_target_``.
 
-A config names a class and its arguments as plain data; a misspelt key or a word where a number
-belongs should be told by its full name before anything is built.
+A misspelt key or a value of a wrong type is reported by its full name before anything is built.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ def _locate(path: str, key: str) -> Any:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether plain data `value` may be passed where `hint` is asked for; unknown hints accept."""
+    """Return whether plain data `value` matches the type `hint`; unknown hints accept."""
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, each) for each in typing.get_args(hint))
+        return any(_fits(value, option) for option in typing.get_args(hint))
     if origin is typing.Literal:
         return value in typing.get_args(hint)
     if hint is None or hint is type(None):
@@ -46,11 +45,11 @@ def _fits(value: Any, hint: Any) -> bool:
     return True
 
 
-def _wanted(hint: Any) -> str:
+def _expected(hint: Any) -> str:
     if typing.get_origin(hint) is typing.Literal:
-        return "one of " + ", ".join(str(each) for each in typing.get_args(hint))
+        return "one of " + ", ".join(str(option) for option in typing.get_args(hint))
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return " or ".join(_wanted(each) for each in typing.get_args(hint))
+        return " or ".join(_expected(option) for option in typing.get_args(hint))
     if typing.get_origin(hint) in (list, tuple, Sequence):
         return "a list"
     return "null" if hint is type(None) else getattr(hint, "__name__", str(hint))
@@ -67,13 +66,13 @@ def check_target(node: Any, key: str) -> None:
         UsageError: An unknown key, or a value of a type that the signature does not take.
     """
     if isinstance(node, (list, tuple)):
-        for index, each in enumerate(node):
-            check_target(each, f"{key}[{index}]")
+        for index, item in enumerate(node):
+            check_target(item, f"{key}[{index}]")
         return
     if not isinstance(node, Mapping):
         return
-    for name, each in node.items():
-        check_target(each, f"{key}.{name}")
+    for name, item in node.items():
+        check_target(item, f"{key}.{name}")
     if "_target_" not in node:
         return
     target = _locate(str(node["_target_"]), key)
@@ -82,16 +81,16 @@ def check_target(node: Any, key: str) -> None:
         hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
     except (NameError, TypeError):  # a hint that exists for the type checker only
         hints = {}
-    open_ended = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    open_ended = any(item.kind is item.VAR_KEYWORD for item in parameters.values())
     for name, value in node.items():
         if str(name).startswith("_"):
             continue
         if name not in parameters:
             if open_ended:
                 continue
-            legal = [each for each in parameters if each not in ("self", "args", "kwargs")]
+            legal = [item for item in parameters if item not in ("self", "args", "kwargs")]
             close = difflib.get_close_matches(str(name), legal, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
             raise UsageError(f"{key}.{name}: no such option; {hint}legal: {', '.join(legal)}")
         if name in hints and not isinstance(value, Mapping) and not _fits(value, hints[name]):
-            raise UsageError(f"{key}.{name}={value}: must be {_wanted(hints[name])}")
+            raise UsageError(f"{key}.{name}={value}: must be {_expected(hints[name])}")

@@ -1,4 +1,4 @@
-"""What the command line says of itself: verbs, their options, and the choices in their configs."""
+"""Help texts: verbs, their options, and the choices of their config groups."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from swapper.options.fields import describe_option
 from swapper.options.verbs import VERBS, fields_of
 
 CONFIGS = "swapper.configs"
-# Training's groups have a root of their own, or `model=` of convert would be taken for one of them.
+# Training's groups have a separate root: else `model=` of convert would be taken for a group.
 _ROOTS = {
     "compare": f"{CONFIGS}.judged",
     "evaluate": f"{CONFIGS}.judged",
@@ -23,7 +23,7 @@ _HYDRA_FLAGS = (
 
 
 def usage() -> str:
-    """What ``swapper --help`` prints."""
+    """Return the text of ``swapper --help``."""
     lines = ["usage: swapper VERB [key=value ...]", "", "verbs:"]
     lines += [f"  {verb:10} {(kind.__doc__ or '').strip()}" for verb, kind in VERBS.items()]
     lines += [
@@ -36,24 +36,24 @@ def usage() -> str:
 
 
 def config_root(verb: str) -> str:
-    """The package that holds the verb's config and groups."""
+    """Return the package that holds the verb's config and groups."""
     return _ROOTS.get(verb, CONFIGS)
 
 
 def group_choices(verb: str, group: str) -> list[str]:
-    """Names that ``group=`` takes, in order; none where there is no such group."""
+    """Return the sorted choices of ``group=``; empty if there is no such group."""
     # A verb with a root of its own finds the common one as well (by its search path).
-    found: set[str] = set()
+    choices: set[str] = set()
     for root in (config_root(verb), CONFIGS):
         folder = importlib.resources.files(root) / group
         if folder.is_dir():
-            names = (each.name for each in folder.iterdir())
-            found |= {name.removesuffix(".yaml") for name in names if name.endswith(".yaml")}
-    return sorted(found)
+            names = (entry.name for entry in folder.iterdir())
+            choices |= {name.removesuffix(".yaml") for name in names if name.endswith(".yaml")}
+    return sorted(choices)
 
 
 def verb_help(verb: str) -> str:
-    """What ``swapper VERB --help`` prints."""
+    """Return the text of ``swapper VERB --help``."""
     kind = VERBS[verb]
     rows = describe_option(kind)
     width = min(34, max(len(key) for key, _ in rows))
@@ -67,7 +67,7 @@ def verb_help(verb: str) -> str:
     groups = {name: choices for name, choices in groups.items() if choices}
     if groups:
         lines += ["", "config groups (GROUP=CHOICE, then GROUP.key=value; see --cfg job):"]
-        lines += [f"  {name:{width}}  [{', '.join(found)}]" for name, found in groups.items()]
+        lines += [f"  {name:{width}}  [{', '.join(choices)}]" for name, choices in groups.items()]
     if verb == "train":
         from swapper.cli.group_help import group_rows
 

@@ -1,6 +1,6 @@
-"""From a composed config to a verb at work: build the parts that it names, and call the verb.
+"""Instantiate the parts of a composed config and call the verb.
 
-With `swapper.cli.main` the only place that knows Hydra's configs.
+Only this module and `swapper.cli.main` depend on Hydra.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def call(verb: str, cfg: DictConfig) -> Any:
-    """Check the composed config, build its parts and run the verb."""
+    """Check the composed config, instantiate its parts and run the verb."""
     from omegaconf import OmegaConf
 
     order = list(fields_of(verb))
@@ -31,12 +31,12 @@ def call(verb: str, cfg: DictConfig) -> Any:
         OmegaConf.missing_keys(cfg), key=lambda key: (order.index(key.split(".")[0]), key)
     )
     if missing:
-        known = fields_of(verb).get(missing[0])
-        help_text = f" ({known.metadata['help']})" if known and known.metadata else ""
+        option = fields_of(verb).get(missing[0])
+        help_text = f" ({option.metadata['help']})" if option and option.metadata else ""
         raise UsageError(f"{missing[0]} is missing: pass {missing[0]}=...{help_text}")
     options = OmegaConf.to_object(cfg)
     check_option(options)
-    # Of several ranks on a machine the first one speaks; all may warn.
+    # Of several ranks on a machine only the first logs at INFO; all log warnings.
     first = os.environ.get("LOCAL_RANK", "0") == "0"
     level = logging.INFO if first else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
@@ -46,7 +46,7 @@ def call(verb: str, cfg: DictConfig) -> Any:
 
 
 def build(cfg: DictConfig, key: str) -> Any:
-    """Instantiate the part at `key` after holding its keys and types to the signature."""
+    """Check the keys and types of the part at `key` and instantiate it."""
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
@@ -88,7 +88,7 @@ def _run_concept(options: Any, cfg: DictConfig) -> int:
 
 
 def _estimator(cfg: DictConfig) -> Any:
-    """The one that ``affect=`` names; None for ``affect=none``."""
+    """Return the estimator of ``affect=``; None for ``affect=none``."""
     return build(cfg, "affect") or None
 
 
@@ -116,7 +116,7 @@ def _run_evaluate(options: Any, cfg: DictConfig) -> int:
 
 
 def _judge(cfg: DictConfig) -> Any:
-    """The same, to measure: those that must never guide a training may."""
+    """Return the estimator for measuring, which permits estimators not allowed in training."""
     if "purpose" in cfg.affect:
         cfg.affect.purpose = "measuring"
     return _estimator(cfg)
@@ -200,13 +200,13 @@ _RUNNERS: Mapping[str, Callable[[Any, Any], Any]] = {
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, without line breaks."""
+    """Return an error message without line breaks."""
     return " ".join(str(error).split())
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what led to it, last first."""
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
+    """Yield an error and its causes, most recent first."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__ or current.__context__

@@ -1,7 +1,7 @@
-"""``swapper VERB [key=value ...]``: with `swapper.cli.launch` the only place that knows Hydra.
+"""Entry point: ``swapper VERB [key=value ...]``.
 
-Composes the verb's config and has it called. Whatever is wrong with the input ends as one line on
-stderr and a non-zero exit.
+Composes the verb's config and calls the verb. Faulty input ends with one line on stderr and a
+non-zero exit status. Only this module and `swapper.cli.launch` depend on Hydra.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out one command line and return its exit status."""
+    """Run one command line and return its exit status."""
     try:
         return _dispatch(list(arguments))
     except SwapperError as error:
@@ -40,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
         print("swapper: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of our output has gone; keep the interpreter from complaining on exit.
+        # stdout was closed by its reader; avoid the interpreter's error message on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
@@ -75,19 +75,23 @@ def _dispatch(arguments: list[str]) -> int:
 def quote_text(verb: str, overrides: Sequence[str]) -> list[str]:
     """Quote free text, so that paths and rights statements need no Hydra quoting.
 
-    ``rights=signed release, 2026`` would else be read as two values to sweep over. Under
-    ``--multirun`` a value with a comma is left alone, since there it means a sweep.
+    Otherwise ``rights=signed release, 2026`` would be parsed as a sweep over two values. Under
+    ``--multirun`` a value with a comma is left unquoted, since it means a sweep.
     """
     fields = fields_of(verb)
     sweeping = "-m" in overrides or "--multirun" in overrides
     quoted = []
     for override in overrides:
         key, equals, value = override.partition("=")
-        known = fields.get(key)
-        text = known is not None and known.type == "str" and not known.metadata["choices"]
-        listed = known is not None and known.type == "Any" and bool(known.metadata)
-        plain = not value.startswith(("'", '"', "[", "${")) and value not in ("", "null", MISSING)
-        if equals and plain and (text or listed) and not (sweeping and "," in value):
+        option = fields.get(key)
+        text = option is not None and option.type == "str" and not option.metadata["choices"]
+        listed = option is not None and option.type == "Any" and bool(option.metadata)
+        unquoted = not value.startswith(("'", '"', "[", "${")) and value not in (
+            "",
+            "null",
+            MISSING,
+        )
+        if equals and unquoted and (text or listed) and not (sweeping and "," in value):
             escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
             trailing = len(escaped) - len(escaped.rstrip("\\"))
             override = f'{key}="{escaped}{chr(92) * trailing}"'
@@ -107,7 +111,7 @@ def _register_schemas() -> None:
 
 
 def _open_mappings(node: DictConfig) -> None:
-    """Let options that are mappings take keys of the user's own."""
+    """Allow arbitrary keys in options that are mappings."""
     from omegaconf import DictConfig, OmegaConf
 
     for key in node:
@@ -118,7 +122,7 @@ def _open_mappings(node: DictConfig) -> None:
 
 
 def _compose_and_call(verb: str, overrides: list[str], status: list[int]) -> None:
-    """Let Hydra compose (or sweep, or print) the config of `verb` and call it."""
+    """Let Hydra compose (or sweep, or print) the config of `verb`, then call the verb."""
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -127,7 +131,7 @@ def _compose_and_call(verb: str, overrides: list[str], status: list[int]) -> Non
     before = list(sys.argv)
 
     def task(cfg: DictConfig) -> float | None:
-        # Lightning starts its other ranks with our own argv, so the verb must be in it again.
+        # Lightning starts its other ranks with sys.argv, so it must contain the verb.
         sys.argv = before
         try:
             result = call(verb, cfg)
@@ -139,7 +143,9 @@ def _compose_and_call(verb: str, overrides: list[str], status: list[int]) -> Non
         return result if isinstance(result, float) else None
 
     full_error = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, so that we and not Hydra word the message
+    os.environ["HYDRA_FULL_ERROR"] = (
+        "1"  # raise, so that `_explain` words the message instead of Hydra
+    )
     sys.argv = [before[0], *overrides]
     try:
         hydra.main(version_base="1.3", config_path=f"pkg://{config_root(verb)}", config_name=verb)(
@@ -157,27 +163,29 @@ def _compose_and_call(verb: str, overrides: list[str], status: list[int]) -> Non
 
 
 def _explain(verb: str, overrides: Sequence[str], error: BaseException) -> str:
-    """Say in one line which key is wrong and what would be legal."""
+    """Return one line that names the wrong key and the legal values."""
     texts = [str(each) for each in causes(error)]
-    whole = "\n".join(texts)
-    if found := re.search(
-        r"Could not find '([^']+)'\n\nAvailable options in '([^']+)':((?:\n\t.*)*)", whole
+    message = "\n".join(texts)
+    if match := re.search(
+        r"Could not find '([^']+)'\n\nAvailable options in '([^']+)':((?:\n\t.*)*)", message
     ):
-        group, _, value = found[1].rpartition("/")
-        return f"{group}={value}: choose from {', '.join(found[3].split())}"
-    if found := re.search(r"Could not override '([^']+)'.\s*No match in the defaults list", whole):
-        return f"{found[1]}: no such config group; choose from {', '.join(_legal_keys(verb))}"
-    if found := re.search(r"Could not override '([^']+)'", whole):
-        return _unknown_key(verb, overrides, found[1], whole)
-    if found := re.search(
-        r"(Value .*|Invalid value .*|Cannot convert .*)\n\s*full_key: (\S+)", whole
+        group, _, value = match[1].rpartition("/")
+        return f"{group}={value}: choose from {', '.join(match[3].split())}"
+    if match := re.search(
+        r"Could not override '([^']+)'.\s*No match in the defaults list", message
     ):
-        return f"{found[2]}: {found[1].rstrip('.')}"
-    if found := re.search(r"Error merging override (([^=\s]+)=.*)", whole):
+        return f"{match[1]}: no such config group; choose from {', '.join(_legal_keys(verb))}"
+    if match := re.search(r"Could not override '([^']+)'", message):
+        return _unknown_key(verb, overrides, match[1], message)
+    if match := re.search(
+        r"(Value .*|Invalid value .*|Cannot convert .*)\n\s*full_key: (\S+)", message
+    ):
+        return f"{match[2]}: {match[1].rstrip('.')}"
+    if match := re.search(r"Error merging override (([^=\s]+)=.*)", message):
         helps = {key.partition("=")[0]: text for key, text in describe_option(VERBS[verb])}
-        return f"{found[1]}: does not fit ({helps.get(found[2], 'see --help')})"
-    if found := re.search(
-        r"mismatched input|no viable alternative|extraneous input|token recog", whole
+        return f"{match[1]}: does not fit ({helps.get(match[2], 'see --help')})"
+    if match := re.search(
+        r"mismatched input|no viable alternative|extraneous input|token recog", message
     ):
         grammar = re.sub(r"See https\S+.*", "", one_line(error)).strip()
         return f"{grammar} (quote values that hold special characters: 'key=\"a (b), c\"')"
@@ -188,7 +196,7 @@ def _legal_keys(verb: str) -> list[str]:
     return sorted(fields_of(verb))
 
 
-def _unknown_key(verb: str, overrides: Sequence[str], key: str, whole: str) -> str:
+def _unknown_key(verb: str, overrides: Sequence[str], key: str, message: str) -> str:
     from hydra import compose
     from hydra.core.global_hydra import GlobalHydra
     from hydra.initialize import initialize_config_module
@@ -196,13 +204,13 @@ def _unknown_key(verb: str, overrides: Sequence[str], key: str, whole: str) -> s
 
     GlobalHydra.instance().clear()
     parent, _, last = key.rpartition(".")
-    # The choices made say which keys there could have been.
+    # The chosen config groups determine which keys exist.
     chosen = [each for each in overrides if group_choices(verb, each.partition("=")[0])]
     with initialize_config_module(config_root(verb), version_base="1.3"):
         config = compose(verb, chosen)
         node = OmegaConf.select(config, parent) if parent else config
     if not isinstance(node, DictConfig):
-        return f"{key}: no such option; {one_line(Exception(whole.splitlines()[0]))}"
+        return f"{key}: no such option; {one_line(Exception(message.splitlines()[0]))}"
     legal = sorted(str(each) for each in node if not str(each).startswith("_"))
     close = difflib.get_close_matches(last, legal, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
@@ -214,7 +222,7 @@ def _unknown_key(verb: str, overrides: Sequence[str], key: str, whole: str) -> s
 
 
 def _completion(arguments: list[str]) -> int:
-    """Hydra's own completion, with the verb taken out of the line that it sees.
+    """Run Hydra's completion on the command line without the verb.
 
     The shell function that ``-sc install=SHELL`` prints calls ``swapper -sc query=SHELL`` with the
     line so far in COMP_LINE.

@@ -33,7 +33,7 @@ from swapper.data.sampling import FaceSampler
 from swapper.faces.shape import Shapes
 from swapper.facesets.faceset import Faceset, check_together
 from swapper.facesets.faceset_metadata import FacesetMetadata
-from swapper.progress import reporter
+from swapper.progress import progress_logger
 from swapper.types import FaceBatch
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ class FaceDataModule(LightningDataModule):
         facesets = [Faceset.open(each) for each in self.folders]
         check_together(facesets)
         size = self._stored_size(facesets)
-        report = reporter(log, "prepared")
+        report = progress_logger(log, "prepared")
         caches = [
             FaceCache.open(each, size, progress=partial(report, str(each.path)))
             for each in facesets
@@ -238,7 +238,12 @@ class FaceDataModule(LightningDataModule):
             FacesetError: There is no room for them.
         """
         tables = pseudo.prepare(
-            self.facesets, self._caches, self._trained, shapes, rests, reporter(log, "warped")
+            self.facesets,
+            self._caches,
+            self._trained,
+            shapes,
+            rests,
+            progress_logger(log, "warped"),
         )
         if not any((table["base"] >= 0).any() for table in tables.values()):
             return {}

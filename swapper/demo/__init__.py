@@ -1,1 +1,1 @@
-"""Two drawn actors, from nothing to a swap held against its exact answer."""
+"""End-to-end demo on two synthetic actors with exact ground truth."""

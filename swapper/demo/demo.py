@@ -1,4 +1,4 @@
-"""Two drawn actors, from nothing to a swap that is held against its exact answer."""
+"""End-to-end demo: train on two synthetic actors and score the swap against ground truth."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from swapper import __version__
 from swapper.demo.pipeline import (
-    Reel,
+    CastingClips,
     actor_clip,
     actor_truth,
     check_unbiased,
     convert_clip,
-    cut_faces,
+    extract_faces,
     train_run,
-    unit_reader,
+    unit_estimator,
 )
 from swapper.errors import UsageError
 from swapper.estimators.base import Estimator, load_estimator
@@ -42,7 +42,7 @@ from swapper.metrics.truth_scores import AREAS, ClipScore, score
 from swapper.options.verbs import DemoOptions, EvaluateOptions
 from swapper.provenance.manifest import verify
 from swapper.report.content import Report
-from swapper.synth.scenarios import Casting, cast
+from swapper.synth.scenarios import Casting, build_casting
 from swapper.synthesize import render_casting, renderer_hash
 
 log = logging.getLogger(__name__)
@@ -50,15 +50,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Budget:
-    """How much of everything.
+    """Sizes of footage and training.
 
     Attributes:
-        seconds: Of footage of each actor.
-        sparse: Frames a second of that footage: few frames of much variety teach the most.
+        seconds: Seconds of training footage of each actor.
+        sparse: Frames per second of that footage; few, varied frames train best.
         held_out: Seconds of the clip that is converted.
-        fps: Frames a second of that clip.
-        size: Side of the pictures in pixels.
-        steps: Of training; half of them before it is stopped and resumed.
+        fps: Frames per second of that clip.
+        size: Side of the frames in pixels.
+        steps: Training steps; training is interrupted and resumed after half of them.
     """
 
     seconds: float
@@ -74,16 +74,16 @@ BUDGETS: Final = {
     "ci": Budget(10.0, 6.0, held_out=4.4, fps=12.5, size=128, steps=160),
 }
 PERFORMER, IDENTITY = 11, 17
-"""Seeds of two actors that no one takes for each other."""
+"""Seeds of two clearly different actors."""
 TRAINING: Final = (
     *("experiment=affect64", "affect=actors", "optim.lr=2e-3", "optim.decay=cosine"),
     *("loss.dssim=0.5", "expression.ramp=50"),
     *("augment.rotation=0", "augment.scale=0", "augment.shift=0", "augment.warp=0.05"),
     *("augment.degrade=0", "data.num_workers=1"),
 )
-"""A model that is to learn two clean, steady faces in minutes, and nothing else."""
+"""Overrides for a model that learns two clean, steady faces in minutes."""
 _RECIPE: Final = "demo.json"
-_OWN: Final = ("footage", "facesets", "runs", "swap.mp4", "strip.png", "report.json",
+_PRODUCTS: Final = ("footage", "facesets", "runs", "swap.mp4", "strip.png", "report.json",
                "evaluation")  # fmt: skip
 _LEAST_OVERLAP: Final = 0.6
 _LEAST_OPACITY: Final = 0.75
@@ -91,13 +91,13 @@ _LEAST_OPACITY: Final = 0.75
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came out, and what it is held against.
+    """Scores of the swap and of its two references.
 
     Attributes:
-        swap: The converted clip.
-        performer: The performer's own face as if it were the swap: to be left behind.
-        answer: The exact answer as if it were the swap: what the instruments can tell at best.
-        broken: What is not as it must be; empty if all is well.
+        swap: Scores of the converted clip.
+        performer: Scores of the performer's clip taken as the swap: a lower bound.
+        answer: Scores of the ground truth taken as the swap: the instruments' ceiling.
+        broken: Failed checks; empty if all passed.
     """
 
     swap: ClipScore
@@ -107,51 +107,60 @@ class Outcome:
 
 
 def demo(options: DemoOptions) -> int:
-    """Film, extract, train, resume, convert, compare; a second run goes on from what is there.
+    """Render, extract, train, resume, convert, compare; a second run reuses finished steps.
 
     Returns:
-        Exit status: 0 if all is well, 1 if the swap is not what it must be.
+        Exit status: 0 if all checks passed, else 1.
 
     Raises:
-        SwapperError: A step failed; in one line.
+        SwapperError: A step failed.
     """
     folder, budget = Path(options.output), BUDGETS[options.budget]
-    _begin(folder, {"version": __version__, "budget": asdict(budget), "seed": options.seed,
+    _prepare_folder(folder, {"version": __version__, "budget": asdict(budget), "seed": options.seed,
                     "training": TRAINING, "actors": renderer_hash()})  # fmt: skip
     run = folder / "runs" / "demo"
     seconds: dict[str, float] = {}
     judge = load_estimator("judge", "measuring")
-    read = unit_reader(judge)
-    with _timed(1, "filming two actors, one performance, and its exact answer", seconds):
-        reel = render_casting(_casting(budget, options.seed), folder / "footage", budget.size)
-    with _timed(2, "cutting out their faces", seconds):
-        facesets = cut_faces(reel, folder / "facesets", 128)
-    with _timed(3, f"training to step {budget.steps // 2}", seconds):
-        train_run(run, facesets, [*TRAINING, *_rhythm(budget)], budget.steps // 2)
-    with _timed(4, f"resuming, to step {budget.steps}", seconds):
-        train_run(run, facesets, [*TRAINING, *_rhythm(budget)], budget.steps)
-    with _timed(5, "putting the identity's face on the performance", seconds):
+    read = unit_estimator(judge)
+    with _step(1, "filming two actors, one performance, and its exact answer", seconds):
+        casting_clips = render_casting(
+            _make_casting(budget, options.seed), folder / "footage", budget.size
+        )
+    with _step(2, "cutting out their faces", seconds):
+        facesets = extract_faces(casting_clips, folder / "facesets", 128)
+    with _step(3, f"training to step {budget.steps // 2}", seconds):
+        train_run(run, facesets, [*TRAINING, *_schedule(budget)], budget.steps // 2)
+    with _step(4, f"resuming, to step {budget.steps}", seconds):
+        train_run(run, facesets, [*TRAINING, *_schedule(budget)], budget.steps)
+    with _step(5, "putting the identity's face on the performance", seconds):
         check_unbiased(run, judge)
-        clip, masks = convert_clip(run, reel["held_out"][0], folder / "swap.mp4")
-    with _timed(6, "comparing with the exact answer", seconds):
-        performer, answer = actor_clip(reel["held_out"][0]), actor_truth(reel["truth"][0])
-        outcome = _judge(clip, masks, performer, answer, read)
+        clip, masks = convert_clip(run, casting_clips["held_out"][0], folder / "swap.mp4")
+    with _step(6, "comparing with the exact answer", seconds):
+        performer, answer = (
+            actor_clip(casting_clips["held_out"][0]),
+            actor_truth(casting_clips["truth"][0]),
+        )
+        outcome = _judge_swap(clip, masks, performer, answer, read)
         write_image(folder / "strip.png", _strip(performer, clip, answer))
-    with _timed(7, "asking whether the feeling survived", seconds):
-        verdict = _evaluated(reel, clip.video, run, folder / "evaluation", judge).verdict
+    with _step(7, "asking whether the feeling survived", seconds):
+        verdict = _evaluate_swap(
+            casting_clips, clip.video, run, folder / "evaluation", judge
+        ).verdict
     report = {
         name: getattr(outcome, name).to_dict() for name in ("swap", "performer", "answer")
     } | {"verdict": verdict, "broken": outcome.broken, "seconds": seconds}
     write_atomically(folder / "report.json", json.dumps(report, indent=2).encode())
-    print("\n".join([*_told(outcome, folder, run), "", verdict]))
-    print(f"Does the feeling survive? Open {(folder / 'evaluation' / REPORT).resolve()}")
+    print("\n".join([*_summary(outcome, folder, run), "", verdict]))
+    print(f"evaluation report: {(folder / 'evaluation' / REPORT).resolve()}")
     return 1 if outcome.broken else 0
 
 
-def _evaluated(reel: Reel, video: Path, run: Path, output: Path, judge: Estimator) -> Report:
-    """What `swapper evaluate` says of the swap, by landmarks that are known."""
-    performer, truth = reel["held_out"][0], reel["truth"][0]
-    # In the order in which clips are watched; the swap was laid by the performer's landmarks.
+def _evaluate_swap(
+    casting_clips: CastingClips, video: Path, run: Path, output: Path, judge: Estimator
+) -> Report:
+    """Run `swapper evaluate` on the swap with exact landmarks."""
+    performer, truth = casting_clips["held_out"][0], casting_clips["truth"][0]
+    # In the order in which clips are read; the swap was aligned by the performer's landmarks.
     tables = iter([performer, performer, truth])
     options = EvaluateOptions(
         performer=str(performer.video),
@@ -164,42 +173,42 @@ def _evaluated(reel: Reel, video: Path, run: Path, output: Path, judge: Estimato
     return evaluate(options, lambda: OpenfaceAligner(str(next(tables).landmarks)), lambda: judge)
 
 
-def _casting(budget: Budget, seed: int) -> Casting:
+def _make_casting(budget: Budget, seed: int) -> Casting:
     def at(fps: float) -> Casting:
-        return cast(
+        return build_casting(
             "rich", sample_identity(PERFORMER), sample_identity(IDENTITY), seed, budget.seconds,
             fps=fps, clips=1, held_out=1, held_out_seconds=budget.held_out,
         )  # fmt: skip
 
-    # The same movements, whatever the rate.
-    shown = at(budget.fps)
-    return replace(at(budget.sparse), held_out=shown.held_out, truth=shown.truth)
+    # Movements do not depend on the frame rate.
+    held_out_takes = at(budget.fps)
+    return replace(at(budget.sparse), held_out=held_out_takes.held_out, truth=held_out_takes.truth)
 
 
-def _begin(folder: Path, recipe: Mapping[str, Any]) -> None:
-    """Take the folder over: go on with the same recipe, or clear away another one's products.
+def _prepare_folder(folder: Path, recipe: Mapping[str, Any]) -> None:
+    """Claim the folder: keep the products of the same recipe, delete those of another.
 
     Raises:
-        UsageError: The folder holds something that no demo left there.
+        UsageError: The folder holds files that no demo wrote.
     """
-    wanted = json.dumps(recipe, indent=2)
+    recipe_text = json.dumps(recipe, indent=2)
     card = folder / _RECIPE
     if folder.exists() and not card.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder}: is no folder of a demo; pass another output=")
     if card.exists():
-        if card.read_text(encoding="utf-8") == wanted:
-            log.info("%s: going on with what is there", folder)
+        if card.read_text(encoding="utf-8") == recipe_text:
+            log.info("%s: reusing finished steps", folder)
             return
-        log.info("%s: was made by another recipe; starting anew", folder)
-        for name in _OWN:
+        log.info("%s: was made by another recipe; starting over", folder)
+        for name in _PRODUCTS:
             path = folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(card, wanted.encode())
+    write_atomically(card, recipe_text.encode())
 
 
-def _rhythm(budget: Budget) -> list[str]:
-    """How often to look and to save, for so many steps."""
+def _schedule(budget: Budget) -> list[str]:
+    """Return the overrides for validation, preview and checkpoint intervals."""
     often = budget.steps // 8
     return [
         f"trainer.val_check_interval={often}",
@@ -209,31 +218,34 @@ def _rhythm(budget: Budget) -> list[str]:
 
 
 @contextmanager
-def _timed(number: int, what: str, seconds: dict[str, float]) -> Iterator[None]:
-    log.info("\n[%d/7] %s", number, what)
+def _step(number: int, label: str, seconds: dict[str, float]) -> Iterator[None]:
+    log.info("\n[%d/7] %s", number, label)
     start = time.monotonic()
     yield
-    seconds[what] = round(time.monotonic() - start, 1)
+    seconds[label] = round(time.monotonic() - start, 1)
 
 
-def _judge(
+def _judge_swap(
     clip: Clip,
     masks: Sequence[NDArray[np.float32]],
     performer: Clip,
     answer: GroundTruth,
     read: Reader,
 ) -> Outcome:
-    ours = compare_with_truth(clip, answer, read, blend_masks=masks)
-    theirs = compare_with_truth(performer, answer, read)
-    best = compare_with_truth(answer, answer, read)
-    calibration = Calibration.fit(best.answer_readings, answer.units)
-    swapped, left, ideal = (score(each, answer, calibration) for each in (ours, theirs, best))
+    swap_comparison = compare_with_truth(clip, answer, read, blend_masks=masks)
+    performer_comparison = compare_with_truth(performer, answer, read)
+    answer_comparison = compare_with_truth(answer, answer, read)
+    calibration = Calibration.fit(answer_comparison.answer_readings, answer.units)
+    swapped, performed, ideal = (
+        score(each, answer, calibration)
+        for each in (swap_comparison, performer_comparison, answer_comparison)
+    )
     broken = []
     if verify(clip.video).state not in ("trusted", "unknown signer"):
         broken.append(f"{clip.video} does not carry its provenance")
     if not swapped.mask_iou >= _LEAST_OVERLAP:
         broken.append(
-            f"the swap was laid beside the face: mask IoU {swapped.mask_iou:.2f}, not "
+            f"the swap misses the face: mask IoU {swapped.mask_iou:.2f}, not "
             f"{_LEAST_OVERLAP} or more"
         )
     if not swapped.opacity >= _LEAST_OPACITY:
@@ -241,41 +253,41 @@ def _judge(
             f"the performer's face shines through: opacity {swapped.opacity:.2f}, not "
             f"{_LEAST_OPACITY} or more"
         )
-    if not swapped.areas["face"] < left.areas["face"]:
+    if not swapped.areas["face"] < performed.areas["face"]:
         broken.append("the swap is no nearer to the identity's face than the performer's own was")
-    return Outcome(swapped, left, ideal, broken)
+    return Outcome(swapped, performed, ideal, broken)
 
 
 def _strip(performer: Clip, clip: Clip, answer: GroundTruth) -> NDArray[np.uint8]:
-    """Performer, swap and truth at the height of each emotion, in the order of time."""
-    # A blink is no height of anything.
+    """Draw performer, swap and ground truth at the apex of each emotion, ordered by time."""
+    # Blinks do not count as expression apexes.
     strength = np.delete(answer.units, answer.unit_names.index("AU43"), axis=1).sum(axis=1)
     strength = strength * (1 - answer.units[:, answer.unit_names.index("AU43")])
-    shown = [name for name in answer.emotion_names if name != "neutral"]
-    heights = {
+    emotions = [name for name in answer.emotion_names if name != "neutral"]
+    apexes = {
         name: int((answer.emotions[:, answer.emotion_names.index(name)] * strength).argmax())
-        for name in shown
+        for name in emotions
     }
-    moments = sorted(heights.items(), key=lambda each: each[1])
+    apex_frames = sorted(apexes.items(), key=lambda source: source[1])
     rows = []
-    for label, each in (("performer", performer), ("swap", clip), ("truth", answer)):
+    for label, source in (("performer", performer), ("swap", clip), ("truth", answer)):
         pictures = {
             frame.index: frame.image
-            for frame in VideoReader(each.video)
-            if frame.index in heights.values()
+            for frame in VideoReader(source.video)
+            if frame.index in apexes.values()
         }
-        rows.append((label, [pictures[index] for _, index in moments]))
-    return draw_strip(rows, [name for name, _ in moments])
+        rows.append((label, [pictures[index] for _, index in apex_frames]))
+    return draw_strip(rows, [name for name, _ in apex_frames])
 
 
-def _told(outcome: Outcome, folder: Path, run: Path) -> list[str]:
-    """The outcome for people."""
+def _summary(outcome: Outcome, folder: Path, run: Path) -> list[str]:
+    """Return the outcome as lines of text."""
     rows: list[tuple[str, str, list[float]]] = []
 
     def row(title: str, form: str, *path: str) -> None:
         values = []
-        for each in (outcome.swap, outcome.performer, outcome.answer):
-            value: Any = getattr(each, path[0])
+        for scores in (outcome.swap, outcome.performer, outcome.answer):
+            value: Any = getattr(scores, path[0])
             values.append(value[path[1]] if path[1:] else value)
         rows.append((title, form, values))
 
@@ -289,7 +301,7 @@ def _told(outcome: Outcome, folder: Path, run: Path) -> list[str]:
     row("expression gain (1 is as strong as it should be)", ".2f", "gain")
     row("expression correlation over time", ".2f", "correlation")
     previews = sorted((run / "previews").glob("*.png"))
-    lines = ["", f"{'held against the exact answer':50} {'swap':>9} {'performer':>9} {'truth':>9}"]
+    lines = ["", f"{'compared with the ground truth':50} {'swap':>9} {'performer':>9} {'truth':>9}"]
     lines += [
         f"{title:50} " + " ".join(f"{_number(value, form):>9}" for value in values)
         for title, form, values in rows

@@ -1,8 +1,8 @@
-"""The whole road walked on actors, whose swaps have an exact answer: film, extract, train, convert.
+"""Pipeline steps on synthetic actors, whose swaps have ground truth: extract, train, convert.
 
-The demo and the benchmark walk it. Each step leaves finished work alone, so that a walk that was
-cut off goes on where it stopped. Training runs as the command that a user would type, since only
-the command line knows how configs are composed; the rest is called.
+Used by the demo and the benchmarks. Each step skips finished work, so that an interrupted run can
+be continued. Training runs as a subprocess, since only the command line composes configs; the other
+steps are called directly.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ from swapper.synthesize import ClipFiles
 
 log = logging.getLogger(__name__)
 
-Reel = Mapping[str, Sequence[ClipFiles]]
-"""A casting on film by role, as `perform.film_casting` gives it."""
+CastingClips = Mapping[str, Sequence[ClipFiles]]
+"""Clips of a casting by role, as returned by `synthesize.render_casting`."""
 
 RIGHTS: Final = "drawn by swapper; this is nobody's face"
 PERFORMER, IDENTITY = "performer", "identity"
 UNIT_NAMES: Final = tuple(f"AU{unit}" for unit in UNITS)
 
 
-def cut_faces(reel: Reel, folder: Path, size: int) -> list[Path]:
-    """Extract the faces of both actors by their exact landmarks, and read their affect.
+def extract_faces(casting_clips: CastingClips, folder: Path, size: int) -> list[Path]:
+    """Extract the faces of both actors by their exact landmarks and estimate their affect.
 
     Args:
-        reel: Their footage.
-        folder: Of the facesets.
-        size: Side of an aligned picture in pixels.
+        casting_clips: Their footage.
+        folder: Folder for the facesets.
+        size: Side of an aligned crop in pixels.
 
     Returns:
         The performer's faceset and the identity's.
     """
     estimator = load_estimator("actors", "training")
     for name in (PERFORMER, IDENTITY):
-        for take in reel[name]:
+        for take in casting_clips[name]:
             options = ExtractOptions(
                 input=str(take.video), identity=name, rights=RIGHTS, facesets=str(folder), size=size
             )
@@ -67,16 +67,16 @@ def cut_faces(reel: Reel, folder: Path, size: int) -> list[Path]:
 
 
 def train_run(run: Path, facesets: Sequence[Path], overrides: Sequence[str], steps: int) -> None:
-    """Train a run up to a step, from wherever it stands, in a process of its own.
+    """Train a run up to a step in a subprocess, resuming if it exists.
 
     Args:
-        run: Its folder.
-        facesets: Of the identities.
-        overrides: As on the command line of ``swapper train``.
-        steps: Where to stop; a run that is there already is left alone.
+        run: Run folder.
+        facesets: Facesets of the identities.
+        overrides: Overrides for ``swapper train``.
+        steps: Last step; a run that has reached it is left unchanged.
 
     Raises:
-        TrainingError: It failed; what it said is on stderr.
+        TrainingError: Training failed; its output is on stderr.
     """
     if trained_steps(run) >= steps:
         return
@@ -87,7 +87,7 @@ def train_run(run: Path, facesets: Sequence[Path], overrides: Sequence[str], ste
         f"trainer.max_steps={steps}",
     ]
     log.info("$ %s", " ".join(["swapper", *command[3:]]))
-    # Threads that wait by spinning starve the loader where cores are few.
+    # Spin-waiting threads starve the data loader where cores are few.
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     status = subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
     if status or trained_steps(run) < steps:
@@ -98,26 +98,26 @@ def train_run(run: Path, facesets: Sequence[Path], overrides: Sequence[str], ste
 
 
 def trained_steps(run: Path) -> int:
-    """How far a run's model has come; 0 if there is none."""
+    """Return the step of a run's model; 0 if there is none."""
     card = run / "model.json"
     if not card.exists():
         return 0
     try:
         return int(json.loads(card.read_text(encoding="utf-8"))["step"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{card}: is damaged; remove {run} and train anew") from error
+        raise ModelError(f"{card}: is damaged; remove {run} and train again") from error
 
 
 def convert_clip(
     model: Path, performer: ClipFiles, output: Path, affect: AffectOptions | None = None
 ) -> tuple[Clip, list[NDArray[np.float32]]]:
-    """Put the identity's face on a performer's clip, in place of an older conversion.
+    """Convert a performer's clip to the identity, replacing an older conversion.
 
     Args:
         model: Run folder.
         performer: The clip.
         output: Video to write.
-        affect: How the affect conditions the swap, if not by default.
+        affect: Affect options; defaults if None.
 
     Returns:
         The converted clip, and a blend mask (H, W) in [0, 1] for each frame.
@@ -133,50 +133,50 @@ def convert_clip(
 
 
 def check_unbiased(model: Path, estimator: Estimator) -> None:
-    """Refuse to judge a model by an estimator that it was trained or selected with.
+    """Check that a model was not trained or selected with an estimator.
 
     Args:
         model: Run folder.
-        estimator: The instrument.
+        estimator: Estimator to measure with.
 
     Raises:
-        ModelError: It stands in the model's lineage, or the model cannot be read.
+        ModelError: The estimator is in the model's lineage, or the model cannot be read.
     """
     lineage = load_model(model).card.lineage
     if estimator.lineage in lineage:
         raise ModelError(
-            f"{model}: was trained with {estimator.name}, which would be pleased with whatever it "
-            "taught; judge it by another estimator"
+            f"{model}: was trained with {estimator.name}, whose measurements would be biased; "
+            "evaluate it with another estimator"
         )
 
 
-def actor_clip(filmed: ClipFiles) -> Clip:
-    """An actor's clip with its exact landmarks."""
-    return Clip(filmed.video, read_landmarks(filmed.landmarks).astype(np.float32))
+def actor_clip(files: ClipFiles) -> Clip:
+    """Return an actor's clip with its exact landmarks."""
+    return Clip(files.video, read_landmarks(files.landmarks).astype(np.float32))
 
 
-def actor_truth(filmed: ClipFiles) -> GroundTruth:
-    """An actor's clip as the exact answer to a swap."""
-    truth = read_truth(filmed.truth)
+def actor_truth(files: ClipFiles) -> GroundTruth:
+    """Return an actor's clip as the ground truth of a swap."""
+    truth = read_truth(files.truth)
     return GroundTruth(
-        video=filmed.video,
-        landmarks=actor_clip(filmed).landmarks,
-        masks=list(read_masks(filmed.masks)),
-        units=truth.shown.mean(axis=1),
+        video=files.video,
+        landmarks=actor_clip(files).landmarks,
+        masks=list(read_masks(files.masks)),
+        units=truth.observed.mean(axis=1),
         emotions=truth.emotion,
         unit_names=UNIT_NAMES,
         emotion_names=EMOTIONS,
     )
 
 
-def unit_reader(estimator: Estimator) -> Reader:
-    """An estimator that reads action units, as an instrument.
+def unit_estimator(estimator: Estimator) -> Reader:
+    """Return a function from crops to the action units of actors.
 
     Raises:
-        ValueError: It reads none, or others than actors have.
+        ValueError: The estimator lacks some of the units.
     """
     if set(UNITS) - set(estimator.units):
-        raise ValueError(f"{estimator.name} does not read the units of actors")
+        raise ValueError(f"{estimator.name} does not estimate the units of actors")
     columns = [estimator.units.index(unit) for unit in UNITS]
 
     def read(crops: NDArray[np.uint8]) -> NDArray[np.float32]:

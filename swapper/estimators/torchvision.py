@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision import models
 
-from swapper.downloads import existing
+from swapper.downloads import require_file
 from swapper.errors import EstimatorError, UsageError
 from swapper.estimators.base import AffectBatch, Estimator
 from swapper.estimators.preprocess import Preprocess, Window
@@ -96,7 +96,7 @@ def load(
         view = Preprocess(Window(*window), (size, size), mean, std)
     except ValueError as error:
         raise UsageError(f"affect=torchvision: {error}") from error
-    path = existing(weights, "affect.weights", EstimatorError)
+    path = require_file(weights, "affect.weights", EstimatorError)
     tensors = _tensors(path)
     whole = blank(lambda: models.get_model(arch, weights=None, num_classes=len(names)))
     fill(whole, tensors, path, f"{arch} with {len(names)} classes")

@@ -12,7 +12,7 @@ from swapper.errors import MediaError, UsageError
 from swapper.estimators.base import Estimator
 from swapper.evaluation.clip_readings import ClipReadings, read_clip
 from swapper.evaluation.scorecard import PairReadings, share_landmarks
-from swapper.faces.aligner import Aligner, prepare_for
+from swapper.faces.aligner import Aligner, prepare_for_clip
 from swapper.faces.mediapipe import MediapipeAligner
 from swapper.faces.recognition import Recogniser
 from swapper.media.video import VideoReader
@@ -59,7 +59,7 @@ class Instruments:
         if isinstance(aligner, MediapipeAligner):
             aligner.blendshapes, aligner.max_faces = True, 1
         try:
-            prepare_for(aligner, of or path, VideoReader(path).info.num_frames)
+            prepare_for_clip(aligner, of or path, VideoReader(path).info.num_frames)
             return read_clip(path, aligner, self.estimator, self.recogniser, title)
         finally:
             aligner.close()

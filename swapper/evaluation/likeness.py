@@ -129,14 +129,14 @@ def _face_distances(
         nothing = np.empty(0)
         return (
             _FaceDistances(nothing, measure.to_mean(swap, performer)),
-            _FaceDistances(nothing, measure.among(performer)),
+            _FaceDistances(nothing, measure.leave_one_out(performer)),
             _FaceDistances(nothing, nothing),
         )
     identity = identity_faces.embeddings
     return (
         _FaceDistances(measure.to_mean(swap, identity), measure.to_mean(swap, performer)),
-        _FaceDistances(measure.to_mean(performer, identity), measure.among(performer)),
-        _FaceDistances(measure.among(identity), measure.to_mean(identity, performer)),
+        _FaceDistances(measure.to_mean(performer, identity), measure.leave_one_out(performer)),
+        _FaceDistances(measure.leave_one_out(identity), measure.to_mean(identity, performer)),
     )
 
 

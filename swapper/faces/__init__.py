@@ -1,1 +1,1 @@
-"""Finding, aligning, masking and blending faces."""
+"""Face detection, alignment, masks, compositing and recognition."""

@@ -1,7 +1,7 @@
-"""What every aligner offers, and the checks they share.
+"""The protocol of aligners, and checks that they share.
 
-An aligner finds the faces of a frame and their 68 landmarks. Which one does it is a choice of
-configuration; the rest of the house only sees this protocol.
+An aligner finds the faces of a frame and their 68 landmarks. The config selects one; all other code
+uses only this protocol.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from swapper.types import NUM_LANDMARKS, Face
 
-# Root mean square distance of landmarks from their middle, in pixels, below which there is no face.
+# RMS distance of landmarks from their mean, in pixels, below which there is no face.
 _SMALLEST_SPREAD_PX = 1.0
-# Landmarks this many frame sizes outside the picture are a tracker's failure, not a face.
+# Landmarks further outside the frame than this many frame sizes are a tracking failure.
 _FURTHEST_OUTSIDE = 1.0
 
 
 class FrameLike(Protocol):
-    """What faces need of a frame."""
+    """The part of a frame that aligners need."""
 
     @property
     def index(self) -> int:
@@ -37,8 +37,8 @@ class FrameLike(Protocol):
 class Aligner(Protocol):
     """Finds faces and their landmarks, frame by frame, in order.
 
-    Constructors only store settings. `prepare` loads what the aligner needs; the first call does it
-    if nobody has.
+    Constructors only store settings. `prepare` loads weights or files; the first call does so if
+    needed.
     """
 
     @property
@@ -47,11 +47,11 @@ class Aligner(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Name and settings, for the faceset's card; equal for equal work."""
+        """Name and settings, for the faceset's metadata; equal for equal results."""
 
     @property
     def expected_frames(self) -> int | None:
-        """How many frames the clip must have, where the aligner knows; reads its file."""
+        """Number of frames that the clip must have, if known; may read a file."""
 
     def prepare(self) -> None:
         """Load weights or landmarks.
@@ -61,82 +61,82 @@ class Aligner(Protocol):
         """
 
     def __call__(self, frame: FrameLike) -> list[Face]:
-        """Faces of the frame, largest first; empty if there is none.
+        """Return the faces of the frame, largest first; empty if there are none.
 
         Raises:
             AlignerError: As `prepare`.
         """
 
-    def finish(self, frames_seen: int) -> None:
-        """Say that a whole clip of so many frames has been shown.
+    def finish(self, num_frames: int) -> None:
+        """Finish a clip after `num_frames` frames.
 
         Raises:
-            AlignerError: The aligner describes another clip.
+            AlignerError: The aligner's landmarks are of another clip.
         """
 
     def close(self) -> None:
-        """Let go of files and memory; may be called twice."""
+        """Release files and memory; may be called twice."""
 
 
 @runtime_checkable
-class KnowsClips(Protocol):
-    """What an aligner has besides, if it takes something else for each clip."""
+class ClipAware(Protocol):
+    """An aligner with input per clip."""
 
-    def for_clip(self, clip: Path) -> None:
-        """Say which clip the next frames are of, before `Aligner.prepare`."""
+    def set_clip(self, clip: Path) -> None:
+        """Set the clip of the next frames; call before `Aligner.prepare`."""
 
 
-def prepare_for(aligner: Aligner, clip: Path, claimed: int | None) -> None:
-    """Make an aligner ready for a clip, and refuse landmarks of another one.
+def prepare_for_clip(aligner: Aligner, clip: Path, num_frames: int | None) -> None:
+    """Prepare an aligner for a clip and check that its landmarks fit.
 
     Args:
         aligner: Not yet prepared for another clip.
         clip: The file, or the folder of pictures.
-        claimed: As for `check_claim`.
+        num_frames: See `check_frame_count`.
 
     Raises:
-        AlignerError: Something is missing or damaged, or describes another clip.
+        AlignerError: A file is missing, damaged or of another clip.
     """
-    if isinstance(aligner, KnowsClips):
-        aligner.for_clip(clip)
+    if isinstance(aligner, ClipAware):
+        aligner.set_clip(clip)
     aligner.prepare()
-    check_claim(aligner, claimed)
+    check_frame_count(aligner, num_frames)
 
 
-def check_claim(aligner: Aligner, claimed: int | None) -> None:
-    """Refuse landmarks of another clip before any work is done.
+def check_frame_count(aligner: Aligner, num_frames: int | None) -> None:
+    """Check the frame count of the landmarks before any work is done.
 
     Containers miscount by a frame or two, so a small difference is left to `Aligner.finish`, which
-    is told what was really decoded.
+    gets the number of decoded frames.
 
     Args:
         aligner: Prepared.
-        claimed: Frames that the container says it has, if it does.
+        num_frames: Frame count of the container, if it has one.
 
     Raises:
-        AlignerError: The counts are far apart.
+        AlignerError: The counts differ by more than 2 % and more than 2 frames.
     """
     expected = aligner.expected_frames
-    if expected is None or claimed is None:
+    if expected is None or num_frames is None:
         return
-    if abs(expected - claimed) > max(2, claimed // 50):
-        aligner.finish(claimed)
+    if abs(expected - num_frames) > max(2, num_frames // 50):
+        aligner.finish(num_frames)
 
 
-def sound_faces(
+def valid_faces(
     candidates: Iterable[tuple[NDArray[np.floating], float]],
     frame_size: tuple[int, int],
     meshes: Iterable[NDArray[np.float32] | None] = (),
 ) -> list[Face]:
-    """The candidates that are faces, largest first.
+    """Return the valid candidates, largest first.
 
-    Dropped are those that are not finite, that fall on one point, and that lie further outside the
-    picture than it is large: none could be aligned.
+    Drops candidates that are not finite, coincide in one point, or lie further outside the frame
+    than its size: they cannot be aligned.
 
     Args:
         candidates: Landmarks (68, 2) in frame pixels, with a confidence.
         frame_size: Width and height of the frame.
-        meshes: Of each candidate, see `Face.mesh`; empty where the aligner has none.
+        meshes: Mesh of each candidate, see `Face.mesh`; empty if the aligner has none.
     """
     faces = []
     for (landmarks, confidence), mesh in zip(candidates, chain(meshes, repeat(None)), strict=False):
@@ -145,9 +145,9 @@ def sound_faces(
             points = np.ascontiguousarray(landmarks, dtype=np.float32)
         if not np.isfinite(points).all() or not _is_a_face(points, frame_size):
             continue
-        known = float(confidence) if np.isfinite(confidence) else 0.0
-        sound = mesh if mesh is not None and np.isfinite(mesh).all() else None
-        faces.append(Face(points, min(max(known, 0.0), 1.0), mesh=sound))
+        score = float(confidence) if np.isfinite(confidence) else 0.0
+        finite_mesh = mesh if mesh is not None and np.isfinite(mesh).all() else None
+        faces.append(Face(points, min(max(score, 0.0), 1.0), mesh=finite_mesh))
     return sorted(faces, key=lambda face: face.area, reverse=True)
 
 
@@ -160,5 +160,5 @@ def _is_a_face(points: NDArray[np.float32], frame_size: tuple[int, int]) -> bool
         return False
     spread = np.linalg.norm(points - middle, axis=1)
     eyes = np.linalg.norm(points[36:48] - points[36:48].mean(axis=0), axis=1)
-    # Eyes that coincide leave no rotation to align by, whatever the jaw does.
+    # Without distinct eyes the rotation is undefined.
     return bool(np.sqrt((spread**2).mean()) >= _SMALLEST_SPREAD_PX and eyes.max() > 0.1)

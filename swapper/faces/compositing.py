@@ -1,4 +1,4 @@
-"""Putting a swapped face back into its frame."""
+"""Compositing of a swapped face into its frame: masks, colour transfer, blending."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from swapper.faces.geometry import compose, invert, transform_points, warp
 ColourMatch = Literal["none", "lab", "mkl"]
 COLOUR_MATCHES: Final[tuple[ColourMatch, ...]] = get_args(ColourMatch)
 
-# A swap is not stretched further than this: more would amplify noise, and paint a pale face's lips
-# and shadows in colours that no skin has (seen on real clips).
+# Largest gain of the colour transfer: more amplifies noise and gives a pale face's lips and shadows
+# unnatural colours (observed on real clips).
 _LARGEST_GAIN: Final = 2.0
-# Fewer pixels than this inside the mask say nothing about the light.
+# Fewest pixels inside the mask for colour statistics.
 _FEWEST_PIXELS: Final = 16.0
 
 
@@ -29,8 +29,7 @@ def composite(
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Blend an aligned face into its frame.
 
-    Only the mask's box in the frame is computed. Where the mask is zero the frame's pixels are kept
-    to the bit.
+    Computes only the mask's bounding box. Where the mask is zero the frame's pixels are unchanged.
 
     Args:
         frame: (H, W, 3) RGB; not changed.
@@ -39,7 +38,7 @@ def composite(
         aligned_from_frame: (2, 3).
 
     Returns:
-        The new picture (H, W, 3), and (H, W) True where a pixel differs from the frame's.
+        The new frame (H, W, 3), and (H, W) True where a pixel differs from the input.
 
     Raises:
         ValueError: Shapes do not fit, the transform is singular, or swap or mask is not finite.
@@ -54,10 +53,10 @@ def composite(
     left, top, width, height = box
     mask = _mask_in_box(blend_mask, frame_from_aligned, box)
     clipped = np.clip(swap, 0.0, 1.0).astype(np.float32, copy=False)
-    drawn = warp(clipped, _to_box(frame_from_aligned, box), (width, height))
+    warped = warp(clipped, _to_box(frame_from_aligned, box), (width, height))
     window = picture[top : top + height, left : left + width]
     old = window.astype(np.float32)
-    blended = old + mask[..., None] * (np.clip(drawn, 0.0, 1.0) * 255.0 - old)
+    blended = old + mask[..., None] * (np.clip(warped, 0.0, 1.0) * 255.0 - old)
     new = np.rint(blended).astype(np.uint8)
     differs = new != window
     # Several times faster than any() along an axis of three.
@@ -72,7 +71,7 @@ def mask_in_frame(
     aligned_from_frame: NDArray[np.float64],
     frame_size: tuple[int, int],
 ) -> NDArray[np.float32]:
-    """The share of the swap in each pixel of the frame, as `composite` lays it.
+    """Return the weight of the swap in each pixel of the frame, as used by `composite`.
 
     Args:
         blend_mask: (S, S) in [0, 1], 1 = swap.
@@ -86,15 +85,15 @@ def mask_in_frame(
         ValueError: The transform is singular.
     """
     width, height = frame_size
-    whole = np.zeros((height, width), np.float32)
+    frame_mask = np.zeros((height, width), np.float32)
     frame_from_aligned = invert(aligned_from_frame)
     box = _box(blend_mask, frame_from_aligned, frame_size)
     if box is not None:
         left, top, width, height = box
-        whole[top : top + height, left : left + width] = _mask_in_box(
+        frame_mask[top : top + height, left : left + width] = _mask_in_box(
             blend_mask, frame_from_aligned, box
         )
-    return whole
+    return frame_mask
 
 
 def _mask_in_box(
@@ -131,7 +130,7 @@ def _box(
     frame_from_aligned: NDArray[np.float64],
     frame_size: tuple[int, int],
 ) -> tuple[int, int, int, int] | None:
-    """Left, top, width, height of what the mask may touch in the frame; None if nothing."""
+    """Return left, top, width, height of the mask's bounding box in the frame; None if empty."""
     rows, columns = (np.flatnonzero((blend_mask > 0).any(axis=axis)) for axis in (1, 0))
     if rows.size == 0:
         return None
@@ -140,7 +139,7 @@ def _box(
     y = (rows[0] - 1.0, rows[-1] + 1.0)
     corners = transform_points(frame_from_aligned, np.array([(a, b) for a in x for b in y]))
     limits = np.array(frame_size, dtype=np.float64)
-    # Bounded before they become integers: a wild transform may put them at infinity.
+    # Clipped before conversion to integers: extreme transforms may give infinity.
     low = np.clip(corners.min(axis=0) - 1.0, 0.0, limits)
     high = np.clip(corners.max(axis=0) + 2.0, 0.0, limits)
     left, top = (math.floor(v) for v in low)
@@ -151,15 +150,15 @@ def _box(
 
 
 def shape_mask(mask: NDArray[np.float32], erode: float, feather: float) -> NDArray[np.float32]:
-    """Shrink a mask and soften its edge; at the crop's border it is always zero.
+    """Erode a mask and feather its edge; it is always zero at the crop's border.
 
     Args:
         mask: (S, S) in [0, 1].
         erode: How far the edge moves inward, in pixels; negative moves it outward.
-        feather: Width over which the edge fades, in pixels, half of it on either side.
+        feather: Width of the transition in pixels, half of it on either side.
 
     Returns:
-        (S, S) float32 in [0, 1], zero along the border so that no square edge shows.
+        (S, S) float32 in [0, 1], zero along the border so that no square edge is visible.
 
     Raises:
         ValueError: The feather is negative or the mask is not square.
@@ -170,15 +169,15 @@ def shape_mask(mask: NDArray[np.float32], erode: float, feather: float) -> NDArr
         raise ValueError(f"feather must be at least 0 pixels, got {feather}")
     size = mask.shape[0]
     shaped = np.clip(mask, 0.0, 1.0).astype(np.float32)
-    reach = min(round(abs(erode)), size)
-    if reach:
-        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-        # Eroding counts the outside as outside, else a mask cut by the border would not shrink.
+    radius = min(round(abs(erode)), size)
+    if radius:
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        # Zero border: else a mask cut by the border would not shrink.
         change = cv2.erode if erode > 0 else cv2.dilate
         changed = change(shaped, disc, borderType=cv2.BORDER_CONSTANT, borderValue=0.0)
         shaped = np.asarray(changed, dtype=np.float32)
     if feather > 0:
-        # A gaussian edge takes four sigma from nothing to nearly one.
+        # A gaussian edge rises from 0 to nearly 1 in four sigma.
         sigma = min(feather / 4.0, float(size))
         blurred = cv2.GaussianBlur(shaped, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
         shaped = np.asarray(blurred, dtype=np.float32)
@@ -188,7 +187,7 @@ def shape_mask(mask: NDArray[np.float32], erode: float, feather: float) -> NDArr
 
 
 def _border_ramp(size: int, width: float) -> NDArray[np.float32]:
-    """(S, S), zero on the border, one from `width` pixels inward, smooth in between."""
+    """Return (S, S): zero on the border, one from `width` pixels inward, smooth in between."""
     position = np.arange(size, dtype=np.float64)
     inward = np.minimum(position, position[::-1]) / min(width, max((size - 1) / 2.0, 1.0))
     ramp = np.clip(inward, 0.0, 1.0)
@@ -202,10 +201,10 @@ def match_colour(
     mask: NDArray[np.float32],
     method: ColourMatch = "lab",
 ) -> NDArray[np.float32]:
-    """Give a swap the light and colour of the face that it replaces.
+    """Transfer the colour statistics of the replaced face to a swap.
 
-    Statistics are taken inside the mask; the whole picture is treated by them, so that no seam
-    arises where the mask fades.
+    Statistics are computed inside the mask and applied to the whole crop, which avoids a seam where
+    the mask fades.
 
     Args:
         swap: (S, S, 3) RGB in [0, 1].
@@ -215,10 +214,10 @@ def match_colour(
             covariance in RGB by the linear Monge-Kantorovich map; "none" changes nothing.
 
     Returns:
-        (S, S, 3) float32 in [0, 1]. An empty mask leaves the swap as it is.
+        (S, S, 3) float32 in [0, 1]. With an empty mask the swap is unchanged.
 
     Raises:
-        ValueError: Another method, or shapes that do not fit.
+        ValueError: Unknown method, or incompatible shapes.
 
     Source: Reinhard et al. 2001, doi:10.1109/38.946629 (here in CIE Lab); Pitié and Kokaram 2007,
     doi:10.1049/cp:20070055.
@@ -227,27 +226,27 @@ def match_colour(
         raise ValueError(f"method must be one of {', '.join(COLOUR_MATCHES)}, got {method!r}")
     if swap.shape != aligned.shape or mask.shape != swap.shape[:2]:
         raise ValueError(f"shapes {swap.shape}, {aligned.shape}, {mask.shape} do not fit")
-    drawn = np.clip(swap, 0.0, 1.0).astype(np.float32)
+    clipped = np.clip(swap, 0.0, 1.0).astype(np.float32)
     weights = np.clip(mask, 0.0, 1.0).astype(np.float64).ravel()
     if method == "none" or weights.sum() < _FEWEST_PIXELS:
-        return drawn
+        return clipped
     weights /= weights.sum()
     scale = 1.0 / 255.0 if aligned.dtype == np.uint8 else 1.0
-    wanted = np.clip(aligned.astype(np.float32) * np.float32(scale), 0.0, 1.0)
+    reference = np.clip(aligned.astype(np.float32) * np.float32(scale), 0.0, 1.0)
     matched = (
-        _match_deviations(drawn, wanted, weights)
+        _match_deviations(clipped, reference, weights)
         if method == "lab"
-        else _match_covariances(drawn, wanted, weights)
+        else _match_covariances(clipped, reference, weights)
     )
     limited: NDArray[np.float32] = np.clip(matched, 0.0, 1.0).astype(np.float32)
     return limited
 
 
 def _match_deviations(
-    drawn: NDArray[np.float32], wanted: NDArray[np.float32], weights: NDArray[np.float64]
+    swap: NDArray[np.float32], reference: NDArray[np.float32], weights: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    lab = np.asarray(cv2.cvtColor(drawn, cv2.COLOR_RGB2LAB), dtype=np.float32)
-    goal = np.asarray(cv2.cvtColor(wanted, cv2.COLOR_RGB2LAB), dtype=np.float32)
+    lab = np.asarray(cv2.cvtColor(swap, cv2.COLOR_RGB2LAB), dtype=np.float32)
+    goal = np.asarray(cv2.cvtColor(reference, cv2.COLOR_RGB2LAB), dtype=np.float32)
     mean, deviation = _moments(lab, weights)
     goal_mean, goal_deviation = _moments(goal, weights)
     gain = np.minimum(goal_deviation / np.maximum(deviation, 1e-3), _LARGEST_GAIN)
@@ -265,10 +264,10 @@ def _moments(
 
 
 def _match_covariances(
-    drawn: NDArray[np.float32], wanted: NDArray[np.float32], weights: NDArray[np.float64]
+    swap: NDArray[np.float32], reference: NDArray[np.float32], weights: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    pixels = drawn.reshape(-1, 3).astype(np.float64)
-    goal = wanted.reshape(-1, 3).astype(np.float64)
+    pixels = swap.reshape(-1, 3).astype(np.float64)
+    goal = reference.reshape(-1, 3).astype(np.float64)
     mean, goal_mean = weights @ pixels, weights @ goal
     covariance = _covariance(pixels - mean, weights)
     root = _power(covariance, 0.5)
@@ -277,11 +276,11 @@ def _match_covariances(
     gains, axes = np.linalg.eigh(inverse @ middle @ inverse)
     mapping = (axes * np.clip(gains, 0.0, _LARGEST_GAIN)) @ axes.T
     moved = (pixels - mean) @ mapping.T + goal_mean
-    return np.asarray(moved.reshape(drawn.shape), dtype=np.float32)
+    return np.asarray(moved.reshape(swap.shape), dtype=np.float32)
 
 
 def _covariance(centred: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    # The small ridge is one grey level: below it there is nothing to match.
+    # The ridge is one grey level, the noise floor.
     ridge = 255.0**-2 * np.eye(3)
     return np.asarray((centred * weights[:, None]).T @ centred + ridge)
 

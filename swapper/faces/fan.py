@@ -1,9 +1,9 @@
-"""Landmarks by the face-alignment package: a detector of choice, then the FAN network.
+"""Aligner with the face-alignment package: a face detector and the FAN landmark network.
 
-Weights come by the package's own download into torch's hub folder, checked here by the hash in
-their names where they have one. They are torch pickles: all are loaded with ``weights_only=True``,
-which executes nothing. That is why the projected 3D landmarks are taken without the package's depth
-network, whose loader would unpickle anything; x and y are the same.
+The package downloads weights into torch's hub folder; the hash in their names is checked where
+there is one. They are torch pickles: all are loaded with ``weights_only=True``, which executes no
+code. For this reason projected 3D landmarks are computed without the package's depth network, whose
+loader unpickles anything; x and y are identical.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from swapper.downloads import existing
+from swapper.downloads import require_file
 from swapper.errors import AlignerError
-from swapper.faces.aligner import FrameLike, sound_faces
+from swapper.faces.aligner import FrameLike, valid_faces
 from swapper.types import Face
 
 Detector = Literal["sfd", "blazeface", "retinaface", "scrfd", "yunet"]
 Landmarks = Literal["2d", "3d"]
 
-# What each detector of the package calls its least confidence.
+# Name of the confidence threshold of each detector of the package.
 _THRESHOLD: Final[dict[str, str]] = {
     "sfd": "filter_threshold",
     "blazeface": "min_score_thresh",
@@ -38,7 +38,7 @@ _THRESHOLD: Final[dict[str, str]] = {
 _NETWORK: Final = {"2d": "2DFAN-4", "3d": "3DFAN-4"}
 # The package crops 200 pixels' worth around a box; smaller boxes round to an empty crop.
 _SMALLEST_BOX_PX: Final = 4.0
-_CURE: Final = (
+_FIX: Final = (
     "pass aligner.detector_weights=PATH and aligner.landmark_weights=PATH, or connect once so that "
     "face-alignment can fetch them"
 )
@@ -48,7 +48,7 @@ class FanAligner:
     """Detector and landmark network of the face-alignment package.
 
     Args:
-        detector: One of the package's own.
+        detector: One of the package's detectors.
         landmarks: "2d" follows the visible contour; "3d" the projected true one, better near
             profile.
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the GPU if there is one.
@@ -56,9 +56,9 @@ class FanAligner:
         detector_anchors: Path of blazeface's anchors (.npy), which belong to its weights.
         landmark_weights: Path of FAN weights instead of the package's download.
         min_confidence: Of the detector, in [0, 1].
-        detection_size: The longest side that the detector sees, in pixels; larger frames are
-            shrunk for it, so that time and memory stay bounded. 0 shows it every pixel.
-        detector_options: Passed to the package's detector as they are, e.g. ``back_model: true``.
+        detection_size: Longest side of the detector's input in pixels; larger frames are
+            downscaled, which bounds time and memory. 0 for full resolution.
+        detector_options: Passed to the package's detector, e.g. ``back_model: true``.
     """
 
     name = "fan"
@@ -102,14 +102,14 @@ class FanAligner:
         """Name and settings that change the landmarks."""
         parts = [self.detector, self.landmarks, f"min_confidence={self.min_confidence:g}"]
         parts.append(f"detection_size={self.detection_size}")
-        parts += self._weights.described()
+        parts += self._weights.describe()
         return f"fan({', '.join(parts)})"
 
     def prepare(self) -> None:
-        """Load both networks, fetching what is not there.
+        """Load both networks; download missing weights.
 
         Raises:
-            AlignerError: Weights cannot be had or do not fit, or a package is missing.
+            AlignerError: Weights are unavailable or do not fit, or a package is missing.
         """
         if self._networks is None:
             device = _device(self.device)
@@ -125,33 +125,33 @@ class FanAligner:
         boxes = self._boxes(image)
         if not boxes:
             return []
-        found = self._networks.get_landmarks_from_image(image, detected_faces=boxes)
-        return sound_faces(
-            ((points[:, :2], box[4]) for points, box in zip(found, boxes, strict=True)),
+        landmarks = self._networks.get_landmarks_from_image(image, detected_faces=boxes)
+        return valid_faces(
+            ((points[:, :2], box[4]) for points, box in zip(landmarks, boxes, strict=True)),
             (width, height),
         )
 
-    def finish(self, frames_seen: int) -> None:
-        """Nothing to check: any clip will do."""
+    def finish(self, num_frames: int) -> None:
+        """Do nothing: the aligner fits any clip."""
 
     def close(self) -> None:
-        """Let go of the networks; they are loaded again when needed."""
+        """Release the networks; they are loaded again when needed."""
         self._networks = None
 
     def _boxes(self, image: NDArray[np.uint8]) -> list[NDArray[np.float64]]:
-        """Left, top, right, bottom, confidence of each face, in the frame's pixels."""
+        """Return left, top, right, bottom, confidence of each face, in frame pixels."""
         height, width = image.shape[:2]
         shrink = 1.0
-        seen = image.copy()  # the package's detectors may write to what they are given
+        detector_image = image.copy()  # the package's detectors may write to their input
         if 0 < self.detection_size < max(height, width):
             shrink = self.detection_size / max(height, width)
             extent = (max(1, round(width * shrink)), max(1, round(height * shrink)))
             shrunk = cv2.resize(image, extent, interpolation=cv2.INTER_AREA)
-            seen = np.asarray(shrunk, dtype=np.uint8)
+            detector_image = np.asarray(shrunk, dtype=np.uint8)
         with torch.inference_mode():
-            found = self._networks.face_detector.detect_from_image(seen)
+            detections = self._networks.face_detector.detect_from_image(detector_image)
         boxes = []
-        for raw in found:
+        for raw in detections:
             box = np.asarray(raw, dtype=np.float64).ravel()
             if box.size < 5 or not np.isfinite(box).all() or box[4] < self.min_confidence:
                 continue
@@ -169,9 +169,9 @@ class _Weights:
     landmarks: str | None
     options: dict[str, Any] = field(default_factory=dict)
 
-    def described(self) -> list[str]:
-        given = {"detector_weights": self.detector, "landmark_weights": self.landmarks}
-        parts = [f"{name}={Path(path).name}" for name, path in given.items() if path]
+    def describe(self) -> list[str]:
+        paths = {"detector_weights": self.detector, "landmark_weights": self.landmarks}
+        parts = [f"{name}={Path(path).name}" for name, path in paths.items() if path]
         return parts + [f"{name}={value}" for name, value in sorted(self.options.items())]
 
 
@@ -180,28 +180,26 @@ def _one_of(option: str, value: str, legal: tuple[str, ...]) -> None:
         raise AlignerError(f"aligner.{option}={value}: must be one of {', '.join(legal)}")
 
 
-def _device(wanted: str) -> str:
-    if wanted == "auto":
+def _device(name: str) -> str:
+    if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    kind = wanted.split(":")[0]
+    kind = name.split(":")[0]
     usable = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
     }
     if kind not in usable:
-        raise AlignerError(f"aligner.device={wanted}: must be one of auto, {', '.join(usable)}")
+        raise AlignerError(f"aligner.device={name}: must be one of auto, {', '.join(usable)}")
     if not usable[kind]:
-        raise AlignerError(
-            f"aligner.device={wanted}: this machine has none: pass aligner.device=cpu"
-        )
-    return wanted
+        raise AlignerError(f"aligner.device={name}: this machine has none: pass aligner.device=cpu")
+    return name
 
 
 def _load(
     detector: str, landmarks: str, device: str, min_confidence: float, weights: _Weights
 ) -> Any:
-    """The package's FaceAlignment object, every pickle in it read without executing anything."""
+    """Create the package's FaceAlignment object; pickles are loaded without executing code."""
     import face_alignment
 
     options = {**weights.options, _THRESHOLD[detector]: min_confidence}
@@ -217,13 +215,13 @@ def _load(
         )
     except AlignerError:
         raise
-    # Whatever a stranger's file makes torch, numpy, onnxruntime or OpenCV raise.
+    # torch, numpy, onnxruntime and OpenCV may raise anything on untrusted files.
     except Exception as error:
         networks = f"{detector} or {_NETWORK[landmarks]}"
-        raise AlignerError(_explained(error, detector, networks, weights)) from error
+        raise AlignerError(_failure_message(error, detector, networks, weights)) from error
 
 
-def _explained(error: Exception, detector: str, networks: str, weights: _Weights) -> str:
+def _failure_message(error: Exception, detector: str, networks: str, weights: _Weights) -> str:
     reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
     if isinstance(error, ImportError):
         return (
@@ -231,29 +229,29 @@ def _explained(error: Exception, detector: str, networks: str, weights: _Weights
             "install it, or choose another detector"
         )
     if isinstance(error, (urllib.error.URLError, ConnectionError, TimeoutError)):
-        return f"aligner=fan: weights of {networks} could not be fetched ({reason}): {_CURE}"
+        return f"aligner=fan: weights of {networks} could not be fetched ({reason}): {_FIX}"
     if isinstance(error, TypeError) and weights.options:
         return f"aligner.detector_options={weights.options}: unfit for {detector} ({reason})"
-    return f"aligner=fan: weights {_named(weights)} do not fit {networks} ({reason}): {_CURE}"
+    return f"aligner=fan: weights {_weight_names(weights)} do not fit {networks} ({reason}): {_FIX}"
 
 
-def _named(weights: _Weights) -> str:
-    given = [path for path in (weights.detector, weights.anchors, weights.landmarks) if path]
-    return ", ".join(given) or "in torch's hub folder"
+def _weight_names(weights: _Weights) -> str:
+    paths = [path for path in (weights.detector, weights.anchors, weights.landmarks) if path]
+    return ", ".join(paths) or "in torch's hub folder"
 
 
 def _detector_paths(detector: str, weights: _Weights) -> dict[str, str]:
-    """Where the detector's weights lie, fetched first if the package would unpickle them freely."""
+    """Return the detector's weight files, downloaded here if the package would unpickle freely."""
     from face_alignment.utils import load_file_from_url
 
     paths = {}
     if weights.detector is not None:
         paths["path_to_detector"] = str(
-            existing(weights.detector, "aligner.detector_weights", AlignerError)
+            require_file(weights.detector, "aligner.detector_weights", AlignerError)
         )
     if weights.anchors is not None:
         paths["path_to_anchor"] = str(
-            existing(weights.anchors, "aligner.detector_anchors", AlignerError)
+            require_file(weights.anchors, "aligner.detector_anchors", AlignerError)
         )
     if paths:
         return paths
@@ -273,7 +271,7 @@ def _detector_paths(detector: str, weights: _Weights) -> dict[str, str]:
 
 
 def _alignment_class(landmark_weights: str | None) -> Any:
-    """FaceAlignment that reads its landmark network from a file of ours, safely."""
+    """Return a FaceAlignment class that loads its landmark network safely."""
     from face_alignment import FaceAlignment
     from face_alignment.api import models_urls
     from face_alignment.models import FAN
@@ -284,7 +282,7 @@ def _alignment_class(landmark_weights: str | None) -> Any:
             self, network_name: str, network_size: int, device: str, dtype: torch.dtype
         ) -> torch.nn.Module:
             path = (
-                existing(landmark_weights, "aligner.landmark_weights", AlignerError)
+                require_file(landmark_weights, "aligner.landmark_weights", AlignerError)
                 if landmark_weights is not None
                 else load_file_from_url(models_urls[network_name], check_hash=True)
             )

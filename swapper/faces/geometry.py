@@ -1,4 +1,4 @@
-"""Where a face is: aligning it, moving points and pictures between frames, its pose.
+"""Face geometry: alignment, transforms of points and images, head pose.
 
 Points are (x, y) in pixels with pixel centres at integers. A transform is a (2, 3) float64 matrix
 named ``destination_from_source`` that takes column points of the source to the destination.
@@ -23,7 +23,7 @@ Value = TypeVar("Value", np.uint8, np.float32)
 # from the camera, the origin midway between the eyes. Widths and heights follow the means of
 # craniofacial anthropometry (outer canthi 90, inner canthi 33, nasion to subnasale 50, nostrils 32,
 # mouth 51 mm); depths were chosen so that known rotations of real heads come out straight.
-# Only points that bone holds still are listed, and the mouth's corners, which say what up is.
+# Only rigid points are listed, and the mouth's corners, which define the upright direction.
 _FACE_MM: Final[dict[int, tuple[float, float, float]]] = {
     36: (-45.0, 0.0, 8.0),
     39: (-16.5, 1.0, 0.0),
@@ -43,8 +43,8 @@ _FACE_MM: Final[dict[int, tuple[float, float, float]]] = {
 }
 _INDICES: Final = np.array(sorted(_FACE_MM))
 _MODEL_MM: Final = np.array([_FACE_MM[i] for i in sorted(_FACE_MM)])
-# How much each point counts for the alignment. The nose's ridge swings with pitch and yaw and the
-# mouth's corners move with every smile, so they may steer the crop only a little.
+# Weight of each point in the alignment. The nose's ridge moves with pitch and yaw and the mouth's
+# corners with every smile, so their weights are low.
 _WEIGHTS: Final = np.array(
     [
         {27: 1.0, 33: 1.0, 31: 0.5, 35: 0.5, 32: 0.5, 34: 0.5}.get(i, 0.2 if i >= 48 else 0.05)
@@ -53,8 +53,8 @@ _WEIGHTS: Final = np.array(
         for i in sorted(_FACE_MM)
     ]
 )
-# Pose is read off the points before the mouth: with its corners an open jaw looked like a lifted
-# head (on the real clips the distance to MediaPipe's own pitch fell from 5.4 to 3.1 degrees).
+# Pose is estimated without the mouth's corners: with them an open jaw was taken for a raised head
+# (on the real clips the distance to MediaPipe's own pitch fell from 5.4 to 3.1 degrees).
 _BONE: Final = slice(0, -2)
 # Left and right swapped, iBUG order.
 MIRROR: Final = np.array(
@@ -72,7 +72,7 @@ _LARGEST_SUPERSAMPLED: Final = 4096  # pixels a side, so that memory stays bound
 def similarity_from_landmarks(
     landmarks: NDArray[np.float32], size: int, coverage: Coverage
 ) -> NDArray[np.float64]:
-    """The upright square crop of a face, from points that bone holds still.
+    """Return the similarity to the upright square crop of a face, from rigid points.
 
     Args:
         landmarks: (68, 2), x y in frame pixels, iBUG order.
@@ -83,8 +83,8 @@ def similarity_from_landmarks(
         aligned_from_frame, (2, 3).
 
     Raises:
-        ValueError: The landmarks are not (68, 2), not finite or fall on one point; or the coverage
-            or the size is impossible.
+        ValueError: The landmarks are not (68, 2), not finite or coincide; or coverage or size is
+            invalid.
 
     Source: weighted form of Umeyama 1991, doi:10.1109/34.88573.
     """
@@ -111,14 +111,14 @@ def _checked(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
 def similarity_between(
     points: NDArray[np.float64], template: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The (2, 3) similarity that lays points (N, 2) nearest to those of a template."""
+    """Return the least-squares similarity (2, 3) from points (N, 2) to a template."""
     return _umeyama(points, template, np.ones(len(points)))
 
 
 def _umeyama(
     source: NDArray[np.float64], destination: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Least-squares similarity without reflection, (2, 3) destination_from_source."""
+    """Return the least-squares similarity without reflection, (2, 3) destination_from_source."""
     share = weights / weights.sum()
     source_mean, destination_mean = share @ source, share @ destination
     # A plane's rotation and scale are one complex number, and so is their least-squares fit.
@@ -135,10 +135,10 @@ def _umeyama(
 
 
 def invert(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """source_from_destination of a destination_from_source, (2, 3).
+    """Return source_from_destination of a destination_from_source, (2, 3).
 
     Raises:
-        ValueError: The matrix flattens the plane.
+        ValueError: The matrix is singular.
     """
     linear, offset = matrix[:, :2], matrix[:, 2]
     determinant = float(np.linalg.det(linear))
@@ -149,7 +149,7 @@ def invert(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def compose(c_from_b: NDArray[np.float64], b_from_a: NDArray[np.float64]) -> NDArray[np.float64]:
-    """c_from_a: first `b_from_a`, then `c_from_b`; all (2, 3)."""
+    """Return c_from_a: first `b_from_a`, then `c_from_b`; all (2, 3)."""
     linear = c_from_b[:, :2] @ b_from_a[:, :2]
     offset = c_from_b[:, :2] @ b_from_a[:, 2] + c_from_b[:, 2]
     return np.hstack([linear, offset[:, None]])
@@ -158,7 +158,7 @@ def compose(c_from_b: NDArray[np.float64], b_from_a: NDArray[np.float64]) -> NDA
 def resized(
     aligned_from_frame: NDArray[np.float64], size: int, new_size: int
 ) -> NDArray[np.float64]:
-    """The transform (2, 3) to the same square in `new_size` pixels instead of `size`."""
+    """Rescale the transform (2, 3) from a crop of `size` to one of `new_size` pixels."""
     factor = new_size / size
     larger = aligned_from_frame * factor
     # Pixel centres are at integers: what is scaled about zero is the picture's edge at -0.5.
@@ -169,13 +169,13 @@ def resized(
 def transform_points(
     matrix: NDArray[np.float64], points: NDArray[np.floating]
 ) -> NDArray[np.float32]:
-    """Points (N, 2) of the source as points (N, 2) float32 of the destination."""
+    """Transform points (N, 2) to (N, 2) float32 of the destination."""
     moved = np.asarray(points, dtype=np.float64) @ matrix[:, :2].T + matrix[:, 2]
     return moved.astype(np.float32)
 
 
 def scale_of(matrix: NDArray[np.float64]) -> float:
-    """Destination pixels per source pixel."""
+    """Return destination pixels per source pixel."""
     return math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
 
 
@@ -187,13 +187,13 @@ def warp(
     border: Border = "replicate",
     interpolation: Interpolation = "auto",
 ) -> NDArray[Value]:
-    """Draw a picture through a transform, without jagged edges when it shrinks.
+    """Warp an image by an affine transform, antialiased when it shrinks.
 
     Args:
         image: (H, W) or (H, W, C), uint8 or float32.
         aligned_from_frame: (2, 3), pixels of `image` to pixels of the result.
         size: Side of the result in pixels, or its (width, height).
-        border: What lies beyond the picture: its edge pixels, or zero.
+        border: Values beyond the image: its edge pixels, or zero.
         interpolation: "auto" averages when shrinking by more than 1.5 and is bicubic otherwise;
             "linear" never overshoots; "nearest" keeps labels.
 
@@ -212,13 +212,13 @@ def warp(
     factor = 1
     flag = kind[interpolation]
     if interpolation != "nearest" and shrink > _SHRINK_FROM:
-        # Drawn several times too large at about the source's own resolution, then averaged.
+        # Supersampled at about the source's resolution, then averaged.
         largest = max(1, _LARGEST_SUPERSAMPLED // max(width, height))
         factor = min(math.ceil(shrink), largest)
         flag = cv2.INTER_LINEAR
     shift = (factor - 1) / 2.0
     enlarge = np.array([[factor, 0.0, shift], [0.0, factor, shift]])
-    drawn = cv2.warpAffine(
+    warped = cv2.warpAffine(
         image,
         compose(enlarge, aligned_from_frame),
         (width * factor, height * factor),
@@ -226,19 +226,19 @@ def warp(
         borderMode=edge,
     )
     if factor > 1:
-        drawn = cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA)
+        warped = cv2.resize(warped, (width, height), interpolation=cv2.INTER_AREA)
     # OpenCV drops a last axis of one channel.
-    return np.asarray(drawn, dtype=image.dtype).reshape(height, width, *image.shape[2:])
+    return np.asarray(warped, dtype=image.dtype).reshape(height, width, *image.shape[2:])
 
 
 def head_pose(
     landmarks: NDArray[np.float32], frame_size: tuple[int, int]
 ) -> tuple[float, float, float]:
-    """Which way a head faces, from its rigid landmarks and a generic head.
+    """Estimate head pose from rigid landmarks and a generic head model.
 
     Args:
         landmarks: (68, 2), x y in frame pixels.
-        frame_size: Width and height of the frame, which stand for the unknown lens.
+        frame_size: Width and height of the frame; stand in for the unknown focal length.
 
     Returns:
         Yaw, pitch and roll in degrees, as seen along the ray from the lens to the face: yaw > 0
@@ -255,7 +255,7 @@ def head_pose(
     # 53 degrees across the longer side, an ordinary lens; a far telephoto changes pose little.
     focal = float(max(width, height, 1))
     lens = np.array([[focal, 0.0, (width - 1) / 2], [0.0, focal, (height - 1) / 2], [0, 0, 1]])
-    # Starting at the frontal pose keeps the solver from the mirrored one.
+    # The frontal initial pose keeps the solver from the mirrored solution.
     roll = -math.atan2(upright[1, 0], upright[0, 0])
     origin = invert(upright)[:, 2]
     depth = focal * mm_per_pixel
@@ -275,13 +275,13 @@ def head_pose(
         return 0.0, 0.0, math.degrees(roll)
     rotation = np.asarray(cv2.Rodrigues(turn)[0], dtype=np.float64)
     position = np.asarray(move, dtype=np.float64).ravel()
-    return _angles(_seen_from_the_face(rotation, position))
+    return _angles(_relative_to_ray(rotation, position))
 
 
-def _seen_from_the_face(
+def _relative_to_ray(
     rotation: NDArray[np.float64], position: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The rotation relative to the ray to the face: at the frame's rim a face may still face us."""
+    """Return the rotation relative to the viewing ray of the face."""
     ray = position / max(float(np.linalg.norm(position)), 1e-9)
     axis = np.cross(ray, (0.0, 0.0, 1.0))
     sine = float(np.linalg.norm(axis))
@@ -293,8 +293,8 @@ def _seen_from_the_face(
 
 
 def _angles(rotation: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Yaw, pitch, roll in degrees of camera_from_head = roll after pitch after yaw."""
-    # Facing away has no landmarks to show for it, so it counts as profile.
+    """Return yaw, pitch, roll in degrees of camera_from_head = roll after pitch after yaw."""
+    # Heads facing away have no visible landmarks; yaw is clipped to profile.
     yaw = math.atan2(rotation[2, 0], max(rotation[2, 2], 0.0))
     pitch = math.asin(min(max(-rotation[2, 1], -1.0), 1.0))
     roll = math.atan2(-rotation[0, 1], rotation[1, 1])
@@ -302,7 +302,7 @@ def _angles(rotation: NDArray[np.float64]) -> tuple[float, float, float]:
 
 
 def sharpness(aligned: NDArray[np.uint8]) -> float:
-    """How much fine detail an aligned face holds, whatever its contrast.
+    """Compute the contrast-normalised sharpness of an aligned face.
 
     Args:
         aligned: (S, S, 3) RGB.
@@ -320,7 +320,7 @@ def sharpness(aligned: NDArray[np.uint8]) -> float:
 
 
 def flip_landmarks(landmarks: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    """Landmarks (68, 2) of the picture of this width mirrored left to right, in iBUG order."""
+    """Mirror landmarks (68, 2) in an image of `width` left to right, in iBUG order."""
     flipped = np.asarray(landmarks, dtype=np.float32)[MIRROR]
     flipped[:, 0] = (width - 1) - flipped[:, 0]
     return np.asarray(flipped)

@@ -1,4 +1,4 @@
-"""Whether landmarks lie on a face at all: those of another clip lie anywhere."""
+"""Check that landmarks lie on a face, to detect landmarks of another clip."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ the landmarks of another clip 0.7 to 1.3 (docs/LOG.md, 2026-11-29)."""
 
 
 def feature_detail(aligned: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> float:
-    """How much more detail eyes, brows and mouth hold than the rest of the face.
+    """Compute the detail of eyes, brows and mouth relative to the rest of the face.
 
     Args:
         aligned: (S, S, 3) RGB.
         landmarks: (68, 2) in its pixels.
 
     Returns:
-        Ratio of the mean gradients of brightness; 1 where landmarks lie anywhere.
+        Ratio of the mean brightness gradients; about 1 if landmarks do not lie on the face.
     """
     size = aligned.shape[0]
     bright = cv2.cvtColor(aligned, cv2.COLOR_RGB2GRAY).astype(np.float32)

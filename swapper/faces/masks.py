@@ -48,7 +48,7 @@ def face_mask(landmarks_aligned: NDArray[np.float32], size: int) -> NDArray[np.u
 
 
 def eyes_mouth_mask(landmarks_aligned: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
-    """Where expression lives: eyes and mouth at full weight, brows at half, soft all round.
+    """Mask of eyes and mouth at full weight and brows at half, with soft edges.
 
     Args:
         landmarks_aligned: (68, 2) in aligned pixels.
@@ -61,7 +61,7 @@ def eyes_mouth_mask(landmarks_aligned: NDArray[np.float32], size: int) -> NDArra
         ValueError: Landmarks of another shape, or not finite.
     """
     points = _checked(landmarks_aligned)
-    # The nose's length keeps under blinks and smiles, so the margins do too.
+    # The nose's length does not change with blinks and smiles, nor do margins based on it.
     unit = float(np.linalg.norm(points[_NASION] - points[_NOSE_BASE]))
     core = _filled([points[part] for part in (*_EYES, _MOUTH)], size)
     core = _grown(core, 0.14 * unit)
@@ -85,7 +85,7 @@ def eyes_mouth_mask(landmarks_aligned: NDArray[np.float32], size: int) -> NDArra
 def region_masks(
     landmarks_aligned: NDArray[np.float32], size: int
 ) -> dict[Region, NDArray[np.uint8]]:
-    """Eyes, brows and mouth apart, each with the skin that moves with it.
+    """Return separate masks of eyes, brows and mouth with the surrounding skin.
 
     Args:
         landmarks_aligned: (68, 2) in aligned pixels.
@@ -119,13 +119,13 @@ def _checked(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _fixed_point(points: NDArray[np.float64], size: int) -> NDArray[np.int32]:
-    """Points as OpenCV's drawing wants them; those far outside are drawn in to fit its integers."""
+    """Convert points to OpenCV's fixed point; distant points are clipped to fit its integers."""
     bounded = np.clip(points, -8.0 * size, 9.0 * size)
     return np.rint(bounded * 2**_SUBPIXEL_BITS).astype(np.int32)
 
 
 def _filled(shapes: list[NDArray[np.float64]], size: int) -> NDArray[np.uint8]:
-    """The convex hulls of the shapes, each pixel by the share of it that they cover."""
+    """Rasterise the convex hulls of the shapes with antialiasing."""
     factor = max(1, min(4, _LARGEST_DRAWN // size))
     canvas = np.zeros((size * factor, size * factor), np.uint8)
     for points in shapes:
@@ -140,8 +140,8 @@ def _filled(shapes: list[NDArray[np.float64]], size: int) -> NDArray[np.uint8]:
 
 
 def _grown(mask: NDArray[np.uint8], radius: float) -> NDArray[np.uint8]:
-    reach = min(round(radius), mask.shape[0] // 2)
-    if reach < 1:
+    pixels = min(round(radius), mask.shape[0] // 2)
+    if pixels < 1:
         return mask
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
     return np.asarray(cv2.dilate(mask, disc), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Landmarks by Google's MediaPipe face landmarker, an optional extra."""
+"""Aligner with Google's MediaPipe face landmarker, an optional extra."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.downloads import existing, pinned
+from swapper.downloads import download_cached, require_file
 from swapper.errors import AlignerError
-from swapper.faces.aligner import FrameLike, sound_faces
+from swapper.faces.aligner import FrameLike, valid_faces
 from swapper.types import Face
 
 _MODEL_URL: Final = (
@@ -24,7 +24,7 @@ _MODEL_URL: Final = (
     "face_landmarker.task"
 )
 _MODEL_SHA256: Final = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
-# Which of the mesh's 478 points stand for the 68, iBUG order: jaw, brows, nose, eyes, lips.
+# Mesh points (of 478) of the 68 landmarks, iBUG order: jaw, brows, nose, eyes, lips.
 MESH_OF_LANDMARK: Final = np.array(
     [
         *(162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389),
@@ -37,27 +37,27 @@ MESH_OF_LANDMARK: Final = np.array(
         *(78, 82, 13, 312, 308, 317, 14, 87),
     ]
 )
-# The tracker wants rising milliseconds and filters by them; the frame rate is not known here.
+# The tracker filters by increasing timestamps in ms; the frame rate is not known here.
 _FRAME_MS: Final = 33
 
 
 class MediapipeAligner:
-    """Finds 478 points a face: the mesh, and of it the 68 that everything else speaks of.
+    """Finds the mesh of 478 points per face and derives the 68 landmarks.
 
-    In video mode the landmarker follows faces between frames, which is faster and steadier; it
-    starts anew where frames do not follow each other or change size.
+    In video mode the landmarker tracks faces between frames, which is faster and steadier; tracking
+    restarts where frames are not consecutive or change size.
 
     Args:
-        model: Path of ``face_landmarker.task``; None fetches the published file once.
+        model: Path of ``face_landmarker.task``; None downloads the published file once.
         min_confidence: Of detection, presence and tracking, in [0, 1].
-        max_faces: Most faces in a frame. With 1 the landmarker filters landmarks over time, which
-            halves their jitter; with more it does not.
-        video: False for pictures that have nothing to do with each other.
-        blendshapes: Whether to read expressions as well.
+        max_faces: Maximum number of faces per frame. With 1 the landmarker filters landmarks over
+            time, which halves their jitter; with more it does not.
+        video: False for unrelated images.
+        blendshapes: Whether to compute blendshapes as well.
 
     Attributes:
-        expressions: After a call with `blendshapes`, by name in [0, 1] for each face that the
-            landmarker found, in its own order; else empty.
+        expressions: After a call with `blendshapes`, values in [0, 1] by name for each detected
+            face, in the landmarker's order; else empty.
     """
 
     name = "mediapipe"
@@ -105,13 +105,13 @@ class MediapipeAligner:
             return
         if self._path is None:
             self._path = (
-                existing(self.model, "aligner.model", AlignerError)
+                require_file(self.model, "aligner.model", AlignerError)
                 if self.model
-                else pinned(_MODEL_URL, _MODEL_SHA256, "aligner.model", AlignerError)
+                else download_cached(_MODEL_URL, _MODEL_SHA256, "aligner.model", AlignerError)
             )
-        _survive_profiling()
+        _ignore_sigprof()
         with _quiet():
-            self._landmarker = self._created(self._path)
+            self._landmarker = self._create_landmarker(self._path)
 
     def __call__(self, frame: FrameLike) -> list[Face]:
         """Faces of the frame, largest first."""
@@ -124,26 +124,27 @@ class MediapipeAligner:
         self.prepare()
         first, self._last = self._last is None, here
         self._time_ms += _FRAME_MS
-        # Its graph starts lazily, and talks while it does.
+        # Its graph starts lazily and logs to stderr while doing so.
         with _quiet() if first else contextlib.nullcontext():
-            found = self._detected(image)
+            result = self._detect(image)
         self.expressions = [
-            {each.category_name: each.score for each in shapes} for shapes in found.face_blendshapes
+            {blendshape.category_name: blendshape.score for blendshape in shapes}
+            for shapes in result.face_blendshapes
         ]
         height, width = image.shape[:2]
-        # x * width is a pixel's index in this package, not its left edge: a picture with doubled
-        # pixels moves the points by a quarter, as centres at integers must.
-        meshes = [_mesh(points, width, height) for points in found.face_landmarks]
-        return sound_faces(
+        # x * width is the index of a pixel in this package, not its left edge: in an image with
+        # doubled pixels the points move by a quarter, as expected with centres at integers.
+        meshes = [_mesh(points, width, height) for points in result.face_landmarks]
+        return valid_faces(
             ((mesh[MESH_OF_LANDMARK, :2], 1.0) for mesh in meshes), (width, height), meshes
         )
 
-    def finish(self, frames_seen: int) -> None:
-        """Nothing to check: any clip will do. The next frame may be of another one."""
+    def finish(self, num_frames: int) -> None:
+        """Reset tracking; the aligner fits any clip."""
         self._restart()
 
     def close(self) -> None:
-        """Free the landmarker; it is made again when needed."""
+        """Free the landmarker; it is created again when needed."""
         self._restart()
 
     def _restart(self) -> None:
@@ -152,7 +153,7 @@ class MediapipeAligner:
                 self._landmarker.close()
         self._landmarker, self._last, self._time_ms = None, None, 0
 
-    def _detected(self, image: NDArray[np.uint8]) -> Any:
+    def _detect(self, image: NDArray[np.uint8]) -> Any:
         import mediapipe
 
         picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
@@ -160,7 +161,7 @@ class MediapipeAligner:
             return self._landmarker.detect_for_video(picture, self._time_ms)
         return self._landmarker.detect(picture)
 
-    def _created(self, path: Path) -> Any:
+    def _create_landmarker(self, path: Path) -> Any:
         base, vision = _package()
         try:
             return vision.FaceLandmarker.create_from_options(
@@ -206,17 +207,17 @@ def _missing_library(error: Exception) -> AlignerError:
 
 
 def _mesh(points: Any, width: int, height: int) -> NDArray[np.float32]:
-    """(478, 3) in pixels; the package gives z on the scale of x."""
+    """Return (478, 3) in pixels; the package gives z on the scale of x."""
     table = [(point.x * width, point.y * height, point.z * width) for point in points]
     return np.array(table, np.float32)
 
 
-def _survive_profiling() -> None:
-    """Have a stray SIGPROF ignored instead of ending the process.
+def _ignore_sigprof() -> None:
+    """Ignore stray SIGPROF signals, which would terminate the process.
 
-    The package's native code sets profiling timers and a handler that Python does not know of. Who
-    restores Python's own idea of all handlers, as Lightning does after training, would put back the
-    default, which is to die.
+    The package's native code sets profiling timers and a handler that Python does not know of. Code
+    that restores Python's handlers, as Lightning does after training, would restore the default,
+    which is to terminate.
     """
     in_main = threading.current_thread() is threading.main_thread()
     if (
@@ -229,17 +230,17 @@ def _survive_profiling() -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep native code from writing to standard error, which no logger of ours could filter."""
+    """Suppress output of native code to standard error, which logging cannot filter."""
     sys.stderr.flush()
     try:
-        kept = os.dup(2)
+        saved_fd = os.dup(2)
     except OSError:  # a process without standard error has nothing to silence
         yield
         return
     try:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+        with Path(os.devnull).open("wb") as null:
+            os.dup2(null.fileno(), 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(saved_fd, 2)
+        os.close(saved_fd)

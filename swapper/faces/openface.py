@@ -1,4 +1,4 @@
-"""Landmarks that another tracker has written to a CSV in OpenFace 2's columns."""
+"""Aligner that reads landmarks from a CSV in OpenFace 2's format."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.errors import AlignerError
-from swapper.faces.aligner import FrameLike, sound_faces
+from swapper.faces.aligner import FrameLike, valid_faces
 from swapper.types import NUM_LANDMARKS, Face
 
 _POINTS: Final = [f"{axis}_{i}" for axis in "xy" for i in range(NUM_LANDMARKS)]
@@ -28,12 +28,12 @@ _FURTHEST_PX: Final = 1e6
 
 @dataclass
 class _Table:
-    """The usable rows of a CSV: (68 x, 68 y) after each other, found by frame number from 1."""
+    """Usable rows of a CSV: (68 x, 68 y) in sequence, indexed by frame number from 1."""
 
     numbers: array[float] = field(default_factory=lambda: array("f"))
     confidences: array[float] = field(default_factory=lambda: array("f"))
     rows_of: dict[int, list[int]] = field(default_factory=dict)
-    seen: set[tuple[int, int]] = field(default_factory=set)
+    row_keys: set[tuple[int, int]] = field(default_factory=set)
     frames: set[int] = field(default_factory=set)
 
     def landmarks(self, row: int) -> NDArray[np.float32]:
@@ -43,7 +43,7 @@ class _Table:
 
 
 class OpenfaceAligner:
-    """Reads the 68 landmarks of each frame from a CSV instead of looking for them.
+    """Reads the 68 landmarks of each frame from a CSV instead of detecting them.
 
     Columns as OpenFace 2 writes them: ``frame`` (from 1), ``face_id``, ``confidence``, ``success``,
     ``x_0`` .. ``x_67``, ``y_0`` .. ``y_67`` in pixels of the upright frame; others are ignored.
@@ -51,7 +51,7 @@ class OpenfaceAligner:
 
     Args:
         csv: The file; or a folder with a file for each clip, ``<clip's stem>.openface.csv`` or
-            ``<clip's stem>.csv``. Then `for_clip` must be called before anything is read.
+            ``<clip's stem>.csv``. Then `set_clip` must be called before anything is read.
         min_confidence: In [0, 1]; rows below it are skipped.
         sparse: Whether frames without a face may lack a row, as in the output of OpenFace's
             multi-face tool. Otherwise the CSV must have a row for each frame of the clip.
@@ -70,22 +70,22 @@ class OpenfaceAligner:
 
     @property
     def fingerprint(self) -> str:
-        """Name and settings; not the file, which is another one for each clip."""
+        """Name and settings; not the file, which differs for each clip."""
         return f"openface(min_confidence={self.min_confidence:g})"
 
     @property
     def expected_frames(self) -> int | None:
-        """How many frames the CSV describes; None if it is sparse."""
+        """Number of frames in the CSV; None if it is sparse."""
         if self.sparse:
             return None
         frames = self._loaded().frames
         return max(max(frames), len(frames))
 
-    def for_clip(self, clip: Path) -> None:
-        """Say whose landmarks are wanted; without effect where `csv` is a file.
+    def set_clip(self, clip: Path) -> None:
+        """Select the clip; no effect where `csv` is a file.
 
         Args:
-            clip: A video, or a picture or folder of pictures; only its name is looked at.
+            clip: A video, or an image or folder of images; only its name is used.
         """
         self._clip, self._table = clip, None
 
@@ -93,41 +93,41 @@ class OpenfaceAligner:
         """Read the whole CSV.
 
         Raises:
-            AlignerError: It is missing, too large, lacks columns or holds what is no number.
+            AlignerError: It is missing, too large, lacks columns or contains invalid numbers.
         """
         self._loaded()
 
     def __call__(self, frame: FrameLike) -> list[Face]:
-        """The faces that the CSV has for this frame, largest first."""
+        """Return the faces of this frame in the CSV, largest first."""
         table = self._loaded()
         rows = table.rows_of.get(frame.index + 1, [])
         height, width = frame.image.shape[:2]
-        return sound_faces(
+        return valid_faces(
             ((table.landmarks(row), table.confidences[row]) for row in rows), (width, height)
         )
 
-    def finish(self, frames_seen: int) -> None:
+    def finish(self, num_frames: int) -> None:
         """Check that the clip had as many frames as the CSV describes.
 
         Raises:
-            AlignerError: It had not; names both counts.
+            AlignerError: The counts differ; names both.
         """
         frames = self._loaded().frames
         highest = max(frames)
-        if highest > frames_seen or (not self.sparse and len(frames) != frames_seen):
-            described = highest if highest > frames_seen else len(frames)
+        if highest > num_frames or (not self.sparse and len(frames) != num_frames):
+            described = highest if highest > num_frames else len(frames)
             raise AlignerError(
-                f"{self._file()}: describes {described} frames but the clip has {frames_seen}: "
-                "pass the CSV that was made from this very clip"
+                f"{self._file()}: describes {described} frames but the clip has {num_frames}: "
+                "pass the CSV of this clip"
                 + (
                     ", or aligner.sparse=true if frames without a face have no row"
-                    if highest <= frames_seen
+                    if highest <= num_frames
                     else ""
                 )
             )
 
     def close(self) -> None:
-        """Forget the table; it is read again when needed."""
+        """Release the table; it is read again when needed."""
         self._table = None
 
     def _loaded(self) -> _Table:
@@ -136,7 +136,7 @@ class OpenfaceAligner:
         return self._table
 
     def _file(self) -> Path:
-        """The CSV of the clip at hand.
+        """Return the CSV of the current clip.
 
         Raises:
             AlignerError: The folder has none for it.
@@ -172,11 +172,11 @@ def _read(path: Path, min_confidence: float) -> _Table:
     except UnicodeDecodeError as error:
         raise AlignerError(f"{path}: is not text: pass a landmark CSV in UTF-8") from error
     except csv.Error as error:
-        raise AlignerError(f"{path}: is not a sound CSV ({error}): write it anew") from error
+        raise AlignerError(f"{path}: is not a sound CSV ({error}): write it again") from error
 
 
 def _lines(path: Path, handle: TextIO) -> Iterator[str]:
-    """The file's lines, none longer than a landmark row can be."""
+    """Yield the file's lines; their length is limited."""
     while line := handle.readline(_LONGEST_LINE):
         if len(line) >= _LONGEST_LINE:
             raise AlignerError(f"{path}: has a line too long for a landmark CSV: check the file")
@@ -184,7 +184,7 @@ def _lines(path: Path, handle: TextIO) -> Iterator[str]:
 
 
 def _parse(path: Path, handle: TextIO, min_confidence: float) -> _Table:
-    # Strict, for a stray quote would else swallow the lines after it.
+    # Strict: otherwise a stray quote would consume the following lines.
     reader = csv.reader(_lines(path, handle), strict=True)
     header = [name.strip() for name in next(reader, [])]
     column = _columns(path, header)
@@ -195,14 +195,14 @@ def _parse(path: Path, handle: TextIO, min_confidence: float) -> _Table:
         where = f"{path}: line {reader.line_num}"
         if len(cells) != len(header):
             raise AlignerError(
-                f"{where} has {len(cells)} cells but the header {len(header)}: write the CSV anew"
+                f"{where} has {len(cells)} cells but the header {len(header)}: write the CSV again"
             )
-        if len(table.seen) >= _MOST_ROWS:
+        if len(table.row_keys) >= _MOST_ROWS:
             raise AlignerError(f"{path}: more than {_MOST_ROWS} rows: split the clip and its CSV")
-        _take(table, _Row(where, cells, column), min_confidence)
+        _add_row(table, _Row(where, cells, column), min_confidence)
     if not table.frames:
-        raise AlignerError(f"{path}: has no rows: write the CSV anew")
-    table.seen.clear()
+        raise AlignerError(f"{path}: has no rows: write the CSV again")
+    table.row_keys.clear()
     return table
 
 
@@ -219,7 +219,7 @@ def _columns(path: Path, header: list[str]) -> dict[str, int]:
         )
     double = sorted(name for name in _REQUIRED if header.count(name) > 1)
     if double:
-        raise AlignerError(f"{path}: has the column {double[0]} twice: write the CSV anew")
+        raise AlignerError(f"{path}: has the column {double[0]} twice: write the CSV again")
     return column
 
 
@@ -237,24 +237,24 @@ class _Row:
             value = math.nan
         if not math.isfinite(value):
             raise AlignerError(
-                f"{self.where}: {name} is {cell[:40]!r}, not a number: mend or remove the row"
+                f"{self.where}: {name} is {cell[:40]!r}, not a number: fix or remove the row"
             )
         return value
 
-    def whole(self, name: str, least: int) -> int:
+    def integer(self, name: str, least: int) -> int:
         value = self.number(name)
         if value != int(value) or not least <= value <= _MOST_FRAMES:
             raise AlignerError(
-                f"{self.where}: {name} is {value:g}, not a whole number from {least}: mend the row"
+                f"{self.where}: {name} is {value:g}, not a whole number from {least}: fix the row"
             )
         return int(value)
 
 
-def _take(table: _Table, row: _Row, min_confidence: float) -> None:
-    frame, face = row.whole("frame", 1), row.whole("face_id", 0)
-    if (frame, face) in table.seen:
+def _add_row(table: _Table, row: _Row, min_confidence: float) -> None:
+    frame, face = row.integer("frame", 1), row.integer("face_id", 0)
+    if (frame, face) in table.row_keys:
         raise AlignerError(f"{row.where}: frame {frame} has face_id {face} twice: remove one row")
-    table.seen.add((frame, face))
+    table.row_keys.add((frame, face))
     table.frames.add(frame)
     if row.number("success") == 0 or row.number("confidence") < min_confidence:
         return
@@ -262,7 +262,7 @@ def _take(table: _Table, row: _Row, min_confidence: float) -> None:
     for name, value in zip(_POINTS, points, strict=True):
         if abs(value) > _FURTHEST_PX:
             raise AlignerError(
-                f"{row.where}: {name} is {value:g}, outside any frame: mend or remove the row"
+                f"{row.where}: {name} is {value:g}, outside any frame: fix or remove the row"
             )
     table.rows_of.setdefault(frame, []).append(len(table.confidences))
     table.numbers.extend(points)

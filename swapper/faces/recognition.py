@@ -1,7 +1,7 @@
-"""Whose face is it? What every face recogniser offers, and how alike two faces are.
+"""Face recognition: the protocol of recognisers, and distances between embeddings.
 
-A recogniser cuts a face out of a picture and turns it into an embedding. Which one does it is a
-choice of configuration; the rest of the house only sees this protocol.
+A recogniser crops a face and computes its embedding. The config selects one; all other code uses
+only this protocol.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ Embeddings = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class FaceMeasure:
-    """How alike two faces are, by their embeddings; NaN where an embedding is.
+    """A similarity or distance of face embeddings; NaN where an embedding is.
 
     Attributes:
-        key: How its names end in report.json, such as "distance".
-        title: For a person, such as "Distance".
-        kind: Which one, such as "Euclidean".
-        nearer: Which way lies the same person.
-        between: Of embeddings (N, D) and of what each is held against, (D,) or (N, D): (N,).
+        key: Suffix of its names in report.json, such as "distance".
+        title: Display name, such as "Distance".
+        kind: Type, such as "Euclidean".
+        nearer: Whether higher or lower values mean the same person.
+        between: Function of embeddings (N, D) and references (D,) or (N, D) to (N,).
     """
 
     key: str
@@ -42,20 +42,20 @@ class FaceMeasure:
     between: Callable[[Floats, Floats], Floats]
 
     def to_mean(self, embeddings: Embeddings, of: Embeddings) -> Floats:
-        """(N,) of each of (N, D) to the mean of (M, D)."""
+        """Return (N,) between each of (N, D) and the mean of (M, D)."""
         return self.between(embeddings.astype(np.float64), of.astype(np.float64).mean(axis=0))
 
-    def among(self, own: Embeddings) -> Floats:
-        """(N,) of each of (N, D) to the mean of the others; NaN where there are no others."""
-        if len(own) < 2:
-            return np.full(len(own), np.nan)
-        each = own.astype(np.float64)
-        # Left in, each would find itself in the mean.
-        return self.between(each, (each.sum(axis=0) - each) / (len(each) - 1))
+    def leave_one_out(self, embeddings: Embeddings) -> Floats:
+        """Return (N,) between each of (N, D) and the mean of the others; NaN if N is 1."""
+        if len(embeddings) < 2:
+            return np.full(len(embeddings), np.nan)
+        vectors = embeddings.astype(np.float64)
+        # Leave-one-out: the mean excludes the embedding itself.
+        return self.between(vectors, (vectors.sum(axis=0) - vectors) / (len(vectors) - 1))
 
-    def is_nearer(self, one: Floats, other: Floats) -> NDArray[np.bool_]:
-        """(N,) whether the first of two figures tells more of the same person; ties do not."""
-        return one > other if self.nearer == "higher" else one < other
+    def is_nearer(self, first: Floats, second: Floats) -> NDArray[np.bool_]:
+        """Return (N,) whether `first` is nearer to the same person; False for ties."""
+        return first > second if self.nearer == "higher" else first < second
 
 
 def _cosine(embeddings: Floats, against: Floats) -> Floats:
@@ -74,15 +74,14 @@ EUCLIDEAN: Final = FaceMeasure("distance", "Distance", "Euclidean", "lower", _eu
 
 
 class Recogniser(Protocol):
-    """Faces to embeddings that tell people apart.
+    """Computes face embeddings that discriminate between people.
 
-    Constructors only store settings. `prepare` loads what the recogniser needs; the first call does
-    it if nobody has.
+    Constructors only store settings. `prepare` loads the weights; the first call does so if needed.
     """
 
     @property
     def name(self) -> str:
-        """Short, for the report."""
+        """Short name, for the report."""
 
     @property
     def lineage(self) -> str:
@@ -90,53 +89,53 @@ class Recogniser(Protocol):
 
     @property
     def licence(self) -> str:
-        """By what right it is used, in a line; told in the report."""
+        """Licence in one line; printed in the report."""
 
     @property
     def measure(self) -> FaceMeasure:
-        """How its embeddings are compared."""
+        """The measure to compare its embeddings with."""
 
     def prepare(self, device: str | torch.device = "cpu") -> None:
         """Load the weights, onto the device where the network can use one.
 
         Raises:
-            EstimatorError: A package is missing, or the weights are, or are others.
+            EstimatorError: A package or the weights are missing, or the hash differs.
         """
 
     def crop(self, image: Picture, landmarks: NDArray[np.floating]) -> Picture:
-        """The face as the network was trained to see it.
+        """Crop a face as in the network's training.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             landmarks: (68, 2), x y in its pixels.
 
         Returns:
-            (S, S, 3) uint8 RGB, S as the recogniser has it; beyond the picture its edge pixels.
+            (S, S, 3) uint8 RGB, S of the recogniser; edge pixels are replicated beyond the image.
 
         Raises:
             ValueError: The landmarks are not (68, 2), not finite, or fall on one point.
         """
 
     def embed(self, crops: Picture) -> NDArray[np.float32]:
-        """Embeddings of crops.
+        """Compute embeddings of crops.
 
         Args:
             crops: (N, S, S, 3) uint8 RGB, from `crop`.
 
         Returns:
-            (N, D); to rounding, a row does not depend on the others.
+            (N, D); up to rounding, rows are independent.
 
         Raises:
-            ValueError: `crops` is no such array.
+            ValueError: `crops` has another shape or dtype.
             EstimatorError: As `prepare`.
         """
 
 
 def checked_landmarks(landmarks: NDArray[np.floating]) -> Floats:
-    """(68, 2) of a face, x y in pixels.
+    """Return landmarks (68, 2), x y in pixels, as float64.
 
     Raises:
-        ValueError: They are not (68, 2), not finite, or fall on one point.
+        ValueError: They are not (68, 2), not finite, or coincide.
     """
     points = landmarks.astype(np.float64)
     if points.shape != (NUM_LANDMARKS, 2) or not np.isfinite(points).all():
@@ -147,10 +146,10 @@ def checked_landmarks(landmarks: NDArray[np.floating]) -> Floats:
 
 
 def checked_crops(crops: Picture, side: int) -> Picture:
-    """(N, side, side, 3) uint8, in one piece of memory.
+    """Return crops (N, side, side, 3) uint8 as a contiguous array.
 
     Raises:
-        ValueError: They are not.
+        ValueError: They have another shape or dtype.
     """
     if crops.ndim != 4 or crops.shape[1:] != (side, side, 3) or crops.dtype != np.uint8:
         raise ValueError(

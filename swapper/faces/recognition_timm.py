@@ -1,6 +1,6 @@
-"""Whose face is it? A face recognition network of the user's, told from timm's architectures.
+"""Face recognition with a user-supplied network of one of timm's architectures.
 
-Its crops are the field's: five points on the template of ArcFace, 112 px (Deng et al. 2019,
+Crops align five points to the template of ArcFace, 112 px (Deng et al. 2019,
 arXiv:1801.07698).
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.downloads import existing, sha256_of
+from swapper.downloads import require_file, sha256_of
 from swapper.errors import EstimatorError
 from swapper.faces.geometry import similarity_between, warp
 from swapper.faces.recognition import COSINE, Picture, checked_crops, checked_landmarks
@@ -31,28 +31,29 @@ TEMPLATE: Final = np.array(
         (70.7299, 92.2041),
     ]
 )
-"""Eyes, nose and corners of the mouth in a crop, x y, the picture's left first."""
+"""Eyes, nose and mouth corners in a crop, x y, the image's left first."""
 _LARGEST: Final = 2 << 30
 _OPTION: Final = "recogniser.weights"
-_ELSEWHERE: Final = {
+_LOADING_ARGUMENTS: Final = {
     *("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"),
 }
-"""Arguments by which timm would read other files, some of them pickles, or ask the network."""
+"""Arguments with which timm would read other files, some of them pickles, or use the network."""
 
 
 class TimmRecogniser:
-    """Faces to embeddings whose cosine tells how alike two people are. Constructing loads nothing.
+    """Computes embeddings to compare by cosine similarity. Constructing loads nothing.
 
     Args:
-        arch: Of timm, such as vit_tiny_patch16_224.
-        weights: Its safetensors file, which the user fetched and may use.
-        arguments: Of ``timm.create_model``, such as img_size and num_classes; none that loads.
-        licence: By what right, in a line; told in the report.
-        mean: Of pixels in [0, 1], taken off before the network.
-        std: That they are divided by.
+        arch: Architecture of timm, such as vit_tiny_patch16_224.
+        weights: Its safetensors file.
+        arguments: Of ``timm.create_model``, such as img_size and num_classes; none that loads
+            files.
+        licence: Licence in one line; printed in the report.
+        mean: Subtracted from pixels in [0, 1].
+        std: Divisor of pixels after that.
 
     Raises:
-        ValueError: `std` is not above 0, or an argument would load something.
+        ValueError: `std` is not above 0, or an argument would load files.
     """
 
     measure: Final = COSINE
@@ -68,7 +69,7 @@ class TimmRecogniser:
     ) -> None:
         if not std > 0:
             raise ValueError(f"std must be above 0, got {std}")
-        if loading := sorted(_ELSEWHERE & set(arguments or {})):
+        if loading := sorted(_LOADING_ARGUMENTS & set(arguments or {})):
             raise ValueError(f"arguments.{loading[0]}: loads other weights; pass {_OPTION}=PATH")
         self.arch = arch
         self.weights = weights
@@ -91,23 +92,23 @@ class TimmRecogniser:
         return f"{self.arch}:{self._digest}"
 
     def prepare(self, device: str | torch.device = "cpu") -> None:
-        """Make the network and load its weights.
+        """Create the network and load its weights.
 
         Raises:
-            EstimatorError: timm is missing, or the file does not fit.
+            EstimatorError: timm is missing, or the weights do not fit.
         """
         import torch
 
         if self._net is None:
-            path = existing(self.weights, _OPTION, EstimatorError)
-            net = self._filled(path)
+            path = require_file(self.weights, _OPTION, EstimatorError)
+            net = self._load_network(path)
             self._width = self._width_of(net, path)
             self._digest = sha256_of(path)
             self._net = net
         self._net.to(torch.device(device))
 
-    def _filled(self, path: Path) -> torch.nn.Module:
-        """The network with the weights of a file that may be hostile."""
+    def _load_network(self, path: Path) -> torch.nn.Module:
+        """Return the network with weights from an untrusted file."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -117,7 +118,7 @@ class TimmRecogniser:
             )
         if path.stat().st_size > _LARGEST:
             raise EstimatorError(f"{path}: larger than 2 GiB, no face recognition network")
-        net = self._blank()
+        net = self._create_network()
         try:
             net.load_state_dict(load_file(path), strict=True)
         except (RuntimeError, SafetensorError, OSError) as error:
@@ -127,8 +128,8 @@ class TimmRecogniser:
             ) from error
         return net.eval().requires_grad_(False)
 
-    def _blank(self) -> torch.nn.Module:
-        """The network as timm makes it."""
+    def _create_network(self) -> torch.nn.Module:
+        """Return timm's network without weights."""
         import torch
 
         try:
@@ -137,13 +138,13 @@ class TimmRecogniser:
             raise EstimatorError(
                 f"recogniser={self.arch}: needs timm: pip install 'swapper[recogniser]'"
             ) from error
-        if ":" in self.arch:  # timm would ask the hub, or take a folder's word for the network
+        if ":" in self.arch:  # timm would use the hub or a local folder's config
             raise EstimatorError(
                 f"recogniser.arch={self.arch}: must be an architecture of timm's, such as "
                 f"vit_tiny_patch16_224; fetch the file yourself and pass {_OPTION}=PATH"
             )
         try:
-            # A run's own random numbers do not notice the ones a network starts with.
+            # Initialisation must not change the run's random state.
             with torch.random.fork_rng(devices=()):
                 net: torch.nn.Module = timm.create_model(
                     self.arch, pretrained=False, **self.arguments
@@ -156,10 +157,10 @@ class TimmRecogniser:
         return net
 
     def _width_of(self, net: torch.nn.Module, path: Path) -> int:
-        """How many numbers it answers of a crop; asked now, not an hour into the clips."""
+        """Return the embedding width; checked now rather than after an hour of clips."""
         import torch
 
-        # A grey ramp, lest a blank face be all that a sound network answers with zeros.
+        # A grey ramp: a valid network may return zeros for a blank image.
         ramp = torch.linspace(-1, 1, SIDE).expand(1, 3, SIDE, SIDE)
         try:
             with torch.inference_mode():
@@ -172,7 +173,7 @@ class TimmRecogniser:
         return int(self._vectors(answer, path).shape[1])
 
     def _vectors(self, answer: object, path: str | Path) -> torch.Tensor:
-        """The network's answer (N, D), made of unit length."""
+        """Normalise the network's output (N, D) to unit length."""
         import torch
 
         if not isinstance(answer, torch.Tensor) or answer.ndim != 2:
@@ -186,14 +187,14 @@ class TimmRecogniser:
         return unit
 
     def crop(self, image: Picture, landmarks: NDArray[np.floating]) -> Picture:
-        """The face on ArcFace's template.
+        """Crop a face to ArcFace's template.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             landmarks: (68, 2), x y in its pixels.
 
         Returns:
-            (112, 112, 3) uint8 RGB; beyond the picture its edge pixels.
+            (112, 112, 3) uint8 RGB; edge pixels are replicated beyond the image.
 
         Raises:
             ValueError: The landmarks are not (68, 2), not finite, or fall on one point.
@@ -201,18 +202,18 @@ class TimmRecogniser:
         return warp(image, similarity_between(five_points(landmarks), TEMPLATE), SIDE)
 
     def embed(self, crops: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
-        """Embeddings of unit length.
+        """Compute embeddings of unit length.
 
         Args:
             crops: (N, 112, 112, 3) uint8 RGB, from `crop`.
-            batch_size: Crops a pass.
+            batch_size: Crops per forward pass.
 
         Returns:
-            (N, D); to rounding, a row does not depend on its batch.
+            (N, D); up to rounding, rows do not depend on their batch.
 
         Raises:
-            ValueError: `crops` is no such array.
-            EstimatorError: As `prepare`, or the network answers no vectors.
+            ValueError: `crops` has another shape or dtype.
+            EstimatorError: As `prepare`, or the network returns no vectors.
         """
         crops = checked_crops(crops, SIDE)
         if self._net is None:
@@ -221,18 +222,18 @@ class TimmRecogniser:
 
         assert self._net is not None
         device = next(self._net.parameters()).device
-        found = [np.empty((0, self._width), np.float32)]
+        parts = [np.empty((0, self._width), np.float32)]
         with torch.inference_mode():
             for first in range(0, len(crops), batch_size):
-                some = torch.from_numpy(crops[first : first + batch_size]).to(device)
-                faces = (some.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
-                found.append(self._vectors(self._net(faces), self.weights).cpu().numpy())
-        embeddings: NDArray[np.float32] = np.concatenate(found)
+                batch = torch.from_numpy(crops[first : first + batch_size]).to(device)
+                faces = (batch.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+                parts.append(self._vectors(self._net(faces), self.weights).cpu().numpy())
+        embeddings: NDArray[np.float32] = np.concatenate(parts)
         return embeddings
 
 
 def five_points(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(5, 2) of 68: middles of the eyes, tip of the nose, corners of the mouth.
+    """Return (5, 2): eye centres, nose tip, mouth corners.
 
     Raises:
         ValueError: The landmarks are not (68, 2), not finite, or fall on one point.

@@ -1,11 +1,11 @@
-"""The shape of a face apart from its pose: points turned to the front, and signals read off them.
+"""Pose-normalised face shape (frontalised points) and expression signals.
 
-A turned head shortens one half of the mouth, which is no expression. Here every face is turned to
-the front in three dimensions by points that bone holds still. MediaPipe's mesh brings its own
-depth; the 68 landmarks get the depth of an average face.
+A turned head shortens one half of the mouth, which is not expression. Faces are rotated to the
+front in 3D by rigid points. MediaPipe's mesh has depth; the 68 landmarks get the depth of an
+average face.
 
-Units are eye distances: that of the outer corners on the average face that aligned crops are made
-by, 90 mm. x to the image's right, y down, z away from the camera; the origin lies between the eyes.
+Units are eye distances: the distance of the outer corners on the average face of aligned crops,
+90 mm. x to the image's right, y down, z away from the camera; the origin lies between the eyes.
 """
 
 from __future__ import annotations
@@ -60,16 +60,16 @@ INNER_LIPS_MESH: Final = np.array(
         *(308, 324, 318, 402, 317, 14, 87, 178, 88, 95),
     ]
 )
-"""Outline of the mouth's inside, around from the picture's left corner."""
+"""Inner outline of the mouth, starting at the image's left corner."""
 IRISES: Final = ((range(468, 473), 33, 133), (range(473, 478), 362, 263))
-"""Of the mesh: points of each iris, the first its middle, and the corners of its eye."""
+"""Mesh points of each iris, the first its centre, and the corners of its eye."""
 _ROUNDS: Final = 4
 
 SIGNALS: Final = (
     *("mouth_opening", "mouth_width", "mouth_corners"),
     *("brow_left", "brow_right", "lid_left", "lid_right", "jaw"),
 )
-"""Columns of `signals`; left and right are the picture's."""
+"""Columns of `signals`; left and right are the image's."""
 
 
 def _mean_face() -> Floats:
@@ -86,7 +86,7 @@ MEAN_FACE: Final = _mean_face()
 
 @dataclass(frozen=True, eq=False)
 class Shapes:
-    """N faces of one person, turned to the front: ``aligned = scale * rotation @ front + offset``.
+    """N frontalised faces of one person: ``aligned = scale * rotation @ front + offset``.
 
     Attributes:
         front: (N, P, 3) points, P = 478 of the mesh or 68.
@@ -105,7 +105,7 @@ class Shapes:
 
     @property
     def landmarks(self) -> Floats:
-        """(N, 68, 3) landmarks, turned to the front."""
+        """(N, 68, 3) frontalised landmarks."""
         return landmarks_of(self.front)
 
     @property
@@ -113,7 +113,7 @@ class Shapes:
         """(N, 3) yaw, pitch and roll in degrees, the roll after the pitch after the yaw.
 
         Signs as in `geometry.head_pose`: yaw > 0 faces the image's right, pitch > 0 up, roll > 0
-        tips the crown to the image's right. How a crop is tilted changes nothing but the roll.
+        tips the crown to the image's right. Rotating the crop changes only the roll.
         """
         turn = self.rotation
         yaw = np.arctan2(turn[:, 2, 0], turn[:, 2, 2])
@@ -122,18 +122,18 @@ class Shapes:
         return np.asarray(np.degrees(np.stack([yaw, pitch, roll], axis=1)))
 
     def take(self, rows: NDArray[Any]) -> Shapes:
-        """Those of `rows`, indices or a mask."""
+        """Select `rows`, indices or a mask."""
         return Shapes(self.front[rows], self.rotation[rows], self.scale[rows], self.offset[rows])
 
     @classmethod
     def of(cls, points: Floats) -> Shapes:
-        """Turn aligned points to the front.
+        """Frontalise aligned points.
 
         Args:
             points: (N, 478, 3), or (N, 68, 2) without depth, of one person; see `aligned_points`.
 
         Raises:
-            ValueError: Another shape, or not one face.
+            ValueError: Invalid shape, or no face.
         """
         if not len(points) or points.shape[1:] not in ((MESH_POINTS, 3), (NUM_LANDMARKS, 2)):
             raise ValueError(f"points must be (N, 478, 3) or (N, 68, 2), got {points.shape}")
@@ -141,19 +141,19 @@ class Shapes:
 
 
 def landmarks_of(points: Floats) -> Floats:
-    """The 68 landmarks among points (..., P, D), P = 478 or 68."""
+    """Return the 68 landmarks of points (..., P, D), P = 478 or 68."""
     return points if points.shape[-2] == NUM_LANDMARKS else points[..., MESH_OF_LANDMARK, :]
 
 
 def has_mesh(records: Sequence[FaceRecord]) -> bool:
-    """Whether every record has MediaPipe's points."""
+    """Return whether every record has MediaPipe's mesh."""
     return all(record.mesh is not None for record in records)
 
 
 def aligned_points(
     records: Sequence[FaceRecord], size: int, coverage: Coverage, *, mesh: bool
 ) -> Floats:
-    """Points of faces in their aligned crops, in eye distances from between the eyes.
+    """Return face points in aligned crops, in eye distances relative to `origin`.
 
     Args:
         records: N faces.
@@ -165,7 +165,7 @@ def aligned_points(
         (N, 478, 3), or (N, 68, 2).
     """
     unit = pixels_per_unit(size, coverage)
-    found = []
+    points = []
     for record in records:
         flat = record.landmarks if not mesh else _mesh_of(record)[:, :2]
         place = transform_points(record.aligned_from_frame, flat).astype(np.float64)
@@ -173,46 +173,46 @@ def aligned_points(
         if mesh:
             scale = np.sqrt(abs(np.linalg.det(record.aligned_from_frame[:, :2])))
             place = np.column_stack([place, _mesh_of(record)[:, 2] * (scale / unit)])
-        found.append(place)
-    return np.array(found)
+        points.append(place)
+    return np.array(points)
 
 
 def aligned_landmarks(landmarks: NDArray[np.floating[Any]]) -> Floats:
-    """Landmarks (T, 68, 2) in frame pixels as points of `Shapes.of`; NaN where they are NaN.
+    """Convert landmarks (T, 68, 2) in frame pixels to input of `Shapes.of`; NaN stays NaN.
 
     Raises:
         ValueError: As `similarity_from_landmarks`.
     """
     size = 256
-    found = np.full(landmarks.shape, np.nan)
+    result = np.full(landmarks.shape, np.nan)
     for row in np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2))):
         points = landmarks[row].astype(np.float32)
         matrix = similarity_from_landmarks(points, size, "face")
         aligned = transform_points(matrix, points) - origin(size, "face")
-        found[row] = aligned / pixels_per_unit(size, "face")
-    return found
+        result[row] = aligned / pixels_per_unit(size, "face")
+    return result
 
 
 def pixels_per_unit(size: int, coverage: Coverage) -> float:
-    """Pixels of an aligned crop of this side to an eye distance."""
+    """Return pixels per eye distance in an aligned crop."""
     return _EYE_MM * size / (2 * WINDOW_MM[coverage][1])
 
 
 def origin(size: int, coverage: Coverage) -> Floats:
-    """(2,) where the middle between the eyes lies in an aligned crop, in pixels."""
+    """Return (2,) the midpoint between the eyes in an aligned crop, in pixels."""
     middle, half = WINDOW_MM[coverage]
     centre = (size - 1) / 2
     return np.array([centre, centre - middle * size / (2 * half)])
 
 
 def eye(front: Floats, inner: int, outer: int) -> tuple[Floats, Floats]:
-    """Middle (..., 3) and width (...) of an eye of a mesh (..., 478, 3), by its corners."""
+    """Return centre (..., 3) and width (...) of an eye of a mesh (..., 478, 3)."""
     a, b = front[..., inner, :], front[..., outer, :]
     return (a + b) / 2, np.asarray(np.linalg.norm(a - b, axis=-1))
 
 
 def signals(landmarks: Floats) -> Floats:
-    """What moves in faces (N, 68, 3 or 2) turned to the front.
+    """Compute expression signals of frontalised faces (N, 68, 3 or 2).
 
     Returns:
         (N, 8), columns `SIGNALS`, in eye distances: gap of the inner lips; distance of the mouth's
@@ -243,14 +243,14 @@ def _mesh_of(record: FaceRecord) -> NDArray[np.float32]:
 
 
 def _turned(points: Floats) -> Shapes:
-    """Meshes (N, 478, 3) to the front: each to the middle of all, and that to the average face."""
+    """Frontalise meshes (N, 478, 3): each to their median, and that to the average face."""
     mean = np.asarray(np.median(points, axis=0))
     for _ in range(_ROUNDS):
         rotation, scale, offset = _fit(mean[None, RIGID_MESH], points[:, RIGID_MESH])
         mean = np.asarray(np.median(_back(points, rotation, scale, offset), axis=0))
-        own = mean[MESH_OF_LANDMARK][None, RIGID]
-        turn, size, move = _fit(own, MEAN_FACE[None, RIGID])
-        # Not to the average face's size: what the crops are measured in is the same for everybody.
+        mean_landmarks = mean[MESH_OF_LANDMARK][None, RIGID]
+        turn, size, move = _fit(mean_landmarks, MEAN_FACE[None, RIGID])
+        # Keep the person's size: eye distances are defined by the crop.
         mean = mean @ turn[0].T + move[0] / size[0]
         mean *= _zoom(mean[MESH_OF_LANDMARK, :2])
     rotation, scale, offset = _fit(mean[None, RIGID_MESH], points[:, RIGID_MESH])
@@ -258,9 +258,9 @@ def _turned(points: Floats) -> Shapes:
 
 
 def _zoom(landmarks: Floats) -> float:
-    """By how much its own aligned crop enlarges a face (68, 2) that looks ahead.
+    """Return the scale of the aligned crop of a frontal face (68, 2).
 
-    Crops show a face the larger, the further it is turned; so its size is that of the frontal crop.
+    Crops enlarge a face the more it is turned; so its size is that of the frontal crop.
     """
     size, pixels = 256, 100
     matrix = similarity_from_landmarks((landmarks * pixels).astype(np.float32), size, "face")
@@ -268,15 +268,15 @@ def _zoom(landmarks: Floats) -> float:
 
 
 def _lifted(points: Floats) -> Shapes:
-    """Landmarks (N, 68, 2) to the front, with the depths of `MEAN_FACE`."""
+    """Frontalise landmarks (N, 68, 2) with the depths of `MEAN_FACE`."""
     mean = MEAN_FACE
     for _ in range(_ROUNDS):
-        mean = np.asarray(np.median(_seen_as(mean, points).front, axis=0))
-    return _seen_as(mean, points)
+        mean = np.asarray(np.median(_lift_with_model(mean, points).front, axis=0))
+    return _lift_with_model(mean, points)
 
 
-def _seen_as(model: Floats, points: Floats) -> Shapes:
-    """Landmarks (N, 68, 2) to the front, posed as a model (68, 3) is, with its depths."""
+def _lift_with_model(model: Floats, points: Floats) -> Shapes:
+    """Frontalise landmarks (N, 68, 2) with pose and depths of a model (68, 3)."""
     rotation, scale, offset = _scaled_orthographic(model[RIGID], points[:, RIGID])
     flat = (points - offset[:, None, :2]) / scale[:, None, None]
     flat = flat - rotation[:, None, :2, 2] * model[None, :, 2:]
@@ -287,13 +287,14 @@ def _seen_as(model: Floats, points: Floats) -> Shapes:
 
 
 def _back(points: Floats, rotation: Floats, scale: Floats, offset: Floats) -> Floats:
-    """Points (N, P, 3) of aligned crops, turned to the front."""
+    """Frontalise points (N, P, 3) of aligned crops."""
     there = (points - offset[:, None]) / scale[:, None, None]
     return np.asarray(np.einsum("nji,npj->npi", rotation, there))
 
 
 def _fit(source: Floats, destination: Floats) -> tuple[Floats, Floats, Floats]:
-    """Least-squares similarities (N, 3, 3), (N,), (N, 3) from points (N or 1, K, 3) to (N, K, 3).
+    """Return least-squares similarities (N, 3, 3), (N,), (N, 3) from points (N or 1, K, 3) to (N,
+    K, 3).
 
     Source: Umeyama 1991, doi:10.1109/34.88573.
     """
@@ -311,7 +312,7 @@ def _fit(source: Floats, destination: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _scaled_orthographic(model: Floats, points: Floats) -> tuple[Floats, Floats, Floats]:
-    """Poses (N, 3, 3), (N,), (N, 3) under which a model (K, 3) is seen at points (N, K, 2).
+    """Return poses (N, 3, 3), (N,), (N, 3) that project a model (K, 3) to points (N, K, 2).
 
     Source: DeMenthon and Davis 1995, doi:10.1007/BF01450852, its first step.
     """

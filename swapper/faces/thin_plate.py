@@ -1,4 +1,4 @@
-"""A smooth warp through given points: thin plates, as a grid of displacements.
+"""Thin-plate spline warps as a grid of displacements.
 
 Source: Bookstein 1989, "Principal warps", doi:10.1109/34.24792.
 """
@@ -14,17 +14,17 @@ Floats = NDArray[np.float64]
 def thin_plate_flow(
     destination: Floats, source: Floats, nodes: Floats, smoothing: float = 1e-3
 ) -> Floats:
-    """Where a picture must be read so that what lay at `source` comes to lie at `destination`.
+    """Compute the backward flow that moves `source` to `destination`.
 
     Args:
-        destination: (P, 2) points of the warped picture, not all on a line.
-        source: (P, 2) the same points of the picture that is read.
-        nodes: (M, 2) places of the warped picture at which the displacement is wanted.
-        smoothing: How far the warp may stay from single points, in squared units of the points;
-            0 goes through all of them, which must then differ.
+        destination: (P, 2) points in the warped image, not all collinear.
+        source: (P, 2) corresponding points in the input image.
+        nodes: (M, 2) positions in the warped image at which to evaluate the flow.
+        smoothing: Regularisation, in squared units of the points; 0 interpolates the points, which
+            must then be distinct.
 
     Returns:
-        (M, 2): ``source place - nodes``.
+        (M, 2): source position minus node.
     """
     count = len(destination)
     system = np.zeros((count + 3, count + 3))
@@ -40,7 +40,7 @@ def thin_plate_flow(
 
 
 def _kernel(points: Floats, centres: Floats) -> Floats:
-    """(P, Q) thin-plate kernel r² log r between points (P, 2) and (Q, 2)."""
+    """Return (P, Q) thin-plate kernel r² log r between points (P, 2) and (Q, 2)."""
     squared = np.square(points[:, None] - centres[None]).sum(axis=2)
     return np.asarray(squared * np.log(np.maximum(squared, 1e-300)) / 2)
 
@@ -50,14 +50,14 @@ def _affine(points: Floats) -> Floats:
 
 
 def smallest_area(flow: Floats, spacing: float) -> Floats:
-    """By how much a warp shrinks the picture that it reads, in each cell of its grid.
+    """Compute the area scale of a warp in each cell of its grid.
 
     Args:
         flow: (G, G, 2) displacements (dx, dy) at the nodes.
-        spacing: Of the nodes, in the units of the displacements.
+        spacing: Distance of the nodes, in units of the displacements.
 
     Returns:
-        (G - 1, G - 1) area that is read for each cell, in cells; negative where the warp folds.
+        (G - 1, G - 1) input area of each cell, in cells; negative where the warp folds.
     """
     across = np.diff(flow, axis=1)[:-1] / spacing
     down = np.diff(flow, axis=0)[:, :-1] / spacing

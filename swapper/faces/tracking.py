@@ -1,6 +1,6 @@
-"""Following faces from frame to frame, and steadying their crops.
+"""Face tracking and temporal smoothing of crops.
 
-Everything streams: memory is bounded by the smoothing radius, never by the clip's length.
+Streaming: memory is bounded by the smoothing radius, not by the clip's length.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _CUT_DIFFERENCE: Final = 25.0
 
 
 class Tracker:
-    """Gives the faces of successive frames lasting numbers.
+    """Assigns track numbers to faces of successive frames.
 
     A face continues the track whose last box it overlaps most, or else the nearest one of similar
-    size. A track that has been unseen for more than `max_gap` frames is forgotten.
+    size. A track without a face for more than `max_gap` frames is dropped.
     """
 
     def __init__(self, max_gap: int = 5) -> None:
@@ -48,27 +48,27 @@ class Tracker:
         self._next = 1
 
     def reset(self) -> None:
-        """Forget every track, as at a cut; numbers are not used again."""
+        """Drop all tracks, as at a cut; numbers are not reused."""
         self._last.clear()
         self._unseen.clear()
 
     def __call__(self, faces: Sequence[Face]) -> list[Face]:
-        """The next frame's faces in the same order, each with its track (from 1)."""
+        """Return the next frame's faces in the same order, each with its track (from 1)."""
         pairs = sorted(
             (
-                (_likeness(known.box, face.box), track, i)
-                for track, known in self._last.items()
+                (_match_score(previous.box, face.box), track, i)
+                for track, previous in self._last.items()
                 for i, face in enumerate(faces)
             ),
-            # The longest-known track first where two are as likely.
+            # The oldest track first where scores are equal.
             key=lambda pair: (-pair[0], pair[1], pair[2]),
         )
         track_of: dict[int, int] = {}
-        taken: set[int] = set()
-        for likeness, track, i in pairs:
-            if likeness > 0.0 and track not in taken and i not in track_of:
+        used_tracks: set[int] = set()
+        for score, track, i in pairs:
+            if score > 0.0 and track not in used_tracks and i not in track_of:
                 track_of[i] = track
-                taken.add(track)
+                used_tracks.add(track)
         for i in range(len(faces)):
             if i not in track_of:
                 track_of[i] = self._next
@@ -87,20 +87,21 @@ class Tracker:
             self._unseen[face.track] = 0
 
 
-def _likeness(
-    known: tuple[float, float, float, float], box: tuple[float, float, float, float]
+def _match_score(
+    previous: tuple[float, float, float, float], box: tuple[float, float, float, float]
 ) -> float:
-    """Above 1: they overlap, by how much; in (0, 1]: merely near; 0: not the same face."""
-    width = min(known[2], box[2]) - max(known[0], box[0])
-    height = min(known[3], box[3]) - max(known[1], box[1])
-    areas = [max((b[2] - b[0]) * (b[3] - b[1]), 1e-6) for b in (known, box)]
+    """Return 1 + IoU for overlapping boxes, (0, 1] for near boxes, 0 for no match."""
+    width = min(previous[2], box[2]) - max(previous[0], box[0])
+    height = min(previous[3], box[3]) - max(previous[1], box[1])
+    areas = [max((b[2] - b[0]) * (b[3] - b[1]), 1e-6) for b in (previous, box)]
     shared = max(width, 0.0) * max(height, 0.0)
     overlap = shared / (areas[0] + areas[1] - shared)
     if overlap >= _LEAST_OVERLAP:
         return 1.0 + overlap
     growth = math.sqrt(max(areas) / min(areas))
     move = math.hypot(
-        (known[0] + known[2] - box[0] - box[2]) / 2, (known[1] + known[3] - box[1] - box[3]) / 2
+        (previous[0] + previous[2] - box[0] - box[2]) / 2,
+        (previous[1] + previous[3] - box[1] - box[3]) / 2,
     ) / math.sqrt(math.sqrt(areas[0] * areas[1]))
     if growth > _LARGEST_GROWTH or move >= _FURTHEST_MOVE:
         return 0.0
@@ -108,13 +109,13 @@ def _likeness(
 
 
 class CutDetector:
-    """Tells a hard cut from the change of the whole picture."""
+    """Detects hard cuts by the change of a thumbnail."""
 
     def __init__(self) -> None:
         self._last: NDArray[np.float32] | None = None
 
     def __call__(self, image: NDArray[np.uint8]) -> bool:
-        """True if this picture (H, W, 3) begins another shot than the last one given."""
+        """Return whether this image (H, W, 3) begins another shot than the previous one."""
         small = cv2.resize(image, _CUT_THUMBNAIL, interpolation=cv2.INTER_AREA)
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
         last, self._last = self._last, grey
@@ -123,7 +124,7 @@ class CutDetector:
 
 @dataclass(frozen=True, slots=True)
 class _Pose:
-    """A similarity by what may be averaged: where its crop's middle lies in the frame, and how."""
+    """A similarity as parameters that can be averaged: crop centre, log scale, angle."""
 
     x: float
     y: float
@@ -132,18 +133,18 @@ class _Pose:
 
 
 class Smoother(Generic[T]):
-    """Steadies similarities over time with a fixed delay of `radius` frames.
+    """Smooths similarities over time with a fixed delay of `radius` frames.
 
     A frame's transform is the value, at that frame, of a line fitted to its neighbours up to
     `radius` frames away with gaussian weights (sigma = radius / 2): in the middle of a track this
     is the gaussian mean, and at its ends steady motion is not held back. A track that misses a
-    frame is smoothed on either side of the gap by itself.
+    frame is smoothed separately on either side of the gap.
 
-    Push every frame in order, faces or not; `push` and `finish` hand back the frames that are
-    ready, in the same order. At most `radius` frames are held.
+    Push every frame in order, with or without faces; `push` and `finish` return the frames that are
+    ready, in the same order. At most `radius` frames are buffered.
 
     Args:
-        radius: Frames looked at before and after; 0 passes everything through at once.
+        radius: Frames before and after; 0 disables smoothing.
         size: Side of the aligned picture in pixels.
     """
 
@@ -161,7 +162,7 @@ class Smoother(Generic[T]):
         """Add a frame.
 
         Args:
-            item: Anything that is to come back with the result, such as the frame.
+            item: Returned with the result, such as the frame.
             matrices: aligned_from_frame (2, 3) by track.
 
         Returns:
@@ -175,10 +176,10 @@ class Smoother(Generic[T]):
         return [self._emit()] if len(self._waiting) > self.radius else []
 
     def finish(self) -> list[tuple[T, dict[int, NDArray[np.float64]]]]:
-        """The frames still held; the smoother may then be used for another clip."""
-        rest = [self._emit() for _ in range(len(self._waiting))]
+        """Return the buffered frames; the smoother may then be used for another clip."""
+        remaining = [self._emit() for _ in range(len(self._waiting))]
         self._poses.clear()
-        return rest
+        return remaining
 
     def _emit(self) -> tuple[T, dict[int, NDArray[np.float64]]]:
         now = len(self._poses) - len(self._waiting)
@@ -187,7 +188,7 @@ class Smoother(Generic[T]):
             smoothed = {track: matrix.copy() for track, matrix in matrices.items()}
         else:
             smoothed = {track: self._smoothed(track, now) for track in matrices}
-        # Only what the next frames can still look back to is kept.
+        # Keep only poses within `radius` of the next frames.
         if now >= self.radius:
             self._poses.popleft()
         return item, smoothed
@@ -213,7 +214,7 @@ class Smoother(Generic[T]):
         while last < end and track in self._poses[last + 1]:
             last += 1
         run = [self._poses[i][track] for i in range(first, last + 1)]
-        # Differences from here, so that angles do not jump at half a turn.
+        # Differences to the current pose, so that angles do not wrap.
         values = np.array(
             [
                 (p.x - here.x, p.y - here.y, p.log_scale - here.log_scale, _turn(here, p))
@@ -239,7 +240,7 @@ def _turn(a: _Pose, b: _Pose) -> float:
 def _line_at_zero(
     offsets: NDArray[np.float64], values: NDArray[np.float64], sigma: float
 ) -> NDArray[np.float64]:
-    """The gaussian-weighted least-squares line's value at offset 0; (n,), (n, k) -> (k,)."""
+    """Return the gaussian-weighted least-squares line at offset 0; (n,), (n, k) -> (k,)."""
     weights = np.exp(-0.5 * (offsets / sigma) ** 2)
     weights /= weights.sum()
     middle = float(weights @ offsets)
@@ -254,14 +255,14 @@ def _line_at_zero(
 def smooth_alignments(
     items: Iterable[tuple[F, Sequence[Face]]], radius: int, *, size: int, coverage: Coverage
 ) -> Iterator[tuple[F, list[tuple[Face, NDArray[np.float64]]]]]:
-    """Track and align the faces of a clip, with steadied crops.
+    """Track and align the faces of a clip with smoothed crops.
 
-    Runs `radius` frames behind its input and holds no more frames than that. Tracks end at hard
-    cuts. A face that no similarity can be fitted to is left out.
+    Runs `radius` frames behind its input and buffers no more than that. Tracks end at hard cuts.
+    Faces without a valid similarity are dropped.
 
     Args:
         items: Each frame of one clip, in order, with its faces.
-        radius: Of the `Smoother`, in frames; 0 turns smoothing off.
+        radius: Radius of the `Smoother` in frames; 0 disables smoothing.
         size: Side of the aligned picture in pixels.
         coverage: How much of the head it shows.
 
@@ -273,15 +274,15 @@ def smooth_alignments(
     for frame, faces in items:
         if is_cut(frame.image):
             tracker.reset()
-        kept: list[Face] = []
+        alignable: list[Face] = []
         matrices: dict[int, NDArray[np.float64]] = {}
         for face in tracker(faces):
             try:
                 matrices[face.track] = similarity_from_landmarks(face.landmarks, size, coverage)
             except ValueError:
                 continue
-            kept.append(face)
-        yield from map(_paired, smoother.push((frame, kept), matrices))
+            alignable.append(face)
+        yield from map(_paired, smoother.push((frame, alignable), matrices))
     yield from map(_paired, smoother.finish())
 
 

@@ -1,1 +1,1 @@
-"""Drawing parametric heads: geometry, skin, light, lens and film."""
+"""Renderer of parametric heads: geometry, skin, light, lens and film."""

@@ -1,4 +1,4 @@
-"""One actor's meshes put together, and posed for a moment."""
+"""All meshes of one identity, joined and posed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.head_renderer import jaw, organs
-from swapper.head_renderer.hair import hair, hangs
+from swapper.head_renderer.hair import covers_ears, hair
 from swapper.head_renderer.identity import Identity
-from swapper.head_renderer.lids import edges, lay_lids, regions
+from swapper.head_renderer.lids import deform_lids, lid_edges, regions
 from swapper.head_renderer.muscles import fields, jaw_weight, narrowing
-from swapper.head_renderer.noise import hashed
+from swapper.head_renderer.noise import lattice_noise
 from swapper.head_renderer.organs import ENAMEL, EYE, FLESH, HAIR, LASH, SKIN, Part, linear
 from swapper.head_renderer.raster import vertex_normals
 from swapper.head_renderer.sculpt import EYE_Z, eye_frame, features, proportions, step
@@ -26,12 +26,12 @@ _SHIRTS: Final = (
     (70, 60, 92), (104, 84, 56),
 )  # fmt: skip
 _LASHES: Final = 3
-"""Blades a column of the lid's edge."""
+"""Lashes per column of the lid's edge."""
 
 
 @dataclass(frozen=True, eq=False)
 class Posed:
-    """A body at one moment, in head space (the head not yet turned).
+    """A posed body in head space (before head rotation).
 
     Attributes:
         points: (N, 3) mm.
@@ -48,17 +48,17 @@ class Body:
     """Meshes of one identity.
 
     Args:
-        who: Whose.
-        detail: 1 for pictures, 2 for about a quarter of the triangles.
+        identity: Identity to build.
+        detail: 1 for full detail, 2 for about a quarter of the triangles.
     """
 
-    def __init__(self, who: Identity, detail: int = 1) -> None:
-        self.who, self.grid = who, skin_grid(detail)
-        self.frame = eye_frame(who)
+    def __init__(self, identity: Identity, detail: int = 1) -> None:
+        self.identity, self.grid = identity, skin_grid(detail)
+        self.frame = eye_frame(identity)
         self.regions = regions(self.grid)
-        self.template = features(self.grid, who).reshape(*self.grid.shape, 3)
-        self.rest_skin = proportions(self.template.reshape(-1, 3), who)
-        moving = fields(self.grid, who)
+        self.template = features(self.grid, identity).reshape(*self.grid.shape, 3)
+        self.rest_skin = proportions(self.template.reshape(-1, 3), identity)
+        moving = fields(self.grid, identity)
         self._moved_vertices = np.flatnonzero(np.abs(moving).max(axis=(0, 1, 3)) > 1e-4)
         self._fields = np.ascontiguousarray(
             moving[:, :, self._moved_vertices].reshape(2 * NUM_UNITS, -1)
@@ -68,22 +68,22 @@ class Body:
         self._join(self._parts(detail))
 
     def _parts(self, detail: int) -> list[tuple[Part, Floats | float, float]]:
-        """Parts behind the skin with how they follow the jaw and the head."""
-        who, tone = self.who, skin_tone(self.who)
+        """Return the parts besides the skin with their weights for jaw and head motion."""
+        identity, tone = self.identity, skin_tone(self.identity)
         upper, lower = organs.teeth()
         tongue, bag = organs.mouth_inside()
-        shirt = linear(_SHIRTS[who.seed % len(_SHIRTS)])
+        shirt = linear(_SHIRTS[identity.seed % len(_SHIRTS)])
         bag_weight = step(bag.points[:, 1], -58, -74)
         inside: list[tuple[Part, Floats | float, float]] = [
             (upper, 0.0, 1.0), (lower, 1.0, 1.0), (tongue, 1.0, 1.0), (bag, bag_weight, 1.0),
         ]  # fmt: skip
-        if not hangs(who):
-            inside += [(organs.ear(who, side, tone), 0.0, 1.0) for side in (1.0, -1.0)]
+        if not covers_ears(identity):
+            inside += [(organs.ear(identity, side, tone), 0.0, 1.0) for side in (1.0, -1.0)]
         fitted: list[tuple[Part, Floats | float, float]] = [
-            (replace(part, points=proportions(part.points, who)), turns, head)
+            (replace(part, points=proportions(part.points, identity)), turns, head)
             for part, turns, head in inside
         ]
-        fitted += [(part, 0.0, 1.0) for part in hair(who, detail)]
+        fitted += [(part, 0.0, 1.0) for part in hair(identity, detail)]
         fitted.append((organs.shoulders(shirt), 0.0, 0.0))
         return fitted
 
@@ -127,9 +127,9 @@ class Body:
         self.follow = np.ones(total)
         self.follow[self.skin] = step(self.grid.points[:, 1], -178, -118)
         for (part, turns, head), start in zip(parts, starts[4:], strict=False):
-            own = slice(start, start + len(part.points))
-            self._static[own], self.colours[own] = part.points, part.colours
-            self._jaw[own], self.follow[own] = turns, head
+            span = slice(start, start + len(part.points))
+            self._static[span], self.colours[span] = part.points, part.colours
+            self._jaw[span], self.follow[span] = turns, head
         low = (self._static[:, 1] < -118) & np.isin(np.arange(total), self._hair_vertices())
         self.follow[low] = step(self._static[low, 1], -210, -118)
         self.inside = np.unique(self.triangles[np.isin(self.material, (ENAMEL, FLESH))])
@@ -151,7 +151,7 @@ class Body:
         return tangents
 
     def _lid_edges(self, side: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Vertices along the upper and the lower lid's edge."""
+        """Return the vertices along the edges of the upper and the lower lid."""
         rows = np.flatnonzero((self.grid.height == 0) & (self.grid.depth == 0))
         columns = np.flatnonzero(self.grid.eye_slit[side])
         return rows[0] * self.grid.shape[1] + columns, rows[-1] * self.grid.shape[1] + columns
@@ -162,22 +162,22 @@ class Body:
         triangles = np.concatenate([corner[:, [0, 1, 2]], corner[:, [1, 3, 2]]])
         return blades * 4, np.ascontiguousarray(triangles)
 
-    def pose(self, shown: NDArray[np.float32], gaze: tuple[float, float]) -> Posed:
-        """The body with its face in one expression.
+    def pose(self, units: NDArray[np.float32], gaze: tuple[float, float]) -> Posed:
+        """Pose the body.
 
         Args:
-            shown: (2, 19) intensities, the actor's manner applied.
-            gaze: Degrees to the picture's right and up.
+            units: (2, 19) intensities after the identity's gain and asymmetry.
+            gaze: Degrees to the image's right and up.
         """
         points = self._static.copy()
-        weights = shown.reshape(-1)
+        weights = units.reshape(-1)
         active = np.flatnonzero(weights > 0)
         moved = np.zeros((len(self.rest_skin), 3))
         if len(active):
             sums = (weights[active] @ self._fields[active]).astype(np.float64)
             moved[self._moved_vertices] = sums.reshape(-1, 3)
             points[self.skin] += moved
-        angle = jaw.jaw_angle(shown.astype(np.float64))
+        angle = jaw.jaw_angle(units.astype(np.float64))
         if angle > 0:
             points[self.skin, 0] += angle * self._narrowing
             points = jaw.rotate_jaw(points, self._jaw, angle)
@@ -186,18 +186,18 @@ class Body:
         lids = np.zeros((2, 2))
         around = moved.reshape(*self.grid.shape, 3)
         for side, region in enumerate(self.regions):
-            lids[side] = edges(shown[side].astype(np.float64), gaze[1])
+            lids[side] = lid_edges(units[side].astype(np.float64), gaze[1])
             r, c = slice(*region.rows), slice(*region.columns)
-            laid = lay_lids(
+            lid_points = deform_lids(
                 np.ascontiguousarray(self.template[r, c]), np.ascontiguousarray(around[r, c]),
                 self.grid.height[r], self.grid.depth[r], self.grid.upper[r], region.side,
-                lids[side, 0], lids[side, 1], self.who.lid_hood, self.who.age,
+                lids[side, 0], lids[side, 1], self.identity.lid_hood, self.identity.age,
             )  # fmt: skip
             middle = np.array([region.side * EYE_X, 0.0, EYE_Z])
-            skin[r, c] = self.frame.place(laid.reshape(-1, 3) - middle, region.side).reshape(
-                laid.shape
+            skin[r, c] = self.frame.place(lid_points.reshape(-1, 3) - middle, region.side).reshape(
+                lid_points.shape
             )
-            ball = _look(self._ball, gaze, region.side)
+            ball = _rotate_eyeball(self._ball, gaze, region.side)
             points[self.eyes[side]] = self.frame.place(ball, region.side)
             local[self.eyes[side]] = (ball + middle)[:, :2]
         points[self.lashes] = self._lash_points(points[self.skin])
@@ -214,10 +214,13 @@ class Body:
                 share = t / (len(edge) - 1)
                 share = share if sign > 0 else 1 - share
                 length = (
-                    (3.0 + 5.5 * self.who.lashes) * (0.5 + 0.6 * share) * (0.38 if lower else 0.9)
+                    (3.0 + 5.5 * self.identity.lashes)
+                    * (0.5 + 0.6 * share)
+                    * (0.38 if lower else 0.9)
                 )
                 spread = (
-                    hashed(np.arange(len(t)), np.full(len(t), lower), self.who.seed) - 0.5
+                    lattice_noise(np.arange(len(t)), np.full(len(t), lower), self.identity.seed)
+                    - 0.5
                 ) * 0.35
                 fan = sign * (share - 0.4) * 0.9 + spread
                 rise = -0.35 if lower else 0.42
@@ -230,23 +233,23 @@ class Body:
         return np.concatenate(blades)
 
     def lid_vertices(self) -> NDArray[np.int64]:
-        """Vertices of the skin around both eyes."""
+        """Return the skin vertices around both eyes."""
         number = np.arange(len(self.rest_skin)).reshape(self.grid.shape)
         return np.concatenate(
             [number[slice(*r.rows), slice(*r.columns)].ravel() for r in self.regions]
         )
 
     def normals(self, points: Floats) -> Floats:
-        """(N, 3) unit normals of posed points."""
+        """Return (N, 3) unit normals of posed points."""
         return vertex_normals(points, self.triangles, self.weld)
 
     def at_rest(self) -> Posed:
-        """The body with a relaxed face."""
+        """Return the body with a relaxed face."""
         return self.pose(rest(), (0.0, 0.0))
 
 
-def _look(ball: Floats, gaze: tuple[float, float], side: float) -> Floats:
-    """The eyeball turned to where it looks; the eyes converge a little."""
+def _rotate_eyeball(ball: Floats, gaze: tuple[float, float], side: float) -> Floats:
+    """Rotate an eyeball to the gaze; the eyes converge slightly."""
     yaw, pitch = np.radians(gaze[0] - 1.0 * side), np.radians(gaze[1])
     cos, sin = np.cos(pitch), np.sin(pitch)
     y, z = cos * ball[:, 1] + sin * ball[:, 2], -sin * ball[:, 1] + cos * ball[:, 2]

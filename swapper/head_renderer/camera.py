@@ -1,4 +1,4 @@
-"""From head space to pixels: the head's pose, the camera and its lens."""
+"""Projection from head space to pixels: head pose, camera and lens."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from swapper.head_renderer.surface import Floats
 HEAD_HEIGHT: Final = 227.0
 _AIM: Final = (0.0, 2.0, 0.0)
 _NECK: Final = (0.0, -118.0, -18.0)
-"""About which the head turns, mm in head space."""
+"""Centre of head rotation, mm in head space."""
 
 
-def head_turn(moment: HeadState) -> Floats:
-    """(3, 3) rotation of the head: roll after pitch after yaw."""
-    yaw, pitch, roll = np.radians(np.asarray(moment.pose, dtype=np.float64))
+def head_rotation(state: HeadState) -> Floats:
+    """Return the (3, 3) head rotation: roll after pitch after yaw."""
+    yaw, pitch, roll = np.radians(np.asarray(state.pose, dtype=np.float64))
     cy, sy, cp, sp, cr, sr = (
         np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll),
     )  # fmt: skip
@@ -30,9 +30,9 @@ def head_turn(moment: HeadState) -> Floats:
     return turn
 
 
-def move_head(points: Floats, follow: Floats, moment: HeadState) -> Floats:
-    """(N, 3) world points from head space; `follow` (N,) is 1 on the head, 0 on the trunk."""
-    turn, shift = head_turn(moment), np.asarray(moment.shift, dtype=np.float64)
+def move_head(points: Floats, follow: Floats, state: HeadState) -> Floats:
+    """Map (N, 3) points to the world; `follow` (N,) is 1 on the head, 0 on the trunk."""
+    turn, shift = head_rotation(state), np.asarray(state.shift, dtype=np.float64)
     neck = np.array(_NECK)
     turned = (points - neck) @ turn.T + neck
     result: Floats = points + follow[:, None] * (turned - points)
@@ -41,11 +41,11 @@ def move_head(points: Floats, follow: Floats, moment: HeadState) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """A lens that looks at the head's resting place.
+    """A camera aimed at the head's rest position.
 
     Attributes:
         turn: (3, 3) world to camera axes: x right, y up, z towards the viewer.
-        distance: mm from the lens to where it looks.
+        distance: mm from the lens to its target.
         focal: Pixels.
         size: Side of the picture in pixels.
         distortion: Radial k1 at the picture's edge.
@@ -59,7 +59,7 @@ class Camera:
 
     @classmethod
     def of(cls, stage: Stage, size: int) -> Camera:
-        """The stage's camera for pictures of `size` pixels."""
+        """Return the stage's camera for frames of `size` pixels."""
         down = np.radians(stage.camera_height)
         turn = np.array(
             [[1, 0, 0], [0, np.cos(down), -np.sin(down)], [0, np.sin(down), np.cos(down)]]
@@ -70,16 +70,16 @@ class Camera:
 
     @property
     def place(self) -> Floats:
-        """(3,) where the lens is in the world."""
-        where: Floats = np.array(_AIM) + self.turn.T @ np.array([0.0, 0.0, self.distance])
-        return where
+        """(3,) world position of the lens."""
+        position: Floats = np.array(_AIM) + self.turn.T @ np.array([0.0, 0.0, self.distance])
+        return position
 
     def project(self, world: Floats) -> Floats:
-        """(N, 3) x, y in pixels (centres at integers) and nearness (1/mm) of world points."""
-        seen = (world - np.array(_AIM)) @ self.turn.T
-        depth = self.distance - seen[:, 2]
+        """Project world points to (N, 3): x, y in pixels (centres at integers), 1/depth in 1/mm."""
+        view = (world - np.array(_AIM)) @ self.turn.T
+        depth = self.distance - view[:, 2]
         near = 1.0 / np.where(np.abs(depth) < 1e-6, 1e-6, depth)
-        flat = seen[:, :2] * near[:, None] * (self.focal / (self.size / 2))
+        flat = view[:, :2] * near[:, None] * (self.focal / (self.size / 2))
         if self.distortion:
             flat = flat * (1 + self.distortion * (flat**2).sum(axis=1, keepdims=True))
         middle = (self.size - 1) / 2

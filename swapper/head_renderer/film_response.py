@@ -1,4 +1,4 @@
-"""From linear light to a picture: tone, blur of movement, lens and grain; and the backdrop."""
+"""Linear light to image: tone mapping, motion blur, lens blur and grain; and the backdrop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.head_renderer.jit import compiled
-from swapper.head_renderer.noise import cloudy
+from swapper.head_renderer.noise import fbm
 from swapper.head_renderer.stage import FilmStock, Stage
 
 Single = NDArray[np.float32]
@@ -16,12 +16,12 @@ Single = NDArray[np.float32]
 
 @lru_cache(maxsize=8)
 def backdrop(stage: Stage, size: int) -> Single:
-    """(size, size, 3) linear RGB of a wall out of focus."""
+    """Return (size, size, 3) linear RGB of an out-of-focus wall."""
     y, x = np.mgrid[0:size, 0:size] / size
     hue = stage.backdrop_hue * 2 * np.pi
     tint = 1 + 0.35 * np.cos(hue - np.array([0.0, 2.094, 4.189]))
     light = stage.backdrop_light**2 * 0.9 + 0.004
-    soft = 0.75 + 0.5 * cloudy(x * 2.1 + 7, y * 2.1, stage.seed + 101, 2)
+    soft = 0.75 + 0.5 * fbm(x * 2.1 + 7, y * 2.1, stage.seed + 101, 2)
     fall = 1.15 - 0.5 * y + 0.25 * np.sign(stage.key_azimuth) * (x - 0.5)
     spots = np.zeros_like(x)
     rng = np.random.default_rng([stage.seed, 0xB0])
@@ -32,8 +32,8 @@ def backdrop(stage: Stage, size: int) -> Single:
     return np.ascontiguousarray(np.maximum(wall, 0).astype(np.float32))
 
 
-def tone(picture: Single) -> Single:
-    """Linear light to sRGB in [0, 1], with a shoulder for what is too bright.
+def tone_map(picture: Single) -> Single:
+    """Map linear light to sRGB in [0, 1], compressing highlights.
 
     The curve is Narkowicz's fit of ACES (2015).
     """
@@ -45,8 +45,8 @@ def tone(picture: Single) -> Single:
     ).astype(np.float32)
 
 
-def shrink(values: Single, factor: int) -> Single:
-    """Mean over blocks of factor x factor pixels."""
+def downsample(values: Single, factor: int) -> Single:
+    """Average blocks of factor x factor pixels."""
     if factor == 1:
         return values
     height, width = values.shape[0] // factor, values.shape[1] // factor
@@ -58,13 +58,13 @@ def shrink(values: Single, factor: int) -> Single:
 
 
 @compiled
-def smear(picture: Single, motion: Single, shutter: float, result: Single) -> None:
-    """Blur along each pixel's own movement.
+def motion_blur(picture: Single, motion: Single, shutter: float, result: Single) -> None:
+    """Blur along each pixel's motion vector.
 
     Args:
         picture: (H, W, 3).
-        motion: (H, W, 2) pixels moved since the last frame.
-        shutter: Share of the frame for which light is gathered.
+        motion: (H, W, 2) motion in pixels since the last frame.
+        shutter: Exposed share of the frame.
         result: (H, W, 3), written.
     """
     height, width = picture.shape[0], picture.shape[1]
@@ -103,14 +103,14 @@ def _soften(picture: Single, sigma: float) -> Single:
     return picture
 
 
-def develop(picture: Single, film: FilmStock, seed: int, index: int) -> NDArray[np.uint8]:
+def apply_film(picture: Single, film: FilmStock, seed: int, index: int) -> NDArray[np.uint8]:
     """(S, S, 3) uint8 from (S, S, 3) sRGB in [0, 1]: lens blur, vignette and grain.
 
     Args:
-        picture: The rendering.
-        film: What to do to it.
-        seed: The stage's.
-        index: Number of the frame; each has a grain of its own.
+        picture: Tone-mapped rendering.
+        film: Film parameters.
+        seed: Seed of the stage.
+        index: Frame number; selects the grain.
     """
     size = picture.shape[0]
     if film.softness * size > 0.15:

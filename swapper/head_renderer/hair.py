@@ -1,4 +1,4 @@
-"""Hair as a thick shell over the scalp, combed into strands, with a curtain for the long cuts."""
+"""Hair as a thick textured shell over the scalp, extended downwards for long cuts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.head_renderer.identity import Identity
-from swapper.head_renderer.noise import cloudy, hashed
-from swapper.head_renderer.organs import HAIR, Part, woven
+from swapper.head_renderer.noise import fbm, lattice_noise
+from swapper.head_renderer.organs import HAIR, Part, grid_part
 from swapper.head_renderer.sculpt import proportions, step
 from swapper.head_renderer.skin_texture import hair_tone, hairline, skin_tone
 from swapper.head_renderer.surface import Floats, plain_radius
@@ -18,7 +18,7 @@ from swapper.head_renderer.surface import Floats, plain_radius
 
 @dataclass(frozen=True)
 class Cut:
-    """How a cut grows.
+    """Parameters of a haircut.
 
     Attributes:
         top, front, side: Thickness in mm over the crown, the forehead and the ears.
@@ -54,23 +54,23 @@ _PARTS_AT: Final = 64.0
 
 
 def _strands(u: Floats, v: Floats, seed: int) -> Floats:
-    """Combed streaks in [-1, 1] across u (degrees), slowly changing along v (mm)."""
-    return 0.65 * cloudy(u / 8.0, v / 60, seed, 2) + 0.35 * cloudy(u / 2.2, v / 40, seed + 7, 2)
+    """Return streaks in [-1, 1] across u (degrees), varying slowly along v (mm)."""
+    return 0.65 * fbm(u / 8.0, v / 60, seed, 2) + 0.35 * fbm(u / 2.2, v / 40, seed + 7, 2)
 
 
-def _colours(u: Floats, v: Floats, who: Identity) -> Floats:
-    streak = 0.5 * cloudy(u / 1.9, v / 55, who.seed + 31, 3) + 0.5 * cloudy(
-        u / 6, v / 80, who.seed + 37, 2
+def _colours(u: Floats, v: Floats, identity: Identity) -> Floats:
+    streak = 0.5 * fbm(u / 1.9, v / 55, identity.seed + 31, 3) + 0.5 * fbm(
+        u / 6, v / 80, identity.seed + 37, 2
     )
-    tone = hair_tone(who) * np.exp(0.75 * streak)[..., None]
-    sunlit = np.exp(0.35 * cloudy(u / 9, v / 90, who.seed + 41, 2))[..., None]
+    tone = hair_tone(identity) * np.exp(0.75 * streak)[..., None]
+    sunlit = np.exp(0.35 * fbm(u / 9, v / 90, identity.seed + 41, 2))[..., None]
     result: Floats = tone * sunlit ** np.array([1.0, 0.95, 0.85])
     return result
 
 
 @dataclass(frozen=True, eq=False)
 class _Scalp:
-    """Where hair grows: columns run from the crown down to the hairline or to the tips.
+    """Grid of the hair: columns run from the crown down to the hairline or to the tips.
 
     Attributes:
         angle: (1, C) degrees around the head.
@@ -91,14 +91,14 @@ class _Scalp:
     front: Floats
 
 
-def _scalp(who: Identity, cut: Cut, detail: int) -> _Scalp:
+def _scalp(identity: Identity, cut: Cut, detail: int) -> _Scalp:
     angle = np.linspace(-180, 180, 240 // detail + 1)
     count = len(angle)
-    jitter = 9.0 * (hashed(np.arange(count), np.zeros(count, int), who.seed) - 0.5)
-    jitter += 6.0 * cloudy(angle / 7.0, 0 * angle, who.seed + 3)
+    jitter = 9.0 * (lattice_noise(np.arange(count), np.zeros(count, int), identity.seed) - 0.5)
+    jitter += 6.0 * fbm(angle / 7.0, 0 * angle, identity.seed + 3)
     jitter[-1] = jitter[0]
     ragged = (0.3 if cut.side < 4 else 0.6) * step(np.cos(np.radians(angle)), 0.75, 0.3) + 0.12
-    low = hairline(angle, who) + jitter * ragged
+    low = hairline(angle, identity) + jitter * ragged
     hangs = np.zeros(count, dtype=bool)
     if cut.falls_to is not None:
         hangs = np.abs(angle) > _PARTS_AT
@@ -115,8 +115,8 @@ def _scalp(who: Identity, cut: Cut, detail: int) -> _Scalp:
     return _Scalp(angle[None, :], crown, height, low[None, :], hangs, base, front)
 
 
-def _thickness(on: _Scalp, who: Identity, cut: Cut) -> Floats:
-    """(R, C) mm of hair over the skull."""
+def _thickness(on: _Scalp, identity: Identity, cut: Cut) -> Floats:
+    """Return (R, C) hair thickness over the skull in mm."""
     theta = np.radians(on.angle)
     v = 115 - on.height
     thick = cut.top + (cut.front - cut.top) * on.front
@@ -128,72 +128,72 @@ def _thickness(on: _Scalp, who: Identity, cut: Cut) -> Floats:
     thick = thick * np.where(on.hangs, 1.0, roots)
     wave = 3.0 * np.sin(on.height / 17 + 2 * np.sin(theta * 3)) * step(on.height, 30, -40)
     thick = thick + on.hangs * wave
-    if who.hair_style == "side part":
+    if identity.hair_style == "side part":
         away = on.angle - 28
         thick = thick * (1 - 0.75 * np.exp(-((away / 7) ** 2)) * on.front)
         thick = thick + 5 * np.exp(-(((away + 26) / 18) ** 2)) * on.front
     if cut.curl:
         around = on.angle + 0 * v
-        thick = thick * (1 + 0.28 * cut.curl * cloudy(around / 9, v / 11, who.seed + 11, 3))
-        clump = 2.2 * cut.curl * cloudy(around / 2.6, v / 4, who.seed + 13, 2)
+        thick = thick * (1 + 0.28 * cut.curl * fbm(around / 9, v / 11, identity.seed + 11, 3))
+        clump = 2.2 * cut.curl * fbm(around / 2.6, v / 4, identity.seed + 13, 2)
     else:
-        clump = cut.rough * _strands(_combed(on, cut), v, who.seed)
+        clump = cut.rough * _strands(_combed(on, cut), v, identity.seed)
     clump = clump * step(on.crown, 1.0, 0.8) * step(on.crown, 0.0, 0.15)
     result: Floats = np.maximum(thick + clump, 0.25)
     return result
 
 
 def _combed(on: _Scalp, cut: Cut) -> Floats:
-    """(R, C) degrees at which the strand through each place leaves the crown."""
+    """Return (R, C) angles at the crown of the strand through each point, in degrees."""
     return on.angle + cut.sweep * (on.crown - 0.3) + 0 * on.height
 
 
-def _cap(who: Identity, cut: Cut, detail: int) -> Part:
-    on = _scalp(who, cut, detail)
+def _cap(identity: Identity, cut: Cut, detail: int) -> Part:
+    on = _scalp(identity, cut, detail)
     theta = np.radians(on.angle)
-    thick = _thickness(on, who, cut)
-    points = proportions(on.base.reshape(-1, 3), who).reshape(on.base.shape)
+    thick = _thickness(on, identity, cut)
+    points = proportions(on.base.reshape(-1, 3), identity).reshape(on.base.shape)
     flat = np.ones_like(on.height)
     outward = np.stack(
         [np.sin(theta) * flat, 0.35 + 1.5 * step(on.height, 80, 114), np.cos(theta) * flat], -1
     )
     outward /= np.linalg.norm(outward, axis=-1, keepdims=True)
     points = points + outward * thick[..., None]
-    if who.hair_style == "swept":
+    if identity.hair_style == "swept":
         points[..., 2] -= 7 * on.front * on.crown * step(on.crown, 1.0, 0.8)
     u, v = _combed(on, cut), 115 - on.height
-    colours = _colours(u, v, who) * (0.55 + 0.45 * step(thick, 0.3, 5.0))[..., None]
+    colours = _colours(u, v, identity) * (0.55 + 0.45 * step(thick, 0.3, 5.0))[..., None]
     # The first millimetres are thin enough for the skin to show between the roots.
     thin = step(on.height - on.low, 5, 0) * 0.45 * ~on.hangs
-    thin = np.clip(thin * (0.6 + 0.5 * cloudy(u / 1.3, v / 9, who.seed + 51, 2)), 0, 1)
-    colours = colours + thin[..., None] * (0.8 * skin_tone(who) - colours)
-    return woven(points, colours, HAIR)
+    thin = np.clip(thin * (0.6 + 0.5 * fbm(u / 1.3, v / 9, identity.seed + 51, 2)), 0, 1)
+    colours = colours + thin[..., None] * (0.8 * skin_tone(identity) - colours)
+    return grid_part(points, colours, HAIR)
 
 
-def _bun(who: Identity) -> Part:
+def _bun(identity: Identity) -> Part:
     p, a = np.meshgrid(
         np.linspace(0.02, np.pi - 0.02, 26), np.linspace(0, 2 * np.pi, 53), indexing="ij"
     )
-    r = 27 + 1.6 * cloudy(a * 9, p * 2 + a, who.seed + 19, 2)
+    r = 27 + 1.6 * fbm(a * 9, p * 2 + a, identity.seed + 19, 2)
     points = np.stack(
         [r * np.sin(p) * np.cos(a), 74 + r * np.cos(p), -92 + r * np.sin(p) * np.sin(a)], -1
     )
-    colours = _colours(np.degrees(a) + 40 * p, 30 * p, who)
-    return woven(points, colours, HAIR, flip=True)
+    colours = _colours(np.degrees(a) + 40 * p, 30 * p, identity)
+    return grid_part(points, colours, HAIR, flip=True)
 
 
-def hangs(who: Identity) -> bool:
-    """Whether the hair falls over the ears and hides them."""
-    cut = CUTS.get(who.hair_style)
+def covers_ears(identity: Identity) -> bool:
+    """Return whether the hair covers the ears."""
+    cut = CUTS.get(identity.hair_style)
     return cut is not None and cut.falls_to is not None
 
 
-def hair(who: Identity, detail: int = 1) -> list[Part]:
-    """The parts of one person's hair, in head space; none when shaved."""
-    cut = CUTS.get(who.hair_style)
+def hair(identity: Identity, detail: int = 1) -> list[Part]:
+    """Return the hair meshes of an identity in head space; empty if shaved."""
+    cut = CUTS.get(identity.hair_style)
     if cut is None:
         return []
-    parts = [_cap(who, cut, detail)]
-    if who.hair_style == "bun":
-        parts.append(_bun(who))
+    parts = [_cap(identity, cut, detail)]
+    if identity.hair_style == "bun":
+        parts.append(_bun(identity))
     return parts

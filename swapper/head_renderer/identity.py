@@ -1,4 +1,4 @@
-"""The space of identities: what may differ between two actors, and how to draw one at random."""
+"""Parameter space of identities, and random sampling."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from swapper.errors import UsageError
-from swapper.head_renderer.ranges import build_checked, check_ranges, chosen, ranged
+from swapper.head_renderer.ranges import build_checked, check_ranges, choice, ranged
 from swapper.head_renderer.units import NUM_UNITS, UNITS
 
 EYE_COLOURS: Final = ("dark", "brown", "hazel", "green", "blue", "grey")
@@ -26,15 +26,15 @@ def _slider(meaning: str) -> Any:
 
 @dataclass(frozen=True)
 class Identity:
-    """Everything that belongs to one actor and stays through every performance.
+    """Parameters of one actor, constant over all performances.
 
-    Sliders run from -1 to 1 with the average adult at 0. `gain` and `asymmetry` are the actor's
-    manner: the same intended units show weaker, stronger or more on one side.
+    Sliders run from -1 to 1 with the average adult at 0. `gain` and `asymmetry` scale the intended
+    intensities per unit and side.
 
     Attributes:
         gain: (19,) factor of each unit, in the order of `UNITS`, each in [0.5, 1.3].
-        asymmetry: (19,) in [-0.4, 0.4]; positive shows more on the actor's left, less on the right.
-        seed: Of pores, freckles, strands and other details.
+        asymmetry: (19,) in [-0.4, 0.4]; positive is stronger on the actor's left side.
+        seed: Seed of pores, freckles, strands and other details.
 
     Raises:
         UsageError: If a field is out of its range.
@@ -77,15 +77,15 @@ class Identity:
     stubble: float = ranged(0.0, 0.0, 1.0, "shaven or none to a short beard")
     lip_colour: float = ranged(0.4, 0.0, 1.0, "as pale as the skin to deep")
     lashes: float = ranged(0.5, 0.0, 1.0, "short to long")
-    eye_colour: str = chosen("brown", EYE_COLOURS, "colour of the iris")
-    hair_colour: str = chosen("brown", HAIR_COLOURS, "colour of hair, brows and beard")
-    hair_style: str = chosen("crop", HAIR_STYLES, "cut of the hair")
+    eye_colour: str = choice("brown", EYE_COLOURS, "colour of the iris")
+    hair_colour: str = choice("brown", HAIR_COLOURS, "colour of hair, brows and beard")
+    hair_style: str = choice("crop", HAIR_STYLES, "cut of the hair")
     gain: tuple[float, ...] = (1.0,) * NUM_UNITS
     asymmetry: tuple[float, ...] = (0.0,) * NUM_UNITS
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_ranges(self, "identity")
         for field, (least, most) in (("gain", GAIN), ("asymmetry", ASYMMETRY)):
             values = getattr(self, field)
             if len(values) != NUM_UNITS:
@@ -100,14 +100,14 @@ class Identity:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Identity:
         """The inverse of `to_dict`; absent fields take their defaults."""
-        plain = dict(values)
+        fields = dict(values)
         for field in ("gain", "asymmetry"):
-            if field in plain:
-                plain[field] = tuple(plain[field])
-        return build_checked(cls, plain)
+            if field in fields:
+                fields[field] = tuple(fields[field])
+        return build_checked(cls, fields, "identity")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold."""
+        """Return JSON values."""
         return {
             **dataclasses.asdict(self),
             "gain": list(self.gain),
@@ -116,11 +116,11 @@ class Identity:
 
 
 def sample_identity(seed: int, name: str | None = None) -> Identity:
-    """Draw an identity; the same seed gives the same one.
+    """Sample an identity; deterministic in the seed.
 
-    Sliders follow a normal distribution (standard deviation 0.5) cut at ±1. One latent number, how
-    masculine the face is, moves the brow ridge, jaw, brows, lips, stubble and hair together; skin,
-    hair and eyes are drawn jointly, so that colours go together as they do in people.
+    Sliders follow a normal distribution (standard deviation 0.5) clipped to ±1. One latent number,
+    masculinity, correlates brow ridge, jaw, brows, lips, stubble and hair; the colours of skin,
+    hair and eyes are sampled jointly.
     """
     rng = np.random.default_rng([seed, 0xFACE])
     masculine = float(rng.uniform(-1, 1))

@@ -1,4 +1,4 @@
-"""How the jaw turns."""
+"""Jaw rotation."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from swapper.head_renderer.surface import Floats
 from swapper.head_renderer.units import INDEX
 
 
-def jaw_angle(shown: Floats) -> float:
-    """Radians by which the jaw is open, from (2, 19) shown intensities."""
-    drop, stretch = (float(shown[:, INDEX[unit]].mean()) for unit in (26, 27))
-    # Both open one jaw: together they reach what the stretch alone could.
+def jaw_angle(units: Floats) -> float:
+    """Return the jaw opening in radians from (2, 19) observed intensities."""
+    drop, stretch = (float(units[:, INDEX[unit]].mean()) for unit in (26, 27))
+    # Jaw drop and stretch do not add up: at most the angle of the stretch alone.
     degrees = max(DROP_DEGREES[26] * drop, 0.0)
     return float(np.radians(degrees + (DROP_DEGREES[27] - degrees) * stretch))
 
 
 def rotate_jaw(points: Floats, weight: Floats | float, angle: float) -> Floats:
-    """(N, 3) points after the jaw has opened by `angle` radians, each following by its weight."""
+    """Rotate (N, 3) points about the jaw hinge by `angle` radians times their weight."""
     share = np.asarray(angle * np.asarray(weight))
     sin, cos = np.sin(share), np.cos(share)
     y, z = points[:, 1] - HINGE[1], points[:, 2] - HINGE[2]

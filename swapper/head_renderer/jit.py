@@ -1,4 +1,4 @@
-"""How the actors' inner loops are compiled."""
+"""Numba decorators of the renderer's inner loops."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compiled(function: F) -> F:
-    """Compile to machine code that runs without the GIL and is kept for the next process.
+    """Compile to machine code that releases the GIL and is cached on disk.
 
     Without fast maths: the same input gives the same bits. Where no folder can be written (numba
-    looks beside the source, then in the user's cache), nothing is kept. Kept code is renewed when
-    its own file changes, not when one that it calls does: then remove ``__pycache__``.
+    tries the source folder, then the user's cache), nothing is cached. The cache is invalidated
+    when the function's own file changes, not when one that it calls does: then remove
+    ``__pycache__``.
     """
     try:
         return cast(F, njit(cache=True, nogil=True)(function))
@@ -24,9 +25,9 @@ def compiled(function: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """Compile as a part of whoever calls it.
+    """Inline into the caller.
 
-    For what takes tuples of arrays: handing one over counts a reference to each array, which takes
-    longer than to shade a pixel.
+    For functions that take tuples of arrays: passing one counts a reference to each array, which
+    takes longer than shading a pixel.
     """
     return cast(F, njit(inline="always")(function))

@@ -1,4 +1,4 @@
-"""Which vertices are the 68 landmarks, and which triangles belong to the face."""
+"""Vertices of the 68 landmarks and triangles of the face."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _BRIDGE: Final = (2.5, -12.0, -26.0, -34.0)
 _BASE: Final = ((13.0, -44.0), (6.8, -46.5), (0, -49.0))
 
 _Nearest = Callable[[float, float, NDArray[np.bool_]], int]
-"""Template x and y, and the (N,) vertices that may be it, to the nearest one."""
+"""From template x, y and a mask of (N,) allowed vertices to the nearest vertex."""
 
 
 def landmark_vertices(grid: Grid) -> NDArray[np.int64]:
-    """(68,) vertex numbers in iBUG order; the first is on the picture's left, the actor's right."""
+    """Return (68,) vertex indices in iBUG order; the first is on the image's left."""
     points = grid.points
     across, height = points[:, 0], points[:, 1]
     angle = np.tile(grid.angle, grid.shape[0])
@@ -79,7 +79,7 @@ def _mouth(nearest: _Nearest, upper: NDArray[np.bool_]) -> list[int]:
 
 
 def face_triangles(grid: Grid) -> NDArray[np.bool_]:
-    """(T,) triangles of the face: between the brows' upper edge, the temples and the jaw's line."""
+    """Return (T,) face mask: between the brows' upper edge, the temples and the jaw line."""
     degrees = np.array([a for a, _ in _JAW[::-1]], dtype=np.float64)
     heights = np.array([y for _, y in _JAW[::-1]], dtype=np.float64)
     angle = np.abs(np.tile(grid.angle, grid.shape[0]))

@@ -1,4 +1,4 @@
-"""The eyelids: where their edges stand, and how their skin slides over the eyeball."""
+"""Eyelids: heights of their edges, and deformation of their skin over the eyeball."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from swapper.head_renderer.surface import EYE_INNER, EYE_OUTER, EYE_X, Floats, G
 
 TOP: Final = 17.0
 BOTTOM: Final = -14.0
-_REACH: Final = 24.0
+_REGION_RADIUS: Final = 24.0
 _LID: Final = 1.25
 _UPPER_OPEN: Final = 4.9
 _LOWER_OPEN: Final = -4.7
@@ -23,7 +23,7 @@ _LOWER_OPEN: Final = -4.7
 
 @dataclass(frozen=True, eq=False)
 class LidRegion:
-    """One eye's share of the grid.
+    """Region of the grid around one eye.
 
     Attributes:
         rows: (2,) first and one past the last row.
@@ -37,25 +37,25 @@ class LidRegion:
 
 
 def regions(grid: Grid) -> tuple[LidRegion, LidRegion]:
-    """The left and the right eye's region of the grid."""
+    """Return the regions of the left and the right eye."""
     inside = np.flatnonzero((grid.height <= TOP) & (grid.height >= BOTTOM))
     eye_row = int(np.flatnonzero(grid.height == 0.0)[0])
     across = grid.points.reshape(*grid.shape, 3)[eye_row]
-    found = []
+    eyes = []
     for side in (1.0, -1.0):
-        near = (np.abs(across[:, 0] * side - EYE_X) < _REACH) & (across[:, 2] > 0)
+        near = (np.abs(across[:, 0] * side - EYE_X) < _REGION_RADIUS) & (across[:, 2] > 0)
         columns = np.flatnonzero(near)
-        found.append(
+        eyes.append(
             LidRegion(
                 (int(inside[0]), int(inside[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1), side
             )
         )
-    return found[0], found[1]
+    return eyes[0], eyes[1]
 
 
 @compiled
 def edge(t: float, opening: float) -> float:
-    """Height of a lid's edge over the line between the corners.
+    """Return the height of a lid's edge over the line between the corners.
 
     Args:
         t: 0 at the inner corner, 1 at the outer.
@@ -70,7 +70,7 @@ def edge(t: float, opening: float) -> float:
 
 @compiled
 def corner_line(x: float) -> float:
-    """Height of the line between the eye's corners at template |x|, fading beyond them."""
+    """Return the height of the line between the eye corners at template |x|, fading beyond."""
     t = (x - EYE_INNER) / (EYE_OUTER - EYE_INNER)
     line = -1.6 + 2.6 * min(max(t, 0.0), 1.0)
     beyond = max(-t, t - 1.0, 0.0) * (EYE_OUTER - EYE_INNER)
@@ -79,7 +79,7 @@ def corner_line(x: float) -> float:
 
 @compiled
 def _socket(column: Any, height: Any, y: float, r: int, upward: bool) -> Any:
-    """Depth of the resting skin at height y in one column, searched for from row r on."""
+    """Return the depth of the rest skin at height y in one column, searching from row r."""
     k = r
     if upward:
         while k > 0 and height[k] < y:
@@ -96,8 +96,8 @@ def _socket(column: Any, height: Any, y: float, r: int, upward: bool) -> Any:
 
 @compiled
 def _fold(off: float, upward: bool, near: float, openness: float, hood: float, age: float) -> Any:
-    """Rise and depth of the lid's folds, `off` mm from its edge: the upper lid's, which hangs over
-    as the eye opens, or the bag and crease under the lower one.
+    """Return rise and depth of the lid's folds, `off` mm from its edge: the fold of the upper lid
+    as the eye opens, or the bag and crease below the lower one.
     """
     if upward:
         place = 3.4 - 1.7 * hood
@@ -113,19 +113,19 @@ def _fold(off: float, upward: bool, near: float, openness: float, hood: float, a
 
 @compiled
 def _over_the_ball(x: float, y: float, z: float) -> Any:
-    """Depth of a lid's skin that would be at z but for the eyeball; x and y from its middle."""
+    """Return the depth z of a lid's skin pushed out by the eyeball; x and y from its centre."""
     skin = EYE_RADIUS + _LID
     flat = x * x + y * y
     if flat >= skin * skin:
         return z
     ball = EYE_Z + math.sqrt(skin * skin - flat)
     gap = z - ball
-    # A maximum with its corner rounded off.
+    # A smooth maximum.
     return ball + 0.5 * (gap + math.sqrt(gap * gap + 5.0))
 
 
 @compiled
-def lay_lids(
+def deform_lids(
     template: NDArray[np.float64],
     moved: NDArray[np.float64],
     height: NDArray[np.float64],
@@ -137,7 +137,7 @@ def lay_lids(
     hood: float,
     age: float,
 ) -> NDArray[np.float64]:
-    """Template points of one eye's region for one instant.
+    """Deform the template points of one eye's region.
 
     Args:
         template: (R, C, 3) the sculpted face at rest, sockets included.
@@ -180,15 +180,15 @@ def lay_lids(
     return result
 
 
-def edges(shown: Floats, gaze_up: float) -> tuple[float, float]:
-    """Heights of the upper and lower lid's edge in mm.
+def lid_edges(units: Floats, gaze_up: float) -> tuple[float, float]:
+    """Return the heights of the upper and lower lid's edge in mm.
 
     Args:
-        shown: (19,) intensities of one side, in the order of `UNITS`.
+        units: (19,) intensities of one side, in the order of `UNITS`.
         gaze_up: Degrees; the upper lid follows the eye.
     """
-    au5, au6, au7, au43 = shown[3], shown[4], shown[5], shown[18]
-    au12, au9 = shown[8], shown[6]
+    au5, au6, au7, au43 = units[3], units[4], units[5], units[18]
+    au12, au9 = units[8], units[6]
     upper = _UPPER_OPEN + 3.4 * au5 - 1.5 * au7 - 0.7 * au6 + 0.085 * gaze_up
     lower = (
         _LOWER_OPEN - 0.5 * au5 + 2.3 * au7 + 1.5 * au6 + 0.5 * au12 + 0.5 * au9 + 0.04 * gaze_up

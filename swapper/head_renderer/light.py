@@ -1,4 +1,4 @@
-"""Three-point light, its shadows, and how much of the sky each place sees."""
+"""Three-point lighting, shadow maps and ambient occlusion."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from swapper.head_renderer.stage import Stage
 from swapper.head_renderer.surface import Floats
 
 SHADOW_SIZE = 384
-_REACH = 165.0
-"""Half the side of the lit cube around the head that shadows are kept for, mm."""
+_HALF_EXTENT = 165.0
+"""Half the side of the shadow map's cube around the head, mm."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ def _direction(azimuth: float, elevation: float) -> Floats:
 
 
 def lights_of(stage: Stage) -> Lights:
-    """The lights of a stage."""
+    """Return the lights of a stage."""
     warm = np.array([1.0, 0.0, -1.0]) * 0.16 * stage.warmth
     side = 1.0 if stage.key_azimuth >= 0 else -1.0
     towards = np.stack([
@@ -60,7 +60,7 @@ def lights_of(stage: Stage) -> Lights:
 
 
 def light_space(towards: Floats) -> Floats:
-    """(3, 3) rows: right, up and towards the light."""
+    """Return (3, 3) rows: right, up and towards the light."""
     helper = np.array([0.0, 1.0, 0.0]) if abs(towards[1]) < 0.95 else np.array([1.0, 0.0, 0.0])
     right = np.cross(helper, towards)
     right /= np.linalg.norm(right)
@@ -70,28 +70,29 @@ def light_space(towards: Floats) -> Floats:
 def depth_map(
     points: Floats, triangles: NDArray[np.int32], axes: Floats, size: int = SHADOW_SIZE
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What parallel light sees first.
+    """Render a shadow map of a directional light.
 
     Returns:
         (size, size) float32 nearness in mm + 1000, 0 where nothing is; and the (N, 3) float32
         points in that map's pixels and nearness.
     """
-    seen_points = points @ axes.T
-    scale = size / (2 * _REACH)
+    light_points = points @ axes.T
+    scale = size / (2 * _HALF_EXTENT)
     flat = np.stack([
-        (seen_points[:, 0] + _REACH) * scale, (_REACH - seen_points[:, 1] - 15) * scale,
-        seen_points[:, 2] + 1000.0,
+        (light_points[:, 0] + _HALF_EXTENT) * scale,
+        (_HALF_EXTENT - light_points[:, 1] - 15) * scale,
+        light_points[:, 2] + 1000.0,
     ], axis=1).astype(np.float32)  # fmt: skip
-    seen = np.empty((size, size), np.int32)
+    triangle_ids = np.empty((size, size), np.int32)
     near = np.empty((size, size), np.float32)
-    rasterise(flat, triangles, np.zeros(len(triangles), np.bool_), seen, near)
+    rasterise(flat, triangles, np.zeros(len(triangles), np.bool_), triangle_ids, near)
     return near, flat
 
 
-def sky_seen(
+def sky_visibility(
     points: Floats, normals: Floats, triangles: NDArray[np.int32], rays: int = 48
 ) -> Floats:
-    """(N,) share of the sky, weighted by the cosine, that each point sees: ambient occlusion."""
+    """Return (N,) cosine-weighted visible share of the sky (ambient occlusion)."""
     k = np.arange(rays) + 0.5
     polar, around = np.arccos(1 - 2 * k / rays), np.pi * (1 + 5**0.5) * k
     directions = np.stack(

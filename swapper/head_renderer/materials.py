@@ -1,4 +1,4 @@
-"""The places of a surface that shading looks up: textures, relief, irises, lids and shadows.
+"""Lookups of the shader: textures, relief, irises, lids and shadows.
 
 Compiled with numba; called for each pixel by `shade`.
 """
@@ -22,7 +22,7 @@ IRIS = 0.45
 
 @inlined
 def mix(values: Any, a: int, b: int, c: int, wa: float, wb: float, wc: float) -> Any:
-    """Three numbers of the vertices a, b and c, by their weights."""
+    """Interpolate three components of the vertices a, b and c by their weights."""
     return (
         wa * values[a, 0] + wb * values[b, 0] + wc * values[c, 0],
         wa * values[a, 1] + wb * values[b, 1] + wc * values[c, 1],
@@ -32,20 +32,20 @@ def mix(values: Any, a: int, b: int, c: int, wa: float, wb: float, wc: float) ->
 
 @inlined
 def unit(x: float, y: float, z: float) -> Any:
-    """The vector at length 1."""
+    """Return the vector normalised to length 1."""
     inverse = 1.0 / math.sqrt(x * x + y * y + z * z + 1e-20)
     return x * inverse, y * inverse, z * inverse
 
 
 @inlined
 def lit_share(shadow: Single, x: float, y: float, near: float, facing: float) -> float:
-    """Share of the key light that arrives: 5 by 5 comparisons, blurred as a soft box blurs.
+    """Return the visible share of the key light: 5 x 5 percentage-closer filtering.
 
     Args:
-        shadow: What the light sees.
-        x: Column of the place in it.
+        shadow: Shadow map.
+        x: Column in it.
         y: Row.
-        near: Nearness of the place.
+        near: Nearness of the surface point.
         facing: Cosine between the surface and the light; steep ones need more tolerance.
     """
     facing = max(facing, 0.2)
@@ -66,7 +66,7 @@ def lit_share(shadow: Single, x: float, y: float, near: float, facing: float) ->
 
 @inlined
 def texel(texture: Any, u: float, v: float, channel: int) -> Any:
-    """One channel of a texture between its pixels; u is the column."""
+    """Sample one channel of a texture bilinearly; u is the column."""
     size = texture.shape[0]
     j = min(max(int(u), 0), size - 2)
     i = min(max(int(v), 0), size - 2)
@@ -90,7 +90,7 @@ def _height(relief: Any, u: float, v: float) -> Any:
 def bumped(
     mesh: Any, scene: Any, t: int, u: float, v: float, nx: float, ny: float, nz: float
 ) -> Any:
-    """The normal, tilted by the relief's slope (Mikkelsen, 2010)."""
+    """Return the normal perturbed by the relief (bump mapping; Mikkelsen, 2010)."""
     a, b, c = mesh.triangles[t, 0], mesh.triangles[t, 1], mesh.triangles[t, 2]
     u1, v1 = mesh.place[b, 0] - mesh.place[a, 0], mesh.place[b, 1] - mesh.place[a, 1]
     u2, v2 = mesh.place[c, 0] - mesh.place[a, 0], mesh.place[c, 1] - mesh.place[a, 1]
@@ -123,7 +123,7 @@ def bumped(
 
 @inlined
 def iris(scene: Any, polar: float, azimuth: float) -> Any:
-    """Colour of the eyeball at a place on it."""
+    """Return the colour of the eyeball at polar coordinates."""
     if polar < IRIS + 0.03:
         r = polar / IRIS
         fibre = math.sin(azimuth * 23 + 3 * math.sin(azimuth * 5)) * math.sin(azimuth * 41 + 1.7)
@@ -146,7 +146,7 @@ def iris(scene: Any, polar: float, azimuth: float) -> Any:
 
 @inlined
 def under_lids(scene: Any, x: float, y: float) -> float:
-    """How much light gets past lids and lashes to the eyeball."""
+    """Return the share of light that reaches the eyeball past lids and lashes."""
     side = 0 if x > 0 else 1
     a = abs(x)
     t = (a - EYE_INNER) / (EYE_OUTER - EYE_INNER)

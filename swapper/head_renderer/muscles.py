@@ -1,4 +1,4 @@
-"""What each action unit does to the skin: smooth displacements in mm, folds included."""
+"""Displacement fields of the action units in mm, folds included."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from swapper.head_renderer.units import INDEX, LEFT, MIDLINE, NUM_UNITS, RIGHT
 HINGE: Final = (0.0, -14.0, 14.0)
 """The jaw's axis, through both joints."""
 DROP_DEGREES: Final = {26: 12.0, 27: 23.0}
-"""How far the jaw turns for the units that open it."""
+"""Jaw rotation of the units that open it."""
 
 
-class Places:
-    """Where each vertex lies, for writing displacement fields down.
+class VertexCoordinates:
+    """Template coordinates and masks of each vertex, to define displacement fields.
 
     Attributes:
         x, y: (N,) template |x| and height in mm.
@@ -37,17 +37,17 @@ class Places:
         self.lens = np.sqrt(np.clip(1 - (self.x / MOUTH_HALF) ** 2, 0, 1))
 
     def at(self, cx: float, cy: float, sx: float, sy: float) -> Floats:
-        """A Gaussian hill on the face."""
+        """Return a Gaussian on the face."""
         return blob(self.x, self.y, cx, cy, sx, sy) * self.front
 
-    def corners(self, reach: float, height: float) -> Floats:
-        """1 at the mouth's corners, a parabola between them, fading within `reach` mm outside."""
+    def corners(self, falloff: float, height: float) -> Floats:
+        """1 at the mouth's corners, a parabola between them, fading within `falloff` mm outside."""
         inside = (np.minimum(self.x, MOUTH_HALF + 1) / (MOUTH_HALF + 1)) ** 1.8
-        beyond = np.exp(-0.5 * (np.maximum(self.x - MOUTH_HALF - 1, 0) / reach) ** 2)
+        beyond = np.exp(-0.5 * (np.maximum(self.x - MOUTH_HALF - 1, 0) / falloff) ** 2)
         return inside * beyond * self.front * np.exp(-0.5 * ((self.y - MOUTH_Y) / height) ** 2)
 
     def lines(self, heights: tuple[float, ...], width: float, bend: float = 0.0) -> Floats:
-        """Horizontal furrows: grooves at some heights, skin heaped up between them."""
+        """Return horizontal furrows: grooves at `heights` with ridges between them."""
         total = np.zeros_like(self.y)
         for height in heights:
             off = (self.y - height - bend * np.cos(self.x / 14)) / width
@@ -56,29 +56,29 @@ class Places:
             )
         return -total * self.front
 
-    def upper_lip(self, reach: float) -> Floats:
-        """1 on the upper lip, fading over `reach` mm above it; 0 on the lower."""
-        above = np.exp(-np.maximum(self.y - MOUTH_Y - 7, 0) / reach)
+    def upper_lip(self, falloff: float) -> Floats:
+        """1 on the upper lip, fading over `falloff` mm above it; 0 on the lower."""
+        above = np.exp(-np.maximum(self.y - MOUTH_Y - 7, 0) / falloff)
         return self.upper * above * self._off_the_corner() * step(self.y, -38, -48)
 
-    def lower_lip(self, reach: float) -> Floats:
-        """1 on the lower lip, fading over `reach` mm below it; 0 on the upper."""
-        below = np.exp(-np.maximum(MOUTH_Y - 9 - self.y, 0) / reach)
+    def lower_lip(self, falloff: float) -> Floats:
+        """1 on the lower lip, fading over `falloff` mm below it; 0 on the upper."""
+        below = np.exp(-np.maximum(MOUTH_Y - 9 - self.y, 0) / falloff)
         return ~self.upper * (self.y <= MOUTH_Y) * below * self._off_the_corner()
 
     def _off_the_corner(self) -> Floats:
-        """Upper and lower lip meet in the corner and beyond: there neither moves alone."""
+        """Return 0 at the corner and beyond, where upper and lower lip move together."""
         away = np.maximum(step(self.x, MOUTH_HALF, 13), step(np.abs(self.y - MOUTH_Y), 1, 12))
         return away * step(self.x, 46, 22) * self.front
 
 
 def _field(across: Floats | float, up: Floats | float, out: Floats | float, n: int) -> Floats:
-    """(N, 3) from parts; `across` is away from the midline."""
+    """Stack components to (N, 3); `across` points away from the midline."""
     return np.stack([np.broadcast_to(np.asarray(v, dtype=np.float64), n)
                      for v in (across, up, out)], axis=1)  # fmt: skip
 
 
-def _brow(p: Places, age: float) -> dict[int, Floats]:
+def _brow(p: VertexCoordinates, age: float) -> dict[int, Floats]:
     n, crease = len(p.x), 0.75 + 0.6 * age
     inner, outer = p.at(13, 19, 12, 11), p.at(41, 18, 14, 11)
     lines_in = p.lines((36, 43.5, 51), 1.25, 1.0) * np.exp(-((p.x / 24) ** 4))
@@ -95,7 +95,7 @@ def _brow(p: Places, age: float) -> dict[int, Floats]:
     }  # fmt: skip
 
 
-def _eyes_and_nose(p: Places, age: float) -> dict[int, Floats]:
+def _eyes_and_nose(p: VertexCoordinates, age: float) -> dict[int, Floats]:
     n, crease = len(p.x), 0.75 + 0.6 * age
     cheek = p.at(34, -21, 15, 9)
     around = np.hypot(p.x - 46, p.y + 1)
@@ -116,8 +116,8 @@ def _eyes_and_nose(p: Places, age: float) -> dict[int, Floats]:
     }  # fmt: skip
 
 
-def _fold(p: Places, depth: float, low: float = -66.0) -> Floats:
-    """The crease from the nose's wing to beside the mouth, with the cheek heaped over it."""
+def _fold(p: VertexCoordinates, depth: float, low: float = -66.0) -> Floats:
+    """Return the nasolabial fold with the raised cheek beside it."""
     line = 22.0 + (-40 - p.y) * 0.5
     along = step(p.y, low - 6, low + 4) * step(p.y, -33, -40) * p.front
     groove = np.exp(-0.5 * ((p.x - line) / 1.5) ** 2)
@@ -125,7 +125,7 @@ def _fold(p: Places, depth: float, low: float = -66.0) -> Floats:
     return (0.75 * heap - groove) * along * depth
 
 
-def _mouth(p: Places, age: float) -> dict[int, Floats]:
+def _mouth(p: VertexCoordinates, age: float) -> dict[int, Floats]:
     n, crease = len(p.x), 0.75 + 0.5 * age
     corner = p.at(MOUTH_HALF + 1, MOUTH_Y, 10, 10)
     wide = p.corners(13, 13)
@@ -162,39 +162,39 @@ def _mouth(p: Places, age: float) -> dict[int, Floats]:
     }  # fmt: skip
 
 
-def fields(grid: Grid, who: Identity) -> NDArray[np.float32]:
-    """(2, 19, N, 3) displacement of every vertex by each unit at full strength, left and right.
+def fields(grid: Grid, identity: Identity) -> NDArray[np.float32]:
+    """Return (2, 19, N, 3) displacement by each unit at full strength, left and right.
 
     Units 5 and 43 move only the lids' edges (`lids.edges`), 26 and 27 only the jaw: theirs are 0.
     """
-    p = Places(grid)
-    made = _brow(p, who.age) | _eyes_and_nose(p, who.age) | _mouth(p, who.age)
+    p = VertexCoordinates(grid)
+    unit_fields = _brow(p, identity.age) | _eyes_and_nose(p, identity.age) | _mouth(p, identity.age)
     sign = np.sign(grid.points[:, 0])
-    # Muscles of the two sides share the midline.
-    share_left = step(grid.points[:, 0], -9.0, 9.0)
+    # Left and right fields blend over the midline.
+    left_weight = step(grid.points[:, 0], -9.0, 9.0)
     result = np.zeros((2, NUM_UNITS, len(sign), 3), np.float32)
     sharing = np.bincount(grid.weld, minlength=len(sign))[grid.weld][:, None]
-    for unit, field in made.items():
-        whole = field.copy()
-        whole[:, 0] *= sign
-        # Vertices that fall together for good must move together.
-        total = np.zeros_like(whole)
-        np.add.at(total, grid.weld, whole)
-        whole = total[grid.weld] / sharing
-        share = np.full_like(share_left, 0.5) if unit in MIDLINE else share_left
-        result[LEFT, INDEX[unit]] = whole * share[:, None]
-        result[RIGHT, INDEX[unit]] = whole * (1 - share)[:, None]
+    for unit, field in unit_fields.items():
+        displacement = field.copy()
+        displacement[:, 0] *= sign
+        # Welded vertices must move together.
+        total = np.zeros_like(displacement)
+        np.add.at(total, grid.weld, displacement)
+        displacement = total[grid.weld] / sharing
+        weight = np.full_like(left_weight, 0.5) if unit in MIDLINE else left_weight
+        result[LEFT, INDEX[unit]] = displacement * weight[:, None]
+        result[RIGHT, INDEX[unit]] = displacement * (1 - weight)[:, None]
     return result
 
 
 def narrowing(grid: Grid) -> NDArray[np.float32]:
-    """(N,) x displacement in mm of the mouth's corners for each radian by which the jaw opens."""
-    pull = -12.0 * Places(grid).corners(14, 15) * np.sign(grid.points[:, 0])
+    """Return (N,) x displacement of the mouth corners in mm per radian of jaw opening."""
+    pull = -12.0 * VertexCoordinates(grid).corners(14, 15) * np.sign(grid.points[:, 0])
     return pull.astype(np.float32)
 
 
 def jaw_weight(grid: Grid) -> NDArray[np.float32]:
-    """(N,) how much of the jaw's turn each vertex of the skin follows, in [0, 1]."""
+    """Return (N,) weight in [0, 1] with which each skin vertex follows the jaw."""
     x, y, z = np.abs(grid.points[:, 0]), grid.points[:, 1], grid.points[:, 2]
     upper = np.repeat(grid.upper, grid.shape[1])
     side = step(y, -30, -97)

@@ -1,4 +1,4 @@
-"""Noise that is a function of place and seed alone."""
+"""Deterministic noise of position and seed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from swapper.head_renderer.surface import Floats
 
 
-def hashed(x: NDArray[np.int64], y: NDArray[np.int64], seed: int) -> Floats:
-    """A number in [0, 1) for each lattice point (products and shifts mix the bits)."""
+def lattice_noise(x: NDArray[np.int64], y: NDArray[np.int64], seed: int) -> Floats:
+    """Return a hash in [0, 1) of each lattice point."""
     with np.errstate(over="ignore"):
         h = x.astype(np.uint32) * np.uint32(374761393) + y.astype(np.uint32) * np.uint32(668265263)
         h = h + np.uint32(seed & 0xFFFFFFFF) * np.uint32(2246822519)
@@ -20,35 +20,35 @@ def hashed(x: NDArray[np.int64], y: NDArray[np.int64], seed: int) -> Floats:
     return unit
 
 
-def smooth(x: Floats, y: Floats, seed: int) -> Floats:
+def value_noise(x: Floats, y: Floats, seed: int) -> Floats:
     """Value noise in [0, 1]; one feature a unit of x and y."""
     left, top = np.floor(x), np.floor(y)
     fx, fy = x - left, y - top
     fx, fy = fx * fx * (3 - 2 * fx), fy * fy * (3 - 2 * fy)
     i, j = left.astype(np.int64), top.astype(np.int64)
-    upper = hashed(i, j, seed) * (1 - fx) + hashed(i + 1, j, seed) * fx
-    lower = hashed(i, j + 1, seed) * (1 - fx) + hashed(i + 1, j + 1, seed) * fx
+    upper = lattice_noise(i, j, seed) * (1 - fx) + lattice_noise(i + 1, j, seed) * fx
+    lower = lattice_noise(i, j + 1, seed) * (1 - fx) + lattice_noise(i + 1, j + 1, seed) * fx
     result: Floats = upper * (1 - fy) + lower * fy
     return result
 
 
-def cloudy(x: Floats, y: Floats, seed: int, octaves: int = 4) -> Floats:
-    """Fractal noise about 0, within [-1, 1]."""
+def fbm(x: Floats, y: Floats, seed: int, octaves: int = 4) -> Floats:
+    """Return fractal noise (fBm) in [-1, 1] with mean about 0."""
     total, weight = np.zeros_like(x), 0.0
     for octave in range(octaves):
         share = 0.5**octave
-        total += share * (2 * smooth(x * 2**octave, y * 2**octave, seed + octave) - 1)
+        total += share * (2 * value_noise(x * 2**octave, y * 2**octave, seed + octave) - 1)
         weight += share
     return total / weight
 
 
 def speckles(x: Floats, y: Floats, seed: int, density: float, size: float) -> Floats:
-    """Round spots, one at most in each unit cell: 1 at a spot's middle, 0 outside.
+    """Return round spots, at most one per unit cell: 1 at a spot's centre, 0 outside.
 
     Args:
-        x: Places, in cells.
-        y: The same, the other way.
-        seed: Of the pattern.
+        x: Coordinates in cells.
+        y: Coordinates in cells.
+        seed: Seed of the pattern.
         density: Share of cells that hold a spot.
         size: Largest radius, in cells, up to 0.5.
     """
@@ -57,9 +57,9 @@ def speckles(x: Floats, y: Floats, seed: int, density: float, size: float) -> Fl
     for dx in (-1, 0, 1):
         for dy in (-1, 0, 1):
             i, j = (left + dx).astype(np.int64), (top + dy).astype(np.int64)
-            cx, cy = left + dx + hashed(i, j, seed), top + dy + hashed(i, j, seed + 1)
-            radius = size * (0.35 + 0.65 * hashed(i, j, seed + 2))
+            cx, cy = left + dx + lattice_noise(i, j, seed), top + dy + lattice_noise(i, j, seed + 1)
+            radius = size * (0.35 + 0.65 * lattice_noise(i, j, seed + 2))
             far = np.hypot(x - cx, y - cy) / radius
-            spot = np.clip(1.3 - far, 0, 1) * (hashed(i, j, seed + 3) < density)
+            spot = np.clip(1.3 - far, 0, 1) * (lattice_noise(i, j, seed + 3) < density)
             total = np.maximum(total, np.clip(spot * 1.6, 0, 1))
     return total

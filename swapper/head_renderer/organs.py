@@ -1,4 +1,4 @@
-"""Everything in and on the head that is not its skin: eyes, teeth, tongue, ears, shoulders."""
+"""Meshes other than the skin: eyes, teeth, tongue, ears, shoulders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HAIR: Final = 4
 CLOTH: Final = 5
 LASH: Final = 6
 BARE: Final = 7
-"""Materials; BARE is skin that has a colour a vertex and no texture (ears)."""
+"""Materials; BARE is skin with vertex colours and no texture (ears)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +32,8 @@ class Part:
         triangles: (T, 3) int32, counter-clockwise from outside.
         colours: (N, 3) linear RGB.
         material: One of the constants above.
-        one_sided: Whether its back is never seen.
-        columns: Points a row; strands of hair run down the columns.
+        one_sided: Whether its back faces are culled.
+        columns: Points per row; strands of hair run down the columns.
     """
 
     points: Floats
@@ -44,7 +44,7 @@ class Part:
     columns: int
 
 
-def sheet(rows: int, columns: int, flip: bool = False) -> NDArray[np.int32]:
+def grid_triangles(rows: int, columns: int, flip: bool = False) -> NDArray[np.int32]:
     """(2(R-1)(C-1), 3) triangles of a grid of points, row by row."""
     corner = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
     a, b, c, d = corner[:-1, :-1], corner[:-1, 1:], corner[1:, :-1], corner[1:, 1:]
@@ -53,22 +53,22 @@ def sheet(rows: int, columns: int, flip: bool = False) -> NDArray[np.int32]:
     return np.ascontiguousarray(triangles[:, ::-1] if flip else triangles)
 
 
-def woven(
+def grid_part(
     points: Floats, colours: Floats, material: int, *, flip: bool = False, one_sided: bool = False
 ) -> Part:
-    """A part out of a grid of points.
+    """Build a part from a grid of points.
 
     Args:
         points: (R, C, 3) mm.
         colours: (R, C, 3) linear RGB.
         material: One of the constants above.
-        flip: Whether the grid, as it lies, shows its back.
-        one_sided: Whether its back is never seen.
+        flip: Whether to reverse the winding.
+        one_sided: Whether its back faces are culled.
     """
     rows, columns = points.shape[:2]
     return Part(
-        points.reshape(-1, 3), sheet(rows, columns, flip), colours.reshape(-1, 3), material,
-        one_sided, columns,
+        points.reshape(-1, 3), grid_triangles(rows, columns, flip), colours.reshape(-1, 3),
+        material, one_sided, columns,
     )  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def linear(colour: tuple[float, float, float]) -> Floats:
 
 
 def eyeball() -> tuple[Part, Floats]:
-    """A sphere with a cornea, centred at 0 and looking along z.
+    """Return an eyeball with a cornea, centred at 0 and facing z.
 
     Returns:
         The sphere, and (N, 2) polar angle and azimuth of its points in radians.
@@ -90,7 +90,7 @@ def eyeball() -> tuple[Part, Floats]:
     p, a = np.meshgrid(polar, around, indexing="ij")
     radius = EYE_RADIUS + 0.75 * np.exp(-((p / 0.4) ** 4))
     points = np.stack([np.sin(p) * np.cos(a), np.sin(p) * np.sin(a), np.cos(p)], -1)
-    ball = woven(points * radius[..., None], np.ones_like(points), EYE, one_sided=True)
+    ball = grid_part(points * radius[..., None], np.ones_like(points), EYE, one_sided=True)
     return ball, np.stack([p.ravel(), a.ravel()], 1)
 
 
@@ -99,10 +99,10 @@ _WIDTHS: Final = (8.6, 6.8, 7.8, 7.0, 6.8, 9.5)
 
 
 def _arch(radius: float, ratio: float, top: float, edge: float, gum: float) -> Part:
-    """A row of teeth with its gum; `ratio` is its teeth's width over the upper ones'."""
+    """Return a row of teeth with its gum; `ratio` scales the width of the upper teeth."""
     columns, rows = 121, 15
-    reach = sum(_WIDTHS) * ratio
-    along = np.linspace(-reach, reach, columns)
+    half_length = sum(_WIDTHS) * ratio
+    along = np.linspace(-half_length, half_length, columns)
     borders = np.cumsum((0.0, *_WIDTHS)) * ratio
     tooth = np.clip(np.searchsorted(borders, np.abs(along), side="right") - 1, 0, 5)
     width = np.asarray(_WIDTHS)[tooth] * ratio
@@ -114,7 +114,7 @@ def _arch(radius: float, ratio: float, top: float, edge: float, gum: float) -> P
     down = np.sign(edge - top)
     tip = edge + down * (long + 0.8 * (belly - 1))
     y = np.where(v < 0.3, gum + (top - gum) * v / 0.3, top + (tip - top) * (v - 0.3) / 0.7)
-    # The arch: a half ellipse, walked by its length.
+    # The arch: a half ellipse, parametrised by arc length.
     angle = along / (radius * 1.08)
     enamel = step(v - 0.05 * belly, 0.24, 0.3)
     out = enamel * (1.1 * belly + 0.5 * np.sin(np.pi * np.clip((v - 0.2) / 0.8, 0, 1)) - 0.4)
@@ -127,16 +127,16 @@ def _arch(radius: float, ratio: float, top: float, edge: float, gum: float) -> P
     colours = (enamel[..., None] * white * shade) + (1 - enamel[..., None]) * pink
     back = np.exp(-np.maximum(np.abs(along) - 12, 0) / 14)[None, :, None]
     colours = np.broadcast_to(colours * (0.25 + 0.75 * back), points.shape)
-    return woven(points, colours, ENAMEL, flip=down > 0)
+    return grid_part(points, colours, ENAMEL, flip=down > 0)
 
 
 def teeth() -> tuple[Part, Part]:
-    """The upper and the lower row."""
+    """Return the upper and the lower row."""
     return _arch(24.6, 1.0, -55.5, -67.0, -47.0), _arch(22.6, 0.9, -79.0, -69.6, -87.0)
 
 
 def mouth_inside() -> tuple[Part, Part]:
-    """The tongue, and the cheeks' and palate's inside."""
+    """Return the tongue, and the inside of cheeks and palate."""
     s, t = np.meshgrid(np.linspace(0, 1, 20), np.linspace(-1, 1, 21), indexing="ij")
     half = 16 * np.sqrt(np.clip(1 - np.clip((s - 0.55) / 0.45, 0, 1) ** 2, 0, 1)) + 0.01
     tongue = np.stack([half * t, -71.5 - 3 * s - 5 * t**2 - 1.2 * np.exp(-((t / 0.3) ** 2))
@@ -149,14 +149,14 @@ def mouth_inside() -> tuple[Part, Part]:
                     30 + (50 - 20 * np.cos(a) ** 2) * (1 - np.cos(p * np.pi / 2))], -1)  # fmt: skip
     deep = (0.015 + 0.3 * p**3)[..., None]
     shade = linear((150, 60, 60)) * deep * np.ones_like(bag)
-    return woven(tongue, colour, FLESH), woven(bag, shade, FLESH)
+    return grid_part(tongue, colour, FLESH), grid_part(bag, shade, FLESH)
 
 
-def ear(who: Identity, side: float, skin: Floats) -> Part:
+def ear(identity: Identity, side: float, skin: Floats) -> Part:
     """An ear in template space: helix, scapha, antihelix, concha, tragus and lobe.
 
     Args:
-        who: Whose ear.
+        identity: Identity of the ear.
         side: 1 left, -1 right.
         skin: (3,) linear RGB.
     """
@@ -164,8 +164,8 @@ def ear(who: Identity, side: float, skin: Floats) -> Part:
     behind = np.concatenate([np.zeros(22), [0.3, 0.6, 0.8, 0.9, 1.0]])[:, None]
     phi = np.linspace(0, 2 * np.pi, 49)[None, :]
     back, up = -np.cos(phi), np.sin(phi)
-    reach_back = np.where(back > 0, 18.5, 12.0) * np.where(up < 0, 1 - 0.28 * up**2, 1)
-    p = rho * back * reach_back
+    back_extent = np.where(back > 0, 18.5, 12.0) * np.where(up < 0, 1 - 0.28 * up**2, 1)
+    p = rho * back * back_extent
     q = rho * up * 31.0
     r = np.hypot(p / np.where(p > 0, 18.5, 13), q / 31)
     rim = step(-back, 0.85, 0.45) * step(up, -0.75, -0.3)
@@ -180,9 +180,9 @@ def ear(who: Identity, side: float, skin: Floats) -> Part:
     relief += 2.5 * blob(p, q, 5.5, -15.5, 4, 3)
     relief += 1.5 * blob(p, q, -1, -25, 7, 5)
     thick = behind * 8.0
-    lift = 0.36 * (1 + 0.8 * who.ear_flare) * (p + 9) * step(p, -16, -4)
+    lift = 0.36 * (1 + 0.8 * identity.ear_flare) * (p + 9) * step(p, -16, -4)
     w = relief + 1.0 + lift - thick * np.clip((p + 14) / 16, 0.25, 1)
-    size = 0.93 + 0.13 * who.ear_size
+    size = 0.93 + 0.13 * identity.ear_size
     lean = np.radians(-14)
     y = size * (np.cos(lean) * q + np.sin(lean) * p) - 11.0
     z = size * (-np.cos(lean) * p + np.sin(lean) * q) - 9.0
@@ -191,11 +191,11 @@ def ear(who: Identity, side: float, skin: Floats) -> Part:
     dark = dark * (1 - 0.5 * behind)
     red = np.array([1.0, 0.86, 0.84]) ** (0.6 + 0.8 * step(r, 0.6, 1.0))[..., None]
     colours = skin * red * dark[..., None]
-    return woven(points, colours, BARE, flip=side > 0)
+    return grid_part(points, colours, BARE, flip=side > 0)
 
 
 def shoulders(colour: Floats) -> Part:
-    """A plain shirt; stays when the head turns."""
+    """Return a plain shirt, which does not follow the head."""
     t, a = np.meshgrid(np.linspace(0, 1, 26), np.linspace(-np.pi, np.pi, 73), indexing="ij")
     wide = 53 + 158 * step(t, 0.06, 0.85) ** 0.8
     deep = 60 + 39 * step(t, 0.0, 0.7)
@@ -205,4 +205,4 @@ def shoulders(colour: Floats) -> Part:
     points = np.stack([wide * np.sin(a), y, -16 + deep * front * (1 + 0.12 * step(t, 0, 0.3))], -1)
     collar = 1 - 0.3 * np.exp(-(((t - 0.09) / 0.02) ** 2))
     colours = colour * collar[..., None] * np.ones_like(points)
-    return woven(points, colours, CLOTH)
+    return grid_part(points, colours, CLOTH)

@@ -1,4 +1,4 @@
-"""One instant of a performance, and one finished picture with its truth."""
+"""Head state of one frame, and one rendered frame with its ground truth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from swapper.head_renderer.units import NUM_UNITS, rest
 
 @dataclass(frozen=True, eq=False)
 class HeadState:
-    """What an actor does at one instant, whoever the actor is.
+    """Expression, gaze and head pose of one frame, independent of the identity.
 
     Attributes:
         units: (2, 19) float32 in [0, 1], the intended intensities: rows are the actor's left and
@@ -37,18 +37,18 @@ class HeadState:
         if self.units.shape != (2, NUM_UNITS):
             raise ValueError(f"units must be (2, {NUM_UNITS}), got {self.units.shape}")
         if not (np.isfinite(self.units).all() and self.units.min() >= 0 and self.units.max() <= 1):
-            raise UsageError("moment.units: intensities must be numbers from 0 to 1")
+            raise UsageError("head_state.units: intensities must be numbers from 0 to 1")
         for name, most in (("gaze", 45.0), ("pose", 90.0), ("shift", 200.0)):
             if not all(np.isfinite(v) and abs(v) <= most for v in getattr(self, name)):
                 raise UsageError(
-                    f"moment.{name}={tuple(getattr(self, name))}: each must be a number from "
+                    f"head_state.{name}={tuple(getattr(self, name))}: each must be a number from "
                     f"{-most:g} to {most:g}"
                 )
 
 
 @dataclass(frozen=True, eq=False)
 class RenderedFrame:
-    """A picture and what is true of it.
+    """A rendered frame with its ground truth.
 
     Attributes:
         image: (S, S, 3) uint8 RGB.
@@ -56,10 +56,10 @@ class RenderedFrame:
             (the contour is the jaw's own, also where a turned head hides it).
         face_mask: (S, S) float32 in [0, 1]: share of each pixel covered by the visible face, from
             the brows' upper edge to the chin and jaw, eyes and mouth included, hair not.
-        shown: (2, 19) float32, intensities after the actor's own manner.
+        observed_units: (2, 19) float32, intensities after the identity's gain and asymmetry.
     """
 
     image: NDArray[np.uint8]
     landmarks: NDArray[np.float64]
     face_mask: NDArray[np.float32]
-    shown: NDArray[np.float32]
+    observed_units: NDArray[np.float32]

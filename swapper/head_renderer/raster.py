@@ -1,7 +1,7 @@
-"""Triangles to pixels: a z-buffer that keeps which triangle each pixel sees.
+"""Rasteriser: a z-buffer of triangle indices.
 
-Compiled with numba, one thread a call and without the GIL, so that frames can be drawn side by
-side. Sums run in a fixed order: the same input gives the same bits.
+Compiled with numba, single-threaded and without the GIL, so that frames can be rendered in
+parallel. Sums run in a fixed order: the same input gives the same bits.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from swapper.head_renderer.jit import compiled
 
-NOTHING = -1
+NO_TRIANGLE = -1
 
 
 @compiled
@@ -19,22 +19,22 @@ def rasterise(
     points: NDArray[np.float32],
     triangles: NDArray[np.int32],
     one_sided: NDArray[np.bool_],
-    seen: NDArray[np.int32],
+    triangle_ids: NDArray[np.int32],
     nearness: NDArray[np.float32],
 ) -> None:
-    """Draw triangles into a visibility buffer.
+    """Rasterise triangles into a visibility buffer.
 
     Args:
         points: (N, 3) float32: x and y in pixels (centres at integers), and nearness, which grows
             towards the viewer and is linear on the screen (1/z of a lens, -z of parallel rays).
             A nearness of zero or less lies behind the viewer: such triangles are dropped.
         triangles: (T, 3) int32 into `points`.
-        one_sided: (T,) whether to drop a triangle that is seen clockwise (from behind).
-        seen: (H, W) int32, written: index of the nearest triangle, or `NOTHING`.
+        one_sided: (T,) whether to cull a triangle whose winding is clockwise (back face).
+        triangle_ids: (H, W) int32, written: index of the nearest triangle, or `NO_TRIANGLE`.
         nearness: (H, W) float32, written: nearness there, 0 where nothing is.
     """
-    height, width = seen.shape
-    seen[:] = NOTHING
+    height, width = triangle_ids.shape
+    triangle_ids[:] = NO_TRIANGLE
     nearness[:] = 0.0
     for t in range(triangles.shape[0]):
         ia, ib, ic = triangles[t, 0], triangles[t, 1], triangles[t, 2]
@@ -62,14 +62,14 @@ def rasterise(
                 near = wa * az + wb * bz + wc * cz
                 if near > nearness[y, x]:
                     nearness[y, x] = near
-                    seen[y, x] = t
+                    triangle_ids[y, x] = t
 
 
 @compiled
 def vertex_normals(
     points: NDArray[np.float64], triangles: NDArray[np.int32], weld: NDArray[np.int32]
 ) -> NDArray[np.float64]:
-    """(N, 3) unit normals, the mean of a vertex's triangles weighted by area.
+    """Return (N, 3) unit normals, the area-weighted mean over a vertex's triangles.
 
     Args:
         points: (N, 3).

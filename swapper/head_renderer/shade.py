@@ -1,6 +1,6 @@
-"""What light makes of a surface: skin that scatters, wet eyes, strands of hair, cloth.
+"""Shading: subsurface skin, wet eyes, hair strands, cloth.
 
-One pixel at a time, compiled with numba. All colours are linear RGB.
+Per pixel, compiled with numba. All colours are linear RGB.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Mesh(NamedTuple):
         world, normals, soft, tangents: (N, 3) float32; `soft` are normals blurred as light blurs
             under skin, `tangents` run along strands.
         place: (N, 2) float32: texels for skin, polar and azimuth for eyes.
-        local: (N, 2) float32: template x and y beside an eye's lids.
+        local: (N, 2) float32: template x and y of the eyeballs' vertices.
         colours: (N, 3) float32.
         open_sky: (N,) float32 in [0, 1].
         lit: (N, 3) float32, pixels and nearness in the shadow map.
@@ -50,13 +50,13 @@ class Mesh(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """What the mesh is seen under.
+    """Lights, camera and materials.
 
     Attributes:
-        towards, light: (L, 3) lights; the first one casts `shadow`.
+        towards, light: (L, 3) directions and colours; the first light casts `shadow`.
         sky, ground: (3,) ambient light.
-        eye: (3,) where the lens is.
-        shadow: (S, S) float32, nearness of what the key light sees.
+        eye: (3,) position of the lens.
+        shadow: (S, S) float32, shadow map of the key light (nearness).
         colour: (K, K, 3) float32, skin texture.
         relief, gloss: (K, K) float32.
         lids: (2, 2) heights of the upper and lower lid's edge, left and right.
@@ -80,7 +80,7 @@ class Scene(NamedTuple):
 
 @inlined
 def _surface(mesh: Any, scene: Any, t: int, wa: float, wb: float, wc: float, normal: Any) -> Any:
-    """What the surface is made of.
+    """Evaluate the material.
 
     Returns:
         Albedo (3), normal (3), gloss, wrap (3), wetness, share of the sky.
@@ -117,17 +117,17 @@ def _surface(mesh: Any, scene: Any, t: int, wa: float, wb: float, wc: float, nor
 
 
 @inlined
-def _strand(scene: Any, tangent: Any, normal: Any, view: Any, key: float, rest: float) -> Any:
-    """Light on hair: diffuse around each strand and two highlights along it (Kajiya-Kay, 1989).
+def _strand(scene: Any, tangent: Any, normal: Any, view: Any, key: float, secondary: float) -> Any:
+    """Hair shading: diffuse and two specular highlights (Kajiya-Kay, 1989).
 
     Returns:
-        What the hair's colour multiplies (3), and what it does not (3).
+        Light to be multiplied by the hair colour (3), and specular light (3).
     """
     red, green, blue = 0.0, 0.0, 0.0
     shine_red, shine_green, shine_blue = 0.0, 0.0, 0.0
     for k in range(scene.towards.shape[0]):
         dx, dy, dz = scene.towards[k, 0], scene.towards[k, 1], scene.towards[k, 2]
-        share = key if k == 0 else rest
+        share = key if k == 0 else secondary
         sharp = normal[0] * dx + normal[1] * dy + normal[2] * dz
         hx, hy, hz = unit(dx + view[0], dy + view[1], dz + view[2])
         along = tangent[0] * dx + tangent[1] * dy + tangent[2] * dz
@@ -135,11 +135,11 @@ def _strand(scene: Any, tangent: Any, normal: Any, view: Any, key: float, rest: 
         around = math.sqrt(max(1 - along * along, 0.0)) * max(0.25 + 0.75 * sharp, 0.0)
         base = math.sqrt(max(1 - half * half, 0.0))
         shine = share * max(min(0.3 + sharp * 2, 1.0), 0.0)
-        own = around * share * 0.8 * DIFFUSE + 0.55 * base**22 * shine
+        strand_light = around * share * 0.8 * DIFFUSE + 0.55 * base**22 * shine
         band = 0.05 * base**90 * shine
-        red += scene.light[k, 0] * own
-        green += scene.light[k, 1] * own
-        blue += scene.light[k, 2] * own
+        red += scene.light[k, 0] * strand_light
+        green += scene.light[k, 1] * strand_light
+        blue += scene.light[k, 2] * strand_light
         shine_red += scene.light[k, 0] * band
         shine_green += scene.light[k, 1] * band
         shine_blue += scene.light[k, 2] * band
@@ -147,15 +147,15 @@ def _strand(scene: Any, tangent: Any, normal: Any, view: Any, key: float, rest: 
 
 
 @inlined
-def _diffuse(scene: Any, normal: Any, soft: Any, wrap: Any, key: float, rest: float) -> Any:
-    """(3) light that scatters in skin and comes back: red travels furthest, so it sees softer
+def _diffuse(scene: Any, normal: Any, soft: Any, wrap: Any, key: float, secondary: float) -> Any:
+    """Diffuse light (3) with subsurface scattering: red scatters furthest, so it uses softer
     normals and wraps further around.
     """  # fmt: skip
     red, green, blue = 0.0, 0.0, 0.0
     wrap_r, wrap_g, wrap_b = wrap
     for k in range(scene.towards.shape[0]):
         dx, dy, dz = scene.towards[k, 0], scene.towards[k, 1], scene.towards[k, 2]
-        share = key if k == 0 else rest
+        share = key if k == 0 else secondary
         sharp = normal[0] * dx + normal[1] * dy + normal[2] * dz
         blunt = soft[0] * dx + soft[1] * dy + soft[2] * dz
         bent_r = max((0.3 * sharp + 0.7 * blunt + wrap_r) / (1 + wrap_r), 0.0)
@@ -170,9 +170,9 @@ def _diffuse(scene: Any, normal: Any, soft: Any, wrap: Any, key: float, rest: fl
 
 @inlined
 def _mirrored(
-    scene: Any, normal: Any, view: Any, gloss: float, wet: float, key: float, rest: float
+    scene: Any, normal: Any, view: Any, gloss: float, wet: float, key: float, secondary: float
 ) -> Any:
-    """(3) light that skin's oil or a wet surface mirrors; two lobes, Schlick's Fresnel (1994)."""
+    """Specular light (3) of oily skin or wet surfaces; two lobes, Schlick's Fresnel (1994)."""
     red, green, blue = 0.0, 0.0, 0.0
     for k in range(scene.towards.shape[0]):
         dx, dy, dz = scene.towards[k, 0], scene.towards[k, 1], scene.towards[k, 2]
@@ -183,7 +183,7 @@ def _mirrored(
         nh = max(normal[0] * hx + normal[1] * hy + normal[2] * hz, 0.0)
         away = 1.0 - max(hx * view[0] + hy * view[1] + hz * view[2], 0.0)
         grazing = away * away * away * away * away
-        share = (key if k == 0 else rest) * sharp
+        share = (key if k == 0 else secondary) * sharp
         if gloss > 0.0:
             shine = (0.03 + 0.97 * grazing) * gloss * (1.54 * nh**18 + 2.7 * nh**80) * share
         else:
@@ -196,7 +196,7 @@ def _mirrored(
 
 @inlined
 def _pixel(mesh: Any, scene: Any, t: int, wa: float, wb: float, wc: float) -> Any:
-    """Linear RGB of one place on triangle t."""
+    """Return linear RGB at barycentric weights on triangle t."""
     a, b, c = mesh.triangles[t, 0], mesh.triangles[t, 1], mesh.triangles[t, 2]
     material = mesh.material[t]
     x, y, z = mix(mesh.world, a, b, c, wa, wb, wc)
@@ -214,11 +214,11 @@ def _pixel(mesh: Any, scene: Any, t: int, wa: float, wb: float, wc: float) -> An
     u, v, near = mix(mesh.lit, a, b, c, wa, wb, wc)
     towards = scene.towards
     lit = soft[0] * towards[0, 0] + soft[1] * towards[0, 1] + soft[2] * towards[0, 2]
-    key, rest = lit_share(scene.shadow, u, v, near, lit), 0.35 + 0.65 * sky
+    key, secondary = lit_share(scene.shadow, u, v, near, lit), 0.35 + 0.65 * sky
     if material == EYE:
-        key, rest = key * sky, rest * sky
+        key, secondary = key * sky, secondary * sky
     elif material == ENAMEL:
-        key, rest = 0.4 + 0.6 * key, 0.4 + 0.6 * rest
+        key, secondary = 0.4 + 0.6 * key, 0.4 + 0.6 * secondary
     up = 0.5 + 0.5 * soft[1]
     around = (
         (scene.ground[0] * (1 - up) + scene.sky[0] * up) * sky * DIFFUSE,
@@ -227,12 +227,12 @@ def _pixel(mesh: Any, scene: Any, t: int, wa: float, wb: float, wc: float) -> An
     )
     if material == HAIR:
         tx, ty, tz = mix(mesh.tangents, a, b, c, wa, wb, wc)
-        r, g, bl, mr, mg, mb = _strand(scene, unit(tx, ty, tz), normal, view, key, rest)
+        r, g, bl, mr, mg, mb = _strand(scene, unit(tx, ty, tz), normal, view, key, secondary)
     else:
-        r, g, bl = _diffuse(scene, normal, soft, wrap, key, rest)
+        r, g, bl = _diffuse(scene, normal, soft, wrap, key, secondary)
         mr, mg, mb = 0.0, 0.0, 0.0
         if gloss > 0.0 or wet > 0.0:
-            mr, mg, mb = _mirrored(scene, normal, view, gloss, wet, key, rest)
+            mr, mg, mb = _mirrored(scene, normal, view, gloss, wet, key, secondary)
             facing = max(normal[0] * view[0] + normal[1] * view[1] + normal[2] * view[2], 0.0)
             rim = (1.0 - facing) ** 4 * 0.12 * sky
             mr, mg, mb = mr + rim * scene.sky[0], mg + rim * scene.sky[1], mb + rim * scene.sky[2]
@@ -244,21 +244,21 @@ def _pixel(mesh: Any, scene: Any, t: int, wa: float, wb: float, wc: float) -> An
 
 @compiled
 def shade(
-    mesh: Mesh, scene: Scene, seen: NDArray[np.int32], backdrop: Single, picture: Single
+    mesh: Mesh, scene: Scene, triangle_ids: NDArray[np.int32], backdrop: Single, picture: Single
 ) -> None:
-    """Fill a picture.
+    """Shade a picture.
 
     Args:
-        mesh: The posed scene.
-        scene: Its light.
-        seen: (H, W) int32 from `rasterise`.
+        mesh: Posed meshes.
+        scene: Lights and materials.
+        triangle_ids: (H, W) int32 from `rasterise`.
         backdrop: (H, W, 3) float32 linear RGB where nothing is seen.
         picture: (H, W, 3) float32, written.
     """
-    height, width = seen.shape
+    height, width = triangle_ids.shape
     for i in range(height):
         for j in range(width):
-            t = seen[i, j]
+            t = triangle_ids[i, j]
             if t < 0:
                 for k in range(3):
                     picture[i, j, k] = backdrop[i, j, k]
@@ -270,7 +270,7 @@ def shade(
             )
             wb = ((j - s[a, 0]) * (s[c, 1] - s[a, 1]) - (i - s[a, 1]) * (s[c, 0] - s[a, 0])) / area
             wc = ((s[b, 0] - s[a, 0]) * (i - s[a, 1]) - (s[b, 1] - s[a, 1]) * (j - s[a, 0])) / area
-            # Straight on the screen is not straight in space: weights count by nearness.
+            # Perspective-correct interpolation: weights are scaled by nearness.
             wa = (1.0 - wb - wc) * s[a, 2]
             wb, wc = wb * s[b, 2], wc * s[c, 2]
             total = wa + wb + wc

@@ -1,4 +1,4 @@
-"""The skin's texture: colour, height of pores and hairs, and gloss, in the grid's own layout."""
+"""Skin texture: colour, relief of pores and hairs, and gloss, in grid coordinates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.head_renderer.identity import Identity
-from swapper.head_renderer.noise import cloudy, hashed, speckles
+from swapper.head_renderer.noise import fbm, lattice_noise, speckles
 from swapper.head_renderer.organs import linear
 from swapper.head_renderer.sculpt import blob, step
 from swapper.head_renderer.surface import (
@@ -55,39 +55,39 @@ class Texture:
     gloss: NDArray[np.float32]
 
 
-def skin_tone(who: Identity) -> Floats:
-    """(3,) linear RGB of a person's plain skin."""
+def skin_tone(identity: Identity) -> Floats:
+    """Return (3,) linear RGB of the base skin tone."""
     knots = np.array([k for k, _ in _TONES])
     tones = np.array([linear(c) for _, c in _TONES])
-    tone = np.array([np.interp(who.melanin, knots, tones[:, i]) for i in range(3)])
-    ruddy = who.redness - 0.4
+    tone = np.array([np.interp(identity.melanin, knots, tones[:, i]) for i in range(3)])
+    ruddy = identity.redness - 0.4
     return tone * np.exp(ruddy * np.array([0.12, -0.16, -0.12]))
 
 
-def hair_tone(who: Identity) -> Floats:
-    """(3,) linear RGB of a person's hair."""
-    return linear(_HAIR[who.hair_colour])
+def hair_tone(identity: Identity) -> Floats:
+    """Return (3,) linear RGB of the hair."""
+    return linear(_HAIR[identity.hair_colour])
 
 
-def hairline(degrees: Floats, who: Identity) -> Floats:
-    """Template height over which hair grows."""
+def hairline(degrees: Floats, identity: Identity) -> Floats:
+    """Return the template height of the hairline."""
     line = spline(
         np.array(_HAIRLINE_AT, dtype=np.float64), np.array(_HAIRLINE, dtype=np.float64),
         np.abs(degrees).ravel(),
     ).reshape(degrees.shape)  # fmt: skip
     receding = (
         14
-        * max(who.age - 0.5, 0)
-        * (who.stubble > 0)
+        * max(identity.age - 0.5, 0)
+        * (identity.stubble > 0)
         * np.exp(-(((np.abs(degrees) - 32) / 18) ** 2))
     )
-    line = line + 2 * who.forehead * (np.abs(degrees) < 60) + receding
+    line = line + 2 * identity.forehead * (np.abs(degrees) < 60) + receding
     return np.asarray(line)
 
 
 @dataclass(frozen=True, eq=False)
-class _Places:
-    """Where each texel lies on the plain head; all (512, 512).
+class _TexelCoordinates:
+    """Coordinates of each texel on the base head; all (512, 512).
 
     Attributes:
         along: mm around the head, measured on the skin, 0 at the nose.
@@ -111,65 +111,67 @@ class _Places:
 
 
 def _between(values: Floats, axis: int, at: Floats) -> Floats:
-    """(R, C, 3) values read at fractional rows (axis 0) or columns (axis 1)."""
+    """Interpolate (R, C, 3) values at fractional rows (axis 0) or columns (axis 1)."""
     low = np.minimum(at.astype(int), values.shape[axis] - 2)
     f = (at - low).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
     read: Floats = np.take(values, low, axis) * (1 - f) + np.take(values, low + 1, axis) * f
     return read
 
 
-def _places(grid: Grid) -> _Places:
+def _places(grid: Grid) -> _TexelCoordinates:
     rows = np.linspace(0, grid.shape[0] - 1, SIZE)
     columns = np.linspace(0, grid.shape[1] - 1, SIZE)
-    spread = _between(_between(grid.points.reshape(*grid.shape, 3), 0, rows), 1, columns)
+    points = _between(_between(grid.points.reshape(*grid.shape, 3), 0, rows), 1, columns)
     nearest = np.clip(np.round(rows).astype(int), 0, grid.shape[0] - 1)
     angle = np.interp(columns, np.arange(grid.shape[1]), grid.angle)
-    whole = (SIZE, SIZE)
+    shape = (SIZE, SIZE)
 
     def over(row_values: NDArray[Any]) -> NDArray[Any]:
-        return np.broadcast_to(row_values[nearest][:, None], whole)
+        return np.broadcast_to(row_values[nearest][:, None], shape)
 
-    return _Places(
-        along=np.broadcast_to(np.radians(angle) * 86, whole),
-        a=np.abs(spread[..., 0]), y=spread[..., 1], z=spread[..., 2],
-        angle=np.broadcast_to(angle, whole),
-        front=step(np.cos(np.radians(np.broadcast_to(angle, whole))), 0.0, 0.35),
+    return _TexelCoordinates(
+        along=np.broadcast_to(np.radians(angle) * 86, shape),
+        a=np.abs(points[..., 0]), y=points[..., 1], z=points[..., 2],
+        angle=np.broadcast_to(angle, shape),
+        front=step(np.cos(np.radians(np.broadcast_to(angle, shape))), 0.0, 0.35),
         upper=over(grid.upper),
         lid=over((grid.roll == EYE_ROLL) * grid.depth),
         lip=over((grid.roll == MOUTH_ROLL) * grid.depth),
     )  # fmt: skip
 
 
-def lip_mask(a: Floats, y: Floats, upper: NDArray[np.bool_], who: Identity) -> Floats:
-    """1 on the red of the lips."""
+def lip_mask(a: Floats, y: Floats, upper: NDArray[np.bool_], identity: Identity) -> Floats:
+    """Return a mask that is 1 on the lips."""
     lens = np.sqrt(np.clip(1 - (a / (MOUTH_HALF + 0.5)) ** 2, 0, 1))
     bow = 1.1 * np.exp(-0.5 * ((a - 5.0) / 3.2) ** 2) - 0.9 * np.exp(-0.5 * (a / 2.3) ** 2)
-    top = (7.2 + bow) * lens**1.05 * (1 + 0.12 * who.upper_lip)
-    bottom = 8.8 * lens**0.85 * (1 + 0.12 * who.lower_lip)
+    top = (7.2 + bow) * lens**1.05 * (1 + 0.12 * identity.upper_lip)
+    bottom = 8.8 * lens**0.85 * (1 + 0.12 * identity.lower_lip)
     off = np.where(upper, (y - MOUTH_Y) / np.maximum(top, 0.01),
                    (MOUTH_Y - y) / np.maximum(bottom, 0.01))  # fmt: skip
     return step(off, 1.12, 0.88) * (off > -0.3) * (a < MOUTH_HALF + 0.5)
 
 
-def _brows(at: _Places, who: Identity) -> Floats:
+def _brows(at: _TexelCoordinates, identity: Identity) -> Floats:
     a, y = at.a, at.y
     t = np.clip((a - 9.5) / 43, 0, 1)
-    arch = 1.0 + 0.9 * who.brow_arch
+    arch = 1.0 + 0.9 * identity.brow_arch
     line = 17.2 + 4.3 * arch * np.sin(np.pi * t**1.1) ** 1.2 - 0.8 * t
-    half = (1 + 0.42 * who.brow_thickness) * (3.9 * (1 - t) ** 0.55 * step(t, -0.04, 0.1) + 0.7)
+    half = (1 + 0.42 * identity.brow_thickness) * (
+        3.9 * (1 - t) ** 0.55 * step(t, -0.04, 0.1) + 0.7
+    )
     off = np.abs(y - line) / half
     # Hairs fan from upright near the nose to lying near the temple.
     slant = 0.5 + 1.6 * t
     across = (a - (y - line) / slant * 0.9) * 1.25
-    hairs = 0.5 + 0.5 * cloudy(across * 1.6, y * 0.35 * (1 - t) + t * y * 1.2, who.seed + 71, 2)
+    hairs = 0.5 + 0.5 * fbm(across * 1.6, y * 0.35 * (1 - t) + t * y * 1.2, identity.seed + 71, 2)
     ends = step(a, 8.0, 13.0) * step(a, 54, 47)
     density = step(off, 1.35, 0.35) * ends
-    grey = 1.0 + 0.35 * who.brow_thickness
+    grey = 1.0 + 0.35 * identity.brow_thickness
     return np.clip(density * (0.25 + 1.15 * hairs) * grey, 0, 1) * at.front
 
 
-def _beard(at: _Places, who: Identity) -> Floats:
-    if who.stubble == 0:
+def _beard(at: _TexelCoordinates, identity: Identity) -> Floats:
+    if identity.stubble == 0:
         return np.zeros_like(at.y)
     a, y, z = at.a, at.y, at.z
     jaw = step(y, -44 + 0.0, -70) * step(a, 22, 34) * step(z, 2, 22)
@@ -177,38 +179,38 @@ def _beard(at: _Places, who: Identity) -> Floats:
     soul = 0.5 * blob(a, y, 0, -80, 4, 5)
     moustache = step(y, -47, -51) * step(y, MOUTH_Y + 4, MOUTH_Y + 8) * step(a, 33, 24)
     area = np.clip(np.maximum(np.maximum(jaw, chin), np.maximum(0.9 * moustache, soul)), 0, 1)
-    area *= step(y, -138, -112) * (1 - 1.0 * lip_mask(a, y, at.upper, who)) * at.front
-    patchy = 0.75 + 0.35 * cloudy(a / 9, y / 9, who.seed + 5)
+    area *= step(y, -138, -112) * (1 - 1.0 * lip_mask(a, y, at.upper, identity)) * at.front
+    patchy = 0.75 + 0.35 * fbm(a / 9, y / 9, identity.seed + 5)
     return np.clip(area * patchy, 0, 1)
 
 
 def _grainy(seed: int) -> Floats:
-    """Pores: white noise over the texels, blurred a little; about [-1, 1]."""
+    """Return pores: slightly blurred white noise over the texels, about [-1, 1]."""
     i, j = np.mgrid[0:SIZE, 0:SIZE]
-    white = 2 * hashed(i, j, seed) - 1
+    white = 2 * lattice_noise(i, j, seed) - 1
     for axis in (0, 1):
         white = 0.5 * white + 0.25 * (np.roll(white, 1, axis) + np.roll(white, -1, axis))
     return 2.0 * white
 
 
 def _tinted(colour: Floats, weight: Floats, factors: tuple[float, float, float]) -> Floats:
-    """(..., 3) colour multiplied by the factors where `weight` is 1, not at all where it is 0."""
+    """Multiply (..., 3) colour by factors ** weight."""
     result: Floats = colour * np.exp(weight[..., None] * np.log(np.array(factors)))
     return result
 
 
-def _complexion(at: _Places, who: Identity, lips: Floats) -> Floats:
-    """(512, 512, 3) linear RGB of skin and lips, without spots and hair."""
+def _complexion(at: _TexelCoordinates, identity: Identity, lips: Floats) -> Floats:
+    """Return (512, 512, 3) linear RGB of skin and lips, without spots and hair."""
     a, y, front = at.a, at.y, at.front
-    colour = np.ones((SIZE, SIZE, 3)) * skin_tone(who)
-    dark = 1 - 0.55 * who.melanin
-    blotch = cloudy(at.along / 13, y / 13, who.seed)
+    colour = np.ones((SIZE, SIZE, 3)) * skin_tone(identity)
+    dark = 1 - 0.55 * identity.melanin
+    blotch = fbm(at.along / 13, y / 13, identity.seed)
     colour = _tinted(colour, blotch * 0.5, (1.06, 0.93, 0.93))
     warm = blob(a, y, 38, -30, 16, 13) + 0.9 * blob(a, y, 0, -37, 12, 9)
-    warm = (warm + 0.3 * blob(a, y, 0, -98, 12, 8)) * front * (0.5 + who.redness) * dark
+    warm = (warm + 0.3 * blob(a, y, 0, -98, 12, 8)) * front * (0.5 + identity.redness) * dark
     colour = _tinted(colour, warm, (1.05, 0.8, 0.8))
     socket = blob(a, y, 27, -9.5, 11, 5) + 0.7 * blob(a, y, 20, 5, 7, 6)
-    socket = (socket + 0.4 * blob(a, y, 33, 8, 12, 4)) * front * (0.4 + 0.6 * who.age)
+    socket = (socket + 0.4 * blob(a, y, 33, 8, 12, 4)) * front * (0.4 + 0.6 * identity.age)
     colour = _tinted(colour, socket, (0.9, 0.83, 0.85))
     rim = np.exp(-((y / 2.2) ** 2)) * step(a, EYE_INNER - 3, EYE_INNER) * front
     rim = rim * step(a, EYE_OUTER + 3, EYE_OUTER)
@@ -216,50 +218,54 @@ def _complexion(at: _Places, who: Identity, lips: Floats) -> Floats:
     colour = _tinted(colour, rim * ~at.upper * 0.5, (0.8, 0.62, 0.6))
     colour = _tinted(colour, at.lid, (1.25, 0.95, 0.95))
     fold = np.exp(-0.5 * ((a - 20.8 - (-40 - y) * 0.5) / 2.2) ** 2) * front
-    fold = fold * step(y, -68, -58) * step(y, -34, -42) * 0.8 * (0.3 + 0.7 * who.age)
+    fold = fold * step(y, -68, -58) * step(y, -34, -42) * 0.8 * (0.3 + 0.7 * identity.age)
     colour = _tinted(colour, fold, (0.9, 0.8, 0.8))
-    hole = blob(a, y, 6.8 * (1 + 0.16 * who.nose_width), -44.6, 2.9, 1.6) * front
+    hole = blob(a, y, 6.8 * (1 + 0.16 * identity.nose_width), -44.6, 2.9, 1.6) * front
     colour = _tinted(colour, np.clip(hole * 1.5, 0, 1), (0.13, 0.06, 0.06))
-    deep = lips * (0.35 + 0.75 * who.lip_colour)
-    red = (0.92 - 0.1 * who.melanin, 0.52 + 0.12 * who.melanin, 0.56 + 0.1 * who.melanin)
+    deep = lips * (0.35 + 0.75 * identity.lip_colour)
+    red = (
+        0.92 - 0.1 * identity.melanin,
+        0.52 + 0.12 * identity.melanin,
+        0.56 + 0.1 * identity.melanin,
+    )
     colour = _tinted(colour, deep, red)
     return _tinted(colour, at.lip, (0.55, 0.35, 0.36))
 
 
-def _spots(colour: Floats, at: _Places, who: Identity, lips: Floats) -> Floats:
-    """Freckles, moles and the spots of age."""
+def _spots(colour: Floats, at: _TexelCoordinates, identity: Identity, lips: Floats) -> Floats:
+    """Add freckles, moles and age spots."""
     along, y = at.along, at.y
-    if who.freckles > 0:
-        spots = speckles(along / 2.6, y / 2.6, who.seed + 9, 0.75 * who.freckles, 0.42)
+    if identity.freckles > 0:
+        spots = speckles(along / 2.6, y / 2.6, identity.seed + 9, 0.75 * identity.freckles, 0.42)
         where = np.clip(blob(at.a, y, 24, -22, 24, 15) + 0.35, 0, 1) * at.front * (1 - lips)
-        where = where * (0.5 + 0.5 * who.freckles)
+        where = where * (0.5 + 0.5 * identity.freckles)
         colour = _tinted(colour, spots * where, (0.72, 0.55, 0.45))
-    moles = speckles(along / 21, y / 21, who.seed + 29, 0.07, 0.045)
+    moles = speckles(along / 21, y / 21, identity.seed + 29, 0.07, 0.045)
     colour = _tinted(colour, moles * at.front * (1 - lips), (0.4, 0.3, 0.28))
-    patches = np.clip(cloudy(along / 7, y / 7, who.seed + 47) - 0.25, 0, 1)
-    return _tinted(colour, patches * who.age**2 * 1.2, (0.75, 0.62, 0.55))
+    patches = np.clip(fbm(along / 7, y / 7, identity.seed + 47) - 0.25, 0, 1)
+    return _tinted(colour, patches * identity.age**2 * 1.2, (0.75, 0.62, 0.55))
 
 
-def paint_skin(grid: Grid, who: Identity) -> Texture:
-    """The texture of one person's skin."""
+def paint_skin(grid: Grid, identity: Identity) -> Texture:
+    """Return the skin texture of an identity."""
     at = _places(grid)
     a, y, front = at.a, at.y, at.front
-    lips = lip_mask(a, y, at.upper, who) * front
-    colour = _spots(_complexion(at, who, lips), at, who, lips)
-    brow, hair = _brows(at, who), hair_tone(who)
-    bristle = np.clip(0.55 + 0.6 * cloudy(at.along / 0.8, y / 1.3, who.seed + 17, 2), 0, 1)
-    growth = _beard(at, who) * who.stubble * (0.35 + 0.65 * bristle)
-    edge = 4 * cloudy(at.angle / 1.1, y / 9, who.seed + 23, 3)
-    line = hairline(at.angle, who)
+    lips = lip_mask(a, y, at.upper, identity) * front
+    colour = _spots(_complexion(at, identity, lips), at, identity, lips)
+    brow, hair = _brows(at, identity), hair_tone(identity)
+    bristle = np.clip(0.55 + 0.6 * fbm(at.along / 0.8, y / 1.3, identity.seed + 17, 2), 0, 1)
+    growth = _beard(at, identity) * identity.stubble * (0.35 + 0.65 * bristle)
+    edge = 4 * fbm(at.angle / 1.1, y / 9, identity.seed + 23, 3)
+    line = hairline(at.angle, identity)
     scalp = step(y + edge, line - 8, line + 7)
-    scalp = scalp * (0.45 + 0.25 * bristle if who.hair_style == "shaved" else 0.92)
+    scalp = scalp * (0.45 + 0.25 * bristle if identity.hair_style == "shaved" else 0.92)
     for weight in (np.clip(growth, 0, 0.85), scalp):
         colour = colour * (1 - weight[..., None]) + 0.8 * hair * weight[..., None]
-    brow_colour = hair * np.array([0.62, 0.6, 0.6]) + 0.06 * skin_tone(who)
+    brow_colour = hair * np.array([0.62, 0.6, 0.6]) + 0.06 * skin_tone(identity)
     colour = colour * (1 - 0.93 * brow[..., None]) + 0.93 * brow_colour * brow[..., None]
-    relief = (0.035 + 0.05 * who.age) * _grainy(who.seed + 3) * front
+    relief = (0.035 + 0.05 * identity.age) * _grainy(identity.seed + 3) * front
     relief = (relief + 0.35 * brow + 0.12 * growth * bristle) * (1 - 0.7 * lips)
-    wander = 2.5 * cloudy(a / 5, y / 4, who.seed + 61, 2)
+    wander = 2.5 * fbm(a / 5, y / 4, identity.seed + 61, 2)
     relief = relief + np.cos(a * 3.3 + wander) * 0.07 * lips
     oil = blob(a, y, 0, -30, 9, 14) + 0.7 * blob(a, y, 0, 42, 26, 16)
     oil = oil + 0.4 * blob(a, y, 36, -20, 12, 8)

@@ -1,4 +1,4 @@
-"""Where an actor is filmed: camera, light, backdrop, and what the film does to the picture."""
+"""Scene parameters: camera, light, backdrop and film."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from swapper.head_renderer.ranges import build_checked, check_ranges, ranged
 
 @dataclass(frozen=True)
 class FilmStock:
-    """What lens, sensor and storage do to the picture. All off gives the plain rendering.
+    """Effects of lens, sensor and compression. All zero gives the plain rendering.
 
     Raises:
         UsageError: If a field is out of its range.
@@ -27,15 +27,15 @@ class FilmStock:
     crf: int = ranged(14, 0, 51, "H.264's constant rate factor")
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_ranges(self, "film")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Camera, three-point light and backdrop. Shared by a performance and its exact answer.
+    """Camera, three-point light and backdrop. Shared by a performance and its ground truth.
 
-    Angles of lights are seen from the actor: azimuth > 0 stands to the picture's right, elevation
-    > 0 above the eyes. Colours are linear RGB factors.
+    Angles of lights are relative to the actor: azimuth > 0 is to the image's right, elevation > 0
+    above the eyes. Colours are linear RGB factors.
 
     Raises:
         UsageError: If a field is out of its range.
@@ -59,23 +59,23 @@ class Stage:
     film: FilmStock = field(default_factory=FilmStock)
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_ranges(self, "stage")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Stage:
         """The inverse of `to_dict`; absent fields take their defaults."""
-        plain = dict(values)
-        if isinstance(plain.get("film"), Mapping):
-            plain["film"] = build_checked(FilmStock, plain["film"])
-        return build_checked(cls, plain)
+        fields = dict(values)
+        if isinstance(fields.get("film"), Mapping):
+            fields["film"] = build_checked(FilmStock, fields["film"], "film")
+        return build_checked(cls, fields, "stage")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold."""
+        """Return JSON values."""
         return dataclasses.asdict(self)
 
 
 def sample_stage(seed: int, film: FilmStock | None = None) -> Stage:
-    """Draw a camera and light as found in interviews and dramas; the same seed gives the same."""
+    """Sample a camera and light as in interviews and dramas; deterministic in the seed."""
     rng = np.random.default_rng([seed, 0x57A6E])
     side = 1.0 if rng.random() < 0.5 else -1.0
     return Stage(

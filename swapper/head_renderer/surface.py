@@ -2,8 +2,8 @@
 
 Lengths are millimetres in head space: x to the actor's left, y up, z forward. The origin lies
 between the ears, at the height of the pupils. Eyes and mouth are slits in the grid: along them a
-row is there twice, as the upper and the lower lip (or lid), with rows between that roll inwards.
-Outside the slits these rows fall together and are welded.
+row exists twice, as the upper and the lower lip (or lid), with rows between that roll inwards.
+Outside the slits these rows coincide and are welded.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def spline(knots: Floats, values: Floats, at: Floats) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """The skin before anything is sculpted.
+    """The skin grid of the base head.
 
     Attributes:
         shape: Rows and columns, (R, C); vertices are numbered row by row.
@@ -100,7 +100,7 @@ class Grid:
         upper: (R,) True for rows above the slit that is nearest to them.
         points: (R*C, 3) the plain head.
         triangles: (T, 3) int32, counter-clockwise from outside.
-        weld: (R*C,) int32, for each vertex the first of those that share its place for good.
+        weld: (R*C,) int32, for each vertex the first of the vertices welded to it.
         eye_slit: (2, C) bool, columns inside the left and right eye's slit.
         mouth_slit: (C,) bool.
     """
@@ -160,7 +160,7 @@ def _columns(detail: int) -> Floats:
 
 
 def plain_radius(height: Floats, angle: Floats) -> Floats:
-    """(R, C) distance from the head's axis at (R,) heights and (C,) degrees."""
+    """Return (R, C) distance from the head's axis at (R,) heights and (C,) degrees."""
     table = np.array(_SECTIONS, dtype=np.float64)
     # Mirrored copies on both sides make the spline even about nose and nape.
     degrees = np.array(_ANGLES, dtype=np.float64)
@@ -177,7 +177,7 @@ def plain_radius(height: Floats, angle: Floats) -> Floats:
 
 @cache
 def skin_grid(detail: int = 1) -> Grid:
-    """The plain head; `detail` 2 has about half the rows and columns."""
+    """Return the base head; `detail` 2 has about half the rows and columns."""
     height, roll, depth, upper = _rows(detail)
     angle = _columns(detail)
     radius = plain_radius(height, angle)

@@ -1,4 +1,4 @@
-"""The facial action units that an actor has, and how their intensities are laid out.
+"""Facial action units of actors and the layout of their intensities.
 
 Units are numbered as in the Facial Action Coding System (Ekman and Friesen, 1978).
 """
@@ -39,19 +39,19 @@ LEFT: Final = 0
 RIGHT: Final = 1
 """Rows of an array of intensities: the actor's own left and right."""
 MIDLINE: Final[frozenset[int]] = frozenset({17, 23, 24, 25, 26, 27})
-"""Units of the jaw and the lips' ring, which have no sides: the mean of both rows counts."""
+"""Units of the jaw and the lips' ring, which have no sides: the mean of both rows is used."""
 
 
 def rest() -> NDArray[np.float32]:
-    """(2, 19) intensities of a face at rest: zeros."""
+    """Return (2, 19) zero intensities: a face at rest."""
     return np.zeros((2, NUM_UNITS), np.float32)
 
 
 def unit_values(**strengths: float) -> NDArray[np.float32]:
-    """(2, 19) intensities from names such as ``au12=0.8``, ``au1_left=0.4``.
+    """Return (2, 19) intensities from names such as ``au12=0.8``, ``au1_left=0.4``.
 
     Raises:
-        ValueError: If a name is no unit of an actor.
+        ValueError: If a name is not a unit of actors.
     """
     intensities = rest()
     for name, strength in strengths.items():

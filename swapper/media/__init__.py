@@ -1,1 +1,1 @@
-"""Video, stills and provenance."""
+"""Video, image and audio input and output."""

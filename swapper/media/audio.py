@@ -1,4 +1,4 @@
-"""The sound of a clip into its converted copy: packets as they are, or transcoded if need be."""
+"""Copy audio tracks into a converted clip, transcoded where the container requires it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from swapper.media.container import open_container
 
 _log = logging.getLogger(__name__)
 
-# What players expect in each container; FFmpeg itself would find out too late. Matroska takes all.
+# Codecs that players support in each container; FFmpeg would fail too late. Matroska takes all.
 _FITS = {
     ".mp4": re.compile("aac|mp3|mp2|ac3|eac3|alac|opus|flac|dts"),
     ".mov": re.compile("aac|mp3|ac3|eac3|alac|pcm_(s16|s24|s32|f32|f64)[lb]e"),
@@ -32,15 +32,15 @@ _LOSSLESS = re.compile("pcm_.*|flac|alac|wavpack|tta|ape|truehd|mlp")
 
 
 class AudioTracks:
-    """Copies the sound tracks of one file into another, in step with the pictures.
+    """Copies the audio tracks of one file into another, interleaved with the video.
 
     Args:
-        source: File with the sound.
-        output: Container being written; the tracks are added to it at once.
-        path: Of the output, for its suffix and for messages.
+        source: File with the audio.
+        output: Container being written; the tracks are added at once.
+        path: Output path, for its suffix and for messages.
 
     Raises:
-        MediaError: A track that fits the container neither as it is nor transcoded.
+        MediaError: A track can be neither copied nor transcoded.
     """
 
     def __init__(self, source: Path, output: OutputContainer, path: Path) -> None:
@@ -68,7 +68,7 @@ class AudioTracks:
         self._container.close()
 
     def copy_until(self, time: Fraction | None) -> None:
-        """Write the sound that begins before `time` in seconds; all that is left for None."""
+        """Write the packets that begin before `time` in seconds; all remaining ones for None."""
         while True:
             packet = self._held or self._next()
             self._held = None
@@ -81,7 +81,7 @@ class AudioTracks:
             self._write(packet)
 
     def finish(self) -> None:
-        """Write what the encoders of transcoded tracks still hold."""
+        """Flush the encoders of transcoded tracks."""
         for track, copied in self._tracks.values():
             if not copied:
                 self._output.mux(track.encode(None))
@@ -95,7 +95,7 @@ class AudioTracks:
         return track, copied
 
     def _add_copy(self, stream: AudioStream) -> AudioStream | None:
-        """A track for the packets as they are, if the container takes them."""
+        """Add a track for copied packets, if the container supports the codec."""
         if not _FITS[self._path.suffix.lower()].fullmatch(_codec_name(stream)):
             return None
         try:
@@ -107,29 +107,31 @@ class AudioTracks:
         suffix = self._path.suffix.lower()
         if stream.codec_context is None:
             raise MediaError(
-                f"{self._path}: {suffix} cannot hold the sound of the input; write .mkv"
+                f"{self._path}: {suffix} cannot hold the audio of the input; write .mkv"
             )
         was = _codec_name(stream)
         fallback = "libopus"
         if suffix != ".webm":
             fallback = "alac" if _LOSSLESS.fullmatch(was) else "aac"
         becomes = fallback.removeprefix("lib")
-        _log.warning("%s: %s cannot hold %s; coding it as %s", self._path, suffix, was, becomes)
+        _log.warning(
+            "%s: %s cannot hold %s; transcoding it to %s", self._path, suffix, was, becomes
+        )
         rate = 48000 if fallback == "libopus" else stream.rate
         track = self._output.add_stream(fallback, rate=rate)
         assert isinstance(track, AudioStream)
         channels = stream.layout.nb_channels
-        named = "channels" not in stream.layout.name  # WAV and AVI often only count them
+        named = "channels" not in stream.layout.name  # WAV and AVI often store only their number
         track.codec_context.layout = (
             stream.layout.name if named else _LAYOUTS.get(channels, "stereo")
         )
         if fallback != "alac":
-            # 96 kbit/s a channel: transparent for Opus, good for AAC.
+            # 96 kbit/s per channel: transparent for Opus, good for AAC.
             track.codec_context.bit_rate = 96_000 * channels
         return track
 
     def _next(self) -> av.Packet[Any] | None:
-        """The next packet with a timestamp, None at the end or where a cut file breaks off."""
+        """Return the next packet with a timestamp, None at the end or at damage."""
         try:
             for packet in self._packets:
                 if packet.dts is not None and packet.size and not packet.is_corrupt:
@@ -148,12 +150,12 @@ class AudioTracks:
         try:
             frames = source.decode(packet)
         except av.FFmpegError:
-            return  # a damaged packet of sound is a click, not the end
+            return  # a damaged audio packet is skipped
         for frame in frames:
             self._output.mux(track.encode(frame))
 
 
 def _codec_name(stream: AudioStream) -> str:
-    """FFmpeg's name of the codec, not of the decoder in use."""
+    """Return FFmpeg's name of the codec, not of the decoder in use."""
     context: AudioCodecContext | None = stream.codec_context  # None if nothing here decodes it
     return "unknown" if context is None else str(context.codec.canonical_name)

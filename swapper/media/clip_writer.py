@@ -1,4 +1,4 @@
-"""A clip made from pictures alone: no footage that it must resemble, no sound."""
+"""Writer of clips from images, without template footage and audio."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _BT709 = Colour("bt709", full_range=False)
 
 
 class ClipWriter:
-    """Encode pictures at a steady rate: H.264 in BT.709, or masks without loss.
+    """Encode images at a constant rate: H.264 in BT.709, or masks losslessly.
 
-    Writes to ``.<stem>.partial<suffix>`` beside `path` and renames at the end, so that `path` is
-    either whole or not there. Use it as a context manager.
+    Writes to ``.<stem>.partial<suffix>`` next to `path` and renames at the end, so that `path` is
+    either complete or missing. Use it as a context manager.
 
     Args:
         path: Output. ``.mp4`` takes pictures as H.264 (yuv420p, limited range); ``.mkv`` takes
-            masks as FFV1, to the bit.
+            masks as FFV1, losslessly.
         size: Width and height in pixels, both even for pictures.
-        fps: Frames a second.
-        crf: Quality of pictures, 0 to 51, lower is better.
+        fps: Frames per second.
+        crf: Quality of H.264, 0 to 51, lower is better.
 
     Raises:
         MediaError: Another suffix, or a crf out of its range.
@@ -87,10 +87,10 @@ class ClipWriter:
                 self._finish(self._output)
 
     def write(self, image: NDArray[np.uint8]) -> None:
-        """Append a picture (H, W, 3) RGB to an ``.mp4``, or a mask (H, W) to an ``.mkv``.
+        """Append an image (H, W, 3) RGB to an ``.mp4``, or a mask (H, W) to an ``.mkv``.
 
         Raises:
-            MediaError: Encoding or writing fails, such as by a full disk.
+            MediaError: Encoding or writing fails, e.g. on a full disk.
             ValueError: The shape is not the clip's, or the writer is not open.
         """
         if self._output is None:
@@ -143,7 +143,7 @@ class ClipWriter:
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
-        """Tell what went wrong in one line."""
+        """Convert errors to a MediaError of one line."""
         try:
             yield
         except (OSError, av.FFmpegError) as error:
@@ -154,7 +154,7 @@ class ClipWriter:
 
 
 def read_masks(path: str | Path) -> Iterator[NDArray[np.float32]]:
-    """The masks of a clip that `ClipWriter` wrote, (H, W) float32 in [0, 1], in order.
+    """Read the masks of a clip that `ClipWriter` wrote, (H, W) float32 in [0, 1], in order.
 
     Raises:
         MediaError: Missing, or not a video that can be read.
@@ -164,6 +164,6 @@ def read_masks(path: str | Path) -> Iterator[NDArray[np.float32]]:
 
 
 def _close_quietly(output: OutputContainer) -> None:
-    """Release a container whose file is given up; its complaints no longer matter."""
+    """Close the container of an abandoned file, ignoring errors."""
     with suppress(av.FFmpegError, OSError, ValueError):
         output.close()

@@ -1,4 +1,4 @@
-"""Which codec goes into which container, and how each encoder is told to work."""
+"""Codecs, their containers, and encoder options."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from swapper.media.colorspace import Layout, layout_of
 
 @dataclass(frozen=True, slots=True)
 class VideoCodec:
-    """One way to write video.
+    """A video codec.
 
     Attributes:
         encoder: FFmpeg's name.
-        suffixes: Containers that players expect it in.
-        max_crf: Worst quality it knows; -1 if it takes none.
-        even: Whether subsampled sides must divide.
-        alpha: Whether players show its transparency.
+        suffixes: Containers that players support it in.
+        max_crf: Largest crf; -1 if it takes none.
+        even: Whether sides must be divisible by the chroma subsampling.
+        alpha: Whether players support its transparency.
     """
 
     encoder: str
@@ -49,10 +49,10 @@ _VP9_SPEEDS = dict(zip(PRESETS, (8, 7, 6, 5, 4, 3, 2, 1, 0), strict=True))
 
 
 def choose_codec(path: Path, name: str, bit_depth: int) -> str:
-    """The codec for an output file.
+    """Choose the codec of an output file.
 
     Args:
-        path: Its suffix names the container.
+        path: Output; its suffix names the container.
         name: A key of `CODECS`, or "auto": H.264, HEVC above 8 bits; in WebM VP9, AV1 above 8.
         bit_depth: Of the footage.
 
@@ -64,8 +64,8 @@ def choose_codec(path: Path, name: str, bit_depth: int) -> str:
     if suffix not in SUFFIXES:
         raise MediaError(f"{path}: unknown suffix {suffix!r}; use one of {', '.join(SUFFIXES)}")
     if name == "auto":
-        plain, deep = ("vp9", "av1") if suffix == ".webm" else ("h264", "hevc")
-        return deep if bit_depth > 8 else plain
+        standard, deep = ("vp9", "av1") if suffix == ".webm" else ("h264", "hevc")
+        return deep if bit_depth > 8 else standard
     if name not in CODECS:
         raise ValueError(f"unknown codec {name!r}; choose auto or one of {', '.join(CODECS)}")
     if suffix not in CODECS[name].suffixes:
@@ -75,7 +75,7 @@ def choose_codec(path: Path, name: str, bit_depth: int) -> str:
 
 
 def encoder_options(path: Path, name: str, crf: int, preset: str, layout: Layout) -> dict[str, str]:
-    """Options of the encoder of codec `name`; crf 0 is lossless where the encoder can.
+    """Return encoder options of codec `name`; crf 0 is lossless where the encoder can.
 
     Raises:
         MediaError: crf is out of the codec's range.
@@ -106,20 +106,20 @@ def encoder_options(path: Path, name: str, crf: int, preset: str, layout: Layout
 
 @lru_cache(maxsize=64)
 def choose_pixel_format(name: str, pix_fmt: str, width: int, height: int) -> str:
-    """The encoder's pixel format that loses least of the footage's.
+    """Choose the encoder's pixel format that loses the least of the footage's.
 
     Args:
         name: A key of `CODECS`.
         pix_fmt: Of the footage.
-        width: Pixels as coded; odd ones rule some subsamplings out.
-        height: Pixels as coded.
+        width: Coded width in pixels; odd sizes exclude some subsamplings.
+        height: Coded height in pixels.
     """
     codec = CODECS[name]
     offered = [each.name for each in av.codec.Codec(codec.encoder, "w").video_formats or ()]
     legal = [each for each in offered if _is_paintable(each)]
     if not codec.alpha:
         legal = [each for each in legal if not layout_of(each).alpha]
-    if name != "ffv1":  # players do not expect RGB from the others
+    if name != "ffv1":  # players do not support RGB in the others
         legal = [each for each in legal if layout_of(each).family != "rgb"]
     if codec.even:
         legal = [each for each in legal if _divides(layout_of(each), width, height)]
@@ -128,7 +128,7 @@ def choose_pixel_format(name: str, pix_fmt: str, width: int, height: int) -> str
 
 
 def _is_paintable(pix_fmt: str) -> bool:
-    """Planar, integer, little-endian, and not one of the old names that imply full range."""
+    """Return whether a format is planar, integer, little-endian, and not a full-range yuvj one."""
     described = av.video.format.VideoFormat(pix_fmt, 64, 64)
     parts = [part.plane for part in described.components]
     layout = layout_of(pix_fmt)
@@ -148,7 +148,7 @@ def _divides(layout: Layout, width: int, height: int) -> bool:
 
 
 def _loss(have: Layout, offer: Layout) -> float:
-    """How much worse an offer is: lost bits weigh most, then colour, alpha, waste."""
+    """Return the cost of a format: lost bits weigh most, then colour, alpha, wasted bits."""
     loss = 0.0
     if offer.family != have.family:
         loss += {"rgb": 500.0, "yuv": 10.0, "grey": 5000.0}[offer.family]

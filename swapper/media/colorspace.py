@@ -1,9 +1,9 @@
-"""Between a decoded frame's planes and RGB pictures, exact in matrix and range.
+"""Conversion between a frame's planes and RGB, exact in matrix and range.
 
-Reading uses libswscale, told matrix and range outright and without its fast paths, which
-shift the mean by more than one step of 255. Painting is our own
-float32 arithmetic, because libswscale's way to full range loses half a chroma step, and because
-only the changed part of a frame may be touched.
+Reading uses libswscale with explicit matrix and range and without its fast paths, which shift the
+mean by more than one step of 255. Writing uses float32 arithmetic in numpy, because libswscale's
+conversion to full range loses half a chroma step, and because only the changed part of a frame may
+be modified.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LUMA_WEIGHTS: dict[Matrix, tuple[float, float]] = {
     "bt709": (0.2126, 0.0722),
     "bt2020": (0.2627, 0.0593),
 }
-# libswscale's numbers (SWS_CS_*), which are not those of AVColorSpace.
+# libswscale's constants (SWS_CS_*), which differ from AVColorSpace.
 _SWS_MATRIX: dict[Matrix, int] = {"bt601": 5, "bt709": 1, "bt2020": 9}
 # AVColorSpace (ITU-T H.273 MatrixCoefficients); SMPTE 240M is nearest to BT.709.
 _TAGGED: dict[int, Matrix] = {
@@ -53,10 +53,10 @@ _EXACT = (
 
 @dataclass(frozen=True, slots=True)
 class Colour:
-    """How code values mean colours.
+    """Colour encoding of a stream.
 
     Attributes:
-        matrix: Of luma and chroma.
+        matrix: Matrix of luma and chroma.
         full_range: Whether luma fills 0..2^n-1 rather than 16..235 (scaled).
     """
 
@@ -65,17 +65,17 @@ class Colour:
 
     @classmethod
     def guess(cls, tag: int, color_range: int, pix_fmt: str, width: int, height: int) -> Colour:
-        """From a stream's tags; untagged video follows players: BT.709 from 720 lines on.
+        """Guess from a stream's tags; untagged video follows players: BT.709 from 720 lines on.
 
         Args:
             tag: AVColorSpace; 2 is unspecified.
             color_range: AVColorRange; 0 is unspecified.
             pix_fmt: FFmpeg's name.
-            width: Pixels as coded.
-            height: Pixels as coded.
+            width: Coded width in pixels.
+            height: Coded height in pixels.
         """
         matrix: Matrix = "bt709" if height >= 720 or width >= 1280 else "bt601"
-        # libswscale, and with it most players, takes all grey for full range.
+        # libswscale, and so most players, treats all grey formats as full range.
         is_full = color_range == FULL or pix_fmt.startswith(("yuvj", "gray", "ya"))
         return cls(_TAGGED.get(tag, matrix), is_full)
 
@@ -86,11 +86,11 @@ class Colour:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a pixel format holds.
+    """Layout of a pixel format.
 
     Attributes:
-        family: Which kind of planes.
-        bits: Of each component.
+        family: Type of the planes.
+        bits: Bits per component.
         chroma_shift: log2 of chroma subsampling, (horizontal, vertical).
         alpha: Whether there is a transparency plane.
         planes: Plane of each of the first three components (one for grey).
@@ -105,7 +105,7 @@ class Layout:
 
 @lru_cache(maxsize=256)
 def layout_of(pix_fmt: str) -> Layout:
-    """Read FFmpeg's own description of a pixel format."""
+    """Return the layout of a pixel format from FFmpeg's description."""
     described = VideoFormat(pix_fmt, 64, 64)
     parts = [part for part in described.components if not part.is_alpha]
     if described.is_rgb or described.has_palette or described.is_bayer:
@@ -127,11 +127,11 @@ def layout_of(pix_fmt: str) -> Layout:
 
 
 def rgb_from_frame(frame: av.VideoFrame, colour: Colour) -> NDArray[np.uint8]:
-    """A decoded frame as RGB, in its coded orientation.
+    """Convert a decoded frame to RGB, in its coded orientation.
 
     Args:
         frame: Any pixel format; its own tags are ignored.
-        colour: What its values mean.
+        colour: Its colour encoding.
 
     Returns:
         (H, W, 3) uint8.
@@ -151,10 +151,10 @@ def rgb_from_frame(frame: av.VideoFrame, colour: Colour) -> NDArray[np.uint8]:
 
 
 def _centred(frame: av.VideoFrame) -> av.VideoFrame:
-    """The same planes without a chroma location, which libswscale takes for the centre.
+    """Copy a frame without its chroma location, so that libswscale assumes the centre.
 
-    PyAV does not tell a frame's location, so `write_planes` could not follow it; the centre both
-    ways gives back what was read.
+    PyAV does not expose a frame's chroma location, so `write_planes` cannot use it; the centre in
+    both directions makes the round trip exact.
     """
     if layout_of(frame.format.name).chroma_shift == (0, 0):
         return frame
@@ -166,16 +166,16 @@ def _centred(frame: av.VideoFrame) -> av.VideoFrame:
     return new
 
 
-def recast(
+def convert_format(
     frame: av.VideoFrame, pix_fmt: str, source: Colour, destination: Colour
 ) -> av.VideoFrame:
-    """A new frame in another pixel format; planes are copied as they are where layouts agree.
+    """Convert a frame to another pixel format; planes are copied where layouts agree.
 
     Args:
-        frame: Left as it is.
+        frame: Not modified.
         pix_fmt: Planar, little-endian.
-        source: What the frame's values mean.
-        destination: What the new frame's values shall mean.
+        source: Colour encoding of the frame.
+        destination: Colour encoding of the new frame.
     """
     name = frame.format.name
     if name == pix_fmt or (layout_of(name) == layout_of(pix_fmt) and name.startswith("yuvj")):
@@ -197,13 +197,13 @@ def recast(
 
 
 def _rows(plane: VideoPlane) -> NDArray[np.uint8]:
-    """A plane's bytes, (height, bytes a row with padding), a view."""
+    """Return a view of a plane's bytes, (height, bytes per row with padding)."""
     raw = np.frombuffer(memoryview(plane), dtype=np.uint8)[: plane.line_size * plane.height]
     return raw.reshape(plane.height, plane.line_size)
 
 
 def _samples(plane: VideoPlane, pix_fmt: str) -> NDArray[np.unsignedinteger[Any]]:
-    """A plane's samples without the padding of its rows: (height, width), a view."""
+    """Return a view of a plane's samples without row padding, (height, width)."""
     layout = layout_of(pix_fmt)
     size = 1 if layout.bits <= 8 else 2
     rows = _rows(plane)[:, : plane.width * size]
@@ -212,7 +212,7 @@ def _samples(plane: VideoPlane, pix_fmt: str) -> NDArray[np.unsignedinteger[Any]
 
 
 def _forward(layout: Layout, colour: Colour) -> NDArray[np.float32]:
-    """(C, 4) matrix from RGB in 0..255 to code values, offset last; C is 1 for grey, else 3."""
+    """Return (C, 4) from RGB in 0..255 to code values, offset last; C is 1 for grey, else 3."""
     top, step = 2**layout.bits - 1, 2 ** (layout.bits - 8)
     if layout.family == "rgb":
         return np.hstack([np.eye(3) * top / 255, np.zeros((3, 1))]).astype(np.float32)
@@ -238,7 +238,7 @@ def write_planes(
     changed: NDArray[np.bool_] | None,
     colour: Colour,
 ) -> None:
-    """Lay a picture into a frame's planes, in place, where it changed and nowhere else.
+    """Write an image into a frame's planes, in place, only where it changed.
 
     A chroma sample is replaced if any of its pixels changed, by the mean over all of them.
 
@@ -246,7 +246,7 @@ def write_planes(
         frame: Planar, little-endian, its planes not shared with a decoder.
         image: (H, W, 3) uint8 RGB, in coded orientation.
         changed: (H, W); None means everywhere.
-        colour: What the frame's values mean.
+        colour: Colour encoding of the frame.
     """
     layout = layout_of(frame.format.name)
     box = _changed_box(changed, image.shape[:2], layout.chroma_shift)
@@ -272,7 +272,7 @@ def write_planes(
 def _changed_box(
     changed: NDArray[np.bool_] | None, shape: tuple[int, ...], shift: tuple[int, int]
 ) -> tuple[int, int, int, int] | None:
-    """Top, bottom, left, right around the change, grown to whole chroma samples."""
+    """Return top, bottom, left, right of the change, extended to whole chroma samples."""
     if changed is None:
         return 0, shape[0], 0, shape[1]
     rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
@@ -293,7 +293,7 @@ def _coded(values: NDArray[np.float32], bits: int) -> NDArray[np.unsignedinteger
 
 
 def _block_mean(values: NDArray[np.float32], shift: tuple[int, int]) -> NDArray[np.float32]:
-    """Mean over blocks of 2^shift pixels; a block cut by the picture's edge repeats its last."""
+    """Average blocks of 2^shift pixels, with replicated padding at the edges."""
     if shift == (0, 0):
         return values
     across, down = 1 << shift[0], 1 << shift[1]
@@ -304,7 +304,7 @@ def _block_mean(values: NDArray[np.float32], shift: tuple[int, int]) -> NDArray[
 
 
 def _block_any(where: NDArray[np.bool_], shift: tuple[int, int]) -> NDArray[np.bool_]:
-    """Whether any pixel of each block of 2^shift pixels is set."""
+    """Return whether any pixel of each block of 2^shift pixels is set."""
     if shift == (0, 0):
         return where
     across, down = 1 << shift[0], 1 << shift[1]

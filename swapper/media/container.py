@@ -1,4 +1,4 @@
-"""Opening video files that may be anything, and telling whether one has lost its end."""
+"""Opening of untrusted video files, and detection of truncated ones."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from av.video.stream import VideoStream
 from swapper.errors import MediaError
 
 MAX_PIXELS = 16384 * 8192
-"""Largest frame that is decoded; a hostile header may claim any size."""
+"""Largest frame that is decoded; a malicious header may claim any size."""
 
-# Playlists and the like may name other files and hosts, and FFmpeg draws text files as video;
-# only formats that hold the footage themselves are let in.
+# Playlists may refer to other files and hosts, and FFmpeg renders text files as video; only formats
+# that contain the footage themselves are allowed.
 _DEMUXERS = (
     "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,asf,mxf,gif,ogg,nut,ivf,dv,yuv4mpegpipe,"
     "h264,hevc,av1,obu,m4v,mjpeg,wav,aiff,mp3,aac,flac,ac3,w64"
@@ -27,7 +27,7 @@ _VIDEO = "pass a video such as MP4, MOV, MKV or WebM"
 
 
 def open_container(path: Path) -> InputContainer:
-    """Open a media file from the local disk and nothing else.
+    """Open a local media file.
 
     Raises:
         MediaError: Missing, a folder, empty, or not a known container.
@@ -52,10 +52,10 @@ def open_container(path: Path) -> InputContainer:
 
 
 def video_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The moving picture of a file; cover art does not count.
+    """Return the video stream of a file, ignoring cover art.
 
     Raises:
-        MediaError: There is none, or no decoder or a sane size for it.
+        MediaError: There is none, it has no decoder, or it is too large.
     """
     streams = [
         stream
@@ -78,7 +78,7 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
 
 
 def is_cut(path: Path) -> bool:
-    """Whether a file is shorter than the sizes written inside it: MP4/MOV, Matroska/WebM, AVI."""
+    """Return whether an MP4/MOV, Matroska/WebM or AVI is shorter than its headers claim."""
     size = path.stat().st_size
     with path.open("rb") as stream:
         head = stream.read(12)
@@ -92,7 +92,7 @@ def is_cut(path: Path) -> bool:
 
 
 def _boxes_cut(stream: BinaryIO, size: int) -> bool:
-    """Walk the top-level boxes of ISO 14496-12 and see whether one runs past the end."""
+    """Return whether a top-level box (ISO 14496-12) extends past the end."""
     position = 0
     while position + 8 <= size:
         stream.seek(position)
@@ -109,7 +109,7 @@ def _boxes_cut(stream: BinaryIO, size: int) -> bool:
 
 
 def _matroska_end(stream: BinaryIO) -> int:
-    """Where the EBML header and the Segment say that they end; 0 if they do not say."""
+    """Return the end of EBML header and Segment in bytes; 0 if unknown."""
     end = 0
     for identity in (b"\x1aE\xdf\xa3", b"\x18S\x80g"):
         stream.seek(end)
@@ -128,7 +128,7 @@ def _matroska_end(stream: BinaryIO) -> int:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut, where the system can."""
+    """Sync `folder`, so that a rename in it survives a power loss, where supported."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Pictures side by side under captions, for people to look at."""
+"""Grids of labelled images."""
 
 from __future__ import annotations
 
@@ -21,20 +21,19 @@ _FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
 def draw_strip(
     rows: Sequence[tuple[str, Sequence[Picture]]], captions: Sequence[str], tile: int = 192
 ) -> Picture:
-    """Lay out rows of pictures that belong together column by column.
+    """Draw a grid of images with row labels and column captions.
 
     Args:
-        rows: A label and one picture a column each, (H, W, 3) RGB of any size; they are drawn
-            square.
-        captions: One a column.
-        tile: Side of a drawn picture in pixels.
+        rows: A label and one image per column each, (H, W, 3) RGB of any size; they are resized to
+            squares.
+        captions: One per column.
+        tile: Side of a tile in pixels.
 
     Returns:
         (H, W, 3) RGB.
 
     Raises:
-        ValueError: A row has another number of pictures than there are captions, or nothing is
-            there to draw.
+        ValueError: A row has a wrong number of images, or there are none.
     """
     columns = len(captions)
     if not rows or not columns or any(len(pictures) != columns for _, pictures in rows):

@@ -1,4 +1,4 @@
-"""Pictures in and out: RGB uint8 inside, whatever the file holds outside."""
+"""Reading and writing of images as RGB uint8."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ VIDEO_SUFFIXES = (
     *(".mxf", ".wmv", ".flv", ".3gp", ".ogv", ".gif", ".y4m"),
 )
 MAX_PIXELS = 100_000_000
-"""Largest picture that is decoded."""
+"""Largest image that is decoded."""
 _MAX_BYTES = 1 << 30
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """Read a picture, turned as its EXIF orientation asks.
+    """Read an image and apply its EXIF orientation.
 
     Returns:
-        (H, W, 3) uint8 RGB; deeper files are scaled to 8 bits, transparency is dropped.
+        (H, W, 3) uint8 RGB; files with more bits are scaled to 8, transparency is dropped.
 
     Raises:
-        MediaError: Missing, not a picture, damaged, or above `MAX_PIXELS`.
+        MediaError: Missing, not an image, damaged, or above `MAX_PIXELS`.
     """
     path = Path(path)
     data = _bytes_of(path)
@@ -49,7 +49,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
             "scale it down first"
         )
     bgr = None
-    if header.whole:
+    if header.complete:
         try:
             bgr = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
         except cv2.error:
@@ -60,7 +60,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
 
 def write_image(path: str | Path, image: NDArray[np.uint8], quality: int = 95) -> None:
-    """Write a picture atomically; its folder is made if need be.
+    """Write an image atomically; creates its folder.
 
     Args:
         path: The suffix names the format.
@@ -83,7 +83,7 @@ def write_image(path: str | Path, image: NDArray[np.uint8], quality: int = 95) -
         raise ValueError(f"quality must be 1 to 100, got {quality}")
     options: list[int] = []
     if suffix in (".jpg", ".jpeg"):
-        # Halved chroma costs faces their lips; only small files should bear it.
+        # Chroma subsampling blurs lips; used only for small files.
         sampling = (
             cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
             if quality >= 90
@@ -98,7 +98,7 @@ def write_image(path: str | Path, image: NDArray[np.uint8], quality: int = 95) -
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file's content by a synced sibling, so that it is either old or new.
+    """Write a file atomically by syncing and renaming a temporary sibling.
 
     Raises:
         MediaError: It cannot be written.
@@ -123,27 +123,27 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def list_images(spec: str | Path) -> list[Path]:
-    """The pictures of a folder or glob, in natural order: 2 before 10.
+    """List the images of a folder or glob in natural order: 2 before 10.
 
     Args:
-        spec: A folder (not its sub-folders), a glob (``**`` enters folders), or one picture.
+        spec: A folder (not recursive), a glob (``**`` is recursive), or one image.
 
     Raises:
         MediaError: There are none.
     """
     path = Path(spec)
     if path.is_dir():
-        found = list(path.iterdir())
+        paths = list(path.iterdir())
     elif path.exists():
-        found = [path]
+        paths = [path]
     else:
-        found = [Path(name) for name in glob.glob(str(spec), recursive=True)]  # noqa: PTH207
+        paths = [Path(name) for name in glob.glob(str(spec), recursive=True)]  # noqa: PTH207
     images = [
-        each
-        for each in found
-        if each.suffix.lower() in IMAGE_SUFFIXES
-        and not each.name.startswith(".")
-        and each.is_file()
+        candidate
+        for candidate in paths
+        if candidate.suffix.lower() in IMAGE_SUFFIXES
+        and not candidate.name.startswith(".")
+        and candidate.is_file()
     ]
     if not images:
         kinds = ", ".join(IMAGE_SUFFIXES)
@@ -152,12 +152,12 @@ def list_images(spec: str | Path) -> list[Path]:
 
 
 def is_video(path: str | Path) -> bool:
-    """Whether a file's name is that of a video."""
+    """Return whether a file has a video suffix."""
     return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def sha256_file(path: str | Path) -> str:
-    """sha256 of a file's bytes, in hex.
+    """Return the sha256 of a file in hex.
 
     Raises:
         MediaError: It cannot be read.
@@ -170,7 +170,7 @@ def sha256_file(path: str | Path) -> str:
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """Sort key: runs of digits by value, the rest by letters, and at last by the name itself."""
+    """Return a natural sort key: digits by value, the rest by letters, ties by the name."""
     parts = re.split(r"(\d+)", str(path).casefold())
     key = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
     return [*key, (2, 0, str(path))]

@@ -1,4 +1,4 @@
-"""Which way up a video is shown: the display matrix, and pictures turned by it."""
+"""Display orientation of video: the display matrix and its application."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Pixel = TypeVar("Pixel", bound=np.generic)
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """One of the eight ways to lay a picture: transpose first, then mirror.
+    """One of the eight orientations: transpose first, then mirror.
 
     Attributes:
         transpose: Swap rows and columns.
@@ -30,7 +30,7 @@ class Orientation:
 
     @classmethod
     def from_matrix(cls, matrix: Sequence[int] | None) -> Orientation:
-        """The nearest one to a display matrix (FFmpeg's nine integers); upright for None."""
+        """Return the nearest orientation of a display matrix (nine integers); upright for None."""
         if matrix is None:
             return cls()
         a, b, _, c, d = matrix[:5]  # x' = a x + c y, y' = b x + d y (libavutil/display.h)
@@ -40,24 +40,24 @@ class Orientation:
 
     @property
     def is_upright(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether this is the identity."""
         return self == Orientation()
 
     def upright(self, coded: NDArray[Pixel]) -> NDArray[Pixel]:
-        """Turn a coded picture (H, W, ...) upright; a view."""
+        """Return an upright view of a coded image (H, W, ...)."""
         turned = coded.swapaxes(0, 1) if self.transpose else coded
         return turned[:: -1 if self.mirror_y else 1, :: -1 if self.mirror_x else 1]
 
     def coded(self, upright: NDArray[Pixel]) -> NDArray[Pixel]:
-        """The way back; a view."""
+        """Return a coded view of an upright image; inverse of `upright`."""
         turned = upright[:: -1 if self.mirror_y else 1, :: -1 if self.mirror_x else 1]
         return turned.swapaxes(0, 1) if self.transpose else turned
 
 
 def display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
-    """The nine integers of a decoded frame's display matrix, or None if it has none."""
+    """Return the nine integers of a decoded frame's display matrix, or None."""
     side_data: Any = frame.side_data  # PyAV's stubs take it for a TypedDict
-    found = side_data.get(Type.DISPLAYMATRIX)
-    if found is None:
+    data = side_data.get(Type.DISPLAYMATRIX)
+    if data is None:
         return None
-    return tuple(int(value) for value in np.frombuffer(memoryview(found), dtype=np.int32))
+    return tuple(int(value) for value in np.frombuffer(memoryview(data), dtype=np.int32))

@@ -1,7 +1,7 @@
-"""What a picture file says of itself, read before anything is decoded.
+"""Image headers, parsed before decoding.
 
-A few bytes may claim a picture of any size, and decoders draw grey where a file breaks off; so
-size and wholeness are settled here.
+A small file may claim any size, and decoders fill truncated files with grey; so size and
+completeness are checked here.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PictureHeader:
-    """Kind and size of a picture file.
+    """Type and size of an image file.
 
     Attributes:
         kind: "png", "jpeg", "webp", "bmp" or "tiff".
         width: Pixels as stored.
         height: Pixels as stored.
-        whole: False if the file certainly breaks off or its checksums fail.
+        complete: False if the file is certainly truncated or its checksums fail.
     """
 
     kind: str
     width: int
     height: int
-    whole: bool = True
+    complete: bool = True
 
 
 def read_header(data: bytes) -> PictureHeader | None:
-    """Recognise a picture by its bytes; None if it is none of the kinds known here."""
+    """Parse the header of an image; None if its format is unknown."""
     for start, reader in _READERS:
         if data.startswith(start):
             try:
@@ -43,7 +43,7 @@ def read_header(data: bytes) -> PictureHeader | None:
 def _png(data: bytes) -> PictureHeader:
     """ISO/IEC 15948: chunks of length, name, body, CRC-32."""
     width, height = struct.unpack(">II", data[16:24])
-    position, whole = 8, False
+    position, complete = 8, False
     while position + 12 <= len(data):
         (length,) = struct.unpack(">I", data[position : position + 4])
         end = position + 12 + length
@@ -53,10 +53,10 @@ def _png(data: bytes) -> PictureHeader:
         if zlib.crc32(memoryview(data)[position + 4 : end - 4]) != checksum:
             break
         if data[position + 4 : position + 8] == b"IEND":
-            whole = True
+            complete = True
             break
         position = end
-    return PictureHeader("png", width, height, whole)
+    return PictureHeader("png", width, height, complete)
 
 
 def _jpeg(data: bytes) -> PictureHeader | None:
@@ -85,7 +85,7 @@ def _webp(data: bytes) -> PictureHeader | None:
     if data[8:12] != b"WEBP":
         return None
     (length,) = struct.unpack("<I", data[4:8])
-    whole = 8 + length <= len(data) + 1
+    complete = 8 + length <= len(data) + 1
     kind, body = data[12:16], data[20:]
     if kind == b"VP8X":
         width = int.from_bytes(body[4:7], "little") + 1
@@ -97,7 +97,7 @@ def _webp(data: bytes) -> PictureHeader | None:
         width, height = (side & 0x3FFF for side in struct.unpack("<HH", body[6:10]))
     else:
         return None
-    return PictureHeader("webp", width, height, whole)
+    return PictureHeader("webp", width, height, complete)
 
 
 def _bmp(data: bytes) -> PictureHeader:
@@ -111,17 +111,17 @@ def _tiff(data: bytes) -> PictureHeader | None:
     order = "<" if data[:2] == b"II" else ">"
     (offset,) = struct.unpack(order + "I", data[4:8])
     (count,) = struct.unpack(order + "H", data[offset : offset + 2])
-    sides = {}
+    dimensions = {}
     for index in range(count):
         entry = data[offset + 2 + 12 * index : offset + 14 + 12 * index]
         tag, kind = struct.unpack(order + "HH", entry[:4])
         if tag in (256, 257):
-            sides[tag] = struct.unpack(
+            dimensions[tag] = struct.unpack(
                 order + ("H" if kind == 3 else "I"), entry[8 : 10 if kind == 3 else 12]
             )[0]
-    if len(sides) < 2:
+    if len(dimensions) < 2:
         return None
-    return PictureHeader("tiff", sides[256], sides[257])
+    return PictureHeader("tiff", dimensions[256], dimensions[257])
 
 
 _READERS: tuple[tuple[bytes, Callable[[bytes], PictureHeader | None]], ...] = (

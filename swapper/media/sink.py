@@ -1,4 +1,4 @@
-"""Where converted frames go: a video like the one that came in, or pictures for pictures."""
+"""Sinks of converted frames: a video for a video, images for images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 class Sink(Protocol):
-    """Takes frames in order; a context manager that leaves whole files or none."""
+    """Writes frames in order; a context manager that leaves complete files or none."""
 
     @property
     def outputs(self) -> list[Path]:
@@ -31,7 +31,7 @@ class Sink(Protocol):
         image: NDArray[np.uint8] | None = None,
         changed: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Append `frame`, with `image` in its stead where `changed`; untouched if None."""
+        """Append `frame`, replaced by `image` where `changed`; unmodified if None."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -45,25 +45,25 @@ class Sink(Protocol):
 
 
 class PictureSink:
-    """One picture a frame, named as the one that came in; a PNG unless told otherwise.
+    """Writes one image per frame, named after its source; PNG in a folder.
 
     Args:
-        output: A folder, or the file's name where there is but one picture.
-        sources: The pictures that come in, in order.
+        output: A folder, or the file's name if there is only one image.
+        sources: Input images, in order.
     """
 
     def __init__(self, output: Path, sources: list[Path]) -> None:
         self.output = output
         self.sources = sources
         self._outputs: list[Path] = []
-        self._made_folder = False
+        self._created_folder = False
 
     def __enter__(self) -> Self:
         return self
 
     @property
     def outputs(self) -> list[Path]:
-        """Pictures written so far."""
+        """Images written so far."""
         return self._outputs
 
     def write(
@@ -72,11 +72,11 @@ class PictureSink:
         image: NDArray[np.uint8] | None = None,
         changed: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Write one picture."""
+        """Write one image."""
         if self.output.suffix.lower() in PICTURE_SUFFIXES:
             path = self.output
         else:
-            self._made_folder |= not self.output.exists()
+            self._created_folder |= not self.output.exists()
             self.output.mkdir(parents=True, exist_ok=True)
             path = self.output / f"{self.sources[frame.index].stem}.png"
         write_image(path, frame.image if image is None else image)
@@ -88,19 +88,19 @@ class PictureSink:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Take back what was written if the conversion failed."""
+        """Remove the output if the conversion failed."""
         if error is None:
             return
         for path in self._outputs:
             path.unlink(missing_ok=True)
-        if self._made_folder and not any(self.output.iterdir()):
+        if self._created_folder and not any(self.output.iterdir()):
             self.output.rmdir()
 
 
 def open_sink(
     output: Path, footage: Footage, *, codec: str = "auto", crf: int = 16, preset: str = "medium"
 ) -> Sink:
-    """The sink that fits footage and output.
+    """Open the sink for footage and output.
 
     Raises:
         MediaError: A video's output is not a video file, or several pictures go into one file.

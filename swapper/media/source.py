@@ -1,4 +1,4 @@
-"""Footage of any kind as a run of frames: a video, a picture, a folder or glob of pictures."""
+"""Footage as a sequence of frames: a video, an image, a folder or glob of images."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from swapper.media.images import IMAGE_SUFFIXES, is_video, list_images, read_ima
 from swapper.media.video_reader import Frame, VideoInfo, VideoReader
 
 PICTURE_RATE = Fraction(25)
-"""Pictures are counted as frames of 1/25 s."""
+"""Frame rate of images: 1/25 s each."""
 
 
 class Footage(Protocol):
-    """Frames in order, as often as asked; a context manager.
+    """A re-iterable sequence of frames; a context manager.
 
     Attributes:
-        info: What it is.
+        info: Properties of the footage.
         stopped: After a pass, the second up to which damaged footage could be decoded, or None.
     """
 
@@ -47,14 +47,14 @@ class Footage(Protocol):
 
 
 class PictureReader:
-    """Pictures as frames; each is read when its frame is looked at.
+    """Images as frames, read lazily.
 
     Args:
         paths: At least one, in order; sizes may differ.
-        name: What they were asked for by: a folder or the picture itself.
+        name: The requested folder or image.
 
     Raises:
-        MediaError: The first picture cannot be read.
+        MediaError: The first image cannot be read.
     """
 
     def __init__(self, paths: list[Path], name: Path) -> None:
@@ -80,7 +80,7 @@ class PictureReader:
 
     @property
     def paths(self) -> list[Path]:
-        """The pictures, one a frame."""
+        """The images, one per frame."""
         return list(self._paths)
 
     def __enter__(self) -> Self:
@@ -100,10 +100,10 @@ class PictureReader:
 
 
 def open_footage(spec: str | Path) -> Footage:
-    """Open a video, a picture, a folder of pictures, or a glob.
+    """Open a video, an image, a folder of images, or a glob.
 
     Raises:
-        MediaError: Nothing there, several videos, or it cannot be read.
+        MediaError: No match, several videos, or an unreadable file.
     """
     path = Path(spec)
     if path.is_dir():

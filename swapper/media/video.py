@@ -1,4 +1,4 @@
-"""Video in and out: the names that other rooms use."""
+"""Public names of video reading and writing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames out of a video, in bounded memory."""
+"""Video decoding in bounded memory."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from swapper.media.orientation import Orientation, display_matrix
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What a clip is.
+    """Properties of a clip.
 
     Attributes:
-        path: The file; of pictures, their folder or the first one.
+        path: The file; for images their folder or the first one.
         width: Upright, in pixels.
         height: Upright, in pixels.
         rate: Average frames per second.
-        num_frames: As the container claims, if it does.
+        num_frames: Frame count of the container, if it has one.
         duration: Seconds, if known.
-        rotation: Degrees counter-clockwise that the coded picture is turned for display.
-        matrix: Of its luma and chroma; guessed from the size if untagged.
+        rotation: Display rotation in degrees counter-clockwise.
+        matrix: Matrix of luma and chroma; guessed from the size if untagged.
         full_range: Whether luma fills the whole range of values.
         pix_fmt: FFmpeg's name of the coded pixel format.
-        bit_depth: Bits a component.
-        has_audio: Whether there is sound.
+        bit_depth: Bits per component.
+        has_audio: Whether there is an audio stream.
     """
 
     path: Path
@@ -57,16 +57,16 @@ class VideoInfo:
 
 @dataclass(frozen=True, slots=True)
 class CodedVideo:
-    """What a writer must know to write a clip as it was.
+    """Stream parameters that a writer preserves.
 
     Attributes:
         width, height: As coded, before rotation.
         pix_fmt: FFmpeg's name.
-        colour: What the values mean.
-        tags: The file's own (colorspace, range, primaries, transfer); unspecified stays so.
-        time_base: Seconds a tick of every pts and duration.
-        first_pts: Of the first frame.
-        sample_aspect_ratio: Of a pixel, or None.
+        colour: Colour encoding.
+        tags: The file's tags (colorspace, range, primaries, transfer); unspecified stays so.
+        time_base: Seconds per tick of every pts and duration.
+        first_pts: pts of the first frame.
+        sample_aspect_ratio: Pixel aspect ratio, or None.
         matrix: Display matrix (nine integers), or None.
         metadata: Title, creation time and the like.
     """
@@ -84,19 +84,19 @@ class CodedVideo:
 
     @property
     def orientation(self) -> Orientation:
-        """How the coded picture is turned for display."""
+        """Display orientation."""
         return Orientation.from_matrix(self.matrix)
 
 
 class Frame:
-    """One picture of a clip; its pixels are worked out when first asked for.
+    """One frame of a clip; its pixels are converted on first access.
 
     Attributes:
         index: From 0.
         pts: Presentation timestamp in the stream's time base, or None.
         time: Seconds since the clip's first frame.
-        duration: How long it is shown, in the stream's time base, or None.
-        raw: The decoded frame; None for a picture.
+        duration: Display duration in the stream's time base, or None.
+        raw: The decoded frame; None for an image.
     """
 
     __slots__ = ("_image", "_load", "duration", "index", "pts", "raw", "time")
@@ -121,28 +121,28 @@ class Frame:
 
     @classmethod
     def of(cls, image: NDArray[np.uint8], index: int = 0, time: float | None = None) -> Frame:
-        """A frame from a picture in memory, (H, W, 3) uint8 RGB."""
+        """Create a frame from an image in memory, (H, W, 3) uint8 RGB."""
         return cls(index, index / 25 if time is None else time, lambda: image)
 
     @property
     def image(self) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 RGB, upright; kept, so copy it before drawing into it."""
+        """(H, W, 3) uint8 RGB, upright; cached, so copy it before modifying it."""
         if self._image is None:
             self._image = self._load()
         return self._image
 
 
 class VideoReader:
-    """Decode a video front to back, as often as asked; each pass opens the file anew.
+    """Decode a video sequentially; each iteration reopens the file.
 
     Attributes:
-        info: What the clip is.
-        coded: What a writer must know of it.
-        stopped: After a pass, the time in seconds up to which a damaged or cut file could be
-            decoded; None if it came to its proper end.
+        info: Properties of the clip.
+        coded: Stream parameters for a writer.
+        stopped: After a pass, the time in seconds up to which a damaged or truncated file could be
+            decoded; None if it was decoded to its end.
 
     Raises:
-        MediaError: Missing, empty, not a video, only sound, or nothing in it decodes.
+        MediaError: Missing, empty, not a video, only audio, or no frame can be decoded.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -152,7 +152,7 @@ class VideoReader:
             stream = video_stream(container, self.path)
             first = next(_decoded(container, stream, _Pass()), None)
             if first is None:
-                raise MediaError(f"{self.path}: no frame of it decodes; copy or download it again")
+                raise MediaError(f"{self.path}: no frame can be decoded; copy or download it again")
             self.coded = _coded_video(container, stream, first)
             self.info = _info(self.path, container, stream, first, self.coded)
 
@@ -184,8 +184,10 @@ class VideoReader:
                     if following is None and not state.damaged and 0 < stream.frames <= index + 1:
                         duration = _last_duration(raw, _claimed_end(stream), state.last_pts)
                     frame = self._frame(index, raw, duration)
-                    shown = (frame.duration or 0) * self.coded.time_base or 1 / self.info.rate
-                    end = frame.time + float(shown)
+                    display_time = (
+                        frame.duration or 0
+                    ) * self.coded.time_base or 1 / self.info.rate
+                    end = frame.time + float(display_time)
                     yield frame
             if state.damaged or self._cut_short(stream, index + 1, end):
                 self.stopped = end
@@ -193,7 +195,7 @@ class VideoReader:
     def _frame(self, index: int, raw: av.VideoFrame, duration: int | None) -> Frame:
         coded, orientation = self.coded, self.coded.orientation
         if (raw.width, raw.height, raw.format.name) != (coded.width, coded.height, coded.pix_fmt):
-            # Some streams change size on the way; a clip has one size.
+            # Some streams change size; a clip has one size.
             raw = raw.reformat(width=coded.width, height=coded.height, format=coded.pix_fmt)
         time = float(index / self.info.rate)
         if raw.pts is not None:
@@ -212,7 +214,7 @@ class VideoReader:
         )
 
     def _cut_short(self, stream: VideoStream, num_frames: int, end: float) -> bool:
-        """Whether the container promised clearly more than was decoded."""
+        """Return whether the container claims clearly more than was decoded."""
         claimed = _claimed_end(stream)
         if claimed is None or (stream.frames and num_frames >= stream.frames):
             return False
@@ -222,12 +224,12 @@ class VideoReader:
 
 @dataclass(slots=True)
 class _Pass:
-    """What one pass over the file has met.
+    """Decoder state of one pass over the file.
 
     Attributes:
-        damaged: Something did not decode.
-        last_pts: Of the packet read last, which need not be that of the last frame.
-        waiting: Timestamps given to the decoder whose frames have not come out.
+        damaged: Whether a packet failed to decode.
+        last_pts: pts of the last packet read, not necessarily of the last frame.
+        waiting: Timestamps of packets whose frames have not been returned.
     """
 
     damaged: bool = False
@@ -235,7 +237,7 @@ class _Pass:
     waiting: set[int] = field(default_factory=set)
 
     def decode(self, stream: VideoStream, packet: av.Packet[VideoStream]) -> list[av.VideoFrame]:
-        """Decode a packet and keep the books."""
+        """Decode a packet and update the pending timestamps."""
         if packet.pts is not None:
             self.waiting.add(packet.pts)
         frames = stream.decode(packet)
@@ -248,13 +250,13 @@ class _Pass:
 def _decoded(
     container: InputContainer, stream: VideoStream, state: _Pass
 ) -> Generator[av.VideoFrame, None, None]:
-    """Frames in order of presentation, up to the first damage."""
+    """Yield frames in order of presentation, up to the first damage."""
     stream.thread_type = "AUTO"
     started = False
     held: av.Packet[VideoStream] | None = None
     try:
         for packet in container.demux(stream):
-            # A packet marked corrupt is cut if it is the last, else only suspect.
+            # A packet marked corrupt is truncated if it is the last, else it may be valid.
             suspect, held = held, None
             if suspect is not None and packet.size:
                 yield from state.decode(stream, suspect)
@@ -273,16 +275,16 @@ def _decoded(
                 if started:
                     raise
                 state.waiting.clear()
-                continue  # captures often begin between two key frames
+                continue  # captures often begin between key frames
             started = started or bool(frames)
             yield from frames
     except av.FFmpegError:
         state.damaged = True
-        yield from _rest(stream, state)
+        yield from _flush_decoder(stream, state)
 
 
-def _rest(stream: VideoStream, state: _Pass) -> list[av.VideoFrame]:
-    """What the decoder still holds of the time before the damage."""
+def _flush_decoder(stream: VideoStream, state: _Pass) -> list[av.VideoFrame]:
+    """Return the buffered frames from before the damage."""
     held: list[av.VideoFrame] = []
     with suppress(av.FFmpegError):
         held = stream.decode(None)
@@ -293,7 +295,7 @@ def _rest(stream: VideoStream, state: _Pass) -> list[av.VideoFrame]:
 def _with_next(
     raws: Iterator[av.VideoFrame],
 ) -> Iterator[tuple[av.VideoFrame, av.VideoFrame | None]]:
-    """Each frame with the one after it."""
+    """Yield each frame with its successor."""
     held: av.VideoFrame | None = None
     for raw in raws:
         if held is not None:
@@ -304,7 +306,7 @@ def _with_next(
 
 
 def _ticks_to(raw: av.VideoFrame, following: av.VideoFrame | None) -> int | None:
-    """Ticks up to the next frame, or what the packet says.
+    """Return the ticks up to the next frame, or else the packet's duration.
 
     MP4 counts a packet's duration in decoding order: wrong for frames of uneven length that
     were reordered, so the timestamps come first.
@@ -317,25 +319,25 @@ def _ticks_to(raw: av.VideoFrame, following: av.VideoFrame | None) -> int | None
 def _last_duration(
     raw: av.VideoFrame, claimed_end: int | None, last_read: int | None
 ) -> int | None:
-    """Ticks of the last frame of a whole MP4 or AVI.
+    """Return the ticks of the last frame of a complete MP4 or AVI.
 
-    The packet's word counts only if it was the last in decoding order too; and then the
-    container's end may fall short by the decoder's delay.
+    The packet's duration is used only if it is also the last in decoding order; then the
+    container's end may be early by the decoder's delay.
     """
-    left = (claimed_end or 0) - (raw.pts or 0)
+    remaining = (claimed_end or 0) - (raw.pts or 0)
     if last_read is None or last_read == raw.pts:
-        return max(raw.duration or 0, left) or None
-    return left if left > 0 else raw.duration or None
+        return max(raw.duration or 0, remaining) or None
+    return remaining if remaining > 0 else raw.duration or None
 
 
 def _claimed_end(stream: VideoStream) -> int | None:
-    """Last tick of the stream as its container has it; None where it only guesses."""
+    """Return the stream's end in ticks according to the container; None if it is an estimate."""
     kind = stream.container.format.name
     if stream.duration and ("mov" in kind or "avi" in kind):
         return int((stream.start_time or 0) + stream.duration)
-    found = re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)", stream.metadata.get("DURATION", ""))
-    if found and stream.time_base:  # Matroska's statistics tag counts from zero
-        hours, minutes, seconds = (Fraction(part) for part in found.groups())
+    match = re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)", stream.metadata.get("DURATION", ""))
+    if match and stream.time_base:  # Matroska's statistics tag counts from zero
+        hours, minutes, seconds = (Fraction(part) for part in match.groups())
         return int((hours * 3600 + minutes * 60 + seconds) / stream.time_base)
     return None
 

@@ -1,4 +1,4 @@
-"""Frames into a video that is, but for what changed, the one they came from."""
+"""Video encoding that preserves the properties of a template clip."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from swapper.media.colorspace import (
     LIMITED,
     TAG_OF_MATRIX,
     Colour,
+    convert_format,
     layout_of,
-    recast,
     write_planes,
 )
 from swapper.media.container import sync_folder
@@ -33,49 +33,50 @@ from swapper.media.video_reader import Frame, VideoReader
 
 _log = logging.getLogger(__name__)
 
-# AV_CODEC_FLAG_FRAME_DURATION: encoders that can then keep each frame's duration.
+# AV_CODEC_FLAG_FRAME_DURATION: encoders keep each frame's duration, where they can.
 _FRAME_DURATION = 1 << 8
-# Written by the muxer itself, or no longer true of the copy.
+# Written by the muxer itself, or invalid for the copy.
 _OWN_METADATA = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
 
 
 class VideoWriter:
-    """Encode frames with the timing, orientation, colour tags and sound of the clip `like`.
+    """Encode frames with the timing, orientation, colour tags and sound of the clip `template`.
 
-    Writes to ``.<stem>.partial<suffix>`` beside `path` and renames at the end, so that `path`
-    is either whole or not there. Use it as a context manager.
+    Writes to ``.<stem>.partial<suffix>`` next to `path` and renames at the end, so that `path`
+    is either complete or missing. Use it as a context manager.
 
     Args:
-        path: Output; an existing file is replaced. Its folder is made if need be.
-        like: The clip that the frames come from.
+        path: Output; an existing file is replaced. Its folder is created.
+        template: The clip that the frames come from.
         codec: "auto" keeps bit depth: H.264, HEVC above 8 bits; VP9 or AV1 in WebM. Or a name.
         crf: Quality, lower is better; 0 is lossless where the encoder can.
-        preset: Speed, in x264's words.
+        preset: Speed, by x264's names.
 
     Raises:
-        MediaError: Unknown suffix, a codec that does not fit it, or output and input are one.
+        MediaError: Unknown suffix, a codec that does not fit it, or output and input are the same
+            file.
         ValueError: Unknown codec or preset.
     """
 
     def __init__(
         self,
         path: str | Path,
-        like: VideoReader,
+        template: VideoReader,
         *,
         codec: str = "auto",
         crf: int = 16,
         preset: str = "medium",
     ) -> None:
         self.path = Path(path)
-        self.like = like
-        self.codec = choose_codec(self.path, codec, like.info.bit_depth)
-        coded = like.coded
+        self.template = template
+        self.codec = choose_codec(self.path, codec, template.info.bit_depth)
+        coded = template.coded
         self.pix_fmt = choose_pixel_format(self.codec, coded.pix_fmt, coded.width, coded.height)
         self._options = encoder_options(self.path, self.codec, crf, preset, layout_of(self.pix_fmt))
         self._partial = self.path.with_name(f".{self.path.stem}.partial{self.path.suffix}")
-        self._colour, self._tags = _output_colour(like, self.pix_fmt)
-        if layout_of(self.pix_fmt).bits < like.info.bit_depth:
-            _log.warning("%s: %s has no way to keep all bits", self.path, self.codec)
+        self._colour, self._tags = _output_colour(template, self.pix_fmt)
+        if layout_of(self.pix_fmt).bits < template.info.bit_depth:
+            _log.warning("%s: %s cannot keep all bits", self.path, self.codec)
         self._stack = ExitStack()
         self._output: OutputContainer | None = None
         self._durations: dict[int, int] = {}
@@ -83,11 +84,11 @@ class VideoWriter:
         self._last_pts: int | None = None
         self._held: av.Packet[VideoStream] | None = None
         self._end = Fraction(0)
-        if self.path.exists() and self.path.samefile(like.path):
+        if self.path.exists() and self.path.samefile(template.path):
             raise MediaError(f"{self.path}: is the input itself; choose another output")
 
     def __enter__(self) -> VideoWriter:
-        os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 knows no other way
+        os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 has no other option
         with self._guard(), ExitStack() as stack:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             stack.callback(self._partial.unlink, missing_ok=True)
@@ -97,9 +98,9 @@ class VideoWriter:
             output = av.open(f"file:{self._partial}", "w", format=_muxer(self.path), options=fast)
             stack.callback(_close_quietly, output)
             self._video = self._add_video(output)
-            self._audio = stack.enter_context(AudioTracks(self.like.path, output, self.path))
-            kept = self.like.coded.metadata.items()
-            output.metadata.update({k: v for k, v in kept if k.lower() not in _OWN_METADATA})
+            self._audio = stack.enter_context(AudioTracks(self.template.path, output, self.path))
+            metadata = self.template.coded.metadata.items()
+            output.metadata.update({k: v for k, v in metadata if k.lower() not in _OWN_METADATA})
             self._output, self._stack = output, stack.pop_all()
         return self
 
@@ -117,7 +118,7 @@ class VideoWriter:
 
     @property
     def outputs(self) -> list[Path]:
-        """The one file that is written."""
+        """The output file."""
         return [self.path]
 
     def write(
@@ -129,37 +130,37 @@ class VideoWriter:
         """Append a frame.
 
         Args:
-            frame: From `like`, in order.
-            image: (H, W, 3) uint8 RGB, upright, to show in its stead; None writes the decoded
-                planes as they are.
+            frame: From `template`, in order.
+            image: (H, W, 3) uint8 RGB, upright, that replaces it; None writes the decoded planes
+                unmodified.
             changed: (H, W) bool, upright: pixels outside keep the decoded planes, a chroma
                 sample all of whose pixels are outside too. None means all changed.
 
         Raises:
-            MediaError: Encoding or writing fails, such as by a full disk.
+            MediaError: Encoding or writing fails, e.g. on a full disk.
             ValueError: Shapes differ from the clip's, or the frame is not of a video.
         """
         if self._output is None:
             raise ValueError("the writer is not open: use it in a with statement")
-        raw = self._prepared(frame, image, changed)
+        raw = self._prepare(frame, image, changed)
         pts = self._timestamp(frame)
         duration = frame.duration or max(1, self._ticks_per_frame())
-        raw.pts, raw.time_base, raw.duration = pts, self.like.coded.time_base, duration
-        raw.pict_type = 0  # else the encoder repeats the input's choice of key frames
+        raw.pts, raw.time_base, raw.duration = pts, self.template.coded.time_base, duration
+        raw.pict_type = 0  # else the encoder repeats the input's key frames
         self._durations[pts] = duration
         self._lengths.add(duration)
         self._last_pts = pts
-        self._end = (pts + duration) * self.like.coded.time_base
+        self._end = (pts + duration) * self.template.coded.time_base
         with self._guard():
-            self._audio.copy_until(pts * self.like.coded.time_base)
+            self._audio.copy_until(pts * self.template.coded.time_base)
             self._mux(raw)
 
     def finish(self, partial: bool | None = None) -> None:
-        """Complete the file and put it in its place; nothing happens a second time.
+        """Complete the file and move it into place; a second call does nothing.
 
         Args:
-            partial: End the sound with the last frame. By default so if `like` was found to be
-                damaged, and else the rest of the sound is copied.
+            partial: End the audio with the last frame. By default so if `template` was found to be
+                damaged; otherwise the rest of the audio is copied.
 
         Raises:
             MediaError: Writing fails, or no frame was written.
@@ -170,7 +171,7 @@ class VideoWriter:
         if self._last_pts is None:
             raise MediaError(f"{self.path}: no frame was written; check the input")
         if partial is None:
-            partial = self.like.stopped is not None
+            partial = self.template.stopped is not None
         with self._guard():
             self._audio.copy_until(self._end if partial else None)
             self._audio.finish()
@@ -183,7 +184,7 @@ class VideoWriter:
         self._stack.close()
 
     def _add_video(self, output: OutputContainer) -> VideoStream:
-        coded, info = self.like.coded, self.like.info
+        coded, info = self.template.coded, self.template.info
         stream = output.add_stream(
             CODECS[self.codec].encoder, rate=info.rate, options=dict(self._options)
         )
@@ -197,21 +198,21 @@ class VideoWriter:
         if coded.sample_aspect_ratio:
             context.sample_aspect_ratio = coded.sample_aspect_ratio
         if self.codec == "hevc" and self.path.suffix.lower() != ".mkv":
-            context.codec_tag = "hvc1"  # Apple's players want it in place of hev1
+            context.codec_tag = "hvc1"  # Apple's players require it instead of hev1
         if coded.matrix is not None:
             stream.set_display_matrix(coded.matrix)
         return stream
 
-    def _prepared(
+    def _prepare(
         self, frame: Frame, image: NDArray[np.uint8] | None, changed: NDArray[np.bool_] | None
     ) -> av.VideoFrame:
-        """The frame to encode: the decoded one itself, or a painted copy."""
-        coded, info = self.like.coded, self.like.info
+        """Return the frame to encode: the decoded one, or a modified copy."""
+        coded, info = self.template.coded, self.template.info
         if frame.raw is None:
             raise ValueError("only frames of a video can be written")
         if image is None and frame.raw.format.name == self.pix_fmt:
             return frame.raw
-        new = recast(frame.raw, self.pix_fmt, coded.colour, self._colour)
+        new = convert_format(frame.raw, self.pix_fmt, coded.colour, self._colour)
         new.colorspace, new.color_range = self._tags[0], self._tags[1]
         new.color_primaries, new.color_trc = self._tags[2], self._tags[3]
         if image is None:
@@ -230,7 +231,7 @@ class VideoWriter:
         return new
 
     def _timestamp(self, frame: Frame) -> int:
-        """The frame's own, or the next free tick if it has none or runs backwards."""
+        """Return the frame's pts, or the next free tick if it is missing or decreasing."""
         if frame.pts is not None and (self._last_pts is None or frame.pts > self._last_pts):
             return frame.pts
         if self._last_pts is None:
@@ -240,13 +241,13 @@ class VideoWriter:
         return self._last_pts + max(1, self._ticks_per_frame())
 
     def _ticks_per_frame(self) -> int:
-        return round(1 / (self.like.info.rate * self.like.coded.time_base))
+        return round(1 / (self.template.info.rate * self.template.coded.time_base))
 
     def _mux(self, raw: av.VideoFrame | None, output: OutputContainer | None = None) -> None:
         output = output or self._output
         assert output is not None, "write and finish check it"
         for packet in self._video.encode(raw):
-            self._mend(packet)
+            self._fix_timestamps(packet)
             if self._held is not None:
                 output.mux(self._held)
             self._held = packet
@@ -254,21 +255,21 @@ class VideoWriter:
             self._lengthen(self._held)
             output.mux(self._held)
 
-    def _mend(self, packet: av.Packet[VideoStream]) -> None:
-        """Set right what encoders get wrong about time."""
+    def _fix_timestamps(self, packet: av.Packet[VideoStream]) -> None:
+        """Correct durations and decoding times that encoders get wrong."""
         if packet.pts is None:
             return
-        # Not all of them hand a frame's duration on.
+        # Not all encoders pass on a frame's duration.
         packet.duration = self._durations.pop(packet.pts, packet.duration)
         # x265 leaves the decoding time of clips of one or two frames uninitialised.
-        hour = 3600 / self.like.coded.time_base
+        hour = 3600 / self.template.coded.time_base
         if packet.dts is None or not 0 <= packet.pts - packet.dts <= hour:
             packet.dts = packet.pts
 
     def _lengthen(self, last: av.Packet[VideoStream]) -> None:
-        """Let MP4's clock, which runs in decoding order, reach the end of the last frame.
+        """Extend the last packet to the end of the last frame: MP4 counts in decoding order.
 
-        Frames of one length need none of it, and it would change their average rate.
+        Not needed at a constant frame duration, where it would change the average rate.
         """
         if len(self._lengths) > 1 and last.pts != self._last_pts and last.dts is not None:
             end = round(self._end / last.time_base)
@@ -276,7 +277,7 @@ class VideoWriter:
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
-        """Tell what went wrong in one line."""
+        """Convert errors to a MediaError of one line."""
         try:
             yield
         except MediaError:
@@ -293,9 +294,9 @@ class VideoWriter:
             ) from error
 
 
-def _output_colour(like: VideoReader, pix_fmt: str) -> tuple[Colour, tuple[int, int, int, int]]:
-    """What the written values mean, and the tags that say so."""
-    coded = like.coded
+def _output_colour(template: VideoReader, pix_fmt: str) -> tuple[Colour, tuple[int, int, int, int]]:
+    """Return the output's colour encoding and its tags."""
+    coded = template.coded
     was, becomes = layout_of(coded.pix_fmt).family, layout_of(pix_fmt).family
     if was == becomes:
         return coded.colour, coded.tags
@@ -310,6 +311,6 @@ def _muxer(path: Path) -> str:
 
 
 def _close_quietly(output: OutputContainer) -> None:
-    """Release a container whose file is given up; its complaints no longer matter."""
+    """Close the container of an abandoned file, ignoring errors."""
     with suppress(av.FFmpegError, OSError, ValueError):
         output.close()

@@ -1,4 +1,4 @@
-"""Certificate chains and keys: reading them, signing with them, checking what others signed."""
+"""Certificate chains and private keys: loading, signing, verifying."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ Algorithm = Literal["ES256", "ES384", "ES512", "PS256", "EdDSA"]
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 _CURVES: dict[str, Algorithm] = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
-# What C2PA's certificate profile takes for signing content: e-mail protection, document signing.
+# Extended key usages that C2PA's profile accepts: e-mail protection, document signing.
 SIGNING_USES = (ExtendedKeyUsageOID.EMAIL_PROTECTION, ObjectIdentifier("1.3.6.1.5.5.7.3.36"))
 _MAX_PEM = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Signer:
-    """A private key and the certificates that say whose it is.
+    """A private key with its certificate chain.
 
     Attributes:
-        chain: Leaf first, each certified by the next.
-        key: Of the leaf.
-        algorithm: That goes with the key.
-        is_local: Whether this installation made it itself.
+        chain: Leaf first, each issued by the next.
+        key: Private key of the leaf.
+        algorithm: Signature algorithm of the key.
+        is_local: Whether this installation created it.
     """
 
     chain: tuple[x509.Certificate, ...]
@@ -44,7 +44,7 @@ class Signer:
 
     @classmethod
     def from_files(cls, certificate_chain: Path, private_key: Path) -> Signer:
-        """The user's own certificate chain (leaf first) and unencrypted key, both PEM.
+        """Load the user's certificate chain (leaf first) and unencrypted key, both PEM.
 
         Raises:
             ProvenanceError: They cannot be read, do not belong together, or may not sign content.
@@ -56,7 +56,7 @@ class Signer:
 
     @classmethod
     def from_pem(cls, pem: bytes, path: Path, *, is_local: bool = False) -> Signer:
-        """Key and chain from one PEM file's content.
+        """Load key and chain from the content of one PEM file.
 
         Raises:
             ProvenanceError: They do not belong together.
@@ -65,13 +65,13 @@ class Signer:
 
     @classmethod
     def local(cls, home: Path | None = None) -> Signer:
-        """This installation's own signer, made on first use and renewed before it expires.
+        """Return this installation's signer, created on first use and renewed before expiry.
 
         Args:
-            home: Folder to keep it in; $SWAPPER_HOME/identity or ~/.config/swapper/identity.
+            home: Its folder; by default $SWAPPER_HOME/identity or ~/.config/swapper/identity.
 
         Raises:
-            ProvenanceError: It can be neither read nor made.
+            ProvenanceError: It can be neither read nor created.
         """
         from swapper.provenance.local_authority import local_signer
 
@@ -84,16 +84,16 @@ class Signer:
 
     @property
     def chain_pem(self) -> str:
-        """The chain, leaf first."""
+        """The chain as PEM, leaf first."""
         return b"".join(certificate_bytes(each) for each in self.chain).decode("ascii")
 
     @property
     def key_pem(self) -> str:
-        """The key, PKCS #8, unencrypted."""
+        """The key as unencrypted PKCS #8 PEM."""
         return key_bytes(self.key).decode("ascii")
 
     def sign(self, data: bytes) -> bytes:
-        """Detached signature; EC ones are DER."""
+        """Return a detached signature; EC signatures are DER."""
         if isinstance(self.key, ec.EllipticCurvePrivateKey):
             return self.key.sign(data, ec.ECDSA(_hash(self.algorithm)))
         if isinstance(self.key, rsa.RSAPrivateKey):
@@ -102,13 +102,13 @@ class Signer:
 
 
 def common_name(certificate: x509.Certificate) -> str:
-    """The common name of a certificate's subject, or all of the subject."""
-    found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found[0].value) if found else certificate.subject.rfc4514_string()
+    """Return the common name of a certificate's subject, or else the whole subject."""
+    attributes = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(attributes[0].value) if attributes else certificate.subject.rfc4514_string()
 
 
 def read_certificates(path: Path) -> list[x509.Certificate]:
-    """Certificates of a PEM file.
+    """Read the certificates of a PEM file.
 
     Raises:
         ProvenanceError: It cannot be read or holds none.
@@ -116,8 +116,8 @@ def read_certificates(path: Path) -> list[x509.Certificate]:
     return list(_certificates(path, _pem(path)))
 
 
-def signature_holds(leaf: x509.Certificate, algorithm: str, signature: bytes, data: bytes) -> bool:
-    """Whether `signature` over `data` was made with the leaf's key and `algorithm`."""
+def verify_signature(leaf: x509.Certificate, algorithm: str, signature: bytes, data: bytes) -> bool:
+    """Return whether `signature` over `data` was made with the leaf's key and `algorithm`."""
     key = leaf.public_key()
     try:
         if isinstance(key, ec.EllipticCurvePublicKey):
@@ -135,8 +135,8 @@ def signature_holds(leaf: x509.Certificate, algorithm: str, signature: bytes, da
     return True
 
 
-def chain_holds(chain: Sequence[x509.Certificate]) -> bool:
-    """Whether each certificate is issued by the next, which is an authority."""
+def verify_chain(chain: Sequence[x509.Certificate]) -> bool:
+    """Return whether each certificate is issued by the next, which must be a CA."""
     for lower, upper in itertools.pairwise(chain):
         if not _is_authority(upper) or not _issued(lower, upper):
             return False
@@ -144,18 +144,18 @@ def chain_holds(chain: Sequence[x509.Certificate]) -> bool:
 
 
 def is_trusted(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]) -> bool:
-    """Whether a chain that holds ends in, or is issued by, one of the roots."""
+    """Return whether a verified chain ends in, or is issued by, one of the roots."""
     top = chain[-1]
     return any(root in chain or (_is_authority(root) and _issued(top, root)) for root in roots)
 
 
 def is_current(certificate: x509.Certificate) -> bool:
-    """Whether today lies within its validity."""
+    """Return whether the certificate is valid now."""
     return certificate.not_valid_before_utc <= _now() <= certificate.not_valid_after_utc
 
 
-def lacks(leaf: x509.Certificate) -> list[str]:
-    """What keeps a certificate from signing content under C2PA's profile; empty if nothing."""
+def missing_requirements(leaf: x509.Certificate) -> list[str]:
+    """Return what a certificate lacks to sign content under C2PA's profile; empty if nothing."""
     missing = []
     extensions = leaf.extensions
     try:
@@ -178,7 +178,7 @@ def lacks(leaf: x509.Certificate) -> list[str]:
 
 
 def _check_leaf(leaf: x509.Certificate, path: Path) -> None:
-    missing = lacks(leaf)
+    missing = missing_requirements(leaf)
     if missing:
         raise ProvenanceError(
             f"{path}: the certificate may not sign content, it lacks {', '.join(missing)}; "
@@ -199,7 +199,7 @@ def _signer(
             f"{path}: its first certificate is not that of the private key; "
             "put the key's own certificate first, its issuers after it"
         )
-    if not chain_holds(chain):
+    if not verify_chain(chain):
         raise ProvenanceError(
             f"{path}: its certificates do not certify each other; list the leaf, then its issuers"
         )
@@ -251,10 +251,10 @@ def _private_key(path: Path, pem: bytes) -> PrivateKey:
 
 def _is_authority(certificate: x509.Certificate) -> bool:
     try:
-        found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
     except (x509.ExtensionNotFound, ValueError):
         return False
-    return found.value.ca
+    return constraints.value.ca
 
 
 def _issued(lower: x509.Certificate, upper: x509.Certificate) -> bool:

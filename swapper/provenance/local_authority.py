@@ -1,7 +1,7 @@
-"""This installation's own signer: an authority made once, and leaves that it certifies.
+"""This installation's signer: a self-signed CA, created once, and the leaves that it issues.
 
-It proves that a file has not changed since this installation signed it. Nobody else vouches for
-it, so verifiers elsewhere call the signer unknown, unless they are given its ``root.pem``.
+It proves that a file has not changed since this installation signed it. No public root vouches for
+it, so other verifiers report an unknown signer unless they are given its ``root.pem``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _RENEW_DAYS = 30
 
 
 def identity_folder() -> Path:
-    """Where the local signer lives: $SWAPPER_HOME/identity or ~/.config/swapper/identity."""
+    """Return the signer's folder: $SWAPPER_HOME/identity or ~/.config/swapper/identity."""
     base = os.environ.get("SWAPPER_HOME")
     return (Path(base) if base else Path.home() / ".config" / "swapper") / "identity"
 
@@ -46,12 +46,12 @@ def local_signer(home: Path | None = None) -> Signer:
     except OSError as error:
         raise ProvenanceError(
             f"{error.filename or home}: the local signer cannot be used "
-            f"({error.strerror or error}); mend the permissions, or pass your own certificate"
+            f"({error.strerror or error}); fix the permissions, or pass your own certificate"
         ) from error
 
 
 def _create(home: Path) -> None:
-    """Make authority and leaf in one step: another process sees the whole folder or none."""
+    """Create CA and leaf atomically: another process sees the complete folder or none."""
     home.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=home.parent, prefix=f".{home.name}."))  # mode 0700
     try:
@@ -65,14 +65,14 @@ def _create(home: Path) -> None:
         except OSError:
             if not home.exists():
                 raise
-            return  # another process was faster; its signer is as good
-        _log.info("made a local signer in %s; others can trust it by its root.pem", home)
+            return  # another process created it first; use that one
+        _log.info("created a local signer in %s; others can trust it by its root.pem", home)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
 def _load(home: Path) -> Signer:
-    """Read the local signer; renew its leaf in time."""
+    """Load the local signer; renew its leaf before it expires."""
     bundle, authority_path = home / "signer.pem", home / "authority.pem"
     for path in (bundle, authority_path):
         if not path.exists():
@@ -99,11 +99,11 @@ def _local_bundle(path: Path) -> Signer:
 
 
 def _broken(path: Path) -> str:
-    return f"{path}: the local signer is damaged; move {path.parent} away and a new one is made"
+    return f"{path}: the local signer is damaged; move {path.parent} away and a new one is created"
 
 
 def _write_secret(path: Path, data: bytes) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
+    """Atomically write a file that only its owner can read."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -117,7 +117,7 @@ def _write_secret(path: Path, data: bytes) -> None:
 
 
 def _new_leaf(authority_key: ec.EllipticCurvePrivateKey, authority: x509.Certificate) -> bytes:
-    """Key, leaf and authority as one PEM file, so that they can never be out of step."""
+    """Return key, leaf and CA as one PEM file, so that they always match."""
     key = ec.generate_private_key(ec.SECP256R1())
     leaf = _certify(key, (authority_key, authority))
     return key_bytes(key) + certificate_bytes(leaf) + certificate_bytes(authority)
@@ -127,7 +127,7 @@ def _certify(
     key: ec.EllipticCurvePrivateKey,
     issuer: tuple[ec.EllipticCurvePrivateKey, x509.Certificate] | None,
 ) -> x509.Certificate:
-    """A leaf by `issuer`, or a new authority by itself."""
+    """Return a leaf issued by `issuer`, or a new self-signed CA."""
     name = LOCAL_NAME if issuer else f"swapper local authority {secrets.token_hex(4)}"
     subject = x509.Name(
         [

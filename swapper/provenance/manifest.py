@@ -1,9 +1,9 @@
-"""Where a converted file comes from: written into it by C2PA, and read back.
+"""C2PA manifests of converted files: signing and verifying.
 
-The manifest names the performer's footage as parent, says that the file is a composite with
-trained algorithmic media, and carries a claim of our own: model, identities, rights. It is signed
-without a time stamp authority, so it works offline and fetches nothing; a verifier elsewhere will
-call the signer unknown unless it is given the signer's root.
+The manifest names the performer's footage as parent, declares the file a composite with trained
+algorithmic media, and carries a custom assertion: model, identities, rights. It is signed without a
+time stamp authority, so it works offline and fetches nothing; other verifiers report an unknown
+signer unless they are given the signer's root.
 
 Source: C2PA Technical Specification 2.2, https://spec.c2pa.org.
 """
@@ -42,33 +42,33 @@ _FORMATS = {
     ".tiff": "image/tiff",
 }
 _UNKNOWN_FORMAT = "application/octet-stream"
-# No look-ups on the net, and no thumbnail that would carry the performer's own picture along.
+# No network access, and no thumbnail, which would contain the performer's picture.
 _SETTINGS: dict[str, Any] = {
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
     "builder": {"thumbnail": {"enabled": False}},
 }
-# Findings about who signed; every other failure is about what was signed.
-_ABOUT_SIGNER = {
+# Failures about the signer; every other failure is about the content.
+_SIGNER_FAILURES = {
     "signingCredential.untrusted": "",
     "signingCredential.expired": "the signer's certificate has expired",
     "claimSignature.outsideValidity": "signed outside the validity of the signer's certificate",
 }
-# How a manifest store is marked in a PNG, a JPEG and an MP4.
-_MARKS = (b"caBX", b"jumbc2pa", bytes.fromhex("d8fec3d61b0e483c92975828877ec481"))
+# Byte markers of a manifest store in PNG, JPEG and MP4.
+_MANIFEST_MARKERS = (b"caBX", b"jumbc2pa", bytes.fromhex("d8fec3d61b0e483c92975828877ec481"))
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What we say of a converted file.
+    """Claim about a converted file, stored as a custom assertion.
 
     Attributes:
         title: Name of the file.
-        model_sha256: Of the model's weights, hex.
-        model_name: What the model is called.
-        identities: Whose faces appear: "name" and "rights" of each.
-        performer_rights: By what right the performer's footage is used, if stated.
+        model_sha256: sha256 of the model's weights, hex.
+        model_name: Name of the model.
+        identities: "name" and "rights" of each identity that appears.
+        performer_rights: Right by which the performer's footage is used, if stated.
         software: "swapper/<version>".
-        parameters: Settings of the conversion worth keeping; plain values.
+        parameters: Settings of the conversion; plain values.
     """
 
     title: str
@@ -82,10 +82,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class SignedFile:
-    """Where the provenance went.
+    """Location of the provenance of a signed file.
 
     Attributes:
-        kind: "embedded" in the file, or "sidecar" beside it.
+        kind: "embedded" in the file, or "sidecar" next to it.
         path: The file that holds it.
     """
 
@@ -95,14 +95,14 @@ class SignedFile:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a file's provenance is worth.
+    """Result of verifying a file's provenance.
 
     Attributes:
         state: "trusted": intact, signed under a given root; "unknown signer": intact, signed by
-            someone nobody here vouches for; "tampered": file or provenance changed; "none".
-        signer: Who signed, as the certificate says.
-        claim: Our own claim, if there is one and it is as it was signed.
-        reasons: For people.
+            a signer that no given root vouches for; "tampered": file or provenance changed; "none".
+        signer: Name in the signer's certificate.
+        claim: The custom assertion, if present and unchanged.
+        reasons: Human-readable reasons.
         where: Where the provenance was found.
     """
 
@@ -114,34 +114,34 @@ class Verdict:
 
 
 def sign(path: Path, parent: Path | None, claim: Claim, signer: Signer) -> SignedFile:
-    """Sign a finished file: inside it where its format can, else in a sidecar.
+    """Sign a finished file: embedded where its format allows it, else in a sidecar.
 
     Args:
-        path: Replaced atomically by its signed self.
-        parent: The performer's footage that it was made from, if there is one.
-        claim: What to say of it.
-        signer: Who says so.
+        path: File to sign; replaced atomically.
+        parent: The performer's footage that it was made from, if any.
+        claim: Claim about the file.
+        signer: Key and certificates to sign with.
 
     Raises:
-        ProvenanceError: A file is missing, or signing fails; `path` is then as it was.
+        ProvenanceError: A file is missing, or signing fails; `path` is then unchanged.
         MediaError: A file cannot be read, or the sidecar not written.
     """
-    for each in (path, parent):
-        if each is not None and not each.is_file():
+    for file in (path, parent):
+        if file is not None and not file.is_file():
             raise ProvenanceError(
-                f"{each}: no such file to sign or to name as parent; check the path"
+                f"{file}: no such file to sign or to name as parent; check the path"
             )
-    said = asdict(claim) | {
+    claim_data = asdict(claim) | {
         "parameters": dict(claim.parameters),
         "parent_name": parent.name if parent else None,
         "parent_sha256": sha256_file(parent) if parent else None,
     }
     media_type = _FORMATS.get(path.suffix.lower())
     if media_type is None:
-        return SignedFile("sidecar", write_sidecar(path, said, signer))
+        return SignedFile("sidecar", write_sidecar(path, claim_data, signer))
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.signing{path.suffix}")
     try:
-        builder = _builder(path, media_type, parent, said)
+        builder = _builder(path, media_type, parent, claim_data)
         with path.open("rb") as unsigned, temporary.open("w+b") as signed:
             builder.sign(_native_signer(signer), media_type, unsigned, signed)
             signed.flush()
@@ -150,7 +150,7 @@ def sign(path: Path, parent: Path | None, claim: Claim, signer: Signer) -> Signe
         temporary.replace(path)
     except (c2pa.C2paError, OSError) as error:
         raise ProvenanceError(
-            f"{path}: cannot be signed ({_line(error)}); free space, or try provenance=none"
+            f"{path}: cannot be signed ({_one_line(error)}); free space, or try provenance=none"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -159,44 +159,43 @@ def sign(path: Path, parent: Path | None, claim: Claim, signer: Signer) -> Signe
 
 
 def verify(path: Path, trust: Sequence[Path] = ()) -> Verdict:
-    """Read a file's provenance back and check it.
+    """Verify a file's provenance.
 
     Args:
         path: Any file.
-        trust: PEM files of root certificates to trust. The local authority's is not among them
-            unless given.
+        trust: PEM files of trusted root certificates. The local CA is trusted only if given.
 
     Raises:
         ProvenanceError: The file or a root cannot be read.
     """
     if not path.is_file():
         raise ProvenanceError(f"{path}: no such file; check the path")
-    roots = [root for each in trust for root in read_certificates(each)]
+    roots = [root for file in trust for root in read_certificates(file)]
     embedded = _verify_embedded(path, roots)
     if embedded.state != "none" or not sidecar_path(path).is_file():
         return embedded
-    found = verify_sidecar(path, roots)
+    sidecar = verify_sidecar(path, roots)
     state: Literal["trusted", "unknown signer", "tampered"] = "tampered"
-    if found.intact:
-        state = "trusted" if found.trusted else "unknown signer"
-    reasons = found.reasons or _explain(state, found.signer)
-    return Verdict(state, found.signer, found.claim, reasons, "sidecar")
+    if sidecar.intact:
+        state = "trusted" if sidecar.trusted else "unknown signer"
+    reasons = sidecar.reasons or _unknown_signer_reasons(state, sidecar.signer)
+    return Verdict(state, sidecar.signer, sidecar.claim, reasons, "sidecar")
 
 
 def _builder(
-    path: Path, media_type: str, parent: Path | None, said: Mapping[str, Any]
+    path: Path, media_type: str, parent: Path | None, claim_data: Mapping[str, Any]
 ) -> c2pa.Builder:
-    """A manifest with its parent, in whichever way the parent can be one."""
-    definition = _definition(path, media_type, said)
+    """Return a manifest builder; falls back to an opaque parent, then to none."""
+    definition = _definition(path, media_type, claim_data)
     if parent is not None:
-        ways = (_FORMATS.get(parent.suffix.lower(), _UNKNOWN_FORMAT), _UNKNOWN_FORMAT)
-        for way in dict.fromkeys(ways):
+        formats = (_FORMATS.get(parent.suffix.lower(), _UNKNOWN_FORMAT), _UNKNOWN_FORMAT)
+        for media_format in dict.fromkeys(formats):
             builder = c2pa.Builder(definition, context=c2pa.Context.from_dict(_SETTINGS))
             builder.set_intent(c2pa.C2paBuilderIntent.EDIT)
             ingredient = {"title": parent.name, "relationship": "parentOf"}
             try:
                 with parent.open("rb") as stream:
-                    builder.add_ingredient(ingredient, way, stream)
+                    builder.add_ingredient(ingredient, media_format, stream)
             except c2pa.C2paError:
                 builder.close()
                 continue
@@ -209,8 +208,8 @@ def _builder(
     return builder
 
 
-def _definition(path: Path, media_type: str, said: Mapping[str, Any]) -> dict[str, Any]:
-    name, _, version = str(said["software"]).partition("/")
+def _definition(path: Path, media_type: str, claim_data: Mapping[str, Any]) -> dict[str, Any]:
+    name, _, version = str(claim_data["software"]).partition("/")
     edited = {
         "action": "c2pa.edited",
         "digitalSourceType": SOURCE_TYPE,
@@ -219,11 +218,11 @@ def _definition(path: Path, media_type: str, said: Mapping[str, Any]) -> dict[st
     }
     return {
         "claim_generator_info": [{"name": name, "version": version or "0"}],
-        "title": said["title"],
+        "title": claim_data["title"],
         "format": media_type,
         "assertions": [
             {"label": "c2pa.actions", "data": {"actions": [edited]}},
-            {"label": ASSERTION, "data": dict(said)},
+            {"label": ASSERTION, "data": dict(claim_data)},
         ],
     }
 
@@ -248,66 +247,70 @@ def _verify_embedded(path: Path, roots: Sequence[x509.Certificate]) -> Verdict:
     except c2pa.C2paError.ManifestNotFound:
         return Verdict("none")
     except (c2pa.C2paError, ValueError) as error:
-        if not _is_marked(path):
+        if not _has_manifest_marker(path):
             return Verdict("none")
         return Verdict(
-            "tampered", reasons=[f"its manifest is broken: {_line(error)}"], where="embedded"
+            "tampered", reasons=[f"its manifest is broken: {_one_line(error)}"], where="embedded"
         )
     except OSError as error:
         raise ProvenanceError(
-            f"{path}: cannot be read ({_line(error)}); check its rights"
+            f"{path}: cannot be read ({_one_line(error)}); check its rights"
         ) from error
-    return _judge(report)
+    return _verdict_of(report)
 
 
-def _judge(report: Mapping[str, Any]) -> Verdict:
-    """Turn c2pa's report into a verdict."""
+def _verdict_of(report: Mapping[str, Any]) -> Verdict:
+    """Convert c2pa's validation report into a verdict."""
     manifest = report.get("manifests", {}).get(report.get("active_manifest"), {})
     signature = manifest.get("signature_info", {})
     signer = signature.get("common_name") or signature.get("issuer")
     results = report.get("validation_results", {}).get("activeManifest", {})
     failures = results.get("failure", [])
-    reasons = [_ABOUT_SIGNER.get(each["code"], _finding(each)) for each in failures]
-    reasons += [f"of its parent: {_finding(each)}" for each in _parent_failures(report, manifest)]
-    about_content = any(each["code"] not in _ABOUT_SIGNER for each in failures)
+    reasons = [_SIGNER_FAILURES.get(failure["code"], _finding(failure)) for failure in failures]
+    reasons += [
+        f"of its parent: {_finding(failure)}" for failure in _parent_failures(report, manifest)
+    ]
+    about_content = any(failure["code"] not in _SIGNER_FAILURES for failure in failures)
     state: Literal["trusted", "unknown signer", "tampered"] = "unknown signer"
     if about_content or (not failures and report.get("validation_state") == "Invalid"):
         state = "tampered"
     elif report.get("validation_state") == "Trusted":
         state = "trusted"
-    said = [reason for reason in dict.fromkeys(reasons) if reason]
-    if "signingCredential.expired" not in (each["code"] for each in failures):
-        said += _explain(state, signer)
-    return Verdict(state, signer, _claim(manifest, results), said, "embedded")
+    unique_reasons = [reason for reason in dict.fromkeys(reasons) if reason]
+    if "signingCredential.expired" not in (failure["code"] for failure in failures):
+        unique_reasons += _unknown_signer_reasons(state, signer)
+    return Verdict(state, signer, _claim(manifest, results), unique_reasons, "embedded")
 
 
 def _parent_failures(
     report: Mapping[str, Any], manifest: Mapping[str, Any]
 ) -> Iterator[Mapping[str, Any]]:
-    """What was wrong with the parents' own content: when they went in, and since."""
-    found = [
-        each.get("validation_results", {}).get("activeManifest", {})
-        for each in manifest.get("ingredients", [])
+    """Yield failures in the content of the parents: at signing time, and since then."""
+    results = [
+        ingredient.get("validation_results", {}).get("activeManifest", {})
+        for ingredient in manifest.get("ingredients", [])
     ]
     deltas = report.get("validation_results", {}).get("ingredientDeltas", [])
-    found += [each.get("validationDeltas", {}) for each in deltas]
-    for each in found:
-        yield from (fail for fail in each.get("failure", []) if fail["code"] not in _ABOUT_SIGNER)
+    results += [ingredient.get("validationDeltas", {}) for ingredient in deltas]
+    for ingredient in results:
+        yield from (
+            fail for fail in ingredient.get("failure", []) if fail["code"] not in _SIGNER_FAILURES
+        )
 
 
 def _claim(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Our own assertion, if it is the very one that was signed."""
+    """Return the custom assertion if it is unchanged since signing."""
     passed = results.get("success", [])
-    is_signed = any(each["code"] == "claimSignature.validated" for each in passed)
-    is_same = any(
-        each["code"] == "assertion.hashedURI.match" and each["url"].endswith(f"/{ASSERTION}")
-        for each in passed
+    is_signed = any(entry["code"] == "claimSignature.validated" for entry in passed)
+    is_unchanged = any(
+        entry["code"] == "assertion.hashedURI.match" and entry["url"].endswith(f"/{ASSERTION}")
+        for entry in passed
     )
-    if not (is_signed and is_same):
+    if not (is_signed and is_unchanged):
         return None
-    for each in manifest.get("assertions", []):
-        if each["label"] == ASSERTION and isinstance(each["data"], dict):
-            return dict(each["data"])
+    for entry in manifest.get("assertions", []):
+        if entry["label"] == ASSERTION and isinstance(entry["data"], dict):
+            return dict(entry["data"])
     return None
 
 
@@ -315,26 +318,26 @@ def _finding(entry: Mapping[str, Any]) -> str:
     return f"{entry.get('explanation') or 'check failed'} ({entry['code']})"
 
 
-def _explain(state: str, signer: str | None) -> list[str]:
+def _unknown_signer_reasons(state: str, signer: str | None) -> list[str]:
     if state != "unknown signer":
         return []
     return [
         f"no trusted root vouches for {signer or 'the signer'}; public verifiers will not know it "
-        "either (give its root certificate as trust to check against)"
+        "either (pass its root certificate as trust=)"
     ]
 
 
-def _is_marked(path: Path) -> bool:
-    """Whether a file's bytes show traces of a manifest store."""
+def _has_manifest_marker(path: Path) -> bool:
+    """Return whether a file contains the marker of a manifest store."""
     with path.open("rb") as stream:
         before = b""
         while block := stream.read(1 << 20):
-            if any(mark in before + block for mark in _MARKS):
+            if any(mark in before + block for mark in _MANIFEST_MARKERS):
                 return True
             before = block[-16:]
     return False
 
 
-def _line(error: Exception) -> str:
-    """An exception's message in one line."""
+def _one_line(error: Exception) -> str:
+    """Return an exception's message in one line."""
     return " ".join(str(error).split()) or type(error).__name__

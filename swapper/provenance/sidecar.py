@@ -1,4 +1,4 @@
-"""Provenance beside a file whose container cannot hold it: a signed JSON file."""
+"""Signed JSON sidecars for files whose format cannot embed a manifest."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from cryptography import x509
 from swapper.media.images import sha256_file, write_atomically
 from swapper.provenance.certificates import (
     Signer,
-    chain_holds,
     common_name,
     is_current,
     is_trusted,
-    lacks,
-    signature_holds,
+    missing_requirements,
+    verify_chain,
+    verify_signature,
 )
 
 SCHEMA = "org.swapper.provenance/1"
@@ -31,14 +31,14 @@ _MAX_CERTIFICATES = 10
 
 @dataclass(frozen=True, slots=True)
 class SidecarVerdict:
-    """What a sidecar is worth.
+    """Result of verifying a sidecar.
 
     Attributes:
-        intact: Signature and file are as they were.
-        trusted: Its chain ends in a given root.
-        signer: Common name of the leaf, if it can be told.
-        claim: What was signed, if the signature holds.
-        reasons: Why not intact or trusted, for people.
+        intact: Whether signature and file are unchanged.
+        trusted: Whether its chain ends in a given root.
+        signer: Common name of the leaf, if it can be read.
+        claim: The signed claim, if the signature is valid.
+        reasons: Human-readable reasons why it is not intact or not trusted.
     """
 
     intact: bool
@@ -49,12 +49,12 @@ class SidecarVerdict:
 
 
 def sidecar_path(path: Path) -> Path:
-    """Where the provenance of `path` lies: its whole name and ``.provenance.json``."""
+    """Return the sidecar path of `path`: its full name plus ``.provenance.json``."""
     return path.with_name(path.name + ".provenance.json")
 
 
 def write_sidecar(path: Path, claim: Mapping[str, Any], signer: Signer) -> Path:
-    """Sign a claim about a file's content and lay it beside the file, atomically.
+    """Sign a claim about a file's content and write it next to the file, atomically.
 
     Raises:
         MediaError: The file cannot be read or the sidecar not written.
@@ -80,7 +80,7 @@ def write_sidecar(path: Path, claim: Mapping[str, Any], signer: Signer) -> Path:
 
 
 def verify_sidecar(path: Path, roots: Sequence[x509.Certificate]) -> SidecarVerdict:
-    """Check the sidecar of `path`, which must exist, and `path` against it.
+    """Verify the sidecar of `path`, which must exist, and `path` against it.
 
     Raises:
         MediaError: The file cannot be read.
@@ -90,9 +90,9 @@ def verify_sidecar(path: Path, roots: Sequence[x509.Certificate]) -> SidecarVerd
         return _broken("the sidecar is not a provenance file of this program")
     payload, algorithm, signature, chain = parsed
     signer = common_name(chain[0])
-    if not signature_holds(chain[0], algorithm, signature, _canonical(payload)):
+    if not verify_signature(chain[0], algorithm, signature, _canonical(payload)):
         return _broken("the sidecar was changed after it was signed", signer)
-    if lacks(chain[0]) or not chain_holds(chain):
+    if missing_requirements(chain[0]) or not verify_chain(chain):
         return _broken("the sidecar's certificates do not allow its signer to sign", signer)
     claim = payload["claim"]
     if payload["sha256"] != sha256_file(path):
@@ -109,14 +109,14 @@ def _broken(reason: str, signer: str | None = None) -> SidecarVerdict:
 
 
 def _canonical(payload: Mapping[str, Any]) -> bytes:
-    """The bytes that are signed: JSON with sorted keys, no spaces, ASCII only."""
+    """Return the bytes to sign: JSON with sorted keys, no spaces, ASCII only."""
     return json.dumps(payload, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
 def _parse(
     path: Path,
 ) -> tuple[dict[str, Any], str, bytes, list[x509.Certificate]] | None:
-    """Payload, algorithm, signature and chain, each of its right type; None if anything is off."""
+    """Return payload, algorithm, signature and chain; None if the file is malformed."""
     try:
         if path.stat().st_size > _MAX_BYTES:
             return None

@@ -1,1 +1,1 @@
-"""Performances of actors: emotions played, movement, and the ground truth of each frame."""
+"""Synthetic performances: emotions, motion, and the ground truth of each frame."""

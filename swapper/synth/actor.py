@@ -1,4 +1,4 @@
-"""An actor: performs moments in front of a camera, and tells what is true of each picture."""
+"""Synthetic actors: render head states and return each frame with its ground truth."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from numpy.typing import NDArray
 
 from swapper.errors import UsageError
 from swapper.head_renderer.body import Body, Posed
-from swapper.head_renderer.camera import Camera, head_turn, move_head
-from swapper.head_renderer.film_response import backdrop, develop, shrink, smear, tone
+from swapper.head_renderer.camera import Camera, head_rotation, move_head
+from swapper.head_renderer.film_response import (
+    apply_film,
+    backdrop,
+    downsample,
+    motion_blur,
+    tone_map,
+)
 from swapper.head_renderer.identity import Identity
 from swapper.head_renderer.landmarks import face_triangles, landmark_vertices
-from swapper.head_renderer.light import depth_map, light_space, lights_of, sky_seen
+from swapper.head_renderer.light import depth_map, light_space, lights_of, sky_visibility
 from swapper.head_renderer.organs import ENAMEL, EYE, FLESH, LASH, linear
 from swapper.head_renderer.pose import HeadState, RenderedFrame
 from swapper.head_renderer.raster import rasterise
@@ -33,14 +39,14 @@ SMALLEST, LARGEST = 16, 2048
 
 
 class Actor:
-    """One identity, ready to perform.
+    """Renders one identity.
 
-    Drawing is a function of its arguments alone: the same call gives the same bits. It releases
-    the GIL for most of its time, so that two threads draw on two cores.
+    Rendering is deterministic: the same arguments give the same bits. It releases the GIL for most
+    of its time, so that threads render in parallel.
 
     Args:
-        identity: Who.
-        detail: 1 for pictures; 2 draws a coarser mesh in less time, for small pictures.
+        identity: Identity to render.
+        detail: 1 for full detail; 2 renders a coarser mesh in less time, for small frames.
     """
 
     def __init__(self, identity: Identity, detail: int = 1) -> None:
@@ -48,11 +54,11 @@ class Actor:
         self.body = Body(identity, detail)
         self._texture = paint_skin(self.body.grid, identity)
         self._landmarks = landmark_vertices(self.body.grid)
-        own = face_triangles(self.body.grid)
+        in_face = face_triangles(self.body.grid)
         self._in_face = np.isin(self.body.material, (EYE, ENAMEL, FLESH, LASH))
-        self._in_face[: len(own)] = own
+        self._in_face[: len(in_face)] = in_face
         self._open_sky = self._occlusion()
-        # At rest the closed lips hide these; the mouth lets light in as it opens.
+        # Closed lips occlude these at rest; use the value of an open mouth.
         self._open_sky[self.body.inside] = 0.8
         colours = _IRISES[identity.eye_colour]
         self._iris = np.array([linear(colours[0]), linear(colours[1])]) * 1.1
@@ -60,43 +66,43 @@ class Actor:
         self._scatter = np.array([0.42, 0.16, 0.09]) * deep
 
     def _occlusion(self) -> NDArray[np.float32]:
-        """(N,) share of the sky that each vertex sees with a relaxed face."""
+        """Return (N,) ambient occlusion of the relaxed face: the visible share of the sky."""
         body = self.body
 
-        def seen(posed: Posed, rays: int) -> Floats:
-            return sky_seen(posed.points, body.normals(posed.points), body.triangles, rays)
+        def visibility(posed: Posed, rays: int) -> Floats:
+            return sky_visibility(posed.points, body.normals(posed.points), body.triangles, rays)
 
-        sky = seen(body.at_rest(), 48)
-        # What an open lid hides in its fold sees the sky once the eye is shut.
-        shut = seen(body.pose(unit_values(au43=1.0), (0.0, 0.0)), 24)
+        sky = visibility(body.at_rest(), 48)
+        # The skin in the fold of an open lid is exposed once the eye is shut.
+        shut = visibility(body.pose(unit_values(au43=1.0), (0.0, 0.0)), 24)
         lids = body.lid_vertices()
         sky[lids] = np.maximum(sky[lids], shut[lids])
         return sky.astype(np.float32)
 
-    def shown(self, moment: HeadState) -> NDArray[np.float32]:
-        """(2, 19) intensities in [0, 1] as this actor's face shows the intended ones."""
+    def observed_units(self, state: HeadState) -> NDArray[np.float32]:
+        """Return (2, 19) intensities in [0, 1] after this identity's gain and asymmetry."""
         gain = np.asarray(self.identity.gain)
         lean = np.asarray(self.identity.asymmetry)
-        shown = moment.units * gain * np.stack([1 + lean, 1 - lean])
+        units = state.units * gain * np.stack([1 + lean, 1 - lean])
         for column, unit in enumerate(UNITS):
             if unit in MIDLINE:
-                shown[:, column] = moment.units[:, column].mean() * gain[column]
-        # A lid that shuts, shuts: nobody's blink stops half way.
-        shown[:, INDEX[43]] = moment.units[:, INDEX[43]]
-        return np.asarray(np.clip(shown, 0, 1), dtype=np.float32)
+                units[:, column] = state.units[:, column].mean() * gain[column]
+        # Eye closure is not scaled, so that blinks close the eye.
+        units[:, INDEX[43]] = state.units[:, INDEX[43]]
+        return np.asarray(np.clip(units, 0, 1), dtype=np.float32)
 
-    def landmarks(self, moment: HeadState, stage: Stage, size: int) -> Floats:
-        """(68, 2) float64 landmarks in pixels, without drawing."""
-        posed = self.body.pose(self.shown(moment), moment.gaze)
-        return self._project(posed, moment, Camera.of(stage, size))[1][self._landmarks, :2]
+    def landmarks(self, state: HeadState, stage: Stage, size: int) -> Floats:
+        """Return (68, 2) float64 landmarks in pixels without rendering."""
+        posed = self.body.pose(self.observed_units(state), state.gaze)
+        return self._project(posed, state, Camera.of(stage, size))[1][self._landmarks, :2]
 
-    def _project(self, posed: Posed, moment: HeadState, camera: Camera) -> tuple[Floats, Floats]:
-        world = move_head(posed.points, self.body.follow, moment)
+    def _project(self, posed: Posed, state: HeadState, camera: Camera) -> tuple[Floats, Floats]:
+        world = move_head(posed.points, self.body.follow, state)
         return world, camera.project(world)
 
-    def shoot(
+    def render(
         self,
-        moment: HeadState,
+        state: HeadState,
         stage: Stage,
         size: int = 256,
         *,
@@ -104,15 +110,15 @@ class Actor:
         index: int = 0,
         supersample: int = 2,
     ) -> RenderedFrame:
-        """Draw one frame.
+        """Render one frame.
 
         Args:
-            moment: What the actor does.
+            state: Expression, gaze and head pose.
             stage: Camera, light and film.
-            size: Side of the picture in pixels, 16 to 2048.
-            before: What the actor did a frame earlier, for the blur of movement.
-            index: Number of the frame; seeds its grain.
-            supersample: Samples a pixel and side, 1 to 4.
+            size: Side of the frame in pixels, 16 to 2048.
+            before: State of the previous frame, for motion blur.
+            index: Frame number; seeds its grain.
+            supersample: Samples per pixel and side, 1 to 4.
 
         Raises:
             UsageError: If the size or the sampling is out of its range.
@@ -121,28 +127,31 @@ class Actor:
             raise UsageError(f"size={size}: must be from {SMALLEST} to {LARGEST} pixels")
         if not 1 <= supersample <= 4:
             raise UsageError(f"supersample={supersample}: must be from 1 to 4")
-        shown = self.shown(moment)
-        posed = self.body.pose(shown, moment.gaze)
+        observed_units = self.observed_units(state)
+        posed = self.body.pose(observed_units, state.gaze)
         fine = Camera.of(stage, size * supersample)
-        world, screen = self._project(posed, moment, fine)
-        seen = np.empty((size * supersample,) * 2, np.int32)
-        near = np.empty(seen.shape, np.float32)
+        world, screen = self._project(posed, state, fine)
+        triangle_ids = np.empty((size * supersample,) * 2, np.int32)
+        near = np.empty(triangle_ids.shape, np.float32)
         flat = screen.astype(np.float32)
-        rasterise(flat, self.body.triangles, self.body.one_sided, seen, near)
-        picture = self._light(posed, moment, stage, world, flat, seen)
-        picture = tone(picture)
-        small = shrink(picture, supersample)
+        rasterise(flat, self.body.triangles, self.body.one_sided, triangle_ids, near)
+        picture = self._light(posed, state, stage, world, flat, triangle_ids)
+        picture = tone_map(picture)
+        small = downsample(picture, supersample)
         if before is not None and stage.film.shutter > 0:
-            small = self._blur(small, before, stage, screen, seen, supersample)
-        face = np.append(self._in_face, False)[seen].astype(np.float32)
+            small = self._blur(small, before, stage, screen, triangle_ids, supersample)
+        face = np.append(self._in_face, False)[triangle_ids].astype(np.float32)
         pixels = (screen[self._landmarks, :2] + 0.5) / supersample - 0.5
         return RenderedFrame(
-            develop(small, stage.film, stage.seed, index), pixels, shrink(face, supersample), shown
+            apply_film(small, stage.film, stage.seed, index),
+            pixels,
+            downsample(face, supersample),
+            observed_units,
         )
 
     def _light(
-        self, posed: Posed, moment: HeadState, stage: Stage, world: Floats,
-        screen: NDArray[np.float32], seen: NDArray[np.int32],
+        self, posed: Posed, state: HeadState, stage: Stage, world: Floats,
+        screen: NDArray[np.float32], triangle_ids: NDArray[np.int32],
     ) -> NDArray[np.float32]:  # fmt: skip
         body, lights = self.body, lights_of(stage)
         normals = body.normals(world)
@@ -151,7 +160,7 @@ class Actor:
         skin = normals[body.skin].reshape(rows, columns, 3)
         soft[body.skin] = soften(skin, 4 if rows > 180 else 2).reshape(-1, 3)
         shadow, lit = depth_map(world, body.triangles, light_space(lights.towards[0]))
-        turn = head_turn(moment)
+        turn = head_rotation(state)
         mesh = Mesh(
             body.triangles, body.material, screen, world.astype(np.float32),
             normals.astype(np.float32), soft.astype(np.float32),
@@ -163,23 +172,25 @@ class Actor:
             Camera.of(stage, 1).place, shadow, self._texture.colour, self._texture.relief,
             self._texture.gloss, posed.lids, self._iris, self._scatter,
         )  # fmt: skip
-        picture = np.empty((*seen.shape, 3), np.float32)
-        shade(mesh, scene, seen, backdrop(stage, seen.shape[0]), picture)
+        picture = np.empty((*triangle_ids.shape, 3), np.float32)
+        shade(mesh, scene, triangle_ids, backdrop(stage, triangle_ids.shape[0]), picture)
         return picture
 
     def _blur(
         self, picture: NDArray[np.float32], before: HeadState, stage: Stage, screen: Floats,
-        seen: NDArray[np.int32], supersample: int,
+        triangle_ids: NDArray[np.int32], supersample: int,
     ) -> NDArray[np.float32]:  # fmt: skip
-        camera = Camera.of(stage, seen.shape[0])
-        posed = self.body.pose(self.shown(before), before.gaze)
+        camera = Camera.of(stage, triangle_ids.shape[0])
+        posed = self.body.pose(self.observed_units(before), before.gaze)
         was = self._project(posed, before, camera)[1]
         moved = (screen[:, :2] - was[:, :2]) / supersample
         if np.abs(moved).max() * stage.film.shutter < 0.3:
             return picture
         of_triangle = moved[self.body.triangles].mean(axis=1)
         of_triangle = np.concatenate([of_triangle, np.zeros((1, 2))]).astype(np.float32)
-        motion = of_triangle[seen[supersample // 2 :: supersample, supersample // 2 :: supersample]]
+        motion = of_triangle[
+            triangle_ids[supersample // 2 :: supersample, supersample // 2 :: supersample]
+        ]
         result = np.empty_like(picture)
-        smear(picture, np.ascontiguousarray(motion), stage.film.shutter, result)
+        motion_blur(picture, np.ascontiguousarray(motion), stage.film.shutter, result)
         return result

@@ -1,4 +1,4 @@
-"""What a face cannot do at once."""
+"""Anatomical constraints between action units."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from swapper.head_renderer.units import INDEX
 
 
 def feasible(units: NDArray[np.floating]) -> NDArray[np.float32]:
-    """The nearest intensities that one face can show, a smooth function of the wished ones.
+    """Map intensities smoothly to a feasible combination.
 
-    Lids that close cannot be raised, a jaw drops once whichever unit asks for it, a mouth that
-    stretches open parts the lips, and parted lips cannot be pressed together.
+    Closing lids cannot be raised, jaw drop and mouth stretch do not add up, a mouth stretch parts
+    the lips, and parted lips cannot be pressed together.
 
     Args:
         units: (..., 2, 19) intensities.
@@ -20,16 +20,16 @@ def feasible(units: NDArray[np.floating]) -> NDArray[np.float32]:
     Returns:
         (..., 2, 19) float32 in [0, 1].
     """
-    wished = np.clip(np.asarray(units, dtype=np.float64), 0.0, 1.0)
-    shown = wished.copy()
+    requested = np.clip(np.asarray(units, dtype=np.float64), 0.0, 1.0)
+    result = requested.copy()
 
     def at(unit: int) -> NDArray[np.float64]:
-        column: NDArray[np.float64] = wished[..., INDEX[unit]]
+        column: NDArray[np.float64] = requested[..., INDEX[unit]]
         return column
 
-    shown[..., INDEX[5]] = at(5) * (1 - at(43))
-    shown[..., INDEX[26]] = at(26) * (1 - at(27))
+    result[..., INDEX[5]] = at(5) * (1 - at(43))
+    result[..., INDEX[26]] = at(26) * (1 - at(27))
     parted = 1 - (1 - at(25)) * (1 - 0.9 * at(27))
-    shown[..., INDEX[25]] = parted
-    shown[..., INDEX[24]] = at(24) * (1 - parted)
-    return shown.astype(np.float32)
+    result[..., INDEX[25]] = parted
+    result[..., INDEX[24]] = at(24) * (1 - parted)
+    return result.astype(np.float32)

@@ -1,7 +1,7 @@
-"""Smooth functions of time: how muscles move from here to there, and how a body idles.
+"""Smooth functions of time for muscle activation and idle motion.
 
-Everything is a function of time and not of frames, so the same performance at another frame rate
-passes through the same values.
+All are functions of time rather than of frames, so a performance at another frame rate samples the
+same values.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 
 def minimum_jerk(share: Floats) -> Floats:
-    """From 0 at 0 to 1 at 1 as limbs and faces move, still at both ends; constant outside.
+    """Minimum-jerk profile from 0 at 0 to 1 at 1, at rest at both ends; constant outside.
 
     Source: Flash and Hogan, The coordination of arm movements, J. Neuroscience 5, 1985.
     """
@@ -23,28 +23,28 @@ def minimum_jerk(share: Floats) -> Floats:
 
 
 def rise(times: Floats, start: float, duration: float) -> Floats:
-    """0 before `start`, 1 from ``start + duration`` on, minimum jerk between."""
+    """Return 0 before `start`, 1 from ``start + duration`` on, minimum jerk between."""
     return minimum_jerk((times - start) / max(duration, 1e-6))
 
 
 def bump(times: Floats, start: float, attack: float, hold: float, release: float) -> Floats:
-    """Up in `attack` seconds, held at 1 for `hold`, down again in `release`."""
+    """Rise to 1 in `attack` seconds, hold for `hold`, fall to 0 in `release`."""
     return rise(times, start, attack) * (1.0 - rise(times, start + attack + hold, release))
 
 
-def wander(times: Floats, rate: float, rng: np.random.Generator, octaves: int = 2) -> Floats:
+def smooth_noise(times: Floats, rate: float, rng: np.random.Generator, octaves: int = 2) -> Floats:
     """Smooth noise about 0 with a standard deviation of about 1, never beyond about 3.
 
     Args:
         times: Seconds, 0 or more.
-        rate: Turns of its coarsest movement a second.
-        rng: Draws the phases; the same generator gives the same noise at any times.
-        octaves: Each twice as fast and a little over half as strong.
+        rate: Frequency of the lowest octave in Hz.
+        rng: Source of the phases; the same generator gives the same noise at any times.
+        octaves: Number of octaves; each has twice the frequency and 0.6 of the amplitude.
     """
     total, power = np.zeros_like(times), 0.0
     for octave in range(octaves):
         strength = 0.6**octave
-        # Rates that share no period, so that nothing ever repeats.
+        # Incommensurable rates, so that the noise does not repeat.
         for detune in (0.61, 0.83, 1.0, 1.29, 1.57):
             hertz = rate * 2**octave * detune * float(rng.uniform(0.92, 1.08))
             phase = float(rng.uniform(0.0, 2.0 * np.pi))
@@ -54,13 +54,13 @@ def wander(times: Floats, rate: float, rng: np.random.Generator, octaves: int = 
     return result
 
 
-def through(times: Floats, keys: Floats, values: Floats) -> Floats:
-    """Move from value to value, each key reached smoothly and left smoothly.
+def interpolate_keys(times: Floats, keys: Floats, values: Floats) -> Floats:
+    """Interpolate between key values with minimum-jerk segments.
 
     Args:
         times: (T,) seconds.
-        keys: (K,) seconds, rising.
-        values: (K, D) at the keys; before the first and after the last they stay.
+        keys: (K,) seconds, increasing.
+        values: (K, D) at the keys; constant before the first and after the last.
 
     Returns:
         (T, D).

@@ -1,4 +1,4 @@
-"""Short things a face does over its emotion: blinks, flickers, yawns, sighs, brow flashes."""
+"""Short gestures added to an emotion: blinks, micro-expressions, yawns, sighs, brow flashes."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from numpy.typing import NDArray
 
 from swapper.head_renderer.units import INDEX, rest, unit_values
 from swapper.synth.curves import Floats, bump
-from swapper.synth.emotions import EMOTIONS, REPERTOIRE
+from swapper.synth.emotions import EMOTION_BY_NAME, EMOTIONS
 from swapper.synth.unit_curves import Phase
 
 MICRO_SECONDS: Final = (0.04, 0.2)
-"""How long a micro-expression lasts (Ekman and Friesen, 1969; Yan et al., 2013): at 25 frames a
-second the shortest show in one frame, or between two."""
+"""Duration of a micro-expression (Ekman and Friesen, 1969; Yan et al., 2013): at 25 frames per
+second the shortest appear in one frame or in none."""
 _NOT_MICRO: Final = [INDEX[26], INDEX[27], INDEX[43]]
 
 
 @dataclass(frozen=True, eq=False)
 class Gesture:
-    """A movement that comes and goes.
+    """A transient movement.
 
     Attributes:
         kind: "blink", "closure", "micro", "yawn", "sigh", "flash", "press", "roll" or "nod".
         start: Seconds.
-        attack: Seconds on the way there.
-        hold: Seconds there.
-        release: Seconds on the way back.
+        attack: Seconds to the apex.
+        hold: Seconds at the apex.
+        release: Seconds back to zero.
         units: (2, 19) intensities added, in [0, 1].
         pose: (3,) degrees added.
         gaze: (2,) degrees added.
-        emotion: What a micro-expression betrays.
+        emotion: Emotion of a micro-expression; else empty.
     """
 
     kind: str
@@ -52,12 +52,12 @@ class Gesture:
         return self.start + self.attack + self.hold + self.release
 
     def amount(self, times: Floats) -> Floats:
-        """(T,) in [0, 1]: how much of it shows."""
+        """Return (T,) activation in [0, 1]."""
         return bump(times, self.start, self.attack, self.hold, self.release)
 
 
 def overlay(units: Floats, gestures: Sequence[Gesture], times: Floats) -> Floats:
-    """(T, 2, 19) units with the gestures over them; together never above 1."""
+    """Return (T, 2, 19) units combined with the gestures; never above 1."""
     absent = 1.0 - units
     for gesture in gestures:
         near = slice(*np.searchsorted(times, (gesture.start, gesture.end)))
@@ -65,92 +65,98 @@ def overlay(units: Floats, gestures: Sequence[Gesture], times: Floats) -> Floats
     return 1.0 - absent
 
 
-def phase_at(course: Sequence[Phase], time: float) -> Phase:
-    """The phase that is on at a time; the last one after the end."""
-    return next((phase for phase in course if time < phase.end), course[-1])
+def phase_at(phases: Sequence[Phase], time: float) -> Phase:
+    """Return the phase that is active at a time; the last one after the end."""
+    return next((phase for phase in phases if time < phase.end), phases[-1])
 
 
 def blinks(
-    course: Sequence[Phase], shifts: Sequence[float], rng: np.random.Generator
+    phases: Sequence[Phase], shifts: Sequence[float], rng: np.random.Generator
 ) -> list[Gesture]:
-    """Blinks at each emotion's rate, often where the gaze jumps or the feeling turns.
+    """Sample blinks at each emotion's rate, more often at saccades and changes of emotion.
 
-    A lid falls in about 80 ms and rises in about 160 (VanderWerf et al., 2003). Tired lids also
-    stay down for a while.
+    A lid closes in about 80 ms and opens in about 160 (VanderWerf et al., 2003). Tired lids also
+    stay closed for a while.
 
     Args:
-        course: What is played.
-        shifts: Seconds at which the gaze makes large jumps.
-        rng: Of the blinks.
+        phases: Phases that are played.
+        shifts: Times of large saccades in seconds.
+        rng: Random source.
     """
-    end = course[-1].end
+    end = phases[-1].end
     prompts = [time for time in shifts if rng.random() < 0.5]
-    prompts += [phase.start + 0.05 for phase in course[1:] if rng.random() < 0.4]
-    moments = [(time, False) for time in prompts]
+    prompts += [phase.start + 0.05 for phase in phases[1:] if rng.random() < 0.4]
+    candidates = [(time, False) for time in prompts]
     time = float(rng.uniform(0.3, 3.0))
     while time < end:
-        manner = phase_at(course, time).manner
-        closures = manner.lids / 0.9  # a second, for they last 0.9 s in the mean
-        moments.append((time, rng.random() < closures / (closures + manner.blinks / 60)))
-        time += float(rng.gamma(2.5, 1 / 2.5)) / (manner.blinks / 60 + closures)
-    found: list[Gesture] = []
+        dynamics = phase_at(phases, time).dynamics
+        closures = dynamics.lids / 0.9  # a second, for they last 0.9 s in the mean
+        candidates.append((time, rng.random() < closures / (closures + dynamics.blinks / 60)))
+        time += float(rng.gamma(2.5, 1 / 2.5)) / (dynamics.blinks / 60 + closures)
+    gestures: list[Gesture] = []
     shut = unit_values(au43=1.0)
-    for start, closure in sorted(moments):
-        if found and start < found[-1].end + 0.25:
+    for start, closure in sorted(candidates):
+        if gestures and start < gestures[-1].end + 0.25:
             continue
         if closure:
             hold = float(rng.uniform(0.2, 0.8))
-            found.append(Gesture("closure", start, 0.3, hold, 0.35, shut))
+            gestures.append(Gesture("closure", start, 0.3, hold, 0.35, shut))
         else:
             down, held, up = rng.uniform((0.07, 0.045, 0.12), (0.1, 0.07, 0.19))
-            found.append(Gesture("blink", start, float(down), float(held), float(up), shut))
-    return found
+            gestures.append(Gesture("blink", start, float(down), float(held), float(up), shut))
+    return gestures
 
 
-def flickers(course: Sequence[Phase], a_minute: float, rng: np.random.Generator) -> list[Gesture]:
-    """Micro-expressions: another feeling crosses the face for a moment."""
-    end = course[-1].end
-    found = []
-    for time in np.sort(rng.uniform(0, end, rng.poisson(a_minute * end / 60))):
-        played = phase_at(course, float(time)).emotion
+def micro_expressions(
+    phases: Sequence[Phase], per_minute: float, rng: np.random.Generator
+) -> list[Gesture]:
+    """Sample micro-expressions: brief expressions of another emotion."""
+    end = phases[-1].end
+    gestures = []
+    for time in np.sort(rng.uniform(0, end, rng.poisson(per_minute * end / 60))):
+        played = phase_at(phases, float(time)).emotion
         emotion = str(rng.choice([name for name in EMOTIONS[1:8] if name != played]))
-        variants = REPERTOIRE[emotion].variants
+        variants = EMOTION_BY_NAME[emotion].variants
         units = variants[int(rng.integers(len(variants)))].intensities()
         units[:, _NOT_MICRO] = 0.0
         lasts = float(rng.uniform(*MICRO_SECONDS))
-        found.append(
+        gestures.append(
             Gesture(
                 "micro", float(time), 0.35 * lasts, 0.25 * lasts, 0.4 * lasts,
                 units * np.float32(rng.uniform(0.35, 0.6)), emotion=emotion,
             )
         )  # fmt: skip
-    return found
+    return gestures
 
 
-def habits(course: Sequence[Phase], rng: np.random.Generator, variety: float) -> list[Gesture]:
-    """What people do while they feel so: yawn, sigh, roll the eyes, flash the brows."""
-    found: list[Gesture] = []
-    for phase in course:
+def habitual_gestures(
+    phases: Sequence[Phase], rng: np.random.Generator, variety: float
+) -> list[Gesture]:
+    """Sample gestures that are typical of each emotion: yawns, sighs, eye rolls, brow flashes."""
+    gestures: list[Gesture] = []
+    for phase in phases:
         lasts, chance = phase.end - phase.start, rng.random() / max(variety, 1e-6)
         when = phase.start + float(rng.uniform(0.3, 0.5)) * lasts
         room = phase.end - when
         if phase.emotion == "tired" and room > 2.4 and chance < 0.45:
             units = unit_values(au25=0.9, au27=0.75, au43=0.85, au4=0.3, au7=0.3)
-            found.append(Gesture("yawn", when, 0.9, 0.7, 0.8, units, (0, 7, 0)))
+            gestures.append(Gesture("yawn", when, 0.9, 0.7, 0.8, units, (0, 7, 0)))
         elif phase.emotion in ("tired", "bored", "sad") and room > 1.3 and chance < 0.7:
-            found.append(_sigh(when))
-            found.append(
+            gestures.append(_sigh(when))
+            gestures.append(
                 Gesture("sigh", when + 0.4, 0.3, 0.1, 0.5, unit_values(au25=0.35, au26=0.2))
             )
         elif phase.emotion == "bored" and room > 0.8:
-            found.append(
+            gestures.append(
                 Gesture("roll", when, 0.25, 0.2, 0.3, unit_values(au2=0.2, au5=0.1), gaze=(8, 17))
             )
         elif phase.emotion in ("happy", "seductive") and room > 0.6 and chance < 0.45:
-            found.append(Gesture("flash", when, 0.15, 0.12, 0.3, unit_values(au1=0.45, au2=0.5)))
+            gestures.append(Gesture("flash", when, 0.15, 0.12, 0.3, unit_values(au1=0.45, au2=0.5)))
         elif phase.emotion == "neutral" and room > 0.6 and chance < 0.3:
-            found.append(Gesture("press", when, 0.2, 0.15, 0.3, unit_values(au24=0.35, au14=0.2)))
-    return found
+            gestures.append(
+                Gesture("press", when, 0.2, 0.15, 0.3, unit_values(au24=0.35, au14=0.2))
+            )
+    return gestures
 
 
 def _sigh(when: float) -> Gesture:

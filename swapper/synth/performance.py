@@ -1,4 +1,4 @@
-"""A performance: everything that an actor does over time, whoever the actor is."""
+"""Performances: expression, gaze and head motion over time, independent of the identity."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from swapper.head_renderer.pose import HeadState
 from swapper.synth.anatomy import feasible
 from swapper.synth.emotions import AROUSAL, VALENCE
 from swapper.synth.gaze import eye_rotation, head_motion, sample_fixations
-from swapper.synth.gestures import Gesture, blinks, flickers, habits, overlay
-from swapper.synth.speech import talk
+from swapper.synth.gestures import Gesture, blinks, habitual_gestures, micro_expressions, overlay
+from swapper.synth.speech import add_speech
 from swapper.synth.timeline import Timeline
-from swapper.synth.unit_curves import phases, play_units, play_weights
+from swapper.synth.unit_curves import build_phases, play_units, play_weights
 
 SLOWEST, FASTEST = 1.0, 120.0
 _STREAMS = ("phases", "units", "habits", "speech", "micro", "gaze", "blinks", "head")
@@ -26,13 +26,13 @@ _STREAMS = ("phases", "units", "habits", "speech", "micro", "gaze", "blinks", "h
 
 @dataclass(frozen=True)
 class Event:
-    """Something short that happened.
+    """A short event.
 
     Attributes:
         kind: "blink", "closure", "micro", "yawn", "sigh", "flash", "press", "roll" or "nod".
         start: Seconds.
         end: Seconds.
-        emotion: What a micro-expression betrays; else empty.
+        emotion: Emotion of a micro-expression; else empty.
     """
 
     kind: str
@@ -43,14 +43,14 @@ class Event:
 
 @dataclass(frozen=True, eq=False)
 class Performance:
-    """What is done in each of T frames, and the recipe that gives it again.
+    """T frames of motion and the parameters that reproduce them.
 
     Attributes:
-        score: What was played.
-        fps: Frames a second.
-        seed: Of everything left open by the score.
-        variety: How freely it was played.
-        micro: Micro-expressions a minute.
+        score: Timeline that was played.
+        fps: Frames per second.
+        seed: Random seed.
+        variety: Amount of random variation.
+        micro: Micro-expressions per minute.
         units: (T, 2, 19) float32 in [0, 1], intended intensities; rows are left and right.
         gaze: (T, 2) float64 degrees relative to the head, as in `HeadState`.
         pose: (T, 3) float64 degrees, as in `HeadState`.
@@ -91,8 +91,8 @@ class Performance:
         arousal: NDArray[np.float32] = (self.emotion @ AROUSAL).astype(np.float32)
         return arousal
 
-    def moment(self, index: int) -> HeadState:
-        """What is done in one frame.
+    def head_state(self, index: int) -> HeadState:
+        """Return the head state of one frame.
 
         Raises:
             IndexError: If there is no such frame.
@@ -108,7 +108,7 @@ class Performance:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe, in plain values that JSON can hold; `from_dict` plays it again."""
+        """Return the parameters as JSON values; `from_dict` plays them again."""
         return {
             "score": self.score.to_dict(),
             "fps": self.fps,
@@ -119,7 +119,7 @@ class Performance:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Performance:
-        """Play a recipe again, to the same bits."""
+        """Reproduce a performance from its parameters, bit for bit."""
         settings = {name: values[name] for name in ("fps", "seed", "variety", "micro")}
         return play(Timeline.from_dict(values["score"]), **settings)
 
@@ -127,14 +127,15 @@ class Performance:
 def play(
     score: Timeline, fps: float = 25.0, seed: int = 0, *, variety: float = 1.0, micro: float = 6.0
 ) -> Performance:
-    """Perform a score; the same arguments give the same performance.
+    """Play a timeline; deterministic in its arguments.
 
     Args:
-        score: What to play.
-        fps: Frames a second, 1 to 120. Another rate samples the same movements.
-        seed: Of everything that the score leaves open, 0 or more.
-        variety: How freely, in [0, 2]: 0 plays prototypes on a still head, 1 as people do.
-        micro: Micro-expressions a minute, in [0, 60].
+        score: Timeline to play.
+        fps: Frames per second, 1 to 120. Another rate samples the same movements.
+        seed: Random seed, 0 or more.
+        variety: Amount of random variation, in [0, 2]: 0 plays prototypes on a still head, 1 is
+            natural.
+        micro: Micro-expressions per minute, in [0, 60].
 
     Raises:
         UsageError: If an argument is out of its range.
@@ -142,27 +143,27 @@ def play(
     _check(fps, seed, variety, micro)
     times = np.arange(max(1, round(score.duration * fps))) / fps
     streams = {name: np.random.default_rng([seed, number]) for number, name in enumerate(_STREAMS)}
-    course = phases(score, streams["phases"], variety)
-    units = play_units(course, times, streams["units"], variety)
-    units, stresses = talk(units, score.speech, times, streams["speech"])
-    fixations = sample_fixations(course, streams["gaze"], variety)
-    shown = habits(course, streams["habits"], variety) + stresses
-    shown += flickers(course, micro, streams["micro"])
-    shown += blinks(course, fixations.large_jumps(), streams["blinks"])
-    shown.sort(key=lambda gesture: gesture.start)
-    pose, shift = head_motion(course, fixations, shown, times, streams["head"], variety)
+    phases = build_phases(score, streams["phases"], variety)
+    units = play_units(phases, times, streams["units"], variety)
+    units, stresses = add_speech(units, score.speech, times, streams["speech"])
+    fixations = sample_fixations(phases, streams["gaze"], variety)
+    gestures = habitual_gestures(phases, streams["habits"], variety) + stresses
+    gestures += micro_expressions(phases, micro, streams["micro"])
+    gestures += blinks(phases, fixations.large_jumps(), streams["blinks"])
+    gestures.sort(key=lambda gesture: gesture.start)
+    pose, shift = head_motion(phases, fixations, gestures, times, streams["head"], variety)
     return Performance(
         score=score,
         fps=float(fps),
         seed=seed,
         variety=float(variety),
         micro=float(micro),
-        units=feasible(overlay(units, shown, times)),
-        gaze=eye_rotation(fixations, shown, pose, times),
+        units=feasible(overlay(units, gestures, times)),
+        gaze=eye_rotation(fixations, gestures, pose, times),
         pose=pose,
         shift=shift,
-        emotion=play_weights(course, times).astype(np.float32),
-        events=tuple(_event(gesture) for gesture in shown),
+        emotion=play_weights(phases, times).astype(np.float32),
+        events=tuple(_event(gesture) for gesture in gestures),
     )
 
 

@@ -1,4 +1,4 @@
-"""Scenarios: who is filmed showing what, so that a swap can be held against its exact answer."""
+"""Scenarios: takes of performer and identity with ground truth for the swap."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from swapper.synth.timeline import SHORTEST_BEAT, Segment, Timeline, random_time
 
 SCENARIOS: Final = ("rich", "limited", "rare", "archive")
 SHORTEST: Final = SHORTEST_BEAT * NUM_EMOTIONS
-"""Seconds in which all emotions can just be shown."""
+"""Seconds that all emotions need at least."""
 ARCHIVE: Final = FilmStock(grain=0.06, softness=0.007, shutter=0.5, vignette=0.4, crf=33)
 _SMILING: Final = 0.05
 """Share of the limited scenario's footage that is not neutral."""
@@ -25,13 +25,13 @@ _SMILING: Final = 0.05
 
 @dataclass(frozen=True, eq=False)
 class Take:
-    """One clip to film.
+    """One clip to render.
 
     Attributes:
-        name: Of its files.
-        identity: Who acts.
-        performance: What is done.
-        stage: Under which camera and light.
+        name: Stem of its files.
+        identity: Identity of the actor.
+        performance: Motion.
+        stage: Camera and light.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Take:
     stage: Stage
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold, enough to film it again."""
+        """Return JSON values that suffice to render it again."""
         return {
             "name": self.name,
             "identity": self.identity.to_dict(),
@@ -64,12 +64,13 @@ class Casting:
     """All the footage of a scenario.
 
     Attributes:
-        performer: The performer's footage to train on; it shows every emotion.
-        identity: The identity's footage to train on; what it shows makes the scenario.
-        held_out: The performer in scores unseen in training, each with every emotion, on the sets
-            of the training footage.
-        truth: The identity in the same scores on the same sets, frame for frame: the exact answers.
-        unseen: Emotions that the identity's footage never shows.
+        performer: Training footage of the performer; contains every emotion.
+        identity: Training footage of the identity; its emotions define the scenario.
+        held_out: The performer in timelines not used in training, each with every emotion, on the
+            stages of the training footage.
+        truth: The identity in the same timelines on the same stages, frame by frame: the ground
+            truth.
+        unseen: Emotions that the identity's footage does not contain.
     """
 
     performer: tuple[Take, ...]
@@ -79,7 +80,7 @@ class Casting:
     unseen: tuple[str, ...]
 
 
-def cast(
+def build_casting(
     scenario: str,
     performer: Identity,
     identity: Identity,
@@ -91,52 +92,52 @@ def cast(
     held_out: int = 2,
     held_out_seconds: float | None = None,
 ) -> Casting:
-    """Cast a scenario; the same arguments give the same footage.
+    """Build the takes of a scenario; deterministic in its arguments.
 
     Args:
         scenario: "rich": the identity's footage shows every emotion. "limited": 95 % neutral with
             small smiles. "rare": neutral, smiles and one angry shot. "archive": rich, but grainy,
             soft and compressed.
-        performer: Who acts.
-        identity: Whose face appears in the swap.
-        seed: Of scores, cameras and lights.
-        seconds: Of training footage, for each of the two.
-        fps: Frames a second.
-        clips: Training clips of each, every one with a camera and light of its own.
-        held_out: Clips to convert and to compare with their answers.
-        held_out_seconds: Of each; half of `seconds` by default, but no less than is needed.
+        performer: Identity of the performer.
+        identity: Identity that appears in the swap.
+        seed: Seed of timelines, cameras and lights.
+        seconds: Seconds of training footage of each of the two.
+        fps: Frames per second.
+        clips: Training clips of each, every one with its own camera and light.
+        held_out: Number of clips to convert and to compare with their ground truth.
+        held_out_seconds: Seconds of each; by default half of `seconds`, at least `SHORTEST`.
 
     Raises:
         UsageError: If the scenario is unknown or the footage too short for its emotions.
     """
     _check(scenario, seconds, clips, held_out, held_out_seconds)
-    each = held_out_seconds if held_out_seconds is not None else max(seconds / 2, SHORTEST)
+    clip_seconds = held_out_seconds if held_out_seconds is not None else max(seconds / 2, SHORTEST)
     sets = [sample_stage(_seed(seed, 1, i)) for i in range(clips)]
-    own_sets = [sample_stage(_seed(seed, 2, i)) for i in range(clips)]
+    identity_sets = [sample_stage(_seed(seed, 2, i)) for i in range(clips)]
     if scenario == "archive":
-        own_sets = [replace(stage, film=ARCHIVE) for stage in own_sets]
+        identity_sets = [replace(stage, film=ARCHIVE) for stage in identity_sets]
     training = [
         _take("performer", i, performer, score, sets[i], _seed(seed, 3, i), fps)
         for i, score in enumerate(_covering(_seed(seed, 4), seconds, clips))
     ]
-    footage, seen = _footage(scenario, identity, own_sets, seed, seconds, fps)
+    footage, emotions_present = _footage(scenario, identity, identity_sets, seed, seconds, fps)
     plays = [
-        play(random_timeline(_seed(seed, 5, i), each), fps, _seed(seed, 6, i))
+        play(random_timeline(_seed(seed, 5, i), clip_seconds), fps, _seed(seed, 6, i))
         for i in range(held_out)
     ]
 
-    def shots(who: Identity) -> tuple[Take, ...]:
+    def takes(actor: Identity) -> tuple[Take, ...]:
         return tuple(
-            Take(f"held_out_{i + 1}", who, performance, sets[i % clips])
+            Take(f"held_out_{i + 1}", actor, performance, sets[i % clips])
             for i, performance in enumerate(plays)
         )
 
     return Casting(
         performer=tuple(training),
         identity=tuple(footage),
-        held_out=shots(performer),
-        truth=shots(identity),
-        unseen=tuple(name for name in EMOTIONS if name not in seen),
+        held_out=takes(performer),
+        truth=takes(identity),
+        unseen=tuple(name for name in EMOTIONS if name not in emotions_present),
     )
 
 
@@ -157,21 +158,21 @@ def _check(
 
 
 def _seed(*path: int) -> int:
-    """A seed of its own for each part of a casting."""
+    """Return an independent seed for each part of a casting."""
     return int(np.random.SeedSequence(path).generate_state(1)[0])
 
 
 def _take(
-    role: str, index: int, who: Identity, score: Timeline, stage: Stage, seed: int, fps: float,
+    role: str, index: int, identity: Identity, score: Timeline, stage: Stage, seed: int, fps: float,
     micro: float = 6.0,
 ) -> Take:  # fmt: skip
-    return Take(f"{role}_{index + 1}", who, play(score, fps, seed, micro=micro), stage)
+    return Take(f"{role}_{index + 1}", identity, play(score, fps, seed, micro=micro), stage)
 
 
 def _covering(
     seed: int, seconds: float, clips: int, emotions: Sequence[str] = EMOTIONS
 ) -> list[Timeline]:
-    """Scores of equal length that show all of `emotions` between them."""
+    """Return timelines of proportional length that together contain all of `emotions`."""
     rng = np.random.default_rng([seed, 0xC0])
     shares = np.array_split(rng.permutation(np.array(emotions)), clips)
     lengths = [seconds * len(share) / len(emotions) for share in shares]
@@ -183,14 +184,14 @@ def _covering(
 
 
 def _footage(
-    scenario: str, who: Identity, sets: Sequence[Stage], seed: int, seconds: float, fps: float
+    scenario: str, identity: Identity, sets: Sequence[Stage], seed: int, seconds: float, fps: float
 ) -> tuple[list[Take], set[str]]:
-    """The identity's takes, and which emotions they show."""
+    """Return the identity's takes and the emotions in them."""
     if scenario in ("rich", "archive"):
         scores = _covering(_seed(seed, 7), seconds, len(sets))
         micro = 6.0
     else:
-        # An angry shot of a few seconds, and the rest calm.
+        # One angry take of a few seconds; the rest is calm.
         angry = max(1.5, 0.06 * seconds) if scenario == "rare" else 0.0
         widest = 0.8 if scenario == "rare" else 0.35
         length = (seconds - angry) / len(sets)
@@ -198,16 +199,16 @@ def _footage(
         if angry:
             outburst = Segment("anger", 0.0, angry - 0.6, 0.9)
             scores.append(Timeline((outburst,), angry))
-        micro = 0.0  # a flicker of fear would show what this footage shall not show
+        micro = 0.0  # micro-expressions would show emotions that this footage must lack
     takes = [
-        _take("identity", i, who, score, sets[i % len(sets)], _seed(seed, 8, i), fps, micro)
+        _take("identity", i, identity, score, sets[i % len(sets)], _seed(seed, 8, i), fps, micro)
         for i, score in enumerate(scores)
     ]
     return takes, {"neutral", *(name for score in scores for name in score.emotions)}
 
 
 def _calm(seed: int, duration: float, widest: float) -> Timeline:
-    """Neutral, now talking and now not, with a few smiles."""
+    """Return a neutral timeline with some speech and a few smiles."""
     rng = np.random.default_rng([seed, 0xCA])
     smiles = max(1, round(_SMILING * duration / 1.0))
     lasts = max(SHORTEST_BEAT, _SMILING * duration / smiles)

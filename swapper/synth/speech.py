@@ -1,4 +1,4 @@
-"""Speech-like movement of the mouth: no words, but the shapes and the pace of words."""
+"""Speech-like mouth movement from random visemes at the pace of speech."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from swapper.head_renderer.units import INDEX, NUM_UNITS, rest, unit_values
-from swapper.synth.curves import Floats, bump, through
+from swapper.synth.curves import Floats, bump, interpolate_keys
 from swapper.synth.gestures import Gesture
 
 # Mouth shapes by sound, after the viseme groups of MPEG-4 (ISO/IEC 14496-2).
@@ -39,19 +39,19 @@ _SLOWEST, _FASTEST = 3.2, 5.8
 """Syllables a second (Chandrasekaran et al., 2009, measured 2 to 7)."""
 
 
-def talk(
+def add_speech(
     units: Floats, speech: Sequence[tuple[float, float]], times: Floats, rng: np.random.Generator
 ) -> tuple[Floats, list[Gesture]]:
-    """Let the mouth talk, whatever it feels.
+    """Add speech to the mouth.
 
     Args:
-        units: (T, 2, 19) of the feeling.
-        speech: When there is talk, as (start, end) seconds.
+        units: (T, 2, 19) units of the emotion.
+        speech: Spans of speech as (start, end) seconds.
         times: (T,) seconds.
-        rng: Of the sounds.
+        rng: Random source of the visemes.
 
     Returns:
-        (T, 2, 19) units, and the nods and brow flashes that stress it.
+        (T, 2, 19) units, and the nods and brow flashes of stressed syllables.
     """
     result = units.copy()
     stresses: list[Gesture] = []
@@ -60,9 +60,11 @@ def talk(
         stresses += [_stress(time, rng) for time in stressed]
         ease = min(0.25, (end - start) / 4)
         talking = bump(times, start, ease, end - start - 2 * ease, ease)[:, None, None]
-        # The feeling stays in the talking mouth, but lets go of lips and jaw by half.
+        # The emotion keeps half of its effect on lips and jaw during speech.
         result[..., _LIPS] *= 1 - 0.5 * talking
-        spoken = through(times, keys, shapes.reshape(len(keys), -1)).reshape(-1, 2, NUM_UNITS)
+        spoken = interpolate_keys(times, keys, shapes.reshape(len(keys), -1)).reshape(
+            -1, 2, NUM_UNITS
+        )
         result = 1 - (1 - result) * (1 - talking * spoken)
     return result, stresses
 
@@ -70,7 +72,7 @@ def talk(
 def _syllables(
     start: float, end: float, rng: np.random.Generator
 ) -> tuple[Floats, Floats, list[float]]:
-    """Key times, (K, 2, 19) shapes at them, and the times of stressed syllables."""
+    """Return key times, their (K, 2, 19) shapes, and the times of stressed syllables."""
     still = rest()
     keys, shapes, stressed = [start], [still], []
     time = start
@@ -97,7 +99,7 @@ def _syllables(
 
 
 def _stress(time: float, rng: np.random.Generator) -> Gesture:
-    """A small nod, sometimes with the brows."""
+    """Return a small nod, sometimes with raised brows."""
     brows = float(rng.choice((0.0, 0.25, 0.4)))
     return Gesture(
         "nod", time, 0.16, 0.02, 0.3, unit_values(au1=brows, au2=brows),

@@ -1,4 +1,4 @@
-"""A score: which emotions an actor plays, when, how strongly, and when there is talk."""
+"""Timelines (scores): emotions with time and strength, and spans of speech."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from swapper.errors import UsageError
 from swapper.synth.emotions import EMOTIONS
 
 SHORTEST_BEAT: Final = 0.4
-"""Seconds below which no emotion can be shown and left again."""
+"""Shortest segment in seconds."""
 LONGEST: Final = 3600.0
 _ITEM: Final = re.compile(
     r"(?P<emotions>[a-z]+(?:\+[a-z]+)*):(?P<seconds>[^@+]+)(?:@(?P<strength>[^+]+))?"
@@ -27,10 +27,10 @@ _FORM: Final = "EMOTION[+EMOTION]:SECONDS[@STRENGTH][+speech]"
 
 @dataclass(frozen=True)
 class Segment:
-    """One emotion, from when it starts to show to when it starts to fade.
+    """One emotion, from its onset to the start of its offset.
 
     Attributes:
-        emotion: One of `EMOTIONS`. Beats that overlap blend.
+        emotion: One of `EMOTIONS`. Overlapping segments blend.
         start: Seconds.
         end: Seconds.
         strength: In (0, 1].
@@ -51,7 +51,7 @@ class Segment:
             raise UsageError(
                 f"score: {self.emotion!r} is no emotion, choose from {', '.join(EMOTIONS)}{hint}"
             )
-        finite = all(math.isfinite(each) for each in (self.start, self.end))
+        finite = all(math.isfinite(time) for time in (self.start, self.end))
         if not finite or self.start < 0 or self.end - self.start < SHORTEST_BEAT - 1e-3:
             raise UsageError(
                 f"score: {self.emotion} from {self.start:g} to {self.end:g} s: a beat must last "
@@ -65,12 +65,12 @@ class Segment:
 
 @dataclass(frozen=True)
 class Timeline:
-    """What to play.
+    """Segments of emotion and speech.
 
     Attributes:
-        beats: Where none is active the face is neutral; where several are, they blend.
+        beats: Segments; neutral where none is active, blended where several are.
         duration: Seconds.
-        speech: (start, end) of talking, in seconds, in order and apart.
+        speech: (start, end) of speech in seconds, ordered and disjoint.
 
     Raises:
         UsageError: If a beat or a speech does not lie within the duration.
@@ -99,22 +99,22 @@ class Timeline:
             ):
                 raise UsageError(
                     f"score: speech from {start:g} to {end:g} s must lie within the score, in "
-                    "order and apart from other speech"
+                    "order and without overlap"
                 )
             last = end
 
     @property
     def emotions(self) -> tuple[str, ...]:
-        """Those that occur, in the order of `EMOTIONS`."""
+        """Emotions that occur, in the order of `EMOTIONS`."""
         played = {beat.emotion for beat in self.beats}
         return tuple(name for name in EMOTIONS if name in played)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold."""
+        """Return JSON values."""
         return {
             "beats": [dataclasses.asdict(beat) for beat in self.beats],
             "duration": self.duration,
-            "speech": [list(each) for each in self.speech],
+            "speech": [list(span) for span in self.speech],
         }
 
     @classmethod
@@ -128,10 +128,10 @@ class Timeline:
 
 
 def parse_timeline(text: str) -> Timeline:
-    """A score from words such as ``neutral:1.5,happy:2@0.8,sad+anger:2,anger:2+speech``.
+    """Parse a score such as ``neutral:1.5,happy:2@0.8,sad+anger:2,anger:2+speech``.
 
     Args:
-        text: Items that follow each other: ``EMOTION[+EMOTION]:SECONDS[@STRENGTH][+speech]``.
+        text: Consecutive items: ``EMOTION[+EMOTION]:SECONDS[@STRENGTH][+speech]``.
 
     Raises:
         UsageError: Names the item and what is wrong with it.
@@ -143,32 +143,32 @@ def parse_timeline(text: str) -> Timeline:
     if items == [""]:
         raise UsageError(f"score is empty: pass {_FORM},..., such as neutral:1,happy:2@0.8")
     for item in items:
-        found = _ITEM.fullmatch(item)
-        if found is None:
+        match = _ITEM.fullmatch(item)
+        if match is None:
             raise UsageError(f"score: {item!r} is not {_FORM}, such as happy:2@0.8+speech")
-        seconds = _number(item, "SECONDS", found["seconds"])
-        strength = _number(item, "STRENGTH", found["strength"] or "1")
+        seconds = _number(item, "SECONDS", match["seconds"])
+        strength = _number(item, "STRENGTH", match["strength"] or "1")
         end = round(now + seconds, 6)
-        for emotion in found["emotions"].split("+"):
+        for emotion in match["emotions"].split("+"):
             beats.append(Segment(emotion, now, end, strength))
-        if found["speech"]:
+        if match["speech"]:
             speech.append((now, end))
         now = end
     return Timeline(tuple(beats), now, _joined(speech))
 
 
-def _number(item: str, what: str, text: str) -> float:
+def _number(item: str, field: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise UsageError(f"score: {item!r}: {what} is {text!r}, not a number")
+        raise UsageError(f"score: {item!r}: {field} is {text!r}, not a number")
     return value
 
 
 def _joined(spans: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-    """Spans that touch made one."""
+    """Merge adjacent spans."""
     joined: list[tuple[float, float]] = []
     for start, end in spans:
         if joined and start - joined[-1][1] < 1e-9:
@@ -185,14 +185,14 @@ def random_timeline(
     strength: tuple[float, float] = (0.6, 1.0),
     talk: float = 0.25,
 ) -> Timeline:
-    """A score that plays each of `emotions` at least once; the same arguments give the same one.
+    """Sample a timeline that contains each of `emotions` at least once; deterministic.
 
     Args:
-        seed: Of order, lengths, strengths and talk.
+        seed: Seed of order, lengths, strengths and speech.
         duration: Seconds.
-        emotions: To play, in any order; repeated with others between when there is time.
+        emotions: Emotions to play, in random order; repeated if time allows.
         strength: Range of strengths.
-        talk: Share of the beats that are spoken in.
+        talk: Share of segments with speech.
 
     Raises:
         UsageError: If there are too many emotions for the time.
@@ -203,14 +203,14 @@ def random_timeline(
             f"{duration:g} seconds are too few to play {', '.join(emotions)}: "
             f"{SHORTEST_BEAT * len(emotions):g} are needed"
         )
-    # About two and a half seconds each: long enough to be read, short enough for variety.
-    keep = max(len(emotions), round(duration / 2.5))
+    # About 2.5 seconds per segment.
+    count = max(len(emotions), round(duration / 2.5))
     order: list[str] = []
-    while len(order) < keep:
+    while len(order) < count:
         order += [str(name) for name in rng.permutation(np.array(emotions))]
-    order = order[:keep]
-    spare = duration - SHORTEST_BEAT * keep
-    shares = rng.dirichlet(np.full(keep, 6.0)) * spare + SHORTEST_BEAT
+    order = order[:count]
+    spare = duration - SHORTEST_BEAT * count
+    shares = rng.dirichlet(np.full(count, 6.0)) * spare + SHORTEST_BEAT
     ends = np.round(np.cumsum(shares), 4)
     ends[-1] = duration
     starts = [0.0, *ends[:-1].tolist()]
@@ -218,6 +218,6 @@ def random_timeline(
         Segment(name, start, float(end), round(float(rng.uniform(*strength)), 3))
         for name, start, end in zip(order, starts, ends, strict=True)
     )
-    spoken = rng.random(keep) < talk
+    spoken = rng.random(count) < talk
     speech = ((beat.start, beat.end) for beat, talks in zip(beats, spoken, strict=True) if talks)
     return Timeline(beats, duration, _joined(speech))

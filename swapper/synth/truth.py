@@ -1,4 +1,4 @@
-"""What is true of each frame of a clip, as tables: OpenFace's columns, and everything we know."""
+"""Ground truth of each frame as CSV tables: OpenFace's columns, and all parameters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.errors import MediaError
-from swapper.head_renderer.camera import Camera, head_turn, move_head
+from swapper.head_renderer.camera import Camera, head_rotation, move_head
 from swapper.head_renderer.pose import HeadState, RenderedFrame
 from swapper.head_renderer.stage import Stage
 from swapper.head_renderer.units import INDEX, UNITS
@@ -23,7 +23,7 @@ from swapper.synth.performance import Performance
 
 _NUM_LANDMARKS: Final = 68
 _LARGEST_FILE: Final = 1 << 30
-# The units that OpenFace 2 rates; what it calls 45, a blink, is our 43.
+# Units that OpenFace 2 estimates; its 45 (blink) corresponds to 43 here.
 _RATED: Final = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
 _SIDES: Final = ("left", "right")
 
@@ -45,21 +45,21 @@ TRUTH_COLUMNS: Final = (
 
 
 def openface_row(
-    index: int, fps: float, moment: HeadState, shot: RenderedFrame, stage: Stage, size: int
+    index: int, fps: float, state: HeadState, frame: RenderedFrame, stage: Stage, size: int
 ) -> list[str]:
-    """One frame in OpenFace 2's layout, in the order of `OPENFACE_COLUMNS`.
+    """Return one frame in OpenFace 2's layout, in the order of `OPENFACE_COLUMNS`.
 
     Landmarks have 4 decimals. Angles are in radians in the camera's axes (x right, y down, z away),
-    the head's as Rx Ry Rz; units run from 0 to 5, as shown, the mean of both sides.
+    the head's as Rx Ry Rz; units run from 0 to 5 and are the observed ones, the mean of both sides.
 
     Source: OpenFace's wiki, Output Format.
     """
     camera = Camera.of(stage, size)
     flip = np.diag([1.0, -1.0, -1.0])
-    turn = flip @ camera.turn @ head_turn(moment) @ flip
-    place = move_head(np.zeros((1, 3)), np.ones(1), moment)[0]
+    turn = flip @ camera.turn @ head_rotation(state) @ flip
+    place = move_head(np.zeros((1, 3)), np.ones(1), state)[0]
     x, y, towards = camera.turn @ (place - camera.place)
-    ray = flip @ camera.turn @ head_turn(moment) @ _direction(moment.gaze)
+    ray = flip @ camera.turn @ head_rotation(state) @ _direction(state.gaze)
     angles = (
         *(math.atan2(ray[0], -ray[2]), math.atan2(ray[1], -ray[2])),
         *(x, -y, -towards),
@@ -67,11 +67,11 @@ def openface_row(
         math.asin(min(max(turn[0, 2], -1.0), 1.0)),
         math.atan2(-turn[0, 1], turn[0, 0]),
     )
-    rated = [5 * float(shot.shown[:, INDEX[43 if u == 45 else u]].mean()) for u in _RATED]
+    rated = [5 * float(frame.observed_units[:, INDEX[43 if u == 45 else u]].mean()) for u in _RATED]
     return [
         *(str(index + 1), "0", f"{index / fps:.4f}", "1.00", "1"),
         *(f"{value:.4f}" for value in angles),
-        *(f"{value:.4f}" for value in shot.landmarks.T.ravel()),
+        *(f"{value:.4f}" for value in frame.landmarks.T.ravel()),
         *(f"{value:.3f}" for value in rated),
     ]
 
@@ -84,8 +84,8 @@ def _direction(gaze: tuple[float, float]) -> NDArray[np.float64]:
     )
 
 
-def truth_row(index: int, performance: Performance, shot: RenderedFrame) -> list[str]:
-    """One frame of all that is known, in the order of `TRUTH_COLUMNS`."""
+def truth_row(index: int, performance: Performance, frame: RenderedFrame) -> list[str]:
+    """Return all ground truth of one frame, in the order of `TRUTH_COLUMNS`."""
     time = index / performance.fps
     events = [
         f"{event.kind}:{event.emotion}" if event.emotion else event.kind
@@ -96,7 +96,7 @@ def truth_row(index: int, performance: Performance, shot: RenderedFrame) -> list
         [performance.valence[index], performance.arousal[index]],
         performance.emotion[index],
         performance.units[index].ravel(),
-        shot.shown.ravel(),
+        frame.observed_units.ravel(),
         performance.pose[index],
         performance.shift[index],
         performance.gaze[index],
@@ -105,7 +105,7 @@ def truth_row(index: int, performance: Performance, shot: RenderedFrame) -> list
 
 
 def csv_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
-    """A CSV file's content."""
+    """Return the content of a CSV file."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -115,19 +115,19 @@ def csv_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What is true of a clip's T frames, read back.
+    """Ground truth of a clip's T frames.
 
     Attributes:
         times: (T,) seconds.
         valence: (T,) in [-1, 1].
         arousal: (T,) in [-1, 1].
         emotion: (T, 11) weights of `EMOTIONS`, summing to 1.
-        intended: (T, 2, 19) intensities in [0, 1] that were played, the same for every actor.
-        shown: (T, 2, 19) intensities that this actor's face showed.
+        intended: (T, 2, 19) intensities in [0, 1] of the performance, the same for every actor.
+        observed: (T, 2, 19) intensities after this actor's gain and asymmetry.
         pose: (T, 3) yaw, pitch, roll in degrees, as in `HeadState`.
         shift: (T, 3) mm.
         gaze: (T, 2) degrees relative to the head.
-        events: T tuples of what went on, such as "blink" or "micro:fear".
+        events: T tuples of active events, such as "blink" or "micro:fear".
     """
 
     times: NDArray[np.float64]
@@ -135,7 +135,7 @@ class Truth:
     arousal: NDArray[np.float64]
     emotion: NDArray[np.float64]
     intended: NDArray[np.float64]
-    shown: NDArray[np.float64]
+    observed: NDArray[np.float64]
     pose: NDArray[np.float64]
     shift: NDArray[np.float64]
     gaze: NDArray[np.float64]
@@ -149,13 +149,13 @@ def read_truth(path: str | Path) -> Truth:
     """Read a ``NAME.truth.csv``.
 
     Raises:
-        MediaError: Missing, foreign or damaged; names the line.
+        MediaError: Missing, damaged or of another format; names the line.
     """
     rows = list(_rows(Path(path), TRUTH_COLUMNS))
     numbers = np.array([_numbers(Path(path), i, row[:-1]) for i, row in enumerate(rows)])
     emotions, units = len(EMOTIONS), 2 * len(UNITS)
     widths = np.cumsum([1, 1, 1, 1, emotions, units, units, 3, 3])
-    _, times, valence, arousal, emotion, intended, shown, pose, shift, gaze = np.split(
+    _, times, valence, arousal, emotion, intended, observed, pose, shift, gaze = np.split(
         numbers, widths, axis=1
     )
     return Truth(
@@ -164,7 +164,7 @@ def read_truth(path: str | Path) -> Truth:
         arousal=arousal[:, 0],
         emotion=emotion,
         intended=intended.reshape(-1, 2, len(UNITS)),
-        shown=shown.reshape(-1, 2, len(UNITS)),
+        observed=observed.reshape(-1, 2, len(UNITS)),
         pose=pose,
         shift=shift,
         gaze=gaze,
@@ -173,10 +173,10 @@ def read_truth(path: str | Path) -> Truth:
 
 
 def read_landmarks(path: str | Path) -> NDArray[np.float64]:
-    """(T, 68, 2) landmarks in pixels of a ``NAME.openface.csv`` that an actor's clip came with.
+    """Read (T, 68, 2) landmarks in pixels from the ``NAME.openface.csv`` of an actor's clip.
 
     Raises:
-        MediaError: Missing, foreign or damaged; names the line.
+        MediaError: Missing, damaged or of another format; names the line.
     """
     rows = _rows(Path(path), OPENFACE_COLUMNS)
     numbers = np.array([_numbers(Path(path), i, row) for i, row in enumerate(rows)])
@@ -186,7 +186,7 @@ def read_landmarks(path: str | Path) -> NDArray[np.float64]:
 
 
 def _rows(path: Path, columns: Sequence[str]) -> Iterator[list[str]]:
-    """The cells of each row of a CSV that has just these columns."""
+    """Yield the cells of each row of a CSV with exactly these columns."""
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise MediaError(f"{path}: is too large for a clip's truth: check the file")
@@ -195,14 +195,14 @@ def _rows(path: Path, columns: Sequence[str]) -> Iterator[list[str]]:
     except OSError as error:
         raise MediaError(f"{path}: cannot be read ({error.strerror}): check the path") from error
     except (UnicodeDecodeError, csv.Error, ValueError) as error:
-        raise MediaError(f"{path}: is not a table of an actor's clip: film it anew") from error
+        raise MediaError(f"{path}: is not a table of an actor's clip: render it again") from error
     if tuple(header) != tuple(columns):
-        raise MediaError(f"{path}: has other columns than an actor's clip: film it anew")
+        raise MediaError(f"{path}: has other columns than an actor's clip: render it again")
     if not rows:
-        raise MediaError(f"{path}: has no rows: film it anew")
+        raise MediaError(f"{path}: has no rows: render it again")
     for number, row in enumerate(rows, 1):
         if len(row) != len(columns) or row[0] != str(number):
-            raise MediaError(f"{path}: row {number} is damaged: film it anew")
+            raise MediaError(f"{path}: row {number} is damaged: render it again")
         yield row
 
 
@@ -212,5 +212,5 @@ def _numbers(path: Path, index: int, cells: Sequence[str]) -> list[float]:
     except ValueError:
         values = [math.nan]
     if not all(map(math.isfinite, values)):
-        raise MediaError(f"{path}: row {index + 1} holds what is no number: film it anew")
+        raise MediaError(f"{path}: row {index + 1} holds what is no number: render it again")
     return values

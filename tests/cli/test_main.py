@@ -159,8 +159,7 @@ def test_multirun_runs_each_combination(tmp_path: Path) -> None:
     [
         (
             "swapper ",
-            "extract annotate concept train convert export evaluate compare study verify "
-            "synthesize demo",
+            " ".join(VERBS),
         ),
         ("swapper con", "concept convert"),
         ("swapper extract aligner=", "aligner=fan aligner=mediapipe aligner=openface"),

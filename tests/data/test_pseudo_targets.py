@@ -44,8 +44,8 @@ def film(
     with FacesetWriter(folder / name, make_card(name, size=SIDE)) as writer:
         digest = f"{len(name):02x}" * 32
         writer.add_source(Source(f"{name}.mp4", digest))
-        for number, moment in enumerate(times):
-            picture, landmarks = draw(160, float(moment), look)
+        for number, state in enumerate(times):
+            picture, landmarks = draw(160, float(state), look)
             landmarks = landmarks + np.float32(shift)
             matrix = similarity_from_landmarks(landmarks, SIDE, "face")
             writer.add(

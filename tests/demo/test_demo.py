@@ -12,7 +12,7 @@ import torch
 from swapper.cli import main as cli
 from swapper.demo import demo
 from swapper.demo.demo import Budget
-from swapper.demo.pipeline import actor_clip, actor_truth, unit_reader
+from swapper.demo.pipeline import actor_clip, actor_truth, unit_estimator
 from swapper.errors import UsageError
 from swapper.estimators import judge_net
 from swapper.estimators.base import Estimator
@@ -112,20 +112,20 @@ def test_a_second_run_uses_what_is_there(
 
 def test_another_recipe_starts_anew_and_clears_only_its_own(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    demo._begin(folder, {"seed": 0})
+    demo._prepare_folder(folder, {"seed": 0})
     (folder / "footage").mkdir()
     (folder / "swap.mp4").write_bytes(b"old")
     (folder / "notes.txt").write_text("mine")
-    demo._begin(folder, {"seed": 0})
+    demo._prepare_folder(folder, {"seed": 0})
     assert (folder / "swap.mp4").exists()
-    demo._begin(folder, {"seed": 1})
+    demo._prepare_folder(folder, {"seed": 1})
     assert sorted(path.name for path in folder.iterdir()) == ["demo.json", "notes.txt"]
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(UsageError, match=r"is no folder of a demo; pass another output="):
-        demo._begin(tmp_path, {})
+        demo._prepare_folder(tmp_path, {})
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -134,14 +134,14 @@ def test_what_is_broken_is_said(played: tuple[Path, int]) -> None:
     performer = actor_clip(film(folder, "held_out", "held_out_1"))
     answer = actor_truth(film(folder, "truth", "held_out_1"))
     nowhere = [np.zeros((128, 128), np.float32)] * FRAMES
-    read = unit_reader(untaught("judge", "measuring"))
-    outcome = demo._judge(performer, nowhere, performer, answer, read)
+    read = unit_estimator(untaught("judge", "measuring"))
+    outcome = demo._judge_swap(performer, nowhere, performer, answer, read)
     assert len(outcome.broken) == 4
     assert "does not carry its provenance" in outcome.broken[0]
     assert "mask IoU 0.00" in outcome.broken[1]
     assert "opacity nan" in outcome.broken[2]
     assert "no nearer" in outcome.broken[3]
-    told = demo._told(outcome, folder, folder / "runs" / "demo")
+    told = demo._summary(outcome, folder, folder / "runs" / "demo")
     assert sum(line.startswith("broken: ") for line in told) == 4
 
 

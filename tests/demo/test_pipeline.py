@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from swapper.demo.pipeline import train_run, trained_steps, unit_reader
+from swapper.demo.pipeline import train_run, trained_steps, unit_estimator
 from swapper.errors import ModelError, TrainingError
 from swapper.estimators import judge_net
 from swapper.estimators.base import Estimator
@@ -53,8 +53,8 @@ def test_a_reader_answers_in_the_order_of_the_actors_units() -> None:
         torch.manual_seed(0)
         return Estimator("judge", judge_net.view(), judge_net.JudgeNet(), units=units)
 
-    straight, back = unit_reader(made(UNITS))(crops), unit_reader(made(turned))(crops)
+    straight, back = unit_estimator(made(UNITS))(crops), unit_estimator(made(turned))(crops)
     assert straight.shape == (3, len(UNITS))
     assert (straight[:, ::-1] == back).all()
-    with pytest.raises(ValueError, match="does not read the units"):
-        unit_reader(made(UNITS[1:]))
+    with pytest.raises(ValueError, match="units of actors"):
+        unit_estimator(made(UNITS[1:]))

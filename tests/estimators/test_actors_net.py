@@ -20,7 +20,7 @@ from swapper.head_renderer.identity import sample_identity
 from swapper.head_renderer.pose import HeadState
 from swapper.head_renderer.stage import sample_stage
 from swapper.synth.actor import Actor
-from swapper.synth.emotions import BASIC, REPERTOIRE
+from swapper.synth.emotions import BASIC, EMOTION_BY_NAME
 
 READERS = [pytest.param(actors_net, id="actors"), pytest.param(judge_net, id="judge")]
 NETS: dict[ModuleType, type[nn.Module]] = {
@@ -94,16 +94,16 @@ def held_out() -> HeldOut:
     for seed in range(FIRST_SEED, FIRST_SEED + 6):
         actor, stage = Actor(sample_identity(seed), detail=2), sample_stage(seed)
         for number, emotion in enumerate(BASIC):
-            variants = REPERTOIRE[emotion].variants
-            moment = HeadState(
+            variants = EMOTION_BY_NAME[emotion].variants
+            state = HeadState(
                 variants[seed % len(variants)].intensities(), pose=(seed % 7 * 3.0, 0, 0)
             )
-            shot = actor.shoot(moment, stage, 256)
+            shot = actor.render(state, stage, 256)
             for size in SIZES:
                 matrix = similarity_from_landmarks(shot.landmarks.astype(np.float32), size, "face")
                 crops[size].append(warp(shot.image, matrix, size))
             emotions.append(number)
-            shown.append(shot.shown.mean(axis=0))
+            shown.append(shot.observed_units.mean(axis=0))
     stacked = {size: np.stack(each) for size, each in crops.items()}
     return stacked, np.array(emotions), np.stack(shown)
 

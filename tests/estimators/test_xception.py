@@ -22,7 +22,7 @@ from swapper.head_renderer.pose import HeadState
 from swapper.head_renderer.stage import sample_stage
 from swapper.media.video_reader import VideoReader
 from swapper.synth.actor import Actor
-from swapper.synth.emotions import REPERTOIRE
+from swapper.synth.emotions import EMOTION_BY_NAME
 
 
 @pytest.fixture
@@ -126,8 +126,8 @@ def test_reads_actors_rightly_more_often_than_not(real: Estimator) -> None:
     for seed in range(12):
         actor, stage = Actor(sample_identity(seed)), sample_stage(seed)
         for emotion in emotions:
-            for variant in REPERTOIRE[emotion].variants[:2]:
-                shot = actor.shoot(HeadState(variant.intensities()), stage, 192)
+            for variant in EMOTION_BY_NAME[emotion].variants[:2]:
+                shot = actor.render(HeadState(variant.intensities()), stage, 192)
                 points = shot.landmarks.astype(np.float32)
                 crops.append(warp(shot.image, similarity_from_landmarks(points, 160, "face"), 160))
                 played.append(real_label(emotion))

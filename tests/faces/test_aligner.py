@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from swapper.errors import AlignerError
-from swapper.faces.aligner import Aligner, check_claim, sound_faces
+from swapper.faces.aligner import Aligner, check_frame_count, valid_faces
 from swapper.faces.fan import FanAligner
 from swapper.faces.geometry import similarity_from_landmarks
 from swapper.faces.mediapipe import MediapipeAligner
@@ -18,7 +18,7 @@ from tests.faces.conftest import placed
 
 def test_sound_faces_come_largest_first(face_mm: NDArray[np.float64]) -> None:
     small, large = placed(face_mm, scale=0.5), placed(face_mm, scale=1.5, at=(400, 300))
-    faces = sound_faces([(small, 0.9), (large, 7.0)], (800, 600))
+    faces = valid_faces([(small, 0.9), (large, 7.0)], (800, 600))
     assert [face.area for face in faces] == sorted((face.area for face in faces), reverse=True)
     np.testing.assert_array_equal(faces[0].landmarks, large)
     assert faces[0].confidence == 1.0
@@ -35,13 +35,13 @@ def test_what_no_crop_can_be_fitted_to_is_dropped(face_mm: NDArray[np.float64]) 
     one_eye[36:48] = one_eye[36]
     far = good + np.float32(5000)
     dead = [holed, huge, one_eye, far, np.full((68, 2), 3.0), placed(face_mm, scale=0.005)]
-    faces = sound_faces([(each, 1.0) for each in (*dead, good)], (640, 480))
+    faces = valid_faces([(each, 1.0) for each in (*dead, good)], (640, 480))
     assert len(faces) == 1
     assert np.isfinite(similarity_from_landmarks(faces[0].landmarks, 64, "face")).all()
 
 
 def test_a_face_cut_by_the_frame_is_kept(face_mm: NDArray[np.float64]) -> None:
-    assert len(sound_faces([(placed(face_mm, at=(-10, 20)), float("nan"))], (640, 480))) == 1
+    assert len(valid_faces([(placed(face_mm, at=(-10, 20)), float("nan"))], (640, 480))) == 1
 
 
 def test_every_aligner_keeps_the_protocol() -> None:
@@ -58,9 +58,9 @@ def test_a_container_may_miscount_by_a_frame_but_not_by_a_clip(tmp_path: Path) -
     aligner = OpenfaceAligner(str(write_openface(tmp_path / "clip.csv", landmarks)))
     aligner.prepare()
     for claimed in (None, 28, 29, 30, 31, 32):
-        check_claim(aligner, claimed)
+        check_frame_count(aligner, claimed)
     for claimed in (20, 40, 300):
         with pytest.raises(AlignerError, match=r"clip\.csv"):
-            check_claim(aligner, claimed)
+            check_frame_count(aligner, claimed)
     with pytest.raises(AlignerError, match="29"):
         aligner.finish(29)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from swapper.errors import AlignerError
-from swapper.faces.aligner import prepare_for
+from swapper.faces.aligner import prepare_for_clip
 from swapper.faces.openface import OpenfaceAligner
 from tests.faces.conftest import StillFrame, drawn_landmarks, placed
 
@@ -172,29 +172,29 @@ def test_a_folder_has_a_file_for_each_clip(write: Write, tmp_path: Path) -> None
         (folder / name).write_text(Path(write([row(1, points=points)])).read_text())
     aligner = OpenfaceAligner(str(folder))
     for clip, points in (("anna.mp4", POINTS), ("far/bert.mov", other), ("anna.mkv", POINTS)):
-        aligner.for_clip(Path(clip))
+        aligner.set_clip(Path(clip))
         np.testing.assert_allclose(aligner(still(0))[0].landmarks, points, atol=1e-3)
-    aligner.for_clip(Path("bert.mp4"))
+    aligner.set_clip(Path("bert.mp4"))
     with pytest.raises(AlignerError, match=r"bert\.csv: describes 1 frames but the clip has 2"):
         aligner.finish(2)
     pictures = tmp_path / "take.2"
     pictures.mkdir()
-    prepare_for(aligner, pictures, 1)
+    prepare_for_clip(aligner, pictures, 1)
     aligner.close()
     assert len(aligner(still(0))) == 1
     with pytest.raises(
         AlignerError,
         match=r"tables: has neither carl\.openface\.csv nor carl\.csv for shots/carl\.mp4: put",
     ):
-        prepare_for(aligner, Path("shots/carl.mp4"), None)
+        prepare_for_clip(aligner, Path("shots/carl.mp4"), None)
 
 
 def test_one_file_is_for_whichever_clip(write: Write) -> None:
     aligner = OpenfaceAligner(write([row(1)]))
-    prepare_for(aligner, Path("anna.mp4"), 1)
+    prepare_for_clip(aligner, Path("anna.mp4"), 1)
     assert len(aligner(still(0))) == 1
     with pytest.raises(AlignerError, match="describes 1 frames but the clip has 90"):
-        prepare_for(aligner, Path("bert.mp4"), 90)
+        prepare_for_clip(aligner, Path("bert.mp4"), 90)
 
 
 def test_a_folder_without_a_clip_is_no_file(tmp_path: Path) -> None:

@@ -34,9 +34,9 @@ def test_the_distance_is_to_the_mean() -> None:
 def test_among_themselves_none_finds_itself(measure: FaceMeasure) -> None:
     own = np.random.default_rng(0).normal(1, 0.5, (7, 5)).astype(np.float32)
     apart = [float(measure.to_mean(own[n : n + 1], np.delete(own, n, axis=0))[0]) for n in range(7)]
-    np.testing.assert_allclose(measure.among(own), apart, rtol=1e-6)
-    assert np.isnan(measure.among(own[:1])).all()
-    assert measure.among(own[:0]).shape == (0,)
+    np.testing.assert_allclose(measure.leave_one_out(own), apart, rtol=1e-6)
+    assert np.isnan(measure.leave_one_out(own[:1])).all()
+    assert measure.leave_one_out(own[:0]).shape == (0,)
 
 
 @pytest.mark.parametrize("measure", [COSINE, EUCLIDEAN], ids=lambda measure: measure.kind)

@@ -173,12 +173,15 @@ def test_people_are_told_apart(recogniser: DlibRecogniser, shared: Path) -> None
     }
     for name, own in seen.items():
         assert apart(own, own) < 0.45, name
-        assert EUCLIDEAN.among(own).mean() < 0.4, name
+        assert EUCLIDEAN.leave_one_out(own).mean() < 0.4, name
         for rival, theirs in seen.items():
             if rival != name:
                 assert apart(own, theirs) > 0.6, (name, rival)
                 to_rival = EUCLIDEAN.to_mean(own, theirs)
-                assert EUCLIDEAN.is_nearer(EUCLIDEAN.among(own), to_rival).all(), (name, rival)
+                assert EUCLIDEAN.is_nearer(EUCLIDEAN.leave_one_out(own), to_rival).all(), (
+                    name,
+                    rival,
+                )
 
 
 # --- what is missing or wrong ---------------------------------------------------------------------
@@ -223,7 +226,7 @@ def test_other_bytes_never_reach_dlib(tmp_path: Path, any_dlib: None) -> None:
     path = tmp_path / WEIGHTS
     path.write_bytes(b"not a network at all")
     told = refusal(DlibRecogniser(weights=str(path)))
-    assert told.startswith(f"{path}: is not the {WEIGHTS} that swapper knows (sha256 differs)")
+    assert told.startswith(f"{path}: is not the {WEIGHTS} that swapper expects (sha256 differs)")
     assert "recogniser.weights=PATH" in told
     told = refusal(DlibRecogniser(weights=str(tmp_path / "nowhere.dat")))
     assert "nowhere.dat: no such file: pass recogniser.weights=PATH" in told

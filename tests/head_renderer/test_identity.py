@@ -57,9 +57,9 @@ def test_bad_stages_and_moments_name_field_and_range() -> None:
         Stage(focal=5)
     with pytest.raises(UsageError, match=r"film\.grain=0\.5: must be a number from 0 to 0\.2"):
         Stage.from_dict({"film": {"grain": 0.5}})
-    with pytest.raises(UsageError, match=r"moment\.pose=.*from -90 to 90"):
+    with pytest.raises(UsageError, match=r"head_state\.pose=.*from -90 to 90"):
         HeadState(pose=(100.0, 0.0, 0.0))
-    with pytest.raises(UsageError, match=r"moment\.units: intensities must be"):
+    with pytest.raises(UsageError, match=r"head_state\.units:"):
         HeadState(units=np.full((2, NUM_UNITS), 1.5, np.float32))
     with pytest.raises(ValueError, match=r"units must be \(2, 19\)"):
         HeadState(units=np.zeros((19,), np.float32))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from swapper.head_renderer.landmarks import face_triangles, landmark_vertices
-from swapper.head_renderer.noise import cloudy, hashed, smooth
+from swapper.head_renderer.noise import fbm, lattice_noise, value_noise
 from swapper.head_renderer.raster import rasterise, vertex_normals
 from swapper.head_renderer.sculpt import step
 from swapper.head_renderer.surface import skin_grid, spline
@@ -100,11 +100,11 @@ def test_the_raster_keeps_what_is_nearest_and_drops_backs() -> None:
 
 def test_noise_depends_on_place_and_seed_alone() -> None:
     x, y = np.meshgrid(np.linspace(-5, 5, 64), np.linspace(-5, 5, 64))
-    np.testing.assert_array_equal(cloudy(x, y, 3), cloudy(x, y, 3))
-    assert np.abs(cloudy(x, y, 3) - cloudy(x, y, 4)).mean() > 0.05
-    assert smooth(x, y, 1).min() >= 0
-    assert smooth(x, y, 1).max() <= 1
-    numbers = hashed(np.arange(20_000), np.zeros(20_000, np.int64), 9)
+    np.testing.assert_array_equal(fbm(x, y, 3), fbm(x, y, 3))
+    assert np.abs(fbm(x, y, 3) - fbm(x, y, 4)).mean() > 0.05
+    assert value_noise(x, y, 1).min() >= 0
+    assert value_noise(x, y, 1).max() <= 1
+    numbers = lattice_noise(np.arange(20_000), np.zeros(20_000, np.int64), 9)
     assert abs(numbers.mean() - 0.5) < 0.01
     assert abs(numbers.std() - 12**-0.5) < 0.01
     assert step(np.array([0.0, 5.0, 10.0]), 10, 0).tolist() == [1.0, 0.5, 0.0]

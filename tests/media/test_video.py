@@ -346,7 +346,7 @@ def test_sound_that_does_not_fit_is_coded_anew(
     options = {"bf": "0", "qp": "0"}
     write_clip(tmp_path / f"in{source}", frames=25, audio=codec, options=options)
     copy(tmp_path / f"in{source}", tmp_path / f"out{suffix}", crf=40)
-    assert f"cannot hold {codec.removeprefix('lib')}; coding it as {becomes}" in caplog.text
+    assert f"cannot hold {codec.removeprefix('lib')}; transcoding it to {becomes}" in caplog.text
     _, before = heard(tmp_path / f"in{source}")
     name, after = heard(tmp_path / f"out{suffix}")
     assert name == becomes

@@ -57,9 +57,9 @@ def drawn(seed: int, seconds: float, fps: float) -> Take:
     weights[:, 0] = np.maximum(1 - weights.sum(axis=1), 0)
     units = slow.copy()
     moments = np.linspace(0.5, seconds - 1.0, round(seconds / 1.7))
-    for moment in moments + rng.uniform(-0.2, 0.2, len(moments)):
+    for state in moments + rng.uniform(-0.2, 0.2, len(moments)):
         lasts = rng.uniform(0.1, 0.3)
-        shape = bump(times, moment, 0.35 * lasts, 0.25 * lasts, 0.4 * lasts)
+        shape = bump(times, state, 0.35 * lasts, 0.25 * lasts, 0.4 * lasts)
         feeling = int(rng.integers(1, FEELINGS))
         units = 1 - (1 - units) * (1 - shape[:, None] * face[feeling] * rng.uniform(0.4, 0.6))
     return Take(fps, units, slow, weights / weights.sum(axis=1, keepdims=True))

@@ -98,8 +98,8 @@ def faces() -> tuple[tuple[bytes, bytes, bytes], ...]:
     one, other = Actor(sample_identity(1)), Actor(sample_identity(2))
 
     def shot(actor: Actor, index: int, damped: bool) -> bytes:
-        moment = (weak if damped else played).moment(index)
-        return jpeg(actor.shoot(moment, Stage(), 160, supersample=1).image)
+        state = (weak if damped else played).head_state(index)
+        return jpeg(actor.render(state, Stage(), 160, supersample=1).image)
 
     frames = [min(len(played) - 1, int((1.5 + 2 * beat + 1.1) * 5)) for beat in range(6)]
     return tuple(
@@ -123,18 +123,18 @@ def moments(*, truth: bool, drawn: bool) -> tuple[tuple[KeyFrame, ...], tuple[Ke
     """Strongest and worst."""
     pictures = faces() if drawn else (flat(),) * 6
 
-    def moment(place: int, second: float, words: str) -> KeyFrame:
+    def state(place: int, second: float, words: str) -> KeyFrame:
         performer, swap, answer = pictures[place % 6]
         return KeyFrame(
             round(second * 25), second, words, performer, swap, answer if truth else None
         )
 
     strongest = [
-        moment(place, second, f"{name} {0.97 - 0.03 * place:.2f}")
+        state(place, second, f"{name} {0.97 - 0.03 * place:.2f}")
         for place, (second, name, _, _) in enumerate(_BEATS[:6])
     ]
     worst = [
-        moment(
+        state(
             5 - place % 6,
             19.3 - 1.87 * place,
             f"{UNITS[place]}: {0.8 - place / 30:.2f}, swap {place / 30:.2f}",

@@ -173,7 +173,7 @@ def test_another_judge_scores_again(
 
 
 def test_telling_does_nothing(bench: ModuleType, stage: Stage, tmp_path: Path) -> None:
-    assert bench.run_cells(cells(bench), tmp_path, told_only=True) == {}
+    assert bench.run_cells(cells(bench), tmp_path, report_only=True) == {}
     assert stage.asked == []
 
 

@@ -57,7 +57,7 @@ def test_moments_are_the_strongest_and_lie_apart(strip: ModuleType) -> None:
     found = [draw(160, 0.6)[1] for _ in range(60)]
     for frame in (10, 11, 40):
         found[frame] = draw(160, 0.2)[1]
-    chosen = strip.moments(np.array(found, np.float64), 25.0, 2)
+    chosen = strip.peak_frames(np.array(found, np.float64), 25.0, 2)
     assert chosen[1] == 40
     assert chosen[0] in (10, 11)
 

@@ -83,7 +83,7 @@ def test_pose_is_taken_off_where_the_head_turns_and_kept_off_where_it_does_not(
     measured = np.sin(np.arange(200) / 11)[:, None] * 0.1
     for degrees, left in ((15.0, 0.02), (0.3, 0.98)):
         pose = np.column_stack([np.zeros(200), degrees * measured[:, 0] / measured.std()])
-        found = shape._without(pose, measured)
+        found = shape._regress_off_pose(pose, measured)
         assert found.std() / measured.std() == pytest.approx(left, abs=0.02)
 
 
@@ -93,7 +93,9 @@ def test_a_face_that_is_not_there_is_no_number(shape: ModuleType) -> None:
     told = shape.signals(landmarks, pose)
     assert np.isnan(told[3]).all()
     assert np.isfinite(np.delete(told, 3, axis=0)).all()
-    assert shape.followed(told, told)["mouth opening"] == pytest.approx({"r": 1.0, "gain": 1.0})
+    assert shape.follow_scores(told, told)["mouth opening"] == pytest.approx(
+        {"r": 1.0, "gain": 1.0}
+    )
     landmarks[:85] = np.nan
     with pytest.raises(ValueError, match="5 frames with a face"):
         shape.signals(landmarks, pose)
@@ -102,24 +104,24 @@ def test_a_face_that_is_not_there_is_no_number(shape: ModuleType) -> None:
 def test_a_damped_mouth_follows_with_that_gain(shape: ModuleType) -> None:
     pose = np.zeros((90, 2))
     full, half = (shape.signals(talking(each), pose) for each in (1.0, 0.5))
-    told = shape.followed(half, full)
+    told = shape.follow_scores(half, full)
     assert told["mouth opening"]["r"] > 0.99
     assert told["mouth opening"]["gain"] == pytest.approx(0.5, abs=0.05)
     assert np.isnan(told["brows"]["r"])  # nobody lifts them here
-    frozen = shape.followed(np.repeat(half[:1], 90, axis=0), full)
+    frozen = shape.follow_scores(np.repeat(half[:1], 90, axis=0), full)
     assert frozen["mouth opening"] == {"r": 0.0, "gain": 0.0}
 
 
 def test_a_clip_is_its_own_perfect_swap(scores: ModuleType) -> None:
     performer, identity = reading_of(talking(1.0), 0.0), reading_of(talking(0.2), 0.1)
-    told = scores.scored(performer, performer, identity, 6)
+    told = scores.score_swap(performer, performer, identity, 6)
     assert told["shape"]["mouth"] == pytest.approx({"r": 1.0, "gain": 1.0})
     assert told["emotions"] == pytest.approx({"r": 1.0, "same": 1.0})
     assert told["face"]["to identity"] == pytest.approx(0.1 * 128**0.5)
     assert told["face"]["to performer"] == told["face"]["nearer identity"] == 0.0
     assert told["face"]["between"] == told["face"]["to identity"]
     assert told["chance"]["mouth"] > 0.1
-    assert scores.scored(performer, performer, identity, None)["emotions"]["r"] is None
+    assert scores.score_swap(performer, performer, identity, None)["emotions"]["r"] is None
     assert json.dumps(told, allow_nan=False)
 
 
@@ -127,13 +129,13 @@ def test_whose_face_it_is(scores: ModuleType) -> None:
     performer, identity, swap = np.zeros((9, 128)), np.ones((9, 128)), np.full((9, 128), 0.9)
     swap[0] = 0.2
     swap[1::2] = np.nan
-    told = scores.whose(swap, performer, identity)
+    told = scores.identity_distances(swap, performer, identity)
     assert told["nearer identity"] == pytest.approx(0.8)
     assert told["to identity"] < told["to performer"]
 
 
 def test_strong_moments_are_apart(scores: ModuleType) -> None:
-    chosen = scores.moments(reading_of(talking(1.0, frames=250), 0.0))
+    chosen = scores.peak_frames(reading_of(talking(1.0, frames=250), 0.0))
     assert 2 < len(chosen) <= 8
     assert chosen == sorted(chosen)
     assert np.diff(chosen).min() >= 0.6 * 25
@@ -205,7 +207,7 @@ class Workshop:
             raise error
         strength = {"plain": 0.5, "better": 0.8}[cell.config.name] + 0.02 * cell.seed
         swap, identity = reading_of(talking(strength), 0.09), reading_of(talking(0.2), 0.1)
-        return self.scores.scored(swap, reading_of(talking(1.0), 0.0), identity, 6)
+        return self.scores.score_swap(swap, reading_of(talking(1.0), 0.0), identity, 6)
 
 
 TWO = ("--config", "plain:", "--config", "better: a=1")
@@ -269,8 +271,8 @@ def test_finished_steps_are_left_alone(
             made.write_bytes(b"a swap")
 
     monkeypatch.setattr(runs, "_swapper", verb)
-    monkeypatch.setattr(runs, "train", lambda run, *_: called.append(f"train {run.name}"))
-    monkeypatch.setattr(runs, "located", lambda *_: talking(1.0))
+    monkeypatch.setattr(runs, "train_run", lambda run, *_: called.append(f"train {run.name}"))
+    monkeypatch.setattr(runs, "locate_face", lambda *_: talking(1.0))
     card = SimpleNamespace(lineage=())
     monkeypatch.setattr(runs, "load_model", lambda _: SimpleNamespace(card=card))
     emotions = SimpleNamespace(labels=("a", "neutral"), lineage="xception:1")
@@ -299,7 +301,7 @@ def test_finished_steps_are_left_alone(
 def test_the_strip_shows_performer_and_swaps(bench: ModuleType, tmp_path: Path) -> None:
     video, csv = write_clip(tmp_path / "drawn.mp4", frames=40)
     judges = sys.modules["real_judges"]
-    rough = judges.located(video, OpenfaceAligner(str(csv)))
+    rough = judges.locate_face(video, OpenfaceAligner(str(csv)))
     assert rough.shape == (40, 68, 2)
     target = tmp_path / "strip.png"
     bench.draw(video, reading_of(rough, 0.0), {"plain": video}, target)
@@ -336,12 +338,12 @@ def test_the_judges_tell_a_real_clip_from_another(bench: ModuleType, shared: Pat
     readings = []
     for name in ("a", "c"):
         video = shared / "real" / f"clip_{name}.mp4"
-        rough = sys.modules["real_judges"].located(
+        rough = sys.modules["real_judges"].locate_face(
             video, OpenfaceAligner(str(video.with_suffix(".openface.csv")))
         )
         readings.append(judges.read(video, rough))
     performer, identity = readings
-    told = sys.modules["real_scores"].scored(performer, performer, identity, 6)
+    told = sys.modules["real_scores"].score_swap(performer, performer, identity, 6)
     assert told["shape"]["mouth"] == pytest.approx({"r": 1.0, "gain": 1.0})
     assert told["shape"]["brows"] == pytest.approx({"r": 1.0, "gain": 1.0})
     assert told["emotions"] == pytest.approx({"r": 1.0, "same": 1.0})

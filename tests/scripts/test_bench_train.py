@@ -79,7 +79,7 @@ def test_predictions_are_marked(
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (["--predict", "abacus"], "--predict abacus: say"),
+        (["--predict", "abacus"], "--predict abacus:"),
         (["--rounds", "0"], "--rounds must be at least 1"),
         (["--facesets", "nowhere", "nothing", "--models", "original"], "nowhere: no such faceset"),
     ],

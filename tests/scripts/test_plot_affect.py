@@ -60,7 +60,7 @@ def test_every_config_and_scenario_is_in_the_figure(
 
 def test_seeds_are_told_apart_and_averaged(plot: ModuleType, journal: Path) -> None:
     found = plot.read_cells(journal)
-    gains = plot.by_seed(found["rich"]["plain"], plot.at("gain"))
+    gains = plot.by_seed(found["rich"]["plain"], plot.value_at("gain"))
     assert gains.tolist() == pytest.approx([0.2, 0.21])
 
 

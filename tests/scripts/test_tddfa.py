@@ -80,6 +80,6 @@ def test_it_sees_mouths_as_mediapipe_does(
     off = np.linalg.norm(one - other, axis=2).mean(axis=1) / eye
     assert off.mean() < 0.065
     pose = shape.pose_of(one, size)
-    follows = shape.followed(shape.signals(one, pose), shape.signals(other, pose))
+    follows = shape.follow_scores(shape.signals(one, pose), shape.signals(other, pose))
     assert follows["mouth opening"]["r"] > 0.9
     assert follows["mouth width"]["r"] > 0.75

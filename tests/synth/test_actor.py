@@ -21,7 +21,7 @@ BUSY = Stage(film=FilmStock(grain=0.02, softness=0.002, shutter=0.5), distortion
 
 
 def digest(shot: RenderedFrame) -> str:
-    parts = (shot.image, shot.landmarks, shot.face_mask, shot.shown)
+    parts = (shot.image, shot.landmarks, shot.face_mask, shot.observed_units)
     return hashlib.sha256(b"".join(np.ascontiguousarray(p).tobytes() for p in parts)).hexdigest()
 
 
@@ -31,34 +31,34 @@ def psnr(one: np.ndarray, two: np.ndarray) -> float:
 
 
 def test_drawing_again_gives_the_same_bits(somebody: Actor) -> None:
-    moment, before = HeadState(units=SMILE, pose=(10.0, -4.0, 3.0)), HeadState(pose=(6.0, 0.0, 0.0))
-    first = digest(somebody.shoot(moment, BUSY, 128, before=before, index=7))
+    state, before = HeadState(units=SMILE, pose=(10.0, -4.0, 3.0)), HeadState(pose=(6.0, 0.0, 0.0))
+    first = digest(somebody.render(state, BUSY, 128, before=before, index=7))
     again = Actor(somebody.identity)
-    assert digest(again.shoot(moment, BUSY, 128, before=before, index=7)) == first
+    assert digest(again.render(state, BUSY, 128, before=before, index=7)) == first
     with ThreadPoolExecutor(2) as pool:
         side_by_side = pool.map(
-            lambda _: digest(somebody.shoot(moment, BUSY, 128, before=before, index=7)), range(4)
+            lambda _: digest(somebody.render(state, BUSY, 128, before=before, index=7)), range(4)
         )
         assert set(side_by_side) == {first}
 
 
 def test_a_self_swap_is_exact(somebody: Actor) -> None:
     """The answer for an identity that is the performer is the performance itself."""
-    moment = HeadState(units=SMILE, gaze=(8.0, -3.0), pose=(-12.0, 5.0, 2.0))
+    state = HeadState(units=SMILE, gaze=(8.0, -3.0), pose=(-12.0, 5.0, 2.0))
     twin = Actor(Identity.from_dict(somebody.identity.to_dict()))
-    performed = somebody.shoot(moment, BUSY, 128, index=3)
-    assert psnr(performed.image, twin.shoot(moment, BUSY, 128, index=3).image) > 60
-    other = Actor(sample_identity(48)).shoot(moment, BUSY, 128, index=3)
+    performed = somebody.render(state, BUSY, 128, index=3)
+    assert psnr(performed.image, twin.render(state, BUSY, 128, index=3).image) > 60
+    other = Actor(sample_identity(48)).render(state, BUSY, 128, index=3)
     assert psnr(performed.image, other.image) < 25
 
 
 def test_landmarks_are_projections_of_the_mesh(somebody: Actor) -> None:
     """Recomputed here with the pinhole's formula from the posed vertices."""
-    moment = HeadState(units=SMILE, pose=(20.0, 8.0, -6.0), shift=(9.0, -4.0, 12.0))
+    state = HeadState(units=SMILE, pose=(20.0, 8.0, -6.0), shift=(9.0, -4.0, 12.0))
     stage, size = Stage(camera_height=7.0, distortion=0.06), 192
-    shot = somebody.shoot(moment, stage, size)
-    posed = somebody.body.pose(shot.shown, moment.gaze)
-    world = move_head(posed.points, somebody.body.follow, moment)
+    shot = somebody.render(state, stage, size)
+    posed = somebody.body.pose(shot.observed_units, state.gaze)
+    world = move_head(posed.points, somebody.body.follow, state)
     corners = world[landmark_vertices(somebody.body.grid)]
     down = np.radians(7.0)
     forward = np.array([0.0, np.sin(down), np.cos(down)])
@@ -69,13 +69,13 @@ def test_landmarks_are_projections_of_the_mesh(somebody: Actor) -> None:
     flat *= 1 + 0.06 * (flat**2).sum(axis=1, keepdims=True)
     expected = (size - 1) / 2 + flat * size / 2
     assert np.abs(shot.landmarks - expected).max() < 0.01
-    assert np.abs(somebody.landmarks(moment, stage, size) - shot.landmarks).max() < 0.01
+    assert np.abs(somebody.landmarks(state, stage, size) - shot.landmarks).max() < 0.01
 
 
 def test_landmarks_do_not_depend_on_sampling(plain: Actor, stage: Stage) -> None:
-    moment = HeadState(units=SMILE)
-    coarse = plain.shoot(moment, stage, 64, supersample=1)
-    fine = plain.shoot(moment, stage, 64, supersample=3)
+    state = HeadState(units=SMILE)
+    coarse = plain.render(state, stage, 64, supersample=1)
+    fine = plain.render(state, stage, 64, supersample=3)
     np.testing.assert_allclose(coarse.landmarks, fine.landmarks, atol=1e-6)
     assert psnr(coarse.image, fine.image) > 24
 
@@ -101,7 +101,7 @@ def test_the_pose_agrees_with_the_aligners_own_solver(plain: Actor, stage: Stage
 
 
 def test_the_mask_is_the_visible_face(plain: Actor, stage: Stage) -> None:
-    shot = plain.shoot(HeadState(), stage, 128)
+    shot = plain.render(HeadState(), stage, 128)
     assert shot.face_mask.dtype == np.float32
     assert shot.face_mask.min() >= 0
     assert shot.face_mask.max() <= 1
@@ -115,7 +115,7 @@ def test_the_mask_is_the_visible_face(plain: Actor, stage: Stage) -> None:
     assert rows.max() < box[1][1]
     assert columns.min() > box[0][0]
     assert columns.max() < box[1][0]
-    turned = plain.shoot(HeadState(pose=(80.0, 0.0, 0.0)), stage, 128).face_mask
+    turned = plain.render(HeadState(pose=(80.0, 0.0, 0.0)), stage, 128).face_mask
     assert turned.sum() < 0.75 * shot.face_mask.sum()
 
 
@@ -163,10 +163,10 @@ def test_lips_widen_dimple_and_press(plain: Actor, stage: Stage) -> None:
 
 
 def test_shut_eyes_leave_no_gap_and_hide_the_eyeball(plain: Actor, stage: Stage) -> None:
-    shut = plain.shoot(HeadState(units=unit_values(au43=1.0)), stage, 256)
+    shut = plain.render(HeadState(units=unit_values(au43=1.0)), stage, 256)
     gap = shut.landmarks[[41, 40]] - shut.landmarks[[37, 38]]
     assert np.abs(gap).max() < 0.6
-    wide = plain.shoot(HeadState(units=unit_values(au5=1.0)), stage, 256)
+    wide = plain.render(HeadState(units=unit_values(au5=1.0)), stage, 256)
     x, y = wide.landmarks[36:42].mean(axis=0).round().astype(int)
     eye = np.s_[y - 3 : y + 4, x - 9 : x + 10]
 
@@ -183,7 +183,7 @@ def test_shut_eyes_leave_no_gap_and_hide_the_eyeball(plain: Actor, stage: Stage)
 
 def test_the_eyes_look_where_they_are_told(plain: Actor, stage: Stage) -> None:
     def dark(gaze: tuple[float, float]) -> float:
-        shot = plain.shoot(HeadState(units=unit_values(au5=0.6), gaze=gaze), stage, 256)
+        shot = plain.render(HeadState(units=unit_values(au5=0.6), gaze=gaze), stage, 256)
         left, right = shot.landmarks[36], shot.landmarks[39]
         y = round((left[1] + right[1]) / 2)
         columns = np.arange(int(left[0]) + 3, int(right[0]) - 2)
@@ -198,36 +198,36 @@ def test_manner_shows_the_same_feeling_differently() -> None:
     gain = tuple(0.6 if unit == 12 else 1.0 for unit in UNITS)
     asymmetry = tuple(0.3 if unit == 12 else 0.0 for unit in UNITS)
     lopsided = Actor(Identity(gain=gain, asymmetry=asymmetry), detail=2)
-    shown = lopsided.shown(HeadState(units=unit_values(au12=0.8, au26=0.5, au43=1.0)))
+    shown = lopsided.observed_units(HeadState(units=unit_values(au12=0.8, au26=0.5, au43=1.0)))
     np.testing.assert_allclose(shown[LEFT, INDEX[12]], 0.8 * 0.6 * 1.3, rtol=1e-5)
     np.testing.assert_allclose(shown[RIGHT, INDEX[12]], 0.8 * 0.6 * 0.7, rtol=1e-5)
     assert (shown[:, INDEX[43]] == 1).all()
-    one_sided = lopsided.shown(HeadState(units=unit_values(au26_left=1.0)))
+    one_sided = lopsided.observed_units(HeadState(units=unit_values(au26_left=1.0)))
     assert 26 in MIDLINE
     assert one_sided[LEFT, INDEX[26]] == one_sided[RIGHT, INDEX[26]] == 0.5
 
 
 def test_film_and_motion_change_the_picture_and_nothing_else(somebody: Actor) -> None:
-    moment, before = HeadState(pose=(10.0, 0.0, 0.0)), HeadState(pose=(0.0, 0.0, 0.0))
-    clean = somebody.shoot(moment, Stage(film=FilmStock(vignette=0.0)), 96)
+    state, before = HeadState(pose=(10.0, 0.0, 0.0)), HeadState(pose=(0.0, 0.0, 0.0))
+    clean = somebody.render(state, Stage(film=FilmStock(vignette=0.0)), 96)
     for film in (FilmStock(grain=0.05), FilmStock(softness=0.01), FilmStock(vignette=0.8)):
-        shot = somebody.shoot(moment, Stage(film=film), 96)
+        shot = somebody.render(state, Stage(film=film), 96)
         assert psnr(shot.image, clean.image) < 45
         np.testing.assert_array_equal(shot.landmarks, clean.landmarks)
         np.testing.assert_array_equal(shot.face_mask, clean.face_mask)
     shutter = Stage(film=FilmStock(shutter=1.0, vignette=0.0))
-    smeared = somebody.shoot(moment, shutter, 96, before=before)
+    smeared = somebody.render(state, shutter, 96, before=before)
     assert psnr(smeared.image, clean.image) < 35
-    still = somebody.shoot(moment, shutter, 96, before=moment)
+    still = somebody.render(state, shutter, 96, before=state)
     np.testing.assert_array_equal(still.image, clean.image)
     grain = Stage(film=FilmStock(grain=0.05))
-    assert (somebody.shoot(moment, grain, 96, index=1).image
-            != somebody.shoot(moment, grain, 96, index=2).image).any()  # fmt: skip
+    assert (somebody.render(state, grain, 96, index=1).image
+            != somebody.render(state, grain, 96, index=2).image).any()  # fmt: skip
 
 
 def test_light_and_shadow(plain: Actor) -> None:
     def cheeks(**values: float) -> tuple[float, float]:
-        shot = plain.shoot(HeadState(), Stage(film=FilmStock(vignette=0.0), **values), 128)
+        shot = plain.render(HeadState(), Stage(film=FilmStock(vignette=0.0), **values), 128)
         left, right = shot.landmarks[[3, 31]].mean(axis=0), shot.landmarks[[13, 35]].mean(axis=0)
         return tuple(
             float(shot.image[int(y) - 2 : int(y) + 3, int(x) - 2 : int(x) + 3].mean())
@@ -244,7 +244,7 @@ def test_light_and_shadow(plain: Actor) -> None:
 
 def test_two_people_differ_at_a_glance(stage: Stage) -> None:
     pictures = [
-        Actor(sample_identity(seed), detail=2).shoot(HeadState(), stage, 64).image
+        Actor(sample_identity(seed), detail=2).render(HeadState(), stage, 64).image
         for seed in range(6)
     ]
     for i, one in enumerate(pictures):
@@ -254,9 +254,9 @@ def test_two_people_differ_at_a_glance(stage: Stage) -> None:
 
 def test_sizes_out_of_range_are_refused(plain: Actor, stage: Stage) -> None:
     with pytest.raises(UsageError, match="size=8: must be from 16 to 2048 pixels"):
-        plain.shoot(HeadState(), stage, 8)
+        plain.render(HeadState(), stage, 8)
     with pytest.raises(UsageError, match="supersample=9: must be from 1 to 4"):
-        plain.shoot(HeadState(), stage, 64, supersample=9)
+        plain.render(HeadState(), stage, 64, supersample=9)
 
 
 @pytest.mark.slow
@@ -274,7 +274,7 @@ def test_real_face_tools_see_them_as_faces(shared: Path) -> None:
     for seed in range(8):
         actor = Actor(sample_identity(100 + seed))
         for units in expressions:
-            shot = actor.shoot(HeadState(units=unit_values(**units)), sample_stage(seed), 192)
+            shot = actor.render(HeadState(units=unit_values(**units)), sample_stage(seed), 192)
             faces = aligner(_Frame(shot.image, index))
             index += 1
             found += bool(faces)

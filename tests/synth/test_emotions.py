@@ -5,7 +5,7 @@ import pytest
 
 from swapper.head_renderer.units import INDEX, MIDLINE, UNITS, unit_values
 from swapper.synth.anatomy import feasible
-from swapper.synth.emotions import AROUSAL, BASIC, EMOTIONS, REPERTOIRE, VALENCE
+from swapper.synth.emotions import AROUSAL, BASIC, EMOTION_BY_NAME, EMOTIONS, VALENCE
 
 # What must stand in every variant of a basic emotion, by EMFACS.
 ESSENTIAL = {
@@ -22,14 +22,14 @@ def moved(units: np.ndarray) -> set[int]:
 
 
 def test_order_and_names() -> None:
-    assert tuple(REPERTOIRE) == EMOTIONS
+    assert tuple(EMOTION_BY_NAME) == EMOTIONS
     assert EMOTIONS[:8] == BASIC
     assert EMOTIONS[8:] == ("tired", "bored", "seductive")
 
 
 @pytest.mark.parametrize("name", EMOTIONS)
 def test_every_emotion_is_within_range_and_varied(name: str) -> None:
-    emotion = REPERTOIRE[name]
+    emotion = EMOTION_BY_NAME[name]
     assert -1 <= emotion.valence <= 1
     assert -1 <= emotion.arousal <= 1
     assert len(emotion.variants) >= 3
@@ -45,18 +45,18 @@ def test_every_emotion_is_within_range_and_varied(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "units"), ESSENTIAL.items())
 def test_variants_hold_what_makes_the_emotion(name: str, units: set[int]) -> None:
-    for variant in REPERTOIRE[name].variants:
+    for variant in EMOTION_BY_NAME[name].variants:
         assert units <= moved(variant.intensities())
 
 
 def test_disgust_wrinkles_the_nose_or_lifts_the_lip() -> None:
-    for variant in REPERTOIRE["disgust"].variants:
+    for variant in EMOTION_BY_NAME["disgust"].variants:
         assert moved(variant.intensities()) & {9, 10}
 
 
 def test_contempt_is_one_sided_and_favours_no_side() -> None:
-    dimples = [v.intensities()[:, INDEX[14]] for v in REPERTOIRE["contempt"].variants]
-    shares = [v.share for v in REPERTOIRE["contempt"].variants]
+    dimples = [v.intensities()[:, INDEX[14]] for v in EMOTION_BY_NAME["contempt"].variants]
+    shares = [v.share for v in EMOTION_BY_NAME["contempt"].variants]
     assert all(min(sides) == 0 < max(sides) for sides in dimples)
     lean = sum(s * (left - right) for s, (left, right) in zip(shares, dimples, strict=True))
     assert lean == pytest.approx(0)
@@ -64,7 +64,9 @@ def test_contempt_is_one_sided_and_favours_no_side() -> None:
 
 def test_heavy_lids_belong_to_the_tired_the_bored_and_the_seductive() -> None:
     for name in ("tired", "bored", "seductive"):
-        assert all(v.intensities()[:, INDEX[43]].min() >= 0.25 for v in REPERTOIRE[name].variants)
+        assert all(
+            v.intensities()[:, INDEX[43]].min() >= 0.25 for v in EMOTION_BY_NAME[name].variants
+        )
 
 
 def test_feelings_stand_where_they_should() -> None:
@@ -76,7 +78,7 @@ def test_feelings_stand_where_they_should() -> None:
 
 
 def test_prototypes_are_feasible_but_for_pressed_lips() -> None:
-    for emotion in REPERTOIRE.values():
+    for emotion in EMOTION_BY_NAME.values():
         for variant in emotion.variants:
             units = variant.intensities()
             assert np.abs(feasible(units) - units).max() < 0.3

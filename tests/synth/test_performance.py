@@ -7,8 +7,8 @@ import pytest
 
 from swapper.errors import UsageError
 from swapper.head_renderer.units import INDEX, LEFT, MIDLINE, RIGHT, UNITS
-from swapper.synth.curves import bump, minimum_jerk, through, wander
-from swapper.synth.emotions import EMOTIONS, REPERTOIRE
+from swapper.synth.curves import bump, interpolate_keys, minimum_jerk, smooth_noise
+from swapper.synth.emotions import EMOTION_BY_NAME, EMOTIONS
 from swapper.synth.performance import Performance, play
 from swapper.synth.timeline import Segment, Timeline, parse_timeline, random_timeline
 
@@ -49,11 +49,11 @@ def test_shapes_and_ranges(played: Performance) -> None:
 
 def test_every_moment_is_legal_and_out_of_range_is_none(played: Performance) -> None:
     for index in range(len(played)):
-        played.moment(index)  # Moment checks its own ranges
-    np.testing.assert_array_equal(played.moment(7).units, played.units[7])
+        played.head_state(index)  # Moment checks its own ranges
+    np.testing.assert_array_equal(played.head_state(7).units, played.units[7])
     for index in (-1, len(played)):
         with pytest.raises(IndexError):
-            played.moment(index)
+            played.head_state(index)
 
 
 def test_the_same_seed_plays_the_same_and_another_does_not(played: Performance) -> None:
@@ -122,8 +122,8 @@ def test_strength_scales_the_face_and_the_weights() -> None:
     assert full.emotion[60, anger] == pytest.approx(1, abs=1e-4)
     assert half.emotion[60, anger] == pytest.approx(0.5, abs=1e-4)
     assert half.emotion[60, 0] == pytest.approx(0.5, abs=1e-4)
-    assert full.valence[60] == pytest.approx(REPERTOIRE["anger"].valence, abs=1e-4)
-    assert full.arousal[60] == pytest.approx(REPERTOIRE["anger"].arousal, abs=1e-4)
+    assert full.valence[60] == pytest.approx(EMOTION_BY_NAME["anger"].valence, abs=1e-4)
+    assert full.arousal[60] == pytest.approx(EMOTION_BY_NAME["anger"].arousal, abs=1e-4)
 
 
 def test_mixtures_show_both_and_share_the_weight() -> None:
@@ -147,7 +147,7 @@ def test_people_blink_at_their_emotion_s_rate(name: str) -> None:
     score = Timeline(tuple(Segment(name, 30.0 * i, 30.0 * (i + 1)) for i in range(10)), 300.0)
     performance = play(score, seed=4)
     a_minute = len(events(performance, "blink")) / 5
-    wanted = REPERTOIRE[name].manner.blinks
+    wanted = EMOTION_BY_NAME[name].dynamics.blinks
     assert 0.6 * wanted < a_minute < 1.8 * wanted
 
 
@@ -270,7 +270,13 @@ def test_curves() -> None:
     assert np.diff(rising)[[0, -1]].max() < 1e-7
     assert bump(np.array([0.0, 0.5, 1.0]), 0, 0.4, 0.2, 0.4) == pytest.approx([0, 1, 0])
     keys, values = np.array([0.0, 0.5, 1.0]), np.array([[0.0], [2.0], [-1.0]])
-    assert through(np.array([-1, 0, 0.5, 1, 2]), keys, values).ravel().tolist() == [0, 0, 2, -1, -1]
-    noise = wander(np.arange(0, 200, 0.1), 0.5, np.random.default_rng(0))
+    assert interpolate_keys(np.array([-1, 0, 0.5, 1, 2]), keys, values).ravel().tolist() == [
+        0,
+        0,
+        2,
+        -1,
+        -1,
+    ]
+    noise = smooth_noise(np.arange(0, 200, 0.1), 0.5, np.random.default_rng(0))
     assert noise.std() == pytest.approx(1, abs=0.2)
     assert abs(noise.mean()) < 0.1

@@ -10,7 +10,7 @@ from swapper.errors import UsageError
 from swapper.head_renderer.identity import sample_identity
 from swapper.head_renderer.units import INDEX
 from swapper.synth.emotions import EMOTIONS
-from swapper.synth.scenarios import SCENARIOS, SHORTEST, Casting, Take, cast
+from swapper.synth.scenarios import SCENARIOS, SHORTEST, Casting, Take, build_casting
 
 PERFORMER, IDENTITY = sample_identity(1), sample_identity(2)
 
@@ -26,7 +26,7 @@ def shown(takes: tuple[Take, ...], threshold: float = 0.5) -> set[str]:
 
 @pytest.fixture(scope="module", params=SCENARIOS)
 def casting(request: pytest.FixtureRequest) -> Casting:
-    return cast(request.param, PERFORMER, IDENTITY, seed=3, seconds=60)
+    return build_casting(request.param, PERFORMER, IDENTITY, seed=3, seconds=60)
 
 
 def test_whoever_performs_shows_everything(casting: Casting) -> None:
@@ -75,13 +75,13 @@ def test_what_is_unseen_never_shows(casting: Casting) -> None:
 
 def test_rich_and_archive_show_everything() -> None:
     for scenario in ("rich", "archive"):
-        casting = cast(scenario, PERFORMER, IDENTITY, seconds=40)
+        casting = build_casting(scenario, PERFORMER, IDENTITY, seconds=40)
         assert casting.unseen == ()
         assert shown(casting.identity) == set(EMOTIONS)
 
 
 def test_limited_is_nearly_all_neutral_with_small_smiles() -> None:
-    casting = cast("limited", PERFORMER, IDENTITY, seconds=120)
+    casting = build_casting("limited", PERFORMER, IDENTITY, seconds=120)
     assert set(casting.unseen) == set(EMOTIONS) - {"neutral", "happy"}
     smiling = sum(
         beat.end - beat.start for take in casting.identity for beat in take.performance.score.beats
@@ -93,7 +93,7 @@ def test_limited_is_nearly_all_neutral_with_small_smiles() -> None:
 
 
 def test_rare_holds_one_angry_shot_and_no_more() -> None:
-    casting = cast("rare", PERFORMER, IDENTITY, seconds=60)
+    casting = build_casting("rare", PERFORMER, IDENTITY, seconds=60)
     assert set(casting.unseen) == set(EMOTIONS) - {"neutral", "happy", "anger"}
     angry = [take for take in casting.identity if "anger" in shown((take,))]
     assert len(angry) == 1
@@ -101,7 +101,7 @@ def test_rare_holds_one_angry_shot_and_no_more() -> None:
 
 
 def test_archive_is_worn_on_the_identity_s_side_only() -> None:
-    rich, worn = (cast(s, PERFORMER, IDENTITY, seed=3) for s in ("rich", "archive"))
+    rich, worn = (build_casting(s, PERFORMER, IDENTITY, seed=3) for s in ("rich", "archive"))
     for sharp, soft in zip(rich.identity, worn.identity, strict=True):
         assert soft.stage.film.grain > 2 * sharp.stage.film.grain
         assert soft.stage.film.softness > 2 * sharp.stage.film.softness
@@ -112,8 +112,8 @@ def test_archive_is_worn_on_the_identity_s_side_only() -> None:
 
 
 def test_castings_follow_their_seed(casting: Casting) -> None:
-    first, again = (cast("rare", PERFORMER, IDENTITY, seed=9) for _ in range(2))
-    other = cast("rare", PERFORMER, IDENTITY, seed=10)
+    first, again = (build_casting("rare", PERFORMER, IDENTITY, seed=9) for _ in range(2))
+    other = build_casting("rare", PERFORMER, IDENTITY, seed=10)
     for role in ("performer", "identity", "held_out", "truth"):
         takes = [getattr(each, role) for each in (first, again, other)]
         assert [t.to_dict() for t in takes[0]] == [t.to_dict() for t in takes[1]]
@@ -121,7 +121,7 @@ def test_castings_follow_their_seed(casting: Casting) -> None:
 
 
 def test_a_take_comes_back_from_json() -> None:
-    take = cast("rich", PERFORMER, IDENTITY, seconds=10).performer[1]
+    take = build_casting("rich", PERFORMER, IDENTITY, seconds=10).performer[1]
     again = Take.from_dict(json.loads(json.dumps(take.to_dict())))
     assert (again.name, again.identity, again.stage) == (take.name, take.identity, take.stage)
     np.testing.assert_array_equal(again.performance.units, take.performance.units)
@@ -129,7 +129,7 @@ def test_a_take_comes_back_from_json() -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_shortest_footage_can_be_cast(scenario: str) -> None:
-    casting = cast(scenario, PERFORMER, IDENTITY, seconds=SHORTEST, clips=3, held_out=1)
+    casting = build_casting(scenario, PERFORMER, IDENTITY, seconds=SHORTEST, clips=3, held_out=1)
     assert casting.performer
     assert casting.identity
     assert len(casting.held_out) == 1
@@ -150,4 +150,4 @@ def test_the_shortest_footage_can_be_cast(scenario: str) -> None:
 def test_what_cannot_be_cast_is_named(settings: dict[str, object], said: str) -> None:
     scenario = settings.pop("scenario", "rich")
     with pytest.raises(UsageError, match=said):
-        cast(scenario, PERFORMER, IDENTITY, **settings)  # type: ignore[arg-type]
+        build_casting(scenario, PERFORMER, IDENTITY, **settings)  # type: ignore[arg-type]

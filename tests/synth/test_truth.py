@@ -35,8 +35,8 @@ def shot(units: np.ndarray | None = None) -> RenderedFrame:
     )
 
 
-def row(moment: HeadState, stage: Stage | None = None, **units: float) -> dict[str, float]:
-    cells = openface_row(4, 25, moment, shot(unit_values(**units)), stage or Stage(), 256)
+def row(state: HeadState, stage: Stage | None = None, **units: float) -> dict[str, float]:
+    cells = openface_row(4, 25, state, shot(unit_values(**units)), stage or Stage(), 256)
     return {name: float(cell) for name, cell in zip(OPENFACE_COLUMNS, cells, strict=True)}
 
 
@@ -108,7 +108,7 @@ def test_everything_comes_back(truth_csv: Path, played: Performance) -> None:
     for name in ("emotion", "valence", "arousal", "pose", "shift", "gaze"):
         np.testing.assert_allclose(getattr(truth, name), getattr(played, name), atol=1e-6)
     np.testing.assert_allclose(truth.intended, played.units, atol=1e-6)
-    np.testing.assert_allclose(truth.shown, played.units, atol=1e-6)
+    np.testing.assert_allclose(truth.observed, played.units, atol=1e-6)
     names = {name for each in truth.events for name in each}
     assert "blink" in names
     assert any(name.startswith("micro:") for name in names)
@@ -135,7 +135,7 @@ def test_units_are_named_by_side(truth_csv: Path) -> None:
         (lambda text: text.replace("\n2,0.0400,", "\n2,nan,"), "row 2 holds what is no number"),
         (lambda text: text.replace("\n2,0.0400,", "\n2,x,"), "row 2 holds what is no number"),
         (lambda text: text[: len(text) // 2], "damaged"),
-        (lambda text: text.replace("\n2,", '\n"2,'), "film it anew"),
+        (lambda text: text.replace("\n2,", '\n"2,'), "render it again"),
         (lambda text: "\x00\udcff", "not a table"),
     ],
 )
