@@ -172,7 +172,7 @@ def independent_estimator(
     passed_over: tuple[str, ...] = ()
     if isinstance(reader, AutoEstimator):
         chooser, reader = reader, reader.pick(lineage)
-        passed_over = chooser.missed
+        passed_over = chooser.skipped
     if reader is None:
         return None, passed_over
     if reader.lineage in lineage:

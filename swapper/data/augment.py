@@ -182,8 +182,8 @@ class Augment:
         return _refine(_refine(field, fine // cells), fine // cells).astype(np.float32)
 
     def _gain(self, random: np.random.Generator) -> NDArray[np.float32]:
-        both, shift, *each = random.random(5) * 2 - 1
-        scale = (1 + self.gain * both) * (1 + self.tint * np.array(each))
+        both, shift, *tints = random.random(5) * 2 - 1
+        scale = (1 + self.gain * both) * (1 + self.tint * np.array(tints))
         # Scaled about mid grey: a stronger light is not only a brighter picture.
         offset = (1 - scale) / 2 + self.bias * shift
         return np.stack([scale, offset], axis=1).astype(np.float32)
@@ -276,9 +276,9 @@ def light_of(face: NDArray[np.uint8]) -> NDArray[np.float64]:
         (2, 3), on [0, 1]; the deviation is at least one grey level.
     """
     # Every fourth pixel tells as much, at a fraction of the cost.
-    some = face[::4, ::4].reshape(-1, face.shape[2])
-    inside = some[some[:, 3] > 127, :3]
-    pixels = (inside if len(inside) else some[:, :3]) / 255.0
+    sampled = face[::4, ::4].reshape(-1, face.shape[2])
+    inside = sampled[sampled[:, 3] > 127, :3]
+    pixels = (inside if len(inside) else sampled[:, :3]) / 255.0
     return np.stack([pixels.mean(axis=0), np.maximum(pixels.std(axis=0), 1 / 255)])
 
 

@@ -141,22 +141,22 @@ def k_means(points: NDArray[np.float32], clusters: int) -> NDArray[np.int64]:
     Returns:
         (N,) int64, number of each point's cluster.
     """
-    found = np.zeros(len(points), np.int64)
+    labels = np.zeros(len(points), np.int64)
     if clusters == 1 or not points.shape[1]:
-        return found
+        return labels
     data = points.astype(np.float64)
     centres = _start(data, clusters)
     for _ in range(_ROUNDS):
         distance = np.square(centres).sum(axis=1) - 2 * (data @ centres.T)
         nearest = distance.argmin(axis=1)
-        if (nearest == found).all():
+        if (nearest == labels).all():
             break
-        found = nearest
-        count = np.bincount(found, minlength=len(centres))
+        labels = nearest
+        count = np.bincount(labels, minlength=len(centres))
         totals = np.zeros_like(centres)
-        np.add.at(totals, found, data)
+        np.add.at(totals, labels, data)
         centres = np.where(count[:, None] > 0, totals / np.maximum(count, 1)[:, None], centres)
-    return found
+    return labels
 
 
 def _start(data: NDArray[np.float64], clusters: int) -> NDArray[np.float64]:

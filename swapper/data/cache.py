@@ -94,9 +94,9 @@ class FaceCache:
         name = _name(faceset, size)
         shape = (len(faceset), size, size, CHANNELS)
         for folder in cache_folders(faceset):
-            found = _find(folder / name, shape)
-            if found is not None:
-                return found
+            cache = _find(folder / name, shape)
+            if cache is not None:
+                return cache
         refusals: list[str] = []
         for folder in cache_folders(faceset):
             try:
@@ -165,9 +165,9 @@ def _make(
 ) -> FaceCache:
     path.parent.mkdir(parents=True, exist_ok=True)
     with single_process(path.parent):
-        found = _find(path, shape)  # another process may have made it while we waited
-        if found is not None:
-            return found
+        cache = _find(path, shape)  # another process may have made it while we waited
+        if cache is not None:
+            return cache
         for old in path.parent.glob(f"faces_{shape[1]}_*.npy"):
             old.unlink(missing_ok=True)
         for leftover in path.parent.glob(f".*{PARTIAL}"):
@@ -200,16 +200,18 @@ def _faces(faceset: Faceset, size: int) -> Iterator[NDArray[np.uint8]]:
     records = faceset.records
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for first in range(0, len(records), _AT_ONCE):
-            some = records[first : first + _AT_ONCE]
-            yield from pool.map(lambda record: _face(faceset, record, size), some)
+            batch = records[first : first + _AT_ONCE]
+            yield from pool.map(lambda record: _face(faceset, record, size), batch)
 
 
 def _face(faceset: Faceset, record: FaceRecord, size: int) -> NDArray[np.uint8]:
     image = faceset.image(record)
     stored = image.shape[0]
     if stored != size:
-        way = cv2.INTER_AREA if size < stored else cv2.INTER_CUBIC
-        image = cv2.resize(image, (size, size), interpolation=way).astype(np.uint8, copy=False)
+        interpolation = cv2.INTER_AREA if size < stored else cv2.INTER_CUBIC
+        image = cv2.resize(image, (size, size), interpolation=interpolation).astype(
+            np.uint8, copy=False
+        )
     landmarks = transform_points(record.aligned_from_frame, record.landmarks)
     # Pixel centres are at integers: what is scaled about zero is the picture's edge at -0.5.
     landmarks = ((landmarks + 0.5) * (size / stored) - 0.5).astype(np.float32)

@@ -137,11 +137,11 @@ class FaceDataModule(LightningDataModule):
         self.content_hashes: tuple[str, ...] = ()
         self._caches: list[FaceCache] = []
         self._trained: list[NDArray[np.int64]] = []
-        self._held: list[NDArray[np.int64]] = []
+        self._held_out: list[NDArray[np.int64]] = []
         self._codes: list[NDArray[np.float32]] = []
-        self._draws: list[FaceSampler] = []
+        self._samplers: list[FaceSampler] = []
         self._partners: list[PosePairs] = []
-        self._repeats: list[DrawCounter] = []
+        self._draw_counters: list[DrawCounter] = []
         self._resident: Tensor | None = None
         self._pseudo: PseudoSamples | None = None
 
@@ -173,10 +173,10 @@ class FaceDataModule(LightningDataModule):
         ]
         for faceset in facesets:
             sources = [source.sha256 for source in faceset.card.sources]
-            trained, held = split_holdout(faceset.records, sources, self.holdout)
-            log.info("%s: %d faces, %d held out", faceset.path, len(trained), len(held))
-            if not len(held):
-                held = trained
+            trained, held_out = split_holdout(faceset.records, sources, self.holdout)
+            log.info("%s: %d faces, %d held out", faceset.path, len(trained), len(held_out))
+            if not len(held_out):
+                held_out = trained
                 if self.holdout > 0:
                     log.warning(
                         "%s: %d faces are too few to hold any out; validation sees faces that "
@@ -185,7 +185,7 @@ class FaceDataModule(LightningDataModule):
                         len(trained),
                     )
             self._trained.append(trained)
-            self._held.append(held)
+            self._held_out.append(held_out)
         self._caches = caches
         self._codes = [np.zeros((len(each), 0), np.float32) for each in facesets]
         self.facesets = tuple(facesets)
@@ -215,7 +215,7 @@ class FaceDataModule(LightningDataModule):
         if [each.shape for each in codes] != shapes:
             raise ValueError(f"codes must be {shapes}, got {[each.shape for each in codes]}")
         self._codes = [np.ascontiguousarray(each, np.float32) for each in codes]
-        self._draws = []
+        self._samplers = []
 
     def make_pseudo_targets(
         self,
@@ -245,18 +245,18 @@ class FaceDataModule(LightningDataModule):
         self._pseudo = PseudoSamples(tables, pseudo.faces)
         return tables
 
-    def _plan(self) -> None:
+    def _build_samplers(self) -> None:
         """Settle how often each face is drawn, once codes are known."""
-        if self._draws:
+        if self._samplers:
             return
-        self._partners, self._repeats = [], []
+        self._partners, self._draw_counters = [], []
         for number, (faceset, rows, all_codes) in enumerate(
             zip(self.facesets, self._trained, self._codes, strict=True)
         ):
             records = [faceset.records[row] for row in rows]
             footage, codes = FootageIndex.of(records), all_codes[rows]
             rates = self.balance.rates(footage, codes)
-            draws = FaceSampler(
+            sampler = FaceSampler(
                 self.seed,
                 number,
                 len(rows),
@@ -266,18 +266,18 @@ class FaceDataModule(LightningDataModule):
                 following=next_frames(footage) if self.neighbours else None,
                 neighbours=self.neighbours,
             )
-            self._draws.append(draws)
+            self._samplers.append(sampler)
             self._partners.append(PosePairs(footage, codes))
-            self._repeats.append(
-                DrawCounter(faceset.card.identity, [each.id for each in records], rates, draws)
+            self._draw_counters.append(
+                DrawCounter(faceset.card.identity, [each.id for each in records], rates, sampler)
             )
-            log.info("%s: %s", faceset.path, self._repeats[-1].summary())
+            log.info("%s: %s", faceset.path, self._draw_counters[-1].summary())
 
-    def repeats(self, step: int) -> tuple[DrawCounts, ...]:
+    def draw_counts(self, step: int) -> tuple[DrawCounts, ...]:
         """How often each face of each identity was drawn before `step`, by all ranks."""
-        self._plan()
+        self._build_samplers()
         world = self.trainer.world_size if self.trainer else 1
-        return tuple(each.until(step * world) for each in self._repeats)
+        return tuple(each.until(step * world) for each in self._draw_counters)
 
     def _stored_size(self, facesets: Sequence[Faceset]) -> int:
         """Side of cached faces: what a bilinear read of four neighbours can use, and no more."""
@@ -296,14 +296,14 @@ class FaceDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[FaceBatch]:
         """Endless, from `next_step` on."""
         trainer = self.trainer
-        self._plan()
-        self._settle()
+        self._build_samplers()
+        self._load_resident()
         dataset = StepDataset(
             self._caches,
             self._trained,
             self.augment,
             self._codes,
-            draws=self._draws,
+            samplers=self._samplers,
             partners=self._partners,
             pairs=self.pairs,
             resolution=self.resolution,
@@ -329,7 +329,7 @@ class FaceDataModule(LightningDataModule):
             generator=torch.Generator().manual_seed(self.seed),
         )
 
-    def _settle(self) -> None:
+    def _load_resident(self) -> None:
         """Lay the faces down where the training runs, if they are to stay there."""
         strategy = getattr(self.trainer, "strategy", None)
         device = torch.device("cpu") if strategy is None else strategy.root_device
@@ -344,9 +344,9 @@ class FaceDataModule(LightningDataModule):
         """
         rank = self.trainer.global_rank if self.trainer else 0
         world = self.trainer.world_size if self.trainer else 1
-        fewest = min(len(each) for each in self._held)
+        fewest = min(len(each) for each in self._held_out)
         count = min(self.val_batches, max(1, fewest // (self.batch_size * world)))
-        faces = [_spread(each, count * world * self.batch_size) for each in self._held]
+        faces = [_spread(each, count * world * self.batch_size) for each in self._held_out]
         batches = [
             [each[number * world + rank :: count * world] for each in faces]
             for number in range(count)
@@ -359,7 +359,7 @@ class FaceDataModule(LightningDataModule):
 
     def preview_batch(self, count: int) -> FaceBatch:
         """`count` held-out faces of each identity, spread over its footage, only resized."""
-        chosen = [_spread(each, count) for each in self._held]
+        chosen = [_spread(each, count) for each in self._held_out]
         return ValidationDataset(self._caches, self._codes, [chosen], self.resolution)[0]
 
     def transfer_batch_to_device(

@@ -51,7 +51,7 @@ class StepDataset(Dataset[FaceBatch]):
         augment: Augment,
         codes: Sequence[NDArray[np.float32]],
         *,
-        draws: Sequence[FaceSampler],
+        samplers: Sequence[FaceSampler],
         partners: Sequence[PosePairs] = (),
         pairs: float = 0.0,
         resolution: int,
@@ -66,11 +66,11 @@ class StepDataset(Dataset[FaceBatch]):
         self.allowed = allowed
         self.augment = augment
         self.codes = codes
-        self.draws = draws
+        self.samplers = samplers
         self.partners = partners
         self.pairs = pairs
         self.resolution = resolution
-        self.batch_size = draws[0].block
+        self.batch_size = samplers[0].block
         self.seed = seed
         self.rank = rank
         self.world = world
@@ -78,9 +78,9 @@ class StepDataset(Dataset[FaceBatch]):
         self._lights = [np.full((len(each), 2, 3), np.nan) for each in caches]
 
     def __getitem__(self, step: int) -> FaceBatch:
-        blocks = [draws.blocks(step * self.world + self.rank, 1) for draws in self.draws]
+        blocks = [sampler.blocks(step * self.world + self.rank, 1) for sampler in self.samplers]
         drawn = [faces[0] for faces, _ in blocks]
-        follows = np.concatenate(
+        previous = np.concatenate(
             [
                 np.where(before[0] < 0, -1, before[0] + identity * self.batch_size)
                 for identity, (_, before) in enumerate(blocks)
@@ -88,19 +88,19 @@ class StepDataset(Dataset[FaceBatch]):
         )
         chosen = [allowed[rows] for allowed, rows in zip(self.allowed, drawn, strict=True)]
         rows = np.concatenate(chosen)
-        inputs = self._inputs(rows, drawn, follows, step)
-        draws, pictures, place = self._augmented(rows, inputs, follows, step)
+        inputs = self._inputs(rows, drawn, previous, step)
+        sampler, pictures, place = self._augmented(rows, inputs, previous, step)
         faces, index, pseudo = self._faces(chosen, rows, step)
         return assemble(
             faces,
-            draws,
+            sampler,
             len(self.caches),
             step,
             index=index,
             degraded=np.stack(pictures) if pictures else None,
             degraded_index=place,
             codes=codes_of(self.codes, chosen),
-            follows=follows,
+            previous=previous,
             pseudo=pseudo,
         )
 
@@ -124,20 +124,20 @@ class StepDataset(Dataset[FaceBatch]):
         self,
         rows: NDArray[np.int64],
         drawn: Sequence[NDArray[np.int64]],
-        follows: NDArray[np.int64],
+        previous: NDArray[np.int64],
         step: int,
     ) -> NDArray[np.int64]:
         """(N,) the face that each sample is seen by: itself, or another in like pose."""
         if self.pairs == 0:
             return rows
         inputs = rows.copy()
-        in_succession = set(follows.tolist()) | set(np.flatnonzero(follows >= 0).tolist())
+        in_succession = set(previous.tolist()) | set(np.flatnonzero(previous >= 0).tolist())
         for sample in range(len(rows)):
             random = generator(self.seed, step, self.rank, sample, _PAIRING)
             if random.random() >= self.pairs or sample in in_succession:
                 continue
             identity, place = divmod(sample, self.batch_size)
-            other = self.partners[identity].other(random, int(drawn[identity][place]))
+            other = self.partners[identity].draw_partner(random, int(drawn[identity][place]))
             if other is not None:
                 inputs[sample] = self.allowed[identity][other]
         return inputs
@@ -146,7 +146,7 @@ class StepDataset(Dataset[FaceBatch]):
         self,
         rows: NDArray[np.int64],
         inputs: NDArray[np.int64],
-        follows: NDArray[np.int64],
+        previous: NDArray[np.int64],
         step: int,
     ) -> tuple[list[AugmentParams], list[NDArray[np.uint8]], NDArray[np.int64]]:
         """What is drawn for each sample.
@@ -155,27 +155,27 @@ class StepDataset(Dataset[FaceBatch]):
             The draws; pictures (S, S, 3) of those inputs that are not the sample's own face as it
             is; and (N,) the place of each sample's picture among them, or -1.
         """
-        draws: list[AugmentParams] = []
+        params: list[AugmentParams] = []
         pictures: list[NDArray[np.uint8]] = []
         places = np.full(len(rows), -1, np.int64)
         for sample in range(len(rows)):
             # A frame in succession is shown exactly as the one before it, so that what changes
             # between them is the face.
-            key = int(follows[sample]) if follows[sample] >= 0 else sample
+            key = int(previous[sample]) if previous[sample] >= 0 else sample
             random = generator(self.seed, step, self.rank, key)
             draw = self.augment.draw(random, self.caches[0].size, self.resolution)
-            other = self._of_another_identity(random, sample)
+            other = self._draw_other_identity(random, sample)
             if self.augment.borrows(random):
                 light, goal = self._light(sample, inputs[sample]), self._light(other, rows[other])
                 draw = self.augment.borrow(random, draw, light, goal)
-            draws.append(draw)
+            params.append(draw)
             degrades = self.augment.degrades(random)
             if not degrades and inputs[sample] == rows[sample]:
                 continue
             picture = self.caches[sample // self.batch_size].array[inputs[sample], ..., :3]
             places[sample] = len(pictures)
             pictures.append(self.augment.degrade(random, picture) if degrades else picture)
-        return draws, pictures, places
+        return params, pictures, places
 
     def _light(self, sample: int, row: np.int64) -> NDArray[np.float64]:
         """`light_of` a face of the sample's identity, remembered."""
@@ -186,12 +186,12 @@ class StepDataset(Dataset[FaceBatch]):
         light: NDArray[np.float64] = lights[row]
         return light
 
-    def _of_another_identity(self, random: np.random.Generator, sample: int) -> int:
+    def _draw_other_identity(self, random: np.random.Generator, sample: int) -> int:
         """Place in the batch of a face that is not of the sample's identity."""
         own = sample // self.batch_size
-        others = len(self.caches) - 1
-        place = int(random.integers(max(others, 1) * self.batch_size))
-        if not others:
+        num_others = len(self.caches) - 1
+        place = int(random.integers(max(num_others, 1) * self.batch_size))
+        if not num_others:
             return sample
         return place + (self.batch_size if place // self.batch_size >= own else 0)
 
@@ -253,7 +253,7 @@ def codes_of(
 
 def assemble(
     faces: NDArray[np.uint8],
-    draws: Sequence[AugmentParams],
+    params: Sequence[AugmentParams],
     num_identities: int,
     step: int,
     *,
@@ -261,7 +261,7 @@ def assemble(
     degraded: NDArray[np.uint8] | None = None,
     degraded_index: NDArray[np.int64] | None = None,
     codes: NDArray[np.float32] | None = None,
-    follows: NDArray[np.int64] | None = None,
+    previous: NDArray[np.int64] | None = None,
     pseudo: PseudoBatch | None = None,
 ) -> FaceBatch:
     """The batch of N samples in equal blocks of `num_identities`; see `FaceBatch`.
@@ -278,7 +278,7 @@ def assemble(
         follows: (N,); None where no sample is the frame after another.
         pseudo: Pseudo-targets, or None.
     """
-    count = len(draws)
+    count = len(params)
     none = np.full(count, -1, np.int64)
     if degraded is None:
         degraded = np.empty((0, *faces.shape[1:3], 3), np.uint8)
@@ -287,12 +287,12 @@ def assemble(
         index=torch.arange(count) if index is None else torch.from_numpy(index),
         degraded=torch.from_numpy(degraded),
         degraded_index=torch.from_numpy(none if degraded_index is None else degraded_index),
-        faces_from_target=torch.from_numpy(np.stack([each.faces_from_target for each in draws])),
-        grid=torch.from_numpy(np.stack([each.grid for each in draws])),
-        gain=torch.from_numpy(np.stack([each.gain for each in draws])),
+        faces_from_target=torch.from_numpy(np.stack([each.faces_from_target for each in params])),
+        grid=torch.from_numpy(np.stack([each.grid for each in params])),
+        gain=torch.from_numpy(np.stack([each.gain for each in params])),
         identity=torch.arange(num_identities).repeat_interleave(count // num_identities),
         code=torch.zeros(count, 0) if codes is None else torch.from_numpy(codes),
-        follows=torch.from_numpy(none if follows is None else follows),
+        previous=torch.from_numpy(none if previous is None else previous),
         step=step,
         pseudo=pseudo,
     )

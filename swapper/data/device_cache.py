@@ -50,8 +50,8 @@ def resident_faces(caches: Sequence[FaceCache], device: torch.device) -> Tensor:
     for cache in caches:
         for begin in range(0, len(cache), rows):
             # A copy: torch warns of memory that may not be written, such as the cache's map.
-            some = torch.from_numpy(cache.array[begin : begin + rows].copy())
-            table[first : first + len(some)].copy_(some)
-            first += len(some)
+            batch = torch.from_numpy(cache.array[begin : begin + rows].copy())
+            table[first : first + len(batch)].copy_(batch)
+            first += len(batch)
     log.info("%d faces (%.2f GiB) stay on %s", len(table), table.nbytes / 2**30, device)
     return table

@@ -49,11 +49,13 @@ class DrawCounter:
         draws: Theirs.
     """
 
-    def __init__(self, identity: str, ids: Sequence[str], rates: Rates, draws: FaceSampler) -> None:
+    def __init__(
+        self, identity: str, ids: Sequence[str], rates: Rates, sampler: FaceSampler
+    ) -> None:
         self.identity = identity
         self.ids = ids
         self._rates = rates
-        self._draws = draws
+        self._sampler = sampler
         self._cells = [cell_name(each) for each in rates.cell]
 
     def until(self, blocks: int) -> DrawCounts:
@@ -63,13 +65,13 @@ class DrawCounter:
             self.ids,
             self._cells,
             self._rates.run,
-            self._draws.expected(blocks),
-            self._draws.counts(blocks),
+            self._sampler.expected(blocks),
+            self._sampler.counts(blocks),
         )
 
     def summary(self) -> str:
         """One line on how they will be drawn."""
-        rate = self._draws.expected(1) * (self._draws.n / self._draws.block)
+        rate = self._sampler.expected(1) * (self._sampler.n / self._sampler.block)
         return (
             f"{len(self.ids)} faces, {1 + int(self._rates.run.max())} that differ, in "
             f"{len(set(self._cells))} cells of pose and affect; a face is drawn {rate.min():.2g} "
@@ -77,21 +79,21 @@ class DrawCounter:
         )
 
 
-def write_draw_counts(path: Path, found: Sequence[DrawCounts]) -> None:
+def write_draw_counts(path: Path, counts: Sequence[DrawCounts]) -> None:
     """Write a CSV of `COLUMNS`, each identity's most drawn faces first; an old one is replaced."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    for each in found:
-        for row in np.argsort(-each.drawn, kind="stable").tolist():
+    for count in counts:
+        for row in np.argsort(-count.drawn, kind="stable").tolist():
             writer.writerow(
                 (
-                    each.identity,
-                    each.ids[row],
-                    each.cells[row],
-                    int(each.run[row]),
-                    f"{each.expected[row]:.2f}",
-                    int(each.drawn[row]),
+                    count.identity,
+                    count.ids[row],
+                    count.cells[row],
+                    int(count.run[row]),
+                    f"{count.expected[row]:.2f}",
+                    int(count.drawn[row]),
                 )
             )
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -68,13 +68,13 @@ def _blocks(n: int, share: float) -> NDArray[np.int8]:
     use = np.zeros(n, np.int8)
     if share <= 0 or n < LEAST:
         return use
-    wanted = max(1, round(n * share))
-    blocks = min(_MOST_BLOCKS, max(1, wanted // _FACES_PER_BLOCK))
-    spare = min(wanted, (n - wanted) // 4)
+    held_out = max(1, round(n * share))
+    blocks = min(_MOST_BLOCKS, max(1, held_out // _FACES_PER_BLOCK))
+    spare = min(held_out, (n - held_out) // 4)
     guard = min(_MOST_GUARD, spare // (2 * blocks))
     for block in range(blocks):
         # Bresenham's way of sharing out: lengths differ by one at most.
-        length = (block + 1) * wanted // blocks - block * wanted // blocks
+        length = (block + 1) * held_out // blocks - block * held_out // blocks
         start = round((block + 0.5) / blocks * n - length / 2)
         use[max(0, start - guard) : start + length + guard] = 2
         use[start : start + length] = 1

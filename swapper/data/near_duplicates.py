@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from swapper.faces.geometry import transform_points
 from swapper.types import FaceRecord
 
-APART = 15
+MIN_FRAME_GAP = 15
 """Frames: half a second. Closer faces of one file are not independent of each other."""
 _NEXT = 3  # frames: a tenth of a second
 # Median differences in real and drawn clips: from one frame to the next .4 % to 1.4 % of the eyes'
 # distance and .6 degrees, over half a second 4 % to 8 % and 4 to 7 degrees. A blink is about 4 %.
-_SAME_SHAPE = 0.025
-_SAME_POSE = 3.0
+_MAX_SHAPE_DIFFERENCE = 0.025
+_MAX_POSE_DIFFERENCE = 3.0
 # Codes have unit variance along each dimension.
-_SAME_CODE = 0.5
+_MAX_CODE_DIFFERENCE = 0.5
 _MOST_STEP = 0.5  # of the face's own size
 _MOST_ZOOM = 1.25
 
@@ -99,13 +99,13 @@ def near_copy_runs(footage: FootageIndex, codes: NDArray[np.float32]) -> NDArray
     run = np.zeros(len(footage), np.int64)
     number, first, last = -1, 0, 0
     for face in footage.order.tolist():
-        same = (
+        is_copy = (
             number >= 0
             and footage.source[face] == footage.source[last]
-            and footage.frame[face] - footage.frame[last] < APART
+            and footage.frame[face] - footage.frame[last] < MIN_FRAME_GAP
             and _alike(footage, codes, face, first)
         )
-        if not same:
+        if not is_copy:
             number, first = number + 1, face
         run[face], last = number, face
     return run
@@ -113,14 +113,14 @@ def near_copy_runs(footage: FootageIndex, codes: NDArray[np.float32]) -> NDArray
 
 def _alike(footage: FootageIndex, codes: NDArray[np.float32], one: int, other: int) -> bool:
     turned = np.abs(footage.pose[one] - footage.pose[other]).max()
-    if not turned < _SAME_POSE:
+    if not turned < _MAX_POSE_DIFFERENCE:
         return False
     moved = footage.shape[one] - footage.shape[other]
-    if not np.sqrt(np.square(moved).sum(axis=1).mean()) < _SAME_SHAPE:
+    if not np.sqrt(np.square(moved).sum(axis=1).mean()) < _MAX_SHAPE_DIFFERENCE:
         return False
     if not codes.shape[1]:
         return True
-    return bool(np.sqrt(np.square(codes[one] - codes[other]).mean()) < _SAME_CODE)
+    return bool(np.sqrt(np.square(codes[one] - codes[other]).mean()) < _MAX_CODE_DIFFERENCE)
 
 
 def next_frames(footage: FootageIndex) -> NDArray[np.int64]:
@@ -141,7 +141,7 @@ def next_frames(footage: FootageIndex) -> NDArray[np.int64]:
         size = footage.side[earlier]
         step = np.linalg.norm(footage.centre[later] - footage.centre[earlier], axis=1)
         zoom = np.maximum(footage.side[later], size) / np.minimum(footage.side[later], size)
-        found = (
+        is_next = (
             (footage.source[later] == footage.source[earlier])
             & (gap > 0)
             & (gap <= _NEXT)
@@ -149,5 +149,5 @@ def next_frames(footage: FootageIndex) -> NDArray[np.int64]:
             & (zoom < _MOST_ZOOM)
             & (following[earlier] < 0)
         )
-        following[earlier[found]] = later[found]
+        following[earlier[is_next]] = later[is_next]
     return following

@@ -89,11 +89,11 @@ class Person:
         if not self.mesh:
             return np.zeros((len(self.shapes), 0))
         front = self.shapes.front
-        found = []
+        offsets = []
         for iris, inner, outer in IRISES:
             middle, width = eye(front, inner, outer)
-            found.append((front[:, iris[0]] - middle)[:, :2] / width[:, None])
-        return np.concatenate(found, axis=1)
+            offsets.append((front[:, iris[0]] - middle)[:, :2] / width[:, None])
+        return np.concatenate(offsets, axis=1)
 
     @cached_property
     def features(self) -> Floats:
@@ -144,20 +144,20 @@ class Bases:
     def nearest(self, faces: NDArray[np.int64]) -> NDArray[np.int64]:
         """The identity's row (N,) for each of the performer's `faces` (N,)."""
         performer, identity, rows = self.performer, self.identity, self._rows
-        wanted, had = performer.features[faces], identity.features[rows]
-        cost = np.square(wanted).sum(axis=1)[:, None] + np.square(had).sum(axis=1)[None]
-        cost += self._flaw - 2 * wanted @ had.T
+        target, candidates = performer.features[faces], identity.features[rows]
+        cost = np.square(target).sum(axis=1)[:, None] + np.square(candidates).sum(axis=1)[None]
+        cost += self._flaw - 2 * target @ candidates.T
         turned = performer.pose[faces][:, None] - identity.pose[rows][None]
         turn = np.square(turned / _POSE_TOLERANCE).sum(axis=2)
         cost += turn / (1 + turn / _MOST_POSE_COST)
-        state = self.wanted_state(faces)
+        state = self.target_state(faces)
         open_by = identity.signals[rows, OPENING][None] - state[:, :1] - SLACK
         cost += np.square(open_by.clip(0) / _STATE_TOLERANCE)
         shut_by = state[:, None, 1:] - identity.signals[rows][:, LIDS][None] - SLACK
         cost += np.square(shut_by.clip(0) / _STATE_TOLERANCE).sum(axis=2)
         return np.asarray(rows[cost.argmin(axis=1)])
 
-    def wanted_state(self, faces: NDArray[np.int64]) -> Floats:
+    def target_state(self, faces: NDArray[np.int64]) -> Floats:
         """(N, 3) departures of the mouth's opening and of both lids, none past shut."""
         columns = [OPENING, *LIDS]
         least = -self.identity.rest_signals[columns]
@@ -165,8 +165,8 @@ class Bases:
 
     def open_mouth(self, face: int) -> int | None:
         """The identity's row whose mouth is open most like the performer's, if one is near."""
-        wanted = self.performer.signals[face, :2] + self.identity.rest_signals[:2]
-        had = self.identity.signals[self._rows, :2] + self.identity.rest_signals[:2]
-        apart = np.abs(had / np.maximum(wanted, 0.02) - 1).max(axis=1)
-        nearest = int(apart.argmin())
-        return int(self._rows[nearest]) if apart[nearest] < _OWN_DONOR else None
+        target = self.performer.signals[face, :2] + self.identity.rest_signals[:2]
+        candidates = self.identity.signals[self._rows, :2] + self.identity.rest_signals[:2]
+        difference = np.abs(candidates / np.maximum(target, 0.02) - 1).max(axis=1)
+        nearest = int(difference.argmin())
+        return int(self._rows[nearest]) if difference[nearest] < _OWN_DONOR else None

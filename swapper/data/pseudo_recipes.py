@@ -148,14 +148,14 @@ class RecipeMaker:
 
     def make(self, rows: NDArray[np.int64]) -> list[Recipe]:
         """The recipes of some of the performer's faces."""
-        found = []
+        recipes = []
         for first in range(0, len(rows), _AT_ONCE):
-            some = rows[first : first + _AT_ONCE]
-            found += [
+            batch = rows[first : first + _AT_ONCE]
+            recipes += [
                 self._recipe(row, base)
-                for row, base in zip(some, self._bases.nearest(some), strict=True)
+                for row, base in zip(batch, self._bases.nearest(batch), strict=True)
             ]
-        return found
+        return recipes
 
     def _recipe(self, row: int, base: int) -> Recipe:
         performer, identity = self.performer, self.identity
@@ -163,19 +163,19 @@ class RecipeMaker:
         moved[RIGID_MESH if identity.mesh else RIGID] = 0
         front = identity.shapes.front[base] + moved
         if identity.mesh:
-            _look(front, identity.shapes.front[base], performer.gaze[row])
+            _move_irises(front, identity.shapes.front[base], performer.gaze[row])
         rotation, left = self._turn(row, base)
         source = self._flat(identity.shapes.front[base], base, identity.shapes.rotation[base])
         target = self._realigned(self._flat(front, base, rotation))
         yaws = identity.pose[base, 0], np.degrees(np.arctan2(rotation[2, 0], rotation[2, 2]))
-        kept = self._warped[_visible(identity.rest[self._warped], yaws)]
+        steering = self._warped[_visible(identity.rest[self._warped], yaws)]
         flow = thin_plate_flow(
-            np.concatenate([target[kept], self._border]),
-            np.concatenate([source[kept], self._border]),
+            np.concatenate([target[steering], self._border]),
+            np.concatenate([source[steering], self._border]),
             self._nodes,
             _SMOOTHING,
         ).reshape(NODES, NODES, 2)
-        move = float(np.linalg.norm(moved[kept, :2], axis=1).max())
+        move = float(np.linalg.norm(moved[steering, :2], axis=1).max())
         confidence, reason = self._confidence(row, base, left, move, flow)
         share = self._unit / self.size
         mouth = self._mouth(row, base, source, target)
@@ -204,8 +204,8 @@ class RecipeMaker:
     def _flat(self, front: Floats, base: int, rotation: Floats) -> Floats:
         """Points (P, 3) as the base's crop sees them under a rotation, (P, 2)."""
         shapes = self.identity.shapes
-        seen = shapes.scale[base] * front @ rotation.T + shapes.offset[base]
-        return np.asarray(seen[:, :2])
+        projected = shapes.scale[base] * front @ rotation.T + shapes.offset[base]
+        return np.asarray(projected[:, :2])
 
     def _realigned(self, points: Floats) -> Floats:
         """Points (P, 2) as their own aligned crop would show them."""
@@ -217,28 +217,30 @@ class RecipeMaker:
 
     def _turn(self, row: int, base: int) -> tuple[Floats, float]:
         """The rotation (3, 3) of the pseudo-target, and how many degrees it stays behind."""
-        ours = self.identity.shapes.rotation[base]
-        between = cv2.Rodrigues(self.performer.shapes.rotation[row] @ ours.T)[0].ravel()
+        own_rotation = self.identity.shapes.rotation[base]
+        between = cv2.Rodrigues(self.performer.shapes.rotation[row] @ own_rotation.T)[0].ravel()
         degrees = float(np.degrees(np.linalg.norm(between)))
-        made = min(self.limits.pose_share * degrees, self.limits.most_turn)
-        part = between * (made / max(degrees, 1e-9))
-        return np.asarray(cv2.Rodrigues(part)[0] @ ours, np.float64), degrees - made
+        applied = min(self.limits.pose_share * degrees, self.limits.most_turn)
+        part = between * (applied / max(degrees, 1e-9))
+        return np.asarray(cv2.Rodrigues(part)[0] @ own_rotation, np.float64), degrees - applied
 
     # --- trust ------------------------------------------------------------------------------------
 
     def _confidence(
         self, row: int, base: int, left: float, move: float, flow: Floats
     ) -> tuple[float, Reason]:
-        wanted = self._bases.wanted_state(np.array([row]))[0]
-        seen = self.identity.signals[base]
+        target_state = self._bases.target_state(np.array([row]))[0]
+        base_signals = self.identity.signals[base]
         spacing = self.size / self._unit / (NODES - 1)
         inside = slice(NODES // 5, -NODES // 5)
         area = float(np.quantile(smallest_area(flow, spacing)[inside, inside], 0.01))
         parts = {
             Reason.MOVE: _half_at(move, self.limits.move),
             Reason.POSE: _half_at(left, self.limits.turn),
-            Reason.LIPS: _half_at(seen[OPENING] - wanted[0] - SLACK, SLACK),
-            Reason.LIDS: _half_at(float((wanted[1:] - seen[LIDS]).max()) - SLACK, SLACK),
+            Reason.LIPS: _half_at(base_signals[OPENING] - target_state[0] - SLACK, SLACK),
+            Reason.LIDS: _half_at(
+                float((target_state[1:] - base_signals[LIDS]).max()) - SLACK, SLACK
+            ),
             Reason.FOLD: _half_at(0.3 - area, 0.3),
         }
         confidence = float(np.prod(list(parts.values())))
@@ -252,17 +254,17 @@ class RecipeMaker:
         self, row: int, base: int, source: Floats, target: Floats
     ) -> tuple[bool, int, NDArray[np.float32]]:
         """Whether the donor is the identity, its row or -1, and its donor_from_place."""
-        ring, wanted = self._ring, target[self._ring]
-        nothing = False, -1, np.zeros((2, 3), np.float32)
-        if _area(wanted) < _DONOR_RATIO * _area(source[ring]) + _FILL_FROM:
-            return nothing
+        ring, target_ring = self._ring, target[self._ring]
+        no_donor = False, -1, np.zeros((2, 3), np.float32)
+        if _area(target_ring) < _DONOR_RATIO * _area(source[ring]) + _FILL_FROM:
+            return no_donor
         own = self._bases.open_mouth(row)
         person, donor = (self.performer, row) if own is None else (self.identity, own)
         shapes = person.shapes
-        seen = shapes.scale[donor] * shapes.front[donor][ring] @ shapes.rotation[donor].T
-        theirs = self._places((seen + shapes.offset[donor])[:, :2])
-        ours = np.column_stack([self._places(wanted), np.ones(len(ring))])
-        matrix, *_ = np.linalg.lstsq(ours, theirs, rcond=None)
+        projected = shapes.scale[donor] * shapes.front[donor][ring] @ shapes.rotation[donor].T
+        donor_places = self._places((projected + shapes.offset[donor])[:, :2])
+        own_places = np.column_stack([self._places(target_ring), np.ones(len(ring))])
+        matrix, *_ = np.linalg.lstsq(own_places, donor_places, rcond=None)
         return own is not None, donor, matrix.T.astype(np.float32)
 
     def _gain(self, base: int, own: bool, donor: int) -> NDArray[np.float32]:
@@ -277,7 +279,7 @@ class RecipeMaker:
         return gain
 
 
-def _look(front: Floats, base: Floats, gaze: Floats) -> None:
+def _move_irises(front: Floats, base: Floats, gaze: Floats) -> None:
     """Move the irises of a mesh (478, 3) to where a gaze (4,) looks."""
     for number, (iris, inner, outer) in enumerate(IRISES):
         middle, width = eye(front, inner, outer)
@@ -296,13 +298,13 @@ def _warp_points(rest: Floats) -> NDArray[np.int64]:
     near_lids = np.abs(rest[:, 1]) < 0.2
     near_lips = np.linalg.norm(rest[:, :2] - rest[INNER_LIPS_MESH, :2].mean(axis=0), axis=1) < 0.4
     spacing = np.where(near_lids | near_lips, _FINE_SPACING * 2, _SPACING)
-    kept: list[int] = []
+    chosen: list[int] = []
     for point in [*first, *(each for each in range(MESH_POINTS) if each not in set(first))]:
-        apart = np.linalg.norm(rest[kept, :2] - rest[point, :2], axis=1)
+        distance = np.linalg.norm(rest[chosen, :2] - rest[point, :2], axis=1)
         least = _FINE_SPACING if point in fine or point in first else spacing[point]
-        if not kept or apart.min() >= least:
-            kept.append(point)
-    return np.array(sorted(kept))
+        if not chosen or distance.min() >= least:
+            chosen.append(point)
+    return np.array(sorted(chosen))
 
 
 def _visible(rest: Floats, yaws: Sequence[float]) -> NDArray[np.bool_]:

@@ -49,8 +49,8 @@ ROW: Final = np.dtype(
 _VERSION: Final = 3
 """Raise it when recipes change: old tables are then made anew."""
 _PART: Final = 256
-_KEPT: Final = 4
-_FARTHEST: Final = 4.0
+_MAX_TABLES: Final = 4
+_MAX_MAGNITUDE: Final = 4.0
 _EYE_LINE: Final = 0.42
 """Height that parts brows and forehead from cheeks and chin, as a share of the crop's side."""
 
@@ -135,22 +135,26 @@ class PseudoTargets:
                 shading=shading,
             )
             for faceset, (light, shading), rows, shape, rest in zip(
-                facesets, map(_lit, caches), usable, shapes, rests, strict=True
+                facesets, map(_measure_light, caches), usable, shapes, rests, strict=True
             )
         ]
         key = self._key(facesets, usable, shapes)
         tables = {}
-        for performer, who in enumerate(facesets):
-            for identity, whom in enumerate(facesets):
+        for performer, performer_faceset in enumerate(facesets):
+            for identity, identity_faceset in enumerate(facesets):
                 if performer == identity:
                     continue
-                title = f"{who.card.identity} as {whom.card.identity}"
-                name = f"pseudo_{whom.card.identity}_{_digest(key, performer, identity)}"
+                title = f"{performer_faceset.card.identity} as {identity_faceset.card.identity}"
+                name = (
+                    f"pseudo_{identity_faceset.card.identity}_{_digest(key, performer, identity)}"
+                )
                 maker = RecipeMaker(
-                    people[performer], people[identity], who.card.size, who.card.coverage,
+                    people[performer], people[identity], performer_faceset.card.size, performer_faceset.card.coverage,
                     self.limits,
                 )  # fmt: skip
-                store = _Store(who, name, len(who), len(whom))
+                store = _Store(
+                    performer_faceset, name, len(performer_faceset), len(identity_faceset)
+                )
                 table = store.open(maker, partial(progress, title))
                 tables[performer, identity] = table
                 log.info("%s: %s", title, describe_pseudo_targets(table[usable[performer]]))
@@ -171,15 +175,16 @@ class PseudoTargets:
 
 def describe_pseudo_targets(table: Table) -> str:
     """How many faces have a pseudo-target, and why the others have none."""
-    made = table["base"] >= 0
-    words = f"{int(made.sum())} of {len(table)} faces have a pseudo-target"
-    if made.any():
-        words += f" (confidence {table['confidence'][made].mean():.2f})"
+    has_target = table["base"] >= 0
+    words = f"{int(has_target.sum())} of {len(table)} faces have a pseudo-target"
+    if has_target.any():
+        words += f" (confidence {table['confidence'][has_target].mean():.2f})"
     counts = {
-        text: int((table["reason"][~made] == reason).sum()) for reason, text in REASONS.items()
+        text: int((table["reason"][~has_target] == reason).sum())
+        for reason, text in REASONS.items()
     }
-    why = [f"{count} {text}" for text, count in counts.items() if count]
-    return f"{words}; of the others {', '.join(why)}" if why else words
+    counted = [f"{count} {text}" for text, count in counts.items() if count]
+    return f"{words}; of the others {', '.join(counted)}" if counted else words
 
 
 class _Store:
@@ -198,9 +203,9 @@ class _Store:
 
     def open(self, maker: RecipeMaker, progress: Callable[[int, int], object]) -> Table:
         for folder in cache_folders(self.faceset):
-            found = self._find(folder / f"{self.name}.npy")
-            if found is not None:
-                return found
+            table = self._find(folder / f"{self.name}.npy")
+            if table is not None:
+                return table
         refusals: list[str] = []
         for folder in cache_folders(self.faceset):
             try:
@@ -225,8 +230,8 @@ class _Store:
         if table.dtype != ROW or table.shape != (self.count,) or not self._sound(table):
             log.warning("%s: damaged, made anew", path)
             return None
-        found: Table = table.view(np.ndarray)
-        return found
+        plain: Table = table.view(np.ndarray)
+        return plain
 
     def _sound(self, table: Table) -> bool:
         donors = np.where(table["own_mouth"] > 0, self.bases, self.count)
@@ -237,7 +242,7 @@ class _Store:
             and (table["donor"] >= -1).all()
             and (table["donor"] < donors).all()
             # Comparisons that NaN does not pass.
-            and all((np.abs(table[name]) <= _FARTHEST).all() for name in numbers)
+            and all((np.abs(table[name]) <= _MAX_MAGNITUDE).all() for name in numbers)
         )
 
     def _make(
@@ -247,9 +252,9 @@ class _Store:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}.npy"
         with single_process(folder):
-            found = self._find(path)  # another process may have made it while we waited
-            if found is not None:
-                return found
+            table = self._find(path)  # another process may have made it while we waited
+            if table is not None:
+                return table
             firsts = range(0, self.count, _PART)
 
             def part(first: int) -> Path:
@@ -272,16 +277,16 @@ class _Store:
                     stream.write(place.read_bytes())
             for place in places:
                 place.unlink(missing_ok=True)
-            self._forget_old(folder)
-        found = self._find(path)
-        assert found is not None
-        return found
+            self._prune(folder)
+        table = self._find(path)
+        assert table is not None
+        return table
 
-    def _forget_old(self, folder: Path) -> None:
+    def _prune(self, folder: Path) -> None:
         """Keep the newest tables of this pair: other settings may still be trained with."""
         stem = self.name.rpartition("_")[0]
         tables = sorted(folder.glob(f"{stem}_*.npy"), key=lambda each: -each.stat().st_mtime)
-        for old in tables[_KEPT:]:
+        for old in tables[_MAX_TABLES:]:
             old.unlink(missing_ok=True)
 
 
@@ -308,18 +313,18 @@ def _write_header(stream: Any, count: int) -> None:
     np.lib.format.write_array_header_1_0(stream, description)
 
 
-def _lit(cache: FaceCache) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _measure_light(cache: FaceCache) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean colour (N, 3) of each face inside its mask, on [0, 1], and its shading (N, 2)."""
     light, shading = np.empty((len(cache), 3)), np.empty((len(cache), 2))
     ramp = np.arange(2, cache.size, 4) / cache.size
     left, upper = ramp[None, :] < 0.5, ramp[:, None] < _EYE_LINE
     for row, face in enumerate(cache.array):
-        some = face[2::4, 2::4]
-        inside = some[..., 3] > 127
+        sampled = face[2::4, 2::4]
+        inside = sampled[..., 3] > 127
         if not inside.any():
             inside = np.ones_like(inside)
-        light[row] = some[inside, :3].mean(axis=0) / 255
-        bright = some[..., :3].mean(axis=2)
+        light[row] = sampled[inside, :3].mean(axis=0) / 255
+        bright = sampled[..., :3].mean(axis=2)
         for column, half in enumerate((left, upper)):
             one, other = (_mean(bright, inside & each) for each in (half, ~half))
             shading[row, column] = np.log(one / other)

@@ -149,13 +149,13 @@ class FaceSampler:
             before, or -1.
         """
         faces = self._drawn(first * self.block, count * self.block).reshape(count, self.block)
-        follows = np.full_like(faces, -1)
+        previous = np.full_like(faces, -1)
         if self.neighbours and self.following is not None:
             leaders = np.arange(0, 2 * self.neighbours, 2)
             later = self.following[faces[:, leaders]]
             faces[:, leaders + 1] = np.where(later >= 0, later, faces[:, leaders + 1])
-            follows[:, leaders + 1] = np.where(later >= 0, leaders, -1)
-        return faces, follows
+            previous[:, leaders + 1] = np.where(later >= 0, leaders, -1)
+        return faces, previous
 
     def _drawn(self, first: int, count: int) -> NDArray[np.int64]:
         if self._ends is None:
@@ -191,10 +191,10 @@ class FaceSampler:
         if done > blocks:
             done, counts = 0, np.zeros(self.n, np.int64)
         while done < blocks:
-            some = min(blocks - done, max(1, _COUNTED_AT_ONCE // self.block))
-            faces, _ = self.blocks(done, some)
+            count = min(blocks - done, max(1, _COUNTED_AT_ONCE // self.block))
+            faces, _ = self.blocks(done, count)
             counts = counts + np.bincount(faces.reshape(-1), minlength=self.n)
-            done += some
+            done += count
         self._counted = done, counts
         return counts
 

@@ -1,4 +1,4 @@
-"""``affect=auto``: a reader of emotions that is here, and that the model did not learn from."""
+"""``affect=auto``: choose an available estimator that took no part in the model's training."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ log = logging.getLogger(__name__)
 
 
 def _emotieff() -> Estimator:
-    if not emotieff.is_at_hand():
-        raise EstimatorError("not fetched yet, it asks for its licence")
+    if not emotieff.is_available():
+        raise EstimatorError("not downloaded yet, its licence must be accepted")
     return emotieff.load()
 
 
@@ -23,42 +23,42 @@ PREFERRED: Final[Mapping[str, Callable[[], Estimator]]] = {
     "emotieff": _emotieff,
     "xception": lambda: xception.load(),
 }
-"""Best first; none that has only ever seen drawn faces."""
+"""In order of preference; none that was trained on rendered faces only."""
 
 
 class AutoEstimator:
-    """Chooses when it is known who must not judge.
+    """Chooses an estimator once the model's lineage is known.
 
     Attributes:
-        missed: After `pick`, why each that was passed over was, in words.
+        skipped: After `pick`, for each estimator passed over, the reason.
     """
 
     def __init__(self) -> None:
-        self.missed: tuple[str, ...] = ()
+        self.skipped: tuple[str, ...] = ()
 
     def pick(self, lineage: Sequence[str]) -> Estimator | None:
-        """The first that can be loaded and took no part in a training.
+        """Return the first estimator that can be loaded and is not in `lineage`.
 
-        mini-XCEPTION is fetched where it is not here yet: 0.9 MB, held to a hash.
+        mini-XCEPTION is downloaded if need be: 0.9 MB, checked by its hash.
 
         Args:
             lineage: Estimators that a model was trained with, as `Estimator.lineage` names them.
 
         Returns:
-            None if there is none; `missed` says why.
+            None if there is none; `skipped` has the reasons.
         """
-        missed = []
+        skipped = []
         for name, load in PREFERRED.items():
             if any(each.split(":")[0] == name for each in lineage):
-                missed.append(f"{name}: the model was trained with it")
+                skipped.append(f"{name}: the model was trained with it")
                 continue
             try:
-                found = load()
+                estimator = load()
             except EstimatorError as error:
-                missed.append(f"{name}: {error} (with affect={name})")
+                skipped.append(f"{name}: {error} (with affect={name})")
                 continue
-            self.missed = tuple(missed)
+            self.skipped = tuple(skipped)
             log.info("affect=auto: %s reads emotions", name)
-            return found
-        self.missed = tuple(missed)
+            return estimator
+        self.skipped = tuple(skipped)
         return None

@@ -1,14 +1,14 @@
-"""``affect=emotieff``: EmotiEffLib's ``enet_b0_8_va_mtl``, the one for real work.
+"""``affect=emotieff``: EmotiEffLib's ``enet_b0_8_va_mtl``, recommended for real faces.
 
 Eight classes, valence and arousal, by Andrey Savchenko (https://github.com/sb-ai-lab/EmotiEffLib).
-His code is Apache-2.0; the weights grew from AffectNet and VGGFace2, whose owners allow research
-only, so swapper brings none: it fetches them when that has been accepted, once.
+His code is Apache-2.0; the weights were trained on AffectNet and VGGFace2, whose owners allow
+research only, so swapper does not bundle them: it downloads them once that has been accepted.
 
-**Never tried with the real file.** It could not be had where this was written: the network, the
-names and the harvest are tested on files of the same layout with random values, and no hash of the
-real file is known. So swapper vouches for none: it prints the hash of what it fetched and goes on
-when that has been confirmed. The window is set after the loose boxes of his face detector, unproven
-too. A wrong file can give wrong readings, but runs no code (`swapper.estimators.harvest`).
+**Not tested with the real file.** It was not available during development: the network, the names
+and the harvest are tested on files of the same layout with random values, and no hash of the real
+file is known. So swapper prints the hash of what it downloaded and continues when that has been
+confirmed. The window imitates the loose boxes of his face detector, also untested. A wrong file can
+give wrong readings, but runs no code (`swapper.estimators.harvest`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ URL: Final = (
     "enet_b0_8_va_mtl.pt?raw=true"
 )
 LICENCE: Final = "research-only"
-"""What `affect.licence` must say."""
+"""Required value of `affect.licence`."""
 SIZE: Final = 224
 _NETWORK: Final = "enet_b0_8_va_mtl"
 _OPTION: Final = "affect.weights"
@@ -51,7 +51,7 @@ class EmotiEffNet(EfficientNetB0):
         super().__init__(len(LABELS) + 2)
 
     def forward(self, x: Tensor) -> AffectBatch:  # type: ignore[override]
-        """Read (N, 3, 224, 224), normalised as ImageNet."""
+        """Predict from (N, 3, 224, 224), normalised as ImageNet."""
         features, outputs = super().forward(x)
         # Linear in the original, and a little beyond 1 for extremes.
         valence, arousal = outputs[:, len(LABELS) :].clamp(-1, 1).unbind(1)
@@ -68,44 +68,44 @@ def view() -> Preprocess:
 def load(
     weights: str | Path | None = None, licence: str | None = None, sha256: str | None = None
 ) -> Estimator:
-    """The estimator with its weights.
+    """Load the estimator with its weights.
 
     Args:
-        weights: Path of ``enet_b0_8_va_mtl.pt``, which the user trusts; None fetches it.
-        licence: ``research-only`` accepts the notice; asked for once, then remembered.
-        sha256: Confirms the hash of the file; asked for once where it was fetched.
+        weights: Path of ``enet_b0_8_va_mtl.pt``, which the user trusts; None downloads it.
+        licence: ``research-only`` accepts the notice; needed once, then remembered.
+        sha256: Confirms the hash of the file; needed once where it was downloaded.
 
     Raises:
         UsageError: The licence has not been accepted.
-        EstimatorError: The weights cannot be had, are not confirmed or cannot be used.
+        EstimatorError: The weights are not available, not confirmed or not usable.
     """
     _accept(licence)
     path = _file(weights, sha256)
     digest = sha256_of(path)
     net = blank(EmotiEffNet)
-    kept = cache_folder() / f"{digest[:12]}-{_NETWORK}.safetensors"
-    says = {"network": _NETWORK, "sha256": digest}
-    if not _loaded(net, kept, says):
-        log.info("%s: sha256 %s, taking its tensors to %s", path, digest, kept)
+    cached = cache_folder() / f"{digest[:12]}-{_NETWORK}.safetensors"
+    metadata = {"network": _NETWORK, "sha256": digest}
+    if not _loaded(net, cached, metadata):
+        log.info("%s: sha256 %s, taking its tensors to %s", path, digest, cached)
         # A head of one layer may have been wrapped in a Sequential.
         tensors = {
             name.replace("classifier.0.", "classifier."): value
             for name, value in harvest(path).items()
         }
         fill(net, tensors, path, _NETWORK)
-        save_weights(net, kept, says, torch.float32)
+        save_weights(net, cached, metadata, torch.float32)
     return Estimator("emotieff", view(), net, labels=LABELS)
 
 
-def is_at_hand() -> bool:
+def is_available() -> bool:
     """Whether its licence was accepted, its file confirmed, and the file is in the cache."""
-    known = _accepted()
-    return known.get("licence") == LICENCE and is_kept(URL, known.get("sha256", ""))
+    accepted = _accepted()
+    return accepted.get("licence") == LICENCE and is_kept(URL, accepted.get("sha256", ""))
 
 
 def _accept(licence: str | None) -> None:
-    known = _accepted()
-    if licence is None and known.get("licence") == LICENCE:
+    accepted = _accepted()
+    if licence is None and accepted.get("licence") == LICENCE:
         return
     if licence != LICENCE:
         raise UsageError(
@@ -116,11 +116,11 @@ def _accept(licence: str | None) -> None:
 
 
 def _file(weights: str | Path | None, sha256: str | None) -> Path:
-    """The file of the weights, which somebody trusts."""
+    """Path of the weights, given or confirmed by the user."""
     if weights:
         path = existing(weights, _OPTION, EstimatorError)
-        if sha256 and (found := sha256_of(path)) != sha256.lower():
-            raise EstimatorError(f"{path}: its sha256 is {found}, not affect.sha256={sha256}")
+        if sha256 and (actual := sha256_of(path)) != sha256.lower():
+            raise EstimatorError(f"{path}: its sha256 is {actual}, not affect.sha256={sha256}")
         return path
     confirmed = sha256 or _accepted().get("sha256")
     if not confirmed:
@@ -137,31 +137,31 @@ def _file(weights: str | Path | None, sha256: str | None) -> Path:
 
 
 def _accepted() -> dict[str, str]:
-    """What has been accepted and confirmed on this machine."""
+    """Licence and hash accepted on this machine."""
     try:
-        said = json.loads((cache_folder() / "emotieff.json").read_text(encoding="utf-8"))
+        entries = json.loads((cache_folder() / "emotieff.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return {key: str(value) for key, value in said.items()} if isinstance(said, dict) else {}
+    return {key: str(value) for key, value in entries.items()} if isinstance(entries, dict) else {}
 
 
-def _remember(**said: str) -> None:
+def _remember(**entries: str) -> None:
     path = cache_folder() / "emotieff.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(json.dumps({**_accepted(), **said}), encoding="utf-8")
+        partial.write_text(json.dumps({**_accepted(), **entries}), encoding="utf-8")
         partial.replace(path)
     except OSError as error:
         raise EstimatorError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def _loaded(net: torch.nn.Module, kept: Path, says: dict[str, str]) -> bool:
-    """Fill the network from what was harvested before, if that is whole."""
-    if not kept.is_file():
+def _loaded(net: torch.nn.Module, cached: Path, metadata: dict[str, str]) -> bool:
+    """Load the network from the converted file in the cache, if that is valid."""
+    if not cached.is_file():
         return False
     try:
-        load_weights(net, kept, says)
+        load_weights(net, cached, metadata)
     except EstimatorError as error:
         log.warning("%s: harvested anew", error)
         return False

@@ -1,4 +1,4 @@
-"""TensorFlow's SAME padding, which other people's networks were trained with.
+"""TensorFlow's SAME padding, which third-party networks were trained with.
 
 A strided layer pads so that the output is the input's size divided by the stride, rounded up; where
 that takes an odd number of pixels, the odd one goes to the right and below. torch's own ``padding``
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def pad_same(x: Tensor, kernel: int, stride: int, value: float = 0.0) -> Tensor:
-    """Pad (N, C, H, W) for a square window that is then laid without padding.
+    """Pad (N, C, H, W) for a square window that is then applied without padding.
 
     Args:
         x: Feature maps.

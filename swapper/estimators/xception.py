@@ -2,8 +2,8 @@
 
 Octavio Arriaga's network (https://github.com/oarriaga/face_classification, MIT), read from the
 Keras file that he published; FER2013's pictures are faces found on the web, for research. It is
-light and quick and moody: moved by a few pixels it may change its mind, so it looks through a
-window at which it reads real faces and actors sensibly (docs/affect.md).
+small and fast but unstable: a shift of a few pixels may change its output, so its window was chosen
+for plausible readings of real faces and actors (docs/affect.md).
 
 Source: Arriaga, Valdenegro-Toro and Plöger, "Real-time Convolutional Neural Networks for Emotion
 and Gender Classification", 2017, arXiv:1710.07557.
@@ -59,7 +59,7 @@ class SeparableConv(nn.Module):
 
 
 class Block(nn.Module):
-    """Two separable convolutions and a strided way around them.
+    """Two separable convolutions and a strided skip connection.
 
     Args:
         inputs: Channels in.
@@ -84,7 +84,7 @@ class Block(nn.Module):
 
 
 class MiniXception(nn.Module):
-    """The network; its embedding is what the last convolution sees, averaged over the face."""
+    """The network; its embedding is the input of the last convolution, averaged over the face."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class MiniXception(nn.Module):
         self.classes = nn.Conv2d(128, len(LABELS), 3, padding=1)
 
     def forward(self, x: Tensor) -> AffectBatch:
-        """Read (N, 1, 64, 64) grey in [-1, 1]."""
+        """Predict from (N, 1, 64, 64) grey in [-1, 1]."""
         x = F.relu(self.first_norm(self.first(x)))
         features = self.blocks(F.relu(self.second_norm(self.second(x))))
         return AffectBatch(features.mean((2, 3)), self.classes(features).mean((2, 3)))
@@ -112,13 +112,13 @@ def view() -> Preprocess:
 
 
 def load(weights: str | Path | None = None) -> Estimator:
-    """The estimator with its weights.
+    """Load the estimator with its weights.
 
     Args:
-        weights: Of mini-XCEPTION as Keras's HDF5; None fetches Arriaga's, pinned by its hash.
+        weights: Of mini-XCEPTION as Keras's HDF5; None downloads Arriaga's, pinned by its hash.
 
     Raises:
-        EstimatorError: The weights cannot be had or used.
+        EstimatorError: The weights are not available or not usable.
     """
     path = (
         existing(weights, _OPTION, EstimatorError)
@@ -136,7 +136,7 @@ def load(weights: str | Path | None = None) -> Estimator:
 
 
 def _fill(net: MiniXception, layers: Iterator[Layer]) -> None:
-    """Copy the layers in the order in which Keras counts them.
+    """Copy the layers in Keras's order.
 
     Raises:
         ValueError: They are another network's.
@@ -147,11 +147,11 @@ def _fill(net: MiniXception, layers: Iterator[Layer]) -> None:
     for block in net.blocks:
         assert isinstance(block, Block)
         for separable, norm in ((block.first, block.first_norm), (block.second, block.second_norm)):
-            found = _next(layers, "SeparableConv2D", strides=[1, 1], padding="same")
+            layer = _next(layers, "SeparableConv2D", strides=[1, 1], padding="same")
             # (height, width, channel, 1) to one kernel a channel.
-            _holds(found, "depthwise_kernel", "pointwise_kernel")
-            _copy(separable.depthwise.weight, found, "depthwise_kernel", (2, 3, 0, 1))
-            _copy(separable.pointwise.weight, found, "pointwise_kernel", (3, 2, 0, 1))
+            _holds(layer, "depthwise_kernel", "pointwise_kernel")
+            _copy(separable.depthwise.weight, layer, "depthwise_kernel", (2, 3, 0, 1))
+            _copy(separable.pointwise.weight, layer, "pointwise_kernel", (3, 2, 0, 1))
             _batch_norm(norm, layers)
         _conv(block.around, _next(layers, "Conv2D", strides=[2, 2], padding="same"))
         _next(layers, "MaxPooling2D", strides=[2, 2], padding="same", pool_size=[3, 3])
@@ -162,13 +162,13 @@ def _fill(net: MiniXception, layers: Iterator[Layer]) -> None:
 
 
 def _next(layers: Iterator[Layer], kind: str, **config: object) -> Layer:
-    found = next(layers, None)
-    if found is None or found.kind != kind:
-        raise ValueError(f"a {kind} was expected, not {found.kind[:40] if found else 'its end'}")
+    layer = next(layers, None)
+    if layer is None or layer.kind != kind:
+        raise ValueError(f"a {kind} was expected, not {layer.kind[:40] if layer else 'its end'}")
     for key, value in config.items():
-        if found.config.get(key) != value:
-            raise ValueError(f"a {kind} has {key} {str(found.config.get(key))[:40]}, not {value}")
-    return found
+        if layer.config.get(key) != value:
+            raise ValueError(f"a {kind} has {key} {str(layer.config.get(key))[:40]}, not {value}")
+    return layer
 
 
 def _conv(conv: nn.Conv2d, layer: Layer) -> None:

@@ -13,12 +13,12 @@ from swapper.types import FaceRecord, Readings
 
 _COLUMNS: Final = 8
 _TILE: Final = 96
-_APART: Final = 12
+_MIN_FRAME_GAP: Final = 12
 """Frames between two faces of a row, so that it does not show one moment over and over."""
 _PAPER: Final = 250
 
 
-def shares(readings: Readings) -> dict[str, float]:
+def label_shares(readings: Readings) -> dict[str, float]:
     """Share of the faces that look most like each label, by label; empty without classes."""
     if readings.probabilities is None or not len(readings):
         return {}
@@ -49,10 +49,10 @@ def draw_affect(faceset: Faceset, readings: Readings) -> NDArray[np.uint8]:
     rows: list[tuple[str, list[int]]] = []
     if readings.probabilities is not None:
         surest = readings.probabilities.argmax(axis=1)
-        for number, (label, share) in enumerate(shares(readings).items()):
+        for number, (label, share) in enumerate(label_shares(readings).items()):
             order = np.argsort(-readings.probabilities[:, number], kind="stable")
-            those = order[surest[order] == number]
-            rows.append((f"{label} {share:.1%}", _spread(faceset.records, those)))
+            labelled = order[surest[order] == number]
+            rows.append((f"{label} {share:.1%}", _spread(faceset.records, labelled)))
     for values, least, most in (
         (readings.valence, "least pleasant", "most pleasant"),
         (readings.arousal, "calmest", "most aroused"),
@@ -79,7 +79,7 @@ def _spread(records: list[FaceRecord], order: NDArray[np.int64]) -> list[int]:
         record = records[face]
         near = any(
             records[other].source == record.source
-            and abs(records[other].frame_index - record.frame_index) < _APART
+            and abs(records[other].frame_index - record.frame_index) < _MIN_FRAME_GAP
             for other in chosen
         )
         if not near:

@@ -50,7 +50,11 @@ def readings_path(folder: Path, name: str) -> Path:
 
 
 def read_readings(
-    faceset: Faceset, name: str, *, lineage: str | None = None, look: str | None = None
+    faceset: Faceset,
+    name: str,
+    *,
+    lineage: str | None = None,
+    preprocessing_hash: str | None = None,
 ) -> Readings:
     """What the estimator called `name` said of each face of `faceset`.
 
@@ -75,12 +79,12 @@ def read_readings(
         raise damaged(path, f"not there: {name} has not read these faces", cure)
     if lineage is not None and stored.readings.lineage != lineage:
         raise damaged(path, f"was read by other weights ({stored.readings.lineage[:80]})", cure)
-    if look is not None and stored.look != look:
+    if preprocessing_hash is not None and stored.preprocessing_hash != preprocessing_hash:
         raise damaged(path, "was read through another window or normalisation", cure)
     rows = rows_of(faceset, stored)
     if lacking := int((rows < 0).sum()):
-        known = set(stored.ids)
-        new = sum(record.id not in known for record in faceset.records)
+        stored_ids = set(stored.ids)
+        new = sum(record.id not in stored_ids for record in faceset.records)
         raise damaged(
             path,
             f"of {len(rows)} faces {new} were never read and {lacking - new} changed since",
@@ -92,11 +96,11 @@ def read_readings(
 def rows_of(faceset: Faceset, stored: StoredReadings) -> NDArray[np.int64]:
     """Which row of `stored` tells of each face of `faceset`, (N,); -1 where none holds."""
     places = {name: row for row, name in enumerate(stored.ids)}
-    found = (places.get(record.id, -1) for record in faceset.records)
+    candidates = (places.get(record.id, -1) for record in faceset.records)
     return np.array(
         [
             row if row >= 0 and stored.pictures[row] == record.sha256 else -1
-            for record, row in zip(faceset.records, found, strict=True)
+            for record, row in zip(faceset.records, candidates, strict=True)
         ],
         np.int64,
     )

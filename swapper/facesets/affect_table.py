@@ -57,7 +57,7 @@ class StoredReadings:
 
     ids: tuple[str, ...]
     pictures: tuple[str, ...]
-    look: str
+    preprocessing_hash: str
     readings: Readings
 
     def __len__(self) -> int:
@@ -68,7 +68,7 @@ class StoredReadings:
         return StoredReadings(
             tuple(self.ids[row] for row in rows),
             tuple(self.pictures[row] for row in rows),
-            self.look,
+            self.preprocessing_hash,
             self.readings.take(rows),
         )
 
@@ -90,7 +90,7 @@ def affect_to_table(part: StoredReadings) -> pa.Table:
     about = {
         "schema": _SCHEMA,
         "lineage": readings.lineage,
-        "look": part.look,
+        "look": part.preprocessing_hash,
         "labels": list(readings.labels),
         "units": list(readings.units),
     }
@@ -121,17 +121,19 @@ def read_affect_table(stream: BinaryIO, name: str) -> StoredReadings:
         raise ValueError("claims more numbers than it holds")
     texts: dict[str, list[str]] = {"id": [], "picture": []}
     arrays = {
-        each: np.empty((claims.num_rows, width) if width else claims.num_rows, np.float32)
-        for each, width in widths.items()
+        column_name: np.empty((claims.num_rows, width) if width else claims.num_rows, np.float32)
+        for column_name, width in widths.items()
     }
     done = 0
     for group in range(file.num_row_groups):
         table = file.read_row_group(group, columns=[*texts, *arrays], use_threads=False)
         table.validate(full=True)
-        for each, column in texts.items():
-            column += table.column(each).to_pylist()
-        for each, array in arrays.items():
-            array[done : done + table.num_rows] = _numbers(table.column(each), widths[each])
+        for column_name, column in texts.items():
+            column += table.column(column_name).to_pylist()
+        for column_name, array in arrays.items():
+            array[done : done + table.num_rows] = _numbers(
+                table.column(column_name), widths[column_name]
+            )
         done += table.num_rows
     if done != claims.num_rows:
         raise ValueError("has another number of rows than it claims")
@@ -151,7 +153,7 @@ def check_stored(stored: StoredReadings, name: str) -> None:
     Raises:
         ValueError: A value is out of its range, or columns do not fit each other.
     """
-    _check_about(stored.look, stored.readings, name)
+    _check_about(stored.preprocessing_hash, stored.readings, name)
     _check_values(stored)
     if len(set(stored.ids)) < len(stored):
         raise ValueError("lists a face twice")
@@ -211,14 +213,14 @@ def _numbers(column: pa.ChunkedArray, width: int) -> NDArray[np.float32]:
     return flat.reshape(len(column), width) if width else flat
 
 
-def _check_about(look: str, readings: Readings, name: str) -> None:
+def _check_about(preprocessing_hash: str, readings: Readings, name: str) -> None:
     """Hold what a file says of itself, and which answers it has, to each other.
 
     Raises:
         ValueError: They do not fit.
     """
     reader, _, weights = readings.lineage.partition(":")
-    if reader != name or not SHA256.fullmatch(weights) or not SHA256.fullmatch(look):
+    if reader != name or not SHA256.fullmatch(weights) or not SHA256.fullmatch(preprocessing_hash):
         raise ValueError(f"read by {readings.lineage[:80]!r}, not by {name}")
     labels, units = readings.labels, readings.units
     sound = all(0 < len(each) <= _MAX_NAME and each.isprintable() for each in labels)

@@ -183,21 +183,21 @@ def check_together(facesets: Sequence[Faceset]) -> None:
             "extract another and add it"
         )
     first = facesets[0]
-    seen: dict[str, Path] = {}
-    for each in facesets:
-        identity, coverage = each.card.identity, each.card.coverage
-        if not each.records:
-            raise damaged(each.path, "has no faces", "run swapper extract on footage of them")
-        if identity in seen:
+    paths: dict[str, Path] = {}
+    for faceset in facesets:
+        identity, coverage = faceset.card.identity, faceset.card.coverage
+        if not faceset.records:
+            raise damaged(faceset.path, "has no faces", "run swapper extract on footage of them")
+        if identity in paths:
             raise damaged(
-                each.path,
-                f"is of {identity}, as is {seen[identity]}",
+                faceset.path,
+                f"is of {identity}, as is {paths[identity]}",
                 "list each identity once; swapper extract can add footage to a faceset",
             )
         if coverage != first.card.coverage:
             raise damaged(
-                each.path,
+                faceset.path,
                 f"has coverage {coverage}, but {first.path} has {first.card.coverage}",
                 "extract both with the same coverage",
             )
-        seen[identity] = each.path
+        paths[identity] = faceset.path

@@ -97,8 +97,8 @@ class FacesetMetadata:
 
     def with_source(self, source: Source) -> FacesetMetadata:
         """The card with `source` added, or updated if its sha256 is there already."""
-        known = {each.sha256: each for each in self.sources} | {source.sha256: source}
-        return replace(self, sources=tuple(known.values()))
+        sources = {each.sha256: each for each in self.sources} | {source.sha256: source}
+        return replace(self, sources=tuple(sources.values()))
 
 
 def _text(name: str, value: Any) -> str:
@@ -197,10 +197,12 @@ def check_extends(folder: Path, old: FacesetMetadata, new: FacesetMetadata) -> N
     """
     path = folder / CARD_NAME
     for name in ("identity", "size", "coverage"):
-        before, now = getattr(old, name), getattr(new, name)
-        if before != now:
+        old_value, new_value = getattr(old, name), getattr(new, name)
+        if old_value != new_value:
             raise damaged(
-                path, f"has {name} {before}, not {now}", f"pass {name}={before} or another folder"
+                path,
+                f"has {name} {old_value}, not {new_value}",
+                f"pass {name}={old_value} or another folder",
             )
     if old.rights != new.rights:
         raise damaged(

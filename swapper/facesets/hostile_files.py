@@ -16,9 +16,9 @@ PARTIAL = ".partial"
 _MAX_MESSAGE = 500
 
 
-def damaged(path: Path, what: object, cure: str) -> FacesetError:
+def damaged(path: Path, problem: object, cure: str) -> FacesetError:
     """The error for `path`: one printable line, whatever the file had us quote."""
-    text = " ".join(f"{path}: {what}; {cure}".split())
+    text = " ".join(f"{path}: {problem}; {cure}".split())
     if len(text) > _MAX_MESSAGE:
         text = f"{text[: _MAX_MESSAGE // 2]} ... {text[-_MAX_MESSAGE // 2 :]}"
     return FacesetError("".join(each if each.isprintable() else "?" for each in text))

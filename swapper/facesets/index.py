@@ -263,22 +263,22 @@ def _check_schema(path: Path, schema: pa.Schema) -> None:
         raise damaged(path, f"has schema {stamp!r}", "upgrade swapper, or extract again")
     for field in SCHEMA:
         index = schema.get_field_index(field.name)
-        if index < 0 or not _same_type(schema.field(index).type, field.type):
+        if index < 0 or not _types_match(schema.field(index).type, field.type):
             raise damaged(path, f"column {field.name} is missing or not {field.type}", _CURE)
     index = schema.get_field_index(_MESH.name)
-    if index >= 0 and not _same_type(schema.field(index).type, _MESH.type):
+    if index >= 0 and not _types_match(schema.field(index).type, _MESH.type):
         raise damaged(path, f"column {_MESH.name} is not {_MESH.type}", _CURE)
 
 
-def _same_type(found: pa.DataType, wanted: pa.DataType) -> bool:
+def _types_match(actual: pa.DataType, expected: pa.DataType) -> bool:
     """Equal but for the names of list items, which writers disagree about."""
-    if pa.types.is_fixed_size_list(wanted):
+    if pa.types.is_fixed_size_list(expected):
         return bool(
-            pa.types.is_fixed_size_list(found)
-            and found.list_size == wanted.list_size
-            and found.value_type == wanted.value_type
+            pa.types.is_fixed_size_list(actual)
+            and actual.list_size == expected.list_size
+            and actual.value_type == expected.value_type
         )
-    return bool(found == wanted)
+    return bool(actual == expected)
 
 
 def write_index(folder: Path, table: pa.Table) -> None:

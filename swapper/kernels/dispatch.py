@@ -29,8 +29,8 @@ OPERATIONS = ("film_lrelu", "warp_pair", "dssim_l1")
 LEAST_CAPABILITY = (7, 5)
 LEAST_CAPABILITY_BF16 = (8, 0)
 
-_asked: Backend | None = None
-_told: set[str] = set()
+_chosen: Backend | None = None
+_warned: set[str] = set()
 
 
 def use(backend: Backend) -> None:
@@ -43,21 +43,21 @@ def use(backend: Backend) -> None:
     Raises:
         UsageError: Another name.
     """
-    global _asked
+    global _chosen
     # Read here and not at every call, which may be traced by torch.compile.
-    _asked = _from_environment() if backend == "auto" else _checked(backend, "kernels")
+    _chosen = _from_environment() if backend == "auto" else _checked(backend, "kernels")
 
 
 @contextmanager
 def using(backend: Backend) -> Iterator[None]:
     """The same for a while."""
-    global _asked
-    before = _asked
+    global _chosen
+    before = _chosen
     use(backend)
     try:
         yield
     finally:
-        _asked = before
+        _chosen = before
 
 
 def backend() -> Backend:
@@ -66,7 +66,7 @@ def backend() -> Backend:
     Raises:
         UsageError: The environment variable holds another name.
     """
-    return _from_environment() if _asked is None else _asked
+    return _from_environment() if _chosen is None else _chosen
 
 
 def takes_kernel(operation: str, *tensors: Tensor | None, limit: str = "") -> bool:
@@ -80,15 +80,15 @@ def takes_kernel(operation: str, *tensors: Tensor | None, limit: str = "") -> bo
     Raises:
         UsageError: "triton" was asked for and the kernel cannot run.
     """
-    asked = backend()
-    if asked == "reference":
+    requested = backend()
+    if requested == "reference":
         return False
     given = [each for each in tensors if each is not None]
-    obstacle = limit or _dtypes(given) or _place({each.device for each in given})
+    obstacle = limit or _dtype_obstacle(given) or _device_obstacle({each.device for each in given})
     if not obstacle:
         # The interpreter is for tests: it is far slower than the reference.
-        return asked == "triton" or given[0].device.type == "cuda"
-    if asked == "triton":
+        return requested == "triton" or given[0].device.type == "cuda"
+    if requested == "triton":
         raise UsageError(
             f"kernels=triton: {operation} cannot run as a kernel: {obstacle}; pass kernels=auto"
         )
@@ -101,15 +101,15 @@ def explain(device: torch.device | str) -> str:
     """One line on what runs on `device`, for the log."""
     device = torch.device(device)
     names = ", ".join(OPERATIONS)
-    asked = backend()
-    if asked == "reference":
+    requested = backend()
+    if requested == "reference":
         return f"{names}: plain torch"
-    obstacle = _place({device})
-    if obstacle and asked == "triton":
+    obstacle = _device_obstacle({device})
+    if obstacle and requested == "triton":
         return f"{names}: cannot run as kernels: {obstacle}"
-    if obstacle or (asked == "auto" and device.type != "cuda"):
+    if obstacle or (requested == "auto" and device.type != "cuda"):
         return f"{names}: plain torch: {obstacle or 'kernels are for CUDA devices'}"
-    return f"{names}: Triton kernels{', as asked' if asked == 'triton' else ''}"
+    return f"{names}: Triton kernels{', as requested' if requested == 'triton' else ''}"
 
 
 def interpreted() -> bool:
@@ -122,13 +122,13 @@ def _from_environment() -> Backend:
 
 
 def _checked(name: str, where: str) -> Backend:
-    for known in get_args(Backend):
-        if name == known:
-            return known  # type: ignore[no-any-return]
+    for choice in get_args(Backend):
+        if name == choice:
+            return choice  # type: ignore[no-any-return]
     raise UsageError(f"{where}={name}: must be one of {', '.join(get_args(Backend))}")
 
 
-def _dtypes(tensors: list[Tensor]) -> str:
+def _dtype_obstacle(tensors: list[Tensor]) -> str:
     for each in tensors:
         if each.dtype == torch.float64:
             return "float64 is for the reference"
@@ -141,7 +141,7 @@ def _dtypes(tensors: list[Tensor]) -> str:
     return ""
 
 
-def _place(devices: set[torch.device]) -> str:
+def _device_obstacle(devices: set[torch.device]) -> str:
     """Why no kernel can run there; "" if one can."""
     if len(devices) != 1:
         return f"tensors lie on {' and '.join(sorted(map(str, devices)))}"
@@ -175,6 +175,6 @@ def _capability(index: int) -> tuple[int, int]:
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _warn_once(message: str) -> None:
-    if message not in _told:
-        _told.add(message)
+    if message not in _warned:
+        _warned.add(message)
         log.warning("%s", message)

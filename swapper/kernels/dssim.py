@@ -72,8 +72,8 @@ def dssim_l1(
     if takes_kernel("dssim_l1", pred, target, mask, limit=_limit(pred, target, mask, window)):
         from swapper.kernels import triton_dssim
 
-        wanted = pred.requires_grad and torch.is_grad_enabled()
-        dssim, l1, *_ = triton_dssim.dssim_l1(pred, target, mask, window, sigma, scales, wanted)
+        needs_grad = pred.requires_grad and torch.is_grad_enabled()
+        dssim, l1, *_ = triton_dssim.dssim_l1(pred, target, mask, window, sigma, scales, needs_grad)
         return dssim, l1
     return dssim_l1_reference(pred, target, mask, window=window, sigma=sigma, scales=scales)
 

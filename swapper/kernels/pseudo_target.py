@@ -60,12 +60,12 @@ def draw_pseudo_targets(
         across, down = (each + moved[..., n] for n, each in enumerate(pixels))
         picture = read_bilinear(faces, base, across, down) / 255
         # On a GPU all of them: which have a donor would have to be waited for.
-        every = torch.arange(len(donor), device=donor.device)
-        filled = every if faces.is_cuda else torch.nonzero(donor >= 0)[:, 0]
+        all_rows = torch.arange(len(donor), device=donor.device)
+        filled = all_rows if faces.is_cuda else torch.nonzero(donor >= 0)[:, 0]
         if len(filled):
             x, y = x[filled], y[filled]
-            seen = transform(donor_from_place[filled].float(), x, y)
-            across, down = (each * side - 0.5 for each in seen)
+            mapped = transform(donor_from_place[filled].float(), x, y)
+            across, down = (each * side - 0.5 for each in mapped)
             colours = read_bilinear(faces, donor[filled].clamp_min(0), across, down, channels=3)
             scale, shift = gain[filled, None, None].float().unbind(-1)
             colours = (colours / 255 * scale + shift).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""The swap in a training step, held to pseudo-targets: what the identity would look like."""
+"""Loss of swaps against pseudo-targets in a training step."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from swapper.types import FaceBatch, SwapOutput
 
 @dataclass(frozen=True)
 class SwapLoss:
-    """How much pseudo-targets teach.
+    """Loss of swaps against pseudo-targets.
 
     Attributes:
-        weight: Of the swap's loss, where that of own faces has 1.
-        resolution: Largest side in pixels at which they teach.
+        weight: Of the loss, relative to that of own faces.
+        resolution: Largest side in pixels at which it is computed.
     """
 
     weight: float = 1.0
@@ -36,7 +36,7 @@ class SwapLoss:
         latent: Tensor,
         code: Tensor | None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The reconstruction loss of the batch's swaps, each by how much its target is trusted.
+        """Compute the reconstruction loss of the batch's swaps, weighted by their targets' confidence.
 
         Args:
             net: The network.
