@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from swapper import __version__
 from swapper.affect.concept_fit import LEAST_AUC, LEAST_COSINE, MOST_OVERLAP, fit_concept
 from swapper.affect.concepts import CONCEPT, NAMING, Concept, Plain, save_concept
-from swapper.affect.examples import ExampleSet, ExampleSelection, find_examples, read_examples
+from swapper.affect.examples import ExampleSelection, ExampleSet, find_examples, read_examples
 from swapper.errors import UsageError
 from swapper.faces.aligner import Aligner
 from swapper.options.verbs import ConceptOptions
@@ -73,8 +73,8 @@ def concept(
     estimator = make_estimator()
     if estimator is None:
         raise UsageError(
-            "affect is missing: pass affect=... (swapper concept --help lists the estimators), the same "
-            "as in training"
+            "affect is missing: pass affect=... (swapper concept --help lists the estimators), "
+            "the same as in training"
         )
     # Imported here, since nothing before needs torch.
     from swapper.devices import pick_device

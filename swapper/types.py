@@ -214,7 +214,7 @@ class FaceBatch:
         identity: (N,) int64, index into the identities.
         code: (N, K) float32: affect codes of the faces, each relative to its own identity; K = 0
             where nothing conditions the decoders.
-        follows: (N,) int64: place in the batch of the same footage's frame just before, -1 if none.
+        previous: (N,) int64: place in the batch of the previous frame of the same footage, or -1.
         step: Which batch this is, counted from 0 over the whole run.
         pseudo: Pseudo-targets of its swaps, or None.
     """

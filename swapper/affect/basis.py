@@ -58,7 +58,7 @@ def expression_basis(
 
 
 def outputs(readings: Readings) -> Floats:
-    """Concatenate an estimator's outputs for N faces, (N, M); M is 0 if it has none but embeddings."""
+    """Concatenate an estimator's outputs for N faces, (N, M); M is 0 if it has none."""
     columns: list[NDArray[np.floating[Any]]] = [np.zeros((len(readings), 0))]
     if readings.intensities is not None:
         columns.append(readings.intensities)
@@ -92,7 +92,7 @@ def _principal_axes(covariance: Floats, largest: float = 0.0, *, scaled: bool = 
 
     Args:
         covariance: (M, M).
-        largest: Reference variance for the noise floor; at least the largest variance of `covariance`.
+        largest: Reference variance for the noise floor, if above all of `covariance`.
         scaled: Divide each by its standard deviation.
     """
     values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)

@@ -91,7 +91,7 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class _Sets:
-    """Both sets: embeddings, nuisance variables, and each person's rows of positives and negatives."""
+    """Both sets: embeddings, nuisance variables, each person's rows of positives and negatives."""
 
     embedding: Floats
     nuisance: Floats

@@ -182,7 +182,7 @@ def load_concept(path: Path) -> Concept:
     data = _read(weights, _MAX_BYTES)
     if hashlib.sha256(data).hexdigest() != card.get("sha256"):
         raise EstimatorError(
-            f"{weights}: is not the file that {description.name} describes (sha256 differs); {_CURE}"
+            f"{weights}: does not match {description.name} (sha256 differs); {_CURE}"
         )
     try:
         concept = Concept(

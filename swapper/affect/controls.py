@@ -131,7 +131,7 @@ class AffectControls:
         return {name: step for name, step in steps.items() if np.linalg.norm(step) > _NEGLIGIBLE}
 
     def expressible_shares(self, space: AffectSpace) -> dict[str, float]:
-        """Share of each active concept's squared length that codes can express, in [0, 1], by name."""
+        """Share of each active concept's squared length that codes can express, in [0, 1]."""
         span, _ = np.linalg.qr(space.basis.astype(np.float64))
         shares = {}
         for concept in (each for each, amount in self.concepts if amount):

@@ -122,7 +122,7 @@ def most_at_rest(readings: Readings, rest: Floats) -> NDArray[np.int64]:
 
 
 def calmness(readings: Readings) -> Floats:
-    """(N,) p(neutral) · exp(-|arousal|), of those that the estimator has; 1 where it has neither."""
+    """(N,) p(neutral) · exp(-|arousal|), a factor is 1 where the estimator lacks it."""
     calm = np.ones(len(readings))
     if readings.probabilities is not None and "neutral" in readings.labels:
         calm *= readings.probabilities[:, readings.labels.index("neutral")]

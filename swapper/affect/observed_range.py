@@ -50,7 +50,7 @@ class ObservedRange:
     readout_axes: NDArray[np.float32] | None = None
 
     def extent(self, units: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """99 % quantile (N,) of its codes along unit directions (N, K); the 1 % quantile is -extent(-u)."""
+        """99 % quantile (N,) of its codes along unit directions (N, K); the 1 % one is -extent(-u)."""
         along = units.astype(np.float64) @ self.codes.T.astype(np.float64)
         quantiles: NDArray[np.float64] = np.quantile(along, _EXTENT_QUANTILE, axis=1)
         return quantiles
@@ -118,7 +118,8 @@ def missing_emotions(readings: Mapping[str, Readings]) -> list[str]:
             if having:
                 there = ", ".join(f"{other}: {100 * shares[other]:.0f} %" for other in having)
                 lines.append(
-                    f"{name} shows {_describe_count(faces, emotion)} ({there}); a swap will have to guess it"
+                    f"{name} shows {_describe_count(faces, emotion)} ({there}); "
+                    "a swap will have to guess it"
                 )
     return lines
 

@@ -25,8 +25,8 @@ def readout_step(
 ) -> NDArray[np.float32]:
     """Compute the shortest code step that raises the predicted value by 1.
 
-    The prediction is a ridge regression within each person, all people weighted equally: differences
-    between people at rest do not enter.
+    The prediction is a ridge regression within each person, all people weighted equally:
+    differences between people at rest do not enter.
 
     Args:
         codes: Of each person's faces, (N, K).

@@ -1,4 +1,4 @@
-"""Batches as a map from a step's number, without end and without state."""
+"""Batches as a stateless function of the step number."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ _PAIRING = 1  # the stream of generators that chooses inputs, so that it moves n
 
 
 class StepDataset(Dataset[FaceBatch]):
-    """Item ``step`` is the whole batch of that step, drawn from (seed, step, rank) alone.
+    """Item ``step`` is the whole batch of that step, a function of (seed, step, rank).
 
     Args:
         caches: Faces of each identity, all of one size.
         allowed: For each identity, indices of the faces that may be drawn.
-        augment: What is drawn for a sample.
+        augment: Augmentation.
         codes: For each identity the affect codes of its faces, (N, K) float32, N as its cache.
-        draws: For each identity, which of `allowed` stand in a block.
-        partners: For each identity, which of `allowed` may lend each other their input.
-        pairs: Share of samples whose input is another face of the identity in like pose. Frames
-            in succession keep their own.
+        samplers: For each identity, choose which of `allowed` are in a block.
+        partners: For each identity, choose another of `allowed` as input.
+        pairs: Share of samples whose input is another face of the identity in similar pose.
+            Consecutive frames keep their own.
         resolution: Side of the target in pixels.
         seed: Of the run.
         rank: Of this process.
         world: Number of processes; together they draw each face once an epoch.
-        resident: Whether the device holds all faces: batches then come without, and their index
-            counts through the caches one after another.
+        resident: Whether the device holds all faces: batches then have none, and their index
+            refers to the concatenated caches.
         pseudo: Chooses the pseudo-targets of a batch; None for none.
     """
 
@@ -127,7 +127,7 @@ class StepDataset(Dataset[FaceBatch]):
         previous: NDArray[np.int64],
         step: int,
     ) -> NDArray[np.int64]:
-        """(N,) the face that each sample is seen by: itself, or another in like pose."""
+        """(N,) the input face of each sample: itself, or another in similar pose."""
         if self.pairs == 0:
             return rows
         inputs = rows.copy()
@@ -149,18 +149,18 @@ class StepDataset(Dataset[FaceBatch]):
         previous: NDArray[np.int64],
         step: int,
     ) -> tuple[list[AugmentParams], list[NDArray[np.uint8]], NDArray[np.int64]]:
-        """What is drawn for each sample.
+        """Draw the augmentation of each sample.
 
         Returns:
-            The draws; pictures (S, S, 3) of those inputs that are not the sample's own face as it
+            Parameters; pictures (S, S, 3) of those inputs that are not the sample's own face as it
             is; and (N,) the place of each sample's picture among them, or -1.
         """
         params: list[AugmentParams] = []
         pictures: list[NDArray[np.uint8]] = []
         places = np.full(len(rows), -1, np.int64)
         for sample in range(len(rows)):
-            # A frame in succession is shown exactly as the one before it, so that what changes
-            # between them is the face.
+            # Consecutive frames get the same augmentation, so that only the face changes
+            # between them.
             key = int(previous[sample]) if previous[sample] >= 0 else sample
             random = generator(self.seed, step, self.rank, key)
             draw = self.augment.draw(random, self.caches[0].size, self.resolution)
@@ -178,7 +178,7 @@ class StepDataset(Dataset[FaceBatch]):
         return params, pictures, places
 
     def _light(self, sample: int, row: np.int64) -> NDArray[np.float64]:
-        """`light_of` a face of the sample's identity, remembered."""
+        """`light_of` a face of the sample's identity, memoised."""
         identity = sample // self.batch_size
         lights = self._lights[identity]
         if np.isnan(lights[row, 0, 0]):
@@ -187,7 +187,7 @@ class StepDataset(Dataset[FaceBatch]):
         return light
 
     def _draw_other_identity(self, random: np.random.Generator, sample: int) -> int:
-        """Place in the batch of a face that is not of the sample's identity."""
+        """Draw the place in the batch of a face of another identity."""
         own = sample // self.batch_size
         num_others = len(self.caches) - 1
         place = int(random.integers(max(num_others, 1) * self.batch_size))
@@ -197,7 +197,7 @@ class StepDataset(Dataset[FaceBatch]):
 
 
 class ValidationDataset(Dataset[FaceBatch]):
-    """A few fixed batches of resized faces, nothing else done to them.
+    """A few fixed batches of resized faces, without augmentation.
 
     Args:
         caches: Faces of each identity, all of one size.
@@ -264,18 +264,18 @@ def assemble(
     previous: NDArray[np.int64] | None = None,
     pseudo: PseudoBatch | None = None,
 ) -> FaceBatch:
-    """The batch of N samples in equal blocks of `num_identities`; see `FaceBatch`.
+    """Assemble the batch of N samples in equal blocks of `num_identities`; see `FaceBatch`.
 
     Args:
         faces: (M, S, S, 5).
-        draws: N of them.
+        params: N augmentation parameters.
         num_identities: How many blocks there are.
         step: Which batch this is.
         index: (N,); None takes `faces` in turn.
         degraded: (K, S, S, 3); None for none.
-        degraded_index: (N,); None where each sample is seen by its own face.
+        degraded_index: (N,); None where each sample's input is its own face.
         codes: (N, K); None for codes of length 0.
-        follows: (N,); None where no sample is the frame after another.
+        previous: (N,); None where no sample is the next frame of another.
         pseudo: Pseudo-targets, or None.
     """
     count = len(params)
@@ -299,7 +299,7 @@ def assemble(
 
 
 def pseudo_targets(batch: FaceBatch, size: int) -> Tensor:
-    """What the batch's swaps are held to, (M, 5, size, size) in [0, 1], on its device.
+    """Render the batch's pseudo-targets, (M, 5, size, size) in [0, 1], on its device.
 
     Raises:
         ValueError: The batch has no pseudo-targets.

@@ -1,4 +1,4 @@
-"""How often each face has been drawn: whether rare ones starve or are learnt by heart."""
+"""Count how often each face has been drawn, to detect rare faces drawn too seldom or too often."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class DrawCounts:
     Attributes:
         identity: Its name.
         ids: Of its N faces that are trained on.
-        cells: Name of each one's cell of pose and affect.
-        run: (N,) int64, faces of one number are near-copies.
-        expected: (N,) float64, draws by the rates alone.
+        cells: Name of each face's cell of pose and affect.
+        run: (N,) int64, faces of one number are near-duplicates.
+        expected: (N,) float64, draws expected from the rates.
         drawn: (N,) int64, draws.
     """
 
@@ -45,8 +45,8 @@ class DrawCounter:
     Args:
         identity: Its name.
         ids: Of its faces that are trained on.
-        rates: Theirs.
-        draws: Theirs.
+        rates: Of these faces.
+        sampler: Of these faces.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class DrawCounter:
         self._cells = [cell_name(each) for each in rates.cell]
 
     def until(self, blocks: int) -> DrawCounts:
-        """What the first `blocks` blocks held."""
+        """Count the draws of the first `blocks` blocks."""
         return DrawCounts(
             self.identity,
             self.ids,
@@ -70,7 +70,7 @@ class DrawCounter:
         )
 
     def summary(self) -> str:
-        """One line on how they will be drawn."""
+        """Return one line about the sampling rates."""
         rate = self._sampler.expected(1) * (self._sampler.n / self._sampler.block)
         return (
             f"{len(self.ids)} faces, {1 + int(self._rates.run.max())} that differ, in "

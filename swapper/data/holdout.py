@@ -1,7 +1,7 @@
-"""Which faces are kept from training, to see how it does on faces that it does not know.
+"""Split faces into training and held-out.
 
-Neighbouring frames are near copies, so faces are held out in blocks of time, with a gap on each
-side that is used for nothing.
+Neighbouring frames are near-duplicates, so faces are held out in blocks of time, with an unused gap
+on each side.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from swapper.types import FaceRecord
 
 LEAST = 20
-"""Timelines with fewer faces are trained on whole."""
+"""Timelines with fewer faces are used for training only."""
 _MOST_BLOCKS = 4
 _FACES_PER_BLOCK = 24
 _MOST_GUARD = 12
@@ -64,7 +64,7 @@ def split_holdout(
 
 
 def _blocks(n: int, share: float) -> NDArray[np.int8]:
-    """What becomes of each of `n` faces in a row: 0 trained on, 1 held out, 2 neither."""
+    """Assign each of `n` consecutive faces: 0 training, 1 held out, 2 unused."""
     use = np.zeros(n, np.int8)
     if share <= 0 or n < LEAST:
         return use
@@ -73,7 +73,7 @@ def _blocks(n: int, share: float) -> NDArray[np.int8]:
     spare = min(held_out, (n - held_out) // 4)
     guard = min(_MOST_GUARD, spare // (2 * blocks))
     for block in range(blocks):
-        # Bresenham's way of sharing out: lengths differ by one at most.
+        # As in Bresenham's algorithm: lengths differ by one at most.
         length = (block + 1) * held_out // blocks - block * held_out // blocks
         start = round((block + 0.5) / blocks * n - length / 2)
         use[max(0, start - guard) : start + length + guard] = 2

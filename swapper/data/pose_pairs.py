@@ -1,4 +1,4 @@
-"""Another face of the same identity in like pose, to be drawn instead of a sample's own input."""
+"""Draw another face of the same identity in similar pose, as a sample's input."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 from swapper.data.near_duplicates import MIN_FRAME_GAP, FootageIndex
 
 DEGREES = 8.0
-"""Yaw and pitch may differ by so much each; roll is taken out by the alignment."""
+"""Largest difference in yaw and in pitch; alignment removes roll."""
 _TRIES = 32
 _CHOICE = 4
 
 
 class PosePairs:
-    """Finds faces in like pose that are not the same moment.
+    """Draws faces in similar pose that are not near in time.
 
-    Nothing but a sorted list is kept, so memory grows as the faces and not as their pairs.
+    Only a sorted list is stored, so memory is linear in the number of faces.
 
     Args:
         footage: Of N faces.
@@ -31,9 +31,9 @@ class PosePairs:
         self._codes = codes
 
     def draw_partner(self, random: np.random.Generator, face: int) -> int | None:
-        """One of the faces in like pose, or None if there is none.
+        """Draw a face in similar pose; None if there is none.
 
-        Of up to four drawn at random, the one whose affect differs most.
+        Of up to four random candidates, the one whose affect differs most.
 
         Args:
             random: The sample's own generator.

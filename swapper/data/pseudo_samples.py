@@ -1,4 +1,4 @@
-"""From tables of recipes to the pseudo-targets of one batch."""
+"""Build the pseudo-targets of one batch from tables of recipes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from swapper.types import PseudoBatch
 
 
 def swapped_as(performer: int, step: int, num_identities: int) -> int:
-    """As whom a performer is swapped at a step: each other identity in turn."""
+    """Return the identity that a performer is swapped to at a step: each other one in turn."""
     return (performer + 1 + step % (num_identities - 1)) % num_identities
 
 
 class PseudoSamples:
-    """Looks up what a batch's swaps are held to; a function of the step.
+    """Looks up the pseudo-targets of a batch; a function of the step.
 
     Args:
         tables: Of every ordered pair (performer, identity).
@@ -37,7 +37,7 @@ class PseudoSamples:
     def resident(
         self, chosen: Sequence[NDArray[np.int64]], step: int, first: NDArray[np.int64]
     ) -> PseudoBatch:
-        """Of a batch whose device holds all faces.
+        """Pseudo-targets of a batch whose faces are resident on the device.
 
         Args:
             chosen: For each identity, rows of its faces in the batch.
@@ -56,7 +56,7 @@ class PseudoSamples:
         step: int,
         caches: Sequence[FaceCache],
     ) -> tuple[NDArray[np.uint8], PseudoBatch]:
-        """Of a batch that brings its faces: its own, in the order of `chosen`, then what is needed.
+        """Pseudo-targets of a batch that carries its faces: those of `chosen`, then extra ones.
 
         Args:
             chosen: As in `resident`.
@@ -64,7 +64,7 @@ class PseudoSamples:
             caches: Of each identity.
 
         Returns:
-            (K, S, S, 5) faces to follow the batch's own, and the pseudo-targets.
+            (K, S, S, 5) faces to append to the batch's own, and the pseudo-targets.
         """
         rows, sample, _, identity = self._rows(chosen, step)
         before = sum(map(len, chosen))
@@ -86,7 +86,7 @@ class PseudoSamples:
     def _rows(
         self, chosen: Sequence[NDArray[np.int64]], step: int
     ) -> tuple[Table, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """The recipes (M,), the places in the batch of their samples, performers and identities."""
+        """Recipes (M,), places of their samples in the batch, performers and identities."""
         count, block = len(chosen), len(chosen[0])
         per_identity = math.ceil(self.faces * block)
         identities = [swapped_as(performer, step, count) for performer in range(count)]
@@ -108,7 +108,7 @@ def _batch(
     rows: Table, sample: NDArray[np.int64], base: NDArray[np.int64], donor: NDArray[np.int64]
 ) -> PseudoBatch:
     def tensor(name: str) -> torch.Tensor:
-        # A copy: the fields of a row lie packed, at strides that torch does not take.
+        # A copy: structured fields have strides that torch does not support.
         return torch.from_numpy(rows[name].copy())
 
     return PseudoBatch(
@@ -130,7 +130,7 @@ def draw_rows(
     faces: NDArray[np.int64],
     size: int,
 ) -> torch.Tensor:
-    """The pseudo-targets of some faces of a performer, as they are, to be looked at or measured.
+    """Render the pseudo-targets of some faces of a performer, without augmentation.
 
     Args:
         caches: Of each identity.

@@ -1,11 +1,11 @@
-"""Pseudo-targets: a right answer for the swap, made of the identity's own face.
+"""Pseudo-targets: supervision for swaps, made from the identity's own faces.
 
-What no trainer with a decoder per identity has is a target for the *swap*. It can be made: the
-identity's own nearest face, warped so that its points depart from its rest as the performer's do. A
-recipe for it (`swapper.data.pseudo_recipes`) takes about 4 kB a face; it is made once for each
-ordered pair of identities, kept beside the performer's faceset, and drawn on the device.
+Training with a decoder per identity has no target for the *swap*. A pseudo-target is the identity's
+nearest face, warped so that its points deviate from its neutral as the performer's do. Its recipe
+(`swapper.data.pseudo_recipes`) takes about 4 kB a face; recipes are computed once for each ordered
+pair of identities, stored with the performer's faceset, and rendered on the device.
 
-Source: docs/affect.md has what it does to swaps, docs/LOG.md how it was found.
+Source: effect on swaps in docs/affect.md, development in docs/LOG.md.
 """
 
 from __future__ import annotations
@@ -47,30 +47,30 @@ ROW: Final = np.dtype(
 )
 """A `Recipe` on disk."""
 _VERSION: Final = 3
-"""Raise it when recipes change: old tables are then made anew."""
+"""To be raised when recipes change: old tables are then rebuilt."""
 _PART: Final = 256
 _MAX_TABLES: Final = 4
 _MAX_MAGNITUDE: Final = 4.0
 _EYE_LINE: Final = 0.42
-"""Height that parts brows and forehead from cheeks and chin, as a share of the crop's side."""
+"""Height between brows and forehead above, cheeks and chin below, as a share of the crop's side."""
 
 Table = NDArray[Any]
 """(N,) of `ROW`, one for each of the performer's faces; read-only."""
 
 
 class PseudoTargets:
-    """How pseudo-targets are made and how much they teach; the config group ``pseudo``.
+    """Settings of pseudo-targets; the config group ``pseudo``.
 
     Args:
-        weight: Of the swap's reconstruction loss against them, where the own faces' has 1.
+        weight: Of the swap's reconstruction loss, relative to that of own faces.
         faces: Share of each identity's faces in a batch that are swapped, in (0, 1].
-        resolution: Largest side, in pixels, at which they teach; larger pictures are compared after
-            shrinking to it, and own faces alone teach what is finer.
-        move: A point's farthest move, in eye distances, at which a target counts half.
-        turn: Degrees between its pose and the performer's at which it counts half.
-        pose_share: Share of a difference in pose that the warp makes up for, in [0, 1].
-        most_turn: Degrees that it makes up for at most.
-        least_confidence: Below this there is none.
+        resolution: Largest side, in pixels, at which the loss is computed; larger pictures are
+            downsampled to it, so finer detail is learnt from own faces only.
+        move: Largest displacement, in eye distances, at which the confidence is halved.
+        turn: Degrees between its pose and the performer's at which the confidence is halved.
+        pose_share: Share of a difference in pose that the warp corrects, in [0, 1].
+        most_turn: Largest correction in degrees.
+        least_confidence: Below this there is no pseudo-target.
 
     Raises:
         ValueError: A number is out of its range.
@@ -112,15 +112,15 @@ class PseudoTargets:
         rests: Sequence[NDArray[np.float64]],
         progress: Callable[[str, int, int], object] = lambda *_: None,
     ) -> dict[tuple[int, int], Table]:
-        """The recipes of every ordered pair (performer, identity); made now if they are missing.
+        """Return the recipes of every ordered pair (performer, identity); compute missing ones.
 
         Args:
             facesets: Of each identity, all of one coverage.
             caches: Their faces.
-            usable: Rows of each that are trained on; others are neither base nor donor.
+            usable: Training rows of each; others are neither base nor donor.
             shapes: Of each, in the order of its records.
             rests: (P, 3) of each, see `swapper.affect.neutral`.
-            progress: Called with a pair's name, and the faces made and to be made.
+            progress: Called with a pair's name, and the number of faces done and in total.
 
         Raises:
             FacesetError: There is no room for them.
@@ -149,9 +149,12 @@ class PseudoTargets:
                     f"pseudo_{identity_faceset.card.identity}_{_digest(key, performer, identity)}"
                 )
                 maker = RecipeMaker(
-                    people[performer], people[identity], performer_faceset.card.size, performer_faceset.card.coverage,
+                    people[performer],
+                    people[identity],
+                    performer_faceset.card.size,
+                    performer_faceset.card.coverage,
                     self.limits,
-                )  # fmt: skip
+                )
                 store = _Store(
                     performer_faceset, name, len(performer_faceset), len(identity_faceset)
                 )
@@ -166,7 +169,7 @@ class PseudoTargets:
         usable: Sequence[NDArray[np.int64]],
         shapes: Sequence[Shapes],
     ) -> str:
-        """Changes with everything that recipes depend on; rests come from all people together."""
+        """Return a key of everything that recipes depend on; neutrals depend on all people."""
         parts = [f"{_VERSION} {self.limits} {shapes[0].front.shape[1]}"]
         for faceset, rows in zip(facesets, usable, strict=True):
             parts.append(f"{faceset.content_hash} {_digest(rows.astype('<i8').tobytes())}")
@@ -174,7 +177,7 @@ class PseudoTargets:
 
 
 def describe_pseudo_targets(table: Table) -> str:
-    """How many faces have a pseudo-target, and why the others have none."""
+    """Return one line: how many faces have a pseudo-target, and why the others have none."""
     has_target = table["base"] >= 0
     words = f"{int(has_target.sum())} of {len(table)} faces have a pseudo-target"
     if has_target.any():
@@ -192,7 +195,7 @@ class _Store:
 
     Args:
         faceset: The performer's; the table lies in its cache.
-        name: Names the table by all that it depends on.
+        name: File stem, with a hash of all that the table depends on.
         count: Faces of the performer.
         bases: Faces of the identity.
     """
@@ -220,7 +223,7 @@ class _Store:
         )
 
     def _find(self, path: Path) -> Table | None:
-        """The table at `path`, or None if it is missing or not sound."""
+        """Open the table at `path`; None if it is missing or not valid."""
         if path.is_symlink() or not path.is_file():
             return None
         try:
@@ -228,7 +231,7 @@ class _Store:
         except (OSError, ValueError):
             return None
         if table.dtype != ROW or table.shape != (self.count,) or not self._sound(table):
-            log.warning("%s: damaged, made anew", path)
+            log.warning("%s: damaged, rebuilding", path)
             return None
         plain: Table = table.view(np.ndarray)
         return plain
@@ -248,7 +251,7 @@ class _Store:
     def _make(
         self, folder: Path, maker: RecipeMaker, progress: Callable[[int, int], object]
     ) -> Table:
-        """Part by part, so that a kill loses little; parts of other tables are left alone."""
+        """Compute the table in parts, so that an interrupted run can be resumed."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}.npy"
         with single_process(folder):
@@ -283,7 +286,7 @@ class _Store:
         return table
 
     def _prune(self, folder: Path) -> None:
-        """Keep the newest tables of this pair: other settings may still be trained with."""
+        """Delete all but the newest tables of this pair; a few are kept for other settings."""
         stem = self.name.rpartition("_")[0]
         tables = sorted(folder.glob(f"{stem}_*.npy"), key=lambda each: -each.stat().st_mtime)
         for old in tables[_MAX_TABLES:]:

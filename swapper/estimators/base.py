@@ -111,12 +111,12 @@ class Estimator(nn.Module):
 
     @property
     def lineage(self) -> str:
-        """ "name:fingerprint", as model files list the estimators they were trained or selected with."""
+        """Name and fingerprint, "name:sha256", as stored in the lineage of model files."""
         return f"{self.name}:{self.fingerprint}"
 
     @property
     def preprocessing_hash(self) -> str:
-        """Hex sha256 of the preprocessing, which the weights do not cover: window, size, normalisation."""
+        """Hex sha256 of the preprocessing: window, size, normalisation; weights do not cover it."""
         means, deviations = (
             tuple(round(float(each), 6) for each in part.flatten())
             for part in (self.view.mean, self.view.std)

@@ -1,4 +1,4 @@
-"""What a faceset shows, for a person to look at: its surest faces of each emotion, and the gaps."""
+"""Contact sheet of a faceset's affect: the most confident faces of each emotion."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from swapper.types import FaceRecord, Readings
 _COLUMNS: Final = 8
 _TILE: Final = 96
 _MIN_FRAME_GAP: Final = 12
-"""Frames between two faces of a row, so that it does not show one moment over and over."""
+"""Least frames between two faces of a row."""
 _PAPER: Final = 250
 
 
 def label_shares(readings: Readings) -> dict[str, float]:
-    """Share of the faces that look most like each label, by label; empty without classes."""
+    """Return the share of faces by most probable label; empty without classes."""
     if readings.probabilities is None or not len(readings):
         return {}
     surest = readings.probabilities.argmax(axis=1)
@@ -31,9 +31,9 @@ def label_shares(readings: Readings) -> dict[str, float]:
 
 
 def draw_affect(faceset: Faceset, readings: Readings) -> NDArray[np.uint8]:
-    """Rows of faces, the surest first: one a label, then the ends of valence and arousal.
+    """Draw rows of faces, most confident first: each label, then the ends of valence and arousal.
 
-    An emotion that the faceset does not show has an empty row.
+    An emotion that the faceset lacks has an empty row.
 
     Args:
         faceset: With faces.

@@ -1,8 +1,9 @@
-"""Readings as a Parquet table: its columns, and the checks of a file that may be hostile.
+"""Readings as a Parquet table: columns, and validation of untrusted files.
 
-A row a face: ``id``, ``picture`` (sha256 of the picture that was read), ``embedding`` and what the
-estimator has of ``probabilities``, ``intensities`` (lists), ``valence`` and ``arousal``. One key of
-the schema's metadata holds, as JSON, who read, how it looked, and the names of the columns' parts.
+One row per face: ``id``, ``picture`` (sha256 of the picture that was read), ``embedding`` and those
+of ``probabilities``, ``intensities`` (lists), ``valence`` and ``arousal`` that the estimator has.
+One key of the schema's metadata holds, as JSON, the lineage, the preprocessing's hash (``look``),
+labels and units.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _MAX_NAME: Final = 64
 _MAX_ABOUT: Final = 64 << 10
 
 _LARGEST: Final = 1e6
-"""No feature of a network that works is as large."""
+"""Upper bound of plausible features."""
 
 _LISTS: Final = ("embedding", "probabilities", "intensities")
 _NUMBERS: Final = ("valence", "arousal")
@@ -41,7 +42,7 @@ _RANGES: Final = {
     "arousal": (-1.0, 1.0),
 }
 _SLACK: Final = 1e-3
-"""By which float32, and what a network was rounded to, may leave a range."""
+"""Tolerance of ranges for rounding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +52,7 @@ class StoredReadings:
     Attributes:
         ids: Names of the N faces, each once.
         pictures: sha256 (hex) of the picture file that each was read from.
-        look: sha256 (hex) of how the estimator looks at a crop; its weights do not tell.
+        preprocessing_hash: sha256 (hex) of the estimator's preprocessing; ``look`` in files.
         readings: Of the N faces.
     """
 
@@ -64,7 +65,7 @@ class StoredReadings:
         return len(self.ids)
 
     def take(self, rows: NDArray[np.int64]) -> StoredReadings:
-        """Some rows only, in the order of `rows`."""
+        """Return some rows, in the order of `rows`."""
         return StoredReadings(
             tuple(self.ids[row] for row in rows),
             tuple(self.pictures[row] for row in rows),
@@ -74,7 +75,7 @@ class StoredReadings:
 
 
 def affect_to_table(part: StoredReadings) -> pa.Table:
-    """`part` as a table."""
+    """Convert `part` to a table."""
     readings = part.readings
     columns: dict[str, Any] = {
         "id": pa.array(part.ids, pa.string()),
@@ -100,11 +101,11 @@ def affect_to_table(part: StoredReadings) -> pa.Table:
 
 
 def read_affect_table(stream: BinaryIO, name: str) -> StoredReadings:
-    """The checked rows in a file.
+    """Read and validate the rows of a file.
 
     Args:
         stream: Of the file, at its start.
-        name: Of the estimator that must have read.
+        name: Of the required estimator.
 
     Raises:
         ValueError, TypeError, KeyError, OSError, MemoryError, pyarrow.ArrowException: It is
@@ -116,7 +117,7 @@ def read_affect_table(stream: BinaryIO, name: str) -> StoredReadings:
     file = pq.ParquetFile(stream, page_checksum_verification=True, pre_buffer=False)
     about = _about(file.schema_arrow)
     widths = _widths(file.schema_arrow)
-    # Room is made for all rows at once, so they must be there.
+    # Memory is allocated for all rows at once, so the file must really hold them.
     if 4 * claims.num_rows * sum(width or 1 for width in widths.values()) > claims.unpacked:
         raise ValueError("claims more numbers than it holds")
     texts: dict[str, list[str]] = {"id": [], "picture": []}
@@ -148,7 +149,7 @@ def read_affect_table(stream: BinaryIO, name: str) -> StoredReadings:
 
 
 def check_stored(stored: StoredReadings, name: str) -> None:
-    """Hold rows to what a file of the estimator called `name` may hold.
+    """Validate rows of a file of the estimator `name`.
 
     Raises:
         ValueError: A value is out of its range, or columns do not fit each other.
@@ -167,16 +168,16 @@ def _about(schema: pa.Schema) -> dict[str, Any]:
     if not isinstance(about, dict) or about.get("schema") != _SCHEMA:
         raise ValueError("of another version of swapper")
     if not all(isinstance(about.get(key), str) for key in ("lineage", "look")):
-        raise ValueError("does not say who read")
+        raise ValueError("does not name its estimator")
     if not all(isinstance(about.get(key), list) for key in ("labels", "units")):
-        raise ValueError("does not say what was read")
+        raise ValueError("does not name its labels and units")
     if not all(isinstance(each, str) for each in about["labels"]):
         raise ValueError("labels are no names")
     return {**about, "labels": tuple(about["labels"]), "units": tuple(about["units"])}
 
 
 def _widths(schema: pa.Schema) -> dict[str, int]:
-    """Numbers a row of each column that is there; 0 for a column that is no list."""
+    """Length of each column's lists; 0 for a column of scalars."""
     for name in ("id", "picture"):
         index = schema.get_field_index(name)
         if index < 0 or schema.field(index).type != pa.string():
@@ -214,7 +215,7 @@ def _numbers(column: pa.ChunkedArray, width: int) -> NDArray[np.float32]:
 
 
 def _check_about(preprocessing_hash: str, readings: Readings, name: str) -> None:
-    """Hold what a file says of itself, and which answers it has, to each other.
+    """Validate a file's metadata against its columns.
 
     Raises:
         ValueError: They do not fit.

@@ -31,7 +31,7 @@ from swapper.types import Coverage
 log = logging.getLogger(__name__)
 
 DEFAULT_SIDE: Final = 160
-"""Side of the estimator's crops in pixels, where the model does not state what it was trained with."""
+"""Side of the estimator's crops in pixels, where the model does not state it."""
 _NEUTRAL_FRAMES: Final = 200
 """Frames of a clip from which a performer's neutral is estimated."""
 _MIN_FACES: Final = 20
@@ -225,8 +225,8 @@ def make_conditioner(
     if space is None:
         if named := describe_controls(options):
             raise UsageError(
-                f"{named}: {model.path} is not conditioned on affect, so controls have no effect; train with "
-                "experiment=affect64, or drop affect.concepts, affect.valence and affect.arousal"
+                f"{named}: {model.path} is not conditioned on affect, so controls have no effect; "
+                "train with experiment=affect64, or drop affect.concepts, affect.valence and affect.arousal"
             )
         return None
     controls.check(space, force=options.force)
@@ -272,7 +272,7 @@ def _estimator(space: AffectSpace, make: Callable[[], Estimator | None]) -> Esti
 def estimate_neutral(
     footage: Footage, aligner: Aligner, estimator: Estimator, coverage: Coverage, side: int
 ) -> NDArray[np.float32] | None:
-    """Estimate the neutral embedding (D,) of the largest face of a clip, from frames spread over it.
+    """Estimate the neutral embedding (D,) of a clip's largest face, from frames spread over it.
 
     Args:
         footage: Not read yet; read to its end.

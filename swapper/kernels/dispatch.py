@@ -1,8 +1,8 @@
-"""Which implementation of a hot operation runs, and why.
+"""Choose the implementation of each hot operation.
 
 Each operation has a plain torch reference, which is its specification and runs anywhere, and a
 Triton kernel for CUDA devices. "auto" takes the kernel where it can run; "triton" and "reference"
-are taken at their word.
+never fall back.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Backend = Literal["auto", "triton", "reference"]
 
 VARIABLE = "SWAPPER_KERNELS"
 OPERATIONS = ("film_lrelu", "warp_pair", "dssim_l1")
-"""That have a kernel."""
+"""Operations that have a kernel."""
 LEAST_CAPABILITY = (7, 5)
 LEAST_CAPABILITY_BF16 = (8, 0)
 
@@ -50,7 +50,7 @@ def use(backend: Backend) -> None:
 
 @contextmanager
 def using(backend: Backend) -> Iterator[None]:
-    """The same for a while."""
+    """Choose the backend within a context."""
     global _chosen
     before = _chosen
     use(backend)
@@ -61,7 +61,7 @@ def using(backend: Backend) -> Iterator[None]:
 
 
 def backend() -> Backend:
-    """What was asked for: by `use`, else by the environment, else "auto".
+    """Return the requested backend: by `use`, else by the environment, else "auto".
 
     Raises:
         UsageError: The environment variable holds another name.
@@ -70,7 +70,7 @@ def backend() -> Backend:
 
 
 def takes_kernel(operation: str, *tensors: Tensor | None, limit: str = "") -> bool:
-    """Whether the Triton kernel of `operation` is to run on `tensors`.
+    """Whether the Triton kernel of `operation` runs on `tensors`.
 
     Args:
         operation: One of `OPERATIONS`.
@@ -78,7 +78,7 @@ def takes_kernel(operation: str, *tensors: Tensor | None, limit: str = "") -> bo
         limit: Why the kernel cannot serve these arguments, in plain words; "" if it can.
 
     Raises:
-        UsageError: "triton" was asked for and the kernel cannot run.
+        UsageError: "triton" was requested and the kernel cannot run.
     """
     requested = backend()
     if requested == "reference":
@@ -98,7 +98,7 @@ def takes_kernel(operation: str, *tensors: Tensor | None, limit: str = "") -> bo
 
 
 def explain(device: torch.device | str) -> str:
-    """One line on what runs on `device`, for the log."""
+    """Return one line on what runs on `device`, for the log."""
     device = torch.device(device)
     names = ", ".join(OPERATIONS)
     requested = backend()
@@ -142,7 +142,7 @@ def _dtype_obstacle(tensors: list[Tensor]) -> str:
 
 
 def _device_obstacle(devices: set[torch.device]) -> str:
-    """Why no kernel can run there; "" if one can."""
+    """Reason why no kernel can run there; "" if one can."""
     if len(devices) != 1:
         return f"tensors lie on {' and '.join(sorted(map(str, devices)))}"
     (device,) = devices

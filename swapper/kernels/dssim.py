@@ -1,7 +1,7 @@
-"""How unlike two pictures are: structure over several scales, and plain difference.
+"""Multi-scale DSSIM and L1 of two pictures.
 
 Source: SSIM, Wang et al. 2004, doi:10.1109/TIP.2003.819861. Averaging DSSIM over scales (instead of
-multiplying parts of SSIM as MS-SSIM does) keeps the gradient alive when one scale is hopeless.
+multiplying parts of SSIM as MS-SSIM does) keeps the gradient nonzero when one scale is hopeless.
 """
 
 from __future__ import annotations

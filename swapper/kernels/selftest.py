@@ -1,4 +1,4 @@
-"""Whether kernels say what their references say, tried before a training relies on them."""
+"""Compare kernels with their references before training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOLERANCE = 1e-3
 
 
 def failures(device: torch.device) -> list[str]:
-    """Run every kernel once, small, forward and backward, beside its reference.
+    """Run every kernel once on small inputs, forward and backward, and compare with its reference.
 
     Args:
         device: On which kernels can run.
@@ -77,6 +77,6 @@ def _warp(device: torch.device) -> list[Tensor]:
 
 
 def _distance(got: Tensor, expected: Tensor) -> float:
-    """Relative L2; infinite where a value is no number."""
+    """Relative L2; infinite where a value is not a number."""
     far = float((got - expected).norm() / expected.norm().clamp_min(1e-12))
     return far if far == far else float("inf")

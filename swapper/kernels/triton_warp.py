@@ -104,7 +104,7 @@ def _four(  # type: ignore[no-untyped-def]
     corners, inside, step, gain, c: tl.constexpr, spacing: tl.constexpr, channels: tl.constexpr,
     lit: tl.constexpr,
 ):  # fmt: skip
-    """Channels c, c + apart, ...: (pixels, 2, 2), in order."""
+    """Channels c, c + spacing, ...: (pixels, 2, 2), in order."""
     first = _channel(corners, inside, step, gain, c, channels, lit)
     second = _channel(corners, inside, step, gain, c + spacing, channels, lit)
     third = _channel(corners, inside, step, gain, c + spacing * 2, channels, lit)

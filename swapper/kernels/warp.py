@@ -1,4 +1,4 @@
-"""Make the network's input and its target from stored faces in one pass.
+"""Sample the network's input and target from stored faces in one pass.
 
 Conventions, binding for every implementation:
 
@@ -27,7 +27,7 @@ from swapper.kernels.dispatch import takes_kernel
 KERNEL_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 LAST = 2**31 - 1
 _PIXELS = 1 << 15
-"""Of a plane, worked on at once on a CPU: what is in between then stays in a core's cache."""
+"""Pixels of a plane processed at once on a CPU, so that intermediates stay in a core's cache."""
 
 
 def warp_pair(

@@ -12,8 +12,8 @@ from swapper.losses.reduce import mean_parts
 from swapper.types import SwapOutput
 
 MIN_AREA = 0.01
-"""Least share of the picture that eyes and mouth count as: in profile only a few of their pixels are
-visible, which must not weigh like a whole face."""
+"""Least area of eyes and mouth as a share of the picture: in profile only a few of their pixels
+are visible, which must not weigh like a whole face."""
 
 
 class ReconstructionLoss(nn.Module):

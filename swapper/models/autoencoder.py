@@ -130,7 +130,7 @@ class Autoencoder(nn.Module, ABC):
         return [each for each in self.modules() if isinstance(each, REGIONS)]
 
     def trained_by_expression(self, *, fine: bool) -> set[str]:
-        """Names of the weights that an expression loss may train; see `losses.expression.TrainedLayers`.
+        """Names of the weights that `losses.expression.TrainedLayers` selects.
 
         Args:
             fine: Besides the layers conditioned on the code also the encoder and all stages up to
@@ -174,7 +174,7 @@ class OriginalAutoencoder(Autoencoder):
 
 
 class DfAutoencoder(Autoencoder):
-    """The default model: residual decoders with sub-pixel upsampling; heads run at half size.
+    """The default model: residual decoders, sub-pixel upsampling, heads at half size.
 
     Args:
         identities: Names, at least two.
@@ -182,8 +182,8 @@ class DfAutoencoder(Autoencoder):
         width: Channels of the decoders' finest features, 4 to 256; all other widths scale with it.
         latent: Size of the encoder's bottleneck, 8 to 8192.
         neck: "dense" or "local"; see `Encoder`.
-        shared_stages: Number of the decoders' coarsest stages shared by all identities, with a learnt
-            scale and shift for each identity; 0 = fully separate.
+        shared_stages: Number of the decoders' coarsest stages shared by all identities, with a
+            learnt scale and shift for each identity; 0 = fully separate.
         code_dim: Length of the code that conditions all but the finest stage; 0 = none.
         code_shift: Whether the code also shifts the latent, by one linear map for all identities.
 

@@ -71,7 +71,7 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """Double each side: 3x3 convolution to four times the channels, FiLM, leaky ReLU, pixel shuffle.
+    """Double each side: 3x3 convolution to 4x the channels, FiLM, leaky ReLU, pixel shuffle.
 
     Args:
         channels: In.

@@ -24,7 +24,7 @@ _MAX_RECOMPILES = 64
 
 
 class Acceleration:
-    """Kernels, memory format and compilation; all that "auto" enables can be disabled for comparison.
+    """Kernels, memory format and compilation; all that "auto" enables can be disabled.
 
     Args:
         kernels: Backend of the hot operations, see `swapper.kernels.dispatch`.

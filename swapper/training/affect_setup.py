@@ -159,7 +159,7 @@ def _restored_space(checkpoint: Path) -> AffectSpace:
 def _fit_space(
     data: FaceDataModule, trained: Mapping[str, Readings], neutrals: RunNeutrals, dim: int
 ) -> AffectSpace:
-    """Fit the affect space to the training faces; readings by identity, in the order of the facesets."""
+    """Fit the affect space to the training faces; readings are in the order of the facesets."""
     sources = {
         name: [faceset.records[row].source for row in rows]
         for name, faceset, rows in zip(trained, data.facesets, data.trained, strict=True)
@@ -168,8 +168,8 @@ def _fit_space(
     space = AffectSpace.fit(trained, weights, sources, dim=dim)
     identity_leak = space.figures["identity_leak"]
     log.info(
-        "affect space of %d directions; a linear probe predicts the identity from a code in %.0f %% "
-        "of held-out faces (embedding: %.0f %%, chance: %.0f %%)",
+        "affect space of %d directions; a linear probe predicts the identity from a code in "
+        "%.0f %% of held-out faces (embedding: %.0f %%, chance: %.0f %%)",
         space.dim,
         100 * identity_leak["code"],
         100 * identity_leak["embedding"],

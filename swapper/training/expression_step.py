@@ -1,4 +1,4 @@
-"""The expression loss in a training step: decode performers as other identities, bound gradients."""
+"""The expression loss in a training step: decode swaps and bound the loss's gradients."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SwapAssignment:
 
     @classmethod
     def of(cls, batch: FaceBatch, num_identities: int, share: float) -> SwapAssignment:
-        """Assign each performer the next identity, another one every step, for a share of their faces."""
+        """Assign a share of each performer's faces the next identity, another one every step."""
         count = len(batch.identity)
         block = count // num_identities
         per_performer = max(1, math.ceil(share * block))
@@ -122,7 +122,7 @@ def expression_step(
             picture.
 
     Returns:
-        A scalar to be added to the loss, of which only the gradient is valid, and values to be logged.
+        A scalar to add to the loss, of which only the gradient is valid, and values to log.
     """
     assignment = SwapAssignment.of(batch, len(net.identities), loss.faces)
     limit = unit * math.sqrt(len(assignment.rows))

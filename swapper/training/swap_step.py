@@ -36,7 +36,7 @@ class SwapLoss:
         latent: Tensor,
         code: Tensor | None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the reconstruction loss of the batch's swaps, weighted by their targets' confidence.
+        """Compute the reconstruction loss of the batch's swaps, weighted by confidence.
 
         Args:
             net: The network.

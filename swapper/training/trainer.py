@@ -86,7 +86,7 @@ def make_trainer(
     accelerator: str = "auto",
     **settings: Any,
 ) -> Trainer:
-    """Build Lightning's trainer with swapper's fixed settings; the `_target_` of the trainer configs.
+    """Build Lightning's trainer with swapper's fixed settings; the target of the configs.
 
     Args:
         callbacks: All of them.
