@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 FaceSelection = Literal["largest", "all"]
-_LEAST_SIDE: Final = 16
+_MIN_SIDE: Final = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -324,16 +324,16 @@ def _checked_frame(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     frame = np.asarray(frame)  # any other type fails on its dtype
     if frame.dtype != np.uint8 or frame.ndim != 3:
         raise ValueError(f"frame must be uint8 (H, W, 3), got {frame.dtype} {frame.shape}")
-    if frame.shape[2] != 3 or min(frame.shape[:2]) < _LEAST_SIDE:
+    if frame.shape[2] != 3 or min(frame.shape[:2]) < _MIN_SIDE:
         raise ValueError(
-            f"frame must be (H, W, 3) of {_LEAST_SIDE} pixels or more a side, got {frame.shape}"
+            f"frame must be (H, W, 3) of {_MIN_SIDE} pixels or more a side, got {frame.shape}"
         )
     return np.array(frame, order="C")
 
 
 def _checked_landmarks(landmarks: NDArray[np.floating]) -> NDArray[np.float32]:
     points = np.ascontiguousarray(landmarks, np.float32)
-    similarity_from_landmarks(points, _LEAST_SIDE, "face")  # refuses what cannot be aligned
+    similarity_from_landmarks(points, _MIN_SIDE, "face")  # refuses what cannot be aligned
     return points
 
 

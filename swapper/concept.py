@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from swapper import __version__
-from swapper.affect.concept_fit import LEAST_AUC, LEAST_COSINE, MOST_OVERLAP, fit_concept
+from swapper.affect.concept_fit import MAX_OVERLAP, MIN_AUC, MIN_COSINE, fit_concept
 from swapper.affect.concepts import CONCEPT, NAMING, Concept, Plain, save_concept
 from swapper.affect.examples import ExampleSelection, ExampleSet, find_examples, read_examples
 from swapper.errors import UsageError
@@ -27,7 +27,7 @@ _RIGHTS_CURE: Final = (
 _RESERVED: Final = ("valence", "arousal")
 """Names of conversion's built-in controls."""
 _NAMED: Final = 3
-_MOST_TEXT: Final = 5000
+_MAX_TEXT: Final = 5000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,9 +101,9 @@ def describe_concept(summary: ConceptSummary) -> list[str]:
     """Return a summary in plain text: verdict, figures, skipped pictures, path."""
     fitted = summary.concept
     lines = [f"{fitted.name}: {fitted.verdict}", *_checks(fitted.figures)]
-    for why, names in summary.skipped.items():
+    for reason, names in summary.skipped.items():
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        lines.append(f"  left out, {why}: {', '.join(names[:_NAMED])}{more}")
+        lines.append(f"  skipped, {reason}: {', '.join(names[:_NAMED])}{more}")
     lines.append(f"  {summary.path} (read by {fitted.lineage.partition(':')[0]})")
     if not fitted.accepted:
         lines.append("  swapper convert takes it only with affect.force=true")
@@ -112,19 +112,19 @@ def describe_concept(summary: ConceptSummary) -> list[str]:
 
 def _checks(figures: Mapping[str, Plain]) -> list[str]:
     if not figures["people"]:
-        return [f"  {figures['unused']} faces, of nobody who is known to be in both"]
+        return [f"  {figures['unused']} faces, none of people who are in both sets"]
     turned = ", ".join(f"{key} {_degrees(figures[key])}" for key in ("yaw", "pitch", "roll"))
     return [
         f"  {figures['positives']} faces that show it, {figures['negatives']} that do not, of the "
         f"same {figures['people']} people; {figures['unused']} of others, not used",
         f"  on a person left out, {_percent(figures['auc'])} of pairs are the right way round, of "
-        f"the worst {_percent(figures['auc_lowest'])}; chance is 50%, {LEAST_AUC:.0%} is needed",
-        f"  other people and pictures would agree by {_plain(figures['cosine'])}; 1 is fully, "
-        f"{LEAST_COSINE:.2f} is needed",
+        f"the worst {_percent(figures['auc_lowest'])}; chance is 50%, {MIN_AUC:.0%} is needed",
+        f"  agreement with other people and pictures: {_plain(figures['cosine'])}; 1 is full, "
+        f"{MIN_COSINE:.2f} is needed",
         f"  of the difference pose makes {_percent(figures['pose_overlap'])}, brightness "
-        f"{_percent(figures['light_overlap'])}: taken off, less than {MOST_OVERLAP:.0%} is needed",
-        f"  faces that show it are turned more by {turned} degrees",
-        f"  likeness to how these people differ: {_plain(figures['identity_overlap'])}, not judged",
+        f"{_percent(figures['light_overlap'])}: taken off, less than {MAX_OVERLAP:.0%} is needed",
+        f"  faces that show it differ in pose by {turned} degrees",
+        f"  overlap with identity: {_plain(figures['identity_overlap'])}, not tested",
     ]
 
 
@@ -162,7 +162,7 @@ def _provenance(
     rights = sorted({each.card.rights for side in example_sets for each in side.facesets})
     return {
         "rights": options.rights,
-        "faceset_rights": "; ".join(rights)[:_MOST_TEXT],
+        "faceset_rights": "; ".join(rights)[:_MAX_TEXT],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "swapper": __version__,
         "aligner": aligner,

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FEWEST_CHECKED, _MOST_CHECKED = 8, 200
+_MIN_CHECKED, _MAX_CHECKED = 8, 200
 """Least and most faces of a clip on which its landmarks are checked."""
 
 RIGHTS_CURE = (
@@ -185,7 +185,7 @@ def _cut(
             f"{footage.stopped:.3f} s after {frames} frames; {added} faces found before are kept"
         )
     aligner.finish(frames)
-    if len(detail) >= _FEWEST_CHECKED and np.median(detail) < LEAST_DETAIL:
+    if len(detail) >= _MIN_CHECKED and np.median(detail) < LEAST_DETAIL:
         log.warning(
             "%s: the landmarks do not seem to lie on the face; look at %s, and if they are another "
             "clip's, delete that faceset and pass the right ones",
@@ -220,7 +220,7 @@ def _add_faces(
         except ValueError:  # degenerate landmarks: no crop
             continue
         aligned = warp(frame.image, aligned_from_frame, options.size)
-        if len(detail) < _MOST_CHECKED:
+        if len(detail) < _MAX_CHECKED:
             points = transform_points(aligned_from_frame, face.landmarks)
             detail.append(feature_detail(aligned, points))
         yaw, pitch, roll = head_pose(face.landmarks, (width, height))

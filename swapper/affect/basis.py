@@ -24,7 +24,7 @@ _RIDGE: Final = 0.01
 """Ridge penalty, as a share of the embedding's mean variance."""
 _MIN_EXPLAINED: Final = 0.5
 """Share of an output's variance that the embedding must explain linearly; others are left out."""
-_LEAST_SHARE: Final = 1e-4
+_MIN_SHARE: Final = 1e-4
 """Lower bound of probabilities, whose logarithms are regressed on so that small ones count."""
 
 
@@ -63,7 +63,7 @@ def outputs(readings: Readings) -> Floats:
     if readings.intensities is not None:
         columns.append(readings.intensities)
     if readings.probabilities is not None:
-        columns.append(np.log(readings.probabilities.clip(_LEAST_SHARE)))
+        columns.append(np.log(readings.probabilities.clip(_MIN_SHARE)))
     columns += [each[:, None] for each in (readings.valence, readings.arousal) if each is not None]
     return np.concatenate(columns, axis=1).astype(np.float64)
 

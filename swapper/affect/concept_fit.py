@@ -31,13 +31,13 @@ from swapper.affect.concepts import Concept, Plain
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-LEAST_POSITIVES: Final = 20
-LEAST_PEOPLE: Final = 5
-LEAST_AUC: Final = 0.75
-LEAST_COSINE: Final = 0.6
-MOST_OVERLAP: Final = 0.2
-MOST_DEGREES: Final = 10.0
-MOST_LIGHT: Final = 0.1
+MIN_POSITIVES: Final = 20
+MIN_PEOPLE: Final = 5
+MIN_AUC: Final = 0.75
+MIN_COSINE: Final = 0.6
+MAX_OVERLAP: Final = 0.2
+MAX_DEGREES: Final = 10.0
+MAX_LIGHT: Final = 0.1
 FIGURES: Final[Mapping[str, str]] = {
     "people": "people who are in both sets",
     "positives": "faces of these people that show it",
@@ -263,28 +263,28 @@ def _reasons(figures: Mapping[str, Plain], *, unknown: bool) -> list[str]:
     """Reasons for rejection in plain text; empty if accepted."""
     if unknown:
         return [
-            "who is on the pictures is not known, so it cannot be checked on a person left out; "
+            "the people on the pictures are unknown, so it cannot be checked on a person left out; "
             "sort positives and negatives into sub-folders, one a person"
         ]
     people, positives = _count(figures["people"]), _count(figures["positives"])
     reasons = []
-    if people < LEAST_PEOPLE:
+    if people < MIN_PEOPLE:
         reasons.append(
             f"{people} {'person is' if people == 1 else 'people are'} in both folders, "
-            f"{LEAST_PEOPLE} are needed, or it may be who they are"
+            f"{MIN_PEOPLE} are needed, or it may be their identity"
         )
-    if positives < LEAST_POSITIVES:
-        reasons.append(f"{positives} positives of them, {LEAST_POSITIVES} are needed")
+    if positives < MIN_POSITIVES:
+        reasons.append(f"{positives} positives of them, {MIN_POSITIVES} are needed")
     auc, cosine = figures.get("auc"), figures.get("cosine")
-    if isinstance(auc, float) and auc < LEAST_AUC:
+    if isinstance(auc, float) and auc < MIN_AUC:
         reasons.append(
-            f"on a person left out it is right in {auc:.0%} of pairs, {LEAST_AUC:.0%} are needed: "
+            f"on a person left out it is right in {auc:.0%} of pairs, {MIN_AUC:.0%} are needed: "
             "it does not hold for other people"
         )
-    if isinstance(cosine, float) and cosine < LEAST_COSINE:
+    if isinstance(cosine, float) and cosine < MIN_COSINE:
         reasons.append(
-            f"other pictures would point elsewhere (cosine {cosine:.2f}, {LEAST_COSINE:.2f} is "
-            "needed): take more, or more alike ones"
+            f"other pictures would give another direction (cosine {cosine:.2f}, "
+            f"{MIN_COSINE:.2f} is needed): use more pictures, or more similar ones"
         )
     return reasons + _confounds(figures)
 
@@ -294,16 +294,16 @@ def _confounds(figures: Mapping[str, Plain]) -> list[str]:
     turned = {name: _number(figures[name]) for name in ("yaw", "pitch", "roll")}
     name, most = max(turned.items(), key=lambda each: abs(each[1]))
     overlap = _number(figures["pose_overlap"])
-    if abs(most) > MOST_DEGREES or overlap >= MOST_OVERLAP:
+    if abs(most) > MAX_DEGREES or overlap >= MAX_OVERLAP:
         reasons.append(
             f"pose differs between the folders ({name} by {most:+.0f} degrees, {overlap:.0%} of "
-            "the difference): choose pictures turned alike"
+            "the difference): choose pictures of similar pose"
         )
     light, overlap = _number(figures["light"]), _number(figures["light_overlap"])
-    if abs(light) > MOST_LIGHT or overlap >= MOST_OVERLAP:
+    if abs(light) > MAX_LIGHT or overlap >= MAX_OVERLAP:
         reasons.append(
             f"brightness differs between the folders (by {light:+.2f} of full scale, {overlap:.0%} "
-            "of the difference): choose pictures lit alike"
+            "of the difference): choose pictures of similar light"
         )
     return reasons
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.affect.concept_fit import LEAST_PEOPLE, LEAST_POSITIVES, Examples
+from swapper.affect.concept_fit import MIN_PEOPLE, MIN_POSITIVES, Examples
 from swapper.errors import EstimatorError, MediaError, UsageError
 from swapper.faces.aligner import Aligner, check_claim
 from swapper.faces.geometry import head_pose, similarity_from_landmarks, warp
@@ -30,10 +30,10 @@ Picture = NDArray[np.uint8]
 _SIDE: Final = 256
 _COVERAGE: Final[Coverage] = "face"
 _BATCH: Final = 64
-_FEWEST: Final = 2
-_MOST_OF_A_FACESET: Final = 2000
+_MIN_FACES: Final = 2
+_MAX_FACESET_FACES: Final = 2000
 """Faces, evenly spaced: people are weighted equally, however many faces each has."""
-_UNREADABLE, _FACELESS, _DUPLICATE = "cannot be read", "without a face", "the same picture again"
+_UNREADABLE, _FACELESS, _DUPLICATE = "cannot be read", "without a face", "duplicate"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,12 +194,12 @@ def _read_set(
     for faceset in examples.facesets:
         parts += _readings(_crops_of(faceset, selection), faceset.card.coverage, estimator)
     count = sum(len(each.people) for each in parts)
-    if count < _FEWEST:
+    if count < _MIN_FACES:
         why = "; ".join(f"{len(names)} {why}" for why, names in selection.skipped.items())
         raise MediaError(
             f"{examples.option}: {count} {'face' if count == 1 else 'faces'} found"
-            f"{f' ({why})' if why else ''}, which is too few; {LEAST_POSITIVES} positives of "
-            f"{LEAST_PEOPLE} people are needed, and as many negatives"
+            f"{f' ({why})' if why else ''}, which is too few; {MIN_POSITIVES} positives of "
+            f"{MIN_PEOPLE} people are needed, and as many negatives"
         )
     return Examples(
         np.concatenate([each.embedding for each in parts]),
@@ -233,7 +233,7 @@ def _cut(
     examples: ExampleSet, aligner: Aligner, first: int, min_size: int, selection: ExampleSelection
 ) -> Iterator[_Crop]:
     """The largest face of each picture; `first` is the number of the first among all pictures."""
-    bar = progress(len(examples.pictures), f"look at {examples.option}", "picture")
+    bar = progress(len(examples.pictures), f"read {examples.option}", "picture")
     for index, (path, person) in enumerate(examples.pictures, first):
         bar.update()
         try:
@@ -269,8 +269,8 @@ def _crop(image: Picture, faces: list[Face], person: str, min_size: int) -> _Cro
 
 def _crops_of(faceset: Faceset, selection: ExampleSelection) -> Iterator[_Crop]:
     records = faceset.records
-    if len(records) > _MOST_OF_A_FACESET:
-        chosen = np.linspace(0, len(records) - 1, _MOST_OF_A_FACESET).round().astype(int)
+    if len(records) > _MAX_FACESET_FACES:
+        chosen = np.linspace(0, len(records) - 1, _MAX_FACESET_FACES).round().astype(int)
         records = [records[index] for index in chosen]
     for record in records:
         if selection.is_new(record.sha256, faceset.path / record.image):

@@ -39,16 +39,16 @@ _LOW_BROWS: Final = 0.35
 _OPEN_LIDS: Final = 0.8
 # Minimum effective number of faces that a neutral averages: with 8, random quarters of acted clips
 # gave neutrals .025 apart, as each settled on another expression.
-_FEWEST: Final = 24.0
-_LEAST_SHARE: Final = 0.02
+_MIN_FACES: Final = 24.0
+_MIN_SHARE: Final = 0.02
 _WIDER: Final = 1.3
 _WIDEST: Final = 3.0
 _ROUNDS: Final = 5
 _BLOCKS: Final = 8
-_LEAST_SPREAD: Final = 0.02
-_FEWEST_READ: Final = 20
+_MIN_SPREAD: Final = 0.02
+_MIN_READ: Final = 20
 _SHARE_READ: Final = 0.05
-_LEAST_WEIGHT: Final = 1e-12
+_MIN_WEIGHT: Final = 1e-12
 _NEEDED: Final = {"closed lips": [OPENING], "open eyes": _LIDS}
 _MEAN_LEVELS: Final = signals(MEAN_FACE[None])[0]
 # Which landmarks move down, and how far, as a signal grows by one.
@@ -85,9 +85,11 @@ class Neutral:
 
     def describe(self) -> str:
         """Return one line for the log."""
-        words = f"rest known to {self.uncertainty:.3f} eye distances"
+        words = f"neutral has a standard error of {self.uncertainty:.3f} eye distances"
         if self.missing:
-            words += f"; the footage never shows {' or '.join(self.missing)}, so that is a guess"
+            words += (
+                f"; the footage never shows {' or '.join(self.missing)}, so that is extrapolated"
+            )
         return words
 
 
@@ -111,14 +113,14 @@ def neutral_embedding(readings: Readings, rest: Floats) -> NDArray[np.float32]:
         readings: Of N >= 1 faces of one person.
         rest: (N,), see `Neutral.weights`.
     """
-    count = min(len(readings), max(_FEWEST_READ, round(_SHARE_READ * len(readings))))
+    count = min(len(readings), max(_MIN_READ, round(_SHARE_READ * len(readings))))
     middle = np.median(readings.embedding[most_at_rest(readings, rest)[:count]], axis=0)
     return np.asarray(middle, np.float32)
 
 
 def most_at_rest(readings: Readings, rest: Floats) -> NDArray[np.int64]:
     """Rank faces from most to least neutral, by shape and, where available, calmness."""
-    return np.argsort(-(rest + _LEAST_WEIGHT) * calmness(readings), kind="stable")
+    return np.argsort(-(rest + _MIN_WEIGHT) * calmness(readings), kind="stable")
 
 
 def calmness(readings: Readings) -> Floats:
@@ -151,7 +153,7 @@ def _rest_weights(observed: Floats) -> Floats:
     fixed += np.square((observed[:, _LIDS] - lids) / _TOLERANCE[_LIDS]).mean(axis=1)
     fixed += np.square((observed[:, WIDTH] - _WIDTH_AT_REST) / _WIDTH_TOLERANCE)
     fixed += np.square((observed[:, _BROWS[0]] - observed[:, _BROWS[1]]) / _UNEVEN_TOLERANCE)
-    enough = min(max(_FEWEST, _LEAST_SHARE * len(observed)), len(observed) / 3)
+    enough = min(max(_MIN_FACES, _MIN_SHARE * len(observed)), len(observed) / 3)
     width = 1.0
     while True:
         weights = _mean_shift(observed, np.exp(-fixed / (2 * width**2)), width)
@@ -240,7 +242,7 @@ def _completed(
 def _slope(shapes: Shapes, neutral: Neutral, columns: list[int]) -> Floats | None:
     """(P, 3) regression of a person's points on some signals; None if these hardly vary."""
     moved = (signals(shapes.landmarks) - neutral.signals)[:, columns].mean(axis=1)
-    if moved.std() < _LEAST_SPREAD:
+    if moved.std() < _MIN_SPREAD:
         return None
     return _mean(shapes.front - neutral.shape, moved / np.square(moved).sum())
 

@@ -25,7 +25,7 @@ _MARGIN: Final = 1.5
 _MIN_EXTENT: Final = 0.5
 """Least extent, in standard deviations of a code: that close to neutral, codes differ by noise."""
 _ABSENT_SHARE: Final = 0.01
-_FEWEST_FACES: Final = 5
+_MIN_FACES: Final = 5
 _PRESENT_SHARE: Final = 0.03
 
 
@@ -50,7 +50,7 @@ class ObservedRange:
     readout_axes: NDArray[np.float32] | None = None
 
     def extent(self, units: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """99 % quantile (N,) of its codes along unit directions (N, K); the 1 % one is -extent(-u)."""
+        """99 % quantile (N,) of its codes along unit directions (N, K); the 1 % one is of -u."""
         along = units.astype(np.float64) @ self.codes.T.astype(np.float64)
         quantiles: NDArray[np.float64] = np.quantile(along, _EXTENT_QUANTILE, axis=1)
         return quantiles
@@ -104,14 +104,14 @@ def missing_emotions(readings: Mapping[str, Readings]) -> list[str]:
     for name, own in counts.items():
         for number, emotion in enumerate(readings[name].labels):
             faces = int(own[number])
-            if faces >= _FEWEST_FACES and faces >= _ABSENT_SHARE * own.sum():
+            if faces >= _MIN_FACES and faces >= _ABSENT_SHARE * own.sum():
                 continue
             shares = {other: each[number] / each.sum() for other, each in counts.items()}
             having = sorted(
                 (
                     other
                     for other, each in counts.items()
-                    if shares[other] > _PRESENT_SHARE and each[number] >= _FEWEST_FACES
+                    if shares[other] > _PRESENT_SHARE and each[number] >= _MIN_FACES
                 ),
                 key=lambda other: -shares[other],
             )

@@ -16,7 +16,7 @@ _MIN_STEP_EXPLAINED: Final = 0.1
 """Share of the output's variance that codes must explain; a weaker fit amplifies noise."""
 _MIN_EXPLAINED: Final = 0.5
 """The same, for an output to count as predictable from the codes."""
-_LEAST_AXIS: Final = 0.01
+_MIN_AXIS: Final = 0.01
 """As a share of what the first axis explains; smaller axes are noise."""
 
 
@@ -65,7 +65,7 @@ def readable_axes(
     axes, sizes, _ = np.linalg.svd(
         slopes[:, predictable] / np.sqrt(power[predictable]), full_matrices=False
     )
-    informative: NDArray[np.float32] = axes[:, sizes**2 > _LEAST_AXIS * sizes[0] ** 2]
+    informative: NDArray[np.float32] = axes[:, sizes**2 > _MIN_AXIS * sizes[0] ** 2]
     return informative.astype(np.float32)
 
 

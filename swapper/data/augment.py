@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_LARGEST_RATIO = 2.5
+_MAX_RATIO = 2.5
 _CUT = 2.5
-_MOST_CELLS = 32
+_MAX_CELLS = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,10 +106,10 @@ class Augment:
         ):
             if not least <= value <= most:
                 raise ValueError(f"{name} must be between {least} and {most}, got {value}")
-        if not cells or min(cells) < 2 or math.lcm(*cells) > _MOST_CELLS:
+        if not cells or min(cells) < 2 or math.lcm(*cells) > _MAX_CELLS:
             raise ValueError(
                 f"cells must list numbers from 2 on whose least common multiple is at most "
-                f"{_MOST_CELLS}, got {list(cells)}"
+                f"{_MAX_CELLS}, got {list(cells)}"
             )
         self.rotation, self.scale, self.shift, self.flip = rotation, scale, shift, flip
         self.warp, self.cells = warp, tuple(cells)
@@ -209,7 +209,7 @@ class Augment:
         """
         degree = random.random()
         (mean, deviation), (goal_mean, goal_deviation) = light, goal
-        ratio = np.clip(goal_deviation / deviation, 1 / _LARGEST_RATIO, _LARGEST_RATIO)
+        ratio = np.clip(goal_deviation / deviation, 1 / _MAX_RATIO, _MAX_RATIO)
         scale = 1 + degree * (ratio - 1)
         shift = degree * (goal_mean - mean * ratio)
         drawn_scale, drawn_shift = draw.gain.T

@@ -12,7 +12,7 @@ from swapper.data.cache import CHANNELS, FaceCache
 
 log = logging.getLogger(__name__)
 
-LARGEST_SHARE = 0.25
+MAX_SHARE = 0.25
 """Share of the device's free memory that faces may take; network and features need the rest."""
 _AT_ONCE = 1 << 28
 """Bytes copied at a time."""
@@ -28,7 +28,7 @@ def fits(caches: Sequence[FaceCache], device: torch.device) -> bool:
     if device.type != "cuda":
         return False
     free, _ = torch.cuda.mem_get_info(device)
-    return num_bytes(caches) <= LARGEST_SHARE * free
+    return num_bytes(caches) <= MAX_SHARE * free
 
 
 def resident_faces(caches: Sequence[FaceCache], device: torch.device) -> Tensor:

@@ -24,8 +24,8 @@ _MAX_SHAPE_DIFFERENCE = 0.025
 _MAX_POSE_DIFFERENCE = 3.0
 # Codes have unit variance along each dimension.
 _MAX_CODE_DIFFERENCE = 0.5
-_MOST_STEP = 0.5  # of the face's own size
-_MOST_ZOOM = 1.25
+_MAX_STEP = 0.5  # of the face's own size
+_MAX_ZOOM = 1.25
 
 _INNER = slice(17, 68)
 _EYES = slice(36, 42), slice(42, 48)
@@ -86,8 +86,8 @@ def near_copy_runs(footage: FootageIndex, codes: NDArray[np.float32]) -> NDArray
 
     A run is a stretch of one file in which each face is less than half a second behind the one
     before and all are similar to the first: in shape (root mean square of 51 landmarks below 2.5 %
-    of the eyes' distance), pose (3 degrees) and affect code (half a standard deviation). Compared with
-    the first, so that a slow turn does not become one run.
+    of the eyes' distance), pose (3 degrees) and affect code (half a standard deviation). Compared
+    with the first, so that a slow turn does not become one run.
 
     Args:
         footage: Of N faces.
@@ -145,8 +145,8 @@ def next_frames(footage: FootageIndex) -> NDArray[np.int64]:
             (footage.source[later] == footage.source[earlier])
             & (gap > 0)
             & (gap <= _NEXT)
-            & (step < _MOST_STEP * size)
-            & (zoom < _MOST_ZOOM)
+            & (step < _MAX_STEP * size)
+            & (zoom < _MAX_ZOOM)
             & (following[earlier] < 0)
         )
         following[earlier[is_next]] = later[is_next]

@@ -33,11 +33,11 @@ _GAZE_TOLERANCE: Final = 0.08
 _SHADING_TOLERANCE: Final = 0.2
 _POSE_TOLERANCE: Final = 6.0
 # Expression has priority: the pose cost saturates here.
-_MOST_POSE_COST: Final = 16.0
+_MAX_POSE_COST: Final = 16.0
 _BLUR_COST: Final = 4.0
-_MOST_MOTION_COST: Final = 2.0
+_MAX_MOTION_COST: Final = 2.0
 _STATE_TOLERANCE: Final = 0.03
-_MOST_BASES: Final = 8192
+_MAX_BASES: Final = 8192
 _OWN_DONOR: Final = 0.35
 
 
@@ -133,12 +133,12 @@ class Bases:
     def __init__(self, performer: Person, identity: Person) -> None:
         self.performer, self.identity = performer, identity
         rows = identity.usable
-        if len(rows) > _MOST_BASES:
-            rows = rows[np.linspace(0, len(rows) - 1, _MOST_BASES).astype(np.int64)]
+        if len(rows) > _MAX_BASES:
+            rows = rows[np.linspace(0, len(rows) - 1, _MAX_BASES).astype(np.int64)]
         self._rows = rows
         sharpness = np.maximum(identity.sharpness[rows], 1e-9)
         self._flaw = _BLUR_COST * np.log(np.median(sharpness) / sharpness).clip(0, 3)
-        self._flaw += np.minimum(np.square(identity.motion[rows]), _MOST_MOTION_COST)
+        self._flaw += np.minimum(np.square(identity.motion[rows]), _MAX_MOTION_COST)
 
     def nearest(self, faces: NDArray[np.int64]) -> NDArray[np.int64]:
         """The identity's row (N,) for each of the performer's `faces` (N,)."""
@@ -148,7 +148,7 @@ class Bases:
         cost += self._flaw - 2 * target @ candidates.T
         turned = performer.pose[faces][:, None] - identity.pose[rows][None]
         turn = np.square(turned / _POSE_TOLERANCE).sum(axis=2)
-        cost += turn / (1 + turn / _MOST_POSE_COST)
+        cost += turn / (1 + turn / _MAX_POSE_COST)
         state = self.target_state(faces)
         open_by = identity.signals[rows, OPENING][None] - state[:, :1] - SLACK
         cost += np.square(open_by.clip(0) / _STATE_TOLERANCE)

@@ -24,7 +24,7 @@ from swapper.estimators.base import AffectBatch, Estimator
 from swapper.estimators.preprocess import Preprocess, Window
 from swapper.estimators.weights_file import blank, fill
 
-_LARGEST: Final = 2 << 30
+_MAX_BYTES: Final = 2 << 30
 _WRAPPINGS: Final = ("state_dict", "model_state_dict", "model")
 """Keys under which trainers keep the weights in their checkpoints."""
 
@@ -113,7 +113,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         EstimatorError: It holds no state dict.
     """
-    if path.stat().st_size > _LARGEST:
+    if path.stat().st_size > _MAX_BYTES:
         raise EstimatorError(f"{path}: larger than 2 GiB; no classifier is")
     if path.suffix == ".safetensors":
         try:

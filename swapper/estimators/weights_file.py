@@ -19,7 +19,7 @@ Net = TypeVar("Net", bound=nn.Module)
 
 OWN: Final = Path(__file__).parent / "weights"
 """Folder of the bundled weights."""
-_LARGEST_HEADER: Final = 1 << 20
+_MAX_HEADER: Final = 1 << 20
 _DTYPES: Final = ("F32", "F16")
 _CURE: Final = "restore it, or train it with scripts/train_actor_affect.py"
 
@@ -118,11 +118,11 @@ def fill(net: nn.Module, tensors: Mapping[str, Tensor], path: Path, network: str
 
 
 def _check_size(path: Path, largest: int) -> None:
-    if path.stat().st_size > largest + _LARGEST_HEADER:
+    if path.stat().st_size > largest + _MAX_HEADER:
         raise ValueError("is larger than its network")
     with path.open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
-    if header > _LARGEST_HEADER:
+    if header > _MAX_HEADER:
         raise ValueError("is not a safetensors file")
 
 

@@ -29,13 +29,13 @@ _MAX_LABELS: Final = 256
 _MAX_NAME: Final = 64
 _MAX_ABOUT: Final = 64 << 10
 
-_LARGEST: Final = 1e6
+_MAX_FEATURE: Final = 1e6
 """Upper bound of plausible features."""
 
 _LISTS: Final = ("embedding", "probabilities", "intensities")
 _NUMBERS: Final = ("valence", "arousal")
 _RANGES: Final = {
-    "embedding": (-_LARGEST, _LARGEST),
+    "embedding": (-_MAX_FEATURE, _MAX_BYTES),
     "probabilities": (0.0, 1.0),
     "intensities": (0.0, 1.0),
     "valence": (-1.0, 1.0),

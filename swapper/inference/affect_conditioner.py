@@ -226,7 +226,8 @@ def make_conditioner(
         if named := describe_controls(options):
             raise UsageError(
                 f"{named}: {model.path} is not conditioned on affect, so controls have no effect; "
-                "train with experiment=affect64, or drop affect.concepts, affect.valence and affect.arousal"
+                "train with experiment=affect64, or drop affect.concepts, affect.valence and "
+                "affect.arousal"
             )
         return None
     controls.check(space, force=options.force)
@@ -240,8 +241,9 @@ def make_conditioner(
     performer: str | NDArray[np.float32] = options.performer
     if options.performer not in ("", *space.neutrals):
         raise UsageError(
-            f"affect.performer={options.performer}: the model knows "
-            f"{', '.join(space.neutrals)}; leave it empty to find the performer's rest in the clip"
+            f"affect.performer={options.performer}: the model has "
+            f"{', '.join(space.neutrals)}; leave it empty to estimate the "
+            "performer's neutral from the clip"
         )
     if not options.performer:
         performer = find_neutral(estimator, side)

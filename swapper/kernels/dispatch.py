@@ -26,8 +26,8 @@ Backend = Literal["auto", "triton", "reference"]
 VARIABLE = "SWAPPER_KERNELS"
 OPERATIONS = ("film_lrelu", "warp_pair", "dssim_l1")
 """Operations that have a kernel."""
-LEAST_CAPABILITY = (7, 5)
-LEAST_CAPABILITY_BF16 = (8, 0)
+MIN_CAPABILITY = (7, 5)
+MIN_CAPABILITY_BF16 = (8, 0)
 
 _chosen: Backend | None = None
 _warned: set[str] = set()
@@ -135,7 +135,7 @@ def _dtype_obstacle(tensors: list[Tensor]) -> str:
         if (
             each.dtype == torch.bfloat16
             and each.device.type == "cuda"
-            and _capability(each.device.index or 0) < LEAST_CAPABILITY_BF16
+            and _capability(each.device.index or 0) < MIN_CAPABILITY_BF16
         ):
             return "this GPU has no bfloat16"
     return ""
@@ -157,8 +157,8 @@ def _device_obstacle(devices: set[torch.device]) -> str:
     if interpreted():
         return "TRITON_INTERPRET=1 keeps kernels off the device"
     capability = _capability(device.index or 0)
-    if capability < LEAST_CAPABILITY:
-        have, least = (".".join(map(str, each)) for each in (capability, LEAST_CAPABILITY))
+    if capability < MIN_CAPABILITY:
+        have, least = (".".join(map(str, each)) for each in (capability, MIN_CAPABILITY))
         return f"this GPU is of compute capability {have}, the kernels need {least}"
     return ""
 

@@ -17,7 +17,7 @@ C2 = 0.03**2
 MIN_WEIGHT = 1e-6
 """Least sum of weights of a picture: below it the picture counts as unweighted, its loss is 0."""
 KERNEL_TYPES = (torch.float32, torch.float16, torch.bfloat16)
-LARGEST_WINDOW = 15
+MAX_WINDOW = 15
 """Of the kernel, which keeps that many rows of sums in registers."""
 
 
@@ -47,7 +47,7 @@ def dssim_l1(
 
     On CUDA devices a Triton kernel does it, see `swapper.kernels.dispatch`, unless `target` or
     `mask` requires a gradient, an input is of another dtype than float32, float16 and bfloat16, or
-    `window` exceeds `LARGEST_WINDOW`. It copies no layout: it is made for channels_last pictures
+    `window` exceeds `MAX_WINDOW`. It copies no layout: it is made for channels_last pictures
     and reads others, contiguous and sliced ones too, by their strides, somewhat slower. Its
     gradient comes in the dtype of `pred` and has no gradient of its own. It always keeps float32's
     precision.
@@ -129,8 +129,8 @@ def _limit(pred: Tensor, target: Tensor, mask: Tensor | None, window: int) -> st
         for name, each in (("target", target), ("mask", mask)):
             if each is not None and each.requires_grad:
                 return f"{name} requires a gradient, which only the reference gives"
-    if window > LARGEST_WINDOW:
-        return f"window above {LARGEST_WINDOW}"
+    if window > MAX_WINDOW:
+        return f"window above {MAX_WINDOW}"
     if 0 in pred.shape[1:]:
         return "pictures are empty"
     return ""

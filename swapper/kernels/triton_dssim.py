@@ -34,7 +34,7 @@ HALVED = 1024
 HALVING_WARPS = 4
 ALIGNED = 64
 """Values to which each part of a buffer is aligned."""
-LEAST_FALLOFF = -1e30
+MIN_FALLOFF = -1e30
 """Of a gaussian without width: 0 beside the centre, and still finite."""
 
 
@@ -107,7 +107,7 @@ class _Scale:
 
 
 def _falloff(sigma: float) -> float:
-    return max(-0.5 / max(sigma * sigma, 1e-40), LEAST_FALLOFF)
+    return max(-0.5 / max(sigma * sigma, 1e-40), MIN_FALLOFF)
 
 
 def _shapes(like: Tensor, scales: int) -> list[tuple[int, int, int, int]]:

@@ -25,7 +25,7 @@ BACKWARD_TILE = 2048
 """Fewer, as two sums live in registers beside it."""
 ENOUGH_PROGRAMS = 1024
 """About eight for each multiprocessor of the largest devices."""
-MOST_STEPS = 16
+MAX_STEPS = 16
 """Tiles that a program of the backward pass sums over at most, one after the other."""
 RUN = 128
 """Channels of a tile unless the picture is too small to fill it: 256 bytes of a half type."""
@@ -221,7 +221,7 @@ def _backward_tile(x: Tensor, upscale: int) -> tuple[int, int, int]:
     """Pixels and channels of a tile, and tiles of a program."""
     block, run = _tile(BACKWARD_TILE, x.shape[1] // (upscale * upscale), x.shape[2] * x.shape[3])
     steps = 1
-    while steps < MOST_STEPS and _programs(x, upscale, 2 * steps * block, run) >= ENOUGH_PROGRAMS:
+    while steps < MAX_STEPS and _programs(x, upscale, 2 * steps * block, run) >= ENOUGH_PROGRAMS:
         steps *= 2
     return block, run, steps
 

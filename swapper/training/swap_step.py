@@ -66,10 +66,10 @@ def _decoded(net: Autoencoder, latent: Tensor, code: Tensor | None, step: int) -
     """Decode each performer's block as the identity whose turn it is."""
     count = len(net.identities)
     codes = [None] * count if code is None else code.chunk(count)
-    whom = [swapped_as(performer, step, count) for performer in range(count)]
+    identities = [swapped_as(performer, step, count) for performer in range(count)]
     outputs = [
-        net.decode(block, net.identities[index], its_code)
-        for block, its_code, index in zip(latent.chunk(count), codes, whom, strict=True)
+        net.decode(block, net.identities[index], block_code)
+        for block, block_code, index in zip(latent.chunk(count), codes, identities, strict=True)
     ]
     return SwapOutput(
         image=torch.cat([each.image for each in outputs]),

@@ -33,7 +33,7 @@ FIRST_SEED = 4_000_000  # of people whom no set that the networks learn from hol
 
 
 def name_of(module: ModuleType) -> str:
-    return module.__name__.rpartition(".")[2]
+    return module.__name__.rpartition(".")[2].removesuffix("_net")
 
 
 def test_labels_and_units_are_the_actors_own() -> None:

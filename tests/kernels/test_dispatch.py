@@ -15,8 +15,8 @@ from swapper.kernels import dispatch
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(dispatch.VARIABLE, raising=False)
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    monkeypatch.setattr(dispatch, "_asked", None)
-    monkeypatch.setattr(dispatch, "_told", set())
+    monkeypatch.setattr(dispatch, "_chosen", None)
+    monkeypatch.setattr(dispatch, "_warned", set())
 
 
 def test_auto_on_a_cpu_is_the_reference() -> None:

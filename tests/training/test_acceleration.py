@@ -33,9 +33,9 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
-    before = dispatch._asked
+    before = dispatch._chosen
     yield
-    dispatch._asked = before
+    dispatch._chosen = before
     torch._dynamo.reset()
 
 
