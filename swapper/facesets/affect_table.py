@@ -35,7 +35,7 @@ _MAX_FEATURE: Final = 1e6
 _LISTS: Final = ("embedding", "probabilities", "intensities")
 _NUMBERS: Final = ("valence", "arousal")
 _RANGES: Final = {
-    "embedding": (-_MAX_FEATURE, _MAX_BYTES),
+    "embedding": (-_MAX_FEATURE, _MAX_FEATURE),
     "probabilities": (0.0, 1.0),
     "intensities": (0.0, 1.0),
     "valence": (-1.0, 1.0),

@@ -81,7 +81,7 @@ def test_it_computes_what_torch_does(kind: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(mask, wanted.mask, atol=1e-4, rtol=0)
     apart = onnx_export.torch_difference(model, "bob", path)
     assert apart is not None
-    assert apart <= onnx.TOLERANCE
+    assert apart <= onnx_export.TOLERANCE
 
 
 def test_names_and_shapes_are_those_that_are_told(told: tuple[LoadedModel, Path]) -> None:
@@ -127,7 +127,7 @@ def test_a_wrong_file_is_noticed(told: tuple[LoadedModel, Path], tmp_path: Path)
     model, path = told
     apart = onnx_export.torch_difference(model, "alice", path)
     assert apart is not None
-    assert apart > onnx.TOLERANCE
+    assert apart > onnx_export.TOLERANCE
     (tmp_path / "no.onnx").write_bytes(b"no model")
     with pytest.raises(ModelError, match=r"no\.onnx: ONNX Runtime cannot run it"):
         onnx_export.torch_difference(model, "bob", tmp_path / "no.onnx")
@@ -147,7 +147,7 @@ def test_numbers_that_are_none_are_no_match(
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
     apart = onnx_export.torch_difference(*told[:1], "bob", told[1])
-    assert not apart <= onnx.TOLERANCE  # type: ignore[operator]
+    assert not apart <= onnx_export.TOLERANCE  # type: ignore[operator]
 
 
 def test_large_weights_lie_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
