@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from swapper.affect.annotation import annotate_faceset, describe_annotation
 from swapper.annotate import annotate
-from swapper.cli.main import main as cli
+from swapper.cli import main as cli
 from swapper.errors import EstimatorError, FacesetError
 from swapper.estimators.base import AffectBatch, Estimator
 from swapper.estimators.preprocess import Preprocess, Window
@@ -376,7 +376,7 @@ def test_a_killed_reading_goes_on(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from tests.test_annotate import Counting\n"
         "from swapper.facesets.faceset import Faceset\n"
-        "from swapper.annotate import read_faceset\n"
+        "from swapper.affect.annotation import annotate_faceset\n"
         "annotate_faceset(Faceset.open(Path(sys.argv[1])), Counting(), save_seconds=0.0)\n"
         "time.sleep(60)\n"
     )

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from swapper.affect.concepts import load_concept
-from swapper.cli.main import main as cli
+from swapper.cli import main as cli
 from swapper.concept import concept
 from swapper.errors import UsageError
 from swapper.estimators import actors_net

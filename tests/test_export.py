@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from swapper import export as verb
-from swapper.cli.main import main as cli
+from swapper.cli import main as cli
 from swapper.errors import FacesetError, ModelError, UsageError
 from swapper.export import export, onnx_names
 from swapper.inference.affect_conditioner import affect_space_of

@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 
-from swapper.cli.main import main as cli
+from swapper.cli import main as cli
 from swapper.extract import extract
 from swapper.faces.openface import OpenfaceAligner
 from swapper.facesets.faceset import Faceset

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from swapper.cli.main import main as cli
+from swapper.cli import main as cli
 from swapper.convert import convert
 from swapper.errors import ProvenanceError
 from swapper.faces.openface import OpenfaceAligner

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from swapper.cli.main import main as cli
+from swapper.cli import main as cli
 from swapper.facesets.faceset import Faceset
 
 RIGHTS = "example clips under the MIT licence, for tests"

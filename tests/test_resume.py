@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from swapper.cli.main import main as cli
+from swapper.cli import main as cli
 from tests.drawing import ALICE, BOB, write_clip
 
 STEPS = 40

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from swapper.cli.main import main as cli
+from swapper.cli import main as cli
 from swapper.user_study.trials import read_key
 from tests.media.clips import write_clip
 from tests.user_study.asked import answered, prefers, save

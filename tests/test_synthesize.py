@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from swapper import synthesize
-from swapper.cli.main import main as cli
+from swapper.cli import main as cli
 from swapper.errors import MediaError, UsageError
 from swapper.extract import extract
 from swapper.faces.geometry import head_pose

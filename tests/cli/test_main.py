@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from swapper.cli.main import main as cli
+from swapper.cli import main as cli
 from swapper.options.verbs import VERBS
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from swapper.cli.main import main as cli
+from swapper.cli import main as cli
 from swapper.demo.demo import Budget, demo
 from swapper.demo.pipeline import actor_clip, actor_truth, unit_reader
 from swapper.errors import UsageError

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from swapper.affect.concepts import Concept, save_concept
 from swapper.affect.controls import AffectControls, ClampCounts
 from swapper.affect.observed_range import ObservedRange
-from swapper.cli.main import main as cli
+from swapper.cli import main as cli
 from swapper.demo.pipeline import check_unbiased
 from swapper.errors import EstimatorError, ModelError, UsageError
 from swapper.estimators.base import load_estimator

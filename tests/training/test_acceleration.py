@@ -176,9 +176,7 @@ def test_auto_asks_the_device(
 def test_faulty_kernels_are_not_used(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "swapper.training.acceleration.failures", lambda _: ["film_lrelu: differs"]
-    )
+    monkeypatch.setattr("swapper.training.acceleration.failures", lambda _: ["film_lrelu: differs"])
     Acceleration(compile=False).prepare(made(), torch.device("cuda"))
     assert "plain torch instead of kernels: film_lrelu: differs" in caplog.text
     assert dispatch.backend() == "reference"

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from swapper.cli.main import main as cli
+from swapper.cli import main as cli
 from swapper.user_study.answers import read_answers
 from swapper.user_study.schedule import schedule
 from swapper.user_study.trials import read_key
