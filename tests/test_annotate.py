@@ -224,7 +224,7 @@ def test_damaged_readings_are_named_and_a_refresh_mends_them(path: Path) -> None
     read(path)
     file = path / "affect" / "light.parquet"
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(FacesetError, match="delete it, then run swapper affect"):
+    with pytest.raises(FacesetError, match="delete it, then run swapper annotate"):
         read(path)
     assert read(path, refresh=True) == 150
 

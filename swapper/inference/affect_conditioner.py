@@ -114,7 +114,7 @@ class AffectConditioner:
 
     def __post_init__(self) -> None:
         observed = ObservedRange(self.space.observed[self.identity], self.space.readout_axes)
-        object.__setattr__(self, "asked", ConditioningStats(self.identity, observed))
+        object.__setattr__(self, "stats", ConditioningStats(self.identity, observed))
 
     def codes(self, crops: list[Picture]) -> Tensor:
         """Affect codes (N, K) of crops, each (side, side, 3): the performer's, plus controls.

@@ -328,7 +328,7 @@ def test_a_training_says_what_one_identity_lacks(
         seen.update(readings)
         return ["alice shows no surprise (bob: 12 %); a swap will have to guess it"]
 
-    monkeypatch.setattr("swapper.training.affect_setup.gaps", gaps)
+    monkeypatch.setattr("swapper.training.affect_setup.missing_emotions", gaps)
     with caplog.at_level("INFO"):
         assert cli.run(train_line(world, "gaps", 1, "affect=actors")) == 0
     assert "alice shows no surprise" in caplog.text
