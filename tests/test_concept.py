@@ -98,7 +98,7 @@ def test_happy_passes_and_is_kept(
     assert cli.run(line()) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("glad: accepted\n  24 faces that show it, 48 that do not")
-    assert "concepts/glad.safetensors (read by actors_net)" in shown
+    assert "concepts/glad.safetensors (read by actors)" in shown
     found = load_concept(Path("concepts/glad"))
     assert found.accepted
     assert (found.figures["people"], found.figures["unused"]) == (PEOPLE, 0)
