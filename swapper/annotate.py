@@ -1,4 +1,4 @@
-"""Have an estimator read the faces of facesets, and store its predictions beside them."""
+"""Run an estimator on facesets and store its readings in them."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 def annotate(
     options: AnnotateOptions, make_estimator: Callable[[], Estimator | None]
 ) -> list[AnnotationSummary]:
-    """Read every faceset of `options` that has not been read, and print what it shows.
+    """Annotate the facesets of `options`, reusing valid readings, and print a summary of each.
 
     Args:
-        options: Which, and whether to read anew or draw.
-        make_estimator: Called once the facesets have proved sound.
+        options: Which facesets, whether to refresh readings, whether to draw a sheet.
+        make_estimator: Called once the facesets are validated.
 
     Raises:
         UsageError: No faceset or no estimator was named, or there is no such device.
-        FacesetError, EstimatorError, MediaError: By kind of what is wrong, in one line. What was
-            read before is kept.
+        FacesetError, EstimatorError, MediaError: In one line. Readings made before are
+            kept.
     """
     paths = [options.facesets] if isinstance(options.facesets, str) else list(options.facesets)
     if not paths:
@@ -45,7 +45,7 @@ def annotate(
         raise UsageError(
             "affect is missing: pass affect=...; swapper annotate --help lists the estimators"
         )
-    # Here, since whoever only extracts need not wait for torch.
+    # Imported here, since extraction alone does not need torch.
     from swapper.devices import pick_device
 
     estimator = estimator.to(pick_device(options.device))

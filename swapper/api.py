@@ -1,7 +1,7 @@
-"""What ``import swapper`` gives to Python: load a model, put a face into a picture, judge a swap.
+"""Python API of ``import swapper``: load a model, swap faces in a picture, evaluate a swap.
 
-For clips there is `swapper.convert.convert`, which steadies crops over time, knows how the
-performer rests, keeps sound and colour, and signs what it writes.
+For clips use `swapper.convert.convert`, which smooths crops over time, estimates the performer's
+neutral, keeps sound and colour, and signs what it writes.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ __all__ = [
     "swap_frame",
 ]
 
-Which = Literal["largest", "all"]
-_LEAST_SIDE: Final = 16
+FaceSelection = Literal["largest", "all"]
+_MIN_SIDE: Final = 16
 
 
 @dataclass(frozen=True, eq=False)
 class SwappedFrame:
-    """A picture with swapped faces.
+    """Result of swapping the faces of a picture.
 
     Attributes:
-        frame: (H, W, 3) uint8 RGB. Where `blend_mask` is 0 it is the old picture to the bit.
+        frame: (H, W, 3) uint8 RGB. Where `blend_mask` is 0 pixels are unchanged.
         blend_mask: (H, W) float32 in [0, 1], the share of the swap in each pixel.
-        faces: Those that were swapped, largest first; empty if none was found.
+        faces: Swapped faces, largest first; empty if none was detected.
     """
 
     frame: NDArray[np.uint8]
@@ -76,7 +76,7 @@ class Model:
         loaded: Network, card and affect space, on `device`.
         device: Where it runs.
         precision: "auto" (bf16 on CUDA, else 32), "bf16", "16" or "32".
-        estimator: That reads performers; None to take the one that the model names.
+        estimator: For performers' affect; None to take the one that the model names.
 
     Attributes:
         loaded: Likewise; ``loaded.net`` is the torch module, ``loaded.card`` what the file says.
@@ -102,12 +102,12 @@ class Model:
 
     @property
     def identities(self) -> tuple[str, ...]:
-        """Whose faces it draws."""
+        """Names of the identities."""
         return self.loaded.net.identities
 
     @property
     def resolution(self) -> int:
-        """Side of the face that it draws, in pixels."""
+        """Side of the output in pixels."""
         return self.loaded.net.resolution
 
     @property
@@ -117,7 +117,7 @@ class Model:
 
     @property
     def step(self) -> int:
-        """Training steps behind it."""
+        """Number of training steps."""
         return self.loaded.card.step
 
     @property
@@ -126,7 +126,7 @@ class Model:
         return self.loaded.sha256
 
     def rights(self, identity: str) -> str:
-        """By what right an identity's faces are used, as stated at extraction.
+        """Return the rights statement of an identity, as given at extraction.
 
         Raises:
             ModelError: The model does not know the identity.
@@ -134,16 +134,16 @@ class Model:
         return self.loaded.identity(identity).rights
 
     def conditioner(self, identity: str, options: AffectOptions) -> AffectConditioner | None:
-        """What tells the decoder of an identity of the performer; None if it hears nothing.
+        """Return the affect conditioner for an identity; None if the model is not conditioned.
 
-        Without ``options.performer`` the mean rest of the model's identities stands for that of
-        the performer, whom one picture does not show at rest.
+        Without ``options.performer`` the mean neutral of the model's identities is taken as the
+        performer's, which a single picture does not show.
 
         Raises:
             SwapperError: As `swap_frame`.
         """
         space = affect_space_of(self.loaded)
-        found = make_conditioner(
+        conditioner = make_conditioner(
             self.loaded,
             identity,
             options,
@@ -151,9 +151,11 @@ class Model:
             lambda *_: mean_neutral(space) if space else np.zeros(0, np.float32),
             self.device,
         )
-        if found is not None:
-            self._estimator = found.estimator  # loading it anew for every picture would be slow
-        return found
+        if conditioner is not None:
+            self._estimator = (
+                conditioner.estimator
+            )  # reused: loading it for every picture would be slow
+        return conditioner
 
 
 def load_model(
@@ -169,14 +171,14 @@ def load_model(
         path: A run's folder, an export's, or a ``model.safetensors`` beside its ``model.json``.
         device: "auto" takes CUDA, then MPS, then the CPU; or "cpu", "cuda", "cuda:1", "mps".
         precision: Of the network: "auto" is bf16 on CUDA, else float32.
-        estimator: Reads performers for a model that is conditioned on affect; needed where the
-            model's own wants more than its name to be loaded, as emotieff does. See
+        estimator: For a model that is conditioned on affect; required where the model's own
+            needs more than its name to be loaded, as emotieff does. See
             `swapper.estimators.base.load_estimator`.
 
     Raises:
-        ModelError: A file is missing, damaged or foreign.
-        UsageError: There is no such device.
-        ValueError: `precision` is another.
+        ModelError: A file is missing, damaged or not a model.
+        UsageError: No such device.
+        ValueError: `precision` is invalid.
     """
     if precision not in ("auto", "bf16", "16", "32"):
         raise ValueError(f"precision must be auto, bf16, 16 or 32, got {precision!r}")
@@ -191,11 +193,11 @@ def swap_frame(
     landmarks: NDArray[np.floating] | None = None,
     *,
     aligner: Aligner | None = None,
-    faces: Which = "largest",
+    faces: FaceSelection = "largest",
     affect: AffectOptions | None = None,
     blend: BlendOptions | None = None,
 ) -> SwappedFrame:
-    """Put an identity's face onto the performer in one picture.
+    """Swap the performer's face in one picture for an identity's.
 
     The result carries no provenance: mark what you publish.
 
@@ -204,39 +206,39 @@ def swap_frame(
         frame: (H, W, 3) uint8 RGB, upright; not changed.
         identity: Whose face appears, one of ``model.identities``.
         landmarks: (68, 2) of the face to swap, x y in pixels, iBUG order, pixel centres at
-            integers; None to find faces with `aligner`.
-        aligner: Finds faces where no landmarks are given; None takes `fan`, loaded once, which
-            fetches its weights the first time.
-        faces: Which of the faces found to swap.
-        affect: As ``swapper convert affect.*``; of no effect on a model without affect codes.
-        blend: How the swap is laid into the frame.
+            integers; None to detect faces with `aligner`.
+        aligner: Detects faces where no landmarks are given; None takes `fan`, loaded once, which
+            downloads its weights the first time.
+        faces: Which of the detected faces to swap.
+        affect: As ``swapper convert affect.*``; no effect on a model without affect codes.
+        blend: Compositing options.
 
     Returns:
-        The new picture, where it differs, and the faces swapped.
+        The new picture, the blend mask and the swapped faces.
 
     Raises:
         ModelError: The model does not know the identity.
-        UsageError: An option is out of range, or the model cannot carry it out.
+        UsageError: An option is out of range, or not supported by the model.
         AlignerError: The aligner's weights cannot be used.
         EstimatorError: The weights of the model's estimator cannot be used.
-        ValueError: `frame` or `landmarks` is no such array, or `faces` neither of its words.
+        ValueError: `frame` or `landmarks` has another shape or dtype, or `faces` is invalid.
     """
     picture = _checked_frame(frame)
-    if faces not in get_args(Which):
+    if faces not in get_args(FaceSelection):
         raise ValueError(f"faces must be largest or all, got {faces!r}")
     blend, affect = blend or BlendOptions(), affect or AffectOptions()
     check_option(affect)
     check_option(blend)
     model.loaded.identity(identity)
     conditioner = model.conditioner(identity, affect)
-    shown = Frame.of(picture)
-    found = (
+    picture_frame = Frame.of(picture)
+    detected = (
         [Face(_checked_landmarks(landmarks))]
         if landmarks is not None
-        else (aligner or _own_aligner())(shown)
+        else (aligner or _own_aligner())(picture_frame)
     )
     swapper = FaceSwapper(model.loaded, identity, blend, model.device, model.precision, conditioner)
-    return _lay(swapper, shown, found[:1] if faces == "largest" else found)
+    return _paste_faces(swapper, picture_frame, detected[:1] if faces == "largest" else detected)
 
 
 def evaluate_swap(
@@ -254,32 +256,32 @@ def evaluate_swap(
     ceiling: bool = True,
     device: str = "auto",
 ) -> Report:
-    """Hold a swap against its performer: does the feeling survive?
+    """Evaluate how well a swap preserves the performer's expression, as ``swapper evaluate``.
 
-    As ``swapper evaluate``. Readers judge only what they did not teach.
+    Estimators that took part in the model's training are not used.
 
     Args:
         performer: The clip that was converted.
-        swap: What it became, with as many frames.
-        truth: The exact answer, where there is one.
+        swap: The converted clip, with as many frames.
+        truth: Ground truth, where there is one.
         model: Run folder or model file that made the swap; its lineage is checked.
         output: Folder for report.html and report.json; None writes nothing.
         make_aligner: Called for each clip; None takes MediaPipe, which reads 52 blendshapes too.
-        estimator: Of emotions, and of action units where it reads them; None for none. See
+        estimator: Of emotions, and of action units where it has them; None for none. See
             `swapper.estimators.base.load_estimator`, whose purpose is "measuring" here, and
             `swapper.estimators.auto.AutoEstimator`, which chooses one as the command does.
-        self_swap: The performer on the performer's own face, by the same model.
+        self_swap: The performer reconstructed by the same model.
         identity: Faceset of the identity; needs `recogniser`.
-        recogniser: Who tells whose face appears, such as
+        recogniser: Measures whose face appears, such as
             `swapper.faces.recognition_dlib.DlibRecogniser`; None for none.
-        ceiling: Whether to read the performer encoded anew as well, as the best to hope for.
+        ceiling: Whether to read the re-encoded performer as well, as the upper bound.
         device: Of the estimator.
 
     Returns:
-        All that is told; ``report.to_dict()`` is what report.json holds.
+        The report; ``report.to_dict()`` is the content of report.json.
 
     Raises:
-        SwapperError: In one line, by kind of what is wrong.
+        SwapperError: In one line; the subclass names the kind.
     """
     from swapper.evaluate import build_report, evaluate
 
@@ -299,39 +301,39 @@ def evaluate_swap(
     return judge(options, make_aligner or MediapipeAligner, lambda: estimator, lambda: recogniser)
 
 
-def _lay(swapper: FaceSwapper, frame: Frame, faces: list[Face]) -> SwappedFrame:
-    """Swap `faces` and lay them into the frame, one after another."""
+def _paste_faces(swapper: FaceSwapper, frame: Frame, faces: list[Face]) -> SwappedFrame:
+    """Swap `faces` and composite them into the frame, one after another."""
     size, coverage = swapper.size, swapper.model.card.coverage
     placed = [
-        swapper.place(frame, face, similarity_from_landmarks(face.landmarks, size, coverage))
+        swapper.align(frame, face, similarity_from_landmarks(face.landmarks, size, coverage))
         for face in faces
     ]
     picture = frame.image
     height, width = picture.shape[:2]
     covered = np.zeros((height, width), np.float32)
-    for each, (swap, mask) in zip(placed, swapper.swap(placed), strict=True):
-        blend_mask = swapper.blend_mask(each, mask)
-        picture, _ = swapper.lay(picture, each, swap, blend_mask)
-        part = mask_in_frame(blend_mask, each.aligned_from_frame, (width, height))
+    for face, (swap, mask) in zip(placed, swapper.swap(placed), strict=True):
+        blend_mask = swapper.blend_mask(face, mask)
+        picture, _ = swapper.paste(picture, face, swap, blend_mask)
+        part = mask_in_frame(blend_mask, face.aligned_from_frame, (width, height))
         np.maximum(covered, part, out=covered)
     return SwappedFrame(picture, covered, tuple(faces))
 
 
 def _checked_frame(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A copy of the caller's picture, laid out as OpenCV wants it."""
-    frame = np.asarray(frame)  # what else it may be is told by its dtype
+    """Return a contiguous copy of the caller's picture."""
+    frame = np.asarray(frame)  # any other type fails on its dtype
     if frame.dtype != np.uint8 or frame.ndim != 3:
         raise ValueError(f"frame must be uint8 (H, W, 3), got {frame.dtype} {frame.shape}")
-    if frame.shape[2] != 3 or min(frame.shape[:2]) < _LEAST_SIDE:
+    if frame.shape[2] != 3 or min(frame.shape[:2]) < _MIN_SIDE:
         raise ValueError(
-            f"frame must be (H, W, 3) of {_LEAST_SIDE} pixels or more a side, got {frame.shape}"
+            f"frame must be (H, W, 3) of {_MIN_SIDE} pixels or more a side, got {frame.shape}"
         )
     return np.array(frame, order="C")
 
 
 def _checked_landmarks(landmarks: NDArray[np.floating]) -> NDArray[np.float32]:
     points = np.ascontiguousarray(landmarks, np.float32)
-    similarity_from_landmarks(points, _LEAST_SIDE, "face")  # refuses what cannot be aligned
+    similarity_from_landmarks(points, _MIN_SIDE, "face")  # refuses what cannot be aligned
     return points
 
 

@@ -1,4 +1,4 @@
-"""Pictures that show a word, and pictures that do not, to a direction of affect."""
+"""Fit a concept from positive and negative pictures."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from swapper import __version__
-from swapper.affect.concept_fit import LEAST_AUC, LEAST_COSINE, MOST_OVERLAP, fit_concept
+from swapper.affect.concept_fit import MAX_OVERLAP, MIN_AUC, MIN_COSINE, fit_concept
 from swapper.affect.concepts import CONCEPT, NAMING, Concept, Plain, save_concept
-from swapper.affect.examples import ExampleSet, Sorting, find_examples, read_examples
+from swapper.affect.examples import ExampleSelection, ExampleSet, find_examples, read_examples
 from swapper.errors import UsageError
 from swapper.faces.aligner import Aligner
 from swapper.options.verbs import ConceptOptions
@@ -25,14 +25,14 @@ _RIGHTS_CURE: Final = (
     'releases, 2026-03-01"; it is kept with the concept'
 )
 _RESERVED: Final = ("valence", "arousal")
-"""Dials that conversion has of its own."""
+"""Names of conversion's built-in controls."""
 _NAMED: Final = 3
-_MOST_TEXT: Final = 5000
+_MAX_TEXT: Final = 5000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConceptSummary:
-    """What was made of two folders.
+    """Result of fitting a concept.
 
     Attributes:
         concept: Accepted or rejected.
@@ -42,7 +42,7 @@ class ConceptSummary:
 
     concept: Concept
     path: Path
-    left_out: dict[str, list[str]]
+    skipped: dict[str, list[str]]
 
 
 def concept(
@@ -50,81 +50,81 @@ def concept(
     make_aligner: Callable[[], Aligner],
     make_estimator: Callable[[], Estimator | None],
 ) -> ConceptSummary:
-    """Make a direction of two sets of pictures, check it, print what came out, and keep it.
+    """Fit a concept to two sets of pictures, validate it, print a summary and save it.
 
     Args:
-        options: Which pictures, and what it shall be called.
-        make_aligner: Called if there are pictures that are no faceset's.
-        make_estimator: Called once the folders have proved sound.
+        options: The pictures and the name.
+        make_aligner: Called if there are pictures outside facesets.
+        make_estimator: Called once the folders are validated.
 
     Returns:
-        Of an accepted concept or a rejected one, which is written, too.
+        Summary of the concept; a rejected one is saved, too.
 
     Raises:
         UsageError: No rights, no name, no estimator, or an output that exists.
-        MediaError, FacesetError, AlignerError, EstimatorError: By kind of what is wrong, in one
-            line. A picture that cannot be used is none of these, it is left out and named.
+        MediaError, FacesetError, AlignerError, EstimatorError: In one line. A picture that
+            cannot be used is not an error; it is skipped and named.
     """
     _check(options)
-    sides = [
+    example_sets = [
         find_examples(options.positives, "positives"),
         find_examples(options.negatives, "negatives"),
     ]
     estimator = make_estimator()
     if estimator is None:
         raise UsageError(
-            "affect is missing: pass affect=... to say who reads (swapper concept --help lists "
-            "them), the same as in training"
+            "affect is missing: pass affect=... (swapper concept --help lists the estimators), "
+            "the same as in training"
         )
-    # Here, since nothing before needs torch.
+    # Imported here, since nothing before needs torch.
     from swapper.devices import pick_device
 
     estimator = estimator.to(pick_device(options.device))
-    sorting = Sorting()
+    selection = ExampleSelection()
     (positives, negatives), aligner = read_examples(
-        sides, estimator, make_aligner, options.min_size, sorting
+        example_sets, estimator, make_aligner, options.min_size, selection
     )
-    made = fit_concept(
+    result = fit_concept(
         options.name,
         estimator.lineage,
         positives,
         negatives,
-        provenance=_provenance(options, sides, aligner, sorting),
+        provenance=_provenance(options, example_sets, aligner, selection),
     )
-    path = save_concept(made, Path(options.output))
-    summary = ConceptSummary(made, path, sorting.left_out)
+    path = save_concept(result, Path(options.output))
+    summary = ConceptSummary(result, path, selection.skipped)
     print("\n".join(describe_concept(summary)))
     return summary
 
 
 def describe_concept(summary: ConceptSummary) -> list[str]:
-    """Lines for a person: the verdict, what it rests on, what was left out, where it is."""
-    made = summary.concept
-    lines = [f"{made.name}: {made.verdict}", *_checks(made.figures)]
-    for why, names in summary.left_out.items():
+    """Return a summary in plain text: verdict, figures, skipped pictures, path."""
+    fitted = summary.concept
+    lines = [f"{fitted.name}: {fitted.verdict}", *_checks(fitted.figures)]
+    for reason, names in summary.skipped.items():
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        lines.append(f"  left out, {why}: {', '.join(names[:_NAMED])}{more}")
-    lines.append(f"  {summary.path} (read by {made.lineage.partition(':')[0]})")
-    if not made.accepted:
+        lines.append(f"  skipped, {reason}: {', '.join(names[:_NAMED])}{more}")
+    lines.append(f"  {summary.path} (read by {fitted.lineage.partition(':')[0]})")
+    if not fitted.accepted:
         lines.append("  swapper convert takes it only with affect.force=true")
     return lines
 
 
 def _checks(figures: Mapping[str, Plain]) -> list[str]:
     if not figures["people"]:
-        return [f"  {figures['unused']} faces, of nobody who is known to be in both"]
+        return [f"  {figures['unused']} faces, none of people who are in both sets"]
     turned = ", ".join(f"{key} {_degrees(figures[key])}" for key in ("yaw", "pitch", "roll"))
     return [
         f"  {figures['positives']} faces that show it, {figures['negatives']} that do not, of the "
         f"same {figures['people']} people; {figures['unused']} of others, not used",
         f"  on a person left out, {_percent(figures['auc'])} of pairs are the right way round, of "
-        f"the worst {_percent(figures['auc_lowest'])}; chance is 50%, {LEAST_AUC:.0%} is needed",
-        f"  other people and pictures would agree by {_plain(figures['cosine'])}; 1 is fully, "
-        f"{LEAST_COSINE:.2f} is needed",
+        f"the worst {_percent(figures['auc_lowest'])}; chance is 50%, {MIN_AUC:.0%} is needed",
+        f"  agreement with other people and pictures: {_plain(figures['cosine'])}; 1 is full, "
+        f"{MIN_COSINE:.2f} is needed",
         f"  of the difference pose makes {_percent(figures['pose_overlap'])}, brightness "
-        f"{_percent(figures['light_overlap'])}: taken off, less than {MOST_OVERLAP:.0%} is needed",
-        f"  faces that show it are turned more by {turned} degrees",
-        f"  likeness to how these people differ: {_plain(figures['identity_overlap'])}, not judged",
+        f"{_percent(figures['light_overlap'])}: taken off, less than {MAX_OVERLAP:.0%} is needed",
+        f"  faces that show it differ in pose by {turned} degrees",
+        f"  overlap with identity: {_plain(figures['identity_overlap'])}, not tested",
     ]
 
 
@@ -147,23 +147,28 @@ def _check(options: ConceptOptions) -> None:
     if not CONCEPT.fullmatch(options.name):
         raise UsageError(f"name={options.name}: must be {NAMING}")
     if options.name in _RESERVED:
-        raise UsageError(f"name={options.name}: is a dial already; choose another word")
+        raise UsageError(f"name={options.name}: is a built-in control; choose another name")
     path = Path(options.output) / f"{options.name}.safetensors"
     if path.exists() and not options.overwrite:
         raise UsageError(f"{path}: exists; pass overwrite=true to replace it, or another name")
 
 
 def _provenance(
-    options: ConceptOptions, sides: list[ExampleSet], aligner: str, sorting: Sorting
+    options: ConceptOptions,
+    example_sets: list[ExampleSet],
+    aligner: str,
+    selection: ExampleSelection,
 ) -> dict[str, Plain]:
-    rights = sorted({each.card.rights for side in sides for each in side.facesets})
+    rights = sorted({each.card.rights for side in example_sets for each in side.facesets})
     return {
         "rights": options.rights,
-        "faceset_rights": "; ".join(rights)[:_MOST_TEXT],
+        "faceset_rights": "; ".join(rights)[:_MAX_TEXT],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "swapper": __version__,
         "aligner": aligner,
-        "pictures": len(sorting.seen),
-        "pictures_sha256": hashlib.sha256("\n".join(sorted(sorting.seen)).encode()).hexdigest(),
-        "left_out": sum(map(len, sorting.left_out.values())),
+        "pictures": len(selection.digests),
+        "pictures_sha256": hashlib.sha256(
+            "\n".join(sorted(selection.digests)).encode()
+        ).hexdigest(),
+        "left_out": sum(map(len, selection.skipped.values())),
     }

@@ -1,4 +1,4 @@
-"""Footage of a performer to footage of an identity: decode, align, swap, blend, encode, sign."""
+"""Convert footage of a performer: decode, align, swap, blend, encode, sign."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ from swapper.types import Face
 
 log = logging.getLogger(__name__)
 
-Watch = Callable[[int, Picture, NDArray[np.float32]], None]
-"""Told of every frame as it is written: its index, the picture (H, W, 3), and the blend mask (H, W)
-in [0, 1] that shows where a swap was laid in."""
+FrameCallback = Callable[[int, Picture, NDArray[np.float32]], None]
+"""Called with every written frame: its index, the picture (H, W, 3), and the blend mask (H, W)
+in [0, 1], the share of the swap in each pixel."""
 
 
 @dataclass(frozen=True)
 class ConvertSummary:
-    """What a conversion did.
+    """Result of a conversion.
 
     Attributes:
         outputs: Files written.
         frames: Frames written.
-        swapped: Frames on which a face was swapped.
+        swapped: Frames with a swapped face.
     """
 
     outputs: list[Path]
@@ -64,21 +64,21 @@ class ConvertSummary:
 def convert(
     options: ConvertOptions,
     make_aligner: Callable[[], Aligner],
-    watch: Watch | None = None,
+    on_frame: FrameCallback | None = None,
     make_estimator: Callable[[], Estimator | None] = lambda: None,
 ) -> ConvertSummary:
-    """Put `options.identity` onto the performer in `options.video`.
+    """Swap the performer in `options.video` for `options.identity`.
 
     Args:
-        options: What, where and how.
+        options: Of the command line.
         make_aligner: Called once the cheap checks have passed.
-        watch: Told of every frame, in order; for measuring.
-        make_estimator: Of the performer's affect, for a model that listens to it; None to take the
-            one that the model names.
+        on_frame: Called with every frame, in order; for measuring.
+        make_estimator: For a model that is conditioned on affect; None to take the one that the
+            model names.
 
     Raises:
-        SwapperError: In one line. Where footage breaks off, what was decoded has been converted
-            and signed by then; in all other cases no output is left.
+        SwapperError: In one line. If footage is truncated, the decoded part is converted and
+            signed; in all other cases no output is left.
     """
     device = pick_device(options.device)
     model = load_model(Path(options.model), device)
@@ -92,7 +92,7 @@ def convert(
         options.identity,
         options.affect,
         make_estimator,
-        partial(_find_rest, options, model, make_aligner),
+        partial(_performer_neutral, options, model, make_aligner),
         device,
     )
     with open_footage(options.video) as footage:
@@ -105,11 +105,11 @@ def convert(
             swapper = FaceSwapper(
                 model, options.identity, options.blend, device, options.precision, conditioner
             )
-            summary = _run(options, footage, sink, aligner, swapper, watch)
+            summary = _run(options, footage, sink, aligner, swapper, on_frame)
         finally:
             aligner.close()
         summary = _publish(summary, output, footage, _claim(options, model), signer)
-    _report(options, summary, conditioner)
+    _log_summary(options, summary, conditioner)
     if footage.stopped is not None:
         raise MediaError(
             f"{options.video}: damaged or truncated, decoding stopped at {footage.stopped:.3f} s; "
@@ -118,7 +118,7 @@ def convert(
     return summary
 
 
-def _report(
+def _log_summary(
     options: ConvertOptions, summary: ConvertSummary, conditioner: AffectConditioner | None
 ) -> None:
     named = describe_controls(options.affect)
@@ -129,40 +129,40 @@ def _report(
         summary.swapped,
         f"; {named}" if named else "",
     )
-    if conditioner is not None and (told := conditioner.asked.describe()):
-        log.info("%s: %s", options.output, told)
+    if conditioner is not None and (message := conditioner.stats.describe()):
+        log.info("%s: %s", options.output, message)
 
 
-def _find_rest(
+def _performer_neutral(
     options: ConvertOptions,
     model: LoadedModel,
     make_aligner: Callable[[], Aligner],
     estimator: Estimator,
     side: int,
 ) -> NDArray[np.float32]:
-    """How the performer rests, from a first look at the clip."""
+    """Estimate the performer's neutral in a first pass over the clip."""
     with open_footage(options.video) as footage:
         aligner = make_aligner()
         try:
             prepare_for_clip(aligner, footage.info.path, footage.info.num_frames)
-            rest = estimate_neutral(footage, aligner, estimator, model.card.coverage, side)
+            neutral = estimate_neutral(footage, aligner, estimator, model.card.coverage, side)
         finally:
             aligner.close()
-    if rest is None:
+    if neutral is None:
         space = affect_space_of(model)
         assert space is not None
         log.warning(
-            "%s: too few faces to know how the performer rests; the mean of %s is taken. Pass "
+            "%s: too few faces to estimate the performer's neutral; the mean of %s is taken. Pass "
             "affect.performer= if one of them performs",
             options.video,
             ", ".join(space.neutrals),
         )
         return mean_neutral(space)
-    return rest
+    return neutral
 
 
 def _unsigned(output: Path) -> Path:
-    """Where a video waits for its signature; under its own name it is signed or not there."""
+    """Path of a video before it is signed; under its final name it is signed or absent."""
     return output.with_name(f".{output.stem}.unsigned{output.suffix}")
 
 
@@ -180,13 +180,13 @@ def _sink(options: ConvertOptions, footage: Footage, signed: bool) -> Sink:
 def _publish(
     summary: ConvertSummary, output: Path, footage: Footage, claim: Claim, signer: Signer | None
 ) -> ConvertSummary:
-    """Sign what was written and give it its name.
+    """Sign the output and move it to its final name.
 
     Raises:
-        ProvenanceError: It cannot be signed; says where the unsigned file lies.
+        ProvenanceError: It cannot be signed; names the path of the unsigned file.
     """
     if signer is None:
-        sidecar_path(output).unlink(missing_ok=True)  # an older conversion's, no longer true
+        sidecar_path(output).unlink(missing_ok=True)  # of an earlier conversion, no longer valid
         return summary
     if not isinstance(footage, VideoReader):
         for parent, path in zip(footage.paths, summary.outputs, strict=True):
@@ -231,7 +231,7 @@ def _claim(options: ConvertOptions, model: LoadedModel) -> Claim:
         parameters={
             "identity": options.identity,
             "faces": options.faces,
-            "trained_with": list(model.card.lineage),  # who may not judge the result
+            "trained_with": list(model.card.lineage),  # estimators that may not evaluate the result
         }
         | (
             {}
@@ -250,7 +250,7 @@ def _detect(footage: Footage, aligner: Aligner, which: str) -> Iterator[tuple[Fr
 def _chunks(
     placed: Iterable[tuple[Frame, list[AlignedFace]]], most: int
 ) -> Iterator[list[tuple[Frame, list[AlignedFace]]]]:
-    """Group frames until they hold `most` faces, or four times as many frames."""
+    """Group frames into chunks of `most` faces, or four times as many frames."""
     chunk: list[tuple[Frame, list[AlignedFace]]] = []
     faces = 0
     for frame, each in placed:
@@ -269,7 +269,7 @@ def _run(
     sink: Sink,
     aligner: Aligner,
     swapper: FaceSwapper,
-    watch: Watch | None,
+    on_frame: FrameCallback | None,
 ) -> ConvertSummary:
     frames = swapped = 0
     aligned = smooth_alignments(
@@ -279,13 +279,13 @@ def _run(
         coverage=swapper.model.card.coverage,
     )
     placed = (
-        (frame, [swapper.place(frame, face, matrix) for face, matrix in faces])
+        (frame, [swapper.align(frame, face, matrix) for face, matrix in faces])
         for frame, faces in aligned
     )
     bar = progress(footage.info.num_frames, f"convert {footage.paths[0].name}", "frame")
     with sink, contextlib.closing(bar):
         for chunk in _chunks(placed, options.batch_size):
-            swapped += _write(sink, swapper, chunk, watch)
+            swapped += _write(sink, swapper, chunk, on_frame)
             frames += len(chunk)
             bar.update(len(chunk))
             bar.set_postfix(swapped=swapped, refresh=False)
@@ -300,45 +300,45 @@ def _write(
     sink: Sink,
     swapper: FaceSwapper,
     chunk: list[tuple[Frame, list[AlignedFace]]],
-    watch: Watch | None,
+    on_frame: FrameCallback | None,
 ) -> int:
     """Swap, blend and write one chunk; returns how many frames were changed."""
-    every = [each for _, faces in chunk for each in faces]
-    results = iter(swapper.swap(every))
+    all_faces = [face for _, faces in chunk for face in faces]
+    results = iter(swapper.swap(all_faces))
     swapped = 0
     for frame, faces in chunk:
         if not faces:
             sink.write(frame)
-            if watch is not None:
-                _tell(watch, frame.index, frame.image, [])
+            if on_frame is not None:
+                _notify(on_frame, frame.index, frame.image, [])
             continue
         picture = frame.image
         touched = np.zeros(picture.shape[:2], dtype=bool)
-        laid = []
-        for each in faces:
+        masks = []
+        for face in faces:
             swap, mask = next(results)
-            blend_mask = swapper.blend_mask(each, mask)
-            picture, changed = swapper.lay(picture, each, swap, blend_mask)
+            blend_mask = swapper.blend_mask(face, mask)
+            picture, changed = swapper.paste(picture, face, swap, blend_mask)
             touched |= changed
-            laid.append((blend_mask, each.aligned_from_frame))
+            masks.append((blend_mask, face.aligned_from_frame))
         sink.write(frame, picture, touched)
-        _tell(watch, frame.index, picture, laid)
+        _notify(on_frame, frame.index, picture, masks)
         swapped += 1
     return swapped
 
 
-def _tell(
-    watch: Watch | None,
+def _notify(
+    on_frame: FrameCallback | None,
     index: int,
     picture: Picture,
-    laid: list[tuple[NDArray[np.float32], Matrix]],
+    masks: list[tuple[NDArray[np.float32], Matrix]],
 ) -> None:
-    """Show a finished frame to who watches, with all its blend masks as one."""
-    if watch is None:
+    """Call `on_frame` with a finished frame and the maximum of its blend masks."""
+    if on_frame is None:
         return
     height, width = picture.shape[:2]
     covered = np.zeros((height, width), np.float32)
-    for blend_mask, aligned_from_frame in laid:
+    for blend_mask, aligned_from_frame in masks:
         part = mask_in_frame(blend_mask, aligned_from_frame, (width, height))
         np.maximum(covered, part, out=covered)
-    watch(index, picture, covered)
+    on_frame(index, picture, covered)

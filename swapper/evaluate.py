@@ -173,7 +173,7 @@ def independent_estimator(
     skipped: tuple[str, ...] = ()
     if isinstance(estimator, AutoEstimator):
         chooser, estimator = estimator, estimator.pick(lineage)
-        skipped = chooser.missed
+        skipped = chooser.skipped
     if estimator is None:
         return None, skipped
     if estimator.lineage in lineage:

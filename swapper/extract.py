@@ -1,4 +1,4 @@
-"""Footage to faceset: find the faces of one identity, cut them out, index them."""
+"""Extract the faces of one identity from footage into a faceset."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FEWEST_CHECKED, _MOST_CHECKED = 8, 200
-"""Faces of a clip by which its landmarks are judged."""
+_MIN_CHECKED, _MAX_CHECKED = 8, 200
+"""Least and most faces of a clip on which its landmarks are checked."""
 
 RIGHTS_CURE = (
     'rights is missing: say by what right these faces are used, such as rights="signed release of '
@@ -47,19 +47,19 @@ RIGHTS_CURE = (
 
 @dataclass(frozen=True)
 class ExtractSummary:
-    """What an extraction did.
+    """Result of an extraction.
 
     Attributes:
         faceset: Folder of the faceset.
-        frames: Frames looked at.
-        kept: Faces added.
-        known: Frames that an earlier run had done.
+        frames: Frames processed.
+        added: Faces added.
+        skipped: Frames that an earlier run had processed.
     """
 
     faceset: Path
     frames: int
-    kept: int
-    known: int
+    added: int
+    skipped: int
 
 
 def extract(
@@ -69,17 +69,17 @@ def extract(
 ) -> ExtractSummary:
     """Add the faces of `options.input` to the identity's faceset.
 
-    Frames done by an earlier run are left alone, so a killed extraction continues.
+    Frames processed by an earlier run are skipped, so an interrupted extraction can be resumed.
 
     Args:
-        options: What to cut and how.
+        options: Of the command line.
         make_aligner: Called once the cheap checks have passed; once for each input.
-        make_estimator: Called before anything is cut; what it makes reads the faces in the end.
+        make_estimator: Called before extraction; the estimator annotates the faces at the end.
 
     Raises:
         UsageError: No rights statement.
-        MediaError, AlignerError, FacesetError, EstimatorError: By kind of what is wrong, in one
-            line. Faces found before are kept.
+        MediaError, AlignerError, FacesetError, EstimatorError: In one line. Faces extracted
+            before are kept.
     """
     if not options.rights.strip():
         raise UsageError(RIGHTS_CURE)
@@ -89,15 +89,15 @@ def extract(
         raise UsageError("input is empty: pass a video, a folder of pictures or a list of them")
     estimator = make_estimator()
     total = ExtractSummary(Path(options.facesets) / options.identity, 0, 0, 0)
-    for each in inputs:
-        with open_footage(str(each)) as footage:
+    for path in inputs:
+        with open_footage(str(path)) as footage:
             total = _extract_one(options, make_aligner, footage, total)
-    if total.kept == 0 and total.known == 0:
+    if total.added == 0 and total.skipped == 0:
         raise MediaError(
-            f"{', '.join(str(each) for each in inputs)}: no face found; try another aligner=, or "
+            f"{', '.join(str(path) for path in inputs)}: no face found; try another aligner=, or "
             "lower min_size"
         )
-    log.info("%s: %d faces of %d frames", total.faceset, total.kept, total.frames)
+    log.info("%s: %d faces of %d frames", total.faceset, total.added, total.frames)
     _read_affect(total.faceset, estimator)
     return total
 
@@ -108,7 +108,7 @@ def _read_affect(path: Path, estimator: Estimator | None) -> None:
             "affect was not read; to add it: swapper annotate facesets=[%s] affect=emotieff", path
         )
         return
-    # Here, since whoever reads no affect need not wait for torch.
+    # Imported here, since extraction alone does not need torch.
     from swapper.affect.annotation import annotate_faceset, describe_annotation
     from swapper.devices import pick_device
 
@@ -120,7 +120,7 @@ def _read_affect(path: Path, estimator: Estimator | None) -> None:
 
 
 def _card(options: ExtractOptions, aligner: str) -> FacesetMetadata:
-    """The card of the faceset to be made.
+    """Metadata of the faceset.
 
     Raises:
         UsageError: The identity cannot name a faceset.
@@ -158,7 +158,7 @@ def _cut(
 ) -> ExtractSummary:
     card = _card(options, aligner.fingerprint)
     hashes = {path: sha256_file(path) for path in footage.paths}
-    frames = kept = known = 0
+    frames = added = skipped = 0
     detail: list[float] = []
     name = footage.paths[0].name if len(footage.paths) == 1 else footage.paths[0].parent.name
     with FacesetWriter(before.faceset, card) as writer:
@@ -174,18 +174,18 @@ def _cut(
             if frame.index % options.every:
                 continue
             if writer.has(digest, number, 0):
-                known += 1
+                skipped += 1
                 continue
-            kept += _keep(options, writer, frame, aligner(frame), digest, number, detail)
-            bar.set_postfix(faces=before.kept + kept, refresh=False)
+            added += _add_faces(options, writer, frame, aligner(frame), digest, number, detail)
+            bar.set_postfix(faces=before.added + added, refresh=False)
         bar.close()
     if footage.stopped is not None:
         raise MediaError(
             f"{footage.paths[0]}: damaged or truncated, decoding stopped at "
-            f"{footage.stopped:.3f} s after {frames} frames; {kept} faces found before are kept"
+            f"{footage.stopped:.3f} s after {frames} frames; {added} faces found before are kept"
         )
     aligner.finish(frames)
-    if len(detail) >= _FEWEST_CHECKED and np.median(detail) < LEAST_DETAIL:
+    if len(detail) >= _MIN_CHECKED and np.median(detail) < LEAST_DETAIL:
         log.warning(
             "%s: the landmarks do not seem to lie on the face; look at %s, and if they are another "
             "clip's, delete that faceset and pass the right ones",
@@ -193,11 +193,11 @@ def _cut(
             writer.path / "images",
         )
     return ExtractSummary(
-        before.faceset, before.frames + frames, before.kept + kept, before.known + known
+        before.faceset, before.frames + frames, before.added + added, before.skipped + skipped
     )
 
 
-def _keep(
+def _add_faces(
     options: ExtractOptions,
     writer: FacesetWriter,
     frame: Frame,
@@ -206,21 +206,21 @@ def _keep(
     number: int,
     detail: list[float],
 ) -> int:
-    """Cut and index the wanted faces of one frame; returns how many, adds to `detail`."""
-    wanted = [face for face in faces if min(_span(face)) >= options.min_size]
+    """Crop and index the selected faces of one frame; return how many, append to `detail`."""
+    selected = [face for face in faces if min(_span(face)) >= options.min_size]
     if options.faces == "largest":
-        wanted = wanted[:1]
+        selected = selected[:1]
     height, width = frame.image.shape[:2]
-    kept = 0
-    for index, face in enumerate(wanted):
+    added = 0
+    for index, face in enumerate(selected):
         try:
             aligned_from_frame = similarity_from_landmarks(
                 face.landmarks, options.size, writer.card.coverage
             )
-        except ValueError:  # landmarks fallen into a point: nothing that could be cut
+        except ValueError:  # degenerate landmarks: no crop
             continue
         aligned = warp(frame.image, aligned_from_frame, options.size)
-        if len(detail) < _MOST_CHECKED:
+        if len(detail) < _MAX_CHECKED:
             points = transform_points(aligned_from_frame, face.landmarks)
             detail.append(feature_detail(aligned, points))
         yaw, pitch, roll = head_pose(face.landmarks, (width, height))
@@ -243,8 +243,8 @@ def _keep(
             ),
             aligned,
         )
-        kept += 1
-    return kept
+        added += 1
+    return added
 
 
 def _span(face: Face) -> tuple[float, float]:

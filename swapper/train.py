@@ -1,4 +1,4 @@
-"""Launch a training run, or go on with one."""
+"""Start or resume a training run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Parts:
-    """What a training config builds.
+    """Objects that a training config instantiates.
 
     Attributes:
         data: Facesets, sampling and augmentation.
@@ -53,10 +53,10 @@ class Parts:
         loss: Reconstruction loss.
         affect: Estimator that conditions the decoders and guides the expression loss, or None.
         expression: Expression loss, not bound yet, or None.
-        pseudo: How pseudo-targets are made, or None.
+        pseudo: Pseudo-target settings, or None.
         optim: Optimiser and schedule.
         trainer: Makes Lightning's trainer.
-        speed: How the device is used.
+        speed: Acceleration settings.
         callbacks: By name; None entries are left out.
         logger: By name; None or empty for none.
     """
@@ -75,18 +75,18 @@ class Parts:
 
 
 def train(options: TrainOptions, parts: Parts, config: Mapping[str, Any]) -> float | None:
-    """Train until ``trainer.max_steps``, continuing the run of that name if there is one.
+    """Train until ``trainer.max_steps``, resuming the run of that name if there is one.
 
     Args:
-        options: Name, folder, seed and what to do with an earlier run.
+        options: Name, folder, seed and whether to resume.
         parts: Built from the config.
         config: The resolved config as plain data; saved with the run and its checkpoints.
 
     Returns:
-        The best validation loss, for sweeps; None if nothing was validated.
+        The best validation loss, for sweeps; None without validation.
 
     Raises:
-        SwapperError: Whatever the user can mend, in one line.
+        SwapperError: For anything the user can fix, in one line.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,127}", options.name):
         raise UsageError(f"name={options.name}: use letters, digits and . _ - = only")
@@ -101,7 +101,7 @@ def train(options: TrainOptions, parts: Parts, config: Mapping[str, Any]) -> flo
 def _checkpoint_to_resume(
     options: TrainOptions, run: Path, config: Mapping[str, Any]
 ) -> Path | None:
-    """The newest checkpoint of the run, if it may be continued under `config`."""
+    """Return the newest checkpoint of the run, if it can be resumed under `config`."""
     last = run / "checkpoints" / "last.ckpt"
     if not last.exists():
         best = last.with_name("best.ckpt")
@@ -132,7 +132,7 @@ def _train(
     swap, space = None, None
     if any((parts.pseudo, parts.affect, parts.expression, net.code_dim)):
         rests = find_run_neutrals(parts.data)
-        # Mistakes in what was asked for come before the minutes that recipes may take.
+        # First, since it may reject the config, and recipes may take minutes.
         space = set_up_affect(parts.data, net, parts.affect, parts.expression, rests, checkpoint)
         swap = _pseudo(parts, rests, run)
     lineage = _lineage(parts.data, space, swap, checkpoint)
@@ -173,7 +173,7 @@ def _train(
 
 
 def _pseudo(parts: Parts, rests: RunNeutrals, run: Path) -> SwapLoss | None:
-    """Make the pseudo-targets and draw a sheet of them; None where there are none."""
+    """Prepare the pseudo-targets and write a preview of them; None where there are none."""
     pseudo, data = parts.pseudo, parts.data
     if pseudo is None or not pseudo.weight:
         return None
@@ -198,12 +198,12 @@ def _tensors(space: AffectSpace) -> dict[str, Tensor]:
 def _lineage(
     data: FaceDataModule, space: AffectSpace | None, swap: SwapLoss | None, checkpoint: Path | None
 ) -> list[str]:
-    """All that shaped the model, what it was trained with before it was resumed included."""
-    found = [] if space is None else [space.lineage]
+    """Estimators and aligners that shaped the model, including those before it was resumed."""
+    lineage = [] if space is None else [space.lineage]
     if swap is not None:
-        found += sorted({f"landmarks:{card.aligner.partition('(')[0]}" for card in data.cards})
+        lineage += sorted({f"landmarks:{card.aligner.partition('(')[0]}" for card in data.cards})
     before = [] if checkpoint is None else read_checkpoint(checkpoint)["swapper"].get("lineage", [])
-    return list(dict.fromkeys([*found, *before]))
+    return list(dict.fromkeys([*lineage, *before]))
 
 
 def _exporter(
@@ -213,7 +213,7 @@ def _exporter(
     space: AffectSpace | None,
     lineage: list[str],
 ) -> Callable[..., None]:
-    """Writes the model file of the run from averaged weights."""
+    """Return a function that writes the run's model file from averaged weights."""
     identities = [
         ModelIdentity(name=card.identity, rights=card.rights, faceset=digest)
         for card, digest in zip(data.cards, data.content_hashes, strict=True)

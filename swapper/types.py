@@ -1,4 +1,4 @@
-"""The plain values that travel between rooms.
+"""Value types shared by all rooms.
 
 Frozen dataclasses that check their own shapes. Pictures are RGB; points are (x, y) in pixels with
 pixel centres at integers; a transform is named ``destination_from_source``.
@@ -82,7 +82,7 @@ def _check_mesh(mesh: NDArray[np.float32] | None) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Readings:
-    """What one estimator said of N faces; None where it has no opinion of that kind.
+    """One estimator's outputs for N faces as arrays; None for outputs that it does not have.
 
     Attributes:
         lineage: Of the estimator, "name:sha256 of its weights".
@@ -108,14 +108,14 @@ class Readings:
         return len(self.embedding)
 
     def take(self, rows: NDArray[np.int64]) -> Readings:
-        """The same of some faces only, in the order of `rows`."""
-        kept = {
+        """Return the readings of some faces, in the order of `rows`."""
+        arrays = {
             each.name: getattr(self, each.name)
             for each in fields(self)
             if each.name not in ("lineage", "labels", "units")
         }
         return replace(
-            self, **{name: value[rows] for name, value in kept.items() if value is not None}
+            self, **{name: value[rows] for name, value in arrays.items() if value is not None}
         )
 
 
@@ -165,13 +165,13 @@ class FaceRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PseudoBatch:
-    """Pseudo-targets of M of a batch's samples, as many of each block, to be drawn on the device.
+    """Pseudo-targets of M of a batch's samples, equally many of each block, rendered on the device.
 
     See `swapper.kernels.pseudo_target.draw_pseudo_targets`.
 
     Attributes:
         sample: (M,) int64, place in the batch.
-        weight: (M,) float32 in [0, 1], how much each is trusted; 0 where there is none.
+        weight: (M,) float32 in [0, 1], confidence; 0 where there is none.
         base: (M,) int64, row of the batch's `faces`.
         flow: (M, G, G, 2) float16.
         donor: (M,) int64, row of `faces`, or -1.
@@ -190,13 +190,13 @@ class PseudoBatch:
     gain: Tensor
 
     def map(self, move: Callable[[Tensor], Tensor]) -> PseudoBatch:
-        """The same with every tensor moved."""
+        """Apply `move` to every tensor."""
         return PseudoBatch(**{each.name: move(getattr(self, each.name)) for each in fields(self)})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceBatch:
-    """One training step's faces with everything drawn for them; a function of (seed, step, rank).
+    """One training step's faces and augmentation parameters; a function of (seed, step, rank).
 
     N = identities × batch size, in blocks of one identity each.
 
@@ -214,7 +214,7 @@ class FaceBatch:
         identity: (N,) int64, index into the identities.
         code: (N, K) float32: affect codes of the faces, each relative to its own identity; K = 0
             where nothing conditions the decoders.
-        follows: (N,) int64: place in the batch of the same footage's frame just before, -1 if none.
+        previous: (N,) int64: place in the batch of the previous frame of the same footage, or -1.
         step: Which batch this is, counted from 0 over the whole run.
         pseudo: Pseudo-targets of its swaps, or None.
     """
@@ -228,7 +228,7 @@ class FaceBatch:
     gain: Tensor
     identity: Tensor
     code: Tensor
-    follows: Tensor
+    previous: Tensor
     step: int
     pseudo: PseudoBatch | None = None
 
@@ -239,17 +239,17 @@ class FaceBatch:
         return replace(self, pseudo=pseudo, **moved)
 
     def to(self, device: torch.device) -> FaceBatch:
-        """The same batch on `device`, copied without waiting."""
+        """Return the batch on `device`, copied without waiting."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> FaceBatch:
-        """The same batch in page-locked memory (called by the data loader)."""
+        """Return the batch in page-locked memory (called by the data loader)."""
         return self._map(lambda tensor: tensor.pin_memory())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SwapOutput:
-    """What a decoder draws.
+    """Output of a decoder.
 
     Attributes:
         image: (N, 3, R, R), RGB in [0, 1].

@@ -24,7 +24,7 @@ from swapper.cli import main as cli
 from swapper.errors import EstimatorError, FacesetError
 from swapper.estimators.base import AffectBatch, Estimator
 from swapper.estimators.preprocess import Preprocess, Window
-from swapper.facesets.affect_sheet import draw_affect, shares
+from swapper.facesets.affect_sheet import draw_affect, label_shares
 from swapper.facesets.affect_store import read_readings, read_stored
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_metadata import Source
@@ -99,7 +99,7 @@ def expected(path: Path, estimator: Estimator) -> Readings:
 def test_every_face_is_read_once_and_as_the_estimator_reads_it(path: Path) -> None:
     estimator = Counting()
     summary = annotate_faceset(Faceset.open(path), estimator)
-    assert (summary.read, summary.known, estimator.seen) == (150, 0, 150)
+    assert (summary.read, summary.reused, estimator.seen) == (150, 0, 150)
     whole = expected(path, Counting())
     for found in (summary.readings, read_readings(Faceset.open(path), "light")):
         assert (found.lineage, found.labels) == (estimator.lineage, LABELS)
@@ -108,7 +108,7 @@ def test_every_face_is_read_once_and_as_the_estimator_reads_it(path: Path) -> No
         np.testing.assert_allclose(found.valence, whole.valence, atol=1e-5)
         assert found.intensities is None
     again = annotate_faceset(Faceset.open(path), estimator)
-    assert (again.read, again.known, estimator.seen) == (0, 150, 150)
+    assert (again.read, again.reused, estimator.seen) == (0, 150, 150)
 
 
 def test_nothing_new_writes_nothing(path: Path) -> None:
@@ -215,7 +215,7 @@ def test_an_edited_picture_is_named_and_the_others_are_kept(path: Path) -> None:
 
 
 def test_an_answer_that_is_none_is_told_and_not_kept(path: Path) -> None:
-    with pytest.raises(EstimatorError, match="affect=light: it answers what is no answer"):
+    with pytest.raises(EstimatorError, match="affect=light: invalid output"):
         read(path, Counting(broken=True))
     assert read_stored(path, "light") is None
 
@@ -224,7 +224,7 @@ def test_damaged_readings_are_named_and_a_refresh_mends_them(path: Path) -> None
     read(path)
     file = path / "affect" / "light.parquet"
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(FacesetError, match="delete it, then run swapper affect"):
+    with pytest.raises(FacesetError, match="delete it, then run swapper annotate"):
         read(path)
     assert read(path, refresh=True) == 150
 
@@ -236,10 +236,10 @@ def test_the_line_tells_what_is_shown_and_what_is_not(tmp_path: Path) -> None:
         for frame, level in enumerate([10, 20, 30, 250]):
             writer.add(make_record(frame), np.full((32, 32, 3), level, np.uint8))
     summary = annotate_faceset(Faceset.open(path), Counting())
-    assert shares(summary.readings) == {"dark": 0.75, "light": 0.25, "purple": 0.0}
+    assert label_shares(summary.readings) == {"dark": 0.75, "light": 0.25, "purple": 0.0}
     line = describe_annotation(summary)
     assert line.startswith(
-        f"{path}: 4 faces read, 0 known; dark 75%, light 25%; no purple; valence"
+        f"{path}: 4 faces read, 0 reused; dark 75%, light 25%; no purple; valence"
     )
     assert "\n" not in line
 
@@ -292,13 +292,13 @@ def test_the_verb_reads_prints_and_draws(
     assert cli.run(line) == 0
     shown = capsys.readouterr().out.splitlines()
     assert [each.partition(";")[0] for each in shown[::2]] == [
-        f"{one}: 5 faces read, 0 known",
-        f"{two}: 3 faces read, 0 known",
+        f"{one}: 5 faces read, 0 reused",
+        f"{two}: 3 faces read, 0 reused",
     ]
     for folder in (one, two):
         assert cv2.imread(str(folder / "affect" / "actors.png")) is not None
     assert cli.run(["annotate", f"facesets={two}", "affect=actors", "device=cpu"]) == 0
-    assert "0 faces read, 3 known" in capsys.readouterr().out
+    assert "0 faces read, 3 reused" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -350,9 +350,9 @@ def test_extraction_reads_what_it_cut_also_when_resumed(
     assert f"to add it: swapper annotate facesets=[{path}]" in caplog.text
     assert not (path / "affect").exists()
     assert cli.run(extraction(tmp_path, clip, "every=2", "affect=actors")) == 0
-    assert "12 faces read, 0 known" in caplog.text
+    assert "12 faces read, 0 reused" in caplog.text
     assert cli.run(extraction(tmp_path, clip, "affect=actors")) == 0
-    assert "12 faces read, 12 known" in caplog.text
+    assert "12 faces read, 12 reused" in caplog.text
     found = read_readings(Faceset.open(path), "actors")
     assert len(found) == 24
     assert found.intensities is not None
@@ -376,7 +376,7 @@ def test_a_killed_reading_goes_on(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from tests.test_annotate import Counting\n"
         "from swapper.facesets.faceset import Faceset\n"
-        "from swapper.annotate import read_faceset\n"
+        "from swapper.affect.annotation import annotate_faceset\n"
         "annotate_faceset(Faceset.open(Path(sys.argv[1])), Counting(), save_seconds=0.0)\n"
         "time.sleep(60)\n"
     )

@@ -44,7 +44,7 @@ def test_importing_is_light_and_names_are_there() -> None:
         "print(swapper.swap_frame.__doc__.splitlines()[0], callable(swapper.evaluate_swap))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip().endswith("in one picture. True")
+    assert done.stdout.strip().endswith("for an identity's. True")
     with pytest.raises(AttributeError, match="no attribute 'swap_everything'"):
         _ = swapper.swap_everything  # type: ignore[attr-defined]
 

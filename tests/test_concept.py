@@ -98,7 +98,7 @@ def test_happy_passes_and_is_kept(
     assert cli.run(line()) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("glad: accepted\n  24 faces that show it, 48 that do not")
-    assert "concepts/glad.safetensors (read by actors_net)" in shown
+    assert "concepts/glad.safetensors (read by actors)" in shown
     found = load_concept(Path("concepts/glad"))
     assert found.accepted
     assert (found.figures["people"], found.figures["unused"]) == (PEOPLE, 0)
@@ -151,9 +151,9 @@ def test_pictures_that_cannot_be_used_are_named_and_the_rest_is_used(
     assert cli.run(line()) == 0
     shown = capsys.readouterr().out
     assert "accepted" in shown
-    assert "left out, cannot be read: happy/actor0/broken.png" in shown
-    assert "left out, without a face: neutral/actor2/empty.png" in shown
-    assert "left out, the same picture again: neutral/actor3/again.png" in shown
+    assert "skipped, cannot be read: happy/actor0/broken.png" in shown
+    assert "skipped, without a face: neutral/actor2/empty.png" in shown
+    assert "skipped, duplicate: neutral/actor3/again.png" in shown
     assert load_concept(Path("concepts/glad")).provenance["left_out"] == 3
 
 
@@ -170,9 +170,9 @@ def test_flat_folders_say_that_people_are_unknown(
     write_csv(root, flat, "happy_flat", "neutral_flat")
     assert cli.run(line("positives=happy_flat", "negatives=neutral_flat")) == 0
     shown = capsys.readouterr().out
-    assert "rejected: who is on the pictures is not known" in shown
+    assert "rejected: the people on the pictures are unknown" in shown
     assert "sub-folders, one a person" in shown
-    assert "72 faces, of nobody who is known to be in both" in shown
+    assert "72 faces, none of people who are in both" in shown
     assert "right way round" not in shown
 
 
@@ -204,7 +204,7 @@ def test_facesets_are_taken_as_they_are_without_an_aligner(
         (("negatives=void",), 1, "void: holds no picture, and no folder of pictures"),
         (("positives=[]",), 2, "positives is empty: pass positives=FOLDER"),
         (("rights=",), 2, "rights is missing: say by what right these pictures are used"),
-        (("affect=none",), 2, "affect is missing: pass affect=... to say who reads"),
+        (("affect=none",), 2, "affect is missing: pass affect=..."),
         (("name=../up",), 2, "name=../up: must be a letter"),
         (("affect=xception", "affect.weights=none.hdf5"), 1, "none.hdf5"),
         (("aligner.csv=none.csv",), 1, "none.csv: no such file"),
@@ -264,7 +264,7 @@ def test_an_estimator_that_answers_nothing_finite_is_named(
 
     monkeypatch.setattr(Estimator, "readings", broken)
     assert cli.run(line()) == 1
-    assert "affect=actors: it answers what is not finite" in capsys.readouterr().err
+    assert "affect=actors: output is not finite" in capsys.readouterr().err
 
 
 class Following:

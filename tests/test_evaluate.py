@@ -308,7 +308,7 @@ def test_a_reader_chooses_itself_by_the_lineage() -> None:
     class Chooser(AutoEstimator):
         def pick(self, lineage: Sequence[str]) -> Estimator | None:
             asked.append(tuple(lineage))
-            self.missed = ("xception: the model was trained with it",)
+            self.skipped = ("xception: the model was trained with it",)
             return None
 
     def independent_of(lineage: tuple[str, ...]) -> tuple[str, ...]:

@@ -196,7 +196,7 @@ def test_figures_and_thin_footage_are_told(world: Path) -> None:
     assert "Not evaluated" not in page
     assert "not measured" in page
     assert "half as far" not in page
-    still = replace(space, shown=dict(space.shown) | {"bob": 0.3 * space.shown["alice"]})
+    still = replace(space, observed=dict(space.observed) | {"bob": 0.3 * space.observed["alice"]})
     still = replace(still, valence=space.basis[0], arousal=space.basis[0][:0])
     page = model_page(model, still, ModelOrigin(missing_emotions=("bob shows no anger",)))
     assert "**bob** moves less than half as far in valence as alice does" in page

@@ -258,7 +258,7 @@ def test_extract_takes_the_clip_with_its_landmarks(
         facesets=str(tmp_path), size=64, min_size=20,
     )  # fmt: skip
     summary = extract(options, lambda: OpenfaceAligner(str(files.landmarks)))
-    assert summary.kept == len(shown.performance)
+    assert summary.added == len(shown.performance)
 
 
 # --- the verb -------------------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""What a face seems to feel: frozen estimators."""
+"""Affect codes, neutrals, concepts and controls, computed from estimators' readings."""

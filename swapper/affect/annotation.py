@@ -1,4 +1,4 @@
-"""What an estimator predicts of a faceset's faces: computed once, stored beside the faceset."""
+"""Run an estimator on a faceset and store its readings in the faceset's folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.errors import EstimatorError
-from swapper.facesets.affect_sheet import shares
+from swapper.facesets.affect_sheet import label_shares
 from swapper.facesets.affect_store import (
     read_readings,
     read_stored,
@@ -30,27 +30,27 @@ if TYPE_CHECKING:
 
 _BATCH: Final = 64
 _BATCH_PIXELS: Final = 1 << 24
-"""Of all pictures that are read at once."""
+"""Limit on the pixels of one batch."""
 _THREADS: Final = 8
 _SAVE_SECONDS: Final = 30.0
 _SAVE_SHARE: Final = 20.0
-"""Saving again takes less than one part in so many of the time."""
+"""Saving takes at most one part in this many of the run time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnnotationSummary:
-    """What became of one faceset.
+    """Result of annotating one faceset.
 
     Attributes:
-        faceset: As it was when it was read.
+        faceset: As opened before annotation.
         read: Faces read now.
-        known: Faces whose reading still held.
+        reused: Faces whose stored reading is still valid.
         readings: Of all its faces, in the order of its records.
     """
 
     faceset: Faceset
     read: int
-    known: int
+    reused: int
     readings: Readings
 
 
@@ -61,43 +61,50 @@ def annotate_faceset(
     refresh: bool = False,
     save_seconds: float = _SAVE_SECONDS,
 ) -> AnnotationSummary:
-    """Read the faces of `faceset` that `estimator` has not read, and keep what it says.
+    """Read the faces of `faceset` that `estimator` has not read, and store the readings.
 
-    A face is known while its picture, the estimator's weights, its look at a crop and its labels
-    are the same. What is read is written every `save_seconds`, and whatever ends it, so that a
-    killed run continues.
+    A stored reading is valid while the picture, the estimator's weights, preprocessing and labels
+    are unchanged. Readings are written every `save_seconds` and on any exit, so an interrupted run
+    can be continued.
 
     Args:
         faceset: Opened, with faces.
         estimator: On its device.
-        refresh: Whether to read known faces, too.
-        save_seconds: Least time between two savings; large files are saved more seldom.
+        refresh: Whether to read all faces again.
+        save_seconds: Minimum time between two saves; large files are saved less often.
 
     Raises:
         FacesetError: A picture or the folder cannot be used, or another process is reading.
-        EstimatorError: It answers what is no answer.
+        EstimatorError: Its output is not valid.
     """
     name = estimator.name
     with reserving(faceset.path):
         stored = None if refresh else read_stored(faceset.path, name)
-        held = stored if stored is not None and _same_reader(stored, estimator) else None
-        rows = rows_of(faceset, held) if held else np.full(len(faceset.records), -1, np.int64)
+        reusable = stored if stored is not None and _same_estimator(stored, estimator) else None
+        rows = (
+            rows_of(faceset, reusable) if reusable else np.full(len(faceset.records), -1, np.int64)
+        )
         new = [each for each, row in zip(faceset.records, rows, strict=True) if row < 0]
         if new:
-            parts = [] if held is None else [_still(faceset, held)]
+            parts = [] if reusable is None else [_unchanged(faceset, reusable)]
             _read_new(faceset, estimator, new, parts, save_seconds)
-        readings = read_readings(faceset, name, lineage=estimator.lineage, look=estimator.look)
+        readings = read_readings(
+            faceset,
+            name,
+            lineage=estimator.lineage,
+            preprocessing_hash=estimator.preprocessing_hash,
+        )
     return AnnotationSummary(faceset, len(new), len(faceset.records) - len(new), readings)
 
 
 def describe_annotation(summary: AnnotationSummary) -> str:
-    """One line: how many faces were read, and what they show."""
-    parts = [f"{summary.read} faces read, {summary.known} known"]
-    found = shares(summary.readings)
-    shown = sorted(((share, label) for label, share in found.items() if share), reverse=True)
-    if shown:
-        parts.append(", ".join(f"{label} {_percent(share)}" for share, label in shown))
-    if absent := [label for label, share in found.items() if not share]:
+    """Return one line: how many faces were read, and the distribution of affect."""
+    parts = [f"{summary.read} faces read, {summary.reused} reused"]
+    shares = label_shares(summary.readings)
+    present = sorted(((share, label) for label, share in shares.items() if share), reverse=True)
+    if present:
+        parts.append(", ".join(f"{label} {_percent(share)}" for share, label in present))
+    if absent := [label for label, share in shares.items() if not share]:
         parts.append(f"no {', '.join(absent)}")
     for name in ("valence", "arousal"):
         values = getattr(summary.readings, name)
@@ -111,20 +118,20 @@ def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.005 else "<1%"
 
 
-def _same_reader(stored: StoredReadings, estimator: Estimator) -> bool:
+def _same_estimator(stored: StoredReadings, estimator: Estimator) -> bool:
     readings = stored.readings
-    return (readings.lineage, readings.labels, readings.units, stored.look) == (
+    return (readings.lineage, readings.labels, readings.units, stored.preprocessing_hash) == (
         estimator.lineage,
         estimator.labels,
         estimator.units,
-        estimator.look,
+        estimator.preprocessing_hash,
     )
 
 
-def _still(faceset: Faceset, stored: StoredReadings) -> StoredReadings:
-    """Without the rows of pictures that have changed.
+def _unchanged(faceset: Faceset, stored: StoredReadings) -> StoredReadings:
+    """Return `stored` without the rows of pictures that have changed.
 
-    A face whose picture was deleted keeps its row, as it does in the index, and may come back.
+    A face whose picture was deleted keeps its row, as in the index: the picture may be restored.
     """
     now = {record.id: record.sha256 for record in faceset.records}
     pairs = zip(stored.ids, stored.pictures, strict=True)
@@ -139,8 +146,8 @@ def _read_new(
     parts: list[StoredReadings],
     save_seconds: float,
 ) -> None:
-    """Read `records`, and write them below `parts`."""
-    look = estimator.look
+    """Read `records`, append the readings to `parts` and write them."""
+    preprocessing_hash = estimator.preprocessing_hash
     bar = progress(
         len(faceset.records),
         f"{estimator.name} reads {faceset.card.identity}",
@@ -150,16 +157,16 @@ def _read_new(
     saved = len(parts)
     due = time.monotonic() + save_seconds
     try:
-        for some, pictures in _batches(faceset, records):
+        for batch, pictures in _batches(faceset, records):
             part = StoredReadings(
-                tuple(record.id for record in some),
-                tuple(record.sha256 for record in some),
-                look,
+                tuple(record.id for record in batch),
+                tuple(record.sha256 for record in batch),
+                preprocessing_hash,
                 estimator.readings(pictures, faceset.card.coverage),
             )
             _check(part, estimator.name)
             parts.append(part)
-            bar.update(len(some))
+            bar.update(len(batch))
             if time.monotonic() >= due:
                 started = time.monotonic()
                 write_stored(faceset.path, estimator.name, parts)
@@ -177,21 +184,21 @@ def _check(part: StoredReadings, name: str) -> None:
         check_stored(part, name)
     except ValueError as error:
         raise EstimatorError(
-            f"affect={name}: it answers what is no answer ({error}); its weights, or the options "
-            "that it was loaded with, are another network's"
+            f"affect={name}: invalid output ({error}); its weights, or the options that it was "
+            "loaded with, are another network's"
         ) from error
 
 
 def _batches(
     faceset: Faceset, records: Sequence[FaceRecord]
 ) -> Iterator[tuple[Sequence[FaceRecord], NDArray[np.uint8]]]:
-    """Some records at a time with their pictures (N, S, S, 3); the next are decoded meanwhile."""
+    """Yield batches of records and pictures (N, S, S, 3); the next batch is decoded meanwhile."""
     count = max(1, min(_BATCH, _BATCH_PIXELS // faceset.card.size**2))
     starts = range(0, len(records), count)
     with ThreadPoolExecutor(_THREADS) as pool:
-        coming = [pool.submit(faceset.image, record) for record in records[:count]]
+        pending = [pool.submit(faceset.image, record) for record in records[:count]]
         for start in starts:
-            pictures = np.stack([each.result() for each in coming])
-            after = records[start + count : start + 2 * count]
-            coming = [pool.submit(faceset.image, record) for record in after]
+            pictures = np.stack([each.result() for each in pending])
+            following = records[start + count : start + 2 * count]
+            pending = [pool.submit(faceset.image, record) for record in following]
             yield records[start : start + count], pictures

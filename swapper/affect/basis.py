@@ -1,10 +1,9 @@
-"""Which directions of an estimator's embedding speak of expression.
+"""Compute the directions of an estimator's embedding that encode expression.
 
-An embedding that was trained to tell expressions still holds light, pose and whose face it is, and
-often in its widest directions. So the first directions are those from which the estimator reads
-what it says aloud (classes, valence and arousal, intensities of units), by reduced-rank ridge
-regression (Izenman 1975); only then come the widest of what is left, for what it knows and does
-not say.
+An embedding trained for expressions also encodes light, pose and identity, often in its directions
+of largest variance. So the first directions are those that predict the estimator's outputs
+(classes, valence and arousal, unit intensities), by reduced-rank ridge regression (Izenman 1975);
+then come the principal components of the remainder, for what no output reports.
 """
 
 from __future__ import annotations
@@ -20,85 +19,91 @@ from swapper.types import Readings
 Floats = NDArray[np.float64]
 
 _FLOOR: Final = 1e-4
-"""Variance, of the largest, below which a direction is taken for noise."""
+"""Share of the largest variance below which a direction counts as noise."""
 _RIDGE: Final = 0.01
-"""Of the embedding's mean variance."""
-_LEAST_TOLD: Final = 0.5
-"""Share of an output's variance that the embedding must explain linearly; else it leads astray."""
-_LEAST_SHARE: Final = 1e-4
-"""Shares are told as logarithms, so that small ones count as well; none is below this."""
+"""Ridge penalty, as a share of the embedding's mean variance."""
+_MIN_EXPLAINED: Final = 0.5
+"""Share of an output's variance that the embedding must explain linearly; others are left out."""
+_MIN_SHARE: Final = 1e-4
+"""Lower bound of probabilities, whose logarithms are regressed on so that small ones count."""
 
 
 def expression_basis(
     deviations: Mapping[str, Floats], readings: Mapping[str, Readings], dim: int
 ) -> Floats:
-    """Directions in which faces depart from their rest, every person counting the same.
+    """Compute the basis of deviations from neutral, all people weighted equally.
 
     Args:
-        deviations: Of each person's faces, embedding less neutral, (N, D).
+        deviations: Of each person's faces, embedding minus neutral, (N, D).
         readings: Of the same faces.
-        dim: K at most; fewer where the embedding varies in fewer.
+        dim: Largest K; fewer where the embedding varies in fewer directions.
 
     Returns:
         (D, K), uncorrelated and each of unit mean square over all people.
     """
     pooled = _mean([each.T @ each / len(each) for each in deviations.values()])
-    said = {name: outputs(readings[name]) for name in deviations}
-    spoken = _spoken(deviations, said, pooled)[:, :dim]
-    if spoken.shape[1] == dim:
-        return spoken
-    # What the spoken directions leave unexplained of the embedding.
-    apart = np.eye(len(pooled)) - pooled @ spoken @ spoken.T
-    rest = _widest(apart @ pooled @ apart.T, float(np.linalg.eigvalsh(pooled).max()))
-    basis: Floats = np.concatenate([spoken, apart.T @ rest[:, : dim - spoken.shape[1]]], axis=1)
+    targets = {name: outputs(readings[name]) for name in deviations}
+    predictive = _predictive_directions(deviations, targets, pooled)[:, :dim]
+    if predictive.shape[1] == dim:
+        return predictive
+    # Projection onto what the predictive directions leave unexplained.
+    residual = np.eye(len(pooled)) - pooled @ predictive @ predictive.T
+    remaining = _principal_axes(
+        residual @ pooled @ residual.T, float(np.linalg.eigvalsh(pooled).max())
+    )
+    basis: Floats = np.concatenate(
+        [predictive, residual.T @ remaining[:, : dim - predictive.shape[1]]], axis=1
+    )
     return basis
 
 
 def outputs(readings: Readings) -> Floats:
-    """All that an estimator says of N faces, (N, M); M is 0 if it says nothing."""
-    told: list[NDArray[np.floating[Any]]] = [np.zeros((len(readings), 0))]
+    """Concatenate an estimator's outputs for N faces, (N, M); M is 0 if it has none."""
+    columns: list[NDArray[np.floating[Any]]] = [np.zeros((len(readings), 0))]
     if readings.intensities is not None:
-        told.append(readings.intensities)
+        columns.append(readings.intensities)
     if readings.probabilities is not None:
-        told.append(np.log(readings.probabilities.clip(_LEAST_SHARE)))
-    told += [each[:, None] for each in (readings.valence, readings.arousal) if each is not None]
-    return np.concatenate(told, axis=1).astype(np.float64)
+        columns.append(np.log(readings.probabilities.clip(_MIN_SHARE)))
+    columns += [each[:, None] for each in (readings.valence, readings.arousal) if each is not None]
+    return np.concatenate(columns, axis=1).astype(np.float64)
 
 
-def _spoken(deviations: Mapping[str, Floats], said: Mapping[str, Floats], pooled: Floats) -> Floats:
-    """(D, L) unit mean square, those that explain most of the outputs first."""
-    centred = {name: each - np.median(each, axis=0) for name, each in said.items()}
+def _predictive_directions(
+    deviations: Mapping[str, Floats], targets: Mapping[str, Floats], pooled: Floats
+) -> Floats:
+    """(D, L) directions of unit mean square, in order of the outputs' variance explained."""
+    centred = {name: each - np.median(each, axis=0) for name, each in targets.items()}
     power = _mean([(each**2).mean(axis=0) for each in centred.values()])
-    crossed = _mean([deviations[n].T @ centred[n] / len(deviations[n]) for n in deviations])
+    covariance = _mean([deviations[n].T @ centred[n] / len(deviations[n]) for n in deviations])
     ridge = _RIDGE * np.trace(pooled) / len(pooled) + 1e-12
-    reader = np.linalg.solve(pooled + ridge * np.eye(len(pooled)), crossed)
-    told = (reader * crossed).sum(axis=0)
-    kept = told > _LEAST_TOLD * power.clip(1e-12)
-    if not kept.any():
+    weights = np.linalg.solve(pooled + ridge * np.eye(len(pooled)), covariance)
+    explained = (weights * covariance).sum(axis=0)
+    predictable = explained > _MIN_EXPLAINED * power.clip(1e-12)
+    if not predictable.any():
         return np.zeros((len(pooled), 0))
-    reader = reader[:, kept] / np.sqrt(power[kept])
-    directions = reader @ _widest(reader.T @ pooled @ reader, scaled=False)
-    found: Floats = directions / np.sqrt(((directions.T @ pooled).T * directions).sum(axis=0))
-    return found
+    weights = weights[:, predictable] / np.sqrt(power[predictable])
+    directions = weights @ _principal_axes(weights.T @ pooled @ weights, scaled=False)
+    normalised: Floats = directions / np.sqrt(((directions.T @ pooled).T * directions).sum(axis=0))
+    return normalised
 
 
-def _widest(covariance: Floats, largest: float = 0.0, *, scaled: bool = True) -> Floats:
-    """Principal directions as columns, widest first, noise left out; to unit variance if `scaled`.
+def _principal_axes(covariance: Floats, largest: float = 0.0, *, scaled: bool = True) -> Floats:
+    """Principal components as columns, by variance, without noise; unit variance if `scaled`.
 
     Args:
         covariance: (M, M).
-        largest: What to hold noise against, if not the largest variance found here.
-        scaled: Divide each by the spread along it.
+        largest: Reference variance for the noise floor, if above all of `covariance`.
+        scaled: Divide each by its standard deviation.
     """
     values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
     order = np.argsort(-values)
     order = order[values[order] > _FLOOR * max(largest, float(values.max()), 1e-12)]
-    found: Floats = vectors[:, order]
+    axes: Floats = vectors[:, order]
     if scaled:
-        found = found / np.sqrt(values[order])
-    return found
+        axes = axes / np.sqrt(values[order])
+    return axes
 
 
-def _mean(each: list[Floats]) -> Floats:
-    mean: Floats = np.sum(each, axis=0) / len(each)
+def _mean(matrices: list[Floats]) -> Floats:
+    mean: Floats = np.sum(matrices, axis=0) / len(matrices)
     return mean

@@ -1,18 +1,16 @@
-"""What sets two sets of faces apart, and whether it would of other people too.
+"""Fit the direction of a concept from positive and negative examples, and validate it.
 
-The direction of a concept is the mean over people of (mean of their positives - mean of their
-negatives): within a person, so that who it is cancels out, and each person alike. What a straight
-line makes of the difference in pose and light between a person's two sets is taken off.
+The direction is the mean over people of (mean of their positives - mean of their negatives): the
+difference is taken within a person, so that identity cancels, and people are weighted equally. A
+linear regression removes the effect of pose and light differences between a person's two sets.
 
-It is *not* projected off the axes along which people or poses differ, as one would in an embedding
-where those are wide and many: an estimator's is narrow (that of `actors` varies in some 7
-directions), feeling and person share it, and projecting took away half of what other people showed
-(docs/LOG.md, 2026-11-23). So the overlap with the axes of people is told and not judged; what is
-judged instead is that people stand in both sets.
+The direction is *not* projected off the axes along which people or poses differ: an estimator's
+embedding is narrow (that of `actors` varies in some 7 directions), affect and identity share it,
+and projecting removed half of the effect on other people (docs/LOG.md, 2026-11-23). So the overlap
+with the identity axes is reported, not tested; the test is that people are in both sets.
 
-Checks: leave one person out, fit on the others, and see whether this person's positives lie above
-the negatives; and from how people's own differences scatter, tell how near the direction is to the
-one that endless people and pictures would give.
+Validation: leave-one-person-out AUC; and from the scatter of the per-person differences, the
+expected cosine with the direction that infinitely many people and pictures would give.
 
 Source: the difference of means as a direction, Haufe et al. 2014,
 doi:10.1016/j.neuroimage.2013.10.067.
@@ -33,13 +31,13 @@ from swapper.affect.concepts import Concept, Plain
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-LEAST_POSITIVES: Final = 20
-LEAST_PEOPLE: Final = 5
-LEAST_AUC: Final = 0.75
-LEAST_COSINE: Final = 0.6
-MOST_OVERLAP: Final = 0.2
-MOST_DEGREES: Final = 10.0
-MOST_LIGHT: Final = 0.1
+MIN_POSITIVES: Final = 20
+MIN_PEOPLE: Final = 5
+MIN_AUC: Final = 0.75
+MIN_COSINE: Final = 0.6
+MAX_OVERLAP: Final = 0.2
+MAX_DEGREES: Final = 10.0
+MAX_LIGHT: Final = 0.1
 FIGURES: Final[Mapping[str, str]] = {
     "people": "people who are in both sets",
     "positives": "faces of these people that show it",
@@ -57,21 +55,21 @@ FIGURES: Final[Mapping[str, str]] = {
     "light": "by which positives are brighter, of full scale",
     "length": "of the direction, in units of the embedding",
 }
-"""What each figure of a concept is; null where it cannot be known."""
+"""Description of each figure of a concept; null where it cannot be computed."""
 
 _UNITS: Final = np.array([10.0, 10.0, 10.0, 0.1])
-"""Of yaw, pitch, roll and light, that make them of one size for the ridge."""
+"""Scale of yaw, pitch, roll and light, so that one ridge penalty fits all."""
 _RIDGE: Final = 1.0
 _IDENTITY_SHARE: Final = 0.8
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """N faces that show a concept, or that do not.
+    """N example faces, positive or negative.
 
     Attributes:
         embedding: (N, D) float32, of one estimator.
-        people: Who each is; "" where that is not known.
+        people: Name of each person; "" if unknown.
         pose: (N, 3) yaw, pitch, roll in degrees.
         light: (N,) mean brightness of each crop in [0, 1].
     """
@@ -93,19 +91,21 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class _Sets:
-    """Both sets: embeddings and nuisance, and of each person the rows on either side."""
+    """Both sets: embeddings, nuisance variables, each person's rows of positives and negatives."""
 
     embedding: Floats
     nuisance: Floats
     people: Mapping[str, tuple[Rows, Rows]]
 
     def without(self, name: str) -> _Sets:
-        kept = {each: rows for each, rows in self.people.items() if each != name}
-        return _Sets(self.embedding, self.nuisance, kept)
+        remaining = {each: rows for each, rows in self.people.items() if each != name}
+        return _Sets(self.embedding, self.nuisance, remaining)
 
     def differences(self, values: Floats) -> Floats:
-        """(P, M): what each person's positives have more than the negatives, on average."""
-        return np.stack([values[a].mean(axis=0) - values[b].mean(axis=0) for a, b in self.sides])
+        """(P, M): mean of each person's positives minus the mean of the negatives."""
+        return np.stack(
+            [values[a].mean(axis=0) - values[b].mean(axis=0) for a, b in self.rows_by_set]
+        )
 
     def difference(self, values: Floats) -> Floats:
         """Mean over people of `differences`, (M,)."""
@@ -113,25 +113,25 @@ class _Sets:
         return mean
 
     @property
-    def sides(self) -> list[tuple[Rows, Rows]]:
+    def rows_by_set(self) -> list[tuple[Rows, Rows]]:
         """Rows of each person's positives and negatives."""
         return list(self.people.values())
 
     def slope(self) -> Floats:
-        """(4, D): how the embedding moves with pose and light within a person's one set."""
-        sides = [rows for both in self.sides for rows in both]
+        """(4, D): regression of the embedding on pose and light, within one set of one person."""
+        subsets = [rows for both in self.rows_by_set for rows in both]
         moved = np.concatenate(
-            [self.nuisance[rows] - self.nuisance[rows].mean(0) for rows in sides]
+            [self.nuisance[rows] - self.nuisance[rows].mean(0) for rows in subsets]
         )
         read = np.concatenate(
-            [self.embedding[rows] - self.embedding[rows].mean(0) for rows in sides]
+            [self.embedding[rows] - self.embedding[rows].mean(0) for rows in subsets]
         )
         gram = moved.T @ moved + _RIDGE * np.eye(moved.shape[1])
-        found: Floats = np.linalg.solve(gram, moved.T @ read)
-        return found
+        slope: Floats = np.linalg.solve(gram, moved.T @ read)
+        return slope
 
     def levelled(self) -> Floats:
-        """Embeddings (N, D) without what pose and light explain."""
+        """Embeddings (N, D) with the effect of pose and light removed."""
         return self.embedding - self.nuisance @ self.slope()
 
 
@@ -143,31 +143,31 @@ def fit_concept(
     *,
     provenance: Mapping[str, Plain] | None = None,
 ) -> Concept:
-    """Find a concept's direction, check it, and say whether it can be used.
+    """Fit a concept's direction, validate it, and accept or reject it.
 
     Args:
         name: Of the concept.
         lineage: Of the estimator that read the faces.
         positives: Faces that show it.
-        negatives: Faces of the same people that do not, else alike.
-        provenance: Kept with it.
+        negatives: Faces of the same people that do not, otherwise alike.
+        provenance: Stored with the concept.
 
     Returns:
-        Accepted or rejected; a rejected one has its direction, too.
+        The concept, accepted or rejected; a rejected one has its direction, too.
 
     Raises:
-        ValueError: The sets are of different embeddings, or the name is none.
+        ValueError: The sets are of different embeddings, or the name is not valid.
     """
     if positives.embedding.shape[1] != negatives.embedding.shape[1]:
         raise ValueError("positives and negatives must be embeddings of one estimator")
-    sets, known = _sets(positives, negatives)
+    sets, has_people = _sets(positives, negatives)
     direction = sets.difference(sets.levelled())
-    figures = _figures(sets, direction, known)
+    figures = _figures(sets, direction, has_people)
     figures["unused"] = len(positives.people) + len(negatives.people) - (
         _count(figures["positives"]) + _count(figures["negatives"])
     )  # fmt: skip
-    if known:
-        figures |= _left_out(sets)
+    if has_people:
+        figures |= _leave_one_person_out(sets)
         figures["cosine"] = _expected_cosine(sets, direction)
     reasons = _reasons(figures, unknown=not any([*positives.people, *negatives.people]))
     return Concept(
@@ -182,30 +182,33 @@ def fit_concept(
 
 
 def _sets(positives: Examples, negatives: Examples) -> tuple[_Sets, bool]:
-    """The people who are in both sets; if there are none, all as one person, and False."""
+    """People in both sets, and True; if there are none, all as one person, and False."""
     embedding = np.concatenate([positives.embedding, negatives.embedding]).astype(np.float64)
     pose = np.concatenate([positives.pose, negatives.pose])
     light = np.concatenate([positives.light, negatives.light])
     nuisance = np.c_[pose, light].astype(np.float64) / _UNITS
-    who = np.array([*positives.people, *negatives.people])
-    shown = np.arange(len(who)) < len(positives.people)
+    person = np.array([*positives.people, *negatives.people])
+    positive = np.arange(len(person)) < len(positives.people)
     both = sorted((set(positives.people) & set(negatives.people)) - {""})
     people = {
-        each: (np.flatnonzero((who == each) & shown), np.flatnonzero((who == each) & ~shown))
+        each: (
+            np.flatnonzero((person == each) & positive),
+            np.flatnonzero((person == each) & ~positive),
+        )
         for each in both
-    } or {"": (np.flatnonzero(shown), np.flatnonzero(~shown))}
+    } or {"": (np.flatnonzero(positive), np.flatnonzero(~positive))}
     return _Sets(embedding, nuisance - nuisance.mean(axis=0), people), bool(both)
 
 
-def _figures(sets: _Sets, direction: Floats, known: bool) -> dict[str, Plain]:
+def _figures(sets: _Sets, direction: Floats, has_people: bool) -> dict[str, Plain]:
     raw, gap, slope = sets.difference(sets.embedding), sets.difference(sets.nuisance), sets.slope()
     along = _unit(raw)
     length = max(float(np.linalg.norm(raw)), 1e-12)
     degrees = gap * _UNITS
     return {
-        "people": len(sets.people) if known else 0,
-        "positives": sum(len(shown) for shown, _ in sets.sides) if known else 0,
-        "negatives": sum(len(rest) for _, rest in sets.sides) if known else 0,
+        "people": len(sets.people) if has_people else 0,
+        "positives": sum(len(positive) for positive, _ in sets.rows_by_set) if has_people else 0,
+        "negatives": sum(len(rest) for _, rest in sets.rows_by_set) if has_people else 0,
         "pose_overlap": abs(float(gap[:3] @ slope[:3] @ along)) / length,
         "light_overlap": abs(float(gap[3] * slope[3] @ along)) / length,
         "identity_overlap": _identity_overlap(sets, direction) if len(sets.people) > 2 else None,
@@ -215,10 +218,10 @@ def _figures(sets: _Sets, direction: Floats, known: bool) -> dict[str, Plain]:
 
 
 def _identity_overlap(sets: _Sets, direction: Floats) -> float:
-    """Largest |cosine| with the axes that hold most of how people differ midway between sets."""
+    """Largest |cosine| with the principal axes of the people's midpoints between their sets."""
     middles = np.stack([
-        (sets.embedding[shown].mean(axis=0) + sets.embedding[rest].mean(axis=0)) / 2
-        for shown, rest in sets.sides
+        (sets.embedding[positive].mean(axis=0) + sets.embedding[rest].mean(axis=0)) / 2
+        for positive, rest in sets.rows_by_set
     ])  # fmt: skip
     _, spread, axes = np.linalg.svd(middles - middles.mean(axis=0), full_matrices=False)
     held = np.cumsum(spread**2) / max(float((spread**2).sum()), 1e-12)
@@ -226,27 +229,27 @@ def _identity_overlap(sets: _Sets, direction: Floats) -> float:
     return float(np.abs(axes[:count] @ _unit(direction)).max())
 
 
-def _left_out(sets: _Sets) -> dict[str, Plain]:
-    """AUC of each person along the direction of the others; their mean and the lowest."""
+def _leave_one_person_out(sets: _Sets) -> dict[str, Plain]:
+    """Leave-one-person-out AUC: mean and minimum."""
     if len(sets.people) < 2:
         return {"auc": None, "auc_lowest": None}
-    found = []
-    for name, (shown, rest) in sets.people.items():
-        others = sets.without(name)
-        levelled = others.levelled()
-        score = levelled @ others.difference(levelled)
-        above = np.sign(score[shown][:, None] - score[rest][None, :])
-        found.append(float((above + 1).mean() / 2))
-    return {"auc": float(np.mean(found)), "auc_lowest": min(found)}
+    aucs = []
+    for name, (positive, rest) in sets.people.items():
+        training = sets.without(name)
+        levelled = training.levelled()
+        score = levelled @ training.difference(levelled)
+        above = np.sign(score[positive][:, None] - score[rest][None, :])
+        aucs.append(float((above + 1).mean() / 2))
+    return {"auc": float(np.mean(aucs)), "auc_lowest": min(aucs)}
 
 
 def _expected_cosine(sets: _Sets, direction: Floats) -> float | None:
-    """Expected cosine of `direction` with the one that endless people and pictures would give.
+    """Expected cosine of `direction` with the one that infinitely many people and pictures give.
 
-    People's own differences scatter about their mean by what pictures and people add, and so tell
-    the power of its noise. This is where a bootstrap over people tends to, once what a new draw
-    shares with the first is taken off (two of pure noise have a cosine of .71); drawing pictures
-    anew within them as well would count their noise twice.
+    The scatter of the per-person differences about their mean estimates the noise power of the
+    mean. It is the limit of a bootstrap over people, corrected for what a resample shares with the
+    sample (two of pure noise have a cosine of .71); resampling pictures within people as well
+    would count their noise twice.
     """
     number = len(sets.people)
     if number < 2:
@@ -257,31 +260,31 @@ def _expected_cosine(sets: _Sets, direction: Floats) -> float | None:
 
 
 def _reasons(figures: Mapping[str, Plain], *, unknown: bool) -> list[str]:
-    """Why it is rejected, for a person to read; none if it is not."""
+    """Reasons for rejection in plain text; empty if accepted."""
     if unknown:
         return [
-            "who is on the pictures is not known, so it cannot be checked on a person left out; "
+            "the people on the pictures are unknown, so it cannot be checked on a person left out; "
             "sort positives and negatives into sub-folders, one a person"
         ]
     people, positives = _count(figures["people"]), _count(figures["positives"])
     reasons = []
-    if people < LEAST_PEOPLE:
+    if people < MIN_PEOPLE:
         reasons.append(
             f"{people} {'person is' if people == 1 else 'people are'} in both folders, "
-            f"{LEAST_PEOPLE} are needed, or it may be who they are"
+            f"{MIN_PEOPLE} are needed, or it may be their identity"
         )
-    if positives < LEAST_POSITIVES:
-        reasons.append(f"{positives} positives of them, {LEAST_POSITIVES} are needed")
+    if positives < MIN_POSITIVES:
+        reasons.append(f"{positives} positives of them, {MIN_POSITIVES} are needed")
     auc, cosine = figures.get("auc"), figures.get("cosine")
-    if isinstance(auc, float) and auc < LEAST_AUC:
+    if isinstance(auc, float) and auc < MIN_AUC:
         reasons.append(
-            f"on a person left out it is right in {auc:.0%} of pairs, {LEAST_AUC:.0%} are needed: "
+            f"on a person left out it is right in {auc:.0%} of pairs, {MIN_AUC:.0%} are needed: "
             "it does not hold for other people"
         )
-    if isinstance(cosine, float) and cosine < LEAST_COSINE:
+    if isinstance(cosine, float) and cosine < MIN_COSINE:
         reasons.append(
-            f"other pictures would point elsewhere (cosine {cosine:.2f}, {LEAST_COSINE:.2f} is "
-            "needed): take more, or more alike ones"
+            f"other pictures would give another direction (cosine {cosine:.2f}, "
+            f"{MIN_COSINE:.2f} is needed): use more pictures, or more similar ones"
         )
     return reasons + _confounds(figures)
 
@@ -291,16 +294,16 @@ def _confounds(figures: Mapping[str, Plain]) -> list[str]:
     turned = {name: _number(figures[name]) for name in ("yaw", "pitch", "roll")}
     name, most = max(turned.items(), key=lambda each: abs(each[1]))
     overlap = _number(figures["pose_overlap"])
-    if abs(most) > MOST_DEGREES or overlap >= MOST_OVERLAP:
+    if abs(most) > MAX_DEGREES or overlap >= MAX_OVERLAP:
         reasons.append(
             f"pose differs between the folders ({name} by {most:+.0f} degrees, {overlap:.0%} of "
-            "the difference): choose pictures turned alike"
+            "the difference): choose pictures of similar pose"
         )
     light, overlap = _number(figures["light"]), _number(figures["light_overlap"])
-    if abs(light) > MOST_LIGHT or overlap >= MOST_OVERLAP:
+    if abs(light) > MAX_LIGHT or overlap >= MAX_OVERLAP:
         reasons.append(
             f"brightness differs between the folders (by {light:+.2f} of full scale, {overlap:.0%} "
-            "of the difference): choose pictures lit alike"
+            "of the difference): choose pictures of similar light"
         )
     return reasons
 

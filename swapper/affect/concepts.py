@@ -1,8 +1,8 @@
 """A concept: a word such as "tired" as a direction in an estimator's embedding, and its two files.
 
-``NAME.safetensors`` holds the direction, ``NAME.json`` what is known of it: how well it held when
-it was checked (`affect.contrast`), by what right its pictures were used, and the sha256 of the
-other file. What a concept shows is how faces *look*; nobody knows what they felt.
+``NAME.safetensors`` holds the direction, ``NAME.json`` its metadata: the results of its validation
+(`affect.concept_fit`), the rights to its pictures, and the sha256 of the other file. A concept
+describes how faces *look*, not what people felt.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from safetensors.numpy import save
 from swapper.errors import EstimatorError
 
 CONCEPT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-"""Names of concepts: they are keys of options and names of files."""
+"""Legal names of concepts: they are option keys and file names."""
 NAMING: Final = "a letter, then letters, digits, _ or -, at most 64"
 _LINEAGE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}:[0-9a-f]{64}")
 _SCHEMA: Final = 1
@@ -42,15 +42,15 @@ Plain = None | bool | int | float | str
 
 @dataclass(frozen=True, eq=False)
 class Concept:
-    """A direction with a name, and how far it can be trusted.
+    """A named direction and the results of its validation.
 
     Attributes:
         name: A letter, then letters, digits, ``_`` or ``-``; at most 64.
         lineage: Of the estimator in whose embedding it lies, "name:sha256 of its weights".
-        direction: (D,) float32, as long as its positives are apart from its negatives: adding it
-            once is as much as the pictures showed.
-        figures: How it came out, plain values; `affect.contrast.FIGURES` says what each is.
-        verdict: "accepted", or "rejected: " and why, for a person to read.
+        direction: (D,) float32, mean difference of positives and negatives: adding it once gives
+            the effect seen in the pictures.
+        figures: Validation results, plain values; see `affect.concept_fit.FIGURES`.
+        verdict: "accepted", or "rejected: " and the reasons.
         accepted: Whether it passed.
         provenance: Rights to the pictures, how many there were, and so on; plain values.
 
@@ -81,41 +81,41 @@ class Concept:
         if type(self.accepted) is not bool:
             raise ValueError("accepted must be true or false")
         if self.accepted and not self.direction.any():
-            raise ValueError("direction is zero, and yet it is accepted")
+            raise ValueError("direction is zero, but accepted is true")
         _text("verdict", self.verdict)
         _check_plain("figures", self.figures)
         _check_plain("provenance", self.provenance)
 
 
-def _text(what: str, value: object) -> str:
+def _text(key: str, value: object) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= _MAX_TEXT:
-        raise ValueError(f"{what} must be a text of 1 to {_MAX_TEXT} letters")
+        raise ValueError(f"{key} must be a text of 1 to {_MAX_TEXT} letters")
     return value
 
 
-def _check_plain(what: str, values: object) -> None:
-    """Hold `values` to be a flat mapping of short names to plain values."""
+def _check_plain(key: str, values: object) -> None:
+    """Check that `values` is a flat mapping of short names to plain values."""
     if not isinstance(values, Mapping) or len(values) > _MAX_ENTRIES:
-        raise ValueError(f"{what} must be an object of at most {_MAX_ENTRIES} entries")
-    for key, value in values.items():
-        if not isinstance(key, str) or not 0 < len(key) <= 64:
-            raise ValueError(f"{what} has a key that is no short text")
+        raise ValueError(f"{key} must be an object of at most {_MAX_ENTRIES} entries")
+    for entry, value in values.items():
+        if not isinstance(entry, str) or not 0 < len(entry) <= 64:
+            raise ValueError(f"{key} has a key that is not a short text")
         if value is not None and not isinstance(value, bool | int | float | str):
-            raise ValueError(f"{what} {key!r} must be a number, a text or null")
+            raise ValueError(f"{key} {entry!r} must be a number, a text or null")
         if isinstance(value, str) and len(value) > _MAX_TEXT:
-            raise ValueError(f"{what} {key!r} is longer than {_MAX_TEXT} letters")
+            raise ValueError(f"{key} {entry!r} is longer than {_MAX_TEXT} letters")
         if isinstance(value, int | float) and not abs(value) < 2**53:
-            raise ValueError(f"{what} {key!r} is no number of use")
+            raise ValueError(f"{key} {entry!r} is not a usable number")
 
 
 def save_concept(concept: Concept, folder: Path) -> Path:
-    """Write a concept's two files, an accepted or a rejected one.
+    """Write a concept's two files, whether it is accepted or rejected.
 
-    Both are on the disk before either takes its place, so a kill leaves the concept that was there.
+    Both are on the disk before either is replaced, so a kill leaves the previous concept.
 
     Args:
-        concept: To be kept.
-        folder: Made if it is missing.
+        concept: To be written.
+        folder: Created if missing.
 
     Returns:
         Path of its ``.safetensors``.
@@ -136,31 +136,33 @@ def save_concept(concept: Concept, folder: Path) -> Path:
         "sha256": hashlib.sha256(data).hexdigest(),
     }
     text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    places = {path: data, path.with_suffix(".json"): text.encode()}
-    partial = {each: each.with_name(f".{each.name}.{os.getpid()}.partial") for each in places}
+    contents = {path: data, path.with_suffix(".json"): text.encode()}
+    partial = {
+        target: target.with_name(f".{target.name}.{os.getpid()}.partial") for target in contents
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for each, content in places.items():
-            with partial[each].open("wb") as stream:
+        for target, content in contents.items():
+            with partial[target].open("wb") as stream:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
         # Between these two moves old card and new direction disagree; load_concept then says so.
-        for each in places:
-            partial[each].replace(each)
+        for target in contents:
+            partial[target].replace(target)
     except OSError as error:
         raise EstimatorError(
             f"{path}: cannot be written ({error.strerror or error}); make room or check permissions"
         ) from error
     finally:
-        for each in partial.values():
+        for target in partial.values():
             with contextlib.suppress(OSError):
-                each.unlink()
+                target.unlink()
     return path
 
 
 def load_concept(path: Path) -> Concept:
-    """Read a concept that may be hostile.
+    """Read a concept; the files are not trusted.
 
     Args:
         path: ``FOLDER/NAME``, with or without the suffix of one of its files.
@@ -169,16 +171,18 @@ def load_concept(path: Path) -> Concept:
         EstimatorError: A file is missing, damaged, too large, or does not fit the other.
     """
     path = Path(path)
-    known = path.suffix in (".safetensors", ".json")
+    has_suffix = path.suffix in (".safetensors", ".json")
     weights = (
-        path.with_suffix(".safetensors") if known else path.with_name(f"{path.name}.safetensors")
+        path.with_suffix(".safetensors")
+        if has_suffix
+        else path.with_name(f"{path.name}.safetensors")
     )
     description = weights.with_suffix(".json")
     card = _read_card(description)
     data = _read(weights, _MAX_BYTES)
     if hashlib.sha256(data).hexdigest() != card.get("sha256"):
         raise EstimatorError(
-            f"{weights}: is not the file that {description.name} tells of (sha256 differs); {_CURE}"
+            f"{weights}: does not match {description.name} (sha256 differs); {_CURE}"
         )
     try:
         concept = Concept(
@@ -196,7 +200,7 @@ def load_concept(path: Path) -> Concept:
         raise EstimatorError(f"{description}: {_one_line(error)}; {_CURE}") from error
     if concept.name != weights.stem:
         raise EstimatorError(
-            f"{description}: is of {concept.name!r}; a concept's files bear its name, rename them"
+            f"{description}: is of {concept.name!r}; rename both files to that name"
         )
     return concept
 
@@ -205,8 +209,8 @@ def _direction(path: Path) -> NDArray[np.float32]:
     with safe_open(path, framework="np") as file:
         if list(file.keys()) != [_TENSOR]:
             raise ValueError(f"{path.name} must hold one tensor, {_TENSOR}")
-        found = file.get_slice(_TENSOR)
-        kind, shape = found.get_dtype(), found.get_shape()
+        view = file.get_slice(_TENSOR)
+        kind, shape = view.get_dtype(), view.get_shape()
         if kind != "F32" or len(shape) != 1:
             raise ValueError(f"{path.name} holds a direction of {kind} {tuple(shape)[:4]}")
         direction: NDArray[np.float32] = file.get_tensor(_TENSOR)
@@ -220,7 +224,7 @@ def _read_card(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise EstimatorError(f"{path}: is not JSON ({_one_line(error)}); {_CURE}") from error
     if not isinstance(card, dict) or type(card.get("schema")) is not int:
-        raise EstimatorError(f"{path}: is no concept; {_CURE}")
+        raise EstimatorError(f"{path}: is not a concept; {_CURE}")
     if card["schema"] != _SCHEMA:
         raise EstimatorError(
             f"{path}: has schema {card['schema'] % 10**9}, this swapper reads {_SCHEMA}; upgrade "
@@ -230,11 +234,11 @@ def _read_card(path: Path) -> dict[str, Any]:
 
 
 def _refuse(word: str) -> float:
-    raise ValueError(f"{word} is no number")
+    raise ValueError(f"{word} is not a number")
 
 
 def _read(path: Path, limit: int) -> bytes:
-    """All of a plain file.
+    """Return all bytes of a plain file.
 
     Raises:
         EstimatorError: It is missing, something else, or larger than `limit` bytes.
@@ -249,7 +253,7 @@ def _read(path: Path, limit: int) -> bytes:
     except OSError as error:
         raise EstimatorError(f"{path}: cannot be read ({error.strerror})") from error
     if len(data) > limit:
-        raise EstimatorError(f"{path}: has more than {limit} bytes; no concept of ours has")
+        raise EstimatorError(f"{path}: has more than {limit} bytes; not a concept")
     return data
 
 

@@ -1,4 +1,4 @@
-"""Example pictures to what an estimator reads on them: faces that show a word, or that do not."""
+"""Load a concept's example pictures, crop the faces and read them with an estimator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.affect.concept_fit import LEAST_PEOPLE, LEAST_POSITIVES, Examples
+from swapper.affect.concept_fit import MIN_PEOPLE, MIN_POSITIVES, Examples
 from swapper.errors import EstimatorError, MediaError, UsageError
 from swapper.faces.aligner import Aligner, check_frame_count
 from swapper.faces.geometry import head_pose, similarity_from_landmarks, warp
@@ -30,19 +30,19 @@ Picture = NDArray[np.uint8]
 _SIDE: Final = 256
 _COVERAGE: Final[Coverage] = "face"
 _BATCH: Final = 64
-_FEWEST: Final = 2
-_MOST_OF_A_FACESET: Final = 2000
-"""Faces, spread evenly: people count alike, and nobody's count more for being many."""
-_UNREADABLE, _FACELESS, _AGAIN = "cannot be read", "without a face", "the same picture again"
+_MIN_FACES: Final = 2
+_MAX_FACESET_FACES: Final = 2000
+"""Faces, evenly spaced: people are weighted equally, however many faces each has."""
+_UNREADABLE, _FACELESS, _DUPLICATE = "cannot be read", "without a face", "duplicate"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExampleSet:
-    """What the folders of one option hold.
+    """Contents of one option's folders.
 
     Attributes:
         option: Its name.
-        pictures: Each with the person on it, "" where that is not known.
+        pictures: Each with the person on it, "" if unknown.
         facesets: Taken as they are; their identity is the person.
     """
 
@@ -52,27 +52,27 @@ class ExampleSet:
 
 
 @dataclass(slots=True, eq=False)
-class Sorting:
-    """What became of all pictures.
+class ExampleSelection:
+    """Which pictures are used and which are skipped.
 
     Attributes:
-        seen: sha256 of each that is used.
-        left_out: Names of those that are not, by why.
+        digests: sha256 of each that is used.
+        skipped: Names of those that are not, by reason.
     """
 
-    seen: set[str] = field(default_factory=set)
-    left_out: dict[str, list[str]] = field(default_factory=dict)
+    digests: set[str] = field(default_factory=set)
+    skipped: dict[str, list[str]] = field(default_factory=dict)
 
-    def leave(self, path: Path, why: str) -> None:
-        """Note a picture that is not used."""
-        self.left_out.setdefault(why, []).append(str(path))
+    def skip(self, path: Path, why: str) -> None:
+        """Record a picture that is not used."""
+        self.skipped.setdefault(why, []).append(str(path))
 
     def is_new(self, digest: str, path: Path) -> bool:
-        """Whether this picture is met for the first time; else it is noted."""
-        if digest in self.seen:
-            self.leave(path, _AGAIN)
+        """Whether this picture is not a duplicate; a duplicate is recorded."""
+        if digest in self.digests:
+            self.skip(path, _DUPLICATE)
             return False
-        self.seen.add(digest)
+        self.digests.add(digest)
         return True
 
 
@@ -84,15 +84,15 @@ class _Crop:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Still:
-    """A picture as the frame that aligners look at."""
+class _PictureFrame:
+    """A picture in the form of a frame, as aligners take it."""
 
     index: int
     image: Picture
 
 
 def find_examples(spec: object, option: str) -> ExampleSet:
-    """The pictures and facesets in the folders of an option.
+    """List the pictures and facesets in the folders of an option.
 
     Args:
         spec: A folder or a list of them. One that is a faceset is taken as such, likewise its
@@ -100,71 +100,73 @@ def find_examples(spec: object, option: str) -> ExampleSet:
         option: Its name, for errors.
 
     Raises:
-        UsageError: There is no folder in it.
-        MediaError: A folder is missing, or holds nothing of the kind.
+        UsageError: No folder is given.
+        MediaError: A folder is missing, or holds no pictures or facesets.
         FacesetError: A faceset is damaged or has no faces.
     """
-    folders = [Path(str(each)) for each in (spec if isinstance(spec, list) else [spec])]
+    folders = [Path(str(path)) for path in (spec if isinstance(spec, list) else [spec])]
     if not folders:
         raise UsageError(f"{option} is empty: pass {option}=FOLDER")
-    side = ExampleSet(option, [], [])
+    examples = ExampleSet(option, [], [])
     for folder in folders:
         if not folder.is_dir():
             raise MediaError(
                 f"{folder}: no such folder; {option} is a folder with a sub-folder of pictures for "
                 "each person, or facesets"
             )
-        before = len(side.pictures) + len(side.facesets)
-        if not _take(side, folder, person=""):
-            inside = (each for each in folder.iterdir() if each.is_dir())
-            for each in sorted(inside):
-                if not each.name.startswith("."):
-                    _take(side, each, person=each.name)
-        if len(side.pictures) + len(side.facesets) == before:
+        before = len(examples.pictures) + len(examples.facesets)
+        if not _collect(examples, folder, person=""):
+            inside = (path for path in folder.iterdir() if path.is_dir())
+            for path in sorted(inside):
+                if not path.name.startswith("."):
+                    _collect(examples, path, person=path.name)
+        if len(examples.pictures) + len(examples.facesets) == before:
             raise MediaError(
                 f"{folder}: holds no picture, and no folder of pictures; {option} is a folder with "
                 "a sub-folder of pictures for each person, or facesets"
             )
-    return side
+    return examples
 
 
-def _take(side: ExampleSet, folder: Path, person: str) -> bool:
+def _collect(examples: ExampleSet, folder: Path, person: str) -> bool:
     """Add what lies directly in `folder`; returns whether it is a faceset."""
     if (folder / CARD_NAME).exists():
         faceset = Faceset.open(folder)
         if not faceset.records:
             raise MediaError(f"{folder}: has no faces; run swapper extract on footage of them")
-        side.facesets.append(faceset)
+        examples.facesets.append(faceset)
         return True
     with suppress(MediaError):  # none here, which only matters if there are none at all
-        side.pictures.extend((path, person) for path in list_images(folder))
+        examples.pictures.extend((path, person) for path in list_images(folder))
     return False
 
 
 def read_examples(
-    sides: list[ExampleSet],
+    example_sets: list[ExampleSet],
     estimator: Estimator,
     make_aligner: Callable[[], Aligner],
     min_size: int,
-    sorting: Sorting,
+    selection: ExampleSelection,
 ) -> tuple[list[Examples], str]:
-    """What the estimator says of each set, and the aligner's fingerprint ("" without one).
+    """Read each set; return examples and the aligner's fingerprint ("" if it was not needed).
 
     Args:
-        sides: Their pictures are counted through as frames, for aligners that read a list.
+        example_sets: Their pictures are numbered in one sequence, as frame indices.
         estimator: On its device.
-        make_aligner: Called if there are pictures that are no faceset's.
+        make_aligner: Called if there are pictures outside facesets.
         min_size: Least span of a face's landmarks, in pixels.
-        sorting: Is told of every picture.
+        selection: Records every picture.
 
     Raises:
         UsageError: The aligner is set to follow faces.
         MediaError: Too few faces are found in a set.
         AlignerError, FacesetError, EstimatorError: By kind of what is wrong, in one line.
     """
-    total = sum(len(side.pictures) for side in sides)
+    total = sum(len(examples.pictures) for examples in example_sets)
     if not total:
-        return [_read_side(side, iter(()), estimator, sorting) for side in sides], ""
+        return [
+            _read_set(examples, iter(()), estimator, selection) for examples in example_sets
+        ], ""
     aligner = make_aligner()
     try:
         if getattr(aligner, "video", False):
@@ -174,30 +176,30 @@ def read_examples(
             )
         aligner.prepare()
         check_frame_count(aligner, total)
-        found, first = [], 0
-        for side in sides:
-            crops = _cut(side, aligner, first, min_size, sorting)
-            found.append(_read_side(side, crops, estimator, sorting))
-            first += len(side.pictures)
+        results, first = [], 0
+        for examples in example_sets:
+            crops = _cut(examples, aligner, first, min_size, selection)
+            results.append(_read_set(examples, crops, estimator, selection))
+            first += len(examples.pictures)
         aligner.finish(total)
-        return found, aligner.fingerprint
+        return results, aligner.fingerprint
     finally:
         aligner.close()
 
 
-def _read_side(
-    side: ExampleSet, crops: Iterator[_Crop], estimator: Estimator, sorting: Sorting
+def _read_set(
+    examples: ExampleSet, crops: Iterator[_Crop], estimator: Estimator, selection: ExampleSelection
 ) -> Examples:
     parts = list(_readings(crops, _COVERAGE, estimator))
-    for faceset in side.facesets:
-        parts += _readings(_crops_of(faceset, sorting), faceset.card.coverage, estimator)
+    for faceset in examples.facesets:
+        parts += _readings(_crops_of(faceset, selection), faceset.card.coverage, estimator)
     count = sum(len(each.people) for each in parts)
-    if count < _FEWEST:
-        why = "; ".join(f"{len(names)} {why}" for why, names in sorting.left_out.items())
+    if count < _MIN_FACES:
+        why = "; ".join(f"{len(names)} {why}" for why, names in selection.skipped.items())
         raise MediaError(
-            f"{side.option}: {count} {'face' if count == 1 else 'faces'} found"
-            f"{f' ({why})' if why else ''}, which is too few; {LEAST_POSITIVES} positives of "
-            f"{LEAST_PEOPLE} people are needed, and as many negatives"
+            f"{examples.option}: {count} {'face' if count == 1 else 'faces'} found"
+            f"{f' ({why})' if why else ''}, which is too few; {MIN_POSITIVES} positives of "
+            f"{MIN_PEOPLE} people are needed, and as many negatives"
         )
     return Examples(
         np.concatenate([each.embedding for each in parts]),
@@ -210,40 +212,40 @@ def _read_side(
 def _readings(
     crops: Iterable[_Crop], coverage: Coverage, estimator: Estimator
 ) -> Iterator[Examples]:
-    coming = iter(crops)
-    while some := list(islice(coming, _BATCH)):
-        pictures = np.stack([each.picture for each in some])
+    pending = iter(crops)
+    while batch := list(islice(pending, _BATCH)):
+        pictures = np.stack([each.picture for each in batch])
         embedding = estimator.readings(pictures, coverage).embedding
         if not np.isfinite(embedding).all():
             raise EstimatorError(
-                f"affect={estimator.name}: it answers what is not finite; its weights are damaged "
-                "or another network's"
+                f"affect={estimator.name}: output is not finite; its weights are damaged or "
+                "another network's"
             )
         yield Examples(
             embedding,
-            [each.person for each in some],
-            np.array([each.pose for each in some]),
+            [each.person for each in batch],
+            np.array([each.pose for each in batch]),
             pictures.mean(axis=(1, 2, 3)) / 255,
         )
 
 
 def _cut(
-    side: ExampleSet, aligner: Aligner, first: int, min_size: int, sorting: Sorting
+    examples: ExampleSet, aligner: Aligner, first: int, min_size: int, selection: ExampleSelection
 ) -> Iterator[_Crop]:
     """The largest face of each picture; `first` is the number of the first among all pictures."""
-    bar = progress(len(side.pictures), f"look at {side.option}", "picture")
-    for index, (path, person) in enumerate(side.pictures, first):
+    bar = progress(len(examples.pictures), f"read {examples.option}", "picture")
+    for index, (path, person) in enumerate(examples.pictures, first):
         bar.update()
         try:
             image = read_image(path)
             digest = sha256_file(path)
         except MediaError:
-            sorting.leave(path, _UNREADABLE)
+            selection.skip(path, _UNREADABLE)
             continue
-        crop = _crop(image, aligner(_Still(index, image)), person, min_size)
+        crop = _crop(image, aligner(_PictureFrame(index, image)), person, min_size)
         if crop is None:
-            sorting.leave(path, _FACELESS)
-        elif sorting.is_new(digest, path):
+            selection.skip(path, _FACELESS)
+        elif selection.is_new(digest, path):
             yield crop
     bar.close()
 
@@ -265,12 +267,12 @@ def _crop(image: Picture, faces: list[Face], person: str, min_size: int) -> _Cro
     )
 
 
-def _crops_of(faceset: Faceset, sorting: Sorting) -> Iterator[_Crop]:
+def _crops_of(faceset: Faceset, selection: ExampleSelection) -> Iterator[_Crop]:
     records = faceset.records
-    if len(records) > _MOST_OF_A_FACESET:
-        chosen = np.linspace(0, len(records) - 1, _MOST_OF_A_FACESET).round().astype(int)
+    if len(records) > _MAX_FACESET_FACES:
+        chosen = np.linspace(0, len(records) - 1, _MAX_FACESET_FACES).round().astype(int)
         records = [records[index] for index in chosen]
     for record in records:
-        if sorting.is_new(record.sha256, faceset.path / record.image):
+        if selection.is_new(record.sha256, faceset.path / record.image):
             pose = (record.yaw, record.pitch, record.roll)
             yield _Crop(faceset.image(record), faceset.card.identity, pose)

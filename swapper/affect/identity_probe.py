@@ -1,4 +1,4 @@
-"""Does a code say who it is of? A linear probe, tested on footage that it has not seen."""
+"""Linear probe that measures how much identity leaks into affect codes."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ _RIDGE: Final = 1e-2
 def probe_identity(
     codes: Mapping[str, NDArray[np.floating[Any]]], clips: Mapping[str, Sequence[str]]
 ) -> float:
-    """How often a linear probe names the right person, every person counting the same.
+    """Return the balanced accuracy of a linear probe that predicts the person from a code.
 
-    Cross-validated by stretches of footage: neighbouring frames are nearly the same picture, so a
-    probe tested beside what it learnt from would only show its memory.
+    Cross-validated by stretches of footage: neighbouring frames are near duplicates, so a random
+    split would only measure memorisation.
 
     Args:
         codes: Of each person's faces, (N, K) in order of time.
         clips: Which file each face is from; stretches do not cross files.
 
     Returns:
-        In [0, 1]; 1 over the number of people is chance.
+        In [0, 1]; chance is 1 over the number of people.
     """
     names = list(codes)
     features = np.concatenate([np.asarray(codes[name], np.float64) for name in names])
-    who = np.repeat(np.arange(len(names)), [len(codes[name]) for name in names])
+    person = np.repeat(np.arange(len(names)), [len(codes[name]) for name in names])
     fold = np.concatenate([_stretches(clips[name]) for name in names])
     features = (features - features.mean(axis=0)) / np.maximum(features.std(axis=0), 1e-9)
     features = np.c_[features, np.ones(len(features))]
-    right = np.zeros(len(who), bool)
+    right = np.zeros(len(person), bool)
     for number in range(FOLDS):
         train, test = fold != number, fold == number
-        if not test.any() or len(set(who[train])) < len(names):
+        if not test.any() or len(set(person[train])) < len(names):
             continue
         # Each person weighs the same; else the longest clip would be the best guess.
-        weight = 1 / np.bincount(who[train], minlength=len(names))[who[train]]
-        goal = np.eye(len(names))[who[train]]
+        weight = 1 / np.bincount(person[train], minlength=len(names))[person[train]]
+        goal = np.eye(len(names))[person[train]]
         gram = features[train].T @ (features[train] * weight[:, None])
         gram += _RIDGE * len(names) * np.eye(len(gram)) / FOLDS
         solution = np.linalg.solve(gram, features[train].T @ (goal * weight[:, None]))
-        right[test] = (features[test] @ solution).argmax(axis=1) == who[test]
-    return float(np.mean([right[who == index].mean() for index in range(len(names))]))
+        right[test] = (features[test] @ solution).argmax(axis=1) == person[test]
+    return float(np.mean([right[person == index].mean() for index in range(len(names))]))
 
 
 def _stretches(clips: Sequence[str]) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
-"""What an identity has been seen to do, and what it has not.
+"""Observed range of an identity's affect codes, and emotions that its footage lacks.
 
-A decoder has learnt an identity's face from its footage. What lies further than that footage goes,
-it can only guess; so it is worth knowing how far that is, in every direction of the affect codes.
+A decoder learns an identity's face from its footage; codes beyond the range of that footage are
+extrapolation. This measures the range in every direction of the affect codes.
 """
 
 from __future__ import annotations
@@ -16,82 +16,84 @@ from numpy.typing import NDArray
 
 from swapper.types import Readings
 
-MOST_SHOWN: Final = 256
-"""Codes kept of each identity."""
-_REACH: Final = 0.99
-"""An identity reaches along a direction as far as this share of its faces."""
-_FURTHER: Final = 1.5
-"""So many times its reach is more than an identity has shown."""
-_REST: Final = 0.5
-"""No reach is less, in units of a code's spread: that close to rest, codes differ by noise."""
+MAX_CODES: Final = 256
+"""Codes stored for each identity."""
+_EXTENT_QUANTILE: Final = 0.99
+"""Quantile of an identity's codes that defines its extent along a direction."""
+_MARGIN: Final = 1.5
+"""Codes beyond this multiple of the extent are out of range."""
+_MIN_EXTENT: Final = 0.5
+"""Least extent, in standard deviations of a code: that close to neutral, codes differ by noise."""
 _ABSENT_SHARE: Final = 0.01
-_FEWEST_FACES: Final = 5
+_MIN_FACES: Final = 5
 _PRESENT_SHARE: Final = 0.03
 
 
 def subsample_codes(codes: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """At most 256 of the codes (N, K) of one identity, evenly over its footage."""
-    count = min(len(codes), MOST_SHOWN)
+    """Return at most 256 of the codes (N, K) of one identity, evenly spaced over its footage."""
+    count = min(len(codes), MAX_CODES)
     rows = np.linspace(0, len(codes) - 1, count).round().astype(np.int64)
     return codes[rows].astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class ObservedRange:
-    """How far an identity has been seen to go.
+    """Range of an identity's own codes.
 
     Attributes:
         codes: (M, K), a sample of its own, M >= 1.
-        told: (K, L) orthonormal directions in which feelings are told apart; None for all. In the
-            others people differ by much that is no feeling, so that any is more than another's.
+        readout_axes: (K, L) orthonormal directions that predict affect; None for all. Along the
+            others people differ by much that is not affect, and any code would be out of range.
     """
 
     codes: NDArray[np.float32]
-    told: NDArray[np.float32] | None = None
+    readout_axes: NDArray[np.float32] | None = None
 
-    def reach(self, units: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """99 % quantile of its codes along unit directions (N, K), (N,); the 1 % one is - of -u."""
+    def extent(self, units: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """99 % quantile (N,) of its codes along unit directions (N, K); the 1 % one is of -u."""
         along = units.astype(np.float64) @ self.codes.T.astype(np.float64)
-        found: NDArray[np.float64] = np.quantile(along, _REACH, axis=1)
-        return found
+        quantiles: NDArray[np.float64] = np.quantile(along, _EXTENT_QUANTILE, axis=1)
+        return quantiles
 
-    def asks_for_more(self, codes: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-        """Which codes (N, K) go further than the identity has been seen to go in their direction.
+    def exceeds(self, codes: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+        """(N,) which codes (N, K) lie beyond the identity's observed range.
 
-        Further, in the directions that are told, means half as far again as its reach. In many
-        dimensions a code's own direction is the one in which it is extreme, and many of the
-        identity's own faces would be further; so it must be further, in the same measure, than 99
-        of 100 of these, too.
+        Out of range means 1.5 times the extent along the code's own direction, in the readout
+        axes. In many dimensions a code is extreme along its own direction, and many of the
+        identity's own faces would exceed that; so it must also exceed, in the same measure, 99 of
+        100 of these.
         """
-        return self._times(codes) > self._limit
+        return self._relative_distance(codes) > self._limit
 
     @cached_property
     def _limit(self) -> float:
-        return max(_FURTHER, float(np.quantile(self._times(self.codes), _REACH)))
+        return max(
+            _MARGIN, float(np.quantile(self._relative_distance(self.codes), _EXTENT_QUANTILE))
+        )
 
-    def _times(self, codes: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """By how many times the reach in its own direction each code is away from rest, (N,)."""
-        seen = codes.astype(np.float64)
-        if self.told is not None and self.told.shape[1]:
-            seen = seen @ self.told @ self.told.T
-        length = np.linalg.norm(seen, axis=1)
-        units = seen / length.clip(1e-12)[:, None]
-        times: NDArray[np.float64] = length / self.reach(units).clip(_REST)
+    def _relative_distance(self, codes: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """(N,) length of each code divided by the extent along its own direction."""
+        projected = codes.astype(np.float64)
+        if self.readout_axes is not None and self.readout_axes.shape[1]:
+            projected = projected @ self.readout_axes @ self.readout_axes.T
+        length = np.linalg.norm(projected, axis=1)
+        units = projected / length.clip(1e-12)[:, None]
+        times: NDArray[np.float64] = length / self.extent(units).clip(_MIN_EXTENT)
         return times
 
 
 def missing_emotions(readings: Mapping[str, Readings]) -> list[str]:
-    """Which feelings one identity lacks that another one shows, a line each.
+    """List emotions that one identity lacks and another one has, one line each.
 
-    Lacking is less than 1 % of the faces or fewer than 5; shown is more than 3 % of them and 5 at
-    least. A face counts for the class that it looks most like.
+    Lacking is less than 1 % of the faces or fewer than 5; having is more than 3 % of them and 5 at
+    least. A face counts for its most probable class.
 
     Args:
         readings: Of each identity's faces; all of one estimator.
 
     Returns:
-        Such as "alice shows no surprise (bob: 12 %); a swap will have to guess it"; none where the
-        estimator has no classes.
+        Such as "alice shows no surprise (bob: 12 %); a swap will have to guess it"; empty where
+        the estimator has no classes.
     """
     counts = {
         name: np.bincount(each.probabilities.argmax(axis=1), minlength=len(each.labels))
@@ -100,28 +102,29 @@ def missing_emotions(readings: Mapping[str, Readings]) -> list[str]:
     }
     lines = []
     for name, own in counts.items():
-        for number, feeling in enumerate(readings[name].labels):
+        for number, emotion in enumerate(readings[name].labels):
             faces = int(own[number])
-            if faces >= _FEWEST_FACES and faces >= _ABSENT_SHARE * own.sum():
+            if faces >= _MIN_FACES and faces >= _ABSENT_SHARE * own.sum():
                 continue
             shares = {other: each[number] / each.sum() for other, each in counts.items()}
-            others = sorted(
+            having = sorted(
                 (
                     other
                     for other, each in counts.items()
-                    if shares[other] > _PRESENT_SHARE and each[number] >= _FEWEST_FACES
+                    if shares[other] > _PRESENT_SHARE and each[number] >= _MIN_FACES
                 ),
                 key=lambda other: -shares[other],
             )
-            if others:
-                there = ", ".join(f"{other}: {100 * shares[other]:.0f} %" for other in others)
+            if having:
+                there = ", ".join(f"{other}: {100 * shares[other]:.0f} %" for other in having)
                 lines.append(
-                    f"{name} shows {_few(faces, feeling)} ({there}); a swap will have to guess it"
+                    f"{name} shows {_describe_count(faces, emotion)} ({there}); "
+                    "a swap will have to guess it"
                 )
     return lines
 
 
-def _few(faces: int, feeling: str) -> str:
+def _describe_count(faces: int, emotion: str) -> str:
     if not faces:
-        return f"no {feeling}"
-    return f"hardly any {feeling}, {faces} {'face' if faces == 1 else 'faces'}"
+        return f"no {emotion}"
+    return f"hardly any {emotion}, {faces} {'face' if faces == 1 else 'faces'}"

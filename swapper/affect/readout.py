@@ -1,4 +1,4 @@
-"""Along which directions affect codes rise in what an estimator says aloud."""
+"""Linear readout of an estimator's outputs from affect codes."""
 
 from __future__ import annotations
 
@@ -11,74 +11,76 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _RIDGE: Final = 0.01
-"""Of the codes' mean variance."""
-_LEAST_RISE: Final = 0.1
-"""Share of the number's variance that codes must explain; a weaker direction is noise, enlarged."""
-_LEAST_TOLD: Final = 0.5
-"""The same, of an output that counts as told by the codes."""
-_LEAST_AXIS: Final = 0.01
-"""Of what the first axis explains; less is noise."""
+"""Ridge penalty, as a share of the codes' mean variance."""
+_MIN_STEP_EXPLAINED: Final = 0.1
+"""Share of the output's variance that codes must explain; a weaker fit amplifies noise."""
+_MIN_EXPLAINED: Final = 0.5
+"""The same, for an output to count as predictable from the codes."""
+_MIN_AXIS: Final = 0.01
+"""As a share of what the first axis explains; smaller axes are noise."""
 
 
 def readout_step(
-    codes: Mapping[str, Floats], said: Mapping[str, NDArray[np.floating[Any]] | None]
+    codes: Mapping[str, Floats], targets: Mapping[str, NDArray[np.floating[Any]] | None]
 ) -> NDArray[np.float32]:
-    """The shortest step by which a code's predicted number rises by 1.
+    """Compute the shortest code step that raises the predicted value by 1.
 
-    The prediction is a ridge regression within each person, every person counting alike: how much
-    more pleasant one person looks than another at rest does not enter.
+    The prediction is a ridge regression within each person, all people weighted equally:
+    differences between people at rest do not enter.
 
     Args:
         codes: Of each person's faces, (N, K).
-        said: The number of each of these faces, (N,); None where the estimator has none.
+        targets: The value of each of these faces, (N,); None where the estimator has none.
 
     Returns:
-        (K,), or (0,) where the estimator has no such number or the codes do not tell it.
+        (K,), or (0,) where the estimator has no such output or the codes do not predict it.
     """
-    columns = {name: each[:, None] for name, each in said.items() if each is not None}
+    columns = {name: each[:, None] for name, each in targets.items() if each is not None}
     if len(columns) < len(codes):
         return np.zeros(0, np.float32)
-    readers, shares, _ = _regression(codes, columns)
-    if not shares[0] > _LEAST_RISE:
+    slopes, shares, _ = _regression(codes, columns)
+    if not shares[0] > _MIN_STEP_EXPLAINED:
         return np.zeros(0, np.float32)
-    slope = readers[:, 0]
+    slope = slopes[:, 0]
     step: NDArray[np.float32] = (slope / (slope @ slope)).astype(np.float32)
     return step
 
 
 def readable_axes(
-    codes: Mapping[str, Floats], said: Mapping[str, NDArray[np.floating[Any]]]
+    codes: Mapping[str, Floats], targets: Mapping[str, NDArray[np.floating[Any]]]
 ) -> NDArray[np.float32]:
-    """Directions of codes from which what the estimator says can be read; the rest is what it sees.
+    """Compute the directions of codes that predict the estimator's outputs.
 
     Args:
         codes: Of each person's faces, (N, K).
-        said: All that is said of these faces, (N, M).
+        targets: All outputs for these faces, (N, M).
 
     Returns:
-        (K, L) orthonormal columns, those that tell the most first; L is 0 where nothing is told.
+        (K, L) orthonormal columns, most predictive first; L is 0 where no output is predictable.
     """
-    readers, shares, power = _regression(codes, said)
-    kept = shares > _LEAST_TOLD
-    if not kept.any():
-        return np.zeros((len(readers), 0), np.float32)
-    axes, sizes, _ = np.linalg.svd(readers[:, kept] / np.sqrt(power[kept]), full_matrices=False)
-    found: NDArray[np.float32] = axes[:, sizes**2 > _LEAST_AXIS * sizes[0] ** 2]
-    return found.astype(np.float32)
+    slopes, shares, power = _regression(codes, targets)
+    predictable = shares > _MIN_EXPLAINED
+    if not predictable.any():
+        return np.zeros((len(slopes), 0), np.float32)
+    axes, sizes, _ = np.linalg.svd(
+        slopes[:, predictable] / np.sqrt(power[predictable]), full_matrices=False
+    )
+    informative: NDArray[np.float32] = axes[:, sizes**2 > _MIN_AXIS * sizes[0] ** 2]
+    return informative.astype(np.float32)
 
 
 def _regression(
-    codes: Mapping[str, Floats], said: Mapping[str, NDArray[np.floating[Any]]]
+    codes: Mapping[str, Floats], targets: Mapping[str, NDArray[np.floating[Any]]]
 ) -> tuple[Floats, Floats, Floats]:
     """Slopes (K, M), share of each output's variance explained (M,), and that variance (M,)."""
-    spread, crossed, power = [], [], []
-    for name, each in codes.items():
-        away = each - each.mean(axis=0)
-        centred = said[name].astype(np.float64) - said[name].mean(axis=0, dtype=np.float64)
-        spread.append(away.T @ away / len(away))
-        crossed.append(away.T @ centred / len(away))
+    spread, cross, power = [], [], []
+    for name, own_codes in codes.items():
+        deviation = own_codes - own_codes.mean(axis=0)
+        centred = targets[name].astype(np.float64) - targets[name].mean(axis=0, dtype=np.float64)
+        spread.append(deviation.T @ deviation / len(deviation))
+        cross.append(deviation.T @ centred / len(deviation))
         power.append((centred**2).mean(axis=0))
-    pooled, together, variance = (np.mean(each, axis=0) for each in (spread, crossed, power))
+    pooled, together, variance = (np.mean(each, axis=0) for each in (spread, cross, power))
     ridge = _RIDGE * np.trace(pooled) / len(pooled) + 1e-12
     slopes: Floats = np.linalg.solve(pooled + ridge * np.eye(len(pooled)), together)
     variance = variance.clip(1e-12)

@@ -1,16 +1,16 @@
 """Affect made comparable between people: from an estimator's embedding to a short code.
 
-Every face rests differently, and moves by other amounts for the same feeling. So an embedding is
-taken relative to its person's own rest, and measured by how far that person's face departs from it.
+Faces differ at rest, and move by different amounts for the same affect. So an embedding is taken
+relative to its person's neutral, and scaled by that person's own variance.
 
 ::
 
     code = (embedding - neutral of the person) @ basis @ whitening of the person
 
-The basis holds the directions that speak of expression (`affect.basis`), all people pooled, scaled
-to unit variance. Whitening by person is drawn towards the pooled, the less footage
-there is: of someone who was filmed at rest only, the spread in other directions is noise, and
-dividing by it would turn that noise into feelings.
+The basis holds the directions that encode expression (`affect.basis`), pooled over people and
+scaled to unit variance. A person's whitening is shrunk towards the pooled one, the more the less
+footage there is: of someone who was filmed at rest only, the variance in other directions is noise,
+and dividing by it would amplify it.
 
 Source: subtracting a person's neutral as Baltrusaitis et al. 2015 do for action units; shrinkage as
 Ledoit and Wolf 2004, with a fixed prior strength.
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from swapper.affect.basis import expression_basis, outputs
 from swapper.affect.identity_probe import probe_identity
 from swapper.affect.neutral import most_at_rest, neutral_embedding
-from swapper.affect.observed_range import MOST_SHOWN, subsample_codes
+from swapper.affect.observed_range import MAX_CODES, subsample_codes
 from swapper.affect.readout import readable_axes, readout_step
 from swapper.types import Readings
 
@@ -41,30 +41,30 @@ _MAX_IDENTITIES: Final = 64
 
 @dataclass(frozen=True, eq=False)
 class AffectSpace:
-    """Fitted once for a run, saved with its model.
+    """Map from embeddings to affect codes; fitted once for a run, saved with its model.
 
     Attributes:
         lineage: Of the estimator whose embeddings it takes.
         basis: (D, K) float32.
         neutrals: Of each identity, (D,) float32.
         whitening: Of each identity, (K, K) float32.
-        shown: Of each identity, up to 256 of its own codes (M, K) float32, evenly over its footage:
-            what it has been seen to do.
+        observed: Of each identity, up to 256 of its own codes (M, K) float32, evenly spaced over
+            its footage.
         valence, arousal: (K,) float32, the shortest step by which a code's predicted valence or
-            arousal rises by 1; (0,) where the codes do not tell it.
-        told: (K, L) float32, orthonormal directions of codes from which what the estimator says
-            aloud can be read; L from 0 to K.
-        figures: How it came out, plain values: identity leak before and after, faces used.
+            arousal rises by 1; (0,) where the codes do not predict it.
+        readout_axes: (K, L) float32, orthonormal directions of codes that predict the estimator's
+            outputs; L from 0 to K.
+        figures: Plain values: identity leak before and after, faces used.
     """
 
     lineage: str
     basis: NDArray[np.float32]
     neutrals: Mapping[str, NDArray[np.float32]]
     whitening: Mapping[str, NDArray[np.float32]]
-    shown: Mapping[str, NDArray[np.float32]]
+    observed: Mapping[str, NDArray[np.float32]]
     valence: NDArray[np.float32]
     arousal: NDArray[np.float32]
-    told: NDArray[np.float32]
+    readout_axes: NDArray[np.float32]
     figures: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -80,11 +80,11 @@ class AffectSpace:
         """Fit to the faces of all identities.
 
         Args:
-            readings: Of each identity's faces, in the order of its footage; all of one lineage.
-            rest: (N,) how much each face is at rest, likewise; see `swapper.affect.neutral`.
-            clips: Which file each face is from, likewise.
-            dim: K at most, 1 to 64; there are no more than the embedding has directions.
-            shrink: So many independent faces weigh as much as what all people have in common.
+            readings: Of each identity's faces, in footage order; all of one lineage.
+            rest: (N,) neutral weight of each face, likewise; see `swapper.affect.neutral`.
+            clips: Source file of each face, likewise.
+            dim: Largest K, 1 to 64; fewer where the embedding has fewer directions.
+            shrink: Number of independent faces that weighs as much as the pooled covariance.
 
         Raises:
             ValueError: An argument is out of range, or readings do not belong together.
@@ -99,7 +99,7 @@ class AffectSpace:
         whitening, own_codes = {}, {}
         for name in names:
             codes = deviations[name] @ basis
-            weight = shrink / (shrink + _independent(codes, clips[name]))
+            weight = shrink / (shrink + _effective_sample_size(codes, clips[name]))
             own = (1 - weight) * (codes.T @ codes / len(codes)) + weight * np.eye(basis.shape[1])
             whitening[name] = _inverse_root(own)
             own_codes[name] = codes @ whitening[name]
@@ -108,14 +108,16 @@ class AffectSpace:
             basis=basis.astype(np.float32),
             neutrals={name: each.astype(np.float32) for name, each in neutrals.items()},
             whitening={name: each.astype(np.float32) for name, each in whitening.items()},
-            shown={name: subsample_codes(each) for name, each in own_codes.items()},
+            observed={name: subsample_codes(each) for name, each in own_codes.items()},
             valence=readout_step(
                 own_codes, {name: each.valence for name, each in readings.items()}
             ),
             arousal=readout_step(
                 own_codes, {name: each.arousal for name, each in readings.items()}
             ),
-            told=readable_axes(own_codes, {name: outputs(each) for name, each in readings.items()}),
+            readout_axes=readable_axes(
+                own_codes, {name: outputs(each) for name, each in readings.items()}
+            ),
         )
         return replace(space, figures=_figures(space, readings, rest, clips))
 
@@ -140,21 +142,21 @@ class AffectSpace:
         Args:
             embedding: (N, D).
             performer: Who acts: one of the identities, or the neutral (D,) of someone else.
-            identity: Whose decoder is to hear it.
-            relative: 1 takes the performer's departure from the performer's rest; 0 takes the
-                performer's face literally, as if it were the identity's; between is between.
+            identity: Whose decoder the codes condition.
+            relative: 1 takes the performer's deviation from the performer's neutral; 0 takes the
+                performer's face as if it were the identity's; values between interpolate.
 
         Returns:
             (N, K) float32.
 
         Raises:
-            ValueError: Someone is unknown, or `relative` not in [0, 1].
+            ValueError: Unknown performer or identity, or `relative` not in [0, 1].
         """
         if not 0 <= relative <= 1:
             raise ValueError(f"relative must be between 0 and 1, got {relative}")
         for name in (identity, *((performer,) if isinstance(performer, str) else ())):
             if name not in self.neutrals:
-                raise ValueError(f"{name} is not of this affect space: {', '.join(self.neutrals)}")
+                raise ValueError(f"{name} is not in this affect space: {', '.join(self.neutrals)}")
         if isinstance(performer, str):
             neutral, whitening = self.neutrals[performer], self.whitening[performer]
         else:
@@ -169,17 +171,17 @@ class AffectSpace:
         return self.basis @ self.whitening[identity], self.neutrals[identity]
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """Its numbers by name; `restore` takes them back."""
-        found = {"basis": self.basis}
+        """Its arrays by name; the inverse is `restore`."""
+        tensors = {"basis": self.basis}
         for index, name in enumerate(self.neutrals):
-            found[f"neutral.{index}"] = self.neutrals[name]
-            found[f"whitening.{index}"] = self.whitening[name]
-            found[f"shown.{index}"] = self.shown[name]
-        optional = {"valence": self.valence, "arousal": self.arousal, "told": self.told}
-        return found | {name: each for name, each in optional.items() if each.size}
+            tensors[f"neutral.{index}"] = self.neutrals[name]
+            tensors[f"whitening.{index}"] = self.whitening[name]
+            tensors[f"shown.{index}"] = self.observed[name]
+        optional = {"valence": self.valence, "arousal": self.arousal, "told": self.readout_axes}
+        return tensors | {name: each for name, each in optional.items() if each.size}
 
     def summary(self) -> dict[str, Any]:
-        """All that is no array, as plain values."""
+        """Everything but the arrays, as plain values."""
         return {
             "lineage": self.lineage,
             "dim": self.dim,
@@ -191,10 +193,10 @@ class AffectSpace:
     def restore(
         cls, summary: Mapping[str, Any], tensors: Mapping[str, NDArray[np.float32]]
     ) -> AffectSpace:
-        """The inverse of `summary` and `tensors`; both may be hostile.
+        """Inverse of `summary` and `tensors`; the input is not trusted.
 
         Raises:
-            ValueError: They do not make an affect space.
+            ValueError: They are not a valid affect space.
         """
         lineage, names = summary.get("lineage"), summary.get("identities")
         dim, figures = summary.get("dim"), summary.get("figures")
@@ -212,13 +214,13 @@ class AffectSpace:
         shapes = {"basis": basis.shape}
         for index in range(len(names)):
             shapes |= {f"neutral.{index}": (len(basis),), f"whitening.{index}": (dim, dim)}
-            shapes[f"shown.{index}"] = (_count_shown(tensors, f"shown.{index}"), dim)
+            shapes[f"shown.{index}"] = (_observed_count(tensors, f"shown.{index}"), dim)
         shapes |= {name: (dim,) for name in ("valence", "arousal") if name in tensors}
         none, nowhere = np.zeros(0, np.float32), np.zeros((dim, 0), np.float32)
-        told = tensors.get("told", nowhere)
-        if told.ndim != 2 or told.shape[1] > dim:
-            raise ValueError("the affect space tells more directions than it has")
-        shapes |= {"told": (dim, told.shape[1])} if "told" in tensors else {}
+        readout_axes = tensors.get("told", nowhere)
+        if readout_axes.ndim != 2 or readout_axes.shape[1] > dim:
+            raise ValueError("readout_axes (told) has more directions than the affect space")
+        shapes |= {"told": (dim, readout_axes.shape[1])} if "told" in tensors else {}
         if {name: each.shape for name, each in tensors.items()} != shapes:
             raise ValueError("the affect space's numbers are not those of its identities")
         if not all(np.isfinite(each).all() for each in tensors.values()):
@@ -231,20 +233,20 @@ class AffectSpace:
             {name: tensors[f"shown.{index}"] for index, name in enumerate(names)},
             tensors.get("valence", none),
             tensors.get("arousal", none),
-            told,
+            readout_axes,
             figures,
         )
 
 
-def _count_shown(tensors: Mapping[str, NDArray[np.float32]], name: str) -> int:
+def _observed_count(tensors: Mapping[str, NDArray[np.float32]], name: str) -> int:
     if name not in tensors:
         raise ValueError(
-            "the affect space lacks what its identities have shown (if an older swapper made it, "
-            "train anew)"
+            "the affect space lacks its identities' observed codes (shown); if an older swapper "
+            "made it, train again"
         )
     count = len(tensors[name]) if tensors[name].ndim else 0
-    if not 1 <= count <= MOST_SHOWN:
-        raise ValueError(f"the affect space must hold 1 to {MOST_SHOWN} codes of an identity")
+    if not 1 <= count <= MAX_CODES:
+        raise ValueError(f"the affect space must hold 1 to {MAX_CODES} codes of an identity")
     return count
 
 
@@ -265,39 +267,39 @@ def _figures(
     rest: Mapping[str, Floats],
     clips: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
-    """How many faces there were, and how well a probe tells whose they are, before and after."""
-    # Like with like: where one is filmed angry and the other calm, anger names the person.
+    """Number of faces, and identity leak of embeddings and codes."""
+    # Calm faces only: where one is filmed angry and the other calm, anger identifies the person.
     calm = {
         name: np.sort(most_at_rest(each, rest[name])[: max(2, len(each) // 3)])
         for name, each in readings.items()
     }
     raw = {name: each.embedding[calm[name]] for name, each in readings.items()}
     shots = {name: [clips[name][row] for row in rows] for name, rows in calm.items()}
-    leak = {
+    identity_leak = {
         "chance": 1 / len(readings),
         "embedding": probe_identity(raw, shots),
         "code": probe_identity({name: space.own(each, name) for name, each in raw.items()}, shots),
     }
     return {
         "faces": {name: len(each) for name, each in readings.items()},
-        "identity_leak": leak,
+        "identity_leak": identity_leak,
     }
 
 
-def _independent(codes: Floats, clips: Sequence[str]) -> float:
-    """How many independent faces (N, K) in order of time are worth, from how alike neighbours are.
+def _effective_sample_size(codes: Floats, clips: Sequence[str]) -> float:
+    """Effective number of independent faces of codes (N, K) in order of time.
 
     Source: the usual correction for a first-order autoregressive series, n (1 - r) / (1 + r).
     """
     if len(codes) < 3:
         return 1.0
-    same = np.array([a == b for a, b in zip(clips[1:], clips[:-1], strict=True)])
-    if not same.any():
+    same_clip = np.array([a == b for a, b in zip(clips[1:], clips[:-1], strict=True)])
+    if not same_clip.any():
         return float(len(codes))
-    before, after = codes[:-1][same], codes[1:][same]
-    power = float(np.sqrt((before**2).sum() * (after**2).sum()))
-    alike = min(max(float((before * after).sum()) / max(power, 1e-12), 0.0), 0.999)
-    return max(1.0, len(codes) * (1 - alike) / (1 + alike))
+    earlier, later = codes[:-1][same_clip], codes[1:][same_clip]
+    power = float(np.sqrt((earlier**2).sum() * (later**2).sum()))
+    correlation = min(max(float((earlier * later).sum()) / max(power, 1e-12), 0.0), 0.999)
+    return max(1.0, len(codes) * (1 - correlation) / (1 + correlation))
 
 
 def _inverse_root(covariance: Floats) -> Floats:

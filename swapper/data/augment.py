@@ -1,4 +1,4 @@
-"""What is drawn for one sample: a shared affine, a warp and colour gain of the input, degradations.
+"""Augmentation: affine for input and target; warp, colour gain and degradation of the input.
 
 Numbers of the affine and the warp follow the field's habit (DeepFaceLab's sample processor:
 rotation 10 degrees, scale about 0.87 to 1.15, shift 5 %; interior nodes of a grid moved by a normal
@@ -18,14 +18,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_LARGEST_RATIO = 2.5
+_MAX_RATIO = 2.5
 _CUT = 2.5
-_MOST_CELLS = 32
+_MAX_CELLS = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AugmentParams:
-    """What was drawn for one sample; see `swapper.kernels.warp.warp_pair`.
+    """Augmentation parameters of one sample; see `swapper.kernels.warp.warp_pair`.
 
     Attributes:
         faces_from_target: (2, 3) float32.
@@ -53,10 +53,10 @@ class Augment:
         gain: Largest relative change of the light's strength, the same for all colours; input only.
         tint: Largest relative change of one colour alone; input only.
         bias: Largest change of brightness, on [0, 1]; input only.
-        borrow: Chance that the input takes on, to a drawn degree, the light of another identity's
-            face: mean and deviation of each colour. It keeps the encoder from telling people apart
-            by their light, which would give each decoder a language of its own; input only.
-        degrade: Chance that the input goes through an archive: some of blur, low resolution,
+        borrow: Probability of matching the input, to a random degree, to the light of another
+            identity's face: mean and deviation of each colour. It keeps the encoder from
+            identifying people by their light, which would split the latent space; input only.
+        degrade: Probability that the input is degraded: some of blur, low resolution,
             grain and JPEG, by the strengths below.
         blur: Largest deviation of a Gaussian, or half the length of a motion's streak, as a share
             of the side.
@@ -106,10 +106,10 @@ class Augment:
         ):
             if not least <= value <= most:
                 raise ValueError(f"{name} must be between {least} and {most}, got {value}")
-        if not cells or min(cells) < 2 or math.lcm(*cells) > _MOST_CELLS:
+        if not cells or min(cells) < 2 or math.lcm(*cells) > _MAX_CELLS:
             raise ValueError(
                 f"cells must list numbers from 2 on whose least common multiple is at most "
-                f"{_MOST_CELLS}, got {list(cells)}"
+                f"{_MAX_CELLS}, got {list(cells)}"
             )
         self.rotation, self.scale, self.shift, self.flip = rotation, scale, shift, flip
         self.warp, self.cells = warp, tuple(cells)
@@ -121,7 +121,7 @@ class Augment:
 
     @classmethod
     def none(cls) -> Augment:
-        """The one that leaves every face as it is."""
+        """Return the augmentation that leaves faces unchanged."""
         return cls(
             rotation=0,
             scale=0,
@@ -141,7 +141,7 @@ class Augment:
         return math.lcm(*self.cells) + 1
 
     def draw(self, random: np.random.Generator, stored: int, size: int) -> AugmentParams:
-        """Draw what `warp_pair` needs for one sample.
+        """Draw the parameters of `warp_pair` for one sample.
 
         Args:
             random: The sample's own generator.
@@ -182,14 +182,14 @@ class Augment:
         return _refine(_refine(field, fine // cells), fine // cells).astype(np.float32)
 
     def _gain(self, random: np.random.Generator) -> NDArray[np.float32]:
-        both, shift, *each = random.random(5) * 2 - 1
-        scale = (1 + self.gain * both) * (1 + self.tint * np.array(each))
+        both, shift, *tints = random.random(5) * 2 - 1
+        scale = (1 + self.gain * both) * (1 + self.tint * np.array(tints))
         # Scaled about mid grey: a stronger light is not only a brighter picture.
         offset = (1 - scale) / 2 + self.bias * shift
         return np.stack([scale, offset], axis=1).astype(np.float32)
 
     def borrows(self, random: np.random.Generator) -> bool:
-        """Draw whether the input takes on the light of another face."""
+        """Draw whether the input is matched to the light of another face."""
         return random.random() < self.borrowing
 
     def borrow(
@@ -199,7 +199,7 @@ class Augment:
         light: NDArray[np.float64],
         goal: NDArray[np.float64],
     ) -> AugmentParams:
-        """Give the input the light of another face to a drawn degree, before the gain drawn for it.
+        """Match the input to the light of another face to a random degree, before its own gain.
 
         Args:
             random: The sample's own generator.
@@ -209,7 +209,7 @@ class Augment:
         """
         degree = random.random()
         (mean, deviation), (goal_mean, goal_deviation) = light, goal
-        ratio = np.clip(goal_deviation / deviation, 1 / _LARGEST_RATIO, _LARGEST_RATIO)
+        ratio = np.clip(goal_deviation / deviation, 1 / _MAX_RATIO, _MAX_RATIO)
         scale = 1 + degree * (ratio - 1)
         shift = degree * (goal_mean - mean * ratio)
         drawn_scale, drawn_shift = draw.gain.T
@@ -217,11 +217,11 @@ class Augment:
         return dataclasses.replace(draw, gain=gain.astype(np.float32))
 
     def degrades(self, random: np.random.Generator) -> bool:
-        """Draw whether the input goes through an archive."""
+        """Draw whether the input is degraded."""
         return random.random() < self.degrading
 
     def degrade(self, random: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Send a picture (S, S, 3) uint8 RGB through an archive; it is not written to.
+        """Degrade a picture (S, S, 3) uint8 RGB; not in place.
 
         Args:
             random: The sample's own generator.
@@ -275,10 +275,10 @@ def light_of(face: NDArray[np.uint8]) -> NDArray[np.float64]:
     Returns:
         (2, 3), on [0, 1]; the deviation is at least one grey level.
     """
-    # Every fourth pixel tells as much, at a fraction of the cost.
-    some = face[::4, ::4].reshape(-1, face.shape[2])
-    inside = some[some[:, 3] > 127, :3]
-    pixels = (inside if len(inside) else some[:, :3]) / 255.0
+    # Every fourth pixel is accurate enough, at a fraction of the cost.
+    sampled = face[::4, ::4].reshape(-1, face.shape[2])
+    inside = sampled[sampled[:, 3] > 127, :3]
+    pixels = (inside if len(inside) else sampled[:, :3]) / 255.0
     return np.stack([pixels.mean(axis=0), np.maximum(pixels.std(axis=0), 1 / 255)])
 
 

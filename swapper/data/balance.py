@@ -1,9 +1,9 @@
-"""How often each face is drawn: rare poses and feelings more than their share, none without bound.
+"""Sampling rates of faces: rare poses and affect are oversampled, up to a cap.
 
-Faces are counted in cells of yaw, pitch and affect. A cell is drawn as its count to the power of
-1 - temper, near-copies count as one, a part of the draws stays uniform, and no face is drawn more
-than a few times as often as it would be without all this: balance without that bound shows a bin of
-one picture as often as one of a thousand, and the picture is learnt by heart.
+Faces are counted in cells of yaw, pitch and affect. A cell is drawn in proportion to its count to
+the power of 1 - temper, near-duplicates count as one, a share of the draws stays uniform, and a
+face's rate is capped: without the cap a cell of one picture is drawn as often as one of a thousand,
+and the picture is memorised.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from swapper.data.sampling import generator
 
 YAW_EDGES = (-45.0, -25.0, -10.0, 10.0, 25.0, 45.0)
 PITCH_EDGES = (-12.0, 12.0)
-"""Degrees; what is turned further stands in the outermost of the 7 and 3 cells."""
+"""Degrees; larger angles fall into the outermost of the 7 and 3 cells."""
 _FACES_PER_CLUSTER = 8
 _ROUNDS = 50
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rates:
-    """How often the faces of one identity are drawn.
+    """Sampling rates of the faces of one identity.
 
     Attributes:
         rate: (N,) float64, draws of each face while N faces are drawn; their sum is N.
         cell: (N, 3) int64, number of the yaw, pitch and affect cell of each face.
-        run: (N,) int64, faces of one number are near-copies.
-        order: (N,) int64, faces by cell, then as they follow each other in the footage.
+        run: (N,) int64, faces of one number are near-duplicates.
+        order: (N,) int64, faces sorted by cell, then by footage order.
     """
 
     rate: NDArray[np.float64]
@@ -42,14 +42,14 @@ class Rates:
 
 @dataclass(frozen=True)
 class Balance:
-    """How much rare faces are favoured.
+    """Settings for oversampling rare faces.
 
     Attributes:
-        temper: A cell's faces weigh as their number to the power of -temper; 0 draws every face
-            once an epoch, copies or not, and 1 every cell alike.
-        cap: Most draws of any face, where 1 is what it would have without balance.
-        uniform: Share of draws that take every face alike.
-        clusters: Most affect cells; fewer where there are less than 8 different faces for each.
+        temper: A cell's faces weigh their number to the power of -temper; 0 draws every face once
+            an epoch, including near-duplicates, and 1 draws all cells equally often.
+        cap: Largest rate of any face, where 1 is the rate without balance.
+        uniform: Share of uniform draws.
+        clusters: Largest number of affect cells; fewer where they have less than 8 distinct faces.
 
     Raises:
         ValueError: A number is out of its range.
@@ -71,7 +71,7 @@ class Balance:
                 raise ValueError(f"{name} must be between {least} and {most}, got {value}")
 
     def rates(self, footage: FootageIndex, codes: NDArray[np.float32]) -> Rates:
-        """Rates of the faces of one identity.
+        """Compute the rates of the faces of one identity.
 
         Args:
             footage: Of N faces.
@@ -92,7 +92,7 @@ class Balance:
         _, number = np.unique(cell, axis=0, return_inverse=True)
         number = number.reshape(-1)
         count = np.bincount(number, weights=share)[number]
-        # A cell may hold a part of a run only, which is no reason to favour it over a whole face.
+        # A cell may hold only part of a run; it must not weigh more than a single face.
         weight = share * np.maximum(count, 1) ** -self.temper
         rate = np.ones(len(footage)) if self.temper == 0 else self._bounded(weight)
         place = np.empty(len(footage), np.int64)
@@ -100,13 +100,13 @@ class Balance:
         return Rates(rate, cell, run, np.lexsort((place, number)))
 
     def _bounded(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Rates from weights: part of them uniform, none above the cap, their sum kept."""
+        """Rates from weights: mixed with uniform, capped, with the same sum."""
         if self.uniform == 1 or self.cap == 1:
             return np.ones(len(weight))
         most = (self.cap - self.uniform) / (1 - self.uniform)
         tempered = weight * (len(weight) / weight.sum())
         full = tempered > most
-        # What is cut off goes to the others, which may fill some of these in turn.
+        # The excess is redistributed, which may bring others to the cap.
         while full.any():
             rest = len(weight) - most * full.sum()
             tempered[full] = most
@@ -120,7 +120,7 @@ class Balance:
 
 
 def cell_name(cell: NDArray[np.int64]) -> str:
-    """What a row of `Rates.cell` stands for, such as ``yaw -10..10 pitch ..-12 affect 3``."""
+    """Return the name of a row of `Rates.cell`, such as ``yaw -10..10 pitch ..-12 affect 3``."""
     parts = []
     for name, edges, at in (("yaw", YAW_EDGES, cell[0]), ("pitch", PITCH_EDGES, cell[1])):
         low = f"{edges[at - 1]:g}" if at > 0 else ""
@@ -130,37 +130,37 @@ def cell_name(cell: NDArray[np.int64]) -> str:
 
 
 def k_means(points: NDArray[np.float32], clusters: int) -> NDArray[np.int64]:
-    """Lloyd's algorithm from a k-means++ start; the same points give the same clusters.
+    """K-means by Lloyd's algorithm, initialised by k-means++; deterministic.
 
-    Source of the start: Arthur and Vassilvitskii 2007, "k-means++".
+    Source: k-means++, Arthur and Vassilvitskii 2007.
 
     Args:
         points: (N, K), N at least 1.
-        clusters: Most clusters, at least 1; fewer are found where fewer points differ.
+        clusters: Largest number of clusters, at least 1; fewer where fewer points differ.
 
     Returns:
         (N,) int64, number of each point's cluster.
     """
-    found = np.zeros(len(points), np.int64)
+    labels = np.zeros(len(points), np.int64)
     if clusters == 1 or not points.shape[1]:
-        return found
+        return labels
     data = points.astype(np.float64)
     centres = _start(data, clusters)
     for _ in range(_ROUNDS):
         distance = np.square(centres).sum(axis=1) - 2 * (data @ centres.T)
         nearest = distance.argmin(axis=1)
-        if (nearest == found).all():
+        if (nearest == labels).all():
             break
-        found = nearest
-        count = np.bincount(found, minlength=len(centres))
+        labels = nearest
+        count = np.bincount(labels, minlength=len(centres))
         totals = np.zeros_like(centres)
-        np.add.at(totals, found, data)
+        np.add.at(totals, labels, data)
         centres = np.where(count[:, None] > 0, totals / np.maximum(count, 1)[:, None], centres)
-    return found
+    return labels
 
 
 def _start(data: NDArray[np.float64], clusters: int) -> NDArray[np.float64]:
-    """Up to `clusters` of the points, far from each other."""
+    """k-means++: up to `clusters` of the points as initial centres."""
     random = generator(0, 0, 0, 0)
     chosen = [int(random.integers(len(data)))]
     distance = np.full(len(data), np.inf)

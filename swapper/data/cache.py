@@ -1,6 +1,6 @@
-"""Faces as training reads them: made once, kept beside the faceset, mapped into memory.
+"""Cache of decoded faces and masks for training: built once per faceset, memory-mapped.
 
-The file is a ``.npy`` of (N, size, size, 5) uint8 with the CRC-32 of each face behind it.
+The file is a ``.npy`` of (N, size, size, 5) uint8, followed by the CRC-32 of each face.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ log = logging.getLogger(__name__)
 CHANNELS = 5
 """Red, green, blue, face mask, eyes-and-mouth mask."""
 _VERSION = 1
-"""Raise it when the masks or the resampling change: old caches are then made anew."""
+"""To be raised when masks or resampling change: old caches are then rebuilt."""
 _CHECKED = 64
 _AT_ONCE = 64
 
 
 class FaceCache:
-    """Faces of one faceset in the order of its records; `open` makes or finds it.
+    """Faces of one faceset in the order of its records; use `open`.
 
-    Reopens itself by its path where it is unpickled, so that workers share the memory.
+    Unpickling reopens the file, so that workers share the memory.
 
     Args:
-        path: Of the file, checked before.
+        path: Of the file, already validated.
         shape: (N, size, size, 5).
         offset: Of the first face in the file, in bytes.
 
@@ -77,14 +77,14 @@ class FaceCache:
         *,
         progress: Callable[[int, int], object] | None = None,
     ) -> FaceCache:
-        """The cache of `faceset`, made now if it is missing, damaged or outdated.
+        """Open the cache of `faceset`; build it if it is missing, damaged or outdated.
 
-        It stands in the faceset's folder, or where that cannot be written in ``SWAPPER_HOME``.
+        It is stored in the faceset's folder, or in ``SWAPPER_HOME`` if that is not writable.
 
         Args:
             faceset: Not empty.
             size: Side of the cached faces in pixels; pictures are resized.
-            progress: Called with the number of faces made and to be made.
+            progress: Called with the number of faces done and in total.
 
         Raises:
             FacesetError: A picture is damaged, or there is no room.
@@ -94,9 +94,9 @@ class FaceCache:
         name = _name(faceset, size)
         shape = (len(faceset), size, size, CHANNELS)
         for folder in cache_folders(faceset):
-            found = _find(folder / name, shape)
-            if found is not None:
-                return found
+            cache = _find(folder / name, shape)
+            if cache is not None:
+                return cache
         refusals: list[str] = []
         for folder in cache_folders(faceset):
             try:
@@ -113,13 +113,13 @@ class FaceCache:
 
 
 def _name(faceset: Faceset, size: int) -> str:
-    """File name that changes with everything that the cached pixels depend on."""
+    """File name with a hash of everything that the cached pixels depend on."""
     key = f"{_VERSION} {faceset.content_hash} {size}"
     return f"faces_{size}_{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
 
 
 def cache_folders(faceset: Faceset) -> list[Path]:
-    """Where what training makes of a faceset may be kept: beside it, else in ``SWAPPER_HOME``."""
+    """Return the cache folders of a faceset: in it, else in ``SWAPPER_HOME``."""
     home = os.environ.get("SWAPPER_HOME")
     base = Path(home) / "cache" if home else Path.home() / ".cache" / "swapper"
     place = hashlib.sha256(str(faceset.path.resolve()).encode()).hexdigest()[:16]
@@ -134,7 +134,7 @@ def _header(shape: Sequence[int]) -> bytes:
 
 
 def _find(path: Path, shape: tuple[int, int, int, int]) -> FaceCache | None:
-    """The cache at `path`, or None if it is missing, torn, altered or something else."""
+    """Open the cache at `path`; None if it is missing or not valid."""
     header = _header(shape)
     face_bytes = shape[1] * shape[2] * shape[3]
     expected = len(header) + shape[0] * (face_bytes + 4)
@@ -150,7 +150,7 @@ def _find(path: Path, shape: tuple[int, int, int, int]) -> FaceCache | None:
         # All of them would mean reading gigabytes at every start.
         for index in np.unique(np.linspace(0, shape[0] - 1, _CHECKED).astype(np.int64)):
             if zlib.crc32(cache.array[index]) != sums[index]:
-                log.warning("%s: damaged, made anew", path)
+                log.warning("%s: damaged, rebuilding", path)
                 return None
     except OSError:
         return None
@@ -165,9 +165,9 @@ def _make(
 ) -> FaceCache:
     path.parent.mkdir(parents=True, exist_ok=True)
     with single_process(path.parent):
-        found = _find(path, shape)  # another process may have made it while we waited
-        if found is not None:
-            return found
+        cache = _find(path, shape)  # another process may have made it while we waited
+        if cache is not None:
+            return cache
         for old in path.parent.glob(f"faces_{shape[1]}_*.npy"):
             old.unlink(missing_ok=True)
         for leftover in path.parent.glob(f".*{PARTIAL}"):
@@ -188,30 +188,34 @@ def _make(
 
 @contextmanager
 def single_process(folder: Path) -> Iterator[None]:
-    """Only one process of this machine makes a cache; the others wait and then find it."""
+    """Lock `folder` so that only one process builds a cache; others wait and then open it."""
     with (folder / ".lock").open("w") as stream:
-        with suppress(OSError):  # a file system without locks: each makes its own, the last stays
+        with suppress(
+            OSError
+        ):  # file system without locks: each builds its own, the last one stays
             fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
 
 def _faces(faceset: Faceset, size: int) -> Iterator[NDArray[np.uint8]]:
-    """Each face, (size, size, 5); decoding runs ahead by at most `_AT_ONCE`."""
+    """Yield each face, (size, size, 5); decoding runs ahead by at most `_AT_ONCE`."""
     records = faceset.records
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for first in range(0, len(records), _AT_ONCE):
-            some = records[first : first + _AT_ONCE]
-            yield from pool.map(lambda record: _face(faceset, record, size), some)
+            batch = records[first : first + _AT_ONCE]
+            yield from pool.map(lambda record: _face(faceset, record, size), batch)
 
 
 def _face(faceset: Faceset, record: FaceRecord, size: int) -> NDArray[np.uint8]:
     image = faceset.image(record)
     stored = image.shape[0]
     if stored != size:
-        way = cv2.INTER_AREA if size < stored else cv2.INTER_CUBIC
-        image = cv2.resize(image, (size, size), interpolation=way).astype(np.uint8, copy=False)
+        interpolation = cv2.INTER_AREA if size < stored else cv2.INTER_CUBIC
+        image = cv2.resize(image, (size, size), interpolation=interpolation).astype(
+            np.uint8, copy=False
+        )
     landmarks = transform_points(record.aligned_from_frame, record.landmarks)
-    # Pixel centres are at integers: what is scaled about zero is the picture's edge at -0.5.
+    # Pixel centres are at integers: scaling is about the picture's edge at -0.5.
     landmarks = ((landmarks + 0.5) * (size / stored) - 0.5).astype(np.float32)
     masks = [face_mask(landmarks, size), eyes_mouth_mask(landmarks, size)]
     return np.dstack([image, *masks])

@@ -1,4 +1,4 @@
-"""Facesets as Lightning wants them: opened, split, and fed as batches without end."""
+"""LightningDataModule: open and split facesets, and load endless training batches."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class _StepSampler(Sampler[int]):
-    """Counts steps without end; that it has no length is what tells Lightning so."""
+    """Counts steps endlessly; it has no length, so Lightning treats it as infinite."""
 
     def __init__(self, first: Callable[[], int]) -> None:
         self.first = first
@@ -50,9 +50,9 @@ class _StepSampler(Sampler[int]):
 
 
 def _quiet_worker(_: int) -> None:
-    """One thread a worker: more of them only fight over the cores."""
+    """Use one thread per worker, and ignore SIGTERM."""
     torch.set_num_threads(1)
-    # Schedulers send it to the whole process group; only the trainer may answer, by saving.
+    # Schedulers signal the whole process group; only the trainer handles it, by saving.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
@@ -63,25 +63,25 @@ class FaceDataModule(LightningDataModule):
         facesets: Folders, one an identity; their order is that of the identities.
         resolution: Side of the network's input and output in pixels.
         batch_size: Faces a step of each identity, on each rank.
-        augment: What is drawn for a sample; None for nothing.
-        num_workers: Processes that prepare batches; 0 prepares them in this one. Batches travel
-            through shared memory, about ``3 * num_workers`` of them at a time.
+        augment: Augmentation; None for none.
+        num_workers: Worker processes; 0 prepares batches in this one. Batches pass through shared
+            memory, about ``3 * num_workers`` of them at a time.
         holdout: Share of each identity's faces kept from training, in [0, 0.5].
-        val_batches: Most validation batches.
-        seed: Of everything random.
-        balance: How much rare faces are favoured; None draws each once an epoch.
-        pairs: Share of samples whose input is another face of the identity in like pose, while
-            target and code are their own.
-        neighbours: Faces of each identity's block that are the frame after another of the block;
-            both are shown under one augmentation.
-        resident: Whether all faces stay on the device that trains, so that batches bring only what
-            is drawn and the degraded inputs; "auto": on a GPU with room for them. Batches mean the
-            same either way.
+        val_batches: Largest number of validation batches.
+        seed: Of all random numbers.
+        balance: Oversampling of rare faces; None draws each once an epoch.
+        pairs: Share of samples whose input is another face of the identity in similar pose; target
+            and code are their own.
+        neighbours: Number of faces of each identity's block that are the next frame of another
+            one in the block; both get the same augmentation.
+        resident: Whether all faces stay on the training device, so that batches carry only
+            augmentation parameters and degraded inputs; "auto": on a GPU with enough memory. The
+            result is the same either way.
 
     Attributes:
-        next_step: The first step not yet trained on: the training loop sets it, a checkpoint
-            keeps it, and the next loader starts there.
-        facesets: Opened; known after `setup`, as are the rest.
+        next_step: The first step not yet trained on: set by the training loop, stored in
+            checkpoints; the next loader starts there.
+        facesets: Opened; available after `setup`, as are the rest.
         cards: Of the facesets.
         content_hashes: Of the facesets.
 
@@ -137,26 +137,26 @@ class FaceDataModule(LightningDataModule):
         self.content_hashes: tuple[str, ...] = ()
         self._caches: list[FaceCache] = []
         self._trained: list[NDArray[np.int64]] = []
-        self._held: list[NDArray[np.int64]] = []
+        self._held_out: list[NDArray[np.int64]] = []
         self._codes: list[NDArray[np.float32]] = []
-        self._draws: list[FaceSampler] = []
+        self._samplers: list[FaceSampler] = []
         self._partners: list[PosePairs] = []
-        self._repeats: list[DrawCounter] = []
+        self._draw_counters: list[DrawCounter] = []
         self._resident: Tensor | None = None
         self._pseudo: PseudoSamples | None = None
 
     @property
     def identities(self) -> tuple[str, ...]:
-        """Names in the order of the facesets; known after `setup`."""
+        """Names in the order of the facesets; available after `setup`."""
         return tuple(card.identity for card in self.cards)
 
     @property
     def num_faces(self) -> tuple[int, ...]:
-        """Faces trained on, of each identity; known after `setup`."""
+        """Number of training faces of each identity; available after `setup`."""
         return tuple(len(each) for each in self._trained)
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the facesets and their caches, making these if need be; again, it does nothing.
+        """Open the facesets and their caches, building these if need be; idempotent.
 
         Raises:
             FacesetError: Fewer than two, two of one identity, unlike coverage, or damage.
@@ -173,19 +173,18 @@ class FaceDataModule(LightningDataModule):
         ]
         for faceset in facesets:
             sources = [source.sha256 for source in faceset.card.sources]
-            trained, held = split_holdout(faceset.records, sources, self.holdout)
-            log.info("%s: %d faces, %d held out", faceset.path, len(trained), len(held))
-            if not len(held):
-                held = trained
+            trained, held_out = split_holdout(faceset.records, sources, self.holdout)
+            log.info("%s: %d faces, %d held out", faceset.path, len(trained), len(held_out))
+            if not len(held_out):
+                held_out = trained
                 if self.holdout > 0:
                     log.warning(
-                        "%s: %d faces are too few to hold any out; validation sees faces that "
-                        "are trained on",
+                        "%s: %d faces are too few to hold any out; validation uses training faces",
                         faceset.path,
                         len(trained),
                     )
             self._trained.append(trained)
-            self._held.append(held)
+            self._held_out.append(held_out)
         self._caches = caches
         self._codes = [np.zeros((len(each), 0), np.float32) for each in facesets]
         self.facesets = tuple(facesets)
@@ -194,28 +193,28 @@ class FaceDataModule(LightningDataModule):
 
     @property
     def caches(self) -> tuple[FaceCache, ...]:
-        """Faces of each identity; known after `setup`."""
+        """Faces of each identity; available after `setup`."""
         return tuple(self._caches)
 
     @property
     def trained(self) -> tuple[NDArray[np.int64], ...]:
-        """Which faces of each faceset are trained on, by their place in its records."""
+        """Training faces of each faceset, as indices into its records."""
         return tuple(self._trained)
 
     def condition(self, codes: Sequence[NDArray[np.float32]]) -> None:
-        """Give every face its affect code; after `setup`, before a loader is made.
+        """Set every face's affect code; after `setup`, before a loader is created.
 
         Args:
             codes: For each faceset (N, K), in the order of its records.
 
         Raises:
-            ValueError: Not one code a face.
+            ValueError: Not one code per face.
         """
         shapes = [(len(each), codes[0].shape[1]) for each in self.facesets]
         if [each.shape for each in codes] != shapes:
             raise ValueError(f"codes must be {shapes}, got {[each.shape for each in codes]}")
         self._codes = [np.ascontiguousarray(each, np.float32) for each in codes]
-        self._draws = []
+        self._samplers = []
 
     def make_pseudo_targets(
         self,
@@ -223,10 +222,10 @@ class FaceDataModule(LightningDataModule):
         shapes: Sequence[Shapes],
         rests: Sequence[NDArray[np.float64]],
     ) -> dict[tuple[int, int], Table]:
-        """Give the batches pseudo-targets; after `setup`, before a loader is made.
+        """Prepare pseudo-targets of the batches; after `setup`, before a loader is created.
 
         Args:
-            pseudo: How.
+            pseudo: Settings.
             shapes: Of each faceset, in the order of its records.
             rests: (P, 3) of each, see `swapper.affect.neutral`.
 
@@ -250,18 +249,18 @@ class FaceDataModule(LightningDataModule):
         self._pseudo = PseudoSamples(tables, pseudo.faces)
         return tables
 
-    def _plan(self) -> None:
-        """Settle how often each face is drawn, once codes are known."""
-        if self._draws:
+    def _build_samplers(self) -> None:
+        """Build the samplers, once codes are set."""
+        if self._samplers:
             return
-        self._partners, self._repeats = [], []
+        self._partners, self._draw_counters = [], []
         for number, (faceset, rows, all_codes) in enumerate(
             zip(self.facesets, self._trained, self._codes, strict=True)
         ):
             records = [faceset.records[row] for row in rows]
             footage, codes = FootageIndex.of(records), all_codes[rows]
             rates = self.balance.rates(footage, codes)
-            draws = FaceSampler(
+            sampler = FaceSampler(
                 self.seed,
                 number,
                 len(rows),
@@ -271,21 +270,21 @@ class FaceDataModule(LightningDataModule):
                 following=next_frames(footage) if self.neighbours else None,
                 neighbours=self.neighbours,
             )
-            self._draws.append(draws)
+            self._samplers.append(sampler)
             self._partners.append(PosePairs(footage, codes))
-            self._repeats.append(
-                DrawCounter(faceset.card.identity, [each.id for each in records], rates, draws)
+            self._draw_counters.append(
+                DrawCounter(faceset.card.identity, [each.id for each in records], rates, sampler)
             )
-            log.info("%s: %s", faceset.path, self._repeats[-1].summary())
+            log.info("%s: %s", faceset.path, self._draw_counters[-1].summary())
 
-    def repeats(self, step: int) -> tuple[DrawCounts, ...]:
-        """How often each face of each identity was drawn before `step`, by all ranks."""
-        self._plan()
+    def draw_counts(self, step: int) -> tuple[DrawCounts, ...]:
+        """Count the draws of each face of each identity before `step`, by all ranks."""
+        self._build_samplers()
         world = self.trainer.world_size if self.trainer else 1
-        return tuple(each.until(step * world) for each in self._repeats)
+        return tuple(each.until(step * world) for each in self._draw_counters)
 
     def _stored_size(self, facesets: Sequence[Faceset]) -> int:
-        """Side of cached faces: what a bilinear read of four neighbours can use, and no more."""
+        """Side of cached faces: at most twice the resolution, which bilinear sampling can use."""
         largest = max(faceset.card.size for faceset in facesets)
         for faceset in facesets:
             if faceset.card.size < self.resolution:
@@ -299,16 +298,16 @@ class FaceDataModule(LightningDataModule):
         return min(largest, 2 * self.resolution)
 
     def train_dataloader(self) -> DataLoader[FaceBatch]:
-        """Endless, from `next_step` on."""
+        """Return an endless loader from `next_step` on."""
         trainer = self.trainer
-        self._plan()
-        self._settle()
+        self._build_samplers()
+        self._load_resident()
         dataset = StepDataset(
             self._caches,
             self._trained,
             self.augment,
             self._codes,
-            draws=self._draws,
+            samplers=self._samplers,
             partners=self._partners,
             pairs=self.pairs,
             resolution=self.resolution,
@@ -319,8 +318,8 @@ class FaceDataModule(LightningDataModule):
             pseudo=self._pseudo,
         )
         if self.num_workers:
-            # Before the workers fork: a child that inherits OpenCV's pool of threads waits for ever
-            # for threads that only its parent has.
+            # Before the workers fork: a child that inherits OpenCV's thread pool deadlocks on
+            # threads that only its parent has.
             cv2.setNumThreads(0)
         return DataLoader(
             dataset,
@@ -330,12 +329,12 @@ class FaceDataModule(LightningDataModule):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=_quiet_worker,
-            # Else the loader takes its workers' seeds from the generator that the model uses.
+            # Else the loader draws its workers' seeds from the global generator.
             generator=torch.Generator().manual_seed(self.seed),
         )
 
-    def _settle(self) -> None:
-        """Lay the faces down where the training runs, if they are to stay there."""
+    def _load_resident(self) -> None:
+        """Load the faces onto the training device, if they are to stay there."""
         strategy = getattr(self.trainer, "strategy", None)
         device = torch.device("cpu") if strategy is None else strategy.root_device
         stay = fits(self._caches, device) if self.resident == "auto" else self.resident
@@ -343,15 +342,15 @@ class FaceDataModule(LightningDataModule):
             self._resident = resident_faces(self._caches, device)
 
     def val_dataloader(self) -> DataLoader[FaceBatch]:
-        """Held-out faces spread over each identity's footage, only resized; always the same.
+        """Return held-out faces spread over each identity's footage, only resized; deterministic.
 
-        An identity with fewer than fill a batch shows some of them more than once.
+        An identity with fewer faces than fill a batch repeats some of them.
         """
         rank = self.trainer.global_rank if self.trainer else 0
         world = self.trainer.world_size if self.trainer else 1
-        fewest = min(len(each) for each in self._held)
+        fewest = min(len(each) for each in self._held_out)
         count = min(self.val_batches, max(1, fewest // (self.batch_size * world)))
-        faces = [_spread(each, count * world * self.batch_size) for each in self._held]
+        faces = [_spread(each, count * world * self.batch_size) for each in self._held_out]
         batches = [
             [each[number * world + rank :: count * world] for each in faces]
             for number in range(count)
@@ -363,30 +362,30 @@ class FaceDataModule(LightningDataModule):
         )
 
     def preview_batch(self, count: int) -> FaceBatch:
-        """`count` held-out faces of each identity, spread over its footage, only resized."""
-        chosen = [_spread(each, count) for each in self._held]
+        """Return `count` held-out faces of each identity, spread over its footage, only resized."""
+        chosen = [_spread(each, count) for each in self._held_out]
         return ValidationDataset(self._caches, self._codes, [chosen], self.resolution)[0]
 
     def transfer_batch_to_device(
         self, batch: FaceBatch, device: torch.device, dataloader_idx: int
     ) -> FaceBatch:
-        """Lightning cannot move a frozen dataclass itself; faces that are there stay there."""
+        """Move a batch, which Lightning cannot do for a frozen dataclass; insert resident faces."""
         batch = batch.to(device)
         if self._resident is not None and not len(batch.faces):
             batch = replace(batch, faces=self._resident)
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the data stands: the next step is all there is to know."""
+        """Return the next step, which is all the state."""
         return {"next_step": self.next_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there; Lightning calls it before it asks for the loader."""
+        """Restore the next step; Lightning calls it before it requests the loader."""
         self.next_step = int(state_dict["next_step"])
 
 
 def _spread(indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """`count` of `indices`, evenly; some twice if there are fewer."""
-    # The middles of equal stretches: the very first and last faces of a clip are its worst.
+    """Return `count` of `indices`, evenly spaced; some repeat if there are fewer."""
+    # Midpoints of equal stretches: the first and last faces of a clip are its worst.
     places = (np.arange(count) + 0.5) * len(indices) / count
     return indices[places.astype(np.int64)]

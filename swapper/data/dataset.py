@@ -1,4 +1,4 @@
-"""Batches as a map from a step's number, without end and without state."""
+"""Batches as a stateless function of the step number."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ _PAIRING = 1  # the stream of generators that chooses inputs, so that it moves n
 
 
 class StepDataset(Dataset[FaceBatch]):
-    """Item ``step`` is the whole batch of that step, drawn from (seed, step, rank) alone.
+    """Item ``step`` is the whole batch of that step, a function of (seed, step, rank).
 
     Args:
         caches: Faces of each identity, all of one size.
         allowed: For each identity, indices of the faces that may be drawn.
-        augment: What is drawn for a sample.
+        augment: Augmentation.
         codes: For each identity the affect codes of its faces, (N, K) float32, N as its cache.
-        draws: For each identity, which of `allowed` stand in a block.
-        partners: For each identity, which of `allowed` may lend each other their input.
-        pairs: Share of samples whose input is another face of the identity in like pose. Frames
-            in succession keep their own.
+        samplers: For each identity, choose which of `allowed` are in a block.
+        partners: For each identity, choose another of `allowed` as input.
+        pairs: Share of samples whose input is another face of the identity in similar pose.
+            Consecutive frames keep their own.
         resolution: Side of the target in pixels.
         seed: Of the run.
         rank: Of this process.
         world: Number of processes; together they draw each face once an epoch.
-        resident: Whether the device holds all faces: batches then come without, and their index
-            counts through the caches one after another.
+        resident: Whether the device holds all faces: batches then have none, and their index
+            refers to the concatenated caches.
         pseudo: Chooses the pseudo-targets of a batch; None for none.
     """
 
@@ -51,7 +51,7 @@ class StepDataset(Dataset[FaceBatch]):
         augment: Augment,
         codes: Sequence[NDArray[np.float32]],
         *,
-        draws: Sequence[FaceSampler],
+        samplers: Sequence[FaceSampler],
         partners: Sequence[PosePairs] = (),
         pairs: float = 0.0,
         resolution: int,
@@ -66,11 +66,11 @@ class StepDataset(Dataset[FaceBatch]):
         self.allowed = allowed
         self.augment = augment
         self.codes = codes
-        self.draws = draws
+        self.samplers = samplers
         self.partners = partners
         self.pairs = pairs
         self.resolution = resolution
-        self.batch_size = draws[0].block
+        self.batch_size = samplers[0].block
         self.seed = seed
         self.rank = rank
         self.world = world
@@ -78,9 +78,9 @@ class StepDataset(Dataset[FaceBatch]):
         self._lights = [np.full((len(each), 2, 3), np.nan) for each in caches]
 
     def __getitem__(self, step: int) -> FaceBatch:
-        blocks = [draws.blocks(step * self.world + self.rank, 1) for draws in self.draws]
+        blocks = [sampler.blocks(step * self.world + self.rank, 1) for sampler in self.samplers]
         drawn = [faces[0] for faces, _ in blocks]
-        follows = np.concatenate(
+        previous = np.concatenate(
             [
                 np.where(before[0] < 0, -1, before[0] + identity * self.batch_size)
                 for identity, (_, before) in enumerate(blocks)
@@ -88,19 +88,19 @@ class StepDataset(Dataset[FaceBatch]):
         )
         chosen = [allowed[rows] for allowed, rows in zip(self.allowed, drawn, strict=True)]
         rows = np.concatenate(chosen)
-        inputs = self._inputs(rows, drawn, follows, step)
-        draws, pictures, place = self._augmented(rows, inputs, follows, step)
+        inputs = self._inputs(rows, drawn, previous, step)
+        sampler, pictures, place = self._augmented(rows, inputs, previous, step)
         faces, index, pseudo = self._faces(chosen, rows, step)
         return assemble(
             faces,
-            draws,
+            sampler,
             len(self.caches),
             step,
             index=index,
             degraded=np.stack(pictures) if pictures else None,
             degraded_index=place,
             codes=codes_of(self.codes, chosen),
-            follows=follows,
+            previous=previous,
             pseudo=pseudo,
         )
 
@@ -124,20 +124,20 @@ class StepDataset(Dataset[FaceBatch]):
         self,
         rows: NDArray[np.int64],
         drawn: Sequence[NDArray[np.int64]],
-        follows: NDArray[np.int64],
+        previous: NDArray[np.int64],
         step: int,
     ) -> NDArray[np.int64]:
-        """(N,) the face that each sample is seen by: itself, or another in like pose."""
+        """(N,) the input face of each sample: itself, or another in similar pose."""
         if self.pairs == 0:
             return rows
         inputs = rows.copy()
-        in_succession = set(follows.tolist()) | set(np.flatnonzero(follows >= 0).tolist())
+        in_succession = set(previous.tolist()) | set(np.flatnonzero(previous >= 0).tolist())
         for sample in range(len(rows)):
             random = generator(self.seed, step, self.rank, sample, _PAIRING)
             if random.random() >= self.pairs or sample in in_succession:
                 continue
             identity, place = divmod(sample, self.batch_size)
-            other = self.partners[identity].other(random, int(drawn[identity][place]))
+            other = self.partners[identity].draw_partner(random, int(drawn[identity][place]))
             if other is not None:
                 inputs[sample] = self.allowed[identity][other]
         return inputs
@@ -146,39 +146,39 @@ class StepDataset(Dataset[FaceBatch]):
         self,
         rows: NDArray[np.int64],
         inputs: NDArray[np.int64],
-        follows: NDArray[np.int64],
+        previous: NDArray[np.int64],
         step: int,
     ) -> tuple[list[AugmentParams], list[NDArray[np.uint8]], NDArray[np.int64]]:
-        """What is drawn for each sample.
+        """Draw the augmentation of each sample.
 
         Returns:
-            The draws; pictures (S, S, 3) of those inputs that are not the sample's own face as it
+            Parameters; pictures (S, S, 3) of those inputs that are not the sample's own face as it
             is; and (N,) the place of each sample's picture among them, or -1.
         """
-        draws: list[AugmentParams] = []
+        params: list[AugmentParams] = []
         pictures: list[NDArray[np.uint8]] = []
         places = np.full(len(rows), -1, np.int64)
         for sample in range(len(rows)):
-            # A frame in succession is shown exactly as the one before it, so that what changes
-            # between them is the face.
-            key = int(follows[sample]) if follows[sample] >= 0 else sample
+            # Consecutive frames get the same augmentation, so that only the face changes
+            # between them.
+            key = int(previous[sample]) if previous[sample] >= 0 else sample
             random = generator(self.seed, step, self.rank, key)
             draw = self.augment.draw(random, self.caches[0].size, self.resolution)
-            other = self._of_another_identity(random, sample)
+            other = self._draw_other_identity(random, sample)
             if self.augment.borrows(random):
                 light, goal = self._light(sample, inputs[sample]), self._light(other, rows[other])
                 draw = self.augment.borrow(random, draw, light, goal)
-            draws.append(draw)
+            params.append(draw)
             degrades = self.augment.degrades(random)
             if not degrades and inputs[sample] == rows[sample]:
                 continue
             picture = self.caches[sample // self.batch_size].array[inputs[sample], ..., :3]
             places[sample] = len(pictures)
             pictures.append(self.augment.degrade(random, picture) if degrades else picture)
-        return draws, pictures, places
+        return params, pictures, places
 
     def _light(self, sample: int, row: np.int64) -> NDArray[np.float64]:
-        """`light_of` a face of the sample's identity, remembered."""
+        """`light_of` a face of the sample's identity, memoised."""
         identity = sample // self.batch_size
         lights = self._lights[identity]
         if np.isnan(lights[row, 0, 0]):
@@ -186,18 +186,18 @@ class StepDataset(Dataset[FaceBatch]):
         light: NDArray[np.float64] = lights[row]
         return light
 
-    def _of_another_identity(self, random: np.random.Generator, sample: int) -> int:
-        """Place in the batch of a face that is not of the sample's identity."""
+    def _draw_other_identity(self, random: np.random.Generator, sample: int) -> int:
+        """Draw the place in the batch of a face of another identity."""
         own = sample // self.batch_size
-        others = len(self.caches) - 1
-        place = int(random.integers(max(others, 1) * self.batch_size))
-        if not others:
+        num_others = len(self.caches) - 1
+        place = int(random.integers(max(num_others, 1) * self.batch_size))
+        if not num_others:
             return sample
         return place + (self.batch_size if place // self.batch_size >= own else 0)
 
 
 class ValidationDataset(Dataset[FaceBatch]):
-    """A few fixed batches of resized faces, nothing else done to them.
+    """A few fixed batches of resized faces, without augmentation.
 
     Args:
         caches: Faces of each identity, all of one size.
@@ -253,7 +253,7 @@ def codes_of(
 
 def assemble(
     faces: NDArray[np.uint8],
-    draws: Sequence[AugmentParams],
+    params: Sequence[AugmentParams],
     num_identities: int,
     step: int,
     *,
@@ -261,24 +261,24 @@ def assemble(
     degraded: NDArray[np.uint8] | None = None,
     degraded_index: NDArray[np.int64] | None = None,
     codes: NDArray[np.float32] | None = None,
-    follows: NDArray[np.int64] | None = None,
+    previous: NDArray[np.int64] | None = None,
     pseudo: PseudoBatch | None = None,
 ) -> FaceBatch:
-    """The batch of N samples in equal blocks of `num_identities`; see `FaceBatch`.
+    """Assemble the batch of N samples in equal blocks of `num_identities`; see `FaceBatch`.
 
     Args:
         faces: (M, S, S, 5).
-        draws: N of them.
+        params: N augmentation parameters.
         num_identities: How many blocks there are.
         step: Which batch this is.
         index: (N,); None takes `faces` in turn.
         degraded: (K, S, S, 3); None for none.
-        degraded_index: (N,); None where each sample is seen by its own face.
+        degraded_index: (N,); None where each sample's input is its own face.
         codes: (N, K); None for codes of length 0.
-        follows: (N,); None where no sample is the frame after another.
+        previous: (N,); None where no sample is the next frame of another.
         pseudo: Pseudo-targets, or None.
     """
-    count = len(draws)
+    count = len(params)
     none = np.full(count, -1, np.int64)
     if degraded is None:
         degraded = np.empty((0, *faces.shape[1:3], 3), np.uint8)
@@ -287,19 +287,19 @@ def assemble(
         index=torch.arange(count) if index is None else torch.from_numpy(index),
         degraded=torch.from_numpy(degraded),
         degraded_index=torch.from_numpy(none if degraded_index is None else degraded_index),
-        faces_from_target=torch.from_numpy(np.stack([each.faces_from_target for each in draws])),
-        grid=torch.from_numpy(np.stack([each.grid for each in draws])),
-        gain=torch.from_numpy(np.stack([each.gain for each in draws])),
+        faces_from_target=torch.from_numpy(np.stack([each.faces_from_target for each in params])),
+        grid=torch.from_numpy(np.stack([each.grid for each in params])),
+        gain=torch.from_numpy(np.stack([each.gain for each in params])),
         identity=torch.arange(num_identities).repeat_interleave(count // num_identities),
         code=torch.zeros(count, 0) if codes is None else torch.from_numpy(codes),
-        follows=torch.from_numpy(none if follows is None else follows),
+        previous=torch.from_numpy(none if previous is None else previous),
         step=step,
         pseudo=pseudo,
     )
 
 
 def pseudo_targets(batch: FaceBatch, size: int) -> Tensor:
-    """What the batch's swaps are held to, (M, 5, size, size) in [0, 1], on its device.
+    """Render the batch's pseudo-targets, (M, 5, size, size) in [0, 1], on its device.
 
     Raises:
         ValueError: The batch has no pseudo-targets.

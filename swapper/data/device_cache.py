@@ -1,4 +1,4 @@
-"""All faces of a run in the memory of the device that trains on them."""
+"""Load all faces of a run into the training device's memory."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from swapper.data.cache import CHANNELS, FaceCache
 
 log = logging.getLogger(__name__)
 
-LARGEST_SHARE = 0.25
-"""Of the device's free memory before training; the network and its features need the rest."""
+MAX_SHARE = 0.25
+"""Share of the device's free memory that faces may take; network and features need the rest."""
 _AT_ONCE = 1 << 28
 """Bytes copied at a time."""
 
 
 def num_bytes(caches: Sequence[FaceCache]) -> int:
-    """What the faces of `caches` take."""
+    """Return the bytes that the faces of `caches` take."""
     return sum(len(each) * each.size**2 * CHANNELS for each in caches)
 
 
@@ -28,11 +28,11 @@ def fits(caches: Sequence[FaceCache], device: torch.device) -> bool:
     if device.type != "cuda":
         return False
     free, _ = torch.cuda.mem_get_info(device)
-    return num_bytes(caches) <= LARGEST_SHARE * free
+    return num_bytes(caches) <= MAX_SHARE * free
 
 
 def resident_faces(caches: Sequence[FaceCache], device: torch.device) -> Tensor:
-    """The faces of all `caches`, one after another, on `device`.
+    """Return the faces of all `caches`, concatenated, on `device`.
 
     Args:
         caches: All of one size S.
@@ -49,9 +49,9 @@ def resident_faces(caches: Sequence[FaceCache], device: torch.device) -> Tensor:
     first = 0
     for cache in caches:
         for begin in range(0, len(cache), rows):
-            # A copy: torch warns of memory that may not be written, such as the cache's map.
-            some = torch.from_numpy(cache.array[begin : begin + rows].copy())
-            table[first : first + len(some)].copy_(some)
-            first += len(some)
+            # A copy: torch warns about read-only memory, such as the cache's map.
+            batch = torch.from_numpy(cache.array[begin : begin + rows].copy())
+            table[first : first + len(batch)].copy_(batch)
+            first += len(batch)
     log.info("%d faces (%.2f GiB) stay on %s", len(table), table.nbytes / 2**30, device)
     return table

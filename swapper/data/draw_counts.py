@@ -1,4 +1,4 @@
-"""How often each face has been drawn: whether rare ones starve or are learnt by heart."""
+"""Count how often each face has been drawn, to detect rare faces drawn too seldom or too often."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class DrawCounts:
     Attributes:
         identity: Its name.
         ids: Of its N faces that are trained on.
-        cells: Name of each one's cell of pose and affect.
-        run: (N,) int64, faces of one number are near-copies.
-        expected: (N,) float64, draws by the rates alone.
+        cells: Name of each face's cell of pose and affect.
+        run: (N,) int64, faces of one number are near-duplicates.
+        expected: (N,) float64, draws expected from the rates.
         drawn: (N,) int64, draws.
     """
 
@@ -45,31 +45,33 @@ class DrawCounter:
     Args:
         identity: Its name.
         ids: Of its faces that are trained on.
-        rates: Theirs.
-        draws: Theirs.
+        rates: Of these faces.
+        sampler: Of these faces.
     """
 
-    def __init__(self, identity: str, ids: Sequence[str], rates: Rates, draws: FaceSampler) -> None:
+    def __init__(
+        self, identity: str, ids: Sequence[str], rates: Rates, sampler: FaceSampler
+    ) -> None:
         self.identity = identity
         self.ids = ids
         self._rates = rates
-        self._draws = draws
+        self._sampler = sampler
         self._cells = [cell_name(each) for each in rates.cell]
 
     def until(self, blocks: int) -> DrawCounts:
-        """What the first `blocks` blocks held."""
+        """Count the draws of the first `blocks` blocks."""
         return DrawCounts(
             self.identity,
             self.ids,
             self._cells,
             self._rates.run,
-            self._draws.expected(blocks),
-            self._draws.counts(blocks),
+            self._sampler.expected(blocks),
+            self._sampler.counts(blocks),
         )
 
     def summary(self) -> str:
-        """One line on how they will be drawn."""
-        rate = self._draws.expected(1) * (self._draws.n / self._draws.block)
+        """Return one line about the sampling rates."""
+        rate = self._sampler.expected(1) * (self._sampler.n / self._sampler.block)
         return (
             f"{len(self.ids)} faces, {1 + int(self._rates.run.max())} that differ, in "
             f"{len(set(self._cells))} cells of pose and affect; a face is drawn {rate.min():.2g} "
@@ -77,21 +79,21 @@ class DrawCounter:
         )
 
 
-def write_draw_counts(path: Path, found: Sequence[DrawCounts]) -> None:
+def write_draw_counts(path: Path, counts: Sequence[DrawCounts]) -> None:
     """Write a CSV of `COLUMNS`, each identity's most drawn faces first; an old one is replaced."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    for each in found:
-        for row in np.argsort(-each.drawn, kind="stable").tolist():
+    for count in counts:
+        for row in np.argsort(-count.drawn, kind="stable").tolist():
             writer.writerow(
                 (
-                    each.identity,
-                    each.ids[row],
-                    each.cells[row],
-                    int(each.run[row]),
-                    f"{each.expected[row]:.2f}",
-                    int(each.drawn[row]),
+                    count.identity,
+                    count.ids[row],
+                    count.cells[row],
+                    int(count.run[row]),
+                    f"{count.expected[row]:.2f}",
+                    int(count.drawn[row]),
                 )
             )
     path.parent.mkdir(parents=True, exist_ok=True)

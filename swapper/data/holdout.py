@@ -1,7 +1,7 @@
-"""Which faces are kept from training, to see how it does on faces that it does not know.
+"""Split faces into training and held-out.
 
-Neighbouring frames are near copies, so faces are held out in blocks of time, with a gap on each
-side that is used for nothing.
+Neighbouring frames are near-duplicates, so faces are held out in blocks of time, with an unused gap
+on each side.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from swapper.types import FaceRecord
 
-LEAST = 20
-"""Timelines with fewer faces are trained on whole."""
-_MOST_BLOCKS = 4
+MIN_FACES = 20
+"""Timelines with fewer faces are used for training only."""
+_MAX_BLOCKS = 4
 _FACES_PER_BLOCK = 24
-_MOST_GUARD = 12
+_MAX_GUARD = 12
 
 
 def split_holdout(
@@ -25,7 +25,7 @@ def split_holdout(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split a faceset by blocks of time, spread over each of its sources.
 
-    Sources of fewer than `LEAST` faces, such as single pictures, are one timeline together. The
+    Sources of fewer than `MIN_FACES` faces, such as single pictures, are one timeline together. The
     gaps never cost more faces than are held out, nor more than a quarter of the others.
 
     Args:
@@ -53,7 +53,7 @@ def split_holdout(
     timelines: dict[str, list[int]] = {}
     for index in order:
         source = records[index].source
-        timelines.setdefault(source if counts[source] >= LEAST else "", []).append(index)
+        timelines.setdefault(source if counts[source] >= MIN_FACES else "", []).append(index)
     trained: list[int] = []
     held: list[int] = []
     for timeline in timelines.values():
@@ -64,17 +64,17 @@ def split_holdout(
 
 
 def _blocks(n: int, share: float) -> NDArray[np.int8]:
-    """What becomes of each of `n` faces in a row: 0 trained on, 1 held out, 2 neither."""
+    """Assign each of `n` consecutive faces: 0 training, 1 held out, 2 unused."""
     use = np.zeros(n, np.int8)
-    if share <= 0 or n < LEAST:
+    if share <= 0 or n < MIN_FACES:
         return use
-    wanted = max(1, round(n * share))
-    blocks = min(_MOST_BLOCKS, max(1, wanted // _FACES_PER_BLOCK))
-    spare = min(wanted, (n - wanted) // 4)
-    guard = min(_MOST_GUARD, spare // (2 * blocks))
+    held_out = max(1, round(n * share))
+    blocks = min(_MAX_BLOCKS, max(1, held_out // _FACES_PER_BLOCK))
+    spare = min(held_out, (n - held_out) // 4)
+    guard = min(_MAX_GUARD, spare // (2 * blocks))
     for block in range(blocks):
-        # Bresenham's way of sharing out: lengths differ by one at most.
-        length = (block + 1) * wanted // blocks - block * wanted // blocks
+        # As in Bresenham's algorithm: lengths differ by one at most.
+        length = (block + 1) * held_out // blocks - block * held_out // blocks
         start = round((block + 0.5) / blocks * n - length / 2)
         use[max(0, start - guard) : start + length + guard] = 2
         use[start : start + length] = 1

@@ -1,7 +1,7 @@
-"""What faces of one identity have to do with each other: near-copies, the frame that comes next.
+"""Relations between faces of one identity: near-duplicates and next frames.
 
-A faceset keeps frame numbers but no clock, so what is meant in seconds is counted at 30 frames a
-second; in slower footage it is a little longer.
+A faceset stores frame numbers but no frame rate, so seconds are counted as 30 frames; in slower
+footage they are a little longer.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from swapper.faces.geometry import transform_points
 from swapper.types import FaceRecord
 
-APART = 15
+MIN_FRAME_GAP = 15
 """Frames: half a second. Closer faces of one file are not independent of each other."""
 _NEXT = 3  # frames: a tenth of a second
 # Median differences in real and drawn clips: from one frame to the next .4 % to 1.4 % of the eyes'
 # distance and .6 degrees, over half a second 4 % to 8 % and 4 to 7 degrees. A blink is about 4 %.
-_SAME_SHAPE = 0.025
-_SAME_POSE = 3.0
+_MAX_SHAPE_DIFFERENCE = 0.025
+_MAX_POSE_DIFFERENCE = 3.0
 # Codes have unit variance along each dimension.
-_SAME_CODE = 0.5
-_MOST_STEP = 0.5  # of the face's own size
-_MOST_ZOOM = 1.25
+_MAX_CODE_DIFFERENCE = 0.5
+_MAX_STEP = 0.5  # of the face's own size
+_MAX_ZOOM = 1.25
 
 _INNER = slice(17, 68)
 _EYES = slice(36, 42), slice(42, 48)
@@ -33,7 +33,7 @@ _EYES = slice(36, 42), slice(42, 48)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FootageIndex:
-    """Where some faces of one identity come from and how they are held.
+    """Source, frame, pose and shape of some faces of one identity.
 
     Attributes:
         source: (N,) int64, number of the file.
@@ -43,7 +43,7 @@ class FootageIndex:
             the median distance of the eyes there.
         centre: (N, 2) float64, of the face in its frame, in pixels.
         side: (N,) float64, square root of its area there.
-        order: (N,) int64, that sorts them by file and frame.
+        order: (N,) int64, indices that sort them by file and frame.
     """
 
     source: NDArray[np.int64]
@@ -82,12 +82,12 @@ class FootageIndex:
 
 
 def near_copy_runs(footage: FootageIndex, codes: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Which faces are near-copies of each other: those of one run.
+    """Group near-duplicate faces into runs.
 
     A run is a stretch of one file in which each face is less than half a second behind the one
-    before and all are like the first: in shape (root mean square of 51 landmarks below 2.5 % of the
-    eyes' distance), pose (3 degrees) and affect code (half a standard deviation). Held against the
-    first, so that a slow turn does not become one run.
+    before and all are similar to the first: in shape (root mean square of 51 landmarks below 2.5 %
+    of the eyes' distance), pose (3 degrees) and affect code (half a standard deviation). Compared
+    with the first, so that a slow turn does not become one run.
 
     Args:
         footage: Of N faces.
@@ -99,13 +99,13 @@ def near_copy_runs(footage: FootageIndex, codes: NDArray[np.float32]) -> NDArray
     run = np.zeros(len(footage), np.int64)
     number, first, last = -1, 0, 0
     for face in footage.order.tolist():
-        same = (
+        is_copy = (
             number >= 0
             and footage.source[face] == footage.source[last]
-            and footage.frame[face] - footage.frame[last] < APART
+            and footage.frame[face] - footage.frame[last] < MIN_FRAME_GAP
             and _alike(footage, codes, face, first)
         )
-        if not same:
+        if not is_copy:
             number, first = number + 1, face
         run[face], last = number, face
     return run
@@ -113,41 +113,41 @@ def near_copy_runs(footage: FootageIndex, codes: NDArray[np.float32]) -> NDArray
 
 def _alike(footage: FootageIndex, codes: NDArray[np.float32], one: int, other: int) -> bool:
     turned = np.abs(footage.pose[one] - footage.pose[other]).max()
-    if not turned < _SAME_POSE:
+    if not turned < _MAX_POSE_DIFFERENCE:
         return False
     moved = footage.shape[one] - footage.shape[other]
-    if not np.sqrt(np.square(moved).sum(axis=1).mean()) < _SAME_SHAPE:
+    if not np.sqrt(np.square(moved).sum(axis=1).mean()) < _MAX_SHAPE_DIFFERENCE:
         return False
     if not codes.shape[1]:
         return True
-    return bool(np.sqrt(np.square(codes[one] - codes[other]).mean()) < _SAME_CODE)
+    return bool(np.sqrt(np.square(codes[one] - codes[other]).mean()) < _MAX_CODE_DIFFERENCE)
 
 
 def next_frames(footage: FootageIndex) -> NDArray[np.int64]:
-    """The same face in the frame that comes next.
+    """Find the same face in the next frame.
 
-    Of one file, later by a tenth of a second at most; where the head jumps or changes its size
-    there was a cut, or it is another head.
+    In the same file, later by a tenth of a second at most; a jump of position or size means a cut
+    or another head.
 
     Returns:
-        (N,) int64, its place, or -1.
+        (N,) int64, its index, or -1.
     """
     order, following = footage.order, np.full(len(footage), -1, np.int64)
     # Several faces in one frame stand side by side in the order, so the next frame's may be further
-    # than one place on; more than three heads of one person at a time are not looked for.
+    # than one place on; at most three heads of one person at a time are supported.
     for places in range(1, 2 * _NEXT + 1):
         earlier, later = order[:-places], order[places:]
         gap = footage.frame[later] - footage.frame[earlier]
         size = footage.side[earlier]
         step = np.linalg.norm(footage.centre[later] - footage.centre[earlier], axis=1)
         zoom = np.maximum(footage.side[later], size) / np.minimum(footage.side[later], size)
-        found = (
+        is_next = (
             (footage.source[later] == footage.source[earlier])
             & (gap > 0)
             & (gap <= _NEXT)
-            & (step < _MOST_STEP * size)
-            & (zoom < _MOST_ZOOM)
+            & (step < _MAX_STEP * size)
+            & (zoom < _MAX_ZOOM)
             & (following[earlier] < 0)
         )
-        following[earlier[found]] = later[found]
+        following[earlier[is_next]] = later[is_next]
     return following

@@ -1,22 +1,22 @@
-"""Another face of the same identity in like pose, to be drawn instead of a sample's own input."""
+"""Draw another face of the same identity in similar pose, as a sample's input."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.data.near_duplicates import APART, FootageIndex
+from swapper.data.near_duplicates import MIN_FRAME_GAP, FootageIndex
 
 DEGREES = 8.0
-"""Yaw and pitch may differ by so much each; roll is taken out by the alignment."""
+"""Largest difference in yaw and in pitch; alignment removes roll."""
 _TRIES = 32
 _CHOICE = 4
 
 
 class PosePairs:
-    """Finds faces in like pose that are not the same moment.
+    """Draws faces in similar pose that are not near in time.
 
-    Nothing but a sorted list is kept, so memory grows as the faces and not as their pairs.
+    Only a sorted list is stored, so memory is linear in the number of faces.
 
     Args:
         footage: Of N faces.
@@ -30,10 +30,10 @@ class PosePairs:
         self._source, self._frame = footage.source, footage.frame
         self._codes = codes
 
-    def other(self, random: np.random.Generator, face: int) -> int | None:
-        """One of the faces in like pose, or None if there is none.
+    def draw_partner(self, random: np.random.Generator, face: int) -> int | None:
+        """Draw a face in similar pose; None if there is none.
 
-        Of up to four drawn at random, the one whose affect differs most.
+        Of up to four random candidates, the one whose affect differs most.
 
         Args:
             random: The sample's own generator.
@@ -41,22 +41,22 @@ class PosePairs:
         """
         yaw = self._pose[face, 0]
         first, end = np.searchsorted(self._yaw, (yaw - DEGREES, yaw + DEGREES), side="left")
-        some = self._order[random.integers(first, max(end, first + 1), _TRIES)]
-        found = self._like(np.unique(some), face)
-        if len(found) < min(_CHOICE, end - first):
-            found = self._like(self._order[first:end], face)
-        if not len(found):
+        sampled = self._order[random.integers(first, max(end, first + 1), _TRIES)]
+        matches = self._in_like_pose(np.unique(sampled), face)
+        if len(matches) < min(_CHOICE, end - first):
+            matches = self._in_like_pose(self._order[first:end], face)
+        if not len(matches):
             return None
-        few = random.permutation(found)[:_CHOICE]
+        candidates = random.permutation(matches)[:_CHOICE]
         if not self._codes.shape[1]:
-            return int(few[0])
-        apart = np.square(self._codes[few] - self._codes[face]).sum(axis=1)
-        return int(few[apart.argmax()])
+            return int(candidates[0])
+        difference = np.square(self._codes[candidates] - self._codes[face]).sum(axis=1)
+        return int(candidates[difference.argmax()])
 
-    def _like(self, faces: NDArray[np.int64], face: int) -> NDArray[np.int64]:
+    def _in_like_pose(self, faces: NDArray[np.int64], face: int) -> NDArray[np.int64]:
         pose = np.abs(self._pose[faces] - self._pose[face]).max(axis=1) <= DEGREES
-        moment = (self._source[faces] == self._source[face]) & (
-            np.abs(self._frame[faces] - self._frame[face]) < APART
+        too_close = (self._source[faces] == self._source[face]) & (
+            np.abs(self._frame[faces] - self._frame[face]) < MIN_FRAME_GAP
         )
-        like: NDArray[np.int64] = faces[pose & ~moment]
-        return like
+        matches: NDArray[np.int64] = faces[pose & ~too_close]
+        return matches

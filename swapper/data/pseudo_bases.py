@@ -1,9 +1,8 @@
-"""Which of the identity's own faces comes nearest to a performer's expression.
+"""Find the identity's face that is nearest to a performer's expression.
 
-A performer's face departs from the performer's rest in some way; wanted is the identity's face that
-departs from its own rest most alike, in like pose and light, sharp, and with lips and lids in a
-state that a warp can bring to the wanted one: an open mouth cannot be warped shut, nor a shut eye
-open.
+Nearest means the most similar deviation from the own neutral, in similar pose and light, sharp, and
+with lips and lids in a state that can be warped to the target: an open mouth cannot be warped shut,
+nor a shut eye open.
 """
 
 from __future__ import annotations
@@ -23,37 +22,37 @@ Floats = NDArray[np.float64]
 OPENING: Final = SIGNALS.index("mouth_opening")
 LIDS: Final = [SIGNALS.index("lid_left"), SIGNALS.index("lid_right")]
 SLACK: Final = 0.04
-"""Eye distances by which lips may be too open or lids too shut before it matters."""
+"""Eye distances by which lips may be too open or lids too shut without a cost."""
 # Eye distances by which a base may differ before it costs 1, in the order of `SIGNALS`; then of the
 # lips' points, and of the gaze in widths of the eye.
 _TOLERANCE: Final = np.array([0.03, 0.04, 0.025, 0.02, 0.02, 0.02, 0.02, 0.03])
 _LIPS_TOLERANCE: Final = 0.028
 _GAZE_TOLERANCE: Final = 0.08
-# Light from where it falls on the performer, for the swap is laid into that light. On actors under
+# Light direction as on the performer, since the swap is composited into that light. On actors under
 # two lights the error against the exact answer fell from 12.8 to 11.5 grey levels (docs/LOG.md).
 _SHADING_TOLERANCE: Final = 0.2
 _POSE_TOLERANCE: Final = 6.0
-# Expression comes first: beyond this a pose costs no more.
-_MOST_POSE_COST: Final = 16.0
+# Expression has priority: the pose cost saturates here.
+_MAX_POSE_COST: Final = 16.0
 _BLUR_COST: Final = 4.0
-_MOST_MOTION_COST: Final = 2.0
+_MAX_MOTION_COST: Final = 2.0
 _STATE_TOLERANCE: Final = 0.03
-_MOST_BASES: Final = 8192
+_MAX_BASES: Final = 8192
 _OWN_DONOR: Final = 0.35
 
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """One person of a run, as recipes need them.
+    """Data of one person of a run that recipes need.
 
     Attributes:
         shapes: Of N faces.
         rest: (P, 3), see `swapper.affect.neutral.Neutral`.
-        usable: (M,) rows that may be bases, sorted: those that are trained on.
+        usable: (M,) rows that may be bases, sorted: the training faces.
         sharpness: (N,) as in the index.
         light: (N, 3) mean colour of each face, on [0, 1].
-        shading: (N, 2) logarithms of how much brighter a face's left half is than its right one,
-            and its upper than its lower one: where the light comes from.
+        shading: (N, 2) logarithms of the brightness ratio of a face's left and right half, and
+            upper and lower half: the light's direction.
     """
 
     shapes: Shapes
@@ -70,34 +69,34 @@ class Person:
 
     @cached_property
     def departures(self) -> Floats:
-        """(N, P, 3) how each face departs from rest."""
+        """(N, P, 3) deviation of each face from the neutral."""
         return self.shapes.front - self.rest
 
     @cached_property
     def rest_signals(self) -> Floats:
-        """(8,) `SIGNALS` at rest."""
+        """(8,) `SIGNALS` of the neutral."""
         return np.asarray(signals(landmarks_of(self.rest)[None])[0])
 
     @cached_property
     def signals(self) -> Floats:
-        """(N, 8) departures of `SIGNALS`."""
+        """(N, 8) deviations of `SIGNALS`."""
         return signals(self.shapes.landmarks) - self.rest_signals
 
     @cached_property
     def gaze(self) -> Floats:
-        """(N, 4) irises from the middle between their eye's corners, in widths of the eye."""
+        """(N, 4) iris positions from the middle between the eye's corners, in eye widths."""
         if not self.mesh:
             return np.zeros((len(self.shapes), 0))
         front = self.shapes.front
-        found = []
+        offsets = []
         for iris, inner, outer in IRISES:
             middle, width = eye(front, inner, outer)
-            found.append((front[:, iris[0]] - middle)[:, :2] / width[:, None])
-        return np.concatenate(found, axis=1)
+            offsets.append((front[:, iris[0]] - middle)[:, :2] / width[:, None])
+        return np.concatenate(offsets, axis=1)
 
     @cached_property
     def features(self) -> Floats:
-        """(N, F) departures, each in units of its tolerance."""
+        """(N, F) deviations, each in units of its tolerance."""
         lips = landmarks_of(self.departures)[:, 48:, :2].reshape(len(self.shapes), -1)
         return np.concatenate(
             [
@@ -111,8 +110,8 @@ class Person:
 
     @cached_property
     def motion(self) -> Floats:
-        """(N,) change of the features to the faces before and after, a frame: on the way between
-        two expressions skin shows neither.
+        """(N,) largest change of the features to the previous and next face: frames between two
+        expressions show neither.
         """
         steps = np.linalg.norm(np.diff(self.features, axis=0, prepend=self.features[:1]), axis=1)
         return np.asarray(np.maximum(steps, np.append(steps[1:], 0)))
@@ -124,7 +123,7 @@ class Person:
 
 
 class Bases:
-    """The identity's faces as bases for a performer's.
+    """Nearest-neighbour search for the identity's base faces.
 
     Args:
         performer: Whose expressions.
@@ -134,39 +133,39 @@ class Bases:
     def __init__(self, performer: Person, identity: Person) -> None:
         self.performer, self.identity = performer, identity
         rows = identity.usable
-        if len(rows) > _MOST_BASES:
-            rows = rows[np.linspace(0, len(rows) - 1, _MOST_BASES).astype(np.int64)]
+        if len(rows) > _MAX_BASES:
+            rows = rows[np.linspace(0, len(rows) - 1, _MAX_BASES).astype(np.int64)]
         self._rows = rows
         sharpness = np.maximum(identity.sharpness[rows], 1e-9)
         self._flaw = _BLUR_COST * np.log(np.median(sharpness) / sharpness).clip(0, 3)
-        self._flaw += np.minimum(np.square(identity.motion[rows]), _MOST_MOTION_COST)
+        self._flaw += np.minimum(np.square(identity.motion[rows]), _MAX_MOTION_COST)
 
     def nearest(self, faces: NDArray[np.int64]) -> NDArray[np.int64]:
         """The identity's row (N,) for each of the performer's `faces` (N,)."""
         performer, identity, rows = self.performer, self.identity, self._rows
-        wanted, had = performer.features[faces], identity.features[rows]
-        cost = np.square(wanted).sum(axis=1)[:, None] + np.square(had).sum(axis=1)[None]
-        cost += self._flaw - 2 * wanted @ had.T
+        target, candidates = performer.features[faces], identity.features[rows]
+        cost = np.square(target).sum(axis=1)[:, None] + np.square(candidates).sum(axis=1)[None]
+        cost += self._flaw - 2 * target @ candidates.T
         turned = performer.pose[faces][:, None] - identity.pose[rows][None]
         turn = np.square(turned / _POSE_TOLERANCE).sum(axis=2)
-        cost += turn / (1 + turn / _MOST_POSE_COST)
-        state = self.wanted_state(faces)
+        cost += turn / (1 + turn / _MAX_POSE_COST)
+        state = self.target_state(faces)
         open_by = identity.signals[rows, OPENING][None] - state[:, :1] - SLACK
         cost += np.square(open_by.clip(0) / _STATE_TOLERANCE)
         shut_by = state[:, None, 1:] - identity.signals[rows][:, LIDS][None] - SLACK
         cost += np.square(shut_by.clip(0) / _STATE_TOLERANCE).sum(axis=2)
         return np.asarray(rows[cost.argmin(axis=1)])
 
-    def wanted_state(self, faces: NDArray[np.int64]) -> Floats:
-        """(N, 3) departures of the mouth's opening and of both lids, none past shut."""
+    def target_state(self, faces: NDArray[np.int64]) -> Floats:
+        """(N, 3) target deviations of the mouth's opening and of both lids, clamped at shut."""
         columns = [OPENING, *LIDS]
         least = -self.identity.rest_signals[columns]
         return np.maximum(self.performer.signals[faces][:, columns], least)
 
     def open_mouth(self, face: int) -> int | None:
         """The identity's row whose mouth is open most like the performer's, if one is near."""
-        wanted = self.performer.signals[face, :2] + self.identity.rest_signals[:2]
-        had = self.identity.signals[self._rows, :2] + self.identity.rest_signals[:2]
-        apart = np.abs(had / np.maximum(wanted, 0.02) - 1).max(axis=1)
-        nearest = int(apart.argmin())
-        return int(self._rows[nearest]) if apart[nearest] < _OWN_DONOR else None
+        target = self.performer.signals[face, :2] + self.identity.rest_signals[:2]
+        candidates = self.identity.signals[self._rows, :2] + self.identity.rest_signals[:2]
+        difference = np.abs(candidates / np.maximum(target, 0.02) - 1).max(axis=1)
+        nearest = int(difference.argmin())
+        return int(self._rows[nearest]) if difference[nearest] < _OWN_DONOR else None

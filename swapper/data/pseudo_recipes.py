@@ -1,7 +1,7 @@
-"""How a right answer for a swap is made: which face of the identity, warped how, with whose mouth.
+"""Recipes of pseudo-targets: base face of the identity, warp, and donor of the mouth's inside.
 
-The base is warped by what is left between the performer's departure from rest and its own. So the
-less the identity has shown, the further it is warped, and the less the result is trusted.
+The base is warped by the difference between the performer's deviation from neutral and its own. The
+less the identity's footage covers, the larger the warp, and the lower the confidence.
 
 Places are shares of the aligned crop's side, (pixel + 0.5) / side, so that a recipe serves crops of
 any size.
@@ -41,7 +41,7 @@ NODES: Final = 32
 """Points along a side of a recipe's flow."""
 LIP_POINTS: Final = 20
 _AT_ONCE: Final = 64
-# Where the head turns away from the camera by more than this, points hide behind the cheek.
+# Points of the head that face away from the camera by more than this are occluded.
 _HIDDEN_DEGREES: Final = 60.0
 _HEAD_CENTRE: Final = 0.9
 _SPACING: Final = 0.05
@@ -74,13 +74,13 @@ REASONS: Final = {
 
 @dataclass(frozen=True)
 class WarpLimits:
-    """How far a warp is trusted: each figure halves the confidence at the value given here.
+    """Limits of a warp: `move` and `turn` are the values that halve the confidence.
 
     Attributes:
         move: Farthest move of a point, in eye distances.
-        turn: Degrees of pose that are left between the pseudo-target and the performer.
-        pose_share: Share of the difference in pose that the warp makes up for, in [0, 1].
-        most_turn: Degrees that it makes up for at most.
+        turn: Degrees of remaining pose difference between the pseudo-target and the performer.
+        pose_share: Share of the difference in pose that the warp corrects, in [0, 1].
+        most_turn: Largest correction in degrees.
         least: Confidence below which there is no pseudo-target.
     """
 
@@ -93,7 +93,7 @@ class WarpLimits:
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """One pseudo-target.
+    """Recipe of one pseudo-target.
 
     Attributes:
         base: Row of the identity's face that is warped; -1 for no pseudo-target.
@@ -106,7 +106,7 @@ class Recipe:
         donor_from_place: (2, 3) float32.
         lips: (LIP_POINTS, 2) float32, outline of the mouth's inside in the pseudo-target.
         gain: (3, 2) float32, scale and shift of the donor's colours on [0, 1].
-        move: How far the farthest point goes, in eye distances.
+        move: Largest displacement of a point, in eye distances.
     """
 
     base: int
@@ -122,14 +122,14 @@ class Recipe:
 
 
 class RecipeMaker:
-    """Makes the recipes of one performer as one identity.
+    """Computes the recipes of one performer as one identity.
 
     Args:
         performer: Whose expressions.
         identity: Whose faces are warped.
-        size: Side of the aligned crops that the points were taken in; any will do.
+        size: Side of the aligned crops that the points refer to; any value.
         coverage: Of the crops.
-        limits: How far a warp is trusted.
+        limits: Of the warp.
     """
 
     def __init__(
@@ -147,15 +147,15 @@ class RecipeMaker:
         self._bases = Bases(performer, identity)
 
     def make(self, rows: NDArray[np.int64]) -> list[Recipe]:
-        """The recipes of some of the performer's faces."""
-        found = []
+        """Compute the recipes of some of the performer's faces."""
+        recipes = []
         for first in range(0, len(rows), _AT_ONCE):
-            some = rows[first : first + _AT_ONCE]
-            found += [
+            batch = rows[first : first + _AT_ONCE]
+            recipes += [
                 self._recipe(row, base)
-                for row, base in zip(some, self._bases.nearest(some), strict=True)
+                for row, base in zip(batch, self._bases.nearest(batch), strict=True)
             ]
-        return found
+        return recipes
 
     def _recipe(self, row: int, base: int) -> Recipe:
         performer, identity = self.performer, self.identity
@@ -163,19 +163,19 @@ class RecipeMaker:
         moved[RIGID_MESH if identity.mesh else RIGID] = 0
         front = identity.shapes.front[base] + moved
         if identity.mesh:
-            _look(front, identity.shapes.front[base], performer.gaze[row])
+            _move_irises(front, identity.shapes.front[base], performer.gaze[row])
         rotation, left = self._turn(row, base)
         source = self._flat(identity.shapes.front[base], base, identity.shapes.rotation[base])
         target = self._realigned(self._flat(front, base, rotation))
         yaws = identity.pose[base, 0], np.degrees(np.arctan2(rotation[2, 0], rotation[2, 2]))
-        kept = self._warped[_visible(identity.rest[self._warped], yaws)]
+        steering = self._warped[_visible(identity.rest[self._warped], yaws)]
         flow = thin_plate_flow(
-            np.concatenate([target[kept], self._border]),
-            np.concatenate([source[kept], self._border]),
+            np.concatenate([target[steering], self._border]),
+            np.concatenate([source[steering], self._border]),
             self._nodes,
             _SMOOTHING,
         ).reshape(NODES, NODES, 2)
-        move = float(np.linalg.norm(moved[kept, :2], axis=1).max())
+        move = float(np.linalg.norm(moved[steering, :2], axis=1).max())
         confidence, reason = self._confidence(row, base, left, move, flow)
         share = self._unit / self.size
         mouth = self._mouth(row, base, source, target)
@@ -195,20 +195,20 @@ class RecipeMaker:
     # --- places -----------------------------------------------------------------------------------
 
     def _units(self, places: Floats) -> Floats:
-        """Shares of the side as eye distances from between the eyes."""
+        """Convert shares of the side to eye distances from between the eyes."""
         return np.asarray((places * self.size - 0.5 - self._origin) / self._unit)
 
     def _places(self, points: Floats) -> Floats:
         return np.asarray((points * self._unit + self._origin + 0.5) / self.size)
 
     def _flat(self, front: Floats, base: int, rotation: Floats) -> Floats:
-        """Points (P, 3) as the base's crop sees them under a rotation, (P, 2)."""
+        """Project points (P, 3) into the base's crop under a rotation, (P, 2)."""
         shapes = self.identity.shapes
-        seen = shapes.scale[base] * front @ rotation.T + shapes.offset[base]
-        return np.asarray(seen[:, :2])
+        projected = shapes.scale[base] * front @ rotation.T + shapes.offset[base]
+        return np.asarray(projected[:, :2])
 
     def _realigned(self, points: Floats) -> Floats:
-        """Points (P, 2) as their own aligned crop would show them."""
+        """Align points (P, 2) by their own landmarks."""
         pixels = points * self._unit + self._origin
         landmarks = landmarks_of(pixels).astype(np.float32)
         matrix = similarity_from_landmarks(landmarks, self.size, self.coverage)
@@ -216,29 +216,31 @@ class RecipeMaker:
         return np.asarray((aligned - self._origin) / self._unit)
 
     def _turn(self, row: int, base: int) -> tuple[Floats, float]:
-        """The rotation (3, 3) of the pseudo-target, and how many degrees it stays behind."""
-        ours = self.identity.shapes.rotation[base]
-        between = cv2.Rodrigues(self.performer.shapes.rotation[row] @ ours.T)[0].ravel()
+        """Rotation (3, 3) of the pseudo-target, and the remaining pose difference in degrees."""
+        own_rotation = self.identity.shapes.rotation[base]
+        between = cv2.Rodrigues(self.performer.shapes.rotation[row] @ own_rotation.T)[0].ravel()
         degrees = float(np.degrees(np.linalg.norm(between)))
-        made = min(self.limits.pose_share * degrees, self.limits.most_turn)
-        part = between * (made / max(degrees, 1e-9))
-        return np.asarray(cv2.Rodrigues(part)[0] @ ours, np.float64), degrees - made
+        applied = min(self.limits.pose_share * degrees, self.limits.most_turn)
+        part = between * (applied / max(degrees, 1e-9))
+        return np.asarray(cv2.Rodrigues(part)[0] @ own_rotation, np.float64), degrees - applied
 
-    # --- trust ------------------------------------------------------------------------------------
+    # --- confidence -------------------------------------------------------------------------------
 
     def _confidence(
         self, row: int, base: int, left: float, move: float, flow: Floats
     ) -> tuple[float, Reason]:
-        wanted = self._bases.wanted_state(np.array([row]))[0]
-        seen = self.identity.signals[base]
+        target_state = self._bases.target_state(np.array([row]))[0]
+        base_signals = self.identity.signals[base]
         spacing = self.size / self._unit / (NODES - 1)
         inside = slice(NODES // 5, -NODES // 5)
         area = float(np.quantile(smallest_area(flow, spacing)[inside, inside], 0.01))
         parts = {
             Reason.MOVE: _half_at(move, self.limits.move),
             Reason.POSE: _half_at(left, self.limits.turn),
-            Reason.LIPS: _half_at(seen[OPENING] - wanted[0] - SLACK, SLACK),
-            Reason.LIDS: _half_at(float((wanted[1:] - seen[LIDS]).max()) - SLACK, SLACK),
+            Reason.LIPS: _half_at(base_signals[OPENING] - target_state[0] - SLACK, SLACK),
+            Reason.LIDS: _half_at(
+                float((target_state[1:] - base_signals[LIDS]).max()) - SLACK, SLACK
+            ),
             Reason.FOLD: _half_at(0.3 - area, 0.3),
         }
         confidence = float(np.prod(list(parts.values())))
@@ -252,33 +254,33 @@ class RecipeMaker:
         self, row: int, base: int, source: Floats, target: Floats
     ) -> tuple[bool, int, NDArray[np.float32]]:
         """Whether the donor is the identity, its row or -1, and its donor_from_place."""
-        ring, wanted = self._ring, target[self._ring]
-        nothing = False, -1, np.zeros((2, 3), np.float32)
-        if _area(wanted) < _DONOR_RATIO * _area(source[ring]) + _FILL_FROM:
-            return nothing
+        ring, target_ring = self._ring, target[self._ring]
+        no_donor = False, -1, np.zeros((2, 3), np.float32)
+        if _area(target_ring) < _DONOR_RATIO * _area(source[ring]) + _FILL_FROM:
+            return no_donor
         own = self._bases.open_mouth(row)
         person, donor = (self.performer, row) if own is None else (self.identity, own)
         shapes = person.shapes
-        seen = shapes.scale[donor] * shapes.front[donor][ring] @ shapes.rotation[donor].T
-        theirs = self._places((seen + shapes.offset[donor])[:, :2])
-        ours = np.column_stack([self._places(wanted), np.ones(len(ring))])
-        matrix, *_ = np.linalg.lstsq(ours, theirs, rcond=None)
+        projected = shapes.scale[donor] * shapes.front[donor][ring] @ shapes.rotation[donor].T
+        donor_places = self._places((projected + shapes.offset[donor])[:, :2])
+        own_places = np.column_stack([self._places(target_ring), np.ones(len(ring))])
+        matrix, *_ = np.linalg.lstsq(own_places, donor_places, rcond=None)
         return own is not None, donor, matrix.T.astype(np.float32)
 
     def _gain(self, base: int, own: bool, donor: int) -> NDArray[np.float32]:
-        """(3, 2) scale and shift that bring the donor's light to the base's."""
+        """(3, 2) scale and shift that match the donor's light to the base's."""
         gain = np.tile(np.array([1, 0], np.float32), (3, 1))
         if donor >= 0:
             light = (self.identity if own else self.performer).light[donor]
             ratio = self.identity.light[base] / np.maximum(light, 0.02)
-            # Skins differ in colour where teeth do not: brightness mostly, little of the tint.
+            # Skin tones differ, teeth do not: match brightness mostly, tint little.
             bright = float(ratio.mean())
             gain[:, 0] = np.clip(bright**0.7 * (ratio / bright) ** 0.25, 0.5, 2)
         return gain
 
 
-def _look(front: Floats, base: Floats, gaze: Floats) -> None:
-    """Move the irises of a mesh (478, 3) to where a gaze (4,) looks."""
+def _move_irises(front: Floats, base: Floats, gaze: Floats) -> None:
+    """Move the irises of a mesh (478, 3) to a gaze (4,), in place."""
     for number, (iris, inner, outer) in enumerate(IRISES):
         middle, width = eye(front, inner, outer)
         place = base[iris[0]].copy()
@@ -287,7 +289,7 @@ def _look(front: Floats, base: Floats, gaze: Floats) -> None:
 
 
 def _warp_points(rest: Floats) -> NDArray[np.int64]:
-    """Which points steer the warp: of the mesh a part, dense where lips and lids are."""
+    """Select the warp's control points: a subset of the mesh, dense at lips and lids."""
     if len(rest) != MESH_POINTS:
         return np.arange(len(rest))
     fine = {point for iris, *_ in IRISES for point in iris} | set(INNER_LIPS_MESH.tolist())
@@ -296,29 +298,29 @@ def _warp_points(rest: Floats) -> NDArray[np.int64]:
     near_lids = np.abs(rest[:, 1]) < 0.2
     near_lips = np.linalg.norm(rest[:, :2] - rest[INNER_LIPS_MESH, :2].mean(axis=0), axis=1) < 0.4
     spacing = np.where(near_lids | near_lips, _FINE_SPACING * 2, _SPACING)
-    kept: list[int] = []
+    chosen: list[int] = []
     for point in [*first, *(each for each in range(MESH_POINTS) if each not in set(first))]:
-        apart = np.linalg.norm(rest[kept, :2] - rest[point, :2], axis=1)
+        distance = np.linalg.norm(rest[chosen, :2] - rest[point, :2], axis=1)
         least = _FINE_SPACING if point in fine or point in first else spacing[point]
-        if not kept or apart.min() >= least:
-            kept.append(point)
-    return np.array(sorted(kept))
+        if not chosen or distance.min() >= least:
+            chosen.append(point)
+    return np.array(sorted(chosen))
 
 
 def _visible(rest: Floats, yaws: Sequence[float]) -> NDArray[np.bool_]:
-    """Which points (P, 3) no yaw of `yaws` turns behind the cheek."""
+    """Which points (P, 3) are visible at all of `yaws`."""
     around = np.degrees(np.arctan2(rest[:, 0], _HEAD_CENTRE - rest[:, 2]))
     return np.asarray(np.all([np.abs(around + yaw) < _HIDDEN_DEGREES for yaw in yaws], axis=0))
 
 
 def _border() -> Floats:
-    """(12, 2) places along the rim of the crop, which stay."""
+    """(12, 2) fixed places along the border of the crop."""
     steps = np.linspace(0, 1, 4)
     return np.array([(x, y) for x in steps for y in steps if {x, y} & {0.0, 1.0}])
 
 
 def _half_at(excess: float, half: float) -> float:
-    """1 up to 0, a half at `half`, next to nothing at twice that."""
+    """1 up to 0, a half at `half`, 1/16 at twice that."""
     return float(0.5 ** (max(excess, 0.0) / half) ** 2)
 
 
@@ -329,7 +331,7 @@ def _area(ring: Floats) -> float:
 
 
 def _resampled(ring: Floats) -> Floats:
-    """A polygon's `LIP_POINTS` points, evenly between its corners."""
+    """Resample a polygon to `LIP_POINTS` points, evenly between its corners."""
     places = np.arange(LIP_POINTS) * len(ring) / LIP_POINTS
     closed = np.concatenate([ring, ring[:1]])
     steps = np.arange(len(closed))

@@ -1,4 +1,4 @@
-"""From tables of recipes to the pseudo-targets of one batch."""
+"""Build the pseudo-targets of one batch from tables of recipes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from swapper.types import PseudoBatch
 
 
 def swapped_as(performer: int, step: int, num_identities: int) -> int:
-    """As whom a performer is swapped at a step: each other identity in turn."""
+    """Return the identity that a performer is swapped to at a step: each other one in turn."""
     return (performer + 1 + step % (num_identities - 1)) % num_identities
 
 
 class PseudoSamples:
-    """Looks up what a batch's swaps are held to; a function of the step.
+    """Looks up the pseudo-targets of a batch; a function of the step.
 
     Args:
         tables: Of every ordered pair (performer, identity).
@@ -37,7 +37,7 @@ class PseudoSamples:
     def resident(
         self, chosen: Sequence[NDArray[np.int64]], step: int, first: NDArray[np.int64]
     ) -> PseudoBatch:
-        """Of a batch whose device holds all faces.
+        """Pseudo-targets of a batch whose faces are resident on the device.
 
         Args:
             chosen: For each identity, rows of its faces in the batch.
@@ -56,7 +56,7 @@ class PseudoSamples:
         step: int,
         caches: Sequence[FaceCache],
     ) -> tuple[NDArray[np.uint8], PseudoBatch]:
-        """Of a batch that brings its faces: its own, in the order of `chosen`, then what is needed.
+        """Pseudo-targets of a batch that carries its faces: those of `chosen`, then extra ones.
 
         Args:
             chosen: As in `resident`.
@@ -64,46 +64,51 @@ class PseudoSamples:
             caches: Of each identity.
 
         Returns:
-            (K, S, S, 5) faces to follow the batch's own, and the pseudo-targets.
+            (K, S, S, 5) faces to append to the batch's own, and the pseudo-targets.
         """
         rows, sample, _, identity = self._rows(chosen, step)
         before = sum(map(len, chosen))
         base, donor = np.zeros(len(rows), np.int64), np.full(len(rows), -1, np.int64)
-        more: list[NDArray[np.uint8]] = []
-        for place, (row, whom) in enumerate(zip(rows, identity, strict=True)):
+        extra: list[NDArray[np.uint8]] = []
+        for place, (row, owner) in enumerate(zip(rows, identity, strict=True)):
             if row["base"] < 0:
                 continue
-            base[place] = before + len(more)
-            more.append(caches[whom].array[row["base"]])
+            base[place] = before + len(extra)
+            extra.append(caches[owner].array[row["base"]])
             if row["donor"] >= 0 and row["own_mouth"]:
-                donor[place] = before + len(more)
-                more.append(caches[whom].array[row["donor"]])
+                donor[place] = before + len(extra)
+                extra.append(caches[owner].array[row["donor"]])
             elif row["donor"] >= 0:  # the performer's own face, which the batch has
                 donor[place] = sample[place]
-        faces = np.stack(more) if more else np.empty((0, *caches[0].array.shape[1:]), np.uint8)
+        faces = np.stack(extra) if extra else np.empty((0, *caches[0].array.shape[1:]), np.uint8)
         return faces, _batch(rows, sample, base, donor)
 
     def _rows(
         self, chosen: Sequence[NDArray[np.int64]], step: int
     ) -> tuple[Table, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """The recipes (M,), the places in the batch of their samples, performers and identities."""
+        """Recipes (M,), places of their samples in the batch, performers and identities."""
         count, block = len(chosen), len(chosen[0])
-        some = math.ceil(self.faces * block)
-        others = [swapped_as(performer, step, count) for performer in range(count)]
-        found = [
-            self.tables[performer, other][rows[:some]]
-            for performer, (other, rows) in enumerate(zip(others, chosen, strict=True))
+        per_identity = math.ceil(self.faces * block)
+        identities = [swapped_as(performer, step, count) for performer in range(count)]
+        recipes = [
+            self.tables[performer, identity][rows[:per_identity]]
+            for performer, (identity, rows) in enumerate(zip(identities, chosen, strict=True))
         ]
-        performers = np.arange(count).repeat(some)
-        sample = performers * block + np.tile(np.arange(some), count)
-        return np.concatenate(found), sample, performers, np.array(others).repeat(some)
+        performers = np.arange(count).repeat(per_identity)
+        sample = performers * block + np.tile(np.arange(per_identity), count)
+        return (
+            np.concatenate(recipes),
+            sample,
+            performers,
+            np.array(identities).repeat(per_identity),
+        )
 
 
 def _batch(
     rows: Table, sample: NDArray[np.int64], base: NDArray[np.int64], donor: NDArray[np.int64]
 ) -> PseudoBatch:
     def tensor(name: str) -> torch.Tensor:
-        # A copy: the fields of a row lie packed, at strides that torch does not take.
+        # A copy: structured fields have strides that torch does not support.
         return torch.from_numpy(rows[name].copy())
 
     return PseudoBatch(
@@ -125,7 +130,7 @@ def draw_rows(
     faces: NDArray[np.int64],
     size: int,
 ) -> torch.Tensor:
-    """The pseudo-targets of some faces of a performer, as they are, to be looked at or measured.
+    """Render the pseudo-targets of some faces of a performer, without augmentation.
 
     Args:
         caches: Of each identity.
@@ -144,7 +149,7 @@ def draw_rows(
     pictures += [each.array[max(row["donor"], 0)] for each, row in zip(lenders, rows, strict=True)]
     count, stored = len(rows), identity.size
     straight = Augment.none().draw(generator(0, 0, 0, 0), stored, size).faces_from_target
-    made = _batch(
+    batch = _batch(
         rows,
         np.arange(count),
         np.arange(count),
@@ -153,11 +158,11 @@ def draw_rows(
     return draw_pseudo_targets(
         torch.from_numpy(np.stack(pictures)),
         torch.from_numpy(straight).expand(count, 2, 3),
-        base=made.base,
-        flow=made.flow,
-        donor=made.donor,
-        donor_from_place=made.donor_from_place,
-        lips=made.lips,
-        gain=made.gain,
+        base=batch.base,
+        flow=batch.flow,
+        donor=batch.donor,
+        donor_from_place=batch.donor_from_place,
+        lips=batch.lips,
+        gain=batch.gain,
         size=size,
     )

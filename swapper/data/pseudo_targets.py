@@ -1,11 +1,11 @@
-"""Pseudo-targets: a right answer for the swap, made of the identity's own face.
+"""Pseudo-targets: supervision for swaps, made from the identity's own faces.
 
-What no trainer with a decoder per identity has is a target for the *swap*. It can be made: the
-identity's own nearest face, warped so that its points depart from its rest as the performer's do. A
-recipe for it (`swapper.data.pseudo_recipes`) takes about 4 kB a face; it is made once for each
-ordered pair of identities, kept beside the performer's faceset, and drawn on the device.
+Training with a decoder per identity has no target for the *swap*. A pseudo-target is the identity's
+nearest face, warped so that its points deviate from its neutral as the performer's do. Its recipe
+(`swapper.data.pseudo_recipes`) takes about 4 kB a face; recipes are computed once for each ordered
+pair of identities, stored with the performer's faceset, and rendered on the device.
 
-Source: docs/affect.md has what it does to swaps, docs/LOG.md how it was found.
+Source: effect on swaps in docs/affect.md, development in docs/LOG.md.
 """
 
 from __future__ import annotations
@@ -47,30 +47,30 @@ ROW: Final = np.dtype(
 )
 """A `Recipe` on disk."""
 _VERSION: Final = 3
-"""Raise it when recipes change: old tables are then made anew."""
+"""To be raised when recipes change: old tables are then rebuilt."""
 _PART: Final = 256
-_KEPT: Final = 4
-_FARTHEST: Final = 4.0
+_MAX_TABLES: Final = 4
+_MAX_MAGNITUDE: Final = 4.0
 _EYE_LINE: Final = 0.42
-"""Height that parts brows and forehead from cheeks and chin, as a share of the crop's side."""
+"""Height between brows and forehead above, cheeks and chin below, as a share of the crop's side."""
 
 Table = NDArray[Any]
 """(N,) of `ROW`, one for each of the performer's faces; read-only."""
 
 
 class PseudoTargets:
-    """How pseudo-targets are made and how much they teach; the config group ``pseudo``.
+    """Settings of pseudo-targets; the config group ``pseudo``.
 
     Args:
-        weight: Of the swap's reconstruction loss against them, where the own faces' has 1.
+        weight: Of the swap's reconstruction loss, relative to that of own faces.
         faces: Share of each identity's faces in a batch that are swapped, in (0, 1].
-        resolution: Largest side, in pixels, at which they teach; larger pictures are compared after
-            shrinking to it, and own faces alone teach what is finer.
-        move: A point's farthest move, in eye distances, at which a target counts half.
-        turn: Degrees between its pose and the performer's at which it counts half.
-        pose_share: Share of a difference in pose that the warp makes up for, in [0, 1].
-        most_turn: Degrees that it makes up for at most.
-        least_confidence: Below this there is none.
+        resolution: Largest side, in pixels, at which the loss is computed; larger pictures are
+            downsampled to it, so finer detail is learnt from own faces only.
+        move: Largest displacement, in eye distances, at which the confidence is halved.
+        turn: Degrees between its pose and the performer's at which the confidence is halved.
+        pose_share: Share of a difference in pose that the warp corrects, in [0, 1].
+        most_turn: Largest correction in degrees.
+        least_confidence: Below this there is no pseudo-target.
 
     Raises:
         ValueError: A number is out of its range.
@@ -112,15 +112,15 @@ class PseudoTargets:
         rests: Sequence[NDArray[np.float64]],
         progress: Callable[[str, int, int], object] = lambda *_: None,
     ) -> dict[tuple[int, int], Table]:
-        """The recipes of every ordered pair (performer, identity); made now if they are missing.
+        """Return the recipes of every ordered pair (performer, identity); compute missing ones.
 
         Args:
             facesets: Of each identity, all of one coverage.
             caches: Their faces.
-            usable: Rows of each that are trained on; others are neither base nor donor.
+            usable: Training rows of each; others are neither base nor donor.
             shapes: Of each, in the order of its records.
             rests: (P, 3) of each, see `swapper.affect.neutral`.
-            progress: Called with a pair's name, and the faces made and to be made.
+            progress: Called with a pair's name, and the number of faces done and in total.
 
         Raises:
             FacesetError: There is no room for them.
@@ -135,22 +135,29 @@ class PseudoTargets:
                 shading=shading,
             )
             for faceset, (light, shading), rows, shape, rest in zip(
-                facesets, map(_lit, caches), usable, shapes, rests, strict=True
+                facesets, map(_measure_light, caches), usable, shapes, rests, strict=True
             )
         ]
         key = self._key(facesets, usable, shapes)
         tables = {}
-        for performer, who in enumerate(facesets):
-            for identity, whom in enumerate(facesets):
+        for performer, performer_faceset in enumerate(facesets):
+            for identity, identity_faceset in enumerate(facesets):
                 if performer == identity:
                     continue
-                title = f"{who.card.identity} as {whom.card.identity}"
-                name = f"pseudo_{whom.card.identity}_{_digest(key, performer, identity)}"
+                title = f"{performer_faceset.card.identity} as {identity_faceset.card.identity}"
+                name = (
+                    f"pseudo_{identity_faceset.card.identity}_{_digest(key, performer, identity)}"
+                )
                 maker = RecipeMaker(
-                    people[performer], people[identity], who.card.size, who.card.coverage,
+                    people[performer],
+                    people[identity],
+                    performer_faceset.card.size,
+                    performer_faceset.card.coverage,
                     self.limits,
-                )  # fmt: skip
-                store = _Store(who, name, len(who), len(whom))
+                )
+                store = _Store(
+                    performer_faceset, name, len(performer_faceset), len(identity_faceset)
+                )
                 table = store.open(maker, partial(progress, title))
                 tables[performer, identity] = table
                 log.info("%s: %s", title, describe_pseudo_targets(table[usable[performer]]))
@@ -162,7 +169,7 @@ class PseudoTargets:
         usable: Sequence[NDArray[np.int64]],
         shapes: Sequence[Shapes],
     ) -> str:
-        """Changes with everything that recipes depend on; rests come from all people together."""
+        """Return a key of everything that recipes depend on; neutrals depend on all people."""
         parts = [f"{_VERSION} {self.limits} {shapes[0].front.shape[1]}"]
         for faceset, rows in zip(facesets, usable, strict=True):
             parts.append(f"{faceset.content_hash} {_digest(rows.astype('<i8').tobytes())}")
@@ -170,16 +177,17 @@ class PseudoTargets:
 
 
 def describe_pseudo_targets(table: Table) -> str:
-    """How many faces have a pseudo-target, and why the others have none."""
-    made = table["base"] >= 0
-    words = f"{int(made.sum())} of {len(table)} faces have a pseudo-target"
-    if made.any():
-        words += f" (confidence {table['confidence'][made].mean():.2f})"
+    """Return one line: how many faces have a pseudo-target, and why the others have none."""
+    has_target = table["base"] >= 0
+    words = f"{int(has_target.sum())} of {len(table)} faces have a pseudo-target"
+    if has_target.any():
+        words += f" (confidence {table['confidence'][has_target].mean():.2f})"
     counts = {
-        text: int((table["reason"][~made] == reason).sum()) for reason, text in REASONS.items()
+        text: int((table["reason"][~has_target] == reason).sum())
+        for reason, text in REASONS.items()
     }
-    why = [f"{count} {text}" for text, count in counts.items() if count]
-    return f"{words}; of the others {', '.join(why)}" if why else words
+    counted = [f"{count} {text}" for text, count in counts.items() if count]
+    return f"{words}; of the others {', '.join(counted)}" if counted else words
 
 
 class _Store:
@@ -187,7 +195,7 @@ class _Store:
 
     Args:
         faceset: The performer's; the table lies in its cache.
-        name: Names the table by all that it depends on.
+        name: File stem, with a hash of all that the table depends on.
         count: Faces of the performer.
         bases: Faces of the identity.
     """
@@ -198,9 +206,9 @@ class _Store:
 
     def open(self, maker: RecipeMaker, progress: Callable[[int, int], object]) -> Table:
         for folder in cache_folders(self.faceset):
-            found = self._find(folder / f"{self.name}.npy")
-            if found is not None:
-                return found
+            table = self._find(folder / f"{self.name}.npy")
+            if table is not None:
+                return table
         refusals: list[str] = []
         for folder in cache_folders(self.faceset):
             try:
@@ -215,7 +223,7 @@ class _Store:
         )
 
     def _find(self, path: Path) -> Table | None:
-        """The table at `path`, or None if it is missing or not sound."""
+        """Open the table at `path`; None if it is missing or not valid."""
         if path.is_symlink() or not path.is_file():
             return None
         try:
@@ -223,10 +231,10 @@ class _Store:
         except (OSError, ValueError):
             return None
         if table.dtype != ROW or table.shape != (self.count,) or not self._sound(table):
-            log.warning("%s: damaged, made anew", path)
+            log.warning("%s: damaged, rebuilding", path)
             return None
-        found: Table = table.view(np.ndarray)
-        return found
+        plain: Table = table.view(np.ndarray)
+        return plain
 
     def _sound(self, table: Table) -> bool:
         donors = np.where(table["own_mouth"] > 0, self.bases, self.count)
@@ -237,19 +245,19 @@ class _Store:
             and (table["donor"] >= -1).all()
             and (table["donor"] < donors).all()
             # Comparisons that NaN does not pass.
-            and all((np.abs(table[name]) <= _FARTHEST).all() for name in numbers)
+            and all((np.abs(table[name]) <= _MAX_MAGNITUDE).all() for name in numbers)
         )
 
     def _make(
         self, folder: Path, maker: RecipeMaker, progress: Callable[[int, int], object]
     ) -> Table:
-        """Part by part, so that a kill loses little; parts of other tables are left alone."""
+        """Compute the table in parts, so that an interrupted run can be resumed."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}.npy"
         with single_process(folder):
-            found = self._find(path)  # another process may have made it while we waited
-            if found is not None:
-                return found
+            table = self._find(path)  # another process may have made it while we waited
+            if table is not None:
+                return table
             firsts = range(0, self.count, _PART)
 
             def part(first: int) -> Path:
@@ -272,16 +280,16 @@ class _Store:
                     stream.write(place.read_bytes())
             for place in places:
                 place.unlink(missing_ok=True)
-            self._forget_old(folder)
-        found = self._find(path)
-        assert found is not None
-        return found
+            self._prune(folder)
+        table = self._find(path)
+        assert table is not None
+        return table
 
-    def _forget_old(self, folder: Path) -> None:
-        """Keep the newest tables of this pair: other settings may still be trained with."""
+    def _prune(self, folder: Path) -> None:
+        """Delete all but the newest tables of this pair; a few are kept for other settings."""
         stem = self.name.rpartition("_")[0]
         tables = sorted(folder.glob(f"{stem}_*.npy"), key=lambda each: -each.stat().st_mtime)
-        for old in tables[_KEPT:]:
+        for old in tables[_MAX_TABLES:]:
             old.unlink(missing_ok=True)
 
 
@@ -308,18 +316,18 @@ def _write_header(stream: Any, count: int) -> None:
     np.lib.format.write_array_header_1_0(stream, description)
 
 
-def _lit(cache: FaceCache) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _measure_light(cache: FaceCache) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean colour (N, 3) of each face inside its mask, on [0, 1], and its shading (N, 2)."""
     light, shading = np.empty((len(cache), 3)), np.empty((len(cache), 2))
     ramp = np.arange(2, cache.size, 4) / cache.size
     left, upper = ramp[None, :] < 0.5, ramp[:, None] < _EYE_LINE
     for row, face in enumerate(cache.array):
-        some = face[2::4, 2::4]
-        inside = some[..., 3] > 127
+        sampled = face[2::4, 2::4]
+        inside = sampled[..., 3] > 127
         if not inside.any():
             inside = np.ones_like(inside)
-        light[row] = some[inside, :3].mean(axis=0) / 255
-        bright = some[..., :3].mean(axis=2)
+        light[row] = sampled[inside, :3].mean(axis=0) / 255
+        bright = sampled[..., :3].mean(axis=2)
         for column, half in enumerate((left, upper)):
             one, other = (_mean(bright, inside & each) for each in (half, ~half))
             shading[row, column] = np.log(one / other)

@@ -1,7 +1,7 @@
-"""Which faces a step sees, and the generators that everything random in it draws from.
+"""Sampling of faces, and the random generators of a step.
 
-Nothing here keeps state: all is a function of (seed, step, rank, sample), so a resumed run draws
-what an uninterrupted one would have drawn, with any number of workers.
+Stateless: everything is a function of (seed, step, rank, sample), so a resumed run draws the same
+as an uninterrupted one, with any number of workers.
 
 Source of the generator: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3" (Philox).
 """
@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-# Takes the stream's place in the keys of permutations; streams are never so large.
+# Replaces the stream in the keys of permutations; streams are never so large.
 _ORDER = 2**64 - 1
 _GOLDEN = (5**0.5 - 1) / 2
 _COUNTED_AT_ONCE = 1 << 18
@@ -27,7 +27,7 @@ def generator(seed: int, step: int, rank: int, sample: int, stream: int = 0) -> 
         step: Batch number, from 0.
         rank: Of the process, from 0.
         sample: Place in the batch, from 0.
-        stream: Tells uses apart that must not disturb each other.
+        stream: Number of an independent stream, one for each use.
 
     Raises:
         ValueError: One of them is negative.
@@ -53,7 +53,7 @@ def _order(seed: int, identity: int, epoch: int, n: int) -> NDArray[np.int64]:
 
 
 def face_indices(seed: int, identity: int, first: int, count: int, n: int) -> NDArray[np.int64]:
-    """Faces of one identity that serve draws ``first`` to ``first + count - 1``.
+    """Return the faces of one identity for draws ``first`` to ``first + count - 1``.
 
     Each face is drawn once before any is drawn again, every epoch in a fresh order.
 
@@ -89,7 +89,7 @@ def rank_first(step: int, rank: int, world: int, count: int) -> int:
 
 
 class FaceSampler:
-    """Which faces of one identity stand in each batch's block: a function of the block's number.
+    """Chooses the faces of one identity in each batch's block: a function of the block's number.
 
     Block b of rank r at step s has the number s * ranks + r.
 
@@ -99,11 +99,11 @@ class FaceSampler:
         n: Number of faces, at least 1.
         block: Faces a block.
         rate: (n,) draws of each face while n are drawn, adding up to n; None draws each once.
-        order: (n,) all faces; those that stand side by side take turns where they are drawn less
-            than once an epoch. Needed with `rate`.
+        order: (n,) all faces; neighbours in this order alternate where they are drawn less than
+            once an epoch. Needed with `rate`.
         following: (n,) the frame after each face, or -1; needed with `neighbours`.
-        neighbours: So many of a block's faces are the frame after another: from the block's front,
-            every second one follows the one before it, where there is such a frame.
+        neighbours: Number of a block's faces that are the next frame of another: from the block's
+            front, every second one is the next frame of the one before, where there is one.
 
     Raises:
         ValueError: An argument is out of range, or one is missing that another needs.
@@ -149,13 +149,13 @@ class FaceSampler:
             before, or -1.
         """
         faces = self._drawn(first * self.block, count * self.block).reshape(count, self.block)
-        follows = np.full_like(faces, -1)
+        previous = np.full_like(faces, -1)
         if self.neighbours and self.following is not None:
             leaders = np.arange(0, 2 * self.neighbours, 2)
             later = self.following[faces[:, leaders]]
             faces[:, leaders + 1] = np.where(later >= 0, later, faces[:, leaders + 1])
-            follows[:, leaders + 1] = np.where(later >= 0, leaders, -1)
-        return faces, follows
+            previous[:, leaders + 1] = np.where(later >= 0, leaders, -1)
+        return faces, previous
 
     def _drawn(self, first: int, count: int) -> NDArray[np.int64]:
         if self._ends is None:
@@ -169,7 +169,7 @@ class FaceSampler:
         return np.concatenate(parts)
 
     def _epoch(self, epoch: int) -> NDArray[np.int64]:
-        """What is drawn in one epoch; each face its rate, rounded up or down.
+        """Faces drawn in one epoch; each as often as its rate, rounded up or down.
 
         Systematic sampling whose start moves by the golden ratio from epoch to epoch, so that over
         many epochs counts follow the rates far more closely than independent draws would.
@@ -186,20 +186,20 @@ class FaceSampler:
         return self._epochs[epoch]
 
     def counts(self, blocks: int) -> NDArray[np.int64]:
-        """(n,) how often each face stands in the first `blocks` blocks."""
+        """(n,) number of draws of each face in the first `blocks` blocks."""
         done, counts = self._counted
         if done > blocks:
             done, counts = 0, np.zeros(self.n, np.int64)
         while done < blocks:
-            some = min(blocks - done, max(1, _COUNTED_AT_ONCE // self.block))
-            faces, _ = self.blocks(done, some)
+            count = min(blocks - done, max(1, _COUNTED_AT_ONCE // self.block))
+            faces, _ = self.blocks(done, count)
             counts = counts + np.bincount(faces.reshape(-1), minlength=self.n)
-            done += some
+            done += count
         self._counted = done, counts
         return counts
 
     def expected(self, blocks: int) -> NDArray[np.float64]:
-        """(n,) float64, what `counts` would be by the rates alone."""
+        """(n,) float64, expectation of `counts` from the rates."""
         rate = np.ones(self.n) if self.rate is None else self.rate
         if self.neighbours and self.following is not None:
             goes_on = self.following >= 0

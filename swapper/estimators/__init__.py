@@ -1,1 +1,1 @@
-"""Frozen expression networks: what a face shows, as an embedding and as emotions."""
+"""Frozen expression networks: embeddings, emotions and action units of faces."""

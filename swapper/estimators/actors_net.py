@@ -1,7 +1,7 @@
-"""``affect=actors``: a small network that has only ever seen our own actors.
+"""``affect=actors``: a small network trained only on swapper's rendered actors.
 
-It needs no download and no one's face, which makes it the one of the demo and the tests. On real
-people it is a guess: train for them with an estimator that has seen some.
+It needs no download and no real faces, so the demo and the tests use it. On real people it is
+unreliable: use an estimator that was trained on them.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ LABELS: Final = ("neutral", "happy", "sad", "surprise", "fear", "anger", "disgus
 UNITS: Final = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26, 27, 43)
 """Action units of an actor, in the order of the columns of its intensities."""
 METADATA: Final = {"network": "actors-1", "labels": ",".join(LABELS)}
-"""What a file of weights for this network says of itself."""
+"""Metadata of a file of weights for this network."""
 SIZE: Final = 80
 
 
 class ReadingHead(nn.Module):
-    """From an embedding to everything that actors show.
+    """Linear heads for classes, valence and arousal, and action units.
 
-    Units are read for each side, so that mean and asymmetry are one network's one opinion.
+    Units are predicted for each side; mean and asymmetry are derived from these.
 
     Args:
         features: Length of the embedding.
@@ -40,7 +40,7 @@ class ReadingHead(nn.Module):
         self.sides = nn.Linear(features, 2 * len(UNITS))
 
     def forward(self, embedding: Tensor) -> AffectBatch:
-        """Read (N, features)."""
+        """Predict from (N, features)."""
         valence, arousal = self.circumplex(embedding).tanh().unbind(1)
         left, right = self.sides(embedding).sigmoid().unflatten(1, (2, len(UNITS))).unbind(1)
         return AffectBatch(
@@ -49,9 +49,9 @@ class ReadingHead(nn.Module):
 
 
 class ActorsNet(nn.Module):
-    """A residual network of 0.7 million weights.
+    """Residual network of 0.7 million weights.
 
-    Faces come aligned, so the last map is not pooled: what a feature means depends on where it is.
+    Faces are aligned, so the last map is flattened, not pooled, to keep positions.
     """
 
     def __init__(self) -> None:
@@ -71,13 +71,13 @@ class ActorsNet(nn.Module):
         self.readings = ReadingHead(128)
 
     def forward(self, x: Tensor) -> AffectBatch:
-        """Read (N, 3, 80, 80), normalised."""
+        """Predict from (N, 3, 80, 80), normalised."""
         answer: AffectBatch = self.readings(F.silu(self.embed(self.trunk(x).flatten(1))))
         return answer
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions and the way around them.
+    """Two 3x3 convolutions and a skip connection.
 
     Args:
         channels: In and out.
@@ -108,7 +108,7 @@ def view() -> Preprocess:
 
 
 def load(path: Path | None = None) -> Estimator:
-    """The estimator with its weights.
+    """Load the estimator with its weights.
 
     Args:
         path: Of a file that ``scripts/train_actor_affect.py`` wrote; None takes swapper's own.

@@ -1,4 +1,4 @@
-"""``affect=auto``: a reader of emotions that is here, and that the model did not learn from."""
+"""``affect=auto``: choose an available estimator that took no part in the model's training."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ PREFERRED: Final[Mapping[str, Callable[[], Estimator]]] = {
     "emotieff": lambda: emotieff.load(),
     "xception": lambda: xception.load(),
 }
-"""Best first; none that has only ever seen drawn faces."""
+"""In order of preference; none that was trained on rendered faces only."""
 
 
 class AutoEstimator:
-    """Chooses when it is known who must not judge.
+    """Chooses an estimator once the model's lineage is known.
 
     Attributes:
-        missed: After `pick`, why each that was passed over was, in words.
+        skipped: After `pick`, for each estimator passed over, the reason.
     """
 
     def __init__(self) -> None:
-        self.missed: tuple[str, ...] = ()
+        self.skipped: tuple[str, ...] = ()
 
     def pick(self, lineage: Sequence[str]) -> Estimator | None:
-        """The first that can be loaded and took no part in a training.
+        """Return the first estimator that can be loaded and is not in `lineage`.
 
         Args:
             lineage: Estimators that a model was trained with, as `Estimator.lineage` names them.
 
         Returns:
-            None if there is none; `missed` says why.
+            None if there is none; `skipped` has the reasons.
         """
-        missed = []
+        skipped = []
         for name, load in PREFERRED.items():
             if any(each.split(":")[0] == name for each in lineage):
-                missed.append(f"{name}: the model was trained with it")
+                skipped.append(f"{name}: the model was trained with it")
                 continue
             try:
-                found = load()
+                estimator = load()
             except EstimatorError as error:
-                missed.append(f"{name}: {error}")
+                skipped.append(f"{name}: {error}")
                 continue
-            self.missed = tuple(missed)
+            self.skipped = tuple(skipped)
             log.info("affect=auto: %s reads emotions", name)
-            return found
-        self.missed = tuple(missed)
+            return estimator
+        self.skipped = tuple(skipped)
         return None

@@ -1,8 +1,8 @@
-"""A frozen network that says what a face seems to feel.
+"""Frozen networks that estimate the affect of faces.
 
-Every estimator is one `Estimator`: a `Preprocess` that cuts what the network wants to see out of an
-aligned crop, and a network that answers an `AffectBatch`. Adding one means to write that network
-and a function that loads it, and to name it in `ESTIMATORS`.
+Every estimator is an `Estimator`: a `Preprocess` that cuts the network's input out of an aligned
+crop, and a network that returns an `AffectBatch`. To add one, write the network and a ``load()``
+function, and register its module in `ESTIMATORS`.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ ESTIMATORS: Final[Mapping[str, str]] = {
     "emotieff": "swapper.estimators.emotieff",
     "torchvision": "swapper.estimators.torchvision",
 }
-"""Name of each estimator and the module whose ``load()`` makes it."""
+"""Name of each estimator and the module whose ``load()`` returns it."""
 
 Purpose = Literal["training", "measuring"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AffectBatch:
-    """What an estimator says of N faces; None where it has no opinion of that kind.
+    """An estimator's outputs for N faces; None for outputs that it does not have.
 
     Attributes:
         embedding: (N, D), penultimate features.
@@ -61,7 +61,7 @@ class AffectBatch:
         return None if self.logits is None else self.logits.softmax(dim=1)
 
     def cpu(self) -> AffectBatch:
-        """The same in main memory, as float32, without a gradient."""
+        """Return the batch on the CPU, as float32, detached."""
         return replace(
             self, **{name: value.detach().float().cpu() for name, value in _present(self).items()}
         )
@@ -73,20 +73,19 @@ def _present(batch: AffectBatch) -> dict[str, Tensor]:
 
 
 class Estimator(nn.Module):
-    """A network that has learnt, and learns no more.
+    """A frozen network with its preprocessing.
 
-    Freezing turns its weights into buffers that are not saved: it moves with the module that holds
-    it, and has nothing that an optimiser, an average of weights or a checkpoint could take up.
-    Gradients pass through to the faces. It answers in its own precision, also under autocast, and
-    stays in evaluation mode.
+    Freezing turns its weights into non-persistent buffers: it moves with the module that holds it,
+    and no optimiser, weight averaging or checkpoint includes them. Gradients pass through to the
+    faces. It runs in its own precision, also under autocast, and stays in evaluation mode.
 
     Args:
-        name: By which configs and model files know it.
-        view: What of an aligned crop the network sees.
-        net: (N, C, h, w) from `view` to an `AffectBatch`; its weights loaded. Taken over.
+        name: In configs and model files.
+        view: Preprocessing of aligned crops.
+        net: From `view`'s (N, C, h, w) to an `AffectBatch`; its weights loaded. Modified.
         labels: Names of its classes, in the order of the logits.
         units: Numbers of its action units, in the order of their columns.
-        measuring_only: Whether it must never guide a training, so that it can judge the result.
+        measuring_only: Whether it must not be used in training, so that it can evaluate the result.
     """
 
     def __init__(
@@ -112,53 +111,53 @@ class Estimator(nn.Module):
 
     @property
     def lineage(self) -> str:
-        """How a model file names an estimator that it was trained or selected with."""
+        """Name and fingerprint, "name:sha256", as stored in the lineage of model files."""
         return f"{self.name}:{self.fingerprint}"
 
     @property
-    def look(self) -> str:
-        """Hex sha256 of how it looks at a crop: window, size, normalisation; no weights tell."""
+    def preprocessing_hash(self) -> str:
+        """Hex sha256 of the preprocessing: window, size, normalisation; weights do not cover it."""
         means, deviations = (
             tuple(round(float(each), 6) for each in part.flatten())
             for part in (self.view.mean, self.view.std)
         )
-        says = (self.view.window, tuple(self.view.size), means, deviations)
-        return hashlib.sha256(repr(says).encode()).hexdigest()
+        description = (self.view.window, tuple(self.view.size), means, deviations)
+        return hashlib.sha256(repr(description).encode()).hexdigest()
 
     def forward(self, faces: Tensor, coverage: Coverage = "face") -> AffectBatch:
-        """Read faces; differentiable.
+        """Predict affect of faces; differentiable.
 
         Args:
             faces: (N, 3, S, S) RGB in [0, 1], aligned, of any size.
             coverage: How much of the head they show.
 
         Raises:
-            ValueError: `faces` is no such batch.
+            ValueError: `faces` has another shape or dtype.
         """
         if faces.ndim != 4 or faces.shape[1] != 3 or not faces.is_floating_point():
             raise ValueError(
                 f"faces must be (N, 3, S, S) in [0, 1], got {faces.dtype} {tuple(faces.shape)}"
             )
         with torch.autocast(faces.device.type, enabled=False):
-            answer: AffectBatch = self.net(self.view(faces.to(self.view.mean.dtype), coverage))
-        return answer
+            affect: AffectBatch = self.net(self.view(faces.to(self.view.mean.dtype), coverage))
+        return affect
 
     @torch.inference_mode()
     def read(
         self, pictures: NDArray[np.uint8], coverage: Coverage = "face", batch_size: int = 64
     ) -> AffectBatch:
-        """Read pictures without a gradient, some at a time.
+        """Predict affect of pictures in batches, without a gradient.
 
         Args:
             pictures: (N, S, S, 3) uint8 RGB, N >= 1, aligned.
             coverage: How much of the head they show.
-            batch_size: Pictures a pass.
+            batch_size: Pictures per batch.
 
         Returns:
-            Tensors in main memory.
+            Tensors on the CPU.
 
         Raises:
-            ValueError: `pictures` is no such array.
+            ValueError: `pictures` has another shape or dtype.
         """
         if pictures.ndim != 4 or 0 in pictures.shape or pictures.dtype != np.uint8:
             raise ValueError(
@@ -166,17 +165,17 @@ class Estimator(nn.Module):
             )
         parts = []
         for first in range(0, len(pictures), batch_size):
-            some = torch.from_numpy(np.ascontiguousarray(pictures[first : first + batch_size]))
-            faces = some.to(self.view.mean.device).permute(0, 3, 1, 2).to(self.view.mean.dtype)
+            batch = torch.from_numpy(np.ascontiguousarray(pictures[first : first + batch_size]))
+            faces = batch.to(self.view.mean.device).permute(0, 3, 1, 2).to(self.view.mean.dtype)
             parts.append(_present(self(faces / 255, coverage).cpu()))
         return AffectBatch(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
     def readings(
         self, pictures: NDArray[np.uint8], coverage: Coverage = "face", batch_size: int = 64
     ) -> Readings:
-        """Read pictures as plain arrays, to be kept; arguments as `read`."""
-        found = self.read(pictures, coverage, batch_size)
-        shares = found.probabilities
+        """Predict affect of pictures as arrays; arguments as `read`."""
+        predicted = self.read(pictures, coverage, batch_size)
+        shares = predicted.probabilities
 
         def plain(value: Tensor | None) -> NDArray[np.float32] | None:
             return None if value is None else value.numpy()
@@ -185,28 +184,28 @@ class Estimator(nn.Module):
             lineage=self.lineage,
             labels=self.labels,
             units=self.units,
-            embedding=found.embedding.numpy(),
+            embedding=predicted.embedding.numpy(),
             probabilities=plain(shares),
-            valence=plain(found.valence),
-            arousal=plain(found.arousal),
-            intensities=plain(found.units),
+            valence=plain(predicted.valence),
+            arousal=plain(predicted.arousal),
+            intensities=plain(predicted.units),
         )
 
     def train(self, mode: bool = True) -> Estimator:
-        """Nothing: whoever trains the module around it leaves it evaluating."""
+        """No effect: it stays in evaluation mode when a parent module is trained."""
         super().train(False)
         return self
 
 
 def _frozen(net: nn.Module) -> nn.Module:
-    """`net` with every weight and buffer as a buffer that is not saved."""
+    """Return `net` with every weight and buffer as a non-persistent buffer."""
     for module in net.modules():
         weights = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
         for name, value in weights:
             delattr(module, name)
             module.register_buffer(name, value.detach(), persistent=False)
         if isinstance(module, nn.modules.batchnorm._NormBase):
-            # Or it asks every state that is loaded around it for its counter of batches.
+            # Else loading a parent's state dict requires its num_batches_tracked.
             module.track_running_stats = False
     return net
 
@@ -222,34 +221,33 @@ def fingerprint(net: nn.Module) -> str:
 
 
 def load_estimator(name: str, purpose: Purpose, **settings: Any) -> Estimator:
-    """The estimator of that name, with the weights that swapper brings or knows how to fetch.
+    """Load an estimator by name, with bundled or downloaded weights.
 
     Args:
         name: One of `ESTIMATORS`.
-        purpose: Whether it will guide a training or only measure.
+        purpose: Whether it is used in training or only for measuring.
         settings: Of its module's ``load()``, such as ``weights``.
 
     Raises:
-        UsageError: There is none, or it must not guide a training.
+        UsageError: Unknown name, or it must not be used in training.
         EstimatorError: Its weights cannot be used.
     """
     if name not in ESTIMATORS:
         raise UsageError(f"affect={name}: no such estimator, choose from {', '.join(ESTIMATORS)}")
     estimator: Estimator = importlib.import_module(ESTIMATORS[name]).load(**settings)
     if purpose == "training":
-        refuse_judges(estimator)
+        refuse_measuring_only(estimator)
     return estimator
 
 
-def refuse_judges(estimator: Estimator) -> None:
-    """Hold a training to estimators that do not measure it later.
+def refuse_measuring_only(estimator: Estimator) -> None:
+    """Refuse an estimator that is reserved for measuring.
 
     Raises:
-        UsageError: It is kept for measuring.
+        UsageError: It is reserved for measuring.
     """
     if estimator.measuring_only:
-        free = ", ".join(name for name in ESTIMATORS if name != estimator.name)
+        others = ", ".join(name for name in ESTIMATORS if name != estimator.name)
         raise UsageError(
-            f"affect={estimator.name}: kept for measuring what others have trained; train with one "
-            f"of {free}"
+            f"affect={estimator.name}: reserved for measuring; train with one of {others}"
         )

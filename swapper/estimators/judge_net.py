@@ -1,9 +1,8 @@
-"""``judge``: reads what actors show, and never takes part in a training.
+"""``judge``: an estimator for rendered actors that is never used in training.
 
-A network that has been trained against can be fooled by what it was trained on. So the judge shares
-nothing with `swapper.estimators.actors_net` but the question: it sees grey pictures whose light has
-been evened out, through two windows of its own, by another kind of network, and has learnt from
-other actors under another seed.
+A model can learn to fool the estimator that it is trained against. So the judge shares nothing with
+`swapper.estimators.actors_net` but its outputs: its input is contrast-normalised grey, cut by two
+windows of its own, its architecture differs, and it was trained on other actors with another seed.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from swapper.estimators.preprocess import Preprocess, Window
 from swapper.estimators.weights_file import OWN, blank, load_weights
 
 METADATA: Final = {"network": "judge-1", "labels": ",".join(LABELS)}
-"""What a file of weights for this network says of itself."""
+"""Metadata of a file of weights for this network."""
 HEIGHT, WIDTH = 96, 80
 _BROWS_END: Final = 44
 """Rows of the view that show brows and eyes."""
@@ -40,18 +39,18 @@ class JudgeNet(nn.Module):
         self.readings = ReadingHead(160)
 
     def forward(self, x: Tensor) -> AffectBatch:
-        """Read (N, 1, 96, 80) grey in [0, 1]."""
-        even = even_out(x)
+        """Predict from (N, 1, 96, 80) grey in [0, 1]."""
+        even = normalise_contrast(x)
         towers = self.upper(even[:, :, :_BROWS_END]), self.lower(even[:, :, _MOUTH_STARTS:])
         answer: AffectBatch = self.readings(self.embed(torch.cat(towers, dim=1)).tanh())
         return answer
 
 
 class Tower(nn.Module):
-    """Convolutions between poolings, then all of the last map at once.
+    """Convolutions and poolings, then a linear layer over the whole last map.
 
     Args:
-        size: Height and width of what it sees.
+        size: Height and width of its input.
     """
 
     FEATURES: Final = 128
@@ -86,21 +85,21 @@ def _layer(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn
     )
 
 
-def even_out(grey: Tensor, reach: int = 15) -> Tensor:
-    """Each pixel against its surroundings: their mean subtracted, divided by their deviation.
+def normalise_contrast(grey: Tensor, side: int = 15) -> Tensor:
+    """Local contrast normalisation: subtract the local mean, divide by the local deviation.
 
     Args:
         grey: (N, 1, H, W) in [0, 1].
-        reach: Side of the surroundings in pixels, odd.
+        side: Of the local window in pixels, odd.
     """
-    pad = reach // 2
+    pad = side // 2
 
     def around(x: Tensor) -> Tensor:
-        wide = F.avg_pool2d(x, (1, reach), 1, (0, pad), count_include_pad=False)
-        return F.avg_pool2d(wide, (reach, 1), 1, (pad, 0), count_include_pad=False)
+        wide = F.avg_pool2d(x, (1, side), 1, (0, pad), count_include_pad=False)
+        return F.avg_pool2d(wide, (side, 1), 1, (pad, 0), count_include_pad=False)
 
     mean = around(grey)
-    # A floor of three grey levels: a flat cheek is flat, not a map of its grain.
+    # A floor of three grey levels, so that the noise of flat skin is not amplified.
     return (grey - mean) / (around((grey - mean) ** 2) + 0.012**2).sqrt()
 
 
@@ -110,7 +109,7 @@ def view() -> Preprocess:
 
 
 def load(path: Path | None = None) -> Estimator:
-    """The judge with its weights.
+    """Load the judge with its weights.
 
     Args:
         path: Of a file that ``scripts/train_actor_affect.py`` wrote; None takes swapper's own.

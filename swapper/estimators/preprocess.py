@@ -1,4 +1,4 @@
-"""An estimator's own look at an aligned crop: which part of the face, how large, how normalised.
+"""Preprocessing of aligned crops for an estimator: window, size and normalisation.
 
 Cutting and resizing are one matrix product along each axis. Against `grid_sample` it does not alias
 when it shrinks, so that crops of 64 and of 512 pixels read alike; its gradient is summed in a fixed
@@ -44,18 +44,18 @@ class Window:
 
     @classmethod
     def of(cls, coverage: Coverage) -> Window:
-        """What a crop of this coverage shows."""
+        """Return the window that a crop of this coverage shows."""
         middle, half = WINDOW_MM[coverage]
         return cls(-half, middle - half, half, middle + half)
 
 
 class Preprocess(nn.Module):
-    """Cuts a window out of aligned crops of any size and brings it into a network's form.
+    """Cuts a window out of aligned crops of any size, resizes and normalises it.
 
     Differentiable. Beyond the crop its border is repeated.
 
     Args:
-        window: Part of the face to look at.
+        window: Part of the face to cut out.
         size: Height and width that the network takes, in pixels.
         mean: Of each channel, subtracted; one for grey, three for RGB.
         std: Of each channel, divided by.
@@ -83,7 +83,7 @@ class Preprocess(nn.Module):
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
 
     def forward(self, faces: Tensor, coverage: Coverage = "face") -> Tensor:
-        """Look at faces.
+        """Preprocess faces.
 
         Args:
             faces: (N, 3, H, W) RGB in [0, 1], aligned; floating.
@@ -92,14 +92,14 @@ class Preprocess(nn.Module):
         Returns:
             (N, C, height, width), normalised, C = 1 for grey.
         """
-        shown, wanted = Window.of(coverage), self.window
+        crop, window = Window.of(coverage), self.window
         height, width = self.size
         kind = faces.dtype, faces.device
         rows = _resampling(
-            (wanted.top, wanted.bottom), height, (shown.top, shown.bottom), faces.shape[2], *kind
+            (window.top, window.bottom), height, (crop.top, crop.bottom), faces.shape[2], *kind
         )
         columns = _resampling(
-            (wanted.left, wanted.right), width, (shown.left, shown.right), faces.shape[3], *kind
+            (window.left, window.right), width, (crop.left, crop.right), faces.shape[3], *kind
         )
         if self.mean.shape[0] == 1:
             grey = faces.new_tensor(_GREY)[:, None, None]
@@ -107,35 +107,35 @@ class Preprocess(nn.Module):
         return (rows @ (faces @ columns.mT) - self.mean) / self.std
 
     def extra_repr(self) -> str:
-        """For printing."""
+        """Return the fields for `repr`."""
         return f"{self.window}, size={self.size}"
 
 
 @lru_cache(maxsize=256)
 def _resampling(
-    wanted: tuple[float, float],
+    window: tuple[float, float],
     count: int,
-    shown: tuple[float, float],
+    crop: tuple[float, float],
     pixels: int,
     dtype: torch.dtype,
     device: torch.device,
 ) -> Tensor:
-    """Weights (count, pixels) that read `count` pixels of `wanted` off `pixels` that span `shown`.
+    """Weights (count, pixels) that resample `count` pixels of `window` from `pixels` of `crop`.
 
     A triangle as wide as two output pixels, or two input pixels if those are wider: bilinear when
     enlarging, smoothed when shrinking. Each row sums to 1.
     """
-    # Not in the caller's inference mode: what is made there can never join a later backward pass.
+    # Outside the caller's inference mode: inference tensors cannot be used in a later backward.
     with torch.inference_mode(mode=False):
-        per_mm = pixels / (shown[1] - shown[0])
-        step = (wanted[1] - wanted[0]) / count
+        per_mm = pixels / (crop[1] - crop[0])
+        step = (window[1] - window[0]) / count
         ramp = torch.arange(count, dtype=torch.float64) + 0.5
-        centre = (wanted[0] + ramp * step - shown[0]) * per_mm - 0.5
-        reach = max(1.0, step * per_mm)
-        first = int((centre.min() - reach).floor())
-        last = int((centre.max() + reach).ceil())
+        centre = (window[0] + ramp * step - crop[0]) * per_mm - 0.5
+        radius = max(1.0, step * per_mm)
+        first = int((centre.min() - radius).floor())
+        last = int((centre.max() + radius).ceil())
         tap = torch.arange(first, last + 1, dtype=torch.float64)
-        weight = (1 - (tap - centre[:, None]).abs() / reach).clamp(min=0)
+        weight = (1 - (tap - centre[:, None]).abs() / radius).clamp(min=0)
         weight /= weight.sum(dim=1, keepdim=True)
         # Taps beyond the picture fall on its border.
         place = tap.long().clamp(0, pixels - 1).expand(count, -1)

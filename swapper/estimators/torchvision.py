@@ -3,7 +3,7 @@
     affect=torchvision affect.arch=resnet18 affect.weights=mine.pth affect.labels=[calm,glad,cross]
 
 The weights are a state dict that ``torch.save`` wrote, read with ``weights_only=True``, or
-safetensors. What the last linear layer sees is the embedding.
+safetensors. The input of the last linear layer is the embedding.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from swapper.estimators.base import AffectBatch, Estimator
 from swapper.estimators.preprocess import Preprocess, Window
 from swapper.estimators.weights_file import blank, fill
 
-_LARGEST: Final = 2 << 30
+_MAX_BYTES: Final = 2 << 30
 _WRAPPINGS: Final = ("state_dict", "model_state_dict", "model")
-"""Under which trainers keep the weights in their checkpoints."""
+"""Keys under which trainers keep the weights in their checkpoints."""
 
 
 class Classifier(nn.Module):
     """A classifier cut before its last linear layer.
 
     Args:
-        net: From pictures to logits; taken over.
+        net: From pictures to logits; modified.
         classes: How many.
 
     Raises:
@@ -53,7 +53,7 @@ class Classifier(nn.Module):
         self.body = net
 
     def forward(self, x: Tensor) -> AffectBatch:
-        """Read (N, 3, size, size), normalised."""
+        """Predict from (N, 3, size, size), normalised."""
         embedding = self.body(x)
         return AffectBatch(embedding, self.head(embedding))
 
@@ -67,7 +67,7 @@ def load(
     mean: Sequence[float] = (0.485, 0.456, 0.406),
     std: Sequence[float] = (0.229, 0.224, 0.225),
 ) -> Estimator:
-    """The estimator with its weights.
+    """Load the estimator with its weights.
 
     Args:
         arch: torchvision's name of the classifier, such as ``resnet18``.
@@ -80,14 +80,14 @@ def load(
         std: Of each, divided by.
 
     Raises:
-        UsageError: The architecture, the labels or the window make no sense.
+        UsageError: The architecture, the labels or the window are not valid.
         EstimatorError: The weights cannot be used.
     """
-    known = models.list_models(module=models)
-    if arch not in known:
-        raise UsageError(f"affect.arch={arch}: choose from {', '.join(known)}")
+    available = models.list_models(module=models)
+    if arch not in available:
+        raise UsageError(f"affect.arch={arch}: choose from {', '.join(available)}")
     # A string is a sequence of strings too, and would pass for one class a letter.
-    names = [] if isinstance(labels, str) else [str(each) for each in labels]
+    names = [] if isinstance(labels, str) else [str(label) for label in labels]
     if len(names) < 2 or len(set(names)) < len(names):
         raise UsageError(f"affect.labels={labels}: must be two or more different names")
     if len(window) != 4:
@@ -108,12 +108,12 @@ def load(
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
-    """A state dict from a file that may be hostile.
+    """Read a state dict; the file is not trusted.
 
     Raises:
-        EstimatorError: It holds none.
+        EstimatorError: It holds no state dict.
     """
-    if path.stat().st_size > _LARGEST:
+    if path.stat().st_size > _MAX_BYTES:
         raise EstimatorError(f"{path}: larger than 2 GiB; no classifier is")
     if path.suffix == ".safetensors":
         try:
@@ -121,21 +121,21 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         except (OSError, SafetensorError) as error:
             raise EstimatorError(f"{path}: no usable safetensors ({_one_line(error)})") from error
     try:
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # which, depends on where the file is damaged
         raise EstimatorError(
             f"{path}: no state dict that can be read safely ({_one_line(error)}); save "
             "net.state_dict() or safetensors"
         ) from error
     for key in _WRAPPINGS:
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
+            loaded = loaded[key]
+    if not isinstance(loaded, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
     ):
         raise EstimatorError(f"{path}: holds no state dict; save net.state_dict()")
     # What DataParallel puts before each name.
-    return {name.removeprefix("module."): value for name, value in found.items()}
+    return {name.removeprefix("module."): value for name, value in loaded.items()}
 
 
 def _one_line(error: BaseException) -> str:

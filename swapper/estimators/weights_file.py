@@ -1,4 +1,4 @@
-"""Weights of small networks as safetensors: written whole, read with suspicion."""
+"""Weights of small networks as safetensors: written atomically, validated when read."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from swapper.errors import EstimatorError
 Net = TypeVar("Net", bound=nn.Module)
 
 OWN: Final = Path(__file__).parent / "weights"
-"""Folder of the weights that swapper brings."""
-_LARGEST_HEADER: Final = 1 << 20
+"""Folder of the bundled weights."""
+_MAX_HEADER: Final = 1 << 20
 _DTYPES: Final = ("F32", "F16")
 _CURE: Final = "restore it, or train it with scripts/train_actor_affect.py"
 
 
 def blank(build: Callable[[], Net]) -> Net:
-    """A network to be filled: a run's own random numbers do not notice the ones it starts with.
+    """Build a network whose weights will be loaded, without advancing the global random generators.
 
     Args:
-        build: Makes it, with weights drawn at random.
+        build: Returns it, randomly initialised.
     """
     with torch.random.fork_rng(devices=()):
         return build()
@@ -63,13 +63,13 @@ def converted(network: str, weights: str | Path | None) -> Path:
 def save_weights(
     net: nn.Module, path: Path, metadata: Mapping[str, str], dtype: torch.dtype = torch.float16
 ) -> None:
-    """Write a network's weights, in one move.
+    """Write a network's weights atomically.
 
     Args:
-        net: Whose state to keep; its counters of integers are left out.
+        net: Its integer counters are left out.
         path: Of the file.
-        metadata: What the file says of itself.
-        dtype: Their precision, float16 or float32.
+        metadata: Of the file.
+        dtype: float16 or float32.
 
     Raises:
         EstimatorError: A weight is not finite in that precision, or the file cannot be written.
@@ -98,7 +98,7 @@ def load_weights(
     """Fill a network with the weights of a file that may be hostile.
 
     Args:
-        net: Takes them, as float32.
+        net: Receives them, as float32.
         path: Of the file.
         metadata: What the file must say of itself; it may say more.
         cure: What to do about a file that cannot be used, for the message.
@@ -120,11 +120,11 @@ def load_weights(
 
 
 def fill(net: nn.Module, tensors: Mapping[str, Tensor], path: Path, network: str) -> None:
-    """Copy other people's weights into a network, if they are just its own.
+    """Copy third-party weights into a network, if names and shapes match exactly.
 
     Args:
-        net: Takes them, as float32.
-        tensors: By the names of its state; counters of integers may lack.
+        net: Receives them, as float32.
+        tensors: By the names of its state; integer counters may be missing.
         path: Where they came from, for errors.
         network: What it is called, for errors.
 
@@ -132,33 +132,33 @@ def fill(net: nn.Module, tensors: Mapping[str, Tensor], path: Path, network: str
         EstimatorError: They are another network's or not finite.
     """
     expected = _weights(net)
-    found = {name: value for name, value in tensors.items() if value.is_floating_point()}
-    if wrong := set(expected) ^ set(found):
+    weights = {name: value for name, value in tensors.items() if value.is_floating_point()}
+    if wrong := set(expected) ^ set(weights):
         raise EstimatorError(f"{path}: is not {network}, {min(wrong)[:80]!r} differs")
     for name, value in expected.items():
-        if found[name].shape != value.shape:
+        if weights[name].shape != value.shape:
             raise EstimatorError(
-                f"{path}: is not {network}, {name} is {tuple(found[name].shape)} instead of "
+                f"{path}: is not {network}, {name} is {tuple(weights[name].shape)} instead of "
                 f"{tuple(value.shape)}"
             )
-        if not torch.isfinite(found[name]).all():
+        if not torch.isfinite(weights[name]).all():
             raise EstimatorError(f"{path}: holds numbers in {name} that are not finite")
-    net.load_state_dict(found, strict=False)
+    net.load_state_dict(weights, strict=False)
 
 
 def _check_size(path: Path, largest: int) -> None:
-    if path.stat().st_size > largest + _LARGEST_HEADER:
+    if path.stat().st_size > largest + _MAX_HEADER:
         raise ValueError("is larger than its network")
     with path.open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
-    if header > _LARGEST_HEADER:
+    if header > _MAX_HEADER:
         raise ValueError("is not a safetensors file")
 
 
-def _check_metadata(said: Mapping[str, str], wanted: Mapping[str, str]) -> None:
-    for key, value in wanted.items():
-        if said.get(key) != value:
-            raise ValueError(f"says {key} {str(said.get(key))[:80]!r} instead of {value!r}")
+def _check_metadata(actual: Mapping[str, str], required: Mapping[str, str]) -> None:
+    for key, value in required.items():
+        if actual.get(key) != value:
+            raise ValueError(f"says {key} {str(actual.get(key))[:80]!r} instead of {value!r}")
 
 
 def _read(file: Any, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -166,8 +166,8 @@ def _read(file: Any, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
         raise ValueError(f"is of another network, {min(wrong)[:80]!r} differs")
     tensors = {}
     for name, value in expected.items():
-        found = file.get_slice(name)
-        kind, shape = found.get_dtype(), tuple(found.get_shape())
+        view = file.get_slice(name)
+        kind, shape = view.get_dtype(), tuple(view.get_shape())
         if shape != tuple(value.shape) or kind not in _DTYPES:
             raise ValueError(f"holds {name} as {kind} {shape} instead of {tuple(value.shape)}")
         tensors[name] = file.get_tensor(name).to(torch.float32, copy=True)
@@ -177,7 +177,7 @@ def _read(file: Any, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _weights(net: nn.Module) -> dict[str, Tensor]:
-    """The state without BatchNorm's counters, which only training looks at."""
+    """The state without BatchNorm's integer counters, which only training uses."""
     return {name: value for name, value in net.state_dict().items() if value.is_floating_point()}
 
 

@@ -48,7 +48,7 @@ class SeparableConv(nn.Module):
 
 
 class Block(nn.Module):
-    """Two separable convolutions and a strided way around them.
+    """Two separable convolutions and a strided skip connection.
 
     Args:
         inputs: Channels in.
@@ -73,7 +73,7 @@ class Block(nn.Module):
 
 
 class MiniXception(nn.Module):
-    """The network; its embedding is what the last convolution sees, averaged over the face."""
+    """The network; its embedding is the input of the last convolution, averaged over the face."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class MiniXception(nn.Module):
         self.classes = nn.Conv2d(128, len(LABELS), 3, padding=1)
 
     def forward(self, x: Tensor) -> AffectBatch:
-        """Read (N, 1, 64, 64) grey in [-1, 1]."""
+        """Predict from (N, 1, 64, 64) grey in [-1, 1]."""
         x = F.relu(self.first_norm(self.first(x)))
         features = self.blocks(F.relu(self.second_norm(self.second(x))))
         return AffectBatch(features.mean((2, 3)), self.classes(features).mean((2, 3)))
@@ -114,7 +114,7 @@ def view() -> Preprocess:
 
 
 def load(weights: str | Path | None = None) -> Estimator:
-    """The estimator with its weights.
+    """Load the estimator with its weights.
 
     Args:
         weights: safetensors that ``scripts/convert_weights.py xception`` made; None takes those in

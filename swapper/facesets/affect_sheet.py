@@ -1,4 +1,4 @@
-"""What a faceset shows, for a person to look at: its surest faces of each emotion, and the gaps."""
+"""Contact sheet of a faceset's affect: the most confident faces of each emotion."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from swapper.types import FaceRecord, Readings
 
 _COLUMNS: Final = 8
 _TILE: Final = 96
-_APART: Final = 12
-"""Frames between two faces of a row, so that it does not show one moment over and over."""
+_MIN_FRAME_GAP: Final = 12
+"""Least frames between two faces of a row."""
 _PAPER: Final = 250
 
 
-def shares(readings: Readings) -> dict[str, float]:
-    """Share of the faces that look most like each label, by label; empty without classes."""
+def label_shares(readings: Readings) -> dict[str, float]:
+    """Return the share of faces by most probable label; empty without classes."""
     if readings.probabilities is None or not len(readings):
         return {}
     surest = readings.probabilities.argmax(axis=1)
@@ -31,9 +31,9 @@ def shares(readings: Readings) -> dict[str, float]:
 
 
 def draw_affect(faceset: Faceset, readings: Readings) -> NDArray[np.uint8]:
-    """Rows of faces, the surest first: one a label, then the ends of valence and arousal.
+    """Draw rows of faces, most confident first: each label, then the ends of valence and arousal.
 
-    An emotion that the faceset does not show has an empty row.
+    An emotion that the faceset lacks has an empty row.
 
     Args:
         faceset: With faces.
@@ -49,10 +49,10 @@ def draw_affect(faceset: Faceset, readings: Readings) -> NDArray[np.uint8]:
     rows: list[tuple[str, list[int]]] = []
     if readings.probabilities is not None:
         surest = readings.probabilities.argmax(axis=1)
-        for number, (label, share) in enumerate(shares(readings).items()):
+        for number, (label, share) in enumerate(label_shares(readings).items()):
             order = np.argsort(-readings.probabilities[:, number], kind="stable")
-            those = order[surest[order] == number]
-            rows.append((f"{label} {share:.1%}", _spread(faceset.records, those)))
+            labelled = order[surest[order] == number]
+            rows.append((f"{label} {share:.1%}", _spread(faceset.records, labelled)))
     for values, least, most in (
         (readings.valence, "least pleasant", "most pleasant"),
         (readings.arousal, "calmest", "most aroused"),
@@ -79,7 +79,7 @@ def _spread(records: list[FaceRecord], order: NDArray[np.int64]) -> list[int]:
         record = records[face]
         near = any(
             records[other].source == record.source
-            and abs(records[other].frame_index - record.frame_index) < _APART
+            and abs(records[other].frame_index - record.frame_index) < _MIN_FRAME_GAP
             for other in chosen
         )
         if not near:

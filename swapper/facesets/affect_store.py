@@ -1,9 +1,9 @@
-"""What an estimator said of a faceset's faces: ``affect/<estimator>.parquet``, a row a face.
+"""Store of estimators' readings of a faceset: ``affect/<estimator>.parquet``, one row per face.
 
-A file an estimator, beside the index and not in it: reading anew with other weights touches neither
-the index nor what another estimator said, and opening a faceset does not read thousands of numbers
-a face that only training wants. A row names its face and the sha256 of the picture that was read,
-so that rows which hold no longer are known. Written like the index: uncompressed, in one move.
+One file per estimator, separate from the index: new readings change neither the index nor those of
+another estimator, and opening a faceset does not load embeddings that only training needs. A row
+has its face's id and the sha256 of the picture that was read, so that outdated rows are detected.
+Written like the index: uncompressed, atomically.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _NAME: Final = re.compile(r"[a-z0-9_-]{1,64}")
 
 
 def readings_path(folder: Path, name: str) -> Path:
-    """Of the file in the faceset `folder` for the estimator called `name`.
+    """Return the path of the readings by the estimator `name` in the faceset `folder`.
 
     Raises:
-        ValueError: No estimator is called so.
+        ValueError: `name` is not a legal name.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(f"an estimator's name has a-z, 0-9, _ and - only, not {name[:80]!r}")
@@ -50,24 +50,26 @@ def readings_path(folder: Path, name: str) -> Path:
 
 
 def read_readings(
-    faceset: Faceset, name: str, *, lineage: str | None = None, look: str | None = None
+    faceset: Faceset,
+    name: str,
+    *,
+    lineage: str | None = None,
+    preprocessing_hash: str | None = None,
 ) -> Readings:
-    """What the estimator called `name` said of each face of `faceset`.
+    """Read the readings of each face of `faceset` by the estimator `name`.
 
     Args:
         faceset: Opened.
         name: Of the estimator.
-        lineage: Of the weights that must have read them; None takes any.
-        look: How the estimator must have looked at the crops (`StoredReadings.look`); None takes
-            any.
+        lineage: Required lineage; None accepts any.
+        preprocessing_hash: Required `StoredReadings.preprocessing_hash`; None accepts any.
 
     Returns:
-        A row a face, in the order of ``faceset.records``.
+        One row per face, in the order of ``faceset.records``.
 
     Raises:
-        FacesetError: Not read yet, not all of it, by other weights or through another window, or
-            the file is damaged.
-        ValueError: No estimator is called so.
+        FacesetError: Missing, incomplete, made with other weights or preprocessing, or damaged.
+        ValueError: `name` is not a legal name.
     """
     path, cure = readings_path(faceset.path, name), _cure(faceset.path, name)
     stored = read_stored(faceset.path, name)
@@ -75,12 +77,12 @@ def read_readings(
         raise damaged(path, f"not there: {name} has not read these faces", cure)
     if lineage is not None and stored.readings.lineage != lineage:
         raise damaged(path, f"was read by other weights ({stored.readings.lineage[:80]})", cure)
-    if look is not None and stored.look != look:
+    if preprocessing_hash is not None and stored.preprocessing_hash != preprocessing_hash:
         raise damaged(path, "was read through another window or normalisation", cure)
     rows = rows_of(faceset, stored)
     if lacking := int((rows < 0).sum()):
-        known = set(stored.ids)
-        new = sum(record.id not in known for record in faceset.records)
+        stored_ids = set(stored.ids)
+        new = sum(record.id not in stored_ids for record in faceset.records)
         raise damaged(
             path,
             f"of {len(rows)} faces {new} were never read and {lacking - new} changed since",
@@ -90,13 +92,13 @@ def read_readings(
 
 
 def rows_of(faceset: Faceset, stored: StoredReadings) -> NDArray[np.int64]:
-    """Which row of `stored` tells of each face of `faceset`, (N,); -1 where none holds."""
+    """Return the row (N,) of `stored` of each face of `faceset`; -1 where there is no valid one."""
     places = {name: row for row, name in enumerate(stored.ids)}
-    found = (places.get(record.id, -1) for record in faceset.records)
+    candidates = (places.get(record.id, -1) for record in faceset.records)
     return np.array(
         [
             row if row >= 0 and stored.pictures[row] == record.sha256 else -1
-            for record, row in zip(faceset.records, found, strict=True)
+            for record, row in zip(faceset.records, candidates, strict=True)
         ],
         np.int64,
     )
@@ -104,10 +106,10 @@ def rows_of(faceset: Faceset, stored: StoredReadings) -> NDArray[np.int64]:
 
 @contextmanager
 def reserving(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing readings into the faceset `folder`; clear up after kills.
+    """Lock the readings of the faceset `folder` against other processes; remove leftovers.
 
     Raises:
-        FacesetError: Another is at it, or the folder cannot be made.
+        FacesetError: Another process holds the lock, or the folder cannot be created.
     """
     place = folder / FOLDER_NAME
     _refuse_link(place)
@@ -129,15 +131,15 @@ def reserving(folder: Path) -> Iterator[None]:
 
 
 def write_stored(folder: Path, name: str, parts: Sequence[StoredReadings]) -> None:
-    """Replace a file of readings in one move.
+    """Replace a file of readings atomically.
 
     Args:
         folder: Of the faceset.
         name: Of the estimator.
-        parts: At least one; all of the same weights, look, labels and kinds of answers.
+        parts: At least one; all of the same weights, preprocessing, labels and outputs.
 
     Raises:
-        ValueError: The parts do not belong together, or hold what the reader would refuse.
+        ValueError: The parts do not belong together, or are not valid.
         FacesetError: It cannot be written; the old file is untouched.
     """
     for part in parts:
@@ -165,7 +167,7 @@ def write_stored(folder: Path, name: str, parts: Sequence[StoredReadings]) -> No
 
 
 def read_stored(folder: Path, name: str) -> StoredReadings | None:
-    """The checked rows of a file of readings; None if there is none.
+    """Read and validate a file of readings; None if there is none.
 
     Args:
         folder: Of the faceset.
@@ -173,7 +175,7 @@ def read_stored(folder: Path, name: str) -> StoredReadings | None:
 
     Raises:
         FacesetError: Foreign, damaged or too large; checked before much is read.
-        ValueError: No estimator is called so.
+        ValueError: `name` is not a legal name.
     """
     path = readings_path(folder, name)
     cure = f"delete it, then {_cure(folder, name)}"

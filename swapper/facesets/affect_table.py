@@ -1,8 +1,9 @@
-"""Readings as a Parquet table: its columns, and the checks of a file that may be hostile.
+"""Readings as a Parquet table: columns, and validation of untrusted files.
 
-A row a face: ``id``, ``picture`` (sha256 of the picture that was read), ``embedding`` and what the
-estimator has of ``probabilities``, ``intensities`` (lists), ``valence`` and ``arousal``. One key of
-the schema's metadata holds, as JSON, who read, how it looked, and the names of the columns' parts.
+One row per face: ``id``, ``picture`` (sha256 of the picture that was read), ``embedding`` and those
+of ``probabilities``, ``intensities`` (lists), ``valence`` and ``arousal`` that the estimator has.
+One key of the schema's metadata holds, as JSON, the lineage, the preprocessing's hash (``look``),
+labels and units.
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ _MAX_LABELS: Final = 256
 _MAX_NAME: Final = 64
 _MAX_ABOUT: Final = 64 << 10
 
-_LARGEST: Final = 1e6
-"""No feature of a network that works is as large."""
+_MAX_FEATURE: Final = 1e6
+"""Upper bound of plausible features."""
 
 _LISTS: Final = ("embedding", "probabilities", "intensities")
 _NUMBERS: Final = ("valence", "arousal")
 _RANGES: Final = {
-    "embedding": (-_LARGEST, _LARGEST),
+    "embedding": (-_MAX_FEATURE, _MAX_FEATURE),
     "probabilities": (0.0, 1.0),
     "intensities": (0.0, 1.0),
     "valence": (-1.0, 1.0),
     "arousal": (-1.0, 1.0),
 }
 _SLACK: Final = 1e-3
-"""By which float32, and what a network was rounded to, may leave a range."""
+"""Tolerance of ranges for rounding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,30 +52,30 @@ class StoredReadings:
     Attributes:
         ids: Names of the N faces, each once.
         pictures: sha256 (hex) of the picture file that each was read from.
-        look: sha256 (hex) of how the estimator looks at a crop; its weights do not tell.
+        preprocessing_hash: sha256 (hex) of the estimator's preprocessing; ``look`` in files.
         readings: Of the N faces.
     """
 
     ids: tuple[str, ...]
     pictures: tuple[str, ...]
-    look: str
+    preprocessing_hash: str
     readings: Readings
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def take(self, rows: NDArray[np.int64]) -> StoredReadings:
-        """Some rows only, in the order of `rows`."""
+        """Return some rows, in the order of `rows`."""
         return StoredReadings(
             tuple(self.ids[row] for row in rows),
             tuple(self.pictures[row] for row in rows),
-            self.look,
+            self.preprocessing_hash,
             self.readings.take(rows),
         )
 
 
 def affect_to_table(part: StoredReadings) -> pa.Table:
-    """`part` as a table."""
+    """Convert `part` to a table."""
     readings = part.readings
     columns: dict[str, Any] = {
         "id": pa.array(part.ids, pa.string()),
@@ -90,7 +91,7 @@ def affect_to_table(part: StoredReadings) -> pa.Table:
     about = {
         "schema": _SCHEMA,
         "lineage": readings.lineage,
-        "look": part.look,
+        "look": part.preprocessing_hash,
         "labels": list(readings.labels),
         "units": list(readings.units),
     }
@@ -100,11 +101,11 @@ def affect_to_table(part: StoredReadings) -> pa.Table:
 
 
 def read_affect_table(stream: BinaryIO, name: str) -> StoredReadings:
-    """The checked rows in a file.
+    """Read and validate the rows of a file.
 
     Args:
         stream: Of the file, at its start.
-        name: Of the estimator that must have read.
+        name: Of the required estimator.
 
     Raises:
         ValueError, TypeError, KeyError, OSError, MemoryError, pyarrow.ArrowException: It is
@@ -116,22 +117,24 @@ def read_affect_table(stream: BinaryIO, name: str) -> StoredReadings:
     file = pq.ParquetFile(stream, page_checksum_verification=True, pre_buffer=False)
     about = _about(file.schema_arrow)
     widths = _widths(file.schema_arrow)
-    # Room is made for all rows at once, so they must be there.
+    # Memory is allocated for all rows at once, so the file must really hold them.
     if 4 * claims.num_rows * sum(width or 1 for width in widths.values()) > claims.unpacked:
         raise ValueError("claims more numbers than it holds")
     texts: dict[str, list[str]] = {"id": [], "picture": []}
     arrays = {
-        each: np.empty((claims.num_rows, width) if width else claims.num_rows, np.float32)
-        for each, width in widths.items()
+        column_name: np.empty((claims.num_rows, width) if width else claims.num_rows, np.float32)
+        for column_name, width in widths.items()
     }
     done = 0
     for group in range(file.num_row_groups):
         table = file.read_row_group(group, columns=[*texts, *arrays], use_threads=False)
         table.validate(full=True)
-        for each, column in texts.items():
-            column += table.column(each).to_pylist()
-        for each, array in arrays.items():
-            array[done : done + table.num_rows] = _numbers(table.column(each), widths[each])
+        for column_name, column in texts.items():
+            column += table.column(column_name).to_pylist()
+        for column_name, array in arrays.items():
+            array[done : done + table.num_rows] = _numbers(
+                table.column(column_name), widths[column_name]
+            )
         done += table.num_rows
     if done != claims.num_rows:
         raise ValueError("has another number of rows than it claims")
@@ -146,12 +149,12 @@ def read_affect_table(stream: BinaryIO, name: str) -> StoredReadings:
 
 
 def check_stored(stored: StoredReadings, name: str) -> None:
-    """Hold rows to what a file of the estimator called `name` may hold.
+    """Validate rows of a file of the estimator `name`.
 
     Raises:
         ValueError: A value is out of its range, or columns do not fit each other.
     """
-    _check_about(stored.look, stored.readings, name)
+    _check_about(stored.preprocessing_hash, stored.readings, name)
     _check_values(stored)
     if len(set(stored.ids)) < len(stored):
         raise ValueError("lists a face twice")
@@ -165,16 +168,16 @@ def _about(schema: pa.Schema) -> dict[str, Any]:
     if not isinstance(about, dict) or about.get("schema") != _SCHEMA:
         raise ValueError("of another version of swapper")
     if not all(isinstance(about.get(key), str) for key in ("lineage", "look")):
-        raise ValueError("does not say who read")
+        raise ValueError("does not name its estimator")
     if not all(isinstance(about.get(key), list) for key in ("labels", "units")):
-        raise ValueError("does not say what was read")
+        raise ValueError("does not name its labels and units")
     if not all(isinstance(each, str) for each in about["labels"]):
         raise ValueError("labels are no names")
     return {**about, "labels": tuple(about["labels"]), "units": tuple(about["units"])}
 
 
 def _widths(schema: pa.Schema) -> dict[str, int]:
-    """Numbers a row of each column that is there; 0 for a column that is no list."""
+    """Length of each column's lists; 0 for a column of scalars."""
     for name in ("id", "picture"):
         index = schema.get_field_index(name)
         if index < 0 or schema.field(index).type != pa.string():
@@ -211,14 +214,14 @@ def _numbers(column: pa.ChunkedArray, width: int) -> NDArray[np.float32]:
     return flat.reshape(len(column), width) if width else flat
 
 
-def _check_about(look: str, readings: Readings, name: str) -> None:
-    """Hold what a file says of itself, and which answers it has, to each other.
+def _check_about(preprocessing_hash: str, readings: Readings, name: str) -> None:
+    """Validate a file's metadata against its columns.
 
     Raises:
         ValueError: They do not fit.
     """
     reader, _, weights = readings.lineage.partition(":")
-    if reader != name or not SHA256.fullmatch(weights) or not SHA256.fullmatch(look):
+    if reader != name or not SHA256.fullmatch(weights) or not SHA256.fullmatch(preprocessing_hash):
         raise ValueError(f"read by {readings.lineage[:80]!r}, not by {name}")
     labels, units = readings.labels, readings.units
     sound = all(0 < len(each) <= _MAX_NAME and each.isprintable() for each in labels)

@@ -1,14 +1,14 @@
-"""A faceset on disk, read and checked.
+"""Read and validate a faceset.
 
 ::
 
     facesets/<identity>/
       faceset.json     the card: identity, rights, sources, size
-      faces.parquet    a row a face
+      faces.parquet    one row per face
       faces.journal    rows since the index was last written (normally empty)
-      images/          the pictures, for a person to browse and thin out
-      affect/          what estimators said of the faces (`swapper.facesets.affect_store`)
-      cache/           what training keeps; may be deleted at any time
+      images/          the pictures; may be browsed, and deleted one by one
+      affect/          readings of estimators (`swapper.facesets.affect_store`)
+      cache/           of training; may be deleted at any time
 
 A row whose picture was deleted is left out (and comes back with it). A picture without a row has no
 landmarks and is not used; `Faceset.unindexed` names those.
@@ -41,11 +41,11 @@ _SUFFIXES = (".png", ".webp", ".jpg", ".jpeg")
 
 
 class Faceset:
-    """The faces of one identity; `open` makes it.
+    """The faces of one identity; use `open`.
 
     Attributes:
         path: Its folder.
-        card: Whose face, by what right.
+        card: Metadata.
         records: Rows whose picture is there, sorted by id.
         unindexed: Names of pictures without a row, sorted; they are not used.
         num_deleted: Rows whose picture is not there.
@@ -68,14 +68,16 @@ class Faceset:
 
     @classmethod
     def open(cls, path: str | Path) -> Faceset:
-        """Read and check everything but the pictures themselves.
+        """Read and validate everything but the pictures.
 
         Raises:
-            FacesetError: The folder is missing, no faceset or damaged.
+            FacesetError: The folder is missing, not a faceset or damaged.
         """
         path = Path(path)
         if not path.is_dir():
-            raise damaged(path, "no such faceset", "make it with swapper extract, or mend the path")
+            raise damaged(
+                path, "no such faceset", "make it with swapper extract, or correct the path"
+            )
         card = read_metadata(path)
         # The journal first: a writer moves rows from it to the index, never back.
         late = read_journal(path)
@@ -105,10 +107,10 @@ class Faceset:
         return len(self.records)
 
     def image(self, record: FaceRecord) -> NDArray[np.uint8]:
-        """The picture of `record`, (S, S, 3) RGB, S = ``card.size``.
+        """Read the picture of `record`, (S, S, 3) RGB, S = ``card.size``.
 
         Raises:
-            FacesetError: It is not the picture that was written: edited, damaged or gone.
+            FacesetError: The picture was edited, damaged or deleted.
         """
         path = self.path / IMAGES_NAME / record.image
         cure = "delete it to go on without it, or put the extracted picture back"
@@ -127,9 +129,8 @@ class Faceset:
 
     @property
     def content_hash(self) -> str:
-        """sha256 (hex) over what training sees: size, coverage, and each face's picture and place.
-
-        It stays the same when the folder moves or the card's words change.
+        """sha256 (hex) of all that training depends on: size, coverage, and each face's picture and
+        geometry. Independent of the folder's path and the card's texts.
         """
         if self._content_hash is None:
             digest = hashlib.sha256()
@@ -146,7 +147,7 @@ class Faceset:
 
 
 def picture_names(folder: Path) -> set[str]:
-    """Names of the pictures of the faceset in `folder`.
+    """Return the names of the pictures of the faceset in `folder`.
 
     Raises:
         FacesetError: A link, or the folder of pictures is missing.
@@ -183,21 +184,21 @@ def check_together(facesets: Sequence[Faceset]) -> None:
             "extract another and add it"
         )
     first = facesets[0]
-    seen: dict[str, Path] = {}
-    for each in facesets:
-        identity, coverage = each.card.identity, each.card.coverage
-        if not each.records:
-            raise damaged(each.path, "has no faces", "run swapper extract on footage of them")
-        if identity in seen:
+    paths: dict[str, Path] = {}
+    for faceset in facesets:
+        identity, coverage = faceset.card.identity, faceset.card.coverage
+        if not faceset.records:
+            raise damaged(faceset.path, "has no faces", "run swapper extract on footage of them")
+        if identity in paths:
             raise damaged(
-                each.path,
-                f"is of {identity}, as is {seen[identity]}",
+                faceset.path,
+                f"is of {identity}, as is {paths[identity]}",
                 "list each identity once; swapper extract can add footage to a faceset",
             )
         if coverage != first.card.coverage:
             raise damaged(
-                each.path,
+                faceset.path,
                 f"has coverage {coverage}, but {first.path} has {first.card.coverage}",
                 "extract both with the same coverage",
             )
-        seen[identity] = each.path
+        paths[identity] = faceset.path

@@ -1,4 +1,4 @@
-"""The card of a faceset, ``faceset.json``: whose face, by what right, from which files."""
+"""Metadata of a faceset, ``faceset.json``: identity, rights, sources."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Source:
     Attributes:
         name: Its file name, without folders.
         sha256: Of its bytes, hex.
-        num_frames: Frames read to its end, or None while that is not known.
+        num_frames: Number of frames, or None if unknown.
     """
 
     name: str
@@ -52,14 +52,14 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class FacesetMetadata:
-    """What a faceset says of itself.
+    """Content of ``faceset.json``.
 
     Attributes:
         identity: Letters, digits and ``_ . -``, not starting with a dot, at most 64.
-        rights: By what right the faces are used; never empty.
+        rights: Statement of the right to use the faces; never empty.
         size: Side of an aligned picture in pixels, 16 to 4096.
         coverage: How much of the head a picture holds.
-        aligner: Fingerprint of the aligner that found the first faces.
+        aligner: Fingerprint of the aligner of the first faces.
         image_format: Of pictures written from now on; each row names its own file.
         created: When, ISO 8601.
         sources: In the order in which they were added, each sha256 once.
@@ -96,9 +96,9 @@ class FacesetMetadata:
             raise ValueError("sources lists a file twice")
 
     def with_source(self, source: Source) -> FacesetMetadata:
-        """The card with `source` added, or updated if its sha256 is there already."""
-        known = {each.sha256: each for each in self.sources} | {source.sha256: source}
-        return replace(self, sources=tuple(known.values()))
+        """Return the card with `source` added, or updated if its sha256 is listed already."""
+        sources = {each.sha256: each for each in self.sources} | {source.sha256: source}
+        return replace(self, sources=tuple(sources.values()))
 
 
 def _text(name: str, value: Any) -> str:
@@ -164,7 +164,7 @@ def _from_plain(plain: Mapping[str, Any]) -> FacesetMetadata:
 
 
 def write_metadata(folder: Path, card: FacesetMetadata) -> None:
-    """Replace the card of the faceset in `folder` in one move.
+    """Replace the card of the faceset in `folder` atomically.
 
     Raises:
         FacesetError: The disk is full or the folder not writable; the old card is untouched.
@@ -197,10 +197,12 @@ def check_extends(folder: Path, old: FacesetMetadata, new: FacesetMetadata) -> N
     """
     path = folder / CARD_NAME
     for name in ("identity", "size", "coverage"):
-        before, now = getattr(old, name), getattr(new, name)
-        if before != now:
+        old_value, new_value = getattr(old, name), getattr(new, name)
+        if old_value != new_value:
             raise damaged(
-                path, f"has {name} {before}, not {now}", f"pass {name}={before} or another folder"
+                path,
+                f"has {name} {old_value}, not {new_value}",
+                f"pass {name}={old_value} or another folder",
             )
     if old.rights != new.rights:
         raise damaged(

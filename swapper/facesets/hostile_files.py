@@ -1,4 +1,4 @@
-"""Reading files that may be hostile, and replacing files so that a kill loses nothing."""
+"""Read untrusted files, and replace files atomically."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PARTIAL = ".partial"
 _MAX_MESSAGE = 500
 
 
-def damaged(path: Path, what: object, cure: str) -> FacesetError:
-    """The error for `path`: one printable line, whatever the file had us quote."""
-    text = " ".join(f"{path}: {what}; {cure}".split())
+def damaged(path: Path, problem: object, cure: str) -> FacesetError:
+    """Return the error for `path`: one printable line, even if it quotes the file."""
+    text = " ".join(f"{path}: {problem}; {cure}".split())
     if len(text) > _MAX_MESSAGE:
         text = f"{text[: _MAX_MESSAGE // 2]} ... {text[-_MAX_MESSAGE // 2 :]}"
     return FacesetError("".join(each if each.isprintable() else "?" for each in text))
@@ -26,15 +26,15 @@ def damaged(path: Path, what: object, cure: str) -> FacesetError:
 
 @contextmanager
 def open_regular(path: Path, limit: int) -> Iterator[BinaryIO]:
-    """Open a plain file for reading, never through a link, never a pipe or device.
+    """Open a regular file for reading; refuse links, pipes and devices.
 
     Args:
-        path: Only its last part is guarded against being a link.
+        path: Only its last component is checked for being a link.
         limit: Largest size in bytes.
 
     Raises:
-        FileNotFoundError: There is none.
-        FacesetError: It is something else, too large or unreadable.
+        FileNotFoundError: Missing.
+        FacesetError: Not a regular file, too large or unreadable.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
@@ -59,18 +59,18 @@ def open_regular(path: Path, limit: int) -> Iterator[BinaryIO]:
 
 
 def read_regular(path: Path, limit: int) -> bytes:
-    """All bytes of a plain file; raises as `open_regular`."""
+    """Return all bytes of a regular file; raises as `open_regular`."""
     with open_regular(path, limit) as stream:
         return stream.read(limit + 1)[:limit]
 
 
 @contextmanager
 def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
-    """Write a hidden sibling; when done, put it in place in one move.
+    """Write a file atomically, by a hidden temporary file in the same folder.
 
     Args:
-        path: To be replaced or made.
-        sync: Whether it must be on the disk, not only with the system, before the move.
+        path: To be replaced or created.
+        sync: Whether to fsync it before the move.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
@@ -89,7 +89,7 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
 
 
 def sync_path(path: Path) -> None:
-    """Have a file or folder on the disk, not only with the system."""
+    """Fsync a file or folder."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -99,12 +99,12 @@ def sync_path(path: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the system's refusals to write into a `FacesetError`."""
+    """Convert `OSError` on writing to `FacesetError`."""
     try:
         yield
     except OSError as error:
         raise damaged(
             path,
             f"cannot be written ({error.strerror or error})",
-            "make room or mend the permissions, then run the same command again",
+            "make room or fix the permissions, then run the same command again",
         ) from error

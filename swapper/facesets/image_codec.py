@@ -1,4 +1,4 @@
-"""The pictures of a faceset as bytes: encoding, and decoding what may be hostile."""
+"""Encode a faceset's pictures, and decode untrusted ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SETTINGS: dict[str, list[int]] = {
 
 
 def encode_picture(image: NDArray[np.uint8], image_format: ImageFormat) -> bytes:
-    """`image` (S, S, 3) RGB as the bytes of a file; png and webp lose nothing."""
+    """Encode `image` (S, S, 3) RGB; png and webp are lossless."""
     good, data = cv2.imencode(
         f".{image_format}", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _SETTINGS[image_format]
     )
@@ -33,13 +33,13 @@ def encode_picture(image: NDArray[np.uint8], image_format: ImageFormat) -> bytes
 
 
 def decode_picture(data: bytes, size: int) -> NDArray[np.uint8]:
-    """The picture in `data`, (size, size, 3) RGB.
+    """Decode a picture, (size, size, 3) RGB.
 
-    The claimed size is read before anything is decoded, so that a small file cannot ask for much
+    The size in the header is checked before decoding, so that a small file cannot allocate much
     memory.
 
     Raises:
-        ValueError: It is damaged, no picture, or not size × size.
+        ValueError: Damaged, not a picture, or not size × size.
     """
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as header:

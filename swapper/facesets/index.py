@@ -1,10 +1,9 @@
-"""The rows of a faceset: ``faces.parquet``, and the journal of rows not yet in it.
+"""Index of a faceset: ``faces.parquet``, and the journal of rows not yet in it.
 
-Required columns are those of `SCHEMA`; ``mesh`` may be missing or empty. Others may stand beside
-them: reading a faceset ignores what it does not know, rewriting it keeps them. What estimators say
-of the faces has files of its own (`swapper.facesets.affect_store`). Parquet is written uncompressed
-and without dictionaries, and nothing else is read: what a file can unpack to is then bounded by its
-size.
+Required columns are those of `SCHEMA`; ``mesh`` may be missing or empty. Reading
+ignores unknown columns, rewriting keeps them. Estimators' readings have files of their own
+(`swapper.facesets.affect_store`). Parquet is written uncompressed and without dictionaries, and
+nothing else is read: memory is then bounded by the file's size.
 
 A line of the journal is the CRC-32 of a JSON object, a blank, and that object. Only the end of a
 journal may be damaged, by a kill in the middle of a line.
@@ -72,7 +71,7 @@ _MESH = pa.field("mesh", pa.list_(pa.float32(), MESH_POINTS * 3))
 
 
 def make_record(row: dict[str, Any]) -> FaceRecord:
-    """A checked record from plain values; arrays may have any shape of the right length.
+    """Build a validated record from plain values; arrays may have any shape of the right length.
 
     Raises:
         ValueError: A value is missing, of the wrong type or out of its range.
@@ -151,7 +150,7 @@ def _check_arrays(
 
 
 def plain_row(record: FaceRecord) -> dict[str, Any]:
-    """The values of `record` by column, numbers as Python's own."""
+    """Return the values of `record` by column, numbers as Python types."""
     row: dict[str, Any] = {name: getattr(record, name) for name in (*_TEXTS, *_ARRAYS)}
     row["mesh"] = record.mesh
     row.update({name: int(getattr(record, name)) for name in _COUNTS})
@@ -160,7 +159,7 @@ def plain_row(record: FaceRecord) -> dict[str, Any]:
 
 
 def records_to_table(records: Sequence[FaceRecord]) -> pa.Table:
-    """`records` as a table with `SCHEMA`."""
+    """Convert `records` to a table with `SCHEMA`."""
     columns: list[Any] = [
         pa.array([getattr(record, each.name) for record in records], each.type)
         for each in SCHEMA
@@ -177,7 +176,7 @@ def records_to_table(records: Sequence[FaceRecord]) -> pa.Table:
 
 
 def table_to_records(table: pa.Table, path: Path) -> list[FaceRecord]:
-    """The checked records of `table`, which was read from `path`.
+    """Convert `table`, read from `path`, to validated records.
 
     Raises:
         FacesetError: A row is damaged.
@@ -216,7 +215,7 @@ def _meshes(table: pa.Table) -> list[NDArray[np.float32] | None]:
 
 
 def read_index(folder: Path, *, everything: bool = False) -> pa.Table:
-    """The index of the faceset in `folder` as a table; empty if there is none yet.
+    """Read the index of the faceset in `folder`; an empty table if there is none yet.
 
     Args:
         folder: Of the faceset.
@@ -263,26 +262,26 @@ def _check_schema(path: Path, schema: pa.Schema) -> None:
         raise damaged(path, f"has schema {stamp!r}", "upgrade swapper, or extract again")
     for field in SCHEMA:
         index = schema.get_field_index(field.name)
-        if index < 0 or not _same_type(schema.field(index).type, field.type):
+        if index < 0 or not _types_match(schema.field(index).type, field.type):
             raise damaged(path, f"column {field.name} is missing or not {field.type}", _CURE)
     index = schema.get_field_index(_MESH.name)
-    if index >= 0 and not _same_type(schema.field(index).type, _MESH.type):
+    if index >= 0 and not _types_match(schema.field(index).type, _MESH.type):
         raise damaged(path, f"column {_MESH.name} is not {_MESH.type}", _CURE)
 
 
-def _same_type(found: pa.DataType, wanted: pa.DataType) -> bool:
-    """Equal but for the names of list items, which writers disagree about."""
-    if pa.types.is_fixed_size_list(wanted):
+def _types_match(actual: pa.DataType, expected: pa.DataType) -> bool:
+    """Equal except for the names of list items, which differ between writers."""
+    if pa.types.is_fixed_size_list(expected):
         return bool(
-            pa.types.is_fixed_size_list(found)
-            and found.list_size == wanted.list_size
-            and found.value_type == wanted.value_type
+            pa.types.is_fixed_size_list(actual)
+            and actual.list_size == expected.list_size
+            and actual.value_type == expected.value_type
         )
-    return bool(found == wanted)
+    return bool(actual == expected)
 
 
 def write_index(folder: Path, table: pa.Table) -> None:
-    """Replace the index of the faceset in `folder` in one move.
+    """Replace the index of the faceset in `folder` atomically.
 
     Raises:
         FacesetError: The disk is full or the folder not writable; the old index is untouched.
@@ -301,12 +300,12 @@ def write_index(folder: Path, table: pa.Table) -> None:
 
 
 def extend_index(table: pa.Table, records: Sequence[FaceRecord]) -> pa.Table:
-    """`table` with `records` below it; columns that are not ours are empty for them."""
+    """Append `records` to `table`; unknown columns are null for them."""
     return pa.concat_tables([table, records_to_table(records)], promote_options="default")
 
 
 def journal_line(record: FaceRecord) -> bytes:
-    """The line that says that `record`'s picture has been written."""
+    """Return the journal line of `record`, whose picture has been written."""
     row = plain_row(record)
     if row["mesh"] is None:
         del row["mesh"]
@@ -319,7 +318,7 @@ def journal_line(record: FaceRecord) -> bytes:
 
 
 def _parse_line(line: bytes) -> dict[str, Any] | None:
-    """The row in a line without its newline; None if the line is not whole."""
+    """Parse a line without its newline; None if it is truncated."""
     if len(line) < 10 or line[8:9] != b" " or b"%08x" % zlib.crc32(line[9:]) != line[:8]:
         return None
     row = json.loads(line[9:].decode())
@@ -336,9 +335,9 @@ def _parse_line(line: bytes) -> dict[str, Any] | None:
 
 
 def read_journal(folder: Path) -> list[FaceRecord]:
-    """The checked rows of the journal of the faceset in `folder`; none if there is no journal.
+    """Read and validate the journal of the faceset in `folder`; empty if there is none.
 
-    Lines that a kill cut short at the end are left out: their faces were not yet promised.
+    Lines truncated at the end by a kill are skipped: their faces were not yet committed.
 
     Raises:
         FacesetError: Damaged elsewhere, or too large.

@@ -1,8 +1,8 @@
-"""The footer of a Parquet file, read warily before pyarrow sees it.
+"""Validate the footer of a Parquet file before pyarrow reads it.
 
-pyarrow ends the process on some damaged footers (an unknown codec number is enough), and a footer
-decides how much is read and unpacked. So it is read here first, by the rules of Thrift's compact
-protocol, and held to what `swapper.facesets.index` writes.
+pyarrow aborts the process on some damaged footers (an unknown codec number is enough), and the
+footer determines how much is read and unpacked. So it is parsed here first, by Thrift's compact
+protocol, and compared with what `swapper.facesets.index` writes.
 
 Source: Apache Parquet format, parquet.thrift; Thrift compact protocol specification.
 """
@@ -27,11 +27,11 @@ _UNCOMPRESSED = 0
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a footer says is in the file.
+    """Sizes stated in a footer.
 
     Attributes:
         num_rows: Of the table.
-        unpacked: Bytes of all columns in memory's terms.
+        unpacked: Uncompressed bytes of all columns.
     """
 
     num_rows: int

@@ -1,4 +1,4 @@
-"""Adding faces to a faceset so that a kill at any moment leaves one that opens and resumes."""
+"""Write faces to a faceset; it stays valid and resumable if the process is killed at any time."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _FLUSH_EVERY = 512
 
 
 def face_id(source: str, frame_index: int, face: int) -> str:
-    """Name of the row of the `face`-th face of a frame.
+    """Return the id of the `face`-th face of a frame.
 
     Args:
         source: sha256 (hex) of the file.
@@ -56,16 +56,15 @@ def face_id(source: str, frame_index: int, face: int) -> str:
 
 
 class FacesetWriter:
-    """Makes a faceset, or goes on with one; a context manager.
+    """Creates or extends a faceset; a context manager.
 
     A face is safe against a kill as soon as `add` returns, and against a power cut within
-    64 faces. Rows of pictures that a person has deleted are kept, so that those faces stay known
-    and are not cut out again.
+    64 faces. Rows of deleted pictures are kept, so that those faces are not extracted again.
 
     Args:
-        path: Folder; made if it is missing.
-        card: Of the faceset. One that exists keeps its own card and gains sources; the identity,
-            size, coverage and rights must be the same.
+        path: Folder; created if missing.
+        card: Of the faceset. An existing one keeps its card and gains sources; identity, size,
+            coverage and rights must be equal.
 
     Raises:
         FacesetError: The faceset there is another, is damaged or is being written to.
@@ -132,7 +131,7 @@ class FacesetWriter:
         return face_id(source, frame_index, face) in self._ids
 
     def add_source(self, source: Source) -> None:
-        """Name a file in the card before faces from it are added; again to update it."""
+        """Add a source to the card, before its faces are added; call again to update it."""
         card = self.card.with_source(source)
         if card != self.card:
             self.card = card
@@ -197,7 +196,7 @@ class FacesetWriter:
             raise
 
     def _sync(self) -> None:
-        """Pictures first: a row on the disk promises its picture."""
+        """Fsync pictures before the journal: a row on the disk implies its picture."""
         with writing(self._images):
             for path in self._unsynced:
                 if path.exists():  # a person may thin out while we write
@@ -213,7 +212,7 @@ class FacesetWriter:
             self._card_is_stale = False
 
     def flush(self) -> None:
-        """Move the journal's rows to the index, in one step.
+        """Move the journal's rows to the index atomically.
 
         Raises:
             FacesetError: It cannot be written; the journal still has the rows.
@@ -231,7 +230,7 @@ class FacesetWriter:
             os.fsync(self._journal)
 
     def close(self) -> None:
-        """Flush and let others write; safe to call again."""
+        """Flush and release the lock; idempotent."""
         if self._journal < 0:
             return
         try:

@@ -1,1 +1,1 @@
-"""A trained model at work: faces swapped, with the affect of the performer."""
+"""Inference: swap faces with a trained model, conditioned on the performer's affect."""

@@ -1,4 +1,4 @@
-"""What the performer feels, frame by frame, as a model's decoders want it told."""
+"""Compute the affect codes of a performer's frames that condition a model's decoders."""
 
 from __future__ import annotations
 
@@ -30,65 +30,65 @@ from swapper.types import Coverage
 
 log = logging.getLogger(__name__)
 
-SIDE: Final = 160
-"""Of the crops that are read, where the model does not say what it was trained with."""
-_SAMPLE: Final = 200
-"""Frames of a clip from which a performer's rest is found."""
-_FEWEST: Final = 20
-_WORTH_TELLING: Final = 0.03
-_MOSTLY: Final = 0.5
-"""A concept of which a model hears less will look like another feeling."""
+DEFAULT_SIDE: Final = 160
+"""Side of the estimator's crops in pixels, where the model does not state it."""
+_NEUTRAL_FRAMES: Final = 200
+"""Frames of a clip from which a performer's neutral is estimated."""
+_MIN_FACES: Final = 20
+_REPORTED_SHARE: Final = 0.03
+_MIN_EXPRESSIBLE: Final = 0.5
+"""A concept of which the codes express less is likely to look like another emotion."""
 
 Picture = NDArray[np.uint8]
 
 
 class ConditioningStats:
-    """Counts over a conversion what was asked of an identity.
+    """Statistics of a conversion's codes against an identity's observed range.
 
     Args:
         identity: Its name.
-        shown: What it has been seen to do.
+        observed: Its observed range.
 
     Attributes:
         faces: Faces counted.
-        more: Of these, how many were told more than the identity has shown.
-        capped: How often dials were held back.
+        exceeding: Of these, how many have a code beyond the observed range.
+        clamped: How often controls were clamped.
     """
 
-    def __init__(self, identity: str, shown: ObservedRange) -> None:
+    def __init__(self, identity: str, observed: ObservedRange) -> None:
         self.identity = identity
-        self.shown = shown
-        self.faces = self.more = 0
-        self.capped = ClampCounts()
+        self.observed = observed
+        self.faces = self.exceeding = 0
+        self.clamped = ClampCounts()
 
-    def add(self, codes: NDArray[np.float32], capped: ClampCounts) -> None:
-        """Count faces whose codes (N, K) have been dialled."""
+    def add(self, codes: NDArray[np.float32], clamped: ClampCounts) -> None:
+        """Count faces by their codes (N, K), after controls."""
         self.faces += len(codes)
-        self.more += int(self.shown.asks_for_more(codes).sum())
-        self.capped += capped
+        self.exceeding += int(self.observed.exceeds(codes).sum())
+        self.clamped += clamped
 
     def describe(self) -> str:
-        """One line, or nothing where nothing was too much."""
+        """Return one line; empty if all codes were in range."""
         parts = []
-        share = self.more / max(self.faces, 1)
-        if share >= _WORTH_TELLING:
+        share = self.exceeding / max(self.faces, 1)
+        if share >= _REPORTED_SHARE:
             parts.append(
-                f"{100 * share:.0f} % of the faces ask for more than {self.identity} has shown, "
-                "and are guesses"
+                f"{100 * share:.0f} % of the faces go beyond what {self.identity} has shown "
+                "and are extrapolated"
             )
-        held = {name: count for name, count in self.capped.by_dial.items() if count}
-        if held:
-            each = ", ".join(f"{name} in {count}" for name, count in held.items())
+        counts = {name: count for name, count in self.clamped.by_control.items() if count}
+        if counts:
+            listed = ", ".join(f"{name} in {count}" for name, count in counts.items())
             parts.append(
-                f"of {self.capped.faces} faces, dials went no further than {self.identity} has "
-                f"shown in {self.capped.any} ({each})"
+                f"of {self.clamped.faces} faces, controls went no further than {self.identity} has "
+                f"shown in {self.clamped.any} ({listed})"
             )
         return "; ".join(parts)
 
 
 @dataclass(frozen=True, eq=False)
 class AffectConditioner:
-    """Reads performers' faces and says what the decoder of an identity shall hear.
+    """Computes the affect codes that condition the decoder of an identity.
 
     Attributes:
         estimator: On the model's device; the one that the model was trained with.
@@ -97,9 +97,9 @@ class AffectConditioner:
         identity: Whose face appears.
         coverage: Of the crops.
         side: Of the crops, in pixels.
-        options: Strength and how relative.
-        dials: What is added to the performance.
-        asked: Of what was asked.
+        options: Guidance scale and `relative`.
+        controls: Added to the performance.
+        stats: Of the codes so far.
     """
 
     estimator: Estimator
@@ -109,33 +109,33 @@ class AffectConditioner:
     coverage: Coverage
     side: int
     options: AffectOptions
-    dials: AffectControls = field(default_factory=AffectControls)
-    asked: ConditioningStats = field(init=False)
+    controls: AffectControls = field(default_factory=AffectControls)
+    stats: ConditioningStats = field(init=False)
 
     def __post_init__(self) -> None:
-        shown = ObservedRange(self.space.shown[self.identity], self.space.told)
-        object.__setattr__(self, "asked", ConditioningStats(self.identity, shown))
+        observed = ObservedRange(self.space.observed[self.identity], self.space.readout_axes)
+        object.__setattr__(self, "stats", ConditioningStats(self.identity, observed))
 
-    def codes(self, seen: list[Picture]) -> Tensor:
-        """Affect codes (N, K) of crops, each (side, side, 3): the performer's, then dialled.
+    def codes(self, crops: list[Picture]) -> Tensor:
+        """Affect codes (N, K) of crops, each (side, side, 3): the performer's, plus controls.
 
-        How strongly the decoder is told them (``options.guidance_scale``) comes after.
+        ``options.guidance_scale`` is applied later, by `Autoencoder.guide`.
         """
-        embedding = self.estimator.read(np.stack(seen), self.coverage).embedding.numpy()
+        embedding = self.estimator.read(np.stack(crops), self.coverage).embedding.numpy()
         codes = self.space.code(embedding, self.performer, self.identity, self.options.relative)
-        codes, capped = self.dials.apply(self.space, codes, self.identity)
-        self.asked.add(codes, capped)
+        codes, clamped = self.controls.apply(self.space, codes, self.identity)
+        self.stats.add(codes, clamped)
         return torch.from_numpy(codes)
 
 
 def make_controls(options: AffectOptions) -> AffectControls:
-    """Read what `options` dial.
+    """Load the controls that `options` name.
 
     Raises:
-        UsageError: A concept is nowhere to be found, or named twice.
+        UsageError: A concept's file is missing, or a concept is named twice.
         EstimatorError: Its files are damaged.
     """
-    found = []
+    concepts = []
     for name, amount in options.concepts.items():
         path = Path(name)
         if path.name == name and not path.suffix:
@@ -146,15 +146,15 @@ def make_controls(options: AffectOptions) -> AffectControls:
                 f"affect.concepts.{name}: no {path}; make it with swapper concept, or pass "
                 "affect.concept_folder=FOLDER"
             )
-        found.append((load_concept(path), amount))
+        concepts.append((load_concept(path), amount))
     try:
-        return AffectControls(found, options.valence, options.arousal)
+        return AffectControls(concepts, options.valence, options.arousal)
     except ValueError as error:
         raise UsageError(f"affect.concepts: {error}; drop or mend one") from error
 
 
 def conditioning_claim(options: AffectOptions) -> dict[str, Any]:
-    """What a manifest says of the options: no folders, concepts by name."""
+    """Return the options as a manifest states them: no folders, concepts by name."""
     return {
         "guidance_scale": options.guidance_scale,
         "relative": options.relative,
@@ -167,14 +167,14 @@ def conditioning_claim(options: AffectOptions) -> dict[str, Any]:
 
 
 def describe_controls(options: AffectOptions) -> str:
-    """The dials that are turned, for the log: such as "tired +0.50, valence -0.20"; or nothing."""
-    said = conditioning_claim(options)
-    amounts = said["concepts"] | {name: said[name] for name in ("valence", "arousal")}
+    """Return the active controls for the log, such as "tired +0.50, valence -0.20"; or ""."""
+    claim = conditioning_claim(options)
+    amounts = claim["concepts"] | {name: claim[name] for name in ("valence", "arousal")}
     return ", ".join(f"{name} {amount:+.2f}" for name, amount in amounts.items() if amount)
 
 
 def affect_space_of(model: LoadedModel) -> AffectSpace | None:
-    """The affect space in a model file; None if its decoders hear nothing.
+    """Return the affect space in a model file; None if its decoders are not conditioned.
 
     Raises:
         ModelError: It is damaged, or not this model's.
@@ -189,7 +189,9 @@ def affect_space_of(model: LoadedModel) -> AffectSpace | None:
     except ValueError as error:
         raise ModelError(f"{model.path}: {error}; restore the file") from error
     if space.dim != model.net.code_dim or set(model.net.identities) - set(space.neutrals):
-        raise ModelError(f"{model.path}: its affect space is another model's; restore the file")
+        raise ModelError(
+            f"{model.path}: its affect space belongs to another model; restore the file"
+        )
     return space
 
 
@@ -198,51 +200,55 @@ def make_conditioner(
     identity: str,
     options: AffectOptions,
     make_estimator: Callable[[], Estimator | None],
-    find_rest: Callable[[Estimator, int], NDArray[np.float32]],
+    find_neutral: Callable[[Estimator, int], NDArray[np.float32]],
     device: torch.device,
 ) -> AffectConditioner | None:
-    """What a model needs to hear of the performer; None if it hears nothing.
+    """Build the conditioner of a model; None if its decoders are not conditioned.
 
     Args:
         model: Loaded.
         identity: Whose face appears.
         options: Of the command line.
         make_estimator: The one named there; None to take the one that the model names.
-        find_rest: Finds the neutral (D,) of a performer from the clip itself; given the estimator
+        find_neutral: Estimates the neutral (D,) of a performer from the clip; given the estimator
             and the side of the crops to read.
-        device: Where the estimator shall run.
+        device: Where the estimator runs.
 
     Raises:
         ModelError: The affect space is damaged.
-        UsageError: The estimator is not the model's, the performer unknown, or a dial cannot be
-            turned.
+        UsageError: The estimator is not the model's, the performer unknown, or a control cannot be
+            applied.
         EstimatorError: Its weights cannot be used.
     """
-    dials = make_controls(options)
+    controls = make_controls(options)
     space = affect_space_of(model)
     if space is None:
         if named := describe_controls(options):
             raise UsageError(
-                f"{named}: {model.path} hears no affect, so nothing can be dialled; train with "
-                "experiment=affect64, or drop affect.concepts, affect.valence and affect.arousal"
+                f"{named}: {model.path} is not conditioned on affect, so controls have no effect; "
+                "train with experiment=affect64, or drop affect.concepts, affect.valence and "
+                "affect.arousal"
             )
         return None
-    dials.check(space, force=options.force)
-    for name, share in dials.heard(space).items():
-        if share < _MOSTLY:
-            log.warning("%s: the model hears %.0f %% of it, no more is added", name, 100 * share)
+    controls.check(space, force=options.force)
+    for name, share in controls.expressible_shares(space).items():
+        if share < _MIN_EXPRESSIBLE:
+            log.warning(
+                "%s: the model's codes express %.0f %% of it, only that is added", name, 100 * share
+            )
     estimator = _estimator(space, make_estimator).to(device)
-    side = model.card.aligned_size or max(SIDE, model.net.resolution)
+    side = model.card.aligned_size or max(DEFAULT_SIDE, model.net.resolution)
     performer: str | NDArray[np.float32] = options.performer
     if options.performer not in ("", *space.neutrals):
         raise UsageError(
-            f"affect.performer={options.performer}: the model knows "
-            f"{', '.join(space.neutrals)}; leave it empty to find the performer's rest in the clip"
+            f"affect.performer={options.performer}: the model has "
+            f"{', '.join(space.neutrals)}; leave it empty to estimate the "
+            "performer's neutral from the clip"
         )
     if not options.performer:
-        performer = find_rest(estimator, side)
+        performer = find_neutral(estimator, side)
     return AffectConditioner(
-        estimator, space, performer, identity, model.card.coverage, side, options, dials
+        estimator, space, performer, identity, model.card.coverage, side, options, controls
     )
 
 
@@ -268,39 +274,39 @@ def _estimator(space: AffectSpace, make: Callable[[], Estimator | None]) -> Esti
 def estimate_neutral(
     footage: Footage, aligner: Aligner, estimator: Estimator, coverage: Coverage, side: int
 ) -> NDArray[np.float32] | None:
-    """The neutral embedding (D,) of the largest face of a clip, from frames spread over it.
+    """Estimate the neutral embedding (D,) of a clip's largest face, from frames spread over it.
 
     Args:
         footage: Not read yet; read to its end.
         aligner: Prepared.
-        estimator: Which reads.
+        estimator: Reads the crops.
         coverage: Of the crops.
         side: Of the crops, in pixels.
 
     Returns:
-        None where too few faces are found to know how they rest.
+        None where too few faces are found.
     """
-    stride = max(1, (footage.info.num_frames or 0) // _SAMPLE)
+    stride = max(1, (footage.info.num_frames or 0) // _NEUTRAL_FRAMES)
     crops: list[Picture] = []
-    found: list[NDArray[np.float32]] = []
+    all_landmarks: list[NDArray[np.float32]] = []
     for frame in footage:
-        if frame.index % stride or len(crops) >= 2 * _SAMPLE:
+        if frame.index % stride or len(crops) >= 2 * _NEUTRAL_FRAMES:
             continue
         faces = aligner(frame)
         if not faces:
             continue
         landmarks = faces[0].landmarks
-        found.append(landmarks)
+        all_landmarks.append(landmarks)
         crops.append(warp(frame.image, similarity_from_landmarks(landmarks, side, coverage), side))
-    if len(crops) < _FEWEST:
+    if len(crops) < _MIN_FACES:
         return None
-    shapes = Shapes.of(aligned_landmarks(np.stack(found)))
+    shapes = Shapes.of(aligned_landmarks(np.stack(all_landmarks)))
     neutral = find_neutrals({"performer": shapes})["performer"]
     log.info("performer: %s", neutral.describe())
     return neutral_embedding(estimator.readings(np.stack(crops), coverage), neutral.weights)
 
 
 def mean_neutral(space: AffectSpace) -> NDArray[np.float32]:
-    """The mean of all known people's neutrals: for a performer of whom nothing is known."""
+    """Return the mean of all identities' neutrals, for a performer without one."""
     mean: NDArray[np.float32] = np.mean(list(space.neutrals.values()), axis=0).astype(np.float32)
     return mean

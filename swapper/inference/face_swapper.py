@@ -1,4 +1,4 @@
-"""One frame's faces swapped and laid back: what conversion does between reading and writing."""
+"""Swap the faces of one frame and composite them into it."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class AlignedFace:
-    """A face to be swapped: where it is and what the network sees.
+    """A face to be swapped, with its crops.
 
     Attributes:
         face: With landmarks in frame pixels.
         aligned_from_frame: (2, 3).
         aligned: (R, R, 3) uint8 crop.
-        seen: (A, A, 3) uint8 crop from which the affect is read; None if nobody asks.
+        affect_crop: (A, A, 3) uint8 crop for the estimator; None without conditioning.
     """
 
     face: Face
     aligned_from_frame: Matrix
     aligned: Picture
-    seen: Picture | None = None
+    affect_crop: Picture | None = None
 
 
 class FaceSwapper:
-    """Swaps the placed faces of frames with one model and identity.
+    """Swaps aligned faces with one model and identity.
 
     Args:
         model: Loaded, on `device`.
         identity: Whose face appears.
-        blend: How it is laid into the frame.
+        blend: Compositing options.
         device: Where the network runs.
         precision: "auto", "bf16", "16" or "32".
         conditioner: Reads the performer's affect for a model that is conditioned on it.
@@ -71,15 +71,15 @@ class FaceSwapper:
         self.dtype = {"bf16": torch.bfloat16, "16": torch.float16, "32": torch.float32}[precision]
         self.size = model.net.resolution
 
-    def place(self, frame: Frame, face: Face, aligned_from_frame: Matrix) -> AlignedFace:
-        """Cut the network's input out of the frame."""
+    def align(self, frame: Frame, face: Face, aligned_from_frame: Matrix) -> AlignedFace:
+        """Cut the network's input, and the estimator's, out of the frame."""
         aligned = warp(frame.image, aligned_from_frame, self.size)
         if self.conditioner is None:
             return AlignedFace(face, aligned_from_frame, aligned)
         side = self.conditioner.side
-        seen_from_frame = resized(aligned_from_frame, self.size, side)
+        affect_from_frame = resized(aligned_from_frame, self.size, side)
         return AlignedFace(
-            face, aligned_from_frame, aligned, warp(frame.image, seen_from_frame, side)
+            face, aligned_from_frame, aligned, warp(frame.image, affect_from_frame, side)
         )
 
     @torch.inference_mode()
@@ -89,10 +89,10 @@ class FaceSwapper:
         """Swap faces.
 
         Args:
-            placed: As `place` gave them; may be empty.
+            placed: From `align`; may be empty.
 
         Returns:
-            For each its colours (R, R, 3) and its mask (R, R), float32 in [0, 1].
+            For each, colours (R, R, 3) and mask (R, R), float32 in [0, 1].
         """
         if not placed:
             return []
@@ -108,12 +108,12 @@ class FaceSwapper:
     def _code(self, placed: list[AlignedFace]) -> Tensor | None:
         if self.conditioner is None:
             return None
-        seen = [each.seen for each in placed if each.seen is not None]
-        code = self.conditioner.codes(seen).to(self.device)
+        crops = [each.affect_crop for each in placed if each.affect_crop is not None]
+        code = self.conditioner.codes(crops).to(self.device)
         return self.model.net.guide(code, self.conditioner.options.guidance_scale)
 
     def blend_mask(self, placed: AlignedFace, mask: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Where a swap is laid: (R, R) aligned, in [0, 1], from the mask that came with it."""
+        """Compute the blend mask (R, R), aligned, in [0, 1], from the decoder's mask."""
         landmarks = transform_points(placed.aligned_from_frame, placed.face.landmarks)
         hull = face_mask(landmarks, self.size).astype(np.float32) / np.float32(255)
         masks: dict[str, NDArray[np.float32]] = {
@@ -127,7 +127,7 @@ class FaceSwapper:
             feather=self.blend.feather * self.size,
         )
 
-    def lay(
+    def paste(
         self,
         frame: Picture,
         placed: AlignedFace,
@@ -138,12 +138,12 @@ class FaceSwapper:
 
         Args:
             frame: (H, W, 3).
-            placed: The face that is replaced.
+            placed: The face to replace.
             swap: (R, R, 3) in [0, 1].
             blend_mask: See `blend_mask`.
 
         Returns:
-            The new frame, and which pixels differ from the old one's.
+            The new frame, and (H, W) which pixels changed.
         """
         coloured = match_colour(
             swap, placed.aligned, blend_mask, method=cast("ColourMatch", self.blend.colour)

@@ -1,1 +1,1 @@
-"""The hot operations: each a contract and a plain torch reference."""
+"""Hot operations: specification, plain torch reference and, for most, a Triton kernel."""

@@ -1,8 +1,8 @@
-"""Which implementation of a hot operation runs, and why.
+"""Choose the implementation of each hot operation.
 
 Each operation has a plain torch reference, which is its specification and runs anywhere, and a
 Triton kernel for CUDA devices. "auto" takes the kernel where it can run; "triton" and "reference"
-are taken at their word.
+never fall back.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Backend = Literal["auto", "triton", "reference"]
 
 VARIABLE = "SWAPPER_KERNELS"
 OPERATIONS = ("film_lrelu", "warp_pair", "dssim_l1")
-"""That have a kernel."""
-LEAST_CAPABILITY = (7, 5)
-LEAST_CAPABILITY_BF16 = (8, 0)
+"""Operations that have a kernel."""
+MIN_CAPABILITY = (7, 5)
+MIN_CAPABILITY_BF16 = (8, 0)
 
-_asked: Backend | None = None
-_told: set[str] = set()
+_chosen: Backend | None = None
+_warned: set[str] = set()
 
 
 def use(backend: Backend) -> None:
@@ -43,34 +43,34 @@ def use(backend: Backend) -> None:
     Raises:
         UsageError: Another name.
     """
-    global _asked
+    global _chosen
     # Read here and not at every call, which may be traced by torch.compile.
-    _asked = _from_environment() if backend == "auto" else _checked(backend, "kernels")
+    _chosen = _from_environment() if backend == "auto" else _checked(backend, "kernels")
 
 
 @contextmanager
 def using(backend: Backend) -> Iterator[None]:
-    """The same for a while."""
-    global _asked
-    before = _asked
+    """Choose the backend within a context."""
+    global _chosen
+    before = _chosen
     use(backend)
     try:
         yield
     finally:
-        _asked = before
+        _chosen = before
 
 
 def backend() -> Backend:
-    """What was asked for: by `use`, else by the environment, else "auto".
+    """Return the requested backend: by `use`, else by the environment, else "auto".
 
     Raises:
         UsageError: The environment variable holds another name.
     """
-    return _from_environment() if _asked is None else _asked
+    return _from_environment() if _chosen is None else _chosen
 
 
 def takes_kernel(operation: str, *tensors: Tensor | None, limit: str = "") -> bool:
-    """Whether the Triton kernel of `operation` is to run on `tensors`.
+    """Whether the Triton kernel of `operation` runs on `tensors`.
 
     Args:
         operation: One of `OPERATIONS`.
@@ -78,17 +78,17 @@ def takes_kernel(operation: str, *tensors: Tensor | None, limit: str = "") -> bo
         limit: Why the kernel cannot serve these arguments, in plain words; "" if it can.
 
     Raises:
-        UsageError: "triton" was asked for and the kernel cannot run.
+        UsageError: "triton" was requested and the kernel cannot run.
     """
-    asked = backend()
-    if asked == "reference":
+    requested = backend()
+    if requested == "reference":
         return False
     given = [each for each in tensors if each is not None]
-    obstacle = limit or _dtypes(given) or _place({each.device for each in given})
+    obstacle = limit or _dtype_obstacle(given) or _device_obstacle({each.device for each in given})
     if not obstacle:
         # The interpreter is for tests: it is far slower than the reference.
-        return asked == "triton" or given[0].device.type == "cuda"
-    if asked == "triton":
+        return requested == "triton" or given[0].device.type == "cuda"
+    if requested == "triton":
         raise UsageError(
             f"kernels=triton: {operation} cannot run as a kernel: {obstacle}; pass kernels=auto"
         )
@@ -98,18 +98,18 @@ def takes_kernel(operation: str, *tensors: Tensor | None, limit: str = "") -> bo
 
 
 def explain(device: torch.device | str) -> str:
-    """One line on what runs on `device`, for the log."""
+    """Return one line on what runs on `device`, for the log."""
     device = torch.device(device)
     names = ", ".join(OPERATIONS)
-    asked = backend()
-    if asked == "reference":
+    requested = backend()
+    if requested == "reference":
         return f"{names}: plain torch"
-    obstacle = _place({device})
-    if obstacle and asked == "triton":
+    obstacle = _device_obstacle({device})
+    if obstacle and requested == "triton":
         return f"{names}: cannot run as kernels: {obstacle}"
-    if obstacle or (asked == "auto" and device.type != "cuda"):
+    if obstacle or (requested == "auto" and device.type != "cuda"):
         return f"{names}: plain torch: {obstacle or 'kernels are for CUDA devices'}"
-    return f"{names}: Triton kernels{', as asked' if asked == 'triton' else ''}"
+    return f"{names}: Triton kernels{', as requested' if requested == 'triton' else ''}"
 
 
 def interpreted() -> bool:
@@ -122,27 +122,27 @@ def _from_environment() -> Backend:
 
 
 def _checked(name: str, where: str) -> Backend:
-    for known in get_args(Backend):
-        if name == known:
-            return known  # type: ignore[no-any-return]
+    for choice in get_args(Backend):
+        if name == choice:
+            return choice  # type: ignore[no-any-return]
     raise UsageError(f"{where}={name}: must be one of {', '.join(get_args(Backend))}")
 
 
-def _dtypes(tensors: list[Tensor]) -> str:
+def _dtype_obstacle(tensors: list[Tensor]) -> str:
     for each in tensors:
         if each.dtype == torch.float64:
             return "float64 is for the reference"
         if (
             each.dtype == torch.bfloat16
             and each.device.type == "cuda"
-            and _capability(each.device.index or 0) < LEAST_CAPABILITY_BF16
+            and _capability(each.device.index or 0) < MIN_CAPABILITY_BF16
         ):
             return "this GPU has no bfloat16"
     return ""
 
 
-def _place(devices: set[torch.device]) -> str:
-    """Why no kernel can run there; "" if one can."""
+def _device_obstacle(devices: set[torch.device]) -> str:
+    """Reason why no kernel can run there; "" if one can."""
     if len(devices) != 1:
         return f"tensors lie on {' and '.join(sorted(map(str, devices)))}"
     (device,) = devices
@@ -157,8 +157,8 @@ def _place(devices: set[torch.device]) -> str:
     if interpreted():
         return "TRITON_INTERPRET=1 keeps kernels off the device"
     capability = _capability(device.index or 0)
-    if capability < LEAST_CAPABILITY:
-        have, least = (".".join(map(str, each)) for each in (capability, LEAST_CAPABILITY))
+    if capability < MIN_CAPABILITY:
+        have, least = (".".join(map(str, each)) for each in (capability, MIN_CAPABILITY))
         return f"this GPU is of compute capability {have}, the kernels need {least}"
     return ""
 
@@ -175,6 +175,6 @@ def _capability(index: int) -> tuple[int, int]:
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _warn_once(message: str) -> None:
-    if message not in _told:
-        _told.add(message)
+    if message not in _warned:
+        _warned.add(message)
         log.warning("%s", message)

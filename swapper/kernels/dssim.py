@@ -1,7 +1,7 @@
-"""How unlike two pictures are: structure over several scales, and plain difference.
+"""Multi-scale DSSIM and L1 of two pictures.
 
 Source: SSIM, Wang et al. 2004, doi:10.1109/TIP.2003.819861. Averaging DSSIM over scales (instead of
-multiplying parts of SSIM as MS-SSIM does) keeps the gradient alive when one scale is hopeless.
+multiplying parts of SSIM as MS-SSIM does) keeps the gradient nonzero when one scale is hopeless.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ C2 = 0.03**2
 MIN_WEIGHT = 1e-6
 """Least sum of weights of a picture: below it the picture counts as unweighted, its loss is 0."""
 KERNEL_TYPES = (torch.float32, torch.float16, torch.bfloat16)
-LARGEST_WINDOW = 15
+MAX_WINDOW = 15
 """Of the kernel, which keeps that many rows of sums in registers."""
 
 
@@ -47,7 +47,7 @@ def dssim_l1(
 
     On CUDA devices a Triton kernel does it, see `swapper.kernels.dispatch`, unless `target` or
     `mask` requires a gradient, an input is of another dtype than float32, float16 and bfloat16, or
-    `window` exceeds `LARGEST_WINDOW`. It copies no layout: it is made for channels_last pictures
+    `window` exceeds `MAX_WINDOW`. It copies no layout: it is made for channels_last pictures
     and reads others, contiguous and sliced ones too, by their strides, somewhat slower. Its
     gradient comes in the dtype of `pred` and has no gradient of its own. It always keeps float32's
     precision.
@@ -72,8 +72,8 @@ def dssim_l1(
     if takes_kernel("dssim_l1", pred, target, mask, limit=_limit(pred, target, mask, window)):
         from swapper.kernels import triton_dssim
 
-        wanted = pred.requires_grad and torch.is_grad_enabled()
-        dssim, l1, *_ = triton_dssim.dssim_l1(pred, target, mask, window, sigma, scales, wanted)
+        needs_grad = pred.requires_grad and torch.is_grad_enabled()
+        dssim, l1, *_ = triton_dssim.dssim_l1(pred, target, mask, window, sigma, scales, needs_grad)
         return dssim, l1
     return dssim_l1_reference(pred, target, mask, window=window, sigma=sigma, scales=scales)
 
@@ -129,8 +129,8 @@ def _limit(pred: Tensor, target: Tensor, mask: Tensor | None, window: int) -> st
         for name, each in (("target", target), ("mask", mask)):
             if each is not None and each.requires_grad:
                 return f"{name} requires a gradient, which only the reference gives"
-    if window > LARGEST_WINDOW:
-        return f"window above {LARGEST_WINDOW}"
+    if window > MAX_WINDOW:
+        return f"window above {MAX_WINDOW}"
     if 0 in pred.shape[1:]:
         return "pictures are empty"
     return ""

@@ -1,4 +1,4 @@
-"""Modulate, activate and enlarge: what follows nearly every convolution of a decoder.
+"""FiLM, leaky ReLU and pixel shuffle, which follow nearly every convolution of a decoder.
 
 Source: FiLM, Perez et al. 2018, arXiv:1709.07871; sub-pixel convolution, Shi et al. 2016,
 arXiv:1609.05158.
@@ -64,7 +64,7 @@ def film_lrelu(
     upscale: int = 1,
     residual: Tensor | None = None,
 ) -> Tensor:
-    """Scale and shift channels, activate, enlarge: ``shuffle(lrelu(x * (1 + gamma) + beta))``.
+    """Scale and shift channels, activate, upsample: ``shuffle(lrelu(x * (1 + gamma) + beta))``.
 
     The convolution before it needs no bias: `beta` is its bias. On CUDA devices a Triton kernel
     does it, if the values are of at most float32; see `swapper.kernels.dispatch`. It is made for

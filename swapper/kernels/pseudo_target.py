@@ -1,4 +1,4 @@
-"""Draw pseudo-targets from stored faces, on whichever device these lie.
+"""Render pseudo-targets from stored faces, on their device.
 
 Conventions, besides those of `swapper.kernels.warp`: a place is a share of the stored face's side,
 ``(pixel + 0.5) / S``. With ``p`` the place of ``faces_from_target @ (x, y, 1)``::
@@ -34,7 +34,7 @@ def draw_pseudo_targets(
     gain: Tensor,
     size: int,
 ) -> Tensor:
-    """The pictures that swaps are held to; no gradient flows.
+    """Render pseudo-targets; without gradient.
 
     Args:
         faces: (M, S, S, C) uint8, C >= 3, stored faces.
@@ -59,13 +59,13 @@ def draw_pseudo_targets(
         # From the pixel, not from the place and back, which would round off unwarped faces.
         across, down = (each + moved[..., n] for n, each in enumerate(pixels))
         picture = read_bilinear(faces, base, across, down) / 255
-        # On a GPU all of them: which have a donor would have to be waited for.
-        every = torch.arange(len(donor), device=donor.device)
-        filled = every if faces.is_cuda else torch.nonzero(donor >= 0)[:, 0]
+        # On a GPU all of them: selecting those with a donor would synchronise with the device.
+        all_rows = torch.arange(len(donor), device=donor.device)
+        filled = all_rows if faces.is_cuda else torch.nonzero(donor >= 0)[:, 0]
         if len(filled):
             x, y = x[filled], y[filled]
-            seen = transform(donor_from_place[filled].float(), x, y)
-            across, down = (each * side - 0.5 for each in seen)
+            mapped = transform(donor_from_place[filled].float(), x, y)
+            across, down = (each * side - 0.5 for each in mapped)
             colours = read_bilinear(faces, donor[filled].clamp_min(0), across, down, channels=3)
             scale, shift = gain[filled, None, None].float().unbind(-1)
             colours = (colours / 255 * scale + shift).clamp(0, 1)

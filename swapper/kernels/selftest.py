@@ -1,4 +1,4 @@
-"""Whether kernels say what their references say, tried before a training relies on them."""
+"""Compare kernels with their references before training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOLERANCE = 1e-3
 
 
 def failures(device: torch.device) -> list[str]:
-    """Run every kernel once, small, forward and backward, beside its reference.
+    """Run every kernel once on small inputs, forward and backward, and compare with its reference.
 
     Args:
         device: On which kernels can run.
@@ -23,7 +23,7 @@ def failures(device: torch.device) -> list[str]:
     Returns:
         A line for each operation that fails or differs; none if all is well.
     """
-    found = []
+    errors = []
     for name, run in (("film_lrelu", _film), ("dssim_l1", _dssim), ("warp_pair", _warp)):
         with dispatch.using("reference"):
             expected = run(device)
@@ -32,14 +32,14 @@ def failures(device: torch.device) -> list[str]:
                 got = run(device)
         except Exception as error:  # whatever a compiler or a driver may raise
             line = str(error).strip().splitlines()
-            found.append(
+            errors.append(
                 f"{name}: {type(error).__name__}: {(line or ['no reason given'])[0][:200]}"
             )
             continue
         worst = max(_distance(*pair) for pair in zip(got, expected, strict=True))
         if not worst <= TOLERANCE:
-            found.append(f"{name}: differs from its reference by {worst:.2g}")
-    return found
+            errors.append(f"{name}: differs from its reference by {worst:.2g}")
+    return errors
 
 
 def _film(device: torch.device) -> list[Tensor]:
@@ -77,6 +77,6 @@ def _warp(device: torch.device) -> list[Tensor]:
 
 
 def _distance(got: Tensor, expected: Tensor) -> float:
-    """Relative L2; infinite where a value is no number."""
+    """Relative L2; infinite where a value is not a number."""
     far = float((got - expected).norm() / expected.norm().clamp_min(1e-12))
     return far if far == far else float("inf")

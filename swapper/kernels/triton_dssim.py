@@ -34,7 +34,7 @@ HALVED = 1024
 HALVING_WARPS = 4
 ALIGNED = 64
 """Values to which each part of a buffer is aligned."""
-LEAST_FALLOFF = -1e30
+MIN_FALLOFF = -1e30
 """Of a gaussian without width: 0 beside the centre, and still finite."""
 
 
@@ -107,7 +107,7 @@ class _Scale:
 
 
 def _falloff(sigma: float) -> float:
-    return max(-0.5 / max(sigma * sigma, 1e-40), LEAST_FALLOFF)
+    return max(-0.5 / max(sigma * sigma, 1e-40), MIN_FALLOFF)
 
 
 def _shapes(like: Tensor, scales: int) -> list[tuple[int, int, int, int]]:
@@ -123,7 +123,7 @@ def _scales(
     pred: Tensor, target: Tensor, mask: Tensor | None, halved: Tensor, scales: int
 ) -> list[_Scale]:
     """All scales, the smaller ones as parts of `halved`."""
-    found, start = [_Scale(pred, target, mask, 0.5)], 0
+    levels, start = [_Scale(pred, target, mask, 0.5)], 0
     for n, h, w, c in _shapes(pred, scales)[1:]:
         views = []
         for channels in (c, c) if mask is None else (c, c, 1):
@@ -131,8 +131,8 @@ def _scales(
             view = halved[start : start + values].view(n, h, w, channels)
             views.append(view.permute(0, 3, 1, 2))
             start += _aligned(values)
-        found.append(_Scale(views[0], views[1], None if mask is None else views[2], 0.0))
-    return found
+        levels.append(_Scale(views[0], views[1], None if mask is None else views[2], 0.0))
+    return levels
 
 
 def _empty(
@@ -258,11 +258,11 @@ def _gradient(x: Tensor) -> Tensor:
     return torch.empty_like(x)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+def _save_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     pred, target, mask, ctx.window, ctx.sigma, ctx.scales, ctx.derivative = inputs
-    _, _, *kept = output
-    ctx.save_for_backward(pred, target, mask, *kept)
-    ctx.mark_non_differentiable(*kept)
+    _, _, *planes = output
+    ctx.save_for_backward(pred, target, mask, *planes)
+    ctx.mark_non_differentiable(*planes)
     ctx.set_materialize_grads(False)  # the planes are large
 
 
@@ -286,4 +286,4 @@ dssim_l1.register_fake(
     )
 )
 _dssim_l1_backward.register_fake(lambda dssim, l1, pred, *_: torch.empty_like(pred))
-dssim_l1.register_autograd(_gradients, setup_context=_keep)
+dssim_l1.register_autograd(_gradients, setup_context=_save_context)

@@ -163,7 +163,7 @@ def _forward(  # type: ignore[no-untyped-def]
     x_at = _at(x_ptr, x_strides, x_step, n, top - window // 2, pixel, channel)
     y_at = _at(y_ptr, y_strides, y_step, n, top - window // 2, pixel, channel)
     mean_x = _zeros((strips, columns), window)
-    mean_y, squares, product, known = mean_x, mean_x, mean_x, mean_x
+    mean_y, squares, product, in_picture = mean_x, mean_x, mean_x, mean_x
     dssim_sum = tl.zeros((strips, columns), tl.float32)
     l1_sum, weight_sum = dssim_sum, dssim_sum
     for step in tl.range(own + window - 1, loop_unroll_factor=unroll):
@@ -173,14 +173,14 @@ def _forward(  # type: ignore[no-untyped-def]
         )
         mean_x, mean_y = _push(mean_x, a), _push(mean_y, b)
         squares, product = _push(squares, c), _push(product, d)
-        known = _push(known, tl.where(_inside(last, pixel, height, width), 1.0, 0.0))
+        in_picture = _push(in_picture, tl.where(_inside(last, pixel, height, width), 1.0, 0.0))
         if step >= window - 1:
             y = last - window // 2
             inside = _inside(y, pixel, height, width)
             weights = _weights(weight_ptr, weight_strides, n, y, pixel, inside)
             if centre > 0:  # only the first scale is not centred yet, and only it has L1
                 l1_sum += weights * _difference(x_at, y_at, x_strides, y_strides, inside, window)
-            norm = norm_across * _over(_down(known, taps, window))
+            norm = norm_across * _over(_down(in_picture, taps, window))
             dssim, by_mean, by_square, by_product = _compare(
                 _down(mean_x, taps, window) * norm,
                 _down(mean_y, taps, window) * norm,

@@ -25,7 +25,7 @@ BACKWARD_TILE = 2048
 """Fewer, as two sums live in registers beside it."""
 ENOUGH_PROGRAMS = 1024
 """About eight for each multiprocessor of the largest devices."""
-MOST_STEPS = 16
+MAX_STEPS = 16
 """Tiles that a program of the backward pass sums over at most, one after the other."""
 RUN = 128
 """Channels of a tile unless the picture is too small to fill it: 256 bytes of a half type."""
@@ -34,7 +34,7 @@ WARPS = 4
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _program(
-    channels: tl.tensor, pixels: tl.tensor, r: tl.constexpr, reach: tl.tensor, run: tl.constexpr
+    channels: tl.tensor, pixels: tl.tensor, r: tl.constexpr, block: tl.tensor, run: tl.constexpr
 ) -> tl.tuple:
     """Sample, its block of pixels, first channel and sub-pixel, the last varying fastest."""
     pid = tl.program_id(0)
@@ -43,7 +43,7 @@ def _program(
     runs = tl.cdiv(channels, run)
     first = (pid % runs) * run
     pid = pid // runs
-    blocks = tl.cdiv(pixels, reach)
+    blocks = tl.cdiv(pixels, block)
     return (pid // blocks).to(tl.int64), pid % blocks, first, sub
 
 
@@ -98,17 +98,17 @@ def _forward(
     n, place, first, sub = _program(channels, pixels, r, block, run)
     c = first + tl.arange(0, run)
     p = place * block + tl.arange(0, block)
-    known = c < channels
-    inside = (p < pixels)[:, None] & known[None, :]
+    valid = c < channels
+    inside = (p < pixels)[:, None] & valid[None, :]
     y, x = p // width, p % width
     q = sub * channels + c
 
     here = _at(x_strides, unit, n, y, x, q)
     value = tl.load(x_ptr + here, mask=inside, other=0.0).to(tl.float32)
-    beta = _film(beta_ptr, beta_strides, n, q, known)
+    beta = _film(beta_ptr, beta_strides, n, q, valid)
     gamma = beta
     if gamma_ptr is not None:
-        gamma = _film(gamma_ptr, gamma_strides, n, q, known)
+        gamma = _film(gamma_ptr, gamma_strides, n, q, valid)
     z = _modulate(value, gamma, beta, gamma_ptr is not None)
     z = tl.where(z > 0, z, z * slope)
 
@@ -146,18 +146,18 @@ def _backward(
     channels, width, pixels = size[0] * unit, size[1], size[2]
     n, place, first, sub = _program(channels, pixels, r, block * steps, run)
     c = first + tl.arange(0, run)
-    known = c < channels
+    valid = c < channels
     q = sub * channels + c
-    beta = _film(beta_ptr, beta_strides, n, q, known)
+    beta = _film(beta_ptr, beta_strides, n, q, valid)
     gamma = beta
     if gamma_ptr is not None:
-        gamma = _film(gamma_ptr, gamma_strides, n, q, known)
+        gamma = _film(gamma_ptr, gamma_strides, n, q, valid)
 
     shift = tl.zeros((block, run), tl.float32)
     scale = tl.zeros((block, run), tl.float32)
     for step in range(steps):
         p = (place * steps + step) * block + tl.arange(0, block)
-        inside = (p < pixels)[:, None] & known[None, :]
+        inside = (p < pixels)[:, None] & valid[None, :]
         y, x = p // width, p % width
         there = _at(grad_strides, grad_unit, n, y * r + sub // r, x * r + sub % r, c)
         grad = tl.load(grad_ptr + there, mask=inside, other=0.0).to(tl.float32)
@@ -179,9 +179,9 @@ def _backward(
     blocks = tl.cdiv(pixels, block * steps)
     row = (n * blocks + place) * channels * (r * r) + q
     if dbeta_ptr is not None:
-        tl.store(dbeta_ptr + row, tl.sum(shift, axis=0), mask=known)
+        tl.store(dbeta_ptr + row, tl.sum(shift, axis=0), mask=valid)
     if dgamma_ptr is not None:
-        tl.store(dgamma_ptr + row, tl.sum(scale, axis=0), mask=known)
+        tl.store(dgamma_ptr + row, tl.sum(scale, axis=0), mask=valid)
 
 
 def _parts(whole: int, part: int) -> int:
@@ -202,11 +202,11 @@ def _tile(elements: int, channels: int, pixels: int) -> tuple[int, int]:
     return min(block, max(1, elements // run)), run
 
 
-def _programs(x: Tensor, upscale: int, reach: int, run: int) -> int:
+def _programs(x: Tensor, upscale: int, block: int, run: int) -> int:
     """How many there are if each takes `reach` pixels and `run` channels."""
     n, channels, h, w = x.shape
     c = channels // (upscale * upscale)
-    return n * _parts(h * w, reach) * _parts(c, run) * upscale * upscale
+    return n * _parts(h * w, block) * _parts(c, run) * upscale * upscale
 
 
 def _forward_tile(x: Tensor, upscale: int) -> tuple[int, int]:
@@ -221,7 +221,7 @@ def _backward_tile(x: Tensor, upscale: int) -> tuple[int, int, int]:
     """Pixels and channels of a tile, and tiles of a program."""
     block, run = _tile(BACKWARD_TILE, x.shape[1] // (upscale * upscale), x.shape[2] * x.shape[3])
     steps = 1
-    while steps < MOST_STEPS and _programs(x, upscale, 2 * steps * block, run) >= ENOUGH_PROGRAMS:
+    while steps < MAX_STEPS and _programs(x, upscale, 2 * steps * block, run) >= ENOUGH_PROGRAMS:
         steps *= 2
     return block, run, steps
 
@@ -308,9 +308,9 @@ def film_lrelu(
     return out
 
 
-def _sums(x: Tensor, reach: int, needed: bool) -> Tensor:
+def _sums(x: Tensor, block: int, needed: bool) -> Tensor:
     """Empty partial sums, float32 (N, blocks, channels); of no elements where not needed."""
-    blocks = _parts(x.shape[2] * x.shape[3], reach) if needed else 0
+    blocks = _parts(x.shape[2] * x.shape[3], block) if needed else 0
     return torch.empty((x.shape[0], blocks, x.shape[1]), dtype=torch.float32, device=x.device)
 
 

@@ -101,14 +101,14 @@ def _channel(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _four(  # type: ignore[no-untyped-def]
-    corners, inside, step, gain, c: tl.constexpr, apart: tl.constexpr, channels: tl.constexpr,
+    corners, inside, step, gain, c: tl.constexpr, spacing: tl.constexpr, channels: tl.constexpr,
     lit: tl.constexpr,
 ):  # fmt: skip
-    """Channels c, c + apart, ...: (pixels, 2, 2), in order."""
+    """Channels c, c + spacing, ...: (pixels, 2, 2), in order."""
     first = _channel(corners, inside, step, gain, c, channels, lit)
-    second = _channel(corners, inside, step, gain, c + apart, channels, lit)
-    third = _channel(corners, inside, step, gain, c + apart * 2, channels, lit)
-    fourth = _channel(corners, inside, step, gain, c + apart * 3, channels, lit)
+    second = _channel(corners, inside, step, gain, c + spacing, channels, lit)
+    third = _channel(corners, inside, step, gain, c + spacing * 2, channels, lit)
+    fourth = _channel(corners, inside, step, gain, c + spacing * 3, channels, lit)
     return tl.join(tl.join(first, third), tl.join(second, fourth))
 
 
@@ -220,7 +220,7 @@ def warp_pair(
     height, width, channels = faces.shape[1:]
     warped, target = _empty(faces, samples, size, dtype)
     other = faces if degraded is None else degraded
-    rows, others = (
+    rows, degraded_rows = (
         faces if each is None else each.contiguous() for each in (index, degraded_index)
     )
     # Triton launches on the current device, which need not be the tensors'.
@@ -229,7 +229,7 @@ def warp_pair(
             faces,
             other,
             rows,
-            others,
+            degraded_rows,
             *(each.contiguous() for each in (faces_from_target, grid, gain)),
             warped,
             target,

@@ -1,4 +1,4 @@
-"""Make the network's input and its target from stored faces in one pass.
+"""Sample the network's input and target from stored faces in one pass.
 
 Conventions, binding for every implementation:
 
@@ -27,7 +27,7 @@ from swapper.kernels.dispatch import takes_kernel
 KERNEL_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 LAST = 2**31 - 1
 _PIXELS = 1 << 15
-"""Of a plane, worked on at once on a CPU: what is in between then stays in a core's cache."""
+"""Pixels of a plane processed at once on a CPU, so that intermediates stay in a core's cache."""
 
 
 def warp_pair(
@@ -100,21 +100,21 @@ def warp_pair_reference(
         torch.empty((samples, size, size, c), device=faces.device, dtype=dtype)
         for c in (3, channels)
     )
-    each = torch.arange(samples, device=faces.device)
-    rows = each if index is None else index
-    others = each if degraded_index is None else degraded_index
+    own_rows = torch.arange(samples, device=faces.device)
+    rows = own_rows if index is None else index
+    degraded_rows = own_rows if degraded_index is None else degraded_index
     step = samples if faces.is_cuda else max(1, _PIXELS // size**2)
     with torch.no_grad():
         for first in range(0, samples, step):
-            some = slice(first, first + step)
+            batch = slice(first, first + step)
             affine, points, light = (
-                part[some].to(exact) for part in (faces_from_target, grid, gain)
+                part[batch].to(exact) for part in (faces_from_target, grid, gain)
             )
             straight, shifted = _places(affine, points, size)
-            target[some] = read_bilinear(faces, rows[some], *straight) / 255
-            values = _seen(faces, rows[some], degraded, others[some], *shifted)
+            target[batch] = read_bilinear(faces, rows[batch], *straight) / 255
+            values = _read_inputs(faces, rows[batch], degraded, degraded_rows[batch], *shifted)
             scale, shift = light[:, None, None].unbind(-1)
-            warped[some] = (values / 255 * scale + shift).clamp(0, 1)
+            warped[batch] = (values / 255 * scale + shift).clamp(0, 1)
     return warped.permute(0, 3, 1, 2), target.permute(0, 3, 1, 2)
 
 
@@ -127,16 +127,21 @@ def _places(affine: Tensor, grid: Tensor, size: int) -> tuple[tuple[Tensor, Tens
     return transform(affine, x, y), transform(affine, *shifted)
 
 
-def _seen(
-    faces: Tensor, rows: Tensor, degraded: Tensor | None, others: Tensor, x: Tensor, y: Tensor
+def _read_inputs(
+    faces: Tensor,
+    rows: Tensor,
+    degraded: Tensor | None,
+    degraded_rows: Tensor,
+    x: Tensor,
+    y: Tensor,
 ) -> Tensor:
     """Colours of the inputs, each from its own face or from `degraded`."""
     values = read_bilinear(faces, rows, x, y, channels=3)
     if degraded is not None:
-        away = torch.nonzero(others >= 0)[:, 0]
+        away = torch.nonzero(degraded_rows >= 0)[:, 0]
         if not len(away):
             return values
-        values[away] = read_bilinear(degraded, others[away], x[away], y[away])
+        values[away] = read_bilinear(degraded, degraded_rows[away], x[away], y[away])
     return values
 
 
@@ -259,10 +264,10 @@ def _limit(faces: Tensor, degraded: Tensor | None, dtype: torch.dtype) -> str:
         return f"it writes no {dtype}"
     # The kernel counts in int32 within a picture.
     for picture in (faces, degraded):
-        if picture is not None and sum(map(_reach, picture.shape[1:], picture.stride()[1:])) > LAST:
+        if picture is not None and sum(map(_span, picture.shape[1:], picture.stride()[1:])) > LAST:
             return "a picture spans 2^31 bytes"
     return ""
 
 
-def _reach(length: int, stride: int) -> int:
+def _span(length: int, stride: int) -> int:
     return (length - 1) * stride

@@ -1,1 +1,1 @@
-"""What a swap is held to."""
+"""Reconstruction and expression losses."""

@@ -1,14 +1,14 @@
-"""How far the expression of a swap is from the performer's, as a frozen estimator sees it.
+"""Expression loss: difference in affect between a swap and its performer by a frozen estimator.
 
-A swap has no ground truth, and a classifier is easily pleased: a few blotches of paint, and its
-score is perfect. So the loss compares features relative to each one's own rest, not classes; it
-looks through random views; its gradient at the picture is bounded by that of the reconstruction;
-on the swap it trains only what `Reach` names, none of it fine enough to paint; and the swap's
-colours are tied to those that the decoder draws without a code. Reconstructions are held to the
-same reading, as they are: there every pixel has its truth, and paint is no way to please it.
+A swap has no ground truth, and a classifier is easily fooled by small artefacts. So the loss
+compares features relative to each person's neutral, not classes; it uses random views; its gradient
+at the picture is bounded by that of the reconstruction; on the swap it trains only the layers of
+`TrainedLayers`, none of which draws fine detail; and the swap's colours are tied to those without a
+code (`tether`). Reconstructions are compared without a random view: every pixel has ground truth
+there, so artefacts do not pay.
 
-Source: features and Huber as EMOCA found them (Danecek et al. 2022, arXiv:2204.11312); the tether
-and the reach are ours, see docs/LOG.md.
+Source: feature loss and Huber as in EMOCA (Danecek et al. 2022, arXiv:2204.11312); `tether` and
+`reach` are ours, see docs/LOG.md.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from torch import Tensor
 from swapper.losses.random_view import RandomView
 from swapper.types import Coverage
 
-Reach = Literal["conditioning", "coarse"]
-"""What the loss trains: the layers that listen to the code; or besides them the encoder and all
-stages up to 64 px, but never what draws colours and masks."""
+TrainedLayers = Literal["conditioning", "coarse"]
+"""What the loss trains: the layers conditioned on the code; or besides them the encoder and all
+stages up to 64 px, but never the colour and mask heads."""
 
 
-class Reading(Protocol):
-    """What the loss needs of an estimator's answer."""
+class AffectOutput(Protocol):
+    """Estimator outputs that the loss uses."""
 
     @property
     def embedding(self) -> Tensor:
@@ -46,14 +46,14 @@ class Reading(Protocol):
         """(N,)."""
 
 
-class Reader(Protocol):
+class AffectEstimator(Protocol):
     """A frozen, differentiable estimator."""
 
-    def __call__(self, faces: Tensor, coverage: Coverage) -> Reading:
-        """Read (N, 3, S, S) in [0, 1]."""
+    def __call__(self, faces: Tensor, coverage: Coverage) -> AffectOutput:
+        """Predict from (N, 3, S, S) in [0, 1]."""
 
-    def to(self, device: torch.device) -> Reader:
-        """The same, on `device`."""
+    def to(self, device: torch.device) -> AffectEstimator:
+        """Move to `device`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,23 +70,23 @@ class CodeMap:
 
 
 class ExpressionLoss:
-    """Holds a swap's expression to the performer's.
+    """Penalises the difference in expression between a swap and its performer.
 
-    Not a module: the estimator inside belongs to no optimiser, average or checkpoint, and DDP must
-    not send it around.
+    Not a module: the estimator must not be part of an optimiser, weight average, checkpoint or DDP
+    synchronisation.
 
     Args:
         swap: Its gradient at swapped pictures is at most this share of the reconstruction loss's
-            at reconstructed ones, by their norms; 0 leaves swaps alone.
+            at reconstructed ones, by norm; 0 disables it on swaps.
         own: The same for the reconstructed pictures themselves; it trains all weights.
         circumplex: Weight of the difference in valence and arousal, where the estimator has them.
         change: Weight of the difference in change over neighbouring frames, where there are some.
         tether: Weight of the difference in colour, 8 x 8 pixels pooled, to the swap without code.
-        start: Step at which it sets in.
-        ramp: Steps over which it grows to full strength.
-        reach: What it trains on the swap.
-        faces: Share of each identity's faces in a batch that it looks at, in (0, 1].
-        view: Through which swaps and their performers are looked at.
+        start: Step at which it starts.
+        ramp: Warm-up steps to full weight.
+        reach: Which layers it trains on swaps.
+        faces: Share of each identity's faces in a batch that it uses, in (0, 1].
+        view: Random view of swaps and their performers.
 
     Raises:
         ValueError: A number is out of its range.
@@ -102,7 +102,7 @@ class ExpressionLoss:
         tether: float = 1.0,
         start: int = 0,
         ramp: int = 200,
-        reach: Reach = "conditioning",
+        reach: TrainedLayers = "conditioning",
         faces: float = 1.0,
         view: RandomView | None = None,
     ) -> None:
@@ -116,27 +116,29 @@ class ExpressionLoss:
             raise ValueError(f"start and ramp must be at least 0, got {start} and {ramp}")
         if not 0 < faces <= 1:
             raise ValueError(f"faces must be above 0 and at most 1, got {faces}")
-        if reach not in get_args(Reach):
-            raise ValueError(f"reach must be one of {', '.join(get_args(Reach))}, got {reach}")
+        if reach not in get_args(TrainedLayers):
+            raise ValueError(
+                f"reach must be one of {', '.join(get_args(TrainedLayers))}, got {reach}"
+            )
         self.swap, self.own = swap, own
         self.weights = {"affect": 1.0, "circumplex": circumplex, "affect_change": change}
         self.tether = tether
         self.start, self.ramp = start, ramp
-        self.reach: Reach = reach
+        self.reach: TrainedLayers = reach
         self.faces = faces
         self.view = RandomView() if view is None else view
-        self._reader: Reader | None = None
+        self._estimator: AffectEstimator | None = None
         self._coverage: Coverage = "face"
         self._maps: Sequence[CodeMap] = ()
 
-    def bind(self, reader: Reader, coverage: Coverage, maps: Sequence[CodeMap]) -> None:
-        """Give it the estimator and every identity's way from embeddings to codes, in order."""
-        self._reader, self._coverage, self._maps = reader, coverage, tuple(maps)
+    def bind(self, estimator: AffectEstimator, coverage: Coverage, maps: Sequence[CodeMap]) -> None:
+        """Set the estimator and each identity's map from embeddings to codes, in order."""
+        self._estimator, self._coverage, self._maps = estimator, coverage, tuple(maps)
 
-    def strength(self, step: int) -> float:
-        """Share of its full strength at `step`, in [0, 1].
+    def warmup_factor(self, step: int) -> float:
+        """Return the warm-up factor at `step`, in [0, 1].
 
-        Of the step alone, so that a run which is given more steps goes on as if it had had them.
+        A function of the step alone, so that a run can be extended.
         """
         done = step - self.start
         if done < 0:
@@ -145,60 +147,61 @@ class ExpressionLoss:
 
     def per_sample(
         self,
-        drawn: Tensor,
+        output: Tensor,
         identity: Tensor,
         face: Tensor,
         performer: Tensor,
-        follows: Tensor,
+        previous: Tensor,
         *,
-        by_chance: bool = True,
+        random_view: bool = True,
     ) -> dict[str, Tensor]:
         """The unweighted parts of each sample.
 
         Args:
-            drawn: (M, 3, R, R) in [0, 1], the performers as others or as themselves.
-            identity: (M,) int64, as whom.
-            face: (M, 3, R, R), the performers themselves, unwarped.
-            performer: (M,) int64, who.
-            follows: (M,) int64, the sample one frame before, or -1.
-            by_chance: Whether both are looked at through a random view. Not needed where every
-                pixel of `drawn` has its truth.
+            output: (M, 3, R, R) in [0, 1], swaps or reconstructions.
+            identity: (M,) int64, decoded identity.
+            face: (M, 3, R, R), the performers' unwarped faces.
+            performer: (M,) int64.
+            previous: (M,) int64, the sample one frame before, or -1.
+            random_view: Whether to use a random view. Not needed where every pixel of `output` has
+                ground truth.
 
         Returns:
-            Name to (M,): those of `weights` that can be told.
+            Name to (M,): those of `weights` that the estimator supports.
 
         Raises:
-            RuntimeError: Nothing has been bound.
+            RuntimeError: No estimator is bound.
         """
-        if self._reader is None:
+        if self._estimator is None:
             raise RuntimeError("bind an estimator first")
-        self._reader = self._reader.to(face.device)
-        seen, wanted = drawn.float(), face.float()
-        if by_chance:
-            seen, wanted = self.view(seen, wanted)
-        ours = self._reader(seen, self._coverage)
+        self._estimator = self._estimator.to(face.device)
+        swap_view, performer_view = output.float(), face.float()
+        if random_view:
+            swap_view, performer_view = self.view(swap_view, performer_view)
+        output_affect = self._estimator(swap_view, self._coverage)
         with torch.no_grad():
-            theirs = self._reader(wanted, self._coverage)
-        error = self._code(ours, identity) - self._code(theirs, performer)
+            performer_affect = self._estimator(performer_view, self._coverage)
+        error = self._code(output_affect, identity) - self._code(performer_affect, performer)
         parts = {
             "affect": F.huber_loss(error, torch.zeros_like(error), reduction="none").mean(dim=1)
         }
-        if ours.valence is not None and ours.arousal is not None:
-            assert theirs.valence is not None
-            assert theirs.arousal is not None
+        if output_affect.valence is not None and output_affect.arousal is not None:
+            assert performer_affect.valence is not None
+            assert performer_affect.arousal is not None
             parts["circumplex"] = (
-                (ours.valence - theirs.valence).abs() + (ours.arousal - theirs.arousal).abs()
+                (output_affect.valence - performer_affect.valence).abs()
+                + (output_affect.arousal - performer_affect.arousal).abs()
             ) / 2
         if self.weights["affect_change"]:
-            parts["affect_change"] = _change(error, follows)
+            parts["affect_change"] = _change(error, previous)
         return parts
 
-    def _code(self, reading: Reading, who: Tensor) -> Tensor:
-        code = reading.embedding.new_empty(len(who), self._maps[0].matrix.shape[1])
-        for index, each in enumerate(self._maps):
-            rows = (who == index).nonzero()[:, 0]
-            deviation = reading.embedding[rows] - each.neutral.to(code)
-            code = code.index_put((rows,), deviation @ each.matrix.to(code))
+    def _code(self, affect: AffectOutput, identity: Tensor) -> Tensor:
+        code = affect.embedding.new_empty(len(identity), self._maps[0].matrix.shape[1])
+        for index, code_map in enumerate(self._maps):
+            rows = (identity == index).nonzero()[:, 0]
+            deviation = affect.embedding[rows] - code_map.neutral.to(code)
+            code = code.index_put((rows,), deviation @ code_map.matrix.to(code))
         return code
 
     def combine(self, parts: Mapping[str, Tensor]) -> Tensor:
@@ -212,28 +215,28 @@ class ExpressionLoss:
         return pooled.abs().mean(dim=(1, 2, 3))
 
 
-def _change(error: Tensor, follows: Tensor) -> Tensor:
-    """(M,) how much a code's error (M, K) changed since the frame before; 0 where there is none.
+def _change(error: Tensor, previous: Tensor) -> Tensor:
+    """(M,) change of the code error (M, K) since the previous frame; 0 where there is none.
 
-    Scaled so that its mean is one over the samples that follow another.
+    Scaled so that its mean over all samples is the mean over those with a previous frame.
     """
-    known = (follows >= 0).to(error.dtype)
-    change = (error - error[follows.clamp_min(0)]).abs().mean(dim=1)
-    return change * known * (len(known) / known.sum().clamp_min(1))
+    has_previous = (previous >= 0).to(error.dtype)
+    change = (error - error[previous.clamp_min(0)]).abs().mean(dim=1)
+    return change * has_previous * (len(has_previous) / has_previous.sum().clamp_min(1))
 
 
-def bound_gradient(loss: Tensor, pictures: Tensor, most: Tensor) -> tuple[Tensor, Tensor]:
-    """A stand-in for `loss` whose gradient at `pictures` has a norm of at most `most`.
+def bound_gradient(loss: Tensor, pictures: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a surrogate of `loss` whose gradient at `pictures` has a norm of at most `limit`.
 
     Args:
         loss: Scalar, a function of `pictures`.
         pictures: Any shape, part of the graph.
-        most: Scalar, the bound.
+        limit: Scalar, the bound.
 
     Returns:
-        The stand-in, whose value means nothing, and by how much the gradient was shrunk, in [0, 1].
+        The surrogate, of which only the gradient is valid, and the gradient's scale, in [0, 1].
     """
     (gradient,) = torch.autograd.grad(loss, pictures, retain_graph=True)
     norm = gradient.float().norm().clamp_min(1e-20)
-    factor = (most / norm).clamp(max=1.0)
+    factor = (limit / norm).clamp(max=1.0)
     return (pictures * (gradient * factor).detach()).sum(), factor

@@ -1,8 +1,8 @@
-"""Looking at faces as if by chance, so that a reader cannot be fooled by a pattern of pixels.
+"""Random differentiable augmentation of faces before an estimator, against adversarial patterns.
 
-A picture that satisfies a network only at exactly this place, size and sharpness is not what it
-seems. Shift, zoom and blur are one matrix product along each axis: against `grid_sample` the
-gradient is summed in a fixed order on CUDA too, so that resumed runs stay bitwise equal.
+A picture that satisfies a network only at one exact position, size and sharpness is adversarial.
+Shift, zoom and blur are one matrix product along each axis: against `grid_sample` the gradient is
+summed in a fixed order on CUDA too, so that resumed runs stay bitwise equal.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ import torch
 from torch import Tensor
 
 _SHARPEST = 0.35
-"""Deviation in pixels of a tap that is not to blur: it keeps 94 % of a pixel where it is."""
+"""Least deviation in pixels of the Gaussian taps: nearly no blur, the centre tap has 94 %."""
 
 
 class RandomView:
-    """Shifts, zooms, blurs, relights and grains faces, each by its own draw; differentiable.
+    """Randomly shifts, zooms, blurs, relights faces and adds noise, each independently.
 
-    Draws come from torch's global generator on the faces' device; whoever wants them repeatable
-    seeds it before.
+    Differentiable. Random numbers come from torch's global generator on the faces' device; seed it
+    for reproducible results.
 
     Args:
         shift: Largest move along each axis, as a share of the side.
         scale: Largest zoom, by a factor from ``1 / (1 + scale)`` to ``1 + scale``.
         blur: Largest deviation of a Gaussian, as a share of the side.
         light: Largest relative change of each colour's strength, and of brightness on [0, 1].
-        noise: Largest deviation of grain on [0, 1].
+        noise: Largest deviation of noise on [0, 1].
 
     Raises:
-        ValueError: A strength is out of its range.
+        ValueError: An argument is out of range.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class RandomView:
         self.light, self.noise = light, noise
 
     def __call__(self, *pictures: Tensor) -> tuple[Tensor, ...]:
-        """Look at each of `pictures` from the same random place, with grain of its own.
+        """Apply the same random view to each of `pictures`, with independent noise.
 
         Args:
             pictures: Each (N, 3, S, S) in [0, 1], all of one shape.
@@ -64,7 +64,7 @@ class RandomView:
             return torch.rand(shape, dtype=first.dtype, device=first.device) * 2 - 1
 
         def grain(picture: Tensor) -> Tensor:
-            # Not randn_like, which would deal the same numbers out by the order in memory.
+            # Not randn_like, whose values depend on the memory layout.
             return torch.randn(picture.shape, dtype=picture.dtype, device=picture.device)
 
         zoom = (1 + self.scale) ** draw(n)
@@ -81,7 +81,7 @@ class RandomView:
 
 
 def _taps(count: int, zoom: Tensor, shift: Tensor, sigma: Tensor) -> Tensor:
-    """(N, 1, count, count): each row reads one pixel of the view, by a Gaussian.
+    """(N, 1, count, count): each row has the Gaussian weights of one output pixel.
 
     Beyond the picture its border is repeated.
 

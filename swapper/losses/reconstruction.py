@@ -1,4 +1,4 @@
-"""How far a reconstruction is from the face it was made from."""
+"""Reconstruction loss."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from swapper.losses.reduce import mean_parts
 from swapper.types import SwapOutput
 
 MIN_AREA = 0.01
-"""Eyes and mouth count as this share of the picture at least: at profile a few pixels are left of
-them, which must not weigh like a whole face."""
+"""Least area of eyes and mouth as a share of the picture: in profile only a few of their pixels
+are visible, which must not weigh like a whole face."""
 
 
 class ReconstructionLoss(nn.Module):
@@ -32,8 +32,8 @@ class ReconstructionLoss(nn.Module):
         l1: Weight of the L1.
         eyes_mouth: Weight of the L1 in eyes and mouth.
         mask: Weight of the mask's L1.
-        background: Weight of a pixel outside the face mask, inside having 1. Above 0, or what lies
-            just outside the mask is garbage that feathering lets through.
+        background: Weight of a pixel outside the face mask, inside having 1. Above 0, since
+            feathering shows pixels just outside the mask.
         scales: Of the DSSIM, each half as large.
         window: Taps of its gaussian, odd.
         sigma: Of its gaussian, in pixels.
@@ -78,7 +78,7 @@ class ReconstructionLoss(nn.Module):
         """The unweighted parts of each sample.
 
         Args:
-            output: What the decoder drew, (N, 3, R, R) and (N, 1, R, R).
+            output: Of the decoder, (N, 3, R, R) and (N, 1, R, R).
             target: (N, 5, R, R) in [0, 1]: red, green, blue, face mask, eyes and mouth.
 
         Returns:

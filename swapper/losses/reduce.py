@@ -1,4 +1,4 @@
-"""From named values of each sample to the one number that is minimised; only this reduces."""
+"""Reduce named per-sample losses to one scalar."""
 
 from __future__ import annotations
 

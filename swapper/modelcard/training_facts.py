@@ -63,7 +63,7 @@ def _ranges(space: AffectSpace | None) -> dict[str, dict[str, tuple[float, float
         return {}
     axes = {"valence": space.valence, "arousal": space.arousal}
     return {
-        axis: {name: _range(codes, step) for name, codes in space.shown.items()}
+        axis: {name: _range(codes, step) for name, codes in space.observed.items()}
         for axis, step in axes.items()
         if step.any()
     }

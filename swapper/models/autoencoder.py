@@ -31,22 +31,22 @@ MAX_IDENTITIES = 64
 MAX_NAME = 128
 MAX_PARAMETERS = 2_000_000_000
 FINEST_PX = 64
-"""An expression is shape: what draws finer than this must not learn from an expression loss."""
+"""Expression is shape: layers finer than this are not trained by the expression loss."""
 
 
 class Autoencoder(nn.Module, ABC):
-    """What training and conversion know of a network.
+    """Base class of networks: a shared encoder and one decoder for each identity.
 
-    Subclasses set `encoder` and `decoders` and say how a latent is decoded.
+    Subclasses set `encoder` and `decoders` and implement `_decode`.
 
     Args:
         identities: Their names, at least two, all different; the order is that of `decoders`.
         resolution: R, side of input and output in pixels.
-        code_dim: Length of the code that conditions the decoders; 0 = they take none.
+        code_dim: Length of the code that conditions the decoders; 0 = unconditioned.
 
     Attributes:
-        config: Plain data from which `build_model` makes the same network.
-        null: (code_dim,) learnt code that stands for "no condition"; where `code_dim` is above 0.
+        config: Plain data from which `build_model` builds the same network.
+        null: (code_dim,) learnt null code ("no condition"); where `code_dim` is above 0.
 
     Raises:
         ValueError: An argument is out of range.
@@ -66,7 +66,7 @@ class Autoencoder(nn.Module, ABC):
         self.config: dict[str, Any] = {"name": self.name, "identities": list(self.identities)}
 
     def encode(self, x: Tensor) -> Tensor:
-        """Read performers' faces.
+        """Encode performers' faces.
 
         Args:
             x: (N, 3, R, R), RGB in [0, 1].
@@ -75,7 +75,7 @@ class Autoencoder(nn.Module, ABC):
             Latent (N, C, h, w).
 
         Raises:
-            ValueError: The shape is another.
+            ValueError: Another shape.
         """
         expected = (3, self.resolution, self.resolution)
         if x.ndim != 4 or tuple(x.shape[1:]) != expected:
@@ -86,7 +86,7 @@ class Autoencoder(nn.Module, ABC):
         return latent
 
     def decode(self, latent: Tensor, identity: str, code: Tensor | None = None) -> SwapOutput:
-        """Draw `identity` doing what the latent says.
+        """Decode a latent as `identity`.
 
         Args:
             latent: (N, C, h, w), from `encode`.
@@ -126,15 +126,15 @@ class Autoencoder(nn.Module, ABC):
         return self.null + guidance_scale[:, None] * (code - self.null)
 
     def regions(self) -> list[nn.Module]:
-        """Its repeated blocks, each worth compiling by itself."""
+        """Blocks to be compiled separately."""
         return [each for each in self.modules() if isinstance(each, REGIONS)]
 
     def trained_by_expression(self, *, fine: bool) -> set[str]:
-        """Names of the weights that an expression loss may train; see `losses.expression.Reach`.
+        """Names of the weights that `losses.expression.TrainedLayers` selects.
 
         Args:
-            fine: Besides what listens to the code also the encoder and all that draws at up to
-                64 px, but neither colours nor masks.
+            fine: Besides the layers conditioned on the code also the encoder and all stages up to
+                64 px, but not the colour and mask heads.
         """
         return set()
 
@@ -147,14 +147,13 @@ class Autoencoder(nn.Module, ABC):
 
 
 class OriginalAutoencoder(Autoencoder):
-    """The field's public 64 px reference, layer for layer: 82.06 M parameters for two identities.
+    """The public 64 px reference, layer for layer: 82.06 M parameters for two identities.
 
-    Its colours come from exactly those layers. Our mask is one more 3x3 convolution of each
-    decoder's last features, 577 parameters.
+    The mask is an added 3x3 convolution of each decoder's last features, 577 parameters.
 
     Args:
         identities: Names, at least two.
-        resolution: 64, nothing else.
+        resolution: 64 only.
 
     Raises:
         ValueError: An argument is out of range.
@@ -175,18 +174,18 @@ class OriginalAutoencoder(Autoencoder):
 
 
 class DfAutoencoder(Autoencoder):
-    """The working model: residual decoders that enlarge by sub-pixels, colour drawn at half size.
+    """The default model: residual decoders, sub-pixel upsampling, heads at half size.
 
     Args:
         identities: Names, at least two.
         resolution: 64 to 512, a multiple of 32.
-        width: Channels of the decoders' finest features, 4 to 256; all else scales with it.
-        latent: Numbers that pass the encoder's neck, 8 to 8192.
+        width: Channels of the decoders' finest features, 4 to 256; all other widths scale with it.
+        latent: Size of the encoder's bottleneck, 8 to 8192.
         neck: "dense" or "local"; see `Encoder`.
-        shared_stages: How many of the decoders' coarsest stages are one trunk for all identities,
-            with a learnt scale and shift each; 0 = fully separate.
+        shared_stages: Number of the decoders' coarsest stages shared by all identities, with a
+            learnt scale and shift for each identity; 0 = fully separate.
         code_dim: Length of the code that conditions all but the finest stage; 0 = none.
-        code_shift: Whether the code also shifts the latent, by one map for all identities.
+        code_shift: Whether the code also shifts the latent, by one linear map for all identities.
 
     Raises:
         ValueError: An argument is out of range.
@@ -251,13 +250,13 @@ class DfAutoencoder(Autoencoder):
 
     def trained_by_expression(self, *, fine: bool) -> set[str]:
         """See `Autoencoder.trained_by_expression`."""
-        listening = {
+        conditioned = {
             name
             for name, _ in self.named_parameters()
             if ".listen." in name or name.startswith("shift.")
         }
         if not fine:
-            return listening
+            return conditioned
         side = latent_side(self.resolution)
         levels = sum(1 for level in range(self._num_stages) if side << (level + 1) <= FINEST_PX)
         shared = len(self.trunk)
@@ -269,7 +268,7 @@ class DfAutoencoder(Autoencoder):
         }
         coarse.add("encoder.")
         named = {name for name, _ in self.named_parameters() if name.startswith(tuple(coarse))}
-        return named | listening
+        return named | conditioned
 
 
 REGIONS = (Down, DecoderStage, Head, OriginalDown, OriginalUp)
@@ -279,20 +278,20 @@ ARCHITECTURES: dict[str, type[Autoencoder]] = {
 
 
 def build_model(config: Mapping[str, Any]) -> Autoencoder:
-    """Make the network that `Autoencoder.config` describes; allocates only what has been bounded.
+    """Build the network that `Autoencoder.config` describes; its size is checked before allocation.
 
     Args:
-        config: ``name`` and the constructor's arguments, plain data; may be hostile.
+        config: ``name`` and the constructor's arguments, plain data; not trusted.
 
     Raises:
         ModelError: Unknown name or key, or a value out of range.
     """
     if not isinstance(config, Mapping):
         raise ModelError(f"architecture must be a mapping, got {type(config).__name__}")
-    known = ", ".join(sorted(ARCHITECTURES))
+    names = ", ".join(sorted(ARCHITECTURES))
     name = config.get("name")
     if not isinstance(name, str) or name not in ARCHITECTURES:
-        raise ModelError(f"unknown architecture {shortened(name)}; this version knows {known}")
+        raise ModelError(f"unknown architecture {shortened(name)}; this version has {names}")
     architecture = ARCHITECTURES[name]
     accepted = inspect.signature(architecture).parameters
     arguments = {key: value for key, value in config.items() if key != "name"}
@@ -322,11 +321,11 @@ def _checked_identities(identities: object) -> tuple[str, ...]:
         raise ValueError(f"identities must be a list of names, got {shortened(identities)}")
     if not 2 <= len(identities) <= MAX_IDENTITIES:
         raise ValueError(f"identities must be 2 to {MAX_IDENTITIES} names, got {len(identities)}")
-    for each in identities:
-        if not isinstance(each, str) or not each.isprintable() or not 0 < len(each) <= MAX_NAME:
+    for name in identities:
+        if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= MAX_NAME:
             raise ValueError(
                 f"identities must be printable names of 1 to {MAX_NAME} characters, "
-                f"got {shortened(each)}"
+                f"got {shortened(name)}"
             )
     if len(set(identities)) < len(identities):
         raise ValueError(f"identities must all differ, got {shortened(list(identities))}")

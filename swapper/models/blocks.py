@@ -1,7 +1,7 @@
-"""What encoders and decoders are built of: shrink, enlarge, refine, normalise; and how they start.
+"""Building blocks of encoders and decoders, and their initialisation.
 
 Convolutions that are followed by an activation carry no bias of their own: it is the ``beta`` of
-`swapper.kernels.film.film_lrelu`. All start values come from torch's global generator.
+`swapper.kernels.film.film_lrelu`. All initial values come from torch's global generator.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from swapper.kernels.film import HALF_TYPES, film_lrelu, pixel_shuffle
 
 SLOPE = 0.1
-"""Of every leaky ReLU, as in the public 64 px reference."""
+"""Negative slope of every leaky ReLU, as in the public 64 px reference."""
 
 
 def init_icnr_(weight: Tensor, upscale: int = 2, gain: float = math.sqrt(2.0)) -> None:
-    """Fill a sub-pixel convolution so that it starts as nearest-neighbour enlargement.
+    """Initialise a sub-pixel convolution as nearest-neighbour upsampling (ICNR).
 
-    All r * r sub-kernels of an output channel start equal, so there is no checkerboard to unlearn.
+    All r * r sub-kernels of an output channel start equal, which avoids checkerboard artefacts.
 
     Args:
         weight: (r * r * C, C_in, k, k), sub-pixel order (i, j, c).
@@ -71,7 +71,7 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """Double each side: 3x3 convolution to four times the channels, FiLM, leaky ReLU, shuffle.
+    """Double each side: 3x3 convolution to 4x the channels, FiLM, leaky ReLU, pixel shuffle.
 
     Args:
         channels: In.
@@ -85,7 +85,7 @@ class Up(nn.Module):
         init_icnr_(self.conv.weight)
 
     def forward(self, x: Tensor, gamma: Tensor | None = None, beta: Tensor | None = None) -> Tensor:
-        """Enlarge and modulate.
+        """Upsample and modulate.
 
         Args:
             x: (N, C, h, w).
@@ -95,14 +95,14 @@ class Up(nn.Module):
         Returns:
             (N, C_out, 2h, 2w).
         """
-        # One value for all four sub-pixels, or modulation could draw checkerboards.
+        # One value for all four sub-pixels, so that modulation cannot cause checkerboards.
         scale = None if gamma is None else torch.cat([gamma] * 4, dim=-1)
         shift = self.bias if beta is None else self.bias + torch.cat([beta] * 4, dim=-1)
         return film_lrelu(self.conv(x), scale, shift, slope=SLOPE, upscale=2)
 
 
 class Residual(nn.Module):
-    """Refine: ``x + conv(lrelu(conv(norm(x))))``, both 3x3; starts as identity.
+    """Residual block: ``x + conv(lrelu(conv(norm(x))))``, both 3x3; initialised as identity.
 
     The norm makes each pixel's channels of unit size. Unlike a group norm it needs no statistics of
     the picture and keeps channels_last; it learns as fast (docs/LOG.md).
@@ -127,7 +127,7 @@ class Residual(nn.Module):
 
 
 class Head(nn.Module):
-    """Draw at twice the side: 3x3 convolution to four sub-pixels, shuffle, sigmoid.
+    """Output head at twice the side: 3x3 convolution to four sub-pixels, pixel shuffle, sigmoid.
 
     Much cheaper than a convolution at full size with few channels.
 
@@ -148,5 +148,5 @@ class Head(nn.Module):
 
 
 def sigmoid(logits: Tensor) -> Tensor:
-    """Sigmoid in float32 at least: in bfloat16 its upper half has but 128 steps."""
+    """Sigmoid in float32 at least: in bfloat16 its upper half has only 128 steps."""
     return torch.sigmoid(logits.float() if logits.dtype in HALF_TYPES else logits)

@@ -1,4 +1,4 @@
-"""How a decoder stage is told whose face it draws and with what expression.
+"""Conditioning of decoder stages on identity and affect code.
 
 Source: FiLM, Perez et al. 2018, arXiv:1709.07871.
 """
@@ -24,12 +24,12 @@ class Film:
     beta: Tensor
 
     def __add__(self, other: Film) -> Film:
-        """Both together: offsets add."""
+        """Combine two modulations: offsets add."""
         return Film(self.gamma + other.gamma, self.beta + other.beta)
 
 
 class IdentityFilm(nn.Module):
-    """One identity's learnt scale and shift of a shared stage; starts as identity.
+    """One identity's learnt scale and shift of a shared stage; initialised as identity.
 
     Args:
         channels: Of the stage's output.
@@ -46,10 +46,10 @@ class IdentityFilm(nn.Module):
 
 
 class CodeShift(nn.Module):
-    """Linear map from a code to a change of the latent; starts at zero, without bias.
+    """Linear map from a code to an offset of the latent; initialised at zero, without bias.
 
-    One for all identities: what a feeling does to a face, each learns from the faces of all. A
-    modulation turns whole channels up and down; this says where.
+    Shared by all identities, so the effect of affect is learnt from all faces. Unlike FiLM, which
+    scales whole channels, it depends on position.
 
     Args:
         code_dim: Length of the code.
@@ -70,9 +70,9 @@ class CodeShift(nn.Module):
 
 
 class CodeFilm(nn.Module):
-    """Linear map from a code to a stage's scale and shift; starts at zero, without bias.
+    """Linear map from a code to a stage's scale and shift; initialised at zero, without bias.
 
-    So the code 0 never changes the picture, whatever has been learnt, and no code does the same.
+    So the code 0 never changes the picture, which equals the result without a code.
 
     Args:
         code_dim: Length of the code.

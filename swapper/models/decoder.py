@@ -1,4 +1,4 @@
-"""From the latent to one identity's face."""
+"""Decoder from the shared latent to one identity's face."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def stage_widths(num_stages: int, width: int) -> list[int]:
 
 
 class DecoderStage(nn.Module):
-    """Double the side, modulated, and refine.
+    """Upsampling stage: double the side, modulate, refine.
 
     Args:
         channels: In.
         out_channels: Out.
-        code_dim: Length of the code it listens to; 0 = to none.
+        code_dim: Length of the code that conditions it; 0 = none.
     """
 
     def __init__(self, channels: int, out_channels: int, code_dim: int = 0) -> None:
@@ -35,7 +35,7 @@ class DecoderStage(nn.Module):
         self.listen = CodeFilm(code_dim, out_channels) if code_dim else None
 
     def forward(self, x: Tensor, code: Tensor | None = None, film: Film | None = None) -> Tensor:
-        """Enlarge.
+        """Upsample.
 
         Args:
             x: (N, C, h, w).
@@ -46,8 +46,8 @@ class DecoderStage(nn.Module):
             (N, C_out, 2h, 2w).
         """
         if self.listen is not None and code is not None:
-            heard: Film = self.listen(code)
-            film = heard if film is None else film + heard
+            code_film: Film = self.listen(code)
+            film = code_film if film is None else film + code_film
         larger = self.up(x) if film is None else self.up(x, film.gamma, film.beta)
         refined: Tensor = self.refine(larger)
         return refined
@@ -56,17 +56,17 @@ class DecoderStage(nn.Module):
 def make_stages(
     channels: int, widths: Sequence[int], code_dim: int, levels: range
 ) -> list[DecoderStage]:
-    """Those stages of a decoder that `levels` names, coarsest first.
+    """Build the stages of a decoder at `levels`, coarsest first.
 
-    All but the finest listen to the code. Expression is shape: kept off the finest stage, a code
-    cannot paint texture.
+    All but the finest are conditioned on the code: expression is shape, and a code must not change
+    texture.
     """
     pairs = list(itertools.pairwise([channels, *widths]))
     return [DecoderStage(*pairs[each], code_dim if each < len(pairs) - 1 else 0) for each in levels]
 
 
 class Decoder(nn.Module):
-    """What one identity has for itself: its stages, its colours and mask, its tuning of the trunk.
+    """One identity's layers: its own stages, its heads, its modulation of the shared stages.
 
     Args:
         stages: Its own, finer than the trunk's; may be empty.
@@ -87,7 +87,7 @@ class Decoder(nn.Module):
         )
 
     def forward(self, latent: Tensor, trunk: nn.ModuleList, code: Tensor | None) -> SwapOutput:
-        """Draw the face.
+        """Decode the face.
 
         Args:
             latent: (N, C, h, w).

@@ -1,4 +1,4 @@
-"""From a performer's face to the latent that all decoders read."""
+"""Encoder from a performer's face to the latent shared by all decoders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NECKS: tuple[Neck, ...] = ("dense", "local")
 
 MIN_DOWNS = 4
 LATENT_GAIN = 0.25
-"""How large the latent starts: the decoders learn faster from a small one (docs/LOG.md)."""
+"""Initial scale of the latent: the decoders learn faster from a small one (docs/LOG.md)."""
 
 
 def latent_side(resolution: int) -> int:
@@ -32,18 +32,18 @@ def num_downs(resolution: int) -> int:
 
 
 class Encoder(nn.Module):
-    """Strided convolutions, a narrow neck, and back to a map.
+    """Strided convolutions and a bottleneck.
 
     Args:
         resolution: Of the pictures, a multiple of 32.
         width: Channels are 2, 4, 8, 16, 16, ... times this.
-        latent: Numbers that pass the neck.
+        latent: Size of the bottleneck.
         channels: Of the map that it returns.
-        neck: "dense": any number of the neck may speak of any place. "local": each speaks of its
-            own cell of the map; it learns from far fewer faces what is where (docs/LOG.md).
+        neck: "dense": fully connected. "local": each number belongs to one cell of the map, which
+            needs far fewer faces to learn positions (docs/LOG.md).
 
     Raises:
-        ValueError: A local neck whose numbers do not fill the cells evenly.
+        ValueError: `latent` is not a multiple of the number of cells with a local neck.
     """
 
     def __init__(
@@ -78,8 +78,8 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, R, R) in [0, 1] to (N, channels, side, side)."""
         features = self.downs(2 * x - 1)
-        # Of unit size at the bottleneck, another person's face cannot drive a decoder far from what
-        # it was trained on: swaps hold together earlier (docs/LOG.md), and half precision is safe.
+        # Normalised at the bottleneck, another person's face stays close to what the decoder was
+        # trained on: swaps converge earlier (docs/LOG.md), and half precision is safe.
         if self.neck == "dense":
             numbers = rms_norm(self.squeeze(rms_norm(features.flatten(1), 1)), 1)
         else:

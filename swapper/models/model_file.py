@@ -1,9 +1,8 @@
 """A trained network as two files: ``model.safetensors`` and ``model.json``.
 
-The weights, and beside them the card: how to build the network, whose faces it draws and by what
-right, where it came from, and the sha256 of the weights. Numbers that say what affect codes mean
-lie among the weights, their names after `AFFECT`. No pickle; whatever is read is hostile until it
-has been checked.
+The weights, and the card: architecture, identities and their rights, provenance, and the sha256 of
+the weights. The arrays of the affect space are stored with the weights under the prefix `AFFECT`.
+No pickle; files are not trusted and validated when read.
 """
 
 from __future__ import annotations
@@ -42,11 +41,11 @@ class LoadedModel:
     """A network ready to run.
 
     Attributes:
-        net: On the device asked for, in eval mode, its weights frozen.
-        card: What the file says of it.
+        net: On the requested device, in eval mode, its weights frozen.
+        card: Its metadata.
         sha256: Of the weights file, hex.
         path: Of the weights file.
-        affect_space: Numbers of the affect space by name, float32 in main memory; empty without.
+        affect_space: Arrays of the affect space by name, float32 on the CPU; empty without one.
     """
 
     net: Autoencoder
@@ -56,16 +55,16 @@ class LoadedModel:
     affect_space: Mapping[str, Tensor] = field(default_factory=dict)
 
     def identity(self, name: str) -> ModelIdentity:
-        """What the card says of an identity.
+        """Return the card's entry of an identity.
 
         Raises:
-            ModelError: The model does not know it.
+            ModelError: Unknown identity.
         """
         for each in self.card.identities:
             if each.name == name:
                 return each
-        known = ", ".join(each.name for each in self.card.identities)
-        raise ModelError(f"{self.path}: has no identity {name!r}; it knows {known}")
+        names = ", ".join(each.name for each in self.card.identities)
+        raise ModelError(f"{self.path}: has no identity {name!r}; it has {names}")
 
 
 def save_model(
@@ -78,19 +77,19 @@ def save_model(
 ) -> None:
     """Write ``model.safetensors`` and ``model.json`` into `directory`.
 
-    Both are written in full and flushed to disk beside their places before either is replaced, so a
-    full disk or a kill leaves the model that was there before.
+    Both are written and flushed to temporary files before either is replaced, so a full disk or a
+    kill leaves the previous model.
 
     Args:
-        directory: Made if it is missing.
+        directory: Created if missing.
         card: Its `weights_sha256` is filled in here.
         state: Weights of the network of ``card.architecture``, averaged ones if there are any.
-        affect_space: Numbers that belong to ``card.affect_space``, by name; kept as float32.
-        dtype: To store them in: float32, or float16 or bfloat16 for half the size.
+        affect_space: Arrays of ``card.affect_space``, by name; stored as float32.
+        dtype: Of the stored weights: float32, or float16 or bfloat16 for half the size.
 
     Raises:
         ModelError: The files cannot be written, a weight is not finite (in `dtype`), or the card
-            would not be read back.
+            is not valid.
         ValueError: The weights, the identities or `dtype` do not fit the architecture.
     """
     weights, description = directory / WEIGHTS, directory / CARD
@@ -105,7 +104,7 @@ def save_model(
         card = replace(card, weights_sha256=_sha256(temporary[0]))
         temporary[1].write_text(card.to_json(), encoding="utf-8")
         _flush(temporary[1])
-        # Between these two lines old card and new weights disagree; load_model then says so.
+        # A kill between these two lines leaves a mismatch, which load_model detects.
         temporary[0].replace(weights)
         temporary[1].replace(description)
         _flush(directory)
@@ -122,7 +121,7 @@ def save_model(
 def _checked_weights(
     directory: Path, card: ModelMetadata, state: Mapping[str, Tensor], dtype: torch.dtype
 ) -> dict[str, Tensor]:
-    """Copies of the weights as they will be stored; raises as `save_model`."""
+    """Return copies of the weights as they will be stored; raises as `save_model`."""
     if dtype not in (torch.float32, torch.float16, torch.bfloat16):
         raise ValueError(f"dtype must be float32, float16 or bfloat16, got {dtype}")
     expected = _shapes(_outline(card.architecture))
@@ -154,10 +153,10 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> LoadedModel:
 
     Args:
         path: A folder that holds the two files, or one of them.
-        device: Where the network shall run.
+        device: Where the network will run.
 
     Raises:
-        ModelError: A file is missing, damaged, foreign, or does not fit the other.
+        ModelError: A file is missing, damaged, not a model, or does not fit the other.
     """
     weights, description = _locate(Path(path))
     card = _read_card(description)
@@ -170,7 +169,7 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> LoadedModel:
             f"{description}: identities and architecture name different people; restore the file"
         )
     try:
-        if weights.stat().st_size > _most_bytes(net, card):
+        if weights.stat().st_size > _max_bytes(net, card):
             raise ModelError(f"{weights}: is larger than its architecture; restore the file")
         digest = _sha256(weights)
         if digest != card.weights_sha256:
@@ -187,7 +186,7 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> LoadedModel:
 
 
 def _outline(architecture: Mapping[str, Any]) -> Autoencoder:
-    """The network without memory for its weights."""
+    """Build the network on the meta device."""
     with torch.device("meta"):
         return build_model(architecture)
 
@@ -196,8 +195,8 @@ def _shapes(net: Autoencoder) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in net.state_dict().items()}
 
 
-def _most_bytes(net: Autoencoder, card: ModelMetadata) -> int:
-    """Size that a file of its weights cannot exceed."""
+def _max_bytes(net: Autoencoder, card: ModelMetadata) -> int:
+    """Upper bound of the size of its weights file."""
     numbers: int = sum(each.numel() for each in net.state_dict().values())
     if card.affect_space is not None:
         numbers += MAX_AFFECT_NUMBERS
@@ -205,7 +204,7 @@ def _most_bytes(net: Autoencoder, card: ModelMetadata) -> int:
 
 
 def _locate(path: Path) -> tuple[Path, Path]:
-    """The two files that `path` stands for."""
+    """Resolve `path` to the two files."""
     if path.is_dir():
         weights = path / WEIGHTS
     elif path.suffix in (".safetensors", ".json"):
@@ -241,7 +240,7 @@ def _read_card(path: Path) -> ModelMetadata:
 def _read_weights(
     path: Path, expected: Mapping[str, tuple[int, ...]], card: ModelMetadata
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """All tensors of the file as float32, if they are what is expected: weights, affect space."""
+    """Read and validate the tensors as float32: weights and affect space."""
     with path.open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
     if header > MAX_HEADER_BYTES:
@@ -258,11 +257,11 @@ def _read_weights(
                 wrong = min((set(file.keys()) - extra) ^ set(expected))
                 raise ModelError(f"{path}: is of another architecture ({wrong[:80]!r} differs)")
             for name, shape in expected.items():
-                found = file.get_slice(name)
-                if tuple(found.get_shape()) != shape or found.get_dtype() not in _DTYPES:
+                view = file.get_slice(name)
+                if tuple(view.get_shape()) != shape or view.get_dtype() not in _DTYPES:
                     raise ModelError(
-                        f"{path}: {name} should be {shape}, is {found.get_dtype()} "
-                        f"{tuple(found.get_shape())}; it is of another architecture"
+                        f"{path}: {name} should be {shape}, is {view.get_dtype()} "
+                        f"{tuple(view.get_shape())}; it is of another architecture"
                     )
                 tensors[name] = _finite(path, name, file.get_tensor(name))
             for name in extra:
@@ -288,7 +287,7 @@ def _sha256(path: Path) -> str:
 
 
 def _flush(path: Path) -> None:
-    """Wait until a file or folder is on the disk."""
+    """Fsync a file or folder."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

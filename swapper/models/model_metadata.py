@@ -1,4 +1,4 @@
-"""What a model file says of itself: how to build it, whose faces it draws, where it came from."""
+"""Metadata of a model file: architecture, identities and provenance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_LINEAGE = 1000
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """One identity that the model draws.
+    """One identity of the model.
 
     Attributes:
         name: As in the architecture.
@@ -37,14 +37,14 @@ class ModelMetadata:
         architecture: `Autoencoder.config`.
         identities: In the order of the architecture's.
         coverage: How much of the head an aligned crop holds.
-        step: Training steps behind these weights.
-        software: What wrote it, "swapper/<version>".
+        step: Number of training steps.
+        software: That wrote it, "swapper/<version>".
         aligned_size: Side in pixels of the facesets' pictures; 0 if unknown.
         lineage: "name:sha256" of the estimators that it was trained against, conditioned by or
-            selected with; the evaluator must not judge with them. "landmarks:NAME" of an aligner
-            whose landmarks taught it; what the evaluator reads by that is marked as partial.
-        affect_space: What its affect codes mean, plain values; the numbers lie with the weights.
-            None if nothing conditions it.
+            selected with; evaluation must not use them. "landmarks:NAME" of an aligner whose
+            landmarks were used in training; evaluation marks results by it as partial.
+        affect_space: Summary of the affect space, plain values; its arrays are stored with the
+            weights. None if the model is not conditioned.
         weights_sha256: Of the weights file, hex; filled in by `save_model`.
     """
 
@@ -59,10 +59,10 @@ class ModelMetadata:
     weights_sha256: str = ""
 
     def to_json(self) -> str:
-        """As text; `parse_metadata` reads it back.
+        """Return the JSON text; the inverse is `parse_metadata`.
 
         Raises:
-            ValueError: A field is not what it should be.
+            ValueError: A field is not valid.
         """
         data = {
             "schema": SCHEMA,
@@ -84,10 +84,10 @@ class ModelMetadata:
 
 
 def parse_metadata(data: object) -> ModelMetadata:
-    """The card in parsed JSON, which may be hostile.
+    """Validate parsed JSON, which is not trusted.
 
     Raises:
-        ValueError: In one line, what is wrong; unknown keys are refused.
+        ValueError: In one line; unknown keys are refused.
     """
     if not isinstance(data, dict):
         raise ValueError("is not a model card; restore the file")
@@ -157,7 +157,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def shortened(value: object) -> str:
-    """`repr`, bounded and on one line, of whatever a file held."""
+    """Return `repr` of an untrusted value, bounded and on one line."""
     try:
         text = repr(value)
     except RecursionError:

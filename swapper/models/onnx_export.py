@@ -1,7 +1,7 @@
-"""One identity's network as an ONNX file, for programs that have no torch.
+"""Export one identity's network as ONNX, for programs without torch.
 
-The file holds encoder and decoder of one identity in float32, in plain ONNX operators. What it is,
-whose face it draws and by what right stand in its metadata.
+The file holds encoder and decoder of one identity in float32, in plain ONNX operators. Its metadata
+has the model's hash, the identity and its rights.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from swapper.models.autoencoder import Autoencoder
 from swapper.models.model_file import LoadedModel
 
 OPSETS: Final = (18, 23)
-"""Least and most that torch's exporter writes."""
+"""Range that torch's exporter supports."""
 TOLERANCE: Final = 1e-4
-"""By how much a value in [0, 1] may differ from torch's."""
-APART_BYTES: Final = 1 << 30
-"""Weights of more lie in a file of their own: protobuf ends at 2 GiB."""
+"""Largest difference from torch's output, which is in [0, 1]."""
+EXTERNAL_DATA_BYTES: Final = 1 << 30
+"""Larger weights are stored in a separate file: protobuf is limited to 2 GiB."""
 INSTALL: Final = "pip install 'swapper[onnx]'"
 _BATCHES: Final = (1, 3)
 
 
 class _Swap(nn.Module):
-    """What the file computes: a performer's face to an identity's."""
+    """The exported function: from a performer's face to an identity's."""
 
     def __init__(self, net: Autoencoder, identity: str) -> None:
         super().__init__()
@@ -64,10 +64,10 @@ def outputs_of(net: Autoencoder) -> dict[str, tuple[str | int, ...]]:
 
 
 def check_installed() -> None:
-    """Refuse early where the libraries that write ONNX are missing.
+    """Check that the libraries that write ONNX are installed.
 
     Raises:
-        UsageError: One is.
+        UsageError: One is missing.
     """
     missing = [each for each in ("onnx", "onnxscript") if not _installed(each)]
     if missing:
@@ -86,12 +86,12 @@ def write_onnx(model: LoadedModel, identity: str, path: Path, opset: int = 20) -
     Args:
         model: Loaded.
         identity: One of the model's.
-        path: The file, in a folder that is there. Weights of more than 1 GiB lie beside it, in
-            the same name with ``.data`` added.
+        path: The file, in an existing folder. Weights of more than 1 GiB are stored next to it,
+            under the same name with ``.data`` appended.
         opset: Version of ONNX's operators, in `OPSETS`.
 
     Raises:
-        ModelError: The model does not know the identity, or the file cannot be written.
+        ModelError: Unknown identity, or the file cannot be written.
         UsageError: A library is missing.
         ValueError: `opset` is out of range.
     """
@@ -100,7 +100,7 @@ def write_onnx(model: LoadedModel, identity: str, path: Path, opset: int = 20) -
     rights = model.identity(identity).rights
     check_installed()
     program = _program(model, identity, opset)
-    _forget_where_it_was_made(program.model)
+    _strip_source_metadata(program.model)
     program.model.producer_name = "swapper"
     program.model.producer_version = model.card.software.removeprefix("swapper/")
     program.model.metadata_props.update(
@@ -115,7 +115,7 @@ def write_onnx(model: LoadedModel, identity: str, path: Path, opset: int = 20) -
     )
     size = sum(each.numel() * each.element_size() for each in model.net.parameters())
     try:
-        program.save(str(path), external_data=size > APART_BYTES)
+        program.save(str(path), external_data=size > EXTERNAL_DATA_BYTES)
     except OSError as error:
         raise ModelError(
             f"{path}: cannot be written ({error.strerror or error}); free space or check "
@@ -124,13 +124,13 @@ def write_onnx(model: LoadedModel, identity: str, path: Path, opset: int = 20) -
 
 
 def _program(model: LoadedModel, identity: str, opset: int) -> Any:
-    """The network as torch's exporter gives it."""
+    """Run torch's exporter."""
     swap = _Swap(model.net, identity).eval()
     names = list(inputs_of(model.net))
     batch = torch.export.Dim("batch")
-    for name in ("onnxscript", "onnx_ir"):  # they tell of every node
+    for name in ("onnxscript", "onnx_ir"):  # they log every node
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Its warnings speak of torch's own inner workings. A kernel would not be plain operators.
+    # Its warnings concern torch's internals. Kernels cannot be exported as plain operators.
     with warnings.catch_warnings(), using("reference"), torch.no_grad():
         warnings.simplefilter("ignore")
         return torch.onnx.export(
@@ -145,8 +145,8 @@ def _program(model: LoadedModel, identity: str, opset: int) -> Any:
         )
 
 
-def _forget_where_it_was_made(model: Any) -> None:
-    """Drop the exporter's notes, which hold lines and paths of this machine's source."""
+def _strip_source_metadata(model: Any) -> None:
+    """Remove the exporter's metadata, which holds source lines and paths of this machine."""
     graphs = [model.graph, *(each.graph for each in model.functions.values())]
     for graph in graphs:
         graph.metadata_props.clear()
@@ -161,11 +161,11 @@ def _forget_where_it_was_made(model: Any) -> None:
 
 
 def torch_difference(model: LoadedModel, identity: str, path: Path) -> float | None:
-    """How far the file is from torch, at most, on random faces in batches of 1 and 3.
+    """Return the file's largest difference from torch, on random faces in batches of 1 and 3.
 
     Args:
-        model: That was written.
-        identity: Whose file it is.
+        model: That was exported.
+        identity: That was exported.
         path: The file.
 
     Returns:
@@ -187,10 +187,10 @@ def torch_difference(model: LoadedModel, identity: str, path: Path) -> float | N
             with using("reference"), torch.no_grad():
                 expected = swap(*sample.values())
             feed = {name: each.cpu().numpy() for name, each in sample.items()}
-            for found, wanted in zip(session.run(None, feed), expected, strict=True):
-                apart = float(np.abs(found - wanted.cpu().numpy()).max())
-                worst = apart if not apart <= worst else worst  # nan stays
-    except Exception as error:  # its own errors have no base of theirs
+            for output, reference in zip(session.run(None, feed), expected, strict=True):
+                difference = float(np.abs(output - reference.cpu().numpy()).max())
+                worst = difference if not difference <= worst else worst  # nan stays
+    except Exception as error:  # its errors have no common base class
         raise ModelError(
             f"{path}: ONNX Runtime cannot run it ({' '.join(str(error).split())[:200]}); pass "
             "another opset= or onnx=false"
@@ -199,15 +199,15 @@ def torch_difference(model: LoadedModel, identity: str, path: Path) -> float | N
 
 
 def _sample(model: LoadedModel, count: int) -> dict[str, Tensor]:
-    """Inputs at random, always the same; guidance scales from 0 to 1.5."""
+    """Return random but reproducible inputs; guidance scales from 0 to 1.5."""
     net = model.net
     draw = torch.Generator().manual_seed(count)
-    found = {"face": torch.rand(count, 3, net.resolution, net.resolution, generator=draw)}
+    inputs = {"face": torch.rand(count, 3, net.resolution, net.resolution, generator=draw)}
     if net.code_dim:
-        found["code"] = torch.randn(count, net.code_dim, generator=draw)
-        found["guidance_scale"] = 1.5 * torch.rand(count, generator=draw)
+        inputs["code"] = torch.randn(count, net.code_dim, generator=draw)
+        inputs["guidance_scale"] = 1.5 * torch.rand(count, generator=draw)
     device = next(net.parameters()).device
-    return {name: each.to(device) for name, each in found.items()}
+    return {name: each.to(device) for name, each in inputs.items()}
 
 
 def _installed(library: str) -> bool:

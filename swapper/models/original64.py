@@ -1,4 +1,4 @@
-"""The public 64 px reference's layers, for like-for-like comparison.
+"""Layers of the public 64 px reference, for comparison.
 
 Source: the 'original' model of the deepfakes community, rebuilt from its published layer list.
 """

@@ -1,1 +1,1 @@
-"""The Lightning side: module, callbacks, checkpoints."""
+"""Training with Lightning: module, callbacks, checkpoints."""

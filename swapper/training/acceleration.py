@@ -1,4 +1,4 @@
-"""The switches that make a step fast and change nothing of what it learns."""
+"""Options that make a training step faster without changing its result."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ log = logging.getLogger(__name__)
 
 Switch = bool | Literal["auto"]
 
-_VARIANTS = 64
-"""Blocks share their code, so torch counts all their shapes and modes against one limit."""
+_MAX_RECOMPILES = 64
+"""Recompilation limit: blocks share code, so torch counts all shapes and modes together."""
 
 
 class Acceleration:
-    """How a training uses its device; all that "auto" turns on can be turned off, to be measured.
+    """Kernels, memory format and compilation; all that "auto" enables can be disabled.
 
     Args:
         kernels: Backend of the hot operations, see `swapper.kernels.dispatch`.
@@ -57,40 +57,40 @@ class Acceleration:
         self.backend = backend
 
     def prepare(self, module: SwapModule, device: torch.device) -> None:
-        """Set up `module`, in place, for training on `device`; says so in the log.
+        """Set up `module`, in place, for training on `device`, and log the settings.
 
         Args:
-            module: Where it lies does not matter.
+            module: On any device.
             device: Where the training will run.
 
         Raises:
-            UsageError: What was asked for cannot be had there.
+            UsageError: A setting is not available there.
         """
         dispatch.use(self.kernels)
-        self._try_kernels(device)
-        said = []
+        self._test_kernels(device)
+        settings = []
         if self._on(self.channels_last, device.type == "cuda"):
             module.net.to(memory_format=torch.channels_last)
-            said.append("channels_last")
+            settings.append("channels_last")
         if self._on(self.compile, device.type == "cuda" and _has_compiler()):
             self._compile(module, device)
-            said.append(f"compiled by block{', as CUDA graphs' if self.cuda_graphs else ''}")
+            settings.append(f"compiled by block{', as CUDA graphs' if self.cuda_graphs else ''}")
         elif self.cuda_graphs:
             raise UsageError("speed.cuda_graphs=true: needs speed.compile=true")
-        worth_telling = said or device.type == "cuda" or self.kernels != "auto"
-        level = logging.INFO if worth_telling else logging.DEBUG
-        log.log(level, "%s; %s", ", ".join(said) or "plain", dispatch.explain(device))
+        noteworthy = settings or device.type == "cuda" or self.kernels != "auto"
+        level = logging.INFO if noteworthy else logging.DEBUG
+        log.log(level, "%s; %s", ", ".join(settings) or "plain", dispatch.explain(device))
 
-    def _try_kernels(self, device: torch.device) -> None:
-        """A driver or compiler that this machine alone has must not cost a week of training."""
-        asked = dispatch.backend()
-        if device.type != "cuda" or asked == "reference":
+    def _test_kernels(self, device: torch.device) -> None:
+        """Run the kernels' self-test, since a driver or compiler of this machine may break them."""
+        requested = dispatch.backend()
+        if device.type != "cuda" or requested == "reference":
             return
-        faults = failures(device)
-        if faults and asked == "triton":
-            raise UsageError(f"kernels=triton: {'; '.join(faults)}; pass speed.kernels=auto")
-        if faults:
-            log.warning("plain torch instead of kernels: %s", "; ".join(faults))
+        errors = failures(device)
+        if errors and requested == "triton":
+            raise UsageError(f"kernels=triton: {'; '.join(errors)}; pass speed.kernels=auto")
+        if errors:
+            log.warning("plain torch instead of kernels: %s", "; ".join(errors))
             dispatch.use("reference")
 
     @staticmethod
@@ -100,9 +100,9 @@ class Acceleration:
     def _compile(self, module: SwapModule, device: torch.device) -> None:
         if self.cuda_graphs and device.type != "cuda":
             raise UsageError(f"speed.cuda_graphs=true: needs a CUDA device, this is {device.type}")
-        dynamo: Any = torch._dynamo.config  # loads it; only here is it worth its seconds
-        dynamo.recompile_limit = max(dynamo.recompile_limit, _VARIANTS)
-        # The expression loss asks for the reconstruction's gradient first, and then once more.
+        dynamo: Any = torch._dynamo.config  # imported late: it takes seconds
+        dynamo.recompile_limit = max(dynamo.recompile_limit, _MAX_RECOMPILES)
+        # The expression loss takes the reconstruction's gradient before the backward pass.
         functorch: Any = torch._functorch.config
         functorch.donated_buffer = module.expression is None
         mode = "reduce-overhead" if self.cuda_graphs else None

@@ -1,4 +1,4 @@
-"""What a training knows of expression before its first step: everybody's rest, codes, targets."""
+"""Compute neutrals, the affect space and the codes of a run before its first step."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ DEFAULT_DIM = 16
 
 @dataclass(frozen=True, eq=False)
 class RunNeutrals:
-    """Everybody's faces turned to the front, and their rest.
+    """Shapes and neutrals of all identities of a run.
 
     Attributes:
         shapes: By identity, of all its faces in the order of the faceset.
-        neutrals: By identity, found on the faces that are trained on.
+        neutrals: By identity, estimated on the faces that are trained on.
     """
 
     shapes: Mapping[str, Shapes]
@@ -42,7 +42,7 @@ class RunNeutrals:
 
 
 def find_run_neutrals(data: FaceDataModule) -> RunNeutrals:
-    """The rest of all identities of a run, found together; logs how sure each is.
+    """Estimate the neutrals of all identities of a run jointly; log the uncertainty of each.
 
     MediaPipe's mesh is used if all facesets have it, else the 68 landmarks.
     """
@@ -68,44 +68,47 @@ def set_up_affect(
     net: Autoencoder,
     estimator: Estimator | None,
     loss: ExpressionLoss | None,
-    rests: RunNeutrals,
+    neutrals: RunNeutrals,
     checkpoint: Path | None,
 ) -> AffectSpace | None:
-    """Give every face its affect code, and the expression loss its estimator.
+    """Set every face's affect code, and bind the expression loss to its estimator.
 
     Returns:
-        What the codes mean; that of the checkpoint, if there is one. None where nothing uses them.
+        The affect space; that of the checkpoint, if there is one. None where nothing uses codes.
 
     Raises:
-        UsageError: What was asked for does not fit together.
+        UsageError: Model, estimator and loss do not fit together.
         FacesetError: The faces have not been read by this estimator.
     """
-    estimator = _wanted(net, loss, estimator)
+    estimator = _required_estimator(net, loss, estimator)
     if estimator is None:
         return None
-    found = {
+    readings = {
         faceset.card.identity: read_readings(
-            faceset, estimator.name, lineage=estimator.lineage, look=estimator.look
+            faceset,
+            estimator.name,
+            lineage=estimator.lineage,
+            preprocessing_hash=estimator.preprocessing_hash,
         )
         for faceset in data.facesets
     }
     trained = {
         name: each.take(rows)
-        for (name, each), rows in zip(found.items(), data.trained, strict=True)
+        for (name, each), rows in zip(readings.items(), data.trained, strict=True)
     }
-    for gap in missing_emotions(trained):
-        log.info("%s", gap)
+    for message in missing_emotions(trained):
+        log.info("%s", message)
     if checkpoint is None:
-        space = _fitted(data, trained, rests, net.code_dim or DEFAULT_DIM)
+        space = _fit_space(data, trained, neutrals, net.code_dim or DEFAULT_DIM)
     else:
-        space = _continued(checkpoint)
+        space = _restored_space(checkpoint)
     if net.code_dim:
         if space.dim != net.code_dim:
             raise UsageError(
-                f"model.code_dim={net.code_dim}: affect={estimator.name} tells {space.dim} "
-                f"directions of these faces apart; pass model.code_dim={space.dim}"
+                f"model.code_dim={net.code_dim}: affect={estimator.name} has {space.dim} "
+                f"directions on these faces; pass model.code_dim={space.dim}"
             )
-        data.condition([space.own(each.embedding, name) for name, each in found.items()])
+        data.condition([space.own(each.embedding, name) for name, each in readings.items()])
     if loss is not None:
         maps = [space.linear(name) for name in net.identities]
         loss.bind(
@@ -116,14 +119,14 @@ def set_up_affect(
     return space
 
 
-def _wanted(
+def _required_estimator(
     net: Autoencoder, loss: ExpressionLoss | None, estimator: Estimator | None
 ) -> Estimator | None:
-    """The estimator, if anything uses it; both or neither must be there."""
+    """Return the estimator if the model or the loss needs it; both or neither must be there."""
     if not net.code_dim and loss is None:
         if estimator is not None:
             raise UsageError(
-                f"affect={estimator.name}: nothing listens to it; pass model.code_dim=16 or "
+                f"affect={estimator.name}: nothing uses it; pass model.code_dim=16 or "
                 "expression=default, or affect=none"
             )
         return None
@@ -135,14 +138,14 @@ def _wanted(
     fine = loss is not None and loss.reach == "coarse"
     if loss is not None and loss.swap and not net.trained_by_expression(fine=fine):
         raise UsageError(
-            f"expression.reach={loss.reach}: this model has nothing that it could train; pass "
+            f"expression.reach={loss.reach}: the loss trains no layer of this model; pass "
             "model.code_dim=16 with model=df or tiny, or expression.swap=0"
         )
     return estimator
 
 
-def _continued(checkpoint: Path) -> AffectSpace:
-    """The affect space that a run was begun with."""
+def _restored_space(checkpoint: Path) -> AffectSpace:
+    """Return the affect space in a checkpoint."""
     saved = read_checkpoint(checkpoint)["swapper"].get("affect_space")
     if not isinstance(saved, dict):
         raise CheckpointError(f"{checkpoint}: was trained without affect; pass another name=")
@@ -153,23 +156,23 @@ def _continued(checkpoint: Path) -> AffectSpace:
         raise CheckpointError(f"{checkpoint}: {error}; pass another name=") from error
 
 
-def _fitted(
-    data: FaceDataModule, trained: Mapping[str, Readings], rests: RunNeutrals, dim: int
+def _fit_space(
+    data: FaceDataModule, trained: Mapping[str, Readings], neutrals: RunNeutrals, dim: int
 ) -> AffectSpace:
-    """An affect space of what is trained on: readings by identity, in the order of the facesets."""
+    """Fit the affect space to the training faces; readings are in the order of the facesets."""
     sources = {
         name: [faceset.records[row].source for row in rows]
         for name, faceset, rows in zip(trained, data.facesets, data.trained, strict=True)
     }
-    weights = {name: neutral.weights for name, neutral in rests.neutrals.items()}
+    weights = {name: neutral.weights for name, neutral in neutrals.neutrals.items()}
     space = AffectSpace.fit(trained, weights, sources, dim=dim)
-    leak = space.figures["identity_leak"]
+    identity_leak = space.figures["identity_leak"]
     log.info(
-        "affect space of %d directions; a linear probe tells the identity from a code in %.0f %% "
-        "of held-out faces (embedding: %.0f %%, chance: %.0f %%)",
+        "affect space of %d directions; a linear probe predicts the identity from a code in "
+        "%.0f %% of held-out faces (embedding: %.0f %%, chance: %.0f %%)",
         space.dim,
-        100 * leak["code"],
-        100 * leak["embedding"],
-        100 * leak["chance"],
+        100 * identity_leak["code"],
+        100 * identity_leak["embedding"],
+        100 * identity_leak["chance"],
     )
     return space

@@ -1,4 +1,4 @@
-"""What happens beside the training step: averaged weights, saving, previews, progress."""
+"""Callbacks: weight averaging, checkpoints, previews, progress."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Ema(WeightAveraging):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Follow the weights; the decay is a function of the step, so a resume repeats it."""
+        """Update the average; the decay is a function of the step, so a resume repeats it."""
         self._step = trainer.global_step
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the trained weights in place: a later run may go on from them."""
+        """Keep the trained weights in place, so that a later run may resume from them."""
 
     def _swap_models(self, pl_module: LightningModule) -> None:
         super()._swap_models(pl_module)
@@ -66,7 +66,7 @@ class Ema(WeightAveraging):
 
 
 def averaged_state(trainer: Trainer, module: LightningModule) -> dict[str, Tensor]:
-    """Weights of ``module.net`` as they should be used: averaged where `Ema` runs."""
+    """Return the weights of ``module.net`` for use: averaged where `Ema` runs."""
     state = module.state_dict()
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, Ema) and not callback._swapped:
@@ -77,7 +77,7 @@ def averaged_state(trainer: Trainer, module: LightningModule) -> dict[str, Tenso
 
 
 class SaveLast(Checkpoint):
-    """Save the newest state every so often, at the end and before the run dies.
+    """Save the newest state at intervals, at the end and on an exception.
 
     Args:
         path: Of the checkpoint.
@@ -111,19 +111,19 @@ class SaveLast(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save when due."""
+        """Save at the interval."""
         step = trainer.global_step
         if step % self.every_n_steps == 0 or step == trainer.max_steps:
             self._save(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save what was trained since, if the run ends early (a time limit, say)."""
+        """Save if the run ends early, for example by a time limit."""
         self._save(trainer, pl_module)
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Save before the run dies of `exception`, unless saving is what failed."""
+        """Save on an exception, unless it came from saving."""
         from swapper.errors import CheckpointError
 
         if trainer.global_step > 0 and not isinstance(exception, CheckpointError):
@@ -131,7 +131,7 @@ class SaveLast(Checkpoint):
 
 
 class Preview(Callback):
-    """Draw the input, the reconstruction and every swap, to disk and to the loggers.
+    """Write previews of input, reconstruction and every swap to disk and to the loggers.
 
     Args:
         folder: Where the sheets go.
@@ -151,7 +151,7 @@ class Preview(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Draw when due."""
+        """Write a preview at the interval."""
         step = trainer.global_step
         due = step % self.every_n_steps == 0 or step == trainer.max_steps or step == 1
         if due and step != self._drawn and trainer.is_global_zero:
@@ -179,10 +179,10 @@ class Preview(Callback):
         temporary = path.with_name(f".{path.name}")
         picture.save(temporary, format="PNG")
         temporary.replace(path)
-        self._tell_loggers(trainer, picture, step)
+        self._log_picture(trainer, picture, step)
         return path
 
-    def _tell_loggers(self, trainer: Trainer, picture: Any, step: int) -> None:
+    def _log_picture(self, trainer: Trainer, picture: Any, step: int) -> None:
         import numpy as np
 
         for logger in trainer.loggers:
@@ -195,7 +195,7 @@ class Preview(Callback):
 
 
 class Progress(ProgressBar):
-    """Step, loss, faces a second and time left; one line now and then where there is no terminal.
+    """Progress bar: step, loss, speed and time left; occasional lines where there is no terminal.
 
     Args:
         every_n_steps: How often the loss is read from the device.
@@ -231,12 +231,12 @@ class Progress(ProgressBar):
             return
         if trainer.global_step % self.every_n_steps == 0:
             values = trainer.callback_metrics
-            shown = {
+            postfix = {
                 name: f"{float(values[key]):.4f}"
                 for name, key in (("loss", "train/loss"), ("val", "val/loss"))
                 if key in values
             }
-            self._bar.set_postfix(shown, refresh=False)
+            self._bar.set_postfix(postfix, refresh=False)
         self._bar.update(trainer.global_step - self._bar.n)
 
     def _close(self) -> None:
@@ -251,7 +251,7 @@ class Progress(ProgressBar):
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Close the bar before the error is told."""
+        """Close the bar before the error is printed."""
         self._close()
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints that survive a crash, a full disk and a stranger's file."""
+"""Checkpoints: written atomically, read without pickle, checked before resuming."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from lightning.fabric.plugins import CheckpointIO
 
 from swapper.errors import CheckpointError
 
-# Changing one of these makes the saved weights or the optimiser's state meaningless.
+# Keys that must not change on resume: weights or optimiser state would not fit.
 _BINDING = ("model", "facesets", "affect.name", "optim.optimizer._target_")
-# Changing one of these changes nothing that is learnt.
+# Keys that do not affect training.
 _HARMLESS = (
     "name", "runs", "resume", "trainer.max_steps", "trainer.max_time", "trainer.accelerator",
     "trainer.devices", "trainer.log_every_n_steps", "trainer.val_check_interval", "logger",
@@ -26,7 +26,7 @@ _HARMLESS = (
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Write beside the old checkpoint, force it to the disk, then replace the old one."""
+    """Write to a temporary file, fsync, then replace the old checkpoint."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
@@ -45,7 +45,7 @@ class AtomicCheckpointIO(CheckpointIO):
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.replace(final)
-        except (OSError, RuntimeError) as error:  # torch tells of a full disk by RuntimeError
+        except (OSError, RuntimeError) as error:  # torch raises RuntimeError on a full disk
             temporary.unlink(missing_ok=True)
             raise CheckpointError(
                 f"{final}: cannot be saved ({' '.join(str(error).split())[:200]}); the checkpoint "
@@ -59,12 +59,12 @@ class AtomicCheckpointIO(CheckpointIO):
         return read_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Delete a checkpoint that is no longer among the kept."""
+        """Delete a checkpoint."""
         Path(path).unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint of ours, on the CPU.
+    """Read a checkpoint to the CPU; the file is not trusted.
 
     Raises:
         CheckpointError: Missing, damaged, or holding more than plain data.
@@ -75,7 +75,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         f"{path}: damaged, or not a checkpoint of swapper; put a backup in its place, or move it "
         "away to start over"
     )
-    if not zipfile.is_zipfile(path):  # torch would try its old pickle format on it
+    if not zipfile.is_zipfile(path):  # torch would try its legacy pickle format
         raise damaged
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
@@ -100,35 +100,39 @@ def _under(key: str, roots: tuple[str, ...]) -> bool:
 
 
 def compare_configs(
-    saved: Mapping[str, Any], asked: Mapping[str, Any]
+    saved: Mapping[str, Any], requested: Mapping[str, Any]
 ) -> tuple[list[str], list[str]]:
-    """What differs between two resolved configs, as ``key: saved -> asked`` lines.
+    """Compare two resolved configs, as ``key: saved -> requested`` lines.
 
     Returns:
         Changes that make resuming meaningless, and changes that make it another experiment.
         Harmless ones (more steps, another logger) are in neither.
     """
-    before, now = _flatten(saved), _flatten(asked)
+    saved_values, requested_values = _flatten(saved), _flatten(requested)
     refused: list[str] = []
     noted: list[str] = []
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) == now.get(key) or _under(key, _HARMLESS):
+    for key in sorted(saved_values.keys() | requested_values.keys()):
+        if saved_values.get(key) == requested_values.get(key) or _under(key, _HARMLESS):
             continue
-        line = f"{key}: {before.get(key, '(absent)')} -> {now.get(key, '(absent)')}"
+        line = (
+            f"{key}: {saved_values.get(key, '(absent)')} -> {requested_values.get(key, '(absent)')}"
+        )
         (refused if _under(key, _BINDING) else noted).append(line)
     return refused, noted
 
 
-def check_resumable(path: Path, saved: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Refuse to continue `path` under a config that does not fit it.
+def check_resumable(
+    path: Path, saved: Mapping[str, Any], requested: Mapping[str, Any]
+) -> list[str]:
+    """Refuse to resume `path` under an incompatible config.
 
     Returns:
-        Changes worth telling the user, one a line.
+        Other changes, one a line, to be logged.
 
     Raises:
         CheckpointError: With the binding changes as a diff.
     """
-    refused, noted = compare_configs(saved, asked)
+    refused, noted = compare_configs(saved, requested)
     if refused:
         raise CheckpointError(
             f"{path}: cannot be continued with another {'; '.join(refused)} -- undo the change, "

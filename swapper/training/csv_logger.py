@@ -1,4 +1,4 @@
-"""A CSV log that a resumed run continues instead of deleting."""
+"""CSV logger that a resumed run appends to."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 
 
 class CsvLogger(Logger):
-    """Metrics as one row a logged step, in ``metrics.csv``.
+    """Write metrics to ``metrics.csv``, one row per logged step.
 
-    Rows of steps that a resumed run does again are dropped, and a line torn by a kill is too.
+    Rows of steps that a resumed run repeats are dropped, as is a line truncated by a kill.
 
     Args:
         folder: Where ``metrics.csv`` lives.
@@ -33,7 +33,7 @@ class CsvLogger(Logger):
 
     @property
     def version(self) -> str:
-        """There is but one a run."""
+        """Empty: there is one per run."""
         return ""
 
     @rank_zero_only

@@ -1,4 +1,4 @@
-"""Tell how often faces have been shown."""
+"""Log how often faces have been drawn."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from swapper.data.draw_counts import DrawCounts, write_draw_counts
 
 
 class DrawCountsLog(Callback):
-    """Log the most draws of any face, and keep a table of all of them.
+    """Log statistics of the draws per face, and write a table of all faces.
 
     Logs ``data/repeats_max``, ``data/repeats_p99`` and ``data/repeats_median`` of the draws of a
     face at each validation, over all identities.
 
     Args:
-        path: Of the table, CSV; it starts with the faces shown most.
+        path: Of the table, CSV; most drawn faces first.
         every_n_steps: How often the table is written; at the end too.
     """
 
@@ -31,7 +31,7 @@ class DrawCountsLog(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the counts so far."""
-        drawn = np.concatenate([each.drawn for each in _repeats(trainer)])
+        drawn = np.concatenate([each.drawn for each in _draw_counts(trainer)])
         for name, value in (
             ("max", drawn.max()),
             ("p99", np.percentile(drawn, 99)),
@@ -43,7 +43,7 @@ class DrawCountsLog(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write when due."""
+        """Write at the interval."""
         if trainer.global_step % self.every_n_steps == 0:
             self._write(trainer)
 
@@ -54,10 +54,10 @@ class DrawCountsLog(Callback):
     def _write(self, trainer: Trainer) -> None:
         if trainer.is_global_zero and trainer.global_step != self._written:
             self._written = trainer.global_step
-            write_draw_counts(self.path, _repeats(trainer))
+            write_draw_counts(self.path, _draw_counts(trainer))
 
 
-def _repeats(trainer: Trainer) -> tuple[DrawCounts, ...]:
+def _draw_counts(trainer: Trainer) -> tuple[DrawCounts, ...]:
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
-    found: tuple[DrawCounts, ...] = data.repeats(data.next_step)
-    return found
+    counts: tuple[DrawCounts, ...] = data.draw_counts(data.next_step)
+    return counts

@@ -1,4 +1,4 @@
-"""The swap in a training step: performers' latents decoded as others, and what that is held to."""
+"""The expression loss in a training step: decode swaps and bound the loss's gradients."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from swapper.losses.expression import ExpressionLoss, Reach, bound_gradient
+from swapper.losses.expression import ExpressionLoss, TrainedLayers, bound_gradient
 from swapper.models.autoencoder import Autoencoder
 from swapper.types import FaceBatch, SwapOutput
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SwapAssignment:
-    """Who plays whom in one step.
+    """Which identity each performer is decoded as in one step.
 
     Attributes:
         rows: (M,) int64, samples of the batch, in equal blocks of one performer each.
         performer: (M,) int64.
         identity: (M,) int64, never the performer.
-        follows: (M,) int64, place in `rows` of the frame before, or -1.
+        previous: (M,) int64, place in `rows` of the frame before, or -1.
     """
 
     rows: Tensor
     performer: Tensor
     identity: Tensor
-    follows: Tensor
+    previous: Tensor
 
     @classmethod
     def of(cls, batch: FaceBatch, num_identities: int, share: float) -> SwapAssignment:
-        """Each performer as the next identity, another one every step; a share of their faces."""
+        """Assign a share of each performer's faces the next identity, another one every step."""
         count = len(batch.identity)
         block = count // num_identities
-        some = max(1, math.ceil(share * block))
+        per_performer = max(1, math.ceil(share * block))
         device = batch.identity.device
         first = torch.arange(num_identities, device=device) * block
-        rows = (first[:, None] + torch.arange(some, device=device)).flatten()
+        rows = (first[:, None] + torch.arange(per_performer, device=device)).flatten()
         performer = batch.identity[rows]
-        turn = 1 + batch.step % (num_identities - 1)
+        offset = 1 + batch.step % (num_identities - 1)
         place = torch.full((count + 1,), -1, dtype=torch.int64, device=device)
         place[rows] = torch.arange(len(rows), device=device)
         # An index of -1 reads the entry behind the last, which stays -1.
-        follows = place[batch.follows[rows]]
-        return cls(rows, performer, (performer + turn) % num_identities, follows)
+        previous = place[batch.previous[rows]]
+        return cls(rows, performer, (performer + offset) % num_identities, previous)
 
 
 class _Decoding(nn.Module):
@@ -61,29 +61,29 @@ class _Decoding(nn.Module):
 def decode_swaps(
     net: Autoencoder,
     latent: Tensor,
-    cast: SwapAssignment,
+    assignment: SwapAssignment,
     code: Tensor | None,
-    reach: Reach | None = None,
+    reach: TrainedLayers | None = None,
 ) -> SwapOutput:
-    """Draw each performer as its identity.
+    """Decode each performer as the assigned identity.
 
     Args:
         net: The network.
         latent: (M, C, h, w) of the performers.
-        cast: Who is whom.
+        assignment: Performers and identities.
         code: (M, K) or None.
-        reach: Which weights are to learn from the result; None for all.
+        reach: Which weights receive gradients; None for all.
     """
-    weights = {} if reach is None else _learning(net, reach)
+    weights = {} if reach is None else _trainable_weights(net, reach)
     decoding = _Decoding(net)
-    blocks = len(torch.unique_consecutive(cast.performer))
+    blocks = len(torch.unique_consecutive(assignment.performer))
     latents = latent.chunk(blocks)
     codes = [None] * blocks if code is None else code.chunk(blocks)
     outputs = []
-    for one, its_code, index in zip(
-        latents, codes, cast.identity[:: len(cast.rows) // blocks].tolist(), strict=True
+    for block, block_code, index in zip(
+        latents, codes, assignment.identity[:: len(assignment.rows) // blocks].tolist(), strict=True
     ):
-        arguments = (one, net.identities[index], its_code)
+        arguments = (block, net.identities[index], block_code)
         outputs.append(torch.func.functional_call(decoding, weights, arguments))
     return SwapOutput(
         image=torch.cat([each.image for each in outputs]),
@@ -91,8 +91,8 @@ def decode_swaps(
     )
 
 
-def _learning(net: Autoencoder, reach: Reach) -> dict[str, Tensor]:
-    """All weights by the names that `_Decoding` knows, detached where `reach` does not go."""
+def _trainable_weights(net: Autoencoder, reach: TrainedLayers) -> dict[str, Tensor]:
+    """All weights by `_Decoding`'s names, detached where `reach` does not include them."""
     trained = net.trained_by_expression(fine=reach == "coarse")
     return {
         f"net.{name}": weight if name in trained else weight.detach()
@@ -107,9 +107,9 @@ def expression_step(
     latent: Tensor,
     own: Tensor,
     target: Tensor,
-    most: Tensor,
+    unit: Tensor,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """What the expression loss adds to a training step.
+    """Compute the expression loss of a training step.
 
     Args:
         net: The network.
@@ -118,49 +118,58 @@ def expression_step(
         latent: (N, C, h, w) of the warped faces.
         own: (N, 3, R, R), their reconstructions.
         target: (N, 5, R, R), the unwarped faces.
-        most: Scalar: the unit of the bounds, the norm of the reconstruction loss's gradient at one
+        unit: Scalar: the unit of the bounds, the norm of the reconstruction loss's gradient at one
             picture.
 
     Returns:
-        A scalar to be added to the loss, right in its gradient only, and values to be logged.
+        A scalar to add to the loss, of which only the gradient is valid, and values to log.
     """
-    cast = SwapAssignment.of(batch, len(net.identities), loss.faces)
-    limit = most * math.sqrt(len(cast.rows))
-    face = target[cast.rows, :3]
-    extra = torch.zeros_like(most)
-    told: dict[str, Tensor] = {}
+    assignment = SwapAssignment.of(batch, len(net.identities), loss.faces)
+    limit = unit * math.sqrt(len(assignment.rows))
+    face = target[assignment.rows, :3]
+    extra = torch.zeros_like(unit)
+    metrics: dict[str, Tensor] = {}
 
-    def hold(kind: str, pictures: Tensor, who: Tensor, share: float) -> Tensor:
+    def bounded(kind: str, pictures: Tensor, identity: Tensor, share: float) -> Tensor:
         parts = loss.per_sample(
-            pictures, who, face, cast.performer, cast.follows, by_chance=kind == "swap"
+            pictures,
+            identity,
+            face,
+            assignment.performer,
+            assignment.previous,
+            random_view=kind == "swap",
         )
-        stand_in, factor = bound_gradient(loss.combine(parts), pictures, share * limit)
-        told.update({f"{kind}_{name}": value.mean() for name, value in parts.items()})
-        told[f"{kind}_bound"] = factor
-        return stand_in
+        surrogate, factor = bound_gradient(loss.combine(parts), pictures, share * limit)
+        metrics.update({f"{kind}_{name}": value.mean() for name, value in parts.items()})
+        metrics[f"{kind}_bound"] = factor
+        return surrogate
 
     if loss.own:
-        extra = extra + hold("own", own[cast.rows], cast.performer, loss.own)
+        extra = extra + bounded("own", own[assignment.rows], assignment.performer, loss.own)
     if loss.swap:
-        swap, tie = _swap(net, loss, batch, latent, cast)
-        extra = extra + hold("swap", swap, cast.identity, loss.swap)
-        if tie is not None:
-            extra = extra + loss.tether * tie
-            told["tether"] = tie
-    return extra, told
+        swap, colour_difference = _swap(net, loss, batch, latent, assignment)
+        extra = extra + bounded("swap", swap, assignment.identity, loss.swap)
+        if colour_difference is not None:
+            extra = extra + loss.tether * colour_difference
+            metrics["tether"] = colour_difference
+    return extra, metrics
 
 
 def _swap(
-    net: Autoencoder, loss: ExpressionLoss, batch: FaceBatch, latent: Tensor, cast: SwapAssignment
+    net: Autoencoder,
+    loss: ExpressionLoss,
+    batch: FaceBatch,
+    latent: Tensor,
+    assignment: SwapAssignment,
 ) -> tuple[Tensor, Tensor | None]:
-    """The swapped pictures, and how far their colours are from those without a code."""
-    heard = batch.code[cast.rows] if net.code_dim else None
-    performers = latent[cast.rows]
+    """Swapped pictures, and their colour difference to swaps without a code."""
+    code = batch.code[assignment.rows] if net.code_dim else None
+    performers = latent[assignment.rows]
     if loss.reach == "conditioning":
         performers = performers.detach()
-    swap = decode_swaps(net, performers, cast, heard, loss.reach).image
-    if not loss.tether or heard is None:
+    swap = decode_swaps(net, performers, assignment, code, loss.reach).image
+    if not loss.tether or code is None:
         return swap, None
     with torch.no_grad():
-        plain = decode_swaps(net, performers, cast, None).image
+        plain = decode_swaps(net, performers, assignment, None).image
     return swap, loss.colours(swap, plain).mean()

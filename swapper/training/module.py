@@ -25,22 +25,22 @@ from swapper.types import FaceBatch, SwapOutput
 log = logging.getLogger(__name__)
 
 MAX_BAD_STEPS = 20
-"""So many steps in a row without a finite gradient end the run; a loss scaler needs a few."""
+"""Consecutive steps without a finite gradient that end the run; a loss scaler needs a few."""
 
 
 class SwapModule(LightningModule):
-    """Warp, encode, decode: own faces are held to their targets, swaps to their performers.
+    """Training module: reconstruction of own faces, expression and pseudo-target losses on swaps.
 
     Args:
         net: Shared encoder and the identities' decoders.
         loss: Reconstruction loss; its parts are logged by name.
         optim: Optimiser and schedule.
         expression: Loss on the swaps, bound to its estimator; None for none.
-        cond_drop_prob: Chance that a sample's code is replaced by the learnt null code, so that the
-            decoders can do without, and conversion can go beyond.
-        swap: Holds swaps to the batch's pseudo-targets; None where batches have none.
-        seed: Of what the network draws itself (dropout), keyed by step and rank.
-        record: Plain data that every checkpoint carries: the resolved config and the identities.
+        cond_drop_prob: Probability that a sample's code is replaced by the learnt null code, as in
+            classifier-free guidance.
+        swap: Loss of swaps against the batch's pseudo-targets; None where batches have none.
+        seed: Of the network's random numbers (dropout), keyed by step and rank.
+        record: Plain data stored in every checkpoint: the resolved config and the identities.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class SwapModule(LightningModule):
             mask=torch.cat([output.mask for output in outputs]),
         )
 
-    def _made(self, batch: FaceBatch) -> tuple[Tensor, Tensor]:
+    def _encode(self, batch: FaceBatch) -> tuple[Tensor, Tensor]:
         """Latent of the warped faces, and their targets."""
         warped, target = warped_and_target(batch, self.net.resolution)
         return self.net.encode(warped), target
@@ -112,26 +112,26 @@ class SwapModule(LightningModule):
         """Loss of one batch; the batch and every draw depend on (seed, step, rank) alone."""
         self._batch_step = batch.step
         torch.manual_seed(hash((self.seed, batch.step, self.global_rank)) % 2**63)
-        latent, target = self._made(batch)
+        latent, target = self._encode(batch)
         code = self._code(batch, self.cond_drop_prob)
         output = self.reconstruct(latent, code)
         parts: dict[str, Tensor] = self.loss(output, target)
         loss = total(parts, self.loss.weights)
         logged = {"loss": loss, **parts}
-        strength = 0.0 if self.expression is None else self.expression.strength(self.global_step)
-        if self.expression is not None and strength > 0:
-            (pull,) = torch.autograd.grad(loss, output.image, retain_graph=True)
-            most = strength * pull.float().norm() / len(pull) ** 0.5
-            extra, more = expression_step(
-                self.net, self.expression, batch, latent, output.image, target, most
+        warmup = 0.0 if self.expression is None else self.expression.warmup_factor(self.global_step)
+        if self.expression is not None and warmup > 0:
+            (gradient,) = torch.autograd.grad(loss, output.image, retain_graph=True)
+            bound = warmup * gradient.float().norm() / len(gradient) ** 0.5
+            extra, metrics = expression_step(
+                self.net, self.expression, batch, latent, output.image, target, bound
             )
-            # Its value means nothing: what is logged is the loss of the reconstruction.
+            # Only its gradient is valid; the logged loss is that of the reconstruction.
             loss = loss + (extra - extra.detach())
-            logged |= more
+            logged |= metrics
         if self.swap is not None:
-            swapped, more = self.swap(self.net, self.loss, batch, latent, code)
+            swapped, metrics = self.swap(self.net, self.loss, batch, latent, code)
             loss = loss + swapped
-            logged |= more
+            logged |= metrics
         self.log_dict(
             {f"train/{name}": value.detach() for name, value in logged.items()}, batch_size=1
         )
@@ -139,7 +139,7 @@ class SwapModule(LightningModule):
 
     def validation_step(self, batch: FaceBatch, batch_idx: int) -> None:
         """Loss on held-out faces, unwarped, by the averaged weights where there are some."""
-        latent, target = self._made(batch)
+        latent, target = self._encode(batch)
         parts: dict[str, Tensor] = self.loss(
             self.reconstruct(latent, self._code(batch, 0.0)), target
         )
@@ -193,5 +193,5 @@ class SwapModule(LightningModule):
         self.mark_step(self._batch_step + 1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what is needed to refuse a checkpoint that does not fit."""
+        """Add the record by which an incompatible checkpoint is refused."""
         checkpoint["swapper"] = self.record

@@ -11,10 +11,10 @@ from torch.optim import Optimizer
 
 
 class Optim:
-    """An optimiser yet to be given its weights, and its schedule.
+    """Optimiser factory and learning-rate schedule.
 
     Args:
-        optimizer: Makes the optimiser from an iterable of parameters (a partial).
+        optimizer: Returns the optimiser for an iterable of parameters (a partial).
         lr: Learning rate after the warm-up.
         warmup_steps: Steps over which the rate rises linearly from near 0.
         decay: "none", or "cosine" down to `floor` x `lr` at the last step.
@@ -44,7 +44,7 @@ class Optim:
         self.floor = floor
 
     def build(self, parameters: Iterable[Parameter]) -> Optimizer:
-        """The optimiser over `parameters`."""
+        """Return the optimiser over `parameters`."""
         return self.optimizer(parameters, lr=self.lr)
 
     def rate(self, step: int, max_steps: int) -> float:

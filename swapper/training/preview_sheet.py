@@ -1,4 +1,4 @@
-"""Preview sheets: what went in, what came out, as every identity."""
+"""Preview sheets: inputs and their decodings as every identity."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def preview_rows(net: Autoencoder, batch: FaceBatch) -> list[SheetRow]:
     columns = [_pictures(inputs)]
     for identity in net.identities:
         output = net.decode(latent, identity)
-        # The mask is shown by dimming what will not be laid into the frame.
+        # Dim what the mask excludes from compositing.
         columns.append(_pictures(output.image * (0.25 + 0.75 * output.mask)))
     return [
         SheetRow(int(performer), [column[index] for column in columns])

@@ -1,4 +1,4 @@
-"""A sheet of pseudo-targets, to be looked at before a day of training relies on them."""
+"""Preview sheet of pseudo-targets, for inspection before training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from swapper.data.pseudo_targets import Table
 
 _CELL_PX: Final = 128
 _LABEL_PX: Final = 18
-_EACH: Final = 2
+_PER_RANK: Final = 2
 _RANKS: Final = {"best": 0.02, "median": 0.5, "worst": 0.98}
 """Places among the faces that have a pseudo-target, by confidence."""
 
@@ -36,7 +36,7 @@ def draw_pseudo_sheet(
         path: Of the picture, replaced in one move.
     """
     pairs = [pair for pair, table in tables.items() if (table["base"] >= 0).any()]
-    columns = 3 * _EACH * len(_RANKS)
+    columns = 3 * _PER_RANK * len(_RANKS)
     height = (_CELL_PX + _LABEL_PX) * len(pairs)
     sheet = Image.new("RGB", (columns * _CELL_PX, height), "#16181d")
     draw = ImageDraw.Draw(sheet)
@@ -61,15 +61,17 @@ def draw_pseudo_sheet(
 
 
 def _ranked(table: Table, usable: NDArray[np.int64]) -> list[tuple[str, int]]:
-    """Faces that have a pseudo-target, and which rank each stands for."""
-    made = usable[table["base"][usable] >= 0]
-    made = made[np.argsort(-table["confidence"][made], kind="stable")]
-    found = []
+    """Select faces with a pseudo-target by rank of confidence."""
+    covered = usable[table["base"][usable] >= 0]
+    covered = covered[np.argsort(-table["confidence"][covered], kind="stable")]
+    ranked = []
     for rank, share in _RANKS.items():
-        first = min(int(share * len(made)), max(len(made) - _EACH, 0))
-        # Neighbours in rank are often neighbours in time; half a dozen apart shows more.
-        found += [(rank, int(made[min(first + 6 * n, len(made) - 1)])) for n in range(_EACH)]
-    return found
+        first = min(int(share * len(covered)), max(len(covered) - _PER_RANK, 0))
+        # Neighbours in rank are often neighbours in time, so take every sixth.
+        ranked += [
+            (rank, int(covered[min(first + 6 * n, len(covered) - 1)])) for n in range(_PER_RANK)
+        ]
+    return ranked
 
 
 def _pictures(
@@ -79,11 +81,11 @@ def _pictures(
     performer, identity = pair
     drawn = draw_rows(caches, pair, table, faces, _CELL_PX)
     colours = (drawn[:, :3] * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    found = []
+    triples = []
     for face, picture in zip(faces, colours, strict=True):
         stored = caches[performer].array[face], caches[identity].array[table["base"][face]]
-        found.append((*(_cell(each[..., :3]) for each in stored), picture))
-    return found
+        triples.append((*(_cell(each[..., :3]) for each in stored), picture))
+    return triples
 
 
 def _cell(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""The swap in a training step, held to pseudo-targets: what the identity would look like."""
+"""Loss of swaps against pseudo-targets in a training step."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from swapper.types import FaceBatch, SwapOutput
 
 @dataclass(frozen=True)
 class SwapLoss:
-    """How much pseudo-targets teach.
+    """Loss of swaps against pseudo-targets.
 
     Attributes:
-        weight: Of the swap's loss, where that of own faces has 1.
-        resolution: Largest side in pixels at which they teach.
+        weight: Of the loss, relative to that of own faces.
+        resolution: Largest side in pixels at which it is computed.
     """
 
     weight: float = 1.0
@@ -36,7 +36,7 @@ class SwapLoss:
         latent: Tensor,
         code: Tensor | None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The reconstruction loss of the batch's swaps, each by how much its target is trusted.
+        """Compute the reconstruction loss of the batch's swaps, weighted by confidence.
 
         Args:
             net: The network.
@@ -66,10 +66,10 @@ def _decoded(net: Autoencoder, latent: Tensor, code: Tensor | None, step: int) -
     """Decode each performer's block as the identity whose turn it is."""
     count = len(net.identities)
     codes = [None] * count if code is None else code.chunk(count)
-    whom = [swapped_as(performer, step, count) for performer in range(count)]
+    identities = [swapped_as(performer, step, count) for performer in range(count)]
     outputs = [
-        net.decode(block, net.identities[index], its_code)
-        for block, its_code, index in zip(latent.chunk(count), codes, whom, strict=True)
+        net.decode(block, net.identities[index], block_code)
+        for block, block_code, index in zip(latent.chunk(count), codes, identities, strict=True)
     ]
     return SwapOutput(
         image=torch.cat([each.image for each in outputs]),

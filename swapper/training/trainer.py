@@ -1,4 +1,4 @@
-"""Hand a module and its data to Lightning, and read its ways of ending."""
+"""Build Lightning's trainer, run it and handle how it ends."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ Precision = Literal["auto", "bf16-mixed", "16-mixed", "32-true"]
 
 
 def is_first_rank() -> bool:
-    """Whether this process is the one that writes."""
+    """Whether this process is rank 0, which writes files."""
     return bool(getattr(rank_zero_only, "rank", 0) == 0)
 
 
 def resolve_precision(precision: Precision, accelerator: str) -> str:
-    """What "auto" means here: bf16-mixed where the device computes in bf16, else 32-true."""
+    """Resolve "auto": bf16-mixed where the device computes in bf16, else 32-true."""
     if precision != "auto":
         return precision
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
@@ -52,7 +52,7 @@ def cpu_has_bf16() -> bool:
 
 @contextmanager
 def lock_run(run: Path) -> Iterator[None]:
-    """Hold the run's folder; a second training of the same name is refused.
+    """Lock the run's folder against a second training of the same name.
 
     Raises:
         UsageError: Another process trains here.
@@ -73,7 +73,7 @@ def lock_run(run: Path) -> Iterator[None]:
 
 
 def seed(value: int) -> None:
-    """Seed what builds the network."""
+    """Seed the generators that initialise the network."""
     seed_everything(value, workers=False, verbose=False)
 
 
@@ -86,7 +86,7 @@ def make_trainer(
     accelerator: str = "auto",
     **settings: Any,
 ) -> Trainer:
-    """Lightning's trainer with what the design fixes; the target of the trainer's configs.
+    """Build Lightning's trainer with swapper's fixed settings; the target of the configs.
 
     Args:
         callbacks: All of them.
@@ -99,7 +99,7 @@ def make_trainer(
     Raises:
         UsageError: Lightning refuses an argument.
     """
-    # Its tips on every start are no news of this run.
+    # Hide Lightning's tips at every start.
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
@@ -127,7 +127,7 @@ def make_trainer(
 def fit(
     trainer: Trainer, module: SwapModule, data: LightningDataModule, checkpoint: Path | None
 ) -> None:
-    """Train to the end, or until a signal; either way the newest state has been saved.
+    """Train to the end or until a signal; in both cases the newest state is saved.
 
     Raises:
         SystemExit: 143 after SIGTERM, 130 after SIGINT, as a shell expects.

@@ -67,10 +67,12 @@ def test_valence_is_a_step_in_its_own_units(space: AffectSpace) -> None:
 def test_it_is_known_how_much_of_a_concept_is_heard(space: AffectSpace) -> None:
     inside, half, outside = concept(1.0, 2.0), concept(1.0, 0, 0, 1.0, name="half"), [0.0] * 5
     dials = AffectControls([(inside, 1.0), (half, -0.5), (concept(*outside, 1.0, name="out"), 0.5)])
-    assert dials.heard(space) == pytest.approx({"tired": 1.0, "half": 0.5, "out": 0.0})
+    assert dials.expressible_shares(space) == pytest.approx({"tired": 1.0, "half": 0.5, "out": 0.0})
     stretched = replace(space, basis=space.basis @ np.diag([1.0, 7.0, 0.1]).astype(np.float32))
-    assert dials.heard(stretched) == pytest.approx({"tired": 1.0, "half": 0.5, "out": 0.0})
-    assert AffectControls([(inside, 0.0)]).heard(space) == {}
+    assert dials.expressible_shares(stretched) == pytest.approx(
+        {"tired": 1.0, "half": 0.5, "out": 0.0}
+    )
+    assert AffectControls([(inside, 0.0)]).expressible_shares(space) == {}
 
 
 def test_dials_at_zero_change_nothing(space: AffectSpace) -> None:
@@ -82,7 +84,7 @@ def test_dials_at_zero_change_nothing(space: AffectSpace) -> None:
 
 @pytest.mark.parametrize("way", [1.0, -1.0])
 def test_the_cap_is_what_was_shown_and_turns_nobody_back(space: AffectSpace, way: float) -> None:
-    most = float(np.quantile(space.shown["bob"][:, 0], 0.99))
+    most = float(np.quantile(space.observed["bob"][:, 0], 0.99))
     before = way * codes((0, 0.5, 0), (0.5, 0, 0), (1.7, 0.2, 0), (-3, 0, 0))
     told, capped = AffectControls([(concept(1.0), way)]).apply(space, before, "bob")
     wanted = way * np.array([(most, 0.5, 0), (most, 0, 0), (1.7, 0.2, 0), (-1, 0, 0)])
@@ -94,9 +96,9 @@ def test_two_dials_the_same_way_share_one_cap(space: AffectSpace) -> None:
     pair = [(concept(1.0, name="tired"), 1.0), (concept(0.8, 0.2, name="bored"), 1.0)]
     before = np.zeros((1, K), np.float32)
     told, capped = AffectControls(pair).apply(space, before, "bob")
-    assert told[0, 0] <= np.quantile(space.shown["bob"][:, 0], 0.99) + 1e-5
+    assert told[0, 0] <= np.quantile(space.observed["bob"][:, 0], 0.99) + 1e-5
     unit = np.array([0.8, 0.2, 0.0]) / np.hypot(0.8, 0.2)
-    assert told[0] @ unit <= np.quantile(space.shown["bob"] @ unit, 0.99) + 1e-5
+    assert told[0] @ unit <= np.quantile(space.observed["bob"] @ unit, 0.99) + 1e-5
     assert told[0, 0] > 0.5
     assert capped.any == 1
 
@@ -123,7 +125,7 @@ def test_amounts_have_their_range(amount: float) -> None:
 
 
 def test_one_name_is_one_dial() -> None:
-    with pytest.raises(ValueError, match="two dials have one name"):
+    with pytest.raises(ValueError, match="two controls have one name"):
         AffectControls([(concept(1.0, name="valence"), 0.5)])
 
 
@@ -137,5 +139,5 @@ def test_what_does_not_fit_is_refused(space: AffectSpace) -> None:
     with pytest.raises(UsageError, match=r"rejected: AUC .61 is below .75.*affect.force=true"):
         poor.check(space)
     poor.check(space, force=True)
-    with pytest.raises(UsageError, match=r"affect.arousal=0.2: .* tell nothing of arousal"):
+    with pytest.raises(UsageError, match=r"affect.arousal=0.2: .* do not predict arousal"):
         AffectControls(arousal=0.2).check(space)

@@ -241,10 +241,13 @@ def test_a_single_face_is_its_own_rest_and_nothing_is_known_of_it() -> None:
 
 def test_it_says_how_sure_it_is_and_what_it_guessed() -> None:
     shape, weights = np.zeros((68, 3)), np.ones(1)
-    assert Neutral(shape, weights, 0.0123).describe() == "rest known to 0.012 eye distances"
+    assert (
+        Neutral(shape, weights, 0.0123).describe()
+        == "neutral has a standard error of 0.012 eye distances"
+    )
     assert Neutral(shape, weights, 0.0123, ("closed lips", "open eyes")).describe() == (
-        "rest known to 0.012 eye distances; the footage never shows closed lips or open eyes, "
-        "so that is a guess"
+        "neutral has a standard error of 0.012 eye distances; the footage never shows closed "
+        "lips or open eyes, so that is extrapolated"
     )
 
 

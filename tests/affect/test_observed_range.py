@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from swapper.affect.observed_range import (
-    MOST_SHOWN,
+    MAX_CODES,
     ObservedRange,
     missing_emotions,
     subsample_codes,
@@ -30,7 +30,7 @@ def read_as(**counts: int) -> Readings:
 def test_the_sample_is_spread_over_the_footage() -> None:
     codes = np.arange(3000.0)[:, None]
     kept = subsample_codes(codes)
-    assert kept.shape == (MOST_SHOWN, 1)
+    assert kept.shape == (MAX_CODES, 1)
     assert kept.dtype == np.float32
     assert (kept[0, 0], kept[-1, 0]) == (0, 2999)
     assert 11 <= np.diff(kept[:, 0]).min() <= np.diff(kept[:, 0]).max() <= 12
@@ -41,8 +41,8 @@ def test_reach_is_what_most_of_the_faces_stay_within() -> None:
     shown = ObservedRange(
         np.stack([np.linspace(-1, 3, 201), np.zeros(201)], axis=1).astype(np.float32)
     )
-    assert shown.reach(np.eye(2)) == pytest.approx([2.96, 0])
-    assert shown.reach(-np.eye(2)) == pytest.approx([0.96, 0], abs=1e-6)
+    assert shown.extent(np.eye(2)) == pytest.approx([2.96, 0])
+    assert shown.extent(-np.eye(2)) == pytest.approx([0.96, 0], abs=1e-6)
 
 
 @pytest.mark.parametrize("dim", [2, 16, 40])
@@ -51,26 +51,26 @@ def test_an_identity_does_not_ask_for_more_than_itself(dim: int) -> None:
     footage = random.normal(size=(4000, dim))
     footage[:, 0] *= 0.1  # what it hardly ever does
     shown = ObservedRange(subsample_codes(footage))
-    assert shown.asks_for_more(footage).mean() < 0.05  # a quantile of 256 is no better known
+    assert shown.exceeds(footage).mean() < 0.05  # a quantile of 256 is no better known
     never = np.zeros((1, dim))
     never[0, 0] = 4.0
-    assert shown.asks_for_more(never).all()
-    assert not shown.asks_for_more(0.01 * random.normal(size=(9, dim))).any()
+    assert shown.exceeds(never).all()
+    assert not shown.exceeds(0.01 * random.normal(size=(9, dim))).any()
 
 
 def test_half_as_far_again_is_more() -> None:
     ring = np.linspace(0, 2 * np.pi, 200, endpoint=False)
     shown = ObservedRange(np.stack([np.cos(ring), np.sin(ring)], axis=1).astype(np.float32))
     along = np.array([[1.4, 0.0], [0.0, -1.4], [1.6, 0.0], [1.1, 1.2]])
-    assert shown.asks_for_more(along).tolist() == [False, False, True, True]
+    assert shown.exceeds(along).tolist() == [False, False, True, True]
 
 
 def test_only_what_is_told_is_more() -> None:
     shown = ObservedRange(np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32))
-    heard = replace(shown, told=np.eye(3, 2, dtype=np.float32))
+    heard = replace(shown, readout_axes=np.eye(3, 2, dtype=np.float32))
     far = np.array([[0.0, 0.0, 9.0], [9.0, 0.0, 0.0]])
-    assert shown.asks_for_more(far).tolist() == [True, True]
-    assert heard.asks_for_more(far).tolist() == [False, True]
+    assert shown.exceeds(far).tolist() == [True, True]
+    assert heard.exceeds(far).tolist() == [False, True]
 
 
 def test_gaps_are_told_in_words() -> None:

@@ -180,8 +180,8 @@ def test_what_was_shown_is_the_persons_own_codes(two: dict[str, Readings]) -> No
     space = fit(two)
     for name, each in two.items():
         own = space.own(each.embedding, name)
-        assert space.shown[name].shape == (256, FEELINGS)
-        np.testing.assert_allclose(space.shown[name][[0, -1]], own[[0, -1]], atol=1e-4)
+        assert space.observed[name].shape == (256, FEELINGS)
+        np.testing.assert_allclose(space.observed[name][[0, -1]], own[[0, -1]], atol=1e-4)
 
 
 def test_valence_has_a_direction_where_it_is_told(two: dict[str, Readings]) -> None:
@@ -209,10 +209,10 @@ def test_valence_has_a_direction_where_it_is_told(two: dict[str, Readings]) -> N
         (lambda s, _: s.update(identities="ab"), "1 to 64 identities"),
         (lambda s, _: s.update(identities=["alice"]), "not those of its identities"),
         (lambda _, t: t.pop("neutral.1"), "not those of its identities"),
-        (lambda _, t: t.pop("shown.1"), "lacks what its identities have shown"),
+        (lambda _, t: t.pop("shown.1"), "lacks .* observed codes"),
         (lambda _, t: t.update({"shown.0": np.zeros((300, 3), np.float32)}), "1 to 256 codes"),
         (lambda _, t: t.update({"shown.0": np.zeros((9, 4), np.float32)}), "not those of its"),
-        (lambda _, t: t.update(told=np.zeros((3, 9), np.float32)), "more directions than it has"),
+        (lambda _, t: t.update(told=np.zeros((3, 9), np.float32)), "more directions than"),
         (lambda _, t: t.update(told=np.zeros((2, 1), np.float32)), "not those of its identities"),
         (lambda _, t: t.update(valence=np.zeros(2, np.float32)), "not those of its identities"),
         (lambda _, t: t.update(basis=np.zeros((9000, 3), np.float32)), "another shape"),
@@ -240,7 +240,7 @@ def test_bad_settings_are_refused(
 
 def test_strangers_and_mixed_weights_are_refused(two: dict[str, Readings]) -> None:
     space = fit(two)
-    with pytest.raises(ValueError, match="carol is not of this affect space"):
+    with pytest.raises(ValueError, match="carol is not in this affect space"):
         space.own(two["alice"].embedding, "carol")
     with pytest.raises(ValueError, match="relative must be"):
         space.code(two["alice"].embedding, "alice", "bob", relative=2.0)

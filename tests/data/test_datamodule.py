@@ -294,12 +294,12 @@ def test_codes_come_one_a_face(facesets: list[str]) -> None:
 
 def test_codes_change_what_is_drawn(facesets: list[str]) -> None:
     data = module(facesets, balance=Balance(uniform=0.0))
-    before = data.repeats(10)[0]
+    before = data.draw_counts(10)[0]
     codes = [np.zeros((len(each), 2), np.float32) for each in data.facesets]
     for each in codes:
         each[13:16] = 9.0
     data.condition(codes)
-    after = data.repeats(10)[0]
+    after = data.draw_counts(10)[0]
     rare = np.isin(data.trained[0], [13, 14, 15])
     assert rare.any()
     assert (after.expected[rare] > 1.5 * before.expected[rare]).all()
@@ -310,7 +310,7 @@ def test_pairs_move_nothing_but_the_input(tmp_path: Path) -> None:
     calm = Augment(degrade=0, borrow=0)
     plain, paired = (first(told(paths, augment=calm, pairs=share), 20) for share in (0.0, 0.5))
     for one, other in zip(plain, paired, strict=True):
-        for name in ("faces", "code", "grid", "gain", "faces_from_target", "follows"):
+        for name in ("faces", "code", "grid", "gain", "faces_from_target", "previous"):
             assert torch.equal(getattr(one, name), getattr(other, name)), name
         assert torch.equal(inputs(one), one.faces[..., :3])
     assert any(not torch.equal(inputs(each), each.faces[..., :3]) for each in paired)
@@ -344,7 +344,7 @@ def test_followers_are_the_next_frame_under_the_same_augmentation(tmp_path: Path
     found = 0
     for batch in first(data, 20):
         faces = which(data, batch)
-        follows = batch.follows.tolist()
+        follows = batch.previous.tolist()
         assert {sample for sample, before in enumerate(follows) if before >= 0} <= {1, 3, 6, 8}
         for sample, before in enumerate(follows):
             if before < 0:
@@ -363,7 +363,7 @@ def test_followers_are_the_next_frame_under_the_same_augmentation(tmp_path: Path
 def test_repeats_are_counted(facesets: list[str], tmp_path: Path) -> None:
     data = told(facesets)
     seen = [face for batch in first(data, 30) for face in which(data, batch)]
-    found = data.repeats(30)
+    found = data.draw_counts(30)
     for identity, each in enumerate(found):
         records = data.facesets[identity].records
         assert list(each.ids) == [records[row].id for row in data.trained[identity]]
@@ -378,7 +378,7 @@ def test_repeats_are_counted(facesets: list[str], tmp_path: Path) -> None:
     assert int(rows[0]["drawn"]) == max(found[0].drawn)
     assert sum(int(row["drawn"]) for row in rows if row["identity"] == "bert") == 90
     data.trainer = SimpleNamespace(global_rank=0, world_size=2)  # type: ignore[assignment]
-    assert data.repeats(15)[0].drawn.tolist() == found[0].drawn.tolist()
+    assert data.draw_counts(15)[0].drawn.tolist() == found[0].drawn.tolist()
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -108,12 +108,12 @@ def test_pairs_are_in_like_pose_and_of_another_moment() -> None:
     partners = PosePairs(footage, np.zeros((600, 0), np.float32))
     seen = []
     for sample in range(600):
-        other = partners.other(generator(0, 0, 0, sample), sample)
+        other = partners.draw_partner(generator(0, 0, 0, sample), sample)
         assert other is not None
         assert np.abs(footage.pose[other] - footage.pose[sample]).max() <= DEGREES
         moment = footage.source[other] == footage.source[sample]
         assert not moment or abs(footage.frame[other] - footage.frame[sample]) >= 15
-        assert partners.other(generator(0, 0, 0, sample), sample) == other
+        assert partners.draw_partner(generator(0, 0, 0, sample), sample) == other
         seen.append(other)
     assert len(set(seen)) > 250  # not always the same few
 
@@ -123,14 +123,14 @@ def test_pairs_prefer_another_feeling() -> None:
     codes = np.zeros((200, 3), np.float32)
     codes[100:] = 2.0
     partners = PosePairs(FootageIndex.of(records), codes)
-    chosen = [partners.other(generator(1, 0, 0, sample), sample) for sample in range(100)]
+    chosen = [partners.draw_partner(generator(1, 0, 0, sample), sample) for sample in range(100)]
     assert sum(each is not None and each >= 100 for each in chosen) > 85  # by chance: 50
 
 
 def test_no_like_pose_is_no_pair() -> None:
     records = [face(0), face(5), face(100, yaw=9.0), face(200, yaw=9.0, pitch=8.5)]
     partners = PosePairs(FootageIndex.of(records), np.zeros((4, 0), np.float32))
-    found = [partners.other(generator(0, 0, 0, row), row) for row in range(4)]
+    found = [partners.draw_partner(generator(0, 0, 0, row), row) for row in range(4)]
     assert found == [None, None, None, None]
 
 
@@ -139,13 +139,13 @@ def test_a_rare_pair_is_found() -> None:
     records = [face(30 * frame) for frame in range(3000)]
     records += [face(100_000, pitch=40.0), face(200_000, pitch=40.0)]
     partners = PosePairs(FootageIndex.of(records), np.zeros((3002, 0), np.float32))
-    assert partners.other(generator(0, 0, 0, 0), 3000) == 3001
+    assert partners.draw_partner(generator(0, 0, 0, 0), 3000) == 3001
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_few_faces_are_safe(count: int) -> None:
     footage = FootageIndex.of([face(frame) for frame in range(count)])
     assert next_frames(footage).tolist() == [1, -1][2 - count :]
-    assert PosePairs(footage, np.zeros((count, 2), np.float32)).other(generator(0, 0, 0, 0), 0) is (
-        None
-    )
+    assert PosePairs(footage, np.zeros((count, 2), np.float32)).draw_partner(
+        generator(0, 0, 0, 0), 0
+    ) is (None)

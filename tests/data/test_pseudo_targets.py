@@ -329,7 +329,7 @@ def dataset(run: Run, tables: dict[tuple[int, int], Table], **settings: object) 
         run.usable,
         Augment(),
         [np.zeros((len(each), 0), np.float32) for each in run.caches],
-        draws=[FaceSampler(0, n, len(each), 4) for n, each in enumerate(run.caches)],
+        samplers=[FaceSampler(0, n, len(each), 4) for n, each in enumerate(run.caches)],
         resolution=48,
         pseudo=PseudoSamples(tables),
         **settings,  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from swapper.estimators.base import (
     Estimator,
     fingerprint,
     load_estimator,
-    refuse_judges,
+    refuse_measuring_only,
 )
 from swapper.estimators.preprocess import Preprocess, Window
 
@@ -181,9 +181,9 @@ def test_a_judge_measures_and_never_trains(tmp_path: Path, monkeypatch: pytest.M
     )
     monkeypatch.setattr(judge_net, "OWN", tmp_path)
     assert load_estimator("judge", "measuring").measuring_only
-    with pytest.raises(UsageError, match="affect=judge: kept for measuring") as caught:
+    with pytest.raises(UsageError, match="affect=judge: reserved for measuring") as caught:
         load_estimator("judge", "training")
     assert "\n" not in str(caught.value)
-    with pytest.raises(UsageError, match="affect=toy: kept for measuring"):
-        refuse_judges(make(measuring_only=True))
-    refuse_judges(make())
+    with pytest.raises(UsageError, match="affect=toy: reserved for measuring"):
+        refuse_measuring_only(make(measuring_only=True))
+    refuse_measuring_only(make())

@@ -93,10 +93,14 @@ def test_what_is_written_comes_back_in_the_order_of_the_records(faceset: Faceset
         faceset.path, "drawn", [shuffled.take(np.arange(2)), shuffled.take(np.arange(2, 5))]
     )
     same(read_readings(faceset, "drawn"), stored.readings)
-    same(read_readings(faceset, "drawn", lineage=LINEAGE, look=LOOK), stored.readings)
+    same(read_readings(faceset, "drawn", lineage=LINEAGE, preprocessing_hash=LOOK), stored.readings)
     back = read_stored(faceset.path, "drawn")
     assert back is not None
-    assert (back.ids, back.pictures, back.look) == (shuffled.ids, shuffled.pictures, LOOK)
+    assert (back.ids, back.pictures, back.preprocessing_hash) == (
+        shuffled.ids,
+        shuffled.pictures,
+        LOOK,
+    )
 
 
 @pytest.mark.parametrize("kept", [(), ("probabilities",), ("valence", "arousal"), ("intensities",)])
@@ -150,7 +154,9 @@ def test_faces_added_or_changed_since_are_counted(faceset: Faceset) -> None:
     grown = Faceset.open(faceset.path)
     with pytest.raises(FacesetError) as error:
         read_readings(grown, "drawn")
-    assert "of 7 faces 2 were never read and 1 changed since; run swapper affect" in one_line(error)
+    assert "of 7 faces 2 were never read and 1 changed since; run swapper annotate" in one_line(
+        error
+    )
     back = read_stored(faceset.path, "drawn")
     assert back is not None
     assert rows_of(grown, back).tolist() == [-1, 1, 2, 3, 4, -1, -1]
@@ -161,7 +167,7 @@ def test_other_weights_and_another_window_are_told(faceset: Faceset) -> None:
     with pytest.raises(FacesetError, match="was read by other weights"):
         read_readings(faceset, "drawn", lineage="drawn:" + "00" * 32)
     with pytest.raises(FacesetError, match="through another window"):
-        read_readings(faceset, "drawn", look="00" * 32)
+        read_readings(faceset, "drawn", preprocessing_hash="00" * 32)
 
 
 def test_a_link_in_place_of_the_folder_is_refused(faceset: Faceset, tmp_path: Path) -> None:
@@ -222,7 +228,7 @@ SPOILED = {
     "units without intensities": (_with(intensities=None), "do not fit"),
     "another reader": (_with(lineage="judge:" + "ab" * 32), "not by drawn"),
     "no weights": (_with(lineage="drawn:x"), "not by drawn"),
-    "no look": (_with(look="x"), "not by drawn"),
+    "no look": (_with(preprocessing_hash="x"), "not by drawn"),
     "a path for a face": (_with(ids=("../../x", "b", "c", "d", "e")), "proper name"),
     "a face twice": (_with(ids=("a", "a", "c", "d", "e")), "twice"),
     "no hash": (_with(pictures=("x",) * 5), "64 hex"),
@@ -241,7 +247,7 @@ def test_what_cannot_be_is_neither_written_nor_read(faceset: Faceset, how: str) 
     _raw(affect_to_table(spoiled), path)
     with pytest.raises(FacesetError, match=expected) as error:
         read_stored(faceset.path, "drawn")
-    assert "delete it, then run swapper affect" in one_line(error)
+    assert "delete it, then run swapper annotate" in one_line(error)
 
 
 def test_parts_of_different_readings_are_not_mixed(faceset: Faceset) -> None:
@@ -271,8 +277,8 @@ def _about(table: pa.Table, **changes: Any) -> pa.Table:
         (lambda table: table, {"use_dictionary": True}, "compressed"),
         (lambda table: table.replace_schema_metadata(None), {}, "foreign"),
         (lambda table: _about(table, schema=2), {}, "another version"),
-        (lambda table: _about(table, lineage=7), {}, "who read"),
-        (lambda table: _about(table, labels="abc"), {}, "what was read"),
+        (lambda table: _about(table, lineage=7), {}, "its estimator"),
+        (lambda table: _about(table, labels="abc"), {}, "its labels and units"),
         (lambda table: _about(table, labels=[1, 2, 3]), {}, "labels"),
         (lambda table: _about(table, units=[True, 1]), {}, "units"),
         (lambda table: _about(table, units=[[], []]), {}, "units"),

@@ -225,8 +225,8 @@ from pathlib import Path
 from swapper.facesets import writer as writer_module
 from swapper.facesets.faceset_metadata import Source
 from tests.facesets.making import SOURCE, make_card, make_image, make_record
-writer._FLUSH_EVERY = 5
-with writer.FacesetWriter(Path(sys.argv[1]), make_card()) as writer:
+writer_module._FLUSH_EVERY = 5
+with writer_module.FacesetWriter(Path(sys.argv[1]), make_card()) as writer:
     writer.add_source(Source("clip.mp4", SOURCE))
     print("open", len(writer), flush=True)
     for frame in range(100000):

@@ -179,12 +179,12 @@ def test_a_cap_binds_and_is_told(
     )
     assert feeling is not None
     codes = feeling.codes([np.full((96, 96, 3), 128, np.uint8)]).numpy()
-    most = np.quantile(space.shown["bob"][:, 0], 0.99)
-    bare = replace(feeling, dials=make_controls(AffectOptions())).codes(
+    most = np.quantile(space.observed["bob"][:, 0], 0.99)
+    bare = replace(feeling, controls=make_controls(AffectOptions())).codes(
         [np.full((96, 96, 3), 128, np.uint8)]
     )
     assert codes[0, 0] == pytest.approx(max(most, float(bare[0, 0])), abs=1e-3)
-    assert feeling.asked.faces == 1
+    assert feeling.stats.faces == 1
 
 
 def test_valence_is_a_dial(world: Path) -> None:
@@ -198,11 +198,11 @@ def test_valence_is_a_dial(world: Path) -> None:
     before = plain.codes(crop).numpy()[0]
     # Towards the middle of what was shown, where no cap is.
     amount = -0.5 * float(np.sign(before @ along))
-    dialled_so = replace(plain, space=pleasant, dials=AffectControls(valence=amount))
+    dialled_so = replace(plain, space=pleasant, controls=AffectControls(valence=amount))
     np.testing.assert_allclose(
         dialled_so.codes(crop).numpy()[0] - before, amount * along, atol=1e-5
     )
-    assert dialled_so.asked.capped.any == 0
+    assert dialled_so.stats.clamped.any == 0
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_a_concept_that_the_model_hardly_hears_is_told(
     write_concept(world, tmp_path, "tired", direction=direction.astype(np.float32))
     line = ("affect.concepts.tired=1", f"affect.concept_folder={tmp_path}")
     frames_of(world, tmp_path / "a.mp4", *line)
-    assert "tired: the model hears 0 % of it, no more is added" in caplog.text
+    assert "tired: the model's codes express 0 % of it, only that is added" in caplog.text
 
 
 def test_a_damaged_concept_is_told(world: Path, tmp_path: Path) -> None:
@@ -271,8 +271,8 @@ def test_the_tally_tells_what_was_too_much_only() -> None:
     assert asked.describe() == ""
     asked.add(np.full((40, 1), 3, np.float32), ClampCounts(40, 7, {"tired": 7}))
     assert asked.describe() == (
-        "40 % of the faces ask for more than bob has shown, and are guesses; of 100 faces, dials "
-        "went no further than bob has shown in 7 (tired in 7)"
+        "40 % of the faces go beyond what bob has shown and are extrapolated; of 100 faces, "
+        "controls went no further than bob has shown in 7 (tired in 7)"
     )
 
 
@@ -283,7 +283,7 @@ def test_a_known_performer_needs_no_first_look(world: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("more", "what"),
     [
-        (["affect.performer=carol"], "affect.performer=carol: the model knows alice, bob"),
+        (["affect.performer=carol"], "affect.performer=carol: the model has alice, bob"),
         (["affect.guidance_scale=9"], "affect.guidance_scale=9"),
         (["affect@estimator=actors", "estimator.name=judge", "estimator.purpose=measuring"],
          "the model was trained with actors:"),
@@ -303,9 +303,9 @@ def test_what_does_not_fit_is_told_in_one_line(
     [
         ([], "need an estimator; pass affect=emotieff"),
         (["affect=actors", "model.code_dim=0", "expression=none", "~expression.swap"],
-         "nothing listens to it"),
-        (["affect=actors", "affect.name=judge"], "kept for measuring"),
-        (["affect=actors", "model.code_dim=0"], "has nothing that it could train"),
+         "affect=actors: nothing uses it"),
+        (["affect=actors", "affect.name=judge"], "reserved for measuring"),
+        (["affect=actors", "model.code_dim=0"], "trains no layer of this model"),
     ],
 )  # fmt: skip
 def test_a_training_that_does_not_fit_together_is_refused(
@@ -328,7 +328,7 @@ def test_a_training_says_what_one_identity_lacks(
         seen.update(readings)
         return ["alice shows no surprise (bob: 12 %); a swap will have to guess it"]
 
-    monkeypatch.setattr("swapper.training.affect_setup.gaps", gaps)
+    monkeypatch.setattr("swapper.training.affect_setup.missing_emotions", gaps)
     with caplog.at_level("INFO"):
         assert cli.run(train_line(world, "gaps", 1, "affect=actors")) == 0
     assert "alice shows no surprise" in caplog.text
@@ -350,7 +350,7 @@ def test_a_run_of_an_older_swapper_is_not_continued(
     monkeypatch.setattr("swapper.training.affect_setup.read_checkpoint", older)
     assert cli.run(train_line(world, "run", 13, "affect=actors")) != 0
     (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("swapper: ")]
-    assert "last.ckpt: the affect space lacks what its identities have shown" in line
+    assert "last.ckpt: the affect space lacks its identities' observed codes" in line
     assert line.endswith("pass another name=")
 
 
@@ -398,7 +398,7 @@ def test_a_model_that_hears_nothing_asks_for_no_estimator(world: Path) -> None:
     deaf = replace(model, card=replace(card, affect_space=None), affect_space={})
 
     assert make_conditioner(deaf, "bob", AffectOptions(), never, never, CPU) is None
-    with pytest.raises(UsageError, match=r"valence \+0.20: .* hears no affect"):
+    with pytest.raises(UsageError, match=r"valence \+0.20: .* is not conditioned on affect"):
         make_conditioner(deaf, "bob", AffectOptions(valence=0.2), never, never, CPU)
 
 

@@ -15,8 +15,8 @@ from swapper.kernels import dispatch
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(dispatch.VARIABLE, raising=False)
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    monkeypatch.setattr(dispatch, "_asked", None)
-    monkeypatch.setattr(dispatch, "_told", set())
+    monkeypatch.setattr(dispatch, "_chosen", None)
+    monkeypatch.setattr(dispatch, "_warned", set())
 
 
 def test_auto_on_a_cpu_is_the_reference() -> None:
@@ -31,7 +31,7 @@ def test_auto_does_not_take_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> 
     assert "plain torch" in dispatch.explain("cpu")
     with dispatch.using("triton"):
         assert dispatch.takes_kernel("film_lrelu", torch.zeros(1))
-        assert dispatch.explain("cpu").endswith("Triton kernels, as asked")
+        assert dispatch.explain("cpu").endswith("Triton kernels, as requested")
 
 
 def test_triton_is_never_replaced_in_silence() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from swapper.errors import UsageError
 from swapper.kernels import dispatch
-from swapper.kernels.dssim import LARGEST_WINDOW, dssim_l1, dssim_l1_reference
+from swapper.kernels.dssim import MAX_WINDOW, dssim_l1, dssim_l1_reference
 
 pytest.importorskip("triton", reason="triton is not installed")
 pytestmark = pytest.mark.usefixtures("few_programs")
@@ -235,7 +235,7 @@ def test_what_the_kernel_cannot_do_is_said(device: str) -> None:
         ((pred, (target * 255).byte(), mask), {}, "uint8 is for the reference"),
         ((pred, target.clone().requires_grad_(), mask), {}, "target requires a gradient"),
         ((pred, target, mask.clone().requires_grad_()), {}, "mask requires a gradient"),
-        ((pred, target, mask), {"window": LARGEST_WINDOW + 2}, "window above 15"),
+        ((pred, target, mask), {"window": MAX_WINDOW + 2}, "window above 15"),
         ((pred[:, :0], target[:, :0], mask), {}, "pictures are empty"),
     ):
         with pytest.raises(UsageError, match=reason):

@@ -114,15 +114,17 @@ def test_a_bound_shrinks_what_is_too_strong_and_leaves_the_rest() -> None:
 
 def test_strength_waits_grows_and_stays() -> None:
     made = loss(start=20, ramp=20)
-    assert [made.strength(step) for step in (0, 19, 30, 40, 99)] == pytest.approx([0, 0, 0.5, 1, 1])
-    assert loss(start=0, ramp=0).strength(0) == 1
+    assert [made.warmup_factor(step) for step in (0, 19, 30, 40, 99)] == pytest.approx(
+        [0, 0, 0.5, 1, 1]
+    )
+    assert loss(start=0, ramp=0).warmup_factor(0) == 1
 
 
 def test_a_perfect_drawing_of_oneself_is_not_looked_at_by_chance() -> None:
     made = loss(view=RandomView(noise=0.3))
     faces, who = torch.rand(2, 3, 8, 8), torch.tensor([0, 1])
     nobody = torch.tensor([-1, -1])
-    parts = made.per_sample(faces, who, faces, who, nobody, by_chance=False)
+    parts = made.per_sample(faces, who, faces, who, nobody, random_view=False)
     assert parts["affect"].sum() == 0
     assert made.per_sample(faces, who, faces, who, nobody)["affect"].sum() > 0
 

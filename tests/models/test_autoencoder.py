@@ -339,7 +339,7 @@ def test_config_makes_the_same_network() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"name": "os.system"}, r"unknown architecture 'os.system'; this version knows df, origin"),
+        ({"name": "os.system"}, r"unknown architecture 'os.system'; this version has df, origin"),
         ({}, "unknown architecture None"),
         ({"name": ["df"]}, "unknown architecture"),
         ({"name": "x" * 5000}, "unknown architecture 'xxx"),

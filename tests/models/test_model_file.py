@@ -109,7 +109,7 @@ def test_any_of_its_paths_will_do(saved: Path) -> None:
 def test_unknown_identity_lists_the_known_ones(saved: Path) -> None:
     loaded = load_model(saved)
     assert loaded.identity("alice").faceset == "f" * 64
-    with pytest.raises(ModelError, match=r"no identity 'carol'; it knows alice, bob\.b-1"):
+    with pytest.raises(ModelError, match=r"no identity 'carol'; it has alice, bob\.b-1"):
         loaded.identity("carol")
 
 

@@ -151,7 +151,7 @@ def test_numbers_that_are_none_are_no_match(
 
 
 def test_large_weights_lie_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_export, "APART_BYTES", 1000)
+    monkeypatch.setattr(onnx_export, "EXTERNAL_DATA_BYTES", 1000)
     model = made(tmp_path, "tiny")
     onnx_export.write_onnx(model, "bob", tmp_path / "bob.onnx", 18)
     assert (tmp_path / "bob.onnx.data").stat().st_size > (tmp_path / "bob.onnx").stat().st_size

@@ -33,9 +33,9 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
-    before = dispatch._asked
+    before = dispatch._chosen
     yield
-    dispatch._asked = before
+    dispatch._chosen = before
     torch._dynamo.reset()
 
 
@@ -159,7 +159,7 @@ def test_auto_asks_the_device(
 ) -> None:
     monkeypatch.setattr("swapper.training.acceleration._has_compiler", lambda: True)
     monkeypatch.setattr("swapper.kernels.dispatch._capability", lambda _: (9, 0))
-    monkeypatch.setattr("swapper.training.acceleration.complaints", lambda _: [])
+    monkeypatch.setattr("swapper.training.acceleration.failures", lambda _: [])
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     module = made()
     with caplog.at_level(logging.DEBUG):
@@ -176,9 +176,7 @@ def test_auto_asks_the_device(
 def test_faulty_kernels_are_not_used(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "swapper.training.acceleration.complaints", lambda _: ["film_lrelu: differs"]
-    )
+    monkeypatch.setattr("swapper.training.acceleration.failures", lambda _: ["film_lrelu: differs"])
     Acceleration(compile=False).prepare(made(), torch.device("cuda"))
     assert "plain torch instead of kernels: film_lrelu: differs" in caplog.text
     assert dispatch.backend() == "reference"

@@ -84,6 +84,6 @@ class _Board:
 def test_previews_reach_the_loggers_that_take_pictures(tmp_path: Path) -> None:
     recorder, board = _Recorder(), _Board()
     trainer: Any = type("T", (), {"loggers": [recorder, board, object()]})()
-    Preview(str(tmp_path))._tell_loggers(trainer, Image.new("RGB", (8, 4)), 5)
+    Preview(str(tmp_path))._log_picture(trainer, Image.new("RGB", (8, 4)), 5)
     assert recorder.seen[0][0] == "preview"
     assert board.shapes == [(4, 8, 3)]

@@ -70,11 +70,11 @@ def test_everyone_is_played_by_everyone_else_in_turn() -> None:
 
 def test_a_share_of_the_faces_keeps_who_follows_whom() -> None:
     follows = torch.tensor([-1, 0, 1, -1, -1, 3])
-    cast = SwapAssignment.of(replace(batch(2), follows=follows), 2, 0.5)
+    cast = SwapAssignment.of(replace(batch(2), previous=follows), 2, 0.5)
     assert cast.rows.tolist() == [0, 1, 3, 4]
-    assert cast.follows.tolist() == [-1, 0, -1, -1]
-    cast = SwapAssignment.of(replace(batch(2), follows=follows), 2, 1.0)
-    assert cast.follows.tolist() == follows.tolist()
+    assert cast.previous.tolist() == [-1, 0, -1, -1]
+    cast = SwapAssignment.of(replace(batch(2), previous=follows), 2, 1.0)
+    assert cast.previous.tolist() == follows.tolist()
 
 
 def trained_by(reach: str, share: str) -> tuple[set[str], Autoencoder]:

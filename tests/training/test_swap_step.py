@@ -163,7 +163,7 @@ def test_swaps_learn_what_no_own_face_shows() -> None:
             module.training_step(some, 0).backward()
             optimiser.step()
         with torch.no_grad():
-            latent, _ = module._made(some)
+            latent, _ = module._encode(some)
             loss, _ = SwapLoss()(module.net, ReconstructionLoss(), some, latent, None)
         errors.append(float(loss))
     assert errors[0] < 0.9 * errors[1]
