@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from swapper.affect.space import AffectSpace
 from swapper.devices import pick_device
 from swapper.estimators.auto import AutoEstimator
 from swapper.estimators.base import Estimator
@@ -113,7 +114,11 @@ class Model:
     @property
     def has_affect(self) -> bool:
         """Whether its decoders are conditioned on the performer's affect."""
-        return affect_space_of(self.loaded) is not None
+        return self._affect_space is not None
+
+    @functools.cached_property
+    def _affect_space(self) -> AffectSpace | None:
+        return affect_space_of(self.loaded)  # restored and checked once, not for every picture
 
     @property
     def step(self) -> int:
@@ -142,7 +147,7 @@ class Model:
         Raises:
             SwapperError: As `swap_frame`.
         """
-        space = affect_space_of(self.loaded)
+        space = self._affect_space
         conditioner = make_conditioner(
             self.loaded,
             identity,
@@ -150,6 +155,7 @@ class Model:
             lambda: self._estimator,
             lambda *_: mean_neutral(space) if space else np.zeros(0, np.float32),
             self.device,
+            space,
         )
         if conditioner is not None:
             self._estimator = (

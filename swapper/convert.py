@@ -87,18 +87,19 @@ def convert(
     output = Path(options.output)
     if output.exists() and not options.overwrite:
         raise UsageError(f"{output}: exists; pass overwrite=true or another output=")
-    conditioner = make_conditioner(
-        model,
-        options.identity,
-        options.affect,
-        make_estimator,
-        partial(_performer_neutral, options, model, make_aligner),
-        device,
-    )
     with open_footage(options.video) as footage:
         if output in footage.paths or output.resolve() in [p.resolve() for p in footage.paths]:
             raise UsageError(f"{output}: is the performer's own footage; pass another output=")
         sink = _sink(options, footage, signer is not None)
+        # After the cheap checks: it may read the whole clip.
+        conditioner = make_conditioner(
+            model,
+            options.identity,
+            options.affect,
+            make_estimator,
+            partial(_performer_neutral, options, model, make_aligner),
+            device,
+        )
         aligner = make_aligner()
         try:
             prepare_for_clip(aligner, footage.info.path, footage.info.num_frames)

@@ -15,8 +15,8 @@ PACKAGE = ROOT / "swapper"
 # A room imports from the floors below its own. The ground's files may use each other.
 FLOORS = (
     "errors types options files progress devices downloads",
-    "media kernels metrics report head_renderer",
-    "facesets estimators models losses faces provenance user_study synth",
+    "media kernels metrics head_renderer",
+    "facesets estimators models losses faces provenance report user_study synth",
     "data affect",
     "training inference evaluation modelcard",
     "extract annotate concept train convert export evaluate study verify synthesize",

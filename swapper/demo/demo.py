@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from swapper import __version__
 from swapper.demo.pipeline import (
     CastingClips,
+    ExactAligner,
     actor_clip,
     actor_truth,
     check_unbiased,
@@ -30,7 +31,6 @@ from swapper.errors import UsageError
 from swapper.estimators.base import Estimator, load_estimator
 from swapper.evaluate import REPORT, evaluate
 from swapper.evaluation.ground_truth import Reader, compare_with_truth
-from swapper.faces.openface import OpenfaceAligner
 from swapper.head_renderer.identity import sample_identity
 from swapper.media.image_strip import draw_strip
 from swapper.media.images import write_atomically, write_image
@@ -160,8 +160,8 @@ def _evaluate_swap(
 ) -> Report:
     """Run `swapper evaluate` on the swap with exact landmarks."""
     performer, truth = casting_clips["held_out"][0], casting_clips["truth"][0]
-    # In the order in which clips are read; the swap was aligned by the performer's landmarks.
-    tables = iter([performer, performer, truth])
+    # The swap was aligned by the performer's landmarks.
+    tables = {performer.video: performer, video: performer, truth.video: truth}
     options = EvaluateOptions(
         performer=str(performer.video),
         swap=str(video),
@@ -170,7 +170,8 @@ def _evaluate_swap(
         output=str(output),
         overwrite=True,
     )
-    return evaluate(options, lambda: OpenfaceAligner(str(next(tables).landmarks)), lambda: judge)
+    landmarks = {clip.resolve(): files.landmarks for clip, files in tables.items()}
+    return evaluate(options, lambda: ExactAligner(landmarks), lambda: judge)
 
 
 def _make_casting(budget: Budget, seed: int) -> Casting:

@@ -45,6 +45,27 @@ PERFORMER, IDENTITY = "performer", "identity"
 UNIT_NAMES: Final = tuple(f"AU{unit}" for unit in UNITS)
 
 
+class ExactAligner(OpenfaceAligner):
+    """Reads each clip's landmarks from the table that was rendered with it.
+
+    Args:
+        tables: CSV files by resolved path of the clip.
+    """
+
+    def __init__(self, tables: Mapping[Path, Path]) -> None:
+        super().__init__(str(next(iter(tables.values()))))
+        self._tables = tables
+
+    def set_clip(self, clip: Path) -> None:
+        """Select the clip's table.
+
+        Raises:
+            KeyError: No table was rendered with it.
+        """
+        super().set_clip(clip)
+        self.csv = self._tables[clip.resolve()]
+
+
 def extract_faces(casting_clips: CastingClips, folder: Path, size: int) -> list[Path]:
     """Extract the faces of both actors by their exact landmarks and estimate their affect.
 

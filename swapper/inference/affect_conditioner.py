@@ -202,6 +202,7 @@ def make_conditioner(
     make_estimator: Callable[[], Estimator | None],
     find_neutral: Callable[[Estimator, int], NDArray[np.float32]],
     device: torch.device,
+    space: AffectSpace | None = None,
 ) -> AffectConditioner | None:
     """Build the conditioner of a model; None if its decoders are not conditioned.
 
@@ -213,6 +214,7 @@ def make_conditioner(
         find_neutral: Estimates the neutral (D,) of a performer from the clip; given the estimator
             and the side of the crops to read.
         device: Where the estimator runs.
+        space: The model's affect space, where the caller has restored it; None to restore it.
 
     Raises:
         ModelError: The affect space is damaged.
@@ -221,7 +223,7 @@ def make_conditioner(
         EstimatorError: Its weights cannot be used.
     """
     controls = make_controls(options)
-    space = affect_space_of(model)
+    space = space or affect_space_of(model)
     if space is None:
         if named := describe_controls(options):
             raise UsageError(
@@ -287,20 +289,24 @@ def estimate_neutral(
         None where too few faces are found.
     """
     stride = max(1, (footage.info.num_frames or 0) // _NEUTRAL_FRAMES)
-    crops: list[Picture] = []
-    all_landmarks: list[NDArray[np.float32]] = []
+    found: dict[int, tuple[Picture, NDArray[np.float32]]] = {}  # crop and landmarks, by frame
     for frame in footage:
-        if frame.index % stride or len(crops) >= 2 * _NEUTRAL_FRAMES:
+        if frame.index % stride:
             continue
         faces = aligner(frame)
         if not faces:
             continue
-        landmarks = faces[0].landmarks
-        all_landmarks.append(landmarks)
-        crops.append(warp(frame.image, similarity_from_landmarks(landmarks, side, coverage), side))
-    if len(crops) < _MIN_FACES:
+        points = faces[0].landmarks
+        crop = warp(frame.image, similarity_from_landmarks(points, side, coverage), side)
+        found[frame.index] = crop, points
+        if len(found) >= 2 * _NEUTRAL_FRAMES:
+            # Not every container knows its length: thinned as it goes, they stay spread over all.
+            stride *= 2
+            found = {index: each for index, each in found.items() if index % stride == 0}
+    if len(found) < _MIN_FACES:
         return None
-    shapes = Shapes.of(aligned_landmarks(np.stack(all_landmarks)))
+    crops, landmarks = zip(*found.values(), strict=True)
+    shapes = Shapes.of(aligned_landmarks(np.stack(landmarks)))
     neutral = find_neutrals({"performer": shapes})["performer"]
     log.info("performer: %s", neutral.describe())
     return neutral_embedding(estimator.readings(np.stack(crops), coverage), neutral.weights)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,8 @@ MIN_SHIFT_SECONDS: Final = 1.0
 """Most expressions have changed by then; less would leave the performer in step."""
 NUM_SHIFTS: Final = 8
 MIN_RANGE: Final = 0.1
-"""Least range from floor to ceiling; below it a relative score is mostly noise."""
+"""Least range from floor to ceiling, as a share of the figure's scale; below it a relative score is
+mostly noise."""
 
 Floats = NDArray[np.float64]
 
@@ -49,13 +50,34 @@ def floor(figure: Callable[[Floats], float], performer: Floats, fps: float) -> f
     return float(np.mean(finite)) if finite else float("nan")
 
 
-def relative_score(value: float, floor: float, ceiling: float) -> float:
-    """Scale a value so that the floor is 0 and the ceiling 1, whichever is higher.
+def relative_score(
+    value: float,
+    floor: float,
+    ceiling: float,
+    better: Literal["higher", "lower", "one"] = "higher",
+    dimensionless: bool = True,
+) -> float:
+    """Scale a value so that the floor is 0 and the ceiling 1.
+
+    Args:
+        value: The figure.
+        floor: What chance gives.
+        ceiling: The best that the instrument can report.
+        better: Which direction is better; "one" is best at 1.
+        dimensionless: Whether 1 is a natural size of the figure, as of correlations and gains.
 
     Returns:
-        NaN if floor and ceiling differ by less than `MIN_RANGE` or one is NaN.
+        NaN if one is NaN, or the ceiling is not better than the floor by `MIN_RANGE` of the
+        figure's scale: the larger of the two, at least 1 where it is dimensionless. Such a figure
+        does not separate good swaps from bad ones.
     """
-    span = ceiling - floor
-    if not np.isfinite(span) or abs(span) < MIN_RANGE:
+    if not np.isfinite(value + floor + ceiling):
         return float("nan")
-    return (value - floor) / span
+    span = {
+        "higher": ceiling - floor,
+        "lower": floor - ceiling,
+        "one": abs(1 - floor) - abs(1 - ceiling),
+    }[better]
+    if span < MIN_RANGE * max(abs(floor), abs(ceiling), float(dimensionless)) or span <= 0:
+        return float("nan")
+    return (value - floor) / (ceiling - floor)

@@ -9,6 +9,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from swapper.metrics.chance import relative_score
+
 Floats = NDArray[np.float64]
 MEASURE_KEYS: Final = (
     "title",
@@ -21,8 +23,6 @@ MEASURE_KEYS: Final = (
     "why_not",
 )
 """Fields of a measure in the JSON."""
-_MIN_RANGE_SHARE: Final = 0.1
-"""Least range from floor to ceiling, relative to the larger one, for a normalised score."""
 
 
 @dataclass(frozen=True)
@@ -53,27 +53,19 @@ class Measure:
 
 
 def normalised_score(measure: Measure, value: float | None = None) -> float:
-    """Scale a value so that the floor is 0 and the ceiling 1; NaN if one of them is unknown.
-
-    NaN also if the ceiling is not, or hardly, better than the floor: the figure then does not
-    separate good swaps from bad ones.
+    """Scale a value so that the floor is 0 and the ceiling 1, as `metrics.chance.relative_score`.
 
     Args:
         measure: With its floor and ceiling.
         value: Of the same kind; None for the measure's own.
     """
-    floor, ceiling = measure.floor, measure.ceiling
-    value = measure.value if value is None else value
-    if not np.isfinite(floor + ceiling + value):
-        return float("nan")
-    span = {
-        "higher": ceiling - floor,
-        "lower": floor - ceiling,
-        "one": abs(1 - floor) - abs(1 - ceiling),
-    }[measure.better]
-    if span <= _MIN_RANGE_SHARE * max(abs(floor), abs(ceiling)):
-        return float("nan")
-    return (value - floor) / (ceiling - floor)
+    return relative_score(
+        measure.value if value is None else value,
+        measure.floor,
+        measure.ceiling,
+        measure.better,
+        dimensionless=not measure.unit,
+    )
 
 
 @dataclass(frozen=True)

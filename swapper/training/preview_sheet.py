@@ -37,12 +37,13 @@ def _pictures(images: torch.Tensor) -> NDArray[np.uint8]:
 
 
 def preview_rows(net: Autoencoder, batch: FaceBatch) -> list[SheetRow]:
-    """Decode every face of `batch` as every identity."""
+    """Decode every face of `batch` as every identity, with its affect code if the net takes one."""
     inputs, _ = warped_and_target(batch, net.resolution)
+    code = batch.code if net.code_dim else None
     latent = net.encode(inputs)
     columns = [_pictures(inputs)]
     for identity in net.identities:
-        output = net.decode(latent, identity)
+        output = net.decode(latent, identity, code)
         # Dim what the mask excludes from compositing.
         columns.append(_pictures(output.image * (0.25 + 0.75 * output.mask)))
     return [

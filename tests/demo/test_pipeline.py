@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from swapper.demo.pipeline import train_run, trained_steps, unit_estimator
+from swapper.demo.pipeline import ExactAligner, train_run, trained_steps, unit_estimator
 from swapper.errors import ModelError, TrainingError
 from swapper.estimators import judge_net
 from swapper.estimators.base import Estimator
@@ -58,3 +58,13 @@ def test_a_reader_answers_in_the_order_of_the_actors_units() -> None:
     assert (straight[:, ::-1] == back).all()
     with pytest.raises(ValueError, match="units of actors"):
         unit_estimator(made(UNITS[1:]))
+
+
+def test_each_clip_gets_the_table_that_was_rendered_with_it(tmp_path: Path) -> None:
+    clips = {tmp_path / "held_out" / "x.mp4": "one", tmp_path / "truth" / "x.mp4": "two"}
+    aligner = ExactAligner({clip.resolve(): tmp_path / name for clip, name in clips.items()})
+    for clip in (*clips, *reversed(clips)):  # whatever order evaluation reads them in
+        aligner.set_clip(clip)
+        assert aligner.csv == tmp_path / clips[clip]
+    with pytest.raises(KeyError):
+        aligner.set_clip(tmp_path / "x.mp4")

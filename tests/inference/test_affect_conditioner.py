@@ -6,36 +6,48 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
+import swapper
 from swapper.affect.concepts import Concept, save_concept
 from swapper.affect.controls import AffectControls, ClampCounts
 from swapper.affect.observed_range import ObservedRange
+from swapper.affect.space import AffectSpace
 from swapper.cli import main as cli
+from swapper.convert import convert
+from swapper.data.cache import FaceCache
+from swapper.data.dataset import ValidationDataset, warped_and_target
 from swapper.demo.pipeline import check_unbiased
-from swapper.errors import EstimatorError, ModelError, UsageError
+from swapper.errors import EstimatorError, MediaError, ModelError, UsageError
 from swapper.estimators.base import load_estimator
 from swapper.faces.geometry import resized, warp
+from swapper.faces.openface import OpenfaceAligner
+from swapper.facesets.faceset import Faceset
 from swapper.inference.affect_conditioner import (
     ConditioningStats,
     affect_space_of,
     conditioning_claim,
     describe_controls,
+    estimate_neutral,
     make_conditioner,
     make_controls,
 )
-from swapper.media.video import VideoReader
+from swapper.media.video import Frame, VideoReader
 from swapper.models.model_file import load_model
-from swapper.options.verbs import AffectOptions
+from swapper.options.verbs import AffectOptions, ConvertOptions
 from swapper.training.checkpoint import read_checkpoint
-from swapper.types import Readings
+from swapper.training.preview_sheet import preview_rows
+from swapper.types import Face, Readings
 from tests.drawing import ALICE, BOB, write_clip
 
 FRAMES = 40
@@ -426,3 +438,85 @@ def test_a_run_resumed_without_pseudo_targets_still_names_what_taught_it(
     assert cli.run(line) == 0
     card = json.loads((tmp_path / "runs/run/model.json").read_text())
     assert "landmarks:openface" in card["lineage"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_neutral_is_looked_for_all_over_a_clip_of_unknown_length(
+    world: Path, known: bool
+) -> None:
+    """As MKV and WebM are: their containers may not say how many frames they hold."""
+    total = 2000
+    table = OpenfaceAligner(str(world / "alice.csv"))
+    with VideoReader(world / "alice.mp4") as reader:
+        landmarks = table(next(iter(reader)))[0].landmarks
+
+    class Clip:
+        info = SimpleNamespace(num_frames=total if known else None)
+
+        def __iter__(self) -> Iterator[Frame]:
+            for index in range(total):  # each frame's brightness is its place in the clip
+                level = np.uint8(1 + 250 * index / total)
+                yield Frame(index, index / 25, lambda level=level: np.full((200, 200, 3), level))
+
+    levels: list[NDArray[np.uint8]] = []
+
+    class Recording:
+        def readings(self, crops: NDArray[np.uint8], coverage: str) -> Readings:
+            levels.append(crops.max(axis=(1, 2, 3)))
+            return Readings("x", (), (), np.zeros((len(crops), 3), np.float32))
+
+    estimate_neutral(Clip(), lambda _: [Face(landmarks)], Recording(), "face", 64)  # type: ignore[arg-type]
+    assert 150 <= len(levels[0]) <= 400
+    quarters = np.histogram(levels[0], bins=4, range=(0, 251))[0]
+    assert quarters.min() > 0.8 * quarters.max()
+
+
+def test_cheap_checks_come_before_the_search_for_the_neutral(world: Path, tmp_path: Path) -> None:
+    options = ConvertOptions(
+        model=str(world / "runs/run"), video=str(world / "alice.mp4"), identity="bob",
+        output=str(tmp_path / "out.txt"), provenance="none",
+    )  # fmt: skip
+    with pytest.raises(MediaError, match=r"out\.txt"):
+        convert(options, lambda: pytest.fail("looked for faces"))
+
+
+def test_the_api_restores_the_affect_space_once(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restored = []
+    restore = AffectSpace.restore
+    monkeypatch.setattr(
+        AffectSpace,
+        "restore",
+        lambda *a: restored.append(1) or restore(*a),  # type: ignore[func-returns-value]
+    )
+    model = swapper.load_model(world / "runs/run", device="cpu")
+    with VideoReader(world / "alice.mp4") as reader:
+        picture = next(iter(reader)).image
+    aligner = OpenfaceAligner(str(world / "alice.csv"))
+    for _ in range(3):
+        assert swapper.swap_frame(model, picture, "bob", aligner=aligner).faces
+    assert model.has_affect
+    assert len(restored) == 1
+
+
+def test_previews_show_what_conversion_will(world: Path) -> None:
+    torch.manual_seed(0)
+    net = load_model(world / "runs/run").net
+    with torch.no_grad():
+        for each in net.parameters():
+            each.add_(0.05 * torch.randn_like(each))
+    facesets = [Faceset.open(world / "facesets" / name) for name in ("alice", "bob")]
+    caches = [FaceCache.open(each, net.resolution) for each in facesets]
+    codes = [np.random.default_rng(0).normal(size=(len(each), net.code_dim)) for each in facesets]
+    chosen = [[np.arange(2), np.arange(2)]]
+    batch = ValidationDataset(caches, [each.astype(np.float32) for each in codes], chosen, 64)[0]
+    assert batch.code.shape == (len(batch.identity), net.code_dim)
+    rows = preview_rows(net, batch)
+    plain = preview_rows(net, replace(batch, code=net.null.expand(len(batch.identity), -1)))
+    inputs, _ = warped_and_target(batch, net.resolution)
+    output = net.decode(net.encode(inputs), "bob", batch.code)
+    column = 1 + net.identities.index("bob")
+    expected = (output.image * (0.25 + 0.75 * output.mask)).clamp(0, 1).mul(255).round()
+    assert (rows[0].cells[column] == expected[0].byte().permute(1, 2, 0).numpy()).all()
+    assert (rows[0].cells[column] != plain[0].cells[column]).any()

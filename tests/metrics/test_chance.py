@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from swapper.metrics.chance import floor, relative_score, shifts
+from swapper.report.content import Measure, normalised_score
 
 
 def test_shifts_leave_at_least_a_second_either_way() -> None:
@@ -48,3 +51,14 @@ def test_a_place_runs_from_floor_to_ceiling_either_way_up() -> None:
     assert relative_score(0.6, 0.2, 1.0) == pytest.approx(0.5)
     assert relative_score(0.1, 0.5, 0.1) == pytest.approx(1.0)
     assert relative_score(0.0, 0.2, 1.0) == pytest.approx(-0.25)
+
+
+@pytest.mark.parametrize("better", ["higher", "lower", "one"])
+def test_a_range_below_a_tenth_of_the_scale_gives_no_score(better: Any) -> None:
+    floor, ceiling = {"higher": (0.0, 0.05), "lower": (0.05, 0.0), "one": (0.9, 0.95)}[better]
+    assert math.isnan(relative_score(0.03, floor, ceiling, better))
+    # The report's tables and the verdict go by the same rule.
+    measure = Measure("m", "m", 0.03, floor, ceiling, better)
+    assert math.isnan(normalised_score(measure))
+    degrees = replace(measure, unit="°", better="higher", floor=0.0, ceiling=0.05)
+    assert normalised_score(degrees) == pytest.approx(0.6)  # 1 is no natural size of it
