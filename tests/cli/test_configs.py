@@ -180,7 +180,7 @@ def test_training_can_name_the_same_estimators() -> None:
 def test_a_judge_is_in_no_config_and_refused_by_its_name() -> None:
     assert "judge" not in ESTIMATORS_BY_CONFIG
     config = composed("annotate", "affect=actors", "affect.name=judge")
-    with pytest.raises(UsageError, match="affect=judge: kept for measuring"):
+    with pytest.raises(UsageError, match="affect=judge: "):
         launch.build(config, "affect")
 
 

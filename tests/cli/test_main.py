@@ -78,7 +78,7 @@ def test_cfg_job_prints_the_config(verb: str) -> None:
         ("concept name=a positives=b", "negatives is missing: pass negatives=..."),
         ("concept name=a positives=b negatives=c", "rights is missing: say by what right"),
         ("concept name=a.b positives=b negatives=c rights=d", "name=a.b: must be a letter, then"),
-        ("concept name=arousal positives=b negatives=c rights=d", "is a dial already"),
+        ("concept name=arousal positives=b negatives=c rights=d", "name=arousal: "),
         ("convert affect.concepts=tired", "does not fit (how much of which concepts to add"),
         ("convert affect.concepts.tired=much", "affect.concepts.tired: Value 'much'"),
         (
