@@ -47,8 +47,8 @@ from swapper.estimators.base import Estimator, load_estimator
 from swapper.evaluation.ground_truth import Reader, compare_with_truth
 from swapper.faces.aligner import Aligner
 from swapper.faces.mediapipe import MediapipeAligner
+from swapper.files import write_atomically
 from swapper.head_renderer.identity import sample_identity
-from swapper.media.images import write_atomically
 from swapper.metrics import score_tables
 from swapper.metrics.traces import Calibration
 from swapper.metrics.truth_scores import score

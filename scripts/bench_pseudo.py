@@ -36,7 +36,7 @@ from swapper.faces.masks import REGIONS, face_mask, region_masks
 from swapper.faces.openface import OpenfaceAligner
 from swapper.faces.shape import Shapes, aligned_points
 from swapper.facesets.faceset import Faceset
-from swapper.media.images import write_atomically
+from swapper.files import write_atomically
 from swapper.metrics.image_quality import fit_tone, mean_absolute_error
 from swapper.options.verbs import ExtractOptions
 

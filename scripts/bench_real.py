@@ -39,7 +39,7 @@ from real_table import report
 
 from swapper import __version__
 from swapper.errors import MediaError, SwapperError, UsageError
-from swapper.media.images import write_atomically
+from swapper.files import write_atomically
 
 log = logging.getLogger("bench")
 

@@ -18,8 +18,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.downloads import sha256_of
 from swapper.errors import EstimatorError
+from swapper.files import sha256_of
 from swapper.types import NUM_LANDMARKS
 
 WIDTH: Final = 128

@@ -22,7 +22,7 @@ from swapper.faces.geometry import similarity_from_landmarks, warp
 from swapper.faces.shape import Shapes, aligned_landmarks, signals
 from swapper.media.image_strip import draw_strip
 from swapper.media.images import write_image
-from swapper.media.video import VideoReader
+from swapper.media.video_reader import VideoReader
 from swapper.synth.truth import read_landmarks
 
 TILE = 160

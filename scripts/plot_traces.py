@@ -24,7 +24,7 @@ from swapper.errors import SwapperError, UsageError
 from swapper.estimators.base import Estimator, load_estimator
 from swapper.faces.geometry import similarity_from_landmarks, warp
 from swapper.faces.openface import OpenfaceAligner
-from swapper.media.video import VideoReader
+from swapper.media.video_reader import VideoReader
 
 SIDE = 160
 _MOVES = 0.05

@@ -19,13 +19,12 @@ from dlib_recogniser import WIDTH, DlibRecogniser
 from numpy.typing import NDArray
 from tddfa import WEIGHTS, Tddfa
 
-from swapper.downloads import sha256_of
 from swapper.errors import MediaError
 from swapper.estimators.base import load_estimator
 from swapper.evaluation.clip_readings import aligned_crop
 from swapper.faces.aligner import Aligner
-from swapper.media.images import write_atomically
-from swapper.media.video import Frame, VideoReader
+from swapper.files import sha256_of, write_atomically
+from swapper.media.video_reader import Frame, VideoReader
 from swapper.types import NUM_LANDMARKS
 
 EMOTIONS: Final = "fer2013_mini_XCEPTION.102-0.66.hdf5"

@@ -18,7 +18,7 @@ from swapper.errors import MediaError, UsageError
 from swapper.faces.aligner import Aligner
 from swapper.faces.mediapipe import MediapipeAligner
 from swapper.faces.openface import OpenfaceAligner
-from swapper.media.images import sha256_file, write_atomically
+from swapper.files import sha256_of, write_atomically
 from swapper.models.model_file import load_model
 
 log = logging.getLogger("bench")
@@ -58,7 +58,7 @@ def clip_named(name: str, folder: Path, aligner: str) -> Clip:
     csv = video.with_suffix(".openface.csv") if aligner == "openface" else None
     if csv is not None and not csv.is_file():
         raise UsageError(f"{csv}: no such file; write it, or pass --aligner mediapipe")
-    return Clip(name, video, csv, digest([sha256_file(path) for path in (video, csv) if path]))
+    return Clip(name, video, csv, digest([sha256_of(path) for path in (video, csv) if path]))
 
 
 def pair_of(text: str) -> tuple[str, str]:

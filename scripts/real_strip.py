@@ -15,7 +15,7 @@ from swapper.errors import MediaError
 from swapper.faces.geometry import similarity_from_landmarks, warp
 from swapper.media.image_strip import draw_strip
 from swapper.media.images import write_image
-from swapper.media.video import VideoReader
+from swapper.media.video_reader import VideoReader
 
 TILE: Final = 192
 

@@ -11,7 +11,7 @@ from swapper.errors import UsageError
 from swapper.facesets.affect_sheet import draw_affect
 from swapper.facesets.affect_store import readings_path
 from swapper.facesets.faceset import Faceset
-from swapper.facesets.hostile_files import damaged
+from swapper.facesets.faceset_errors import damaged
 from swapper.media.images import write_image
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ from swapper.inference.affect_conditioner import (
     mean_neutral,
 )
 from swapper.inference.face_swapper import FaceSwapper
-from swapper.media.video import Frame
+from swapper.media.video_reader import Frame
 from swapper.models.model_file import LoadedModel
 from swapper.models.model_file import load_model as read_model
 from swapper.options.fields import check_option

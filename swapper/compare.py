@@ -24,7 +24,7 @@ from swapper.evaluation.leaderboard import (
 )
 from swapper.faces.aligner import Aligner
 from swapper.faces.recognition import Recogniser
-from swapper.media.images import write_atomically
+from swapper.files import write_atomically
 from swapper.models.model_file import load_model
 from swapper.options.verbs import CompareOptions, ConvertOptions, EvaluateOptions
 from swapper.provenance.manifest import verify

@@ -31,7 +31,7 @@ from swapper.inference.affect_conditioner import (
 from swapper.inference.face_swapper import AlignedFace, FaceSwapper, Matrix, Picture
 from swapper.media.sink import Sink, open_sink
 from swapper.media.source import Footage, open_footage
-from swapper.media.video import Frame, VideoReader
+from swapper.media.video_reader import Frame, VideoReader
 from swapper.models.model_file import LoadedModel, load_model
 from swapper.options.verbs import ConvertOptions
 from swapper.progress import progress

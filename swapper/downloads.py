@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import tempfile
@@ -13,6 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from swapper.errors import SwapperError
+from swapper.files import sha256_of
 
 _TIMEOUT_S: Final = 30.0
 _MAX_BYTES: Final = 1024**3
@@ -123,9 +123,3 @@ def _copy(answer: http.client.HTTPResponse, partial: tempfile._TemporaryFileWrap
         if size > _MAX_BYTES:
             raise urllib.error.URLError("larger than 1 GiB")
         partial.write(chunk)
-
-
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -46,7 +46,7 @@ from swapper.evaluation.scorecard import (
 )
 from swapper.faces.aligner import Aligner
 from swapper.faces.recognition import Recogniser
-from swapper.media.images import sha256_file, write_atomically
+from swapper.files import sha256_of, write_atomically
 from swapper.metrics.diagnosis import Diagnosis, Figures
 from swapper.models.model_file import load_model
 from swapper.options.verbs import EvaluateOptions
@@ -357,9 +357,9 @@ def _report_facts(
 ) -> dict[str, str]:
     facts: dict[str, Any] = {
         "performer": options.performer,
-        "performer sha256": sha256_file(Path(options.performer)),
+        "performer sha256": sha256_of(Path(options.performer)),
         "swap": options.swap,
-        "swap sha256": sha256_file(Path(options.swap)),
+        "swap sha256": sha256_of(Path(options.swap)),
         "frames": f"{len(readings.swap)} at {readings.swap.fps:.3g} per second",
         "frames with both faces": str(
             int((readings.swap.has_face & readings.performer.has_face).sum())

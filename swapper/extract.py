@@ -24,9 +24,9 @@ from swapper.faces.landmark_check import LEAST_DETAIL, feature_detail
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_metadata import FacesetMetadata, ImageFormat, Source
 from swapper.facesets.writer import FacesetWriter, face_id
-from swapper.media.images import sha256_file
+from swapper.files import sha256_of
 from swapper.media.source import Footage, open_footage
-from swapper.media.video import Frame
+from swapper.media.video_reader import Frame
 from swapper.options.verbs import ExtractOptions
 from swapper.progress import progress
 from swapper.types import Coverage, Face, FaceRecord
@@ -157,7 +157,7 @@ def _cut(
     options: ExtractOptions, aligner: Aligner, footage: Footage, before: ExtractSummary
 ) -> ExtractSummary:
     card = _card(options, aligner.fingerprint)
-    hashes = {path: sha256_file(path) for path in footage.paths}
+    hashes = {path: sha256_of(path) for path in footage.paths}
     frames = added = skipped = 0
     detail: list[float] = []
     name = footage.paths[0].name if len(footage.paths) == 1 else footage.paths[0].parent.name

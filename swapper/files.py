@@ -36,14 +36,19 @@ def one_line(value: object, limit: int = 200) -> str:
     return f"{text[:half]} ... {text[-half:]}"
 
 
-def sha256_of(path: str | Path) -> str:
+def sha256_of(path: str | Path, error: type[SwapperError] = MediaError) -> str:
     """Hex sha256 of a file's bytes.
 
     Raises:
-        OSError: It cannot be read.
+        SwapperError: Of the class `error`: it cannot be read.
     """
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    try:
+        with Path(path).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as reason:
+        raise error(
+            f"{path}: cannot be read ({reason.strerror or reason}); check the path"
+        ) from reason
 
 
 def sync(path: Path) -> None:
@@ -110,20 +115,23 @@ def write_atomically(
 
 
 @contextmanager
-def open_regular(path: Path, limit: int, error: type[SwapperError]) -> Iterator[BinaryIO]:
-    """Open a plain file for reading, never through a link, never a pipe or device.
+def open_regular(
+    path: Path, limit: int, error: type[SwapperError], *, links: bool = False
+) -> Iterator[BinaryIO]:
+    """Open a plain file for reading, never a pipe or device.
 
     Args:
         path: Only its last part is guarded against being a link.
         limit: Largest size in bytes.
         error: Class of the error to raise.
+        links: Whether it may be a link to one.
 
     Raises:
         FileNotFoundError: There is none.
         SwapperError: Of the class `error`: it is something else, too large or unreadable.
     """
     name = one_line(path)
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if links else os.O_NOFOLLOW)
     try:
         descriptor = os.open(path, flags)
     except FileNotFoundError:
@@ -144,14 +152,21 @@ def open_regular(path: Path, limit: int, error: type[SwapperError]) -> Iterator[
         yield stream
 
 
-def read_regular(path: Path, limit: int, error: type[SwapperError]) -> bytes:
+def read_regular(
+    path: Path, limit: int, error: type[SwapperError], *, links: bool = False
+) -> bytes:
     """All bytes of a plain file; raises as `open_regular`."""
-    with open_regular(path, limit, error) as stream:
+    with open_regular(path, limit, error, links=links) as stream:
         return stream.read(limit + 1)[:limit]
 
 
 def read_json(
-    path: Path, limit: int, error: type[SwapperError], cure: str = "restore it"
+    path: Path,
+    limit: int,
+    error: type[SwapperError],
+    cure: str = "restore it",
+    *,
+    links: bool = False,
 ) -> dict[str, Any]:
     """The JSON object in a plain file that may be hostile.
 
@@ -160,13 +175,14 @@ def read_json(
         limit: Largest size in bytes.
         error: Class of the error to raise.
         cure: What to do about a file that is no JSON object, for the message.
+        links: As in `open_regular`.
 
     Raises:
         FileNotFoundError: There is none.
         SwapperError: Of the class `error`: as `open_regular`; or it is no JSON object in UTF-8, or
             holds NaN or infinities.
     """
-    data = read_regular(path, limit, error)
+    data = read_regular(path, limit, error, links=links)
     try:
         content = json.loads(data.decode(), parse_constant=_refuse)  # bytes: json would guess
     except (ValueError, RecursionError) as reason:

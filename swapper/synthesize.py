@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 
 from swapper import __version__
 from swapper.errors import MediaError, UsageError
+from swapper.files import write_atomically
 from swapper.head_renderer.identity import Identity, sample_identity
 from swapper.head_renderer.pose import HeadState, RenderedFrame
 from swapper.head_renderer.stage import FilmStock, Stage, sample_stage
 from swapper.media.clip_writer import ClipWriter
 from swapper.media.image_strip import draw_strip
-from swapper.media.images import IMAGE_SUFFIXES, write_atomically, write_image
+from swapper.media.images import IMAGE_SUFFIXES, write_image
 from swapper.options.verbs import StageOptions, SynthesizeOptions
 from swapper.progress import progress
 from swapper.synth.actor import Actor

@@ -19,7 +19,7 @@ from swapper.data.datamodule import FaceDataModule
 from swapper.data.pseudo_targets import PseudoTargets
 from swapper.errors import CheckpointError, UsageError
 from swapper.estimators.base import Estimator
-from swapper.facesets.hostile_files import replacing
+from swapper.files import replacing
 from swapper.losses.expression import ExpressionLoss
 from swapper.losses.reconstruction import ReconstructionLoss
 from swapper.models.autoencoder import Autoencoder

@@ -13,7 +13,7 @@ from swapper.cli import main as cli
 from swapper.convert import convert
 from swapper.errors import ProvenanceError
 from swapper.faces.openface import OpenfaceAligner
-from swapper.media.video import VideoReader
+from swapper.media.video_reader import VideoReader
 from swapper.options.verbs import ConvertOptions
 from tests.drawing import ALICE, BOB, write_clip
 

@@ -19,7 +19,7 @@ from swapper.head_renderer.pose import HeadState, RenderedFrame
 from swapper.head_renderer.stage import FilmStock, Stage, sample_stage
 from swapper.media.clip_writer import read_masks
 from swapper.media.images import read_image
-from swapper.media.video import VideoReader
+from swapper.media.video_reader import VideoReader
 from swapper.options.verbs import ExtractOptions
 from swapper.synth.actor import Actor
 from swapper.synth.performance import play

@@ -7,10 +7,8 @@ describes how faces *look*, not what people felt.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from swapper.errors import EstimatorError
+from swapper.files import one_line, read_json, read_regular, replacing
 
 CONCEPT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 """Legal names of concepts: they are option keys and file names."""
@@ -137,27 +136,16 @@ def save_concept(concept: Concept, folder: Path) -> Path:
     }
     text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     contents = {path: data, path.with_suffix(".json"): text.encode()}
-    partial = {
-        target: target.with_name(f".{target.name}.{os.getpid()}.partial") for target in contents
-    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # Between the two moves card and direction may disagree; load_concept then says so.
         for target, content in contents.items():
-            with partial[target].open("wb") as stream:
+            with replacing(target) as stream:
                 stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-        # Between these two moves old card and new direction disagree; load_concept then says so.
-        for target in contents:
-            partial[target].replace(target)
     except OSError as error:
         raise EstimatorError(
             f"{path}: cannot be written ({error.strerror or error}); make room or check permissions"
         ) from error
-    finally:
-        for target in partial.values():
-            with contextlib.suppress(OSError):
-                target.unlink()
     return path
 
 
@@ -179,7 +167,8 @@ def load_concept(path: Path) -> Concept:
     )
     description = weights.with_suffix(".json")
     card = _read_card(description)
-    data = _read(weights, _MAX_BYTES)
+    _check_present(weights)
+    data = read_regular(weights, _MAX_BYTES, EstimatorError, links=True)
     if hashlib.sha256(data).hexdigest() != card.get("sha256"):
         raise EstimatorError(
             f"{weights}: does not match {description.name} (sha256 differs); {_CURE}"
@@ -197,7 +186,7 @@ def load_concept(path: Path) -> Concept:
     except KeyError as error:
         raise EstimatorError(f"{description}: {error} is missing; {_CURE}") from error
     except (OSError, SafetensorError, ValueError) as error:
-        raise EstimatorError(f"{description}: {_one_line(error)}; {_CURE}") from error
+        raise EstimatorError(f"{description}: {one_line(error)}; {_CURE}") from error
     if concept.name != weights.stem:
         raise EstimatorError(
             f"{description}: is of {concept.name!r}; rename both files to that name"
@@ -218,12 +207,9 @@ def _direction(path: Path) -> NDArray[np.float32]:
 
 
 def _read_card(path: Path) -> dict[str, Any]:
-    data = _read(path, _MAX_CARD_BYTES)
-    try:
-        card = json.loads(data.decode(), parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise EstimatorError(f"{path}: is not JSON ({_one_line(error)}); {_CURE}") from error
-    if not isinstance(card, dict) or type(card.get("schema")) is not int:
+    _check_present(path)
+    card = read_json(path, _MAX_CARD_BYTES, EstimatorError, _CURE, links=True)
+    if type(card.get("schema")) is not int:
         raise EstimatorError(f"{path}: is not a concept; {_CURE}")
     if card["schema"] != _SCHEMA:
         raise EstimatorError(
@@ -233,29 +219,8 @@ def _read_card(path: Path) -> dict[str, Any]:
     return card
 
 
-def _refuse(word: str) -> float:
-    raise ValueError(f"{word} is not a number")
-
-
-def _read(path: Path, limit: int) -> bytes:
-    """Return all bytes of a plain file.
-
-    Raises:
-        EstimatorError: It is missing, something else, or larger than `limit` bytes.
-    """
+def _check_present(path: Path) -> None:
     if not path.is_file():
         raise EstimatorError(
             f"{path}: missing; a concept is NAME.safetensors and NAME.json, made by swapper concept"
         )
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(limit + 1)
-    except OSError as error:
-        raise EstimatorError(f"{path}: cannot be read ({error.strerror})") from error
-    if len(data) > limit:
-        raise EstimatorError(f"{path}: has more than {limit} bytes; not a concept")
-    return data
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -18,7 +18,8 @@ from swapper.faces.aligner import Aligner, check_frame_count
 from swapper.faces.geometry import head_pose, similarity_from_landmarks, warp
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_metadata import CARD_NAME
-from swapper.media.images import list_images, read_image, sha256_file
+from swapper.files import sha256_of
+from swapper.media.images import list_images, read_image
 from swapper.progress import progress
 from swapper.types import Coverage, Face
 
@@ -238,7 +239,7 @@ def _cut(
         bar.update()
         try:
             image = read_image(path)
-            digest = sha256_file(path)
+            digest = sha256_of(path)
         except MediaError:
             selection.skip(path, _UNREADABLE)
             continue

@@ -8,13 +8,13 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from swapper.cli.arguments import check_target
 from swapper.errors import SwapperError, UsageError
+from swapper.files import one_line
 from swapper.options.fields import check_option
 from swapper.options.verbs import fields_of
 
@@ -40,8 +40,6 @@ def call(verb: str, cfg: DictConfig) -> Any:
     first = os.environ.get("LOCAL_RANK", "0") == "0"
     level = logging.INFO if first else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
-    if verb != "train":  # Lightning brings its own handling of signals
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     return _RUNNERS[verb](options, cfg)
 
 
@@ -62,8 +60,8 @@ def build(cfg: DictConfig, key: str) -> Any:
             if isinstance(cause, SwapperError):
                 raise cause from error
             if isinstance(cause, (ValueError, TypeError)):
-                raise UsageError(f"{key}: {one_line(cause)}") from error
-        raise UsageError(f"{key}: {one_line(error)}") from error
+                raise UsageError(f"{key}: {one_line(cause, 2000)}") from error
+        raise UsageError(f"{key}: {one_line(error, 2000)}") from error
 
 
 def _run_extract(options: Any, cfg: DictConfig) -> int:
@@ -197,11 +195,6 @@ _RUNNERS: Mapping[str, Callable[[Any, Any], Any]] = {
     "synthesize": _run_synthesize,
     "demo": _run_demo,
 }
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error message without line breaks."""
-    return " ".join(str(error).split())
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

@@ -9,23 +9,29 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from swapper import __version__
 from swapper.cli.help import config_root, group_choices, usage, verb_help
-from swapper.cli.launch import call, causes, one_line
+from swapper.cli.launch import call, causes
 from swapper.errors import SwapperError, UsageError
+from swapper.files import one_line
 from swapper.options.fields import MISSING, describe_option
 from swapper.options.verbs import VERBS, fields_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+_MAX_MESSAGE = 2000
+
 
 def main() -> None:
     """Entry point of the ``swapper`` command."""
+    if sys.argv[1:2] != ["train"]:  # Lightning has its own handling of signals
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(run(sys.argv[1:]))
 
 
@@ -34,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return _dispatch(list(arguments))
     except SwapperError as error:
-        print(f"swapper: {one_line(error)}", file=sys.stderr)
+        print(f"swapper: {one_line(error, _MAX_MESSAGE)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("swapper: interrupted", file=sys.stderr)
@@ -136,7 +142,7 @@ def _compose_and_call(verb: str, overrides: list[str], status: list[int]) -> Non
         try:
             result = call(verb, cfg)
         except SwapperError as error:  # Hydra would print a preamble of its own
-            print(f"swapper: {one_line(error)}", file=sys.stderr)
+            print(f"swapper: {one_line(error, _MAX_MESSAGE)}", file=sys.stderr)
             status.append(error.exit_code)
             return None
         status.append(result if isinstance(result, int) else 0)
@@ -187,9 +193,9 @@ def _explain(verb: str, overrides: Sequence[str], error: BaseException) -> str:
     if match := re.search(
         r"mismatched input|no viable alternative|extraneous input|token recog", message
     ):
-        grammar = re.sub(r"See https\S+.*", "", one_line(error)).strip()
+        grammar = re.sub(r"See https\S+.*", "", one_line(error, _MAX_MESSAGE)).strip()
         return f"{grammar} (quote values that hold special characters: 'key=\"a (b), c\"')"
-    return one_line(error)
+    return one_line(error, _MAX_MESSAGE)
 
 
 def _legal_keys(verb: str) -> list[str]:
@@ -210,7 +216,7 @@ def _unknown_key(verb: str, overrides: Sequence[str], key: str, message: str) ->
         config = compose(verb, chosen)
         node = OmegaConf.select(config, parent) if parent else config
     if not isinstance(node, DictConfig):
-        return f"{key}: no such option; {one_line(Exception(message.splitlines()[0]))}"
+        return f"{key}: no such option; {one_line(message.splitlines()[0], _MAX_MESSAGE)}"
     legal = sorted(str(each) for each in node if not str(each).startswith("_"))
     close = difflib.get_close_matches(last, legal, n=1)
     hint = f"did you mean {close[0]}? " if close else ""

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from swapper.faces.geometry import transform_points
 from swapper.faces.masks import eyes_mouth_mask, face_mask
 from swapper.facesets.faceset import Faceset
-from swapper.facesets.hostile_files import PARTIAL, damaged, replacing
+from swapper.facesets.faceset_errors import damaged
+from swapper.files import PARTIAL, replacing
 from swapper.types import FaceRecord
 
 log = logging.getLogger(__name__)

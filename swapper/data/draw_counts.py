@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from swapper.data.balance import Rates, cell_name
 from swapper.data.sampling import FaceSampler
-from swapper.facesets.hostile_files import replacing
+from swapper.files import replacing
 
 COLUMNS = ("identity", "id", "cell", "run", "expected", "drawn")
 
@@ -97,5 +97,5 @@ def write_draw_counts(path: Path, counts: Sequence[DrawCounts]) -> None:
                 )
             )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path, sync=False) as stream:
+    with replacing(path, durable=False) as stream:
         stream.write(text.getvalue().encode())

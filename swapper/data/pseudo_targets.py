@@ -27,7 +27,8 @@ from swapper.data.pseudo_bases import Person
 from swapper.data.pseudo_recipes import LIP_POINTS, NODES, REASONS, RecipeMaker, WarpLimits
 from swapper.faces.shape import Shapes
 from swapper.facesets.faceset import Faceset
-from swapper.facesets.hostile_files import PARTIAL, damaged, replacing
+from swapper.facesets.faceset_errors import damaged
+from swapper.files import PARTIAL, replacing
 
 log = logging.getLogger(__name__)
 
@@ -265,7 +266,7 @@ class _Store:
                 last = min(first + _PART, self.count)
                 if not _is_whole(place, last - first):
                     rows = _rows(maker, np.arange(first, last))
-                    with replacing(place, sync=False) as stream:
+                    with replacing(place, durable=False) as stream:
                         stream.write(rows.tobytes())
                 return place
 

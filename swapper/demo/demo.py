@@ -31,10 +31,11 @@ from swapper.errors import UsageError
 from swapper.estimators.base import Estimator, load_estimator
 from swapper.evaluate import REPORT, evaluate
 from swapper.evaluation.ground_truth import Reader, compare_with_truth
+from swapper.files import write_atomically
 from swapper.head_renderer.identity import sample_identity
 from swapper.media.image_strip import draw_strip
-from swapper.media.images import write_atomically, write_image
-from swapper.media.video import VideoReader
+from swapper.media.images import write_image
+from swapper.media.video_reader import VideoReader
 from swapper.metrics.clip_truth import Clip, GroundTruth
 from swapper.metrics.image_quality import MAX_DB
 from swapper.metrics.traces import Calibration

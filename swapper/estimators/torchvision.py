@@ -23,6 +23,7 @@ from swapper.errors import EstimatorError, UsageError
 from swapper.estimators.base import AffectBatch, Estimator
 from swapper.estimators.preprocess import Preprocess, Window
 from swapper.estimators.weights_file import blank, fill
+from swapper.files import one_line
 
 _MAX_BYTES: Final = 2 << 30
 _WRAPPINGS: Final = ("state_dict", "model_state_dict", "model")
@@ -119,12 +120,12 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         try:
             return load_file(path)
         except (OSError, SafetensorError) as error:
-            raise EstimatorError(f"{path}: no usable safetensors ({_one_line(error)})") from error
+            raise EstimatorError(f"{path}: no usable safetensors ({one_line(error)})") from error
     try:
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # which, depends on where the file is damaged
         raise EstimatorError(
-            f"{path}: no state dict that can be read safely ({_one_line(error)}); save "
+            f"{path}: no state dict that can be read safely ({one_line(error)}); save "
             "net.state_dict() or safetensors"
         ) from error
     for key in _WRAPPINGS:
@@ -136,7 +137,3 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         raise EstimatorError(f"{path}: holds no state dict; save net.state_dict()")
     # What DataParallel puts before each name.
     return {name.removeprefix("module."): value for name, value in loaded.items()}
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 
 from swapper.downloads import cache_folder
 from swapper.errors import EstimatorError
+from swapper.files import one_line, partial_path
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -78,18 +77,12 @@ def save_weights(
     for name, value in tensors.items():
         if not torch.isfinite(value).all():
             raise EstimatorError(f"{path}: not written, {name} is not finite; train it anew")
-    temporary = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, dict(metadata))
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with partial_path(path) as partial:
+            save_file(tensors, partial, dict(metadata))
     except (OSError, SafetensorError) as error:
-        raise EstimatorError(f"{path}: cannot be written ({_one_line(error)})") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        raise EstimatorError(f"{path}: cannot be written ({one_line(error)})") from error
 
 
 def load_weights(
@@ -115,7 +108,7 @@ def load_weights(
     except FileNotFoundError as error:
         raise EstimatorError(f"{path}: no such file; {cure}") from error
     except (OSError, SafetensorError, ValueError) as error:
-        raise EstimatorError(f"{path}: {_one_line(error)}; {cure}") from error
+        raise EstimatorError(f"{path}: {one_line(error)}; {cure}") from error
     net.load_state_dict(tensors, strict=False)
 
 
@@ -179,7 +172,3 @@ def _read(file: Any, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _weights(net: nn.Module) -> dict[str, Tensor]:
     """The state without BatchNorm's integer counters, which only training uses."""
     return {name: value for name, value in net.state_dict().items() if value.is_floating_point()}
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

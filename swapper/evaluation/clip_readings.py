@@ -19,7 +19,7 @@ from swapper.faces.geometry import head_pose, similarity_from_landmarks, warp
 from swapper.faces.mediapipe import MediapipeAligner
 from swapper.faces.recognition import Recogniser
 from swapper.faces.shape import SIGNALS, Shapes, aligned_landmarks, signals
-from swapper.media.video import VideoReader
+from swapper.media.video_reader import VideoReader
 from swapper.progress import progress
 
 CROP: Final = 160

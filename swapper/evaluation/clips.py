@@ -15,7 +15,7 @@ from swapper.evaluation.scorecard import PairReadings, share_landmarks
 from swapper.faces.aligner import Aligner, prepare_for_clip
 from swapper.faces.mediapipe import MediapipeAligner
 from swapper.faces.recognition import Recogniser
-from swapper.media.video import VideoReader
+from swapper.media.video_reader import VideoReader
 from swapper.media.video_writer import VideoWriter
 from swapper.options.verbs import EvaluateOptions
 from swapper.provenance.manifest import verify

@@ -16,7 +16,7 @@ from swapper.errors import MediaError
 from swapper.evaluation.clip_readings import CROP, ClipReadings, aligned_crop
 from swapper.faces.geometry import similarity_from_landmarks, transform_points, warp
 from swapper.faces.masks import REGIONS, face_mask, region_masks
-from swapper.media.video import Frame, VideoReader
+from swapper.media.video_reader import Frame, VideoReader
 from swapper.metrics.image_quality import (
     fit_tone,
     mean_absolute_error,

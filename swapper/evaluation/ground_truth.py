@@ -20,7 +20,7 @@ from swapper.errors import MediaError
 from swapper.faces.aligner import Aligner
 from swapper.faces.geometry import similarity_from_landmarks, transform_points, warp
 from swapper.faces.masks import REGIONS, face_mask, region_masks
-from swapper.media.video import Frame, VideoReader
+from swapper.media.video_reader import Frame, VideoReader
 from swapper.metrics.clip_truth import Clip, GroundTruth
 from swapper.metrics.image_quality import (
     fit_tone,

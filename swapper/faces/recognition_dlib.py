@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.downloads import require_file, sha256_of
+from swapper.downloads import require_file
 from swapper.errors import EstimatorError
 from swapper.faces.recognition import (
     EUCLIDEAN,
@@ -23,6 +23,7 @@ from swapper.faces.recognition import (
     checked_crops,
     checked_landmarks,
 )
+from swapper.files import one_line, sha256_of
 
 if TYPE_CHECKING:
     import torch
@@ -130,7 +131,7 @@ def _dlib() -> Any:
     try:
         import dlib
     except ImportError as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise EstimatorError(f"recogniser=dlib: needs dlib ({reason}): {_INSTALL}") from error
     return dlib
 

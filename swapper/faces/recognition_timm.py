@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.downloads import require_file, sha256_of
+from swapper.downloads import require_file
 from swapper.errors import EstimatorError
 from swapper.faces.geometry import similarity_between, warp
 from swapper.faces.recognition import COSINE, Picture, checked_crops, checked_landmarks
+from swapper.files import one_line, sha256_of
 
 if TYPE_CHECKING:
     import torch
@@ -123,7 +124,7 @@ class TimmRecogniser:
             net.load_state_dict(load_file(path), strict=True)
         except (RuntimeError, SafetensorError, OSError) as error:
             raise EstimatorError(
-                f"{path}: holds no weights of {self.arch} ({_one_line(error)}); pass {_OPTION}= "
+                f"{path}: holds no weights of {self.arch} ({one_line(error)}); pass {_OPTION}= "
                 "and recogniser.arguments that belong together"
             ) from error
         return net.eval().requires_grad_(False)
@@ -152,7 +153,7 @@ class TimmRecogniser:
         except Exception as error:  # which, depends on the architecture
             raise EstimatorError(
                 f"recogniser.arch={self.arch}: timm cannot make it with recogniser.arguments="
-                f"{self.arguments} ({_one_line(error)}); change one of them"
+                f"{self.arguments} ({one_line(error)}); change one of them"
             ) from error
         return net
 
@@ -167,7 +168,7 @@ class TimmRecogniser:
                 answer = net(ramp)
         except Exception as error:  # which, depends on the architecture
             raise EstimatorError(
-                f"recogniser.arch={self.arch}: takes no crop of {SIDE} px ({_one_line(error)}); "
+                f"recogniser.arch={self.arch}: takes no crop of {SIDE} px ({one_line(error)}); "
                 "pass recogniser.arguments and weights that do"
             ) from error
         return int(self._vectors(answer, path).shape[1])
@@ -241,7 +242,3 @@ def five_points(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
     points = checked_landmarks(landmarks)
     eyes = points[36:42].mean(axis=0), points[42:48].mean(axis=0)
     return np.stack([*eyes, points[30], points[48], points[54]])
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__

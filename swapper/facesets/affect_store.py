@@ -29,7 +29,8 @@ from swapper.facesets.affect_table import (
     read_affect_table,
 )
 from swapper.facesets.faceset import Faceset
-from swapper.facesets.hostile_files import PARTIAL, damaged, open_regular, replacing, writing
+from swapper.facesets.faceset_errors import damaged, writing
+from swapper.files import PARTIAL, open_regular, replacing
 from swapper.types import Readings
 
 FOLDER_NAME: Final = "affect"
@@ -181,7 +182,7 @@ def read_stored(folder: Path, name: str) -> StoredReadings | None:
     cure = f"delete it, then {_cure(folder, name)}"
     _refuse_link(path.parent)
     try:
-        with open_regular(path, _MAX_BYTES) as stream:
+        with open_regular(path, _MAX_BYTES, FacesetError) as stream:
             return read_affect_table(stream, name)
     except FileNotFoundError:
         return None

@@ -26,10 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.errors import FacesetError
+from swapper.facesets.faceset_errors import damaged
 from swapper.facesets.faceset_metadata import FACESET_SCHEMA, FacesetMetadata, read_metadata
-from swapper.facesets.hostile_files import damaged, read_regular
 from swapper.facesets.image_codec import MAX_PICTURE_BYTES, decode_picture
 from swapper.facesets.index import INDEX_NAME, read_index, read_journal, table_to_records
+from swapper.files import read_regular
 from swapper.types import FaceRecord
 
 __all__ = ["FACESET_SCHEMA", "IMAGES_NAME", "Faceset"]
@@ -115,7 +116,7 @@ class Faceset:
         path = self.path / IMAGES_NAME / record.image
         cure = "delete it to go on without it, or put the extracted picture back"
         try:
-            data = read_regular(path, MAX_PICTURE_BYTES)
+            data = read_regular(path, MAX_PICTURE_BYTES, FacesetError)
         except FileNotFoundError as error:
             raise damaged(
                 path, "was deleted meanwhile", "start again to go on without it"

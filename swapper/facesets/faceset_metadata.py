@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from swapper.facesets.hostile_files import damaged, read_regular, replacing, writing
+from swapper.errors import FacesetError
+from swapper.facesets.faceset_errors import damaged, writing
+from swapper.files import read_regular, replacing
 from swapper.types import COVERAGES, Coverage
 
 FACESET_SCHEMA = 1
@@ -119,7 +121,7 @@ def read_metadata(folder: Path) -> FacesetMetadata:
     """
     path = folder / CARD_NAME
     try:
-        data = read_regular(path, _MAX_CARD_BYTES)
+        data = read_regular(path, _MAX_CARD_BYTES, FacesetError)
     except FileNotFoundError as error:
         raise damaged(
             path, "missing", f"is {folder} a faceset? make one with swapper extract"

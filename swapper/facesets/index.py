@@ -26,9 +26,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from swapper.errors import FacesetError
+from swapper.facesets.faceset_errors import damaged, writing
 from swapper.facesets.faceset_metadata import FACESET_SCHEMA, SHA256
-from swapper.facesets.hostile_files import damaged, open_regular, read_regular, replacing, writing
 from swapper.facesets.parquet_footer import read_footer
+from swapper.files import open_regular, read_regular, replacing
 from swapper.types import MESH_POINTS, NUM_LANDMARKS, FaceRecord
 
 INDEX_NAME = "faces.parquet"
@@ -226,7 +227,7 @@ def read_index(folder: Path, *, everything: bool = False) -> pa.Table:
     """
     path = folder / INDEX_NAME
     try:
-        with open_regular(path, _MAX_INDEX_BYTES) as stream:
+        with open_regular(path, _MAX_INDEX_BYTES, FacesetError) as stream:
             return _read_table(path, stream, everything)
     except FileNotFoundError:
         return SCHEMA.empty_table()
@@ -344,7 +345,7 @@ def read_journal(folder: Path) -> list[FaceRecord]:
     """
     path = folder / JOURNAL_NAME
     try:
-        data = read_regular(path, _MAX_JOURNAL_BYTES)
+        data = read_regular(path, _MAX_JOURNAL_BYTES, FacesetError)
     except FileNotFoundError:
         return []
     records: list[FaceRecord] = []

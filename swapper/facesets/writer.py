@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from swapper.errors import FacesetError
 from swapper.facesets.faceset import IMAGES_NAME, picture_names
+from swapper.facesets.faceset_errors import damaged, writing
 from swapper.facesets.faceset_metadata import (
     CARD_NAME,
     FacesetMetadata,
@@ -22,7 +23,6 @@ from swapper.facesets.faceset_metadata import (
     read_metadata,
     write_metadata,
 )
-from swapper.facesets.hostile_files import PARTIAL, damaged, replacing, sync_path, writing
 from swapper.facesets.image_codec import encode_picture
 from swapper.facesets.index import (
     INDEX_NAME,
@@ -37,6 +37,7 @@ from swapper.facesets.index import (
     table_to_records,
     write_index,
 )
+from swapper.files import PARTIAL, replacing, sync
 from swapper.types import FaceRecord
 
 _SYNC_EVERY = 64
@@ -171,7 +172,7 @@ class FacesetWriter:
         record = make_record(row)
         self._write_card_if_stale()
         path = self._images / record.image
-        with writing(path), replacing(path, sync=False) as stream:
+        with writing(path), replacing(path, durable=False) as stream:
             stream.write(data)
         self._append(journal_line(record))
         self._ids.add(record.id)
@@ -200,8 +201,8 @@ class FacesetWriter:
         with writing(self._images):
             for path in self._unsynced:
                 if path.exists():  # a person may thin out while we write
-                    sync_path(path)
-            sync_path(self._images)
+                    sync(path)
+            sync(self._images)
         self._unsynced.clear()
         with writing(self.path / JOURNAL_NAME):
             os.fsync(self._journal)

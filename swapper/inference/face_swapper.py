@@ -14,7 +14,7 @@ from swapper.faces.compositing import ColourMatch, composite, match_colour, shap
 from swapper.faces.geometry import resized, transform_points, warp
 from swapper.faces.masks import face_mask
 from swapper.inference.affect_conditioner import AffectConditioner
-from swapper.media.video import Frame
+from swapper.media.video_reader import Frame
 from swapper.models.model_file import LoadedModel
 from swapper.options.verbs import BlendOptions
 from swapper.types import Face

@@ -17,9 +17,9 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from swapper.errors import MediaError
+from swapper.files import sync
 from swapper.media.codecs import CODECS, encoder_options
 from swapper.media.colorspace import FULL, LIMITED, TAG_OF_MATRIX, Colour, layout_of, write_planes
-from swapper.media.container import sync_folder
 from swapper.media.video_reader import VideoReader
 
 _MUXERS = {".mp4": "mp4", ".mkv": "matroska"}
@@ -139,7 +139,7 @@ class ClipWriter:
             with self._partial.open("r+b") as stream:
                 os.fsync(stream.fileno())
             self._partial.replace(self.path)
-            sync_folder(self.path.parent)
+            sync(self.path.parent)
 
     @contextmanager
     def _guard(self) -> Iterator[None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -125,14 +124,3 @@ def _matroska_end(stream: BinaryIO) -> int:
             return 0
         end = stream.tell() + length
     return end
-
-
-def sync_folder(folder: Path) -> None:
-    """Sync `folder`, so that a rename in it survives a power loss, where supported."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

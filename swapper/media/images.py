@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import glob
-import hashlib
-import os
+import io
 import re
-import threading
-from contextlib import suppress
+import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from swapper.errors import MediaError
-from swapper.media.container import sync_folder
-from swapper.media.picture_header import read_header
+from swapper.files import write_atomically
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 VIDEO_SUFFIXES = (
@@ -26,6 +24,8 @@ VIDEO_SUFFIXES = (
 MAX_PIXELS = 100_000_000
 """Largest image that is decoded."""
 _MAX_BYTES = 1 << 30
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+_DAMAGED = "is damaged or cut off; copy it again or leave it out"
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
@@ -39,24 +39,38 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     """
     path = Path(path)
     data = _bytes_of(path)
-    header = read_header(data)
-    if header is None or header.width < 1 or header.height < 1:
-        kinds = ", ".join(IMAGE_SUFFIXES)
-        raise MediaError(f"{path}: not a picture that can be read; pass one of {kinds}")
-    if header.width * header.height > MAX_PIXELS:
-        raise MediaError(
-            f"{path}: has {header.width}x{header.height} pixels, more than {MAX_PIXELS}; "
-            "scale it down first"
-        )
-    bgr = None
-    if header.complete:
-        try:
-            bgr = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
-        except cv2.error:
-            bgr = None
+    _check(path, data)
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        bgr = None
     if bgr is None:
-        raise MediaError(f"{path}: is damaged or cut off; copy it again or leave it out")
+        raise MediaError(f"{path}: {_DAMAGED}")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _check(path: Path, data: bytes) -> None:
+    """Refuse what is no image, too large, or breaks off; OpenCV draws grey where a file breaks off.
+
+    Raises:
+        MediaError: As `read_image`.
+    """
+    too_large = MediaError(f"{path}: has more than {MAX_PIXELS} pixels; scale it down first")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except Image.DecompressionBombError as error:
+        raise too_large from error
+    except Exception as error:  # its readers raise whatever a foreign header makes them stumble on
+        kinds = ", ".join(IMAGE_SUFFIXES)
+        raise MediaError(f"{path}: not a picture that can be read; pass one of {kinds}") from error
+    if image.width * image.height > MAX_PIXELS:
+        raise too_large
+    try:
+        image.load()
+    except Exception as error:  # likewise
+        raise MediaError(f"{path}: {_DAMAGED}") from error
 
 
 def write_image(path: str | Path, image: NDArray[np.uint8], quality: int = 95) -> None:
@@ -97,31 +111,6 @@ def write_image(path: str | Path, image: NDArray[np.uint8], quality: int = 95) -
     write_atomically(path, data.tobytes())
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file atomically by syncing and renaming a temporary sibling.
-
-    Raises:
-        MediaError: It cannot be written.
-    """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{threading.get_ident()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise MediaError(
-            f"{path}: cannot be written ({reason}); free space or choose another output"
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
 def list_images(spec: str | Path) -> list[Path]:
     """List the images of a folder or glob in natural order: 2 before 10.
 
@@ -154,19 +143,6 @@ def list_images(spec: str | Path) -> list[Path]:
 def is_video(path: str | Path) -> bool:
     """Return whether a file has a video suffix."""
     return Path(path).suffix.lower() in VIDEO_SUFFIXES
-
-
-def sha256_file(path: str | Path) -> str:
-    """Return the sha256 of a file in hex.
-
-    Raises:
-        MediaError: It cannot be read.
-    """
-    try:
-        with Path(path).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise MediaError(f"{path}: cannot be read ({error.strerror}); check the path") from error
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from swapper.errors import MediaError
 from swapper.media.images import write_image
 from swapper.media.source import Footage
-from swapper.media.video import Frame, VideoReader, VideoWriter
+from swapper.media.video_reader import Frame, VideoReader
+from swapper.media.video_writer import VideoWriter
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 

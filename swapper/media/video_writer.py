@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from swapper.errors import MediaError
+from swapper.files import sync
 from swapper.media.audio import AudioTracks
 from swapper.media.codecs import CODECS, choose_codec, choose_pixel_format, encoder_options
 from swapper.media.colorspace import (
@@ -28,7 +29,6 @@ from swapper.media.colorspace import (
     layout_of,
     write_planes,
 )
-from swapper.media.container import sync_folder
 from swapper.media.video_reader import Frame, VideoReader
 
 _log = logging.getLogger(__name__)
@@ -180,7 +180,7 @@ class VideoWriter:
             with self._partial.open("r+b") as stream:
                 os.fsync(stream.fileno())
             self._partial.replace(self.path)
-            sync_folder(self.path.parent)
+            sync(self.path.parent)
         self._stack.close()
 
     def _add_video(self, output: OutputContainer) -> VideoStream:

@@ -16,7 +16,7 @@ from swapper.errors import FacesetError
 from swapper.facesets.affect_store import read_readings
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_metadata import FacesetMetadata
-from swapper.facesets.hostile_files import read_regular
+from swapper.files import read_regular
 from swapper.models.model_file import LoadedModel
 from swapper.types import Readings
 
@@ -102,7 +102,7 @@ def _run_config(weights: Path) -> dict[str, Any]:
     """Read the config in the folder of `weights`; empty if it is missing or unreadable."""
     path = weights.with_name(CONFIG)
     try:
-        config = yaml.safe_load(read_regular(path, _MAX_CONFIG_BYTES))
+        config = yaml.safe_load(read_regular(path, _MAX_CONFIG_BYTES, FacesetError))
     except FileNotFoundError:
         return {}
     except (FacesetError, OSError, ValueError, RecursionError, yaml.YAMLError) as error:

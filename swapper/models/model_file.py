@@ -7,10 +7,6 @@ No pickle; files are not trusted and validated when read.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from swapper.errors import ModelError
+from swapper.files import one_line, partial_path, read_json, replacing, sha256_of
 from swapper.models.autoencoder import Autoencoder, build_model
 from swapper.models.model_metadata import ModelIdentity, ModelMetadata, parse_metadata, shortened
 
@@ -96,26 +93,17 @@ def save_model(
     tensors = _checked_weights(directory, card, state, dtype)
     for name, value in (affect_space or {}).items():
         tensors[AFFECT + name] = value.detach().to("cpu", torch.float32, copy=True).contiguous()
-    temporary = [path.with_name(f".{path.name}.partial") for path in (weights, description)]
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary[0])
-        _flush(temporary[0])
-        card = replace(card, weights_sha256=_sha256(temporary[0]))
-        temporary[1].write_text(card.to_json(), encoding="utf-8")
-        _flush(temporary[1])
-        # A kill between these two lines leaves a mismatch, which load_model detects.
-        temporary[0].replace(weights)
-        temporary[1].replace(description)
-        _flush(directory)
+        # The weights are moved first: until the card follows, load_model says that they disagree.
+        with replacing(description) as stream, partial_path(weights) as partial:
+            save_file(tensors, partial)
+            card = replace(card, weights_sha256=sha256_of(partial))
+            stream.write(card.to_json().encode())
     except (OSError, SafetensorError) as error:
         raise ModelError(
-            f"{weights}: cannot be written ({_one_line(error)}); free space or check permissions"
+            f"{weights}: cannot be written ({one_line(error)}); free space or check permissions"
         ) from error
-    finally:
-        for path in temporary:
-            with contextlib.suppress(OSError):
-                path.unlink()
 
 
 def _checked_weights(
@@ -171,7 +159,7 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> LoadedModel:
     try:
         if weights.stat().st_size > _max_bytes(net, card):
             raise ModelError(f"{weights}: is larger than its architecture; restore the file")
-        digest = _sha256(weights)
+        digest = sha256_of(weights)
         if digest != card.weights_sha256:
             raise ModelError(
                 f"{weights}: is not the file that {description.name} describes (sha256 differs); "
@@ -179,7 +167,7 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> LoadedModel:
             )
         tensors, affect_space = _read_weights(weights, _shapes(net), card)
     except OSError as error:
-        raise ModelError(f"{weights}: cannot be read ({_one_line(error)})") from error
+        raise ModelError(f"{weights}: cannot be read ({one_line(error)})") from error
     net.load_state_dict(tensors, strict=True, assign=True)
     net = net.to(device).eval().requires_grad_(False)
     return LoadedModel(net, card, digest, weights, affect_space)
@@ -221,16 +209,7 @@ def _locate(path: Path) -> tuple[Path, Path]:
 
 
 def _read_card(path: Path) -> ModelMetadata:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_CARD_BYTES + 1)
-        if len(content) > MAX_CARD_BYTES:
-            raise ModelError(f"{path}: is larger than {MAX_CARD_BYTES >> 20} MiB; not a model card")
-        data = json.loads(content)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({_one_line(error)})") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: is not JSON ({_one_line(error)}); restore the file") from error
+    data = read_json(path, MAX_CARD_BYTES, ModelError, "restore the file", links=True)
     try:
         return parse_metadata(data)
     except ValueError as error:
@@ -267,7 +246,7 @@ def _read_weights(
             for name in extra:
                 affect[name.removeprefix(AFFECT)] = _finite(path, name, file.get_tensor(name))
     except SafetensorError as error:
-        raise ModelError(f"{path}: is damaged ({_one_line(error)}); restore it") from error
+        raise ModelError(f"{path}: is damaged ({one_line(error)}); restore it") from error
     return tensors, affect
 
 
@@ -279,21 +258,3 @@ def _finite(path: Path, name: str, tensor: Tensor) -> Tensor:
 
 
 _DTYPES = ("F32", "F16", "BF16")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    """Fsync a file or folder."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -22,7 +22,7 @@ import c2pa
 from cryptography import x509
 
 from swapper.errors import ProvenanceError
-from swapper.media.images import sha256_file
+from swapper.files import one_line, sha256_of
 from swapper.provenance.certificates import Signer, certificate_bytes, read_certificates
 from swapper.provenance.sidecar import sidecar_path, verify_sidecar, write_sidecar
 
@@ -134,7 +134,7 @@ def sign(path: Path, parent: Path | None, claim: Claim, signer: Signer) -> Signe
     claim_data = asdict(claim) | {
         "parameters": dict(claim.parameters),
         "parent_name": parent.name if parent else None,
-        "parent_sha256": sha256_file(parent) if parent else None,
+        "parent_sha256": sha256_of(parent) if parent else None,
     }
     media_type = _FORMATS.get(path.suffix.lower())
     if media_type is None:
@@ -150,7 +150,7 @@ def sign(path: Path, parent: Path | None, claim: Claim, signer: Signer) -> Signe
         temporary.replace(path)
     except (c2pa.C2paError, OSError) as error:
         raise ProvenanceError(
-            f"{path}: cannot be signed ({_one_line(error)}); free space, or try provenance=none"
+            f"{path}: cannot be signed ({one_line(error)}); free space, or try provenance=none"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -250,11 +250,11 @@ def _verify_embedded(path: Path, roots: Sequence[x509.Certificate]) -> Verdict:
         if not _has_manifest_marker(path):
             return Verdict("none")
         return Verdict(
-            "tampered", reasons=[f"its manifest is broken: {_one_line(error)}"], where="embedded"
+            "tampered", reasons=[f"its manifest is broken: {one_line(error)}"], where="embedded"
         )
     except OSError as error:
         raise ProvenanceError(
-            f"{path}: cannot be read ({_one_line(error)}); check its rights"
+            f"{path}: cannot be read ({one_line(error)}); check its rights"
         ) from error
     return _verdict_of(report)
 
@@ -336,8 +336,3 @@ def _has_manifest_marker(path: Path) -> bool:
                 return True
             before = block[-16:]
     return False
-
-
-def _one_line(error: Exception) -> str:
-    """Return an exception's message in one line."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -13,7 +13,7 @@ from typing import Any
 
 from cryptography import x509
 
-from swapper.media.images import sha256_file, write_atomically
+from swapper.files import sha256_of, write_atomically
 from swapper.provenance.certificates import (
     Signer,
     common_name,
@@ -63,7 +63,7 @@ def write_sidecar(path: Path, claim: Mapping[str, Any], signer: Signer) -> Path:
         "schema": SCHEMA,
         "file": path.name,
         "bytes": path.stat().st_size,
-        "sha256": sha256_file(path),
+        "sha256": sha256_of(path),
         "signed_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "claim": dict(claim),
     }
@@ -95,7 +95,7 @@ def verify_sidecar(path: Path, roots: Sequence[x509.Certificate]) -> SidecarVerd
     if missing_requirements(chain[0]) or not verify_chain(chain):
         return _broken("the sidecar's certificates do not allow its signer to sign", signer)
     claim = payload["claim"]
-    if payload["sha256"] != sha256_file(path):
+    if payload["sha256"] != sha256_of(path):
         return SidecarVerdict(
             False, False, signer, claim, ["the file was changed after it was signed"]
         )

@@ -12,6 +12,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar, WeightAveraging
 from torch import Tensor
 
+from swapper.files import replacing
 from swapper.progress import progress
 from swapper.training.preview_sheet import draw_preview_sheet, preview_rows
 from swapper.types import FaceBatch
@@ -176,9 +177,8 @@ class Preview(Callback):
         path = self.folder / f"step_{step:07d}.png"
         picture = draw_preview_sheet(rows, net.identities, f"step {step}")
         self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}")
-        picture.save(temporary, format="PNG")
-        temporary.replace(path)
+        with replacing(path, durable=False) as stream:
+            picture.save(stream, format="PNG")
         self._log_picture(trainer, picture, step)
         return path
 

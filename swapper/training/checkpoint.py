@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 
 from swapper.errors import CheckpointError
+from swapper.files import one_line, replacing
 
 # Keys that must not change on resume: weights or optimiser state would not fit.
 _BINDING = ("model", "facesets", "affect.name", "optim.optimizer._target_")
@@ -37,18 +37,13 @@ class AtomicCheckpointIO(CheckpointIO):
             CheckpointError: The file cannot be written; a former one at `path` is untouched.
         """
         final = Path(path)
-        temporary = final.with_name(f".{final.name}.partial")
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as stream:
+            with replacing(final) as stream:
                 torch.save(checkpoint, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(final)
         except (OSError, RuntimeError) as error:  # torch raises RuntimeError on a full disk
-            temporary.unlink(missing_ok=True)
             raise CheckpointError(
-                f"{final}: cannot be saved ({' '.join(str(error).split())[:200]}); the checkpoint "
+                f"{final}: cannot be saved ({one_line(error)}); the checkpoint "
                 "before it is untouched: free some space and run the same command again"
             ) from error
 

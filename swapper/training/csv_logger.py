@@ -10,6 +10,8 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
+from swapper.files import partial_path
+
 
 class CsvLogger(Logger):
     """Write metrics to ``metrics.csv``, one row per logged step.
@@ -73,9 +75,10 @@ class CsvLogger(Logger):
 
     def _rewrite(self) -> None:
         assert self._rows is not None
-        temporary = self.path.with_name(f".{self.path.name}.partial")
-        with temporary.open("w", newline="", encoding="utf-8") as stream:
+        with (
+            partial_path(self.path, durable=False) as partial,
+            partial.open("w", newline="", encoding="utf-8") as stream,
+        ):
             writer = csv.DictWriter(stream, self._columns)
             writer.writeheader()
             writer.writerows(self._rows)
-        temporary.replace(self.path)

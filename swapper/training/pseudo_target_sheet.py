@@ -15,6 +15,7 @@ from swapper.data.cache import FaceCache
 from swapper.data.datamodule import FaceDataModule
 from swapper.data.pseudo_samples import draw_rows
 from swapper.data.pseudo_targets import Table
+from swapper.files import replacing
 
 _CELL_PX: Final = 128
 _LABEL_PX: Final = 18
@@ -54,9 +55,8 @@ def draw_pseudo_sheet(
             draw.text((left + 4, top + 3), f"{title}: {rank}, {confidence:.2f}", fill="#e6e6e6")
             for cell, picture in enumerate(triple):
                 sheet.paste(Image.fromarray(picture), (left + cell * _CELL_PX, top + _LABEL_PX))
-    temporary = path.with_name(f".{path.name}")
-    sheet.save(temporary, format="PNG")
-    temporary.replace(path)
+    with replacing(path, durable=False) as stream:
+        sheet.save(stream, format="PNG")
     return path
 
 

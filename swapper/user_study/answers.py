@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from swapper.errors import StudyError
-from swapper.user_study.documents import quoted, read_object
+from swapper.files import one_line, read_json
 from swapper.user_study.schedule import SEEDS, schedule
 from swapper.user_study.trials import NEUTRAL, SCHEMA, Study
 
@@ -64,23 +64,25 @@ def read_answers(folder: Path, study: Study) -> tuple[list[Participant], list[Ex
         StudyError: No such folder, no such files, or too many.
     """
     if not folder.is_dir():
-        raise StudyError(f"answers={quoted(folder)}: no such folder; pass the one with the "
+        raise StudyError(f"answers={one_line(folder)}: no such folder; pass the one with the "
                          "answers-*.json files")  # fmt: skip
     paths = sorted(folder.glob("answers-*.json"))
     if not 0 < len(paths) <= _MAX_FILES:
-        raise StudyError(f"answers={quoted(folder)}: holds {len(paths)} answers-*.json files; "
+        raise StudyError(f"answers={one_line(folder)}: holds {len(paths)} answers-*.json files; "
                          f"pass a folder with 1 to {_MAX_FILES}")  # fmt: skip
     accepted: dict[str, tuple[str, Participant]] = {}
     conflicting: set[str] = set()
     excluded = []
     for path in paths:
-        name = quoted(path.name)
+        name = one_line(path.name)
         try:
-            participant = _participant(read_object(path, _MAX_BYTES), study)
+            participant = _participant(
+                read_json(path, _MAX_BYTES, StudyError, "ask for it again"), study
+            )
         except ValueError as error:
-            excluded.append(Exclusion(name, quoted(error)))
+            excluded.append(Exclusion(name, one_line(error)))
         except StudyError as error:
-            excluded.append(Exclusion(name, str(error).removeprefix(f"{quoted(path)}: ")))
+            excluded.append(Exclusion(name, str(error).removeprefix(f"{one_line(path)}: ")))
         else:
             first, before = accepted.setdefault(participant.id, (name, participant))
             if first == name:

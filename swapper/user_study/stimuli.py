@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from swapper.errors import MediaError, StudyError
+from swapper.files import one_line
+from swapper.media.codecs import SUFFIXES
 from swapper.media.container import open_container, video_stream
-from swapper.media.video import SUFFIXES, VideoReader
-from swapper.user_study.documents import quoted
+from swapper.media.video_reader import VideoReader
 from swapper.user_study.trials import KINDS, Limits, Study, StudyClip, neutral_name, system_name
 
 PERFORMER: Final = "performer"
@@ -104,7 +105,7 @@ def _clip_files(folder: Path) -> dict[str, Path]:
         for name in (folder.name, *files):
             system_name(name)
     except ValueError as error:
-        raise StudyError(f"{quoted(folder)}: {error}; rename it") from error
+        raise StudyError(f"{one_line(folder)}: {error}; rename it") from error
     if PERFORMER not in files:
         raise StudyError(f"{folder}: holds no performer.mp4; {_LAYOUT}")
     if len(files) < 3:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from swapper.errors import StudyError
-from swapper.user_study.documents import quoted, read_object
+from swapper.files import one_line, read_json
 
 SCHEMA: Final = 1
 KINDS: Final = (".mp4", ".webm")
@@ -157,7 +157,12 @@ def read_key(path: Path) -> Study:
     Raises:
         StudyError: Missing, damaged, modified, or not a key.
     """
-    data = read_object(path, _MAX_KEY_BYTES)
+    try:
+        data = read_json(path, _MAX_KEY_BYTES, StudyError, "ask for it again")
+    except FileNotFoundError as error:
+        raise StudyError(
+            f"{one_line(path)}: no such file; pass the key that was made with it"
+        ) from error
     try:
         if data.get("schema") != SCHEMA:
             raise ValueError(f"schema must be {SCHEMA}")
@@ -169,7 +174,7 @@ def read_key(path: Path) -> Study:
         if not isinstance(claimed, str) or not _STUDY.fullmatch(claimed) or claimed != study.id:
             raise ValueError("its study is not the one that its clips make")
     except ValueError as error:
-        raise StudyError(f"{quoted(path)}: {quoted(error)}; {_CURE}") from error
+        raise StudyError(f"{one_line(path)}: {one_line(error)}; {_CURE}") from error
     return study
 
 
@@ -180,7 +185,7 @@ def system_name(text: object) -> str:
         ValueError: It is not a valid name.
     """
     if not isinstance(text, str) or not 0 < len(text) <= _MAX_NAME or not text.isprintable():
-        raise ValueError(f"a name must be 1 to {_MAX_NAME} printable characters: {quoted(text)}")
+        raise ValueError(f"a name must be 1 to {_MAX_NAME} printable characters: {one_line(text)}")
     return text
 
 
@@ -199,18 +204,18 @@ def _clips(data: object) -> dict[str, StudyClip]:
     clips = {}
     for name, entry in data.items():
         if not isinstance(entry, dict) or not isinstance(entry.get("systems"), dict):
-            raise ValueError(f"clip {quoted(name)} is not an entry of ours")
+            raise ValueError(f"clip {one_line(name)} is not an entry of ours")
         systems = {system_name(each): _neutral(swap) for each, swap in entry["systems"].items()}
         clip = StudyClip(_neutral(entry.get("performer")), _neutral(entry.get("check")), systems)
         if len({clip.performer, clip.check, *systems.values()}) < len(systems) + 2:
-            raise ValueError(f"clip {quoted(name)} names a file twice")
+            raise ValueError(f"clip {one_line(name)} names a file twice")
         if len(systems) < 2:
-            raise ValueError(f"clip {quoted(name)} has fewer than two systems")
+            raise ValueError(f"clip {one_line(name)} has fewer than two systems")
         clips[system_name(name)] = clip
     return clips
 
 
 def _neutral(text: object) -> str:
     if not isinstance(text, str) or not NEUTRAL.fullmatch(text):
-        raise ValueError(f"{quoted(text)} is not a neutral name")
+        raise ValueError(f"{one_line(text)} is not a neutral name")
     return text

@@ -17,7 +17,7 @@ from swapper.errors import UsageError
 from swapper.estimators import judge_net
 from swapper.estimators.base import Estimator
 from swapper.media.images import read_image
-from swapper.media.video import VideoReader
+from swapper.media.video_reader import VideoReader
 from swapper.options.verbs import DemoOptions
 from swapper.synthesize import ClipFiles
 

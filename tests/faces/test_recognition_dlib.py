@@ -17,7 +17,7 @@ from swapper.faces.recognition import EUCLIDEAN, Recogniser
 from swapper.faces.recognition_dlib import DIMENSIONS, SHA256, SIDE, DlibRecogniser
 from swapper.head_renderer.identity import sample_identity
 from swapper.head_renderer.stage import Stage
-from swapper.media.video import VideoReader
+from swapper.media.video_reader import VideoReader
 from swapper.synth.performance import play
 from swapper.synth.scenarios import Take
 from swapper.synth.timeline import parse_timeline

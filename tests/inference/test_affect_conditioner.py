@@ -42,7 +42,7 @@ from swapper.inference.affect_conditioner import (
     make_conditioner,
     make_controls,
 )
-from swapper.media.video import Frame, VideoReader
+from swapper.media.video_reader import Frame, VideoReader
 from swapper.models.model_file import load_model
 from swapper.options.verbs import AffectOptions, ConvertOptions
 from swapper.training.checkpoint import read_checkpoint

@@ -9,7 +9,7 @@ import pytest
 
 from swapper.errors import MediaError
 from swapper.media.clip_writer import ClipWriter, read_masks
-from swapper.media.video import VideoReader
+from swapper.media.video_reader import VideoReader
 
 RNG = np.random.default_rng(0)
 

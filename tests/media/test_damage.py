@@ -11,7 +11,8 @@ import pytest
 
 from swapper.errors import MediaError
 from swapper.media.container import is_cut
-from swapper.media.video import VideoReader, VideoWriter
+from swapper.media.video_reader import VideoReader
+from swapper.media.video_writer import VideoWriter
 from tests.media.clips import sound_packets, write_clip
 
 FAST_START = {"movflags": "+faststart"}

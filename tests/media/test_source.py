@@ -10,7 +10,7 @@ import pytest
 from swapper.errors import MediaError
 from swapper.media.images import write_image
 from swapper.media.source import open_footage
-from swapper.media.video import Frame, VideoReader
+from swapper.media.video_reader import Frame, VideoReader
 from tests.media.clips import picture, write_clip
 
 

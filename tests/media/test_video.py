@@ -14,7 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from swapper.errors import MediaError
-from swapper.media.video import VideoReader, VideoWriter
+from swapper.media.video_reader import VideoReader
+from swapper.media.video_writer import VideoWriter
 from tests.media.clips import FRAME, decoded, picture, planes, sound_packets, write_clip
 
 UNEVEN = (3600, 1800, 7200, 3000, 5400)
@@ -498,7 +499,8 @@ def test_real_clips(shared: Path, name: str, frames: int, size: int) -> None:
 
 _MEASURE = """
 import resource, sys
-from swapper.media.video import VideoReader, VideoWriter
+from swapper.media.video_reader import VideoReader
+from swapper.media.video_writer import VideoWriter
 reader = VideoReader(sys.argv[1])
 with VideoWriter(sys.argv[2], reader, crf=30, preset="ultrafast") as writer:
     for frame in reader:

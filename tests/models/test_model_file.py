@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from swapper.errors import ModelError
+from swapper.files import sha256_of
 from swapper.models import model_file
 from swapper.models.autoencoder import DfAutoencoder
 from swapper.models.model_file import ModelIdentity, ModelMetadata, load_model, save_model
@@ -65,7 +66,7 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 
 def trust(folder: Path) -> None:
     """Make the card vouch for whatever the weights file holds now."""
-    digest = model_file._sha256(folder / "model.safetensors")
+    digest = sha256_of(folder / "model.safetensors")
     rewrite(folder, lambda data: data.update(weights_sha256=digest))
 
 
@@ -153,7 +154,7 @@ def test_full_disk_leaves_the_earlier_model(
     if broken == "weights":
         monkeypatch.setattr(model_file, "save_file", full)
     elif broken == "card":
-        monkeypatch.setattr(Path, "write_text", full)
+        monkeypatch.setattr(model_file, "sha256_of", full)
     else:
         monkeypatch.setattr(Path, "replace", full)
     state = {name: value + 1 for name, value in net.state_dict().items()}
@@ -224,9 +225,9 @@ def test_swapped_weights_are_noticed(saved: Path) -> None:
         (b"\xff\xfe", "is not JSON"),
         (b"[" * 100_000, "is not JSON"),
         (b'{"step": ' + b"9" * 100_000 + b"}", "is not JSON"),
-        (b" " * (2 << 20), "is larger than 1 MiB"),
-        (b"[]", "is not a model card"),
-        (b"null", "is not a model card"),
+        (b" " * (2 << 20), "more than 1048576"),
+        (b"[]", "is not a JSON object"),
+        (b"null", "is not a JSON object"),
         (b"{}", "has schema None, this version reads 1"),
         (b'{"schema": 2}', "has schema 2, this version reads 1; update swapper"),
         (b'{"schema": true}', "has schema True"),

@@ -13,8 +13,10 @@ import cv2
 import pytest
 
 from swapper.errors import MediaError, ProvenanceError
-from swapper.media.images import read_image, sha256_file, write_image
-from swapper.media.video import VideoReader, VideoWriter
+from swapper.files import sha256_of
+from swapper.media.images import read_image, write_image
+from swapper.media.video_reader import VideoReader
+from swapper.media.video_writer import VideoWriter
 from swapper.provenance.certificates import Signer
 from swapper.provenance.manifest import SOURCE_TYPE, Claim, SignedFile, sign, verify
 from swapper.provenance.sidecar import sidecar_path
@@ -85,7 +87,7 @@ def test_what_is_signed_is_read_back(tmp_path: Path, signer: Signer, suffix: str
     assert verdict.claim["software"] == "swapper/0.1.0"
     assert verdict.claim["parameters"] == CLAIM.parameters
     assert verdict.claim["parent_name"] == parent.name
-    assert verdict.claim["parent_sha256"] == sha256_file(parent)
+    assert verdict.claim["parent_sha256"] == sha256_of(parent)
     assert "public verifiers will not know it" in " ".join(verdict.reasons)
     trusted = verify(path, [tmp_path / "identity" / "root.pem"])
     assert (trusted.state, trusted.reasons) == ("trusted", [])
@@ -348,7 +350,7 @@ def test_a_parent_that_c2pa_cannot_read_is_named_all_the_same(
     verdict = verify(path, [tmp_path / "identity" / "root.pem"])
     assert verdict.state == "trusted"
     assert verdict.claim is not None
-    assert verdict.claim["parent_sha256"] == sha256_file(parent)
+    assert verdict.claim["parent_sha256"] == sha256_of(parent)
 
 
 def test_files_without_provenance(tmp_path: Path) -> None:

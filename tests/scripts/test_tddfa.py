@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from swapper.errors import EstimatorError
 from swapper.faces.geometry import transform_points
 from swapper.faces.openface import OpenfaceAligner
-from swapper.media.video import VideoReader
+from swapper.media.video_reader import VideoReader
 from tests.drawing import canonical
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import pickle
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +50,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     if failure == "write":
         monkeypatch.setattr(torch, "save", torn)
     else:
-        monkeypatch.setattr("swapper.training.checkpoint.os.fsync", full)
+        monkeypatch.setattr("swapper.files.os.fsync", full)
     with pytest.raises(CheckpointError, match=r"last.ckpt: cannot be saved .*No space left"):
         AtomicCheckpointIO().save_checkpoint({**PLAIN, "weights": torch.zeros(9)}, path)
     assert path.read_bytes() == before
@@ -58,7 +60,8 @@ def test_a_full_disk_leaves_the_checkpoint_before(
 def test_a_truly_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
-    (tmp_path / ".last.ckpt.partial").symlink_to("/dev/full")
+    partial = f".last.ckpt.{os.getpid()}-{threading.get_ident()}.partial"
+    (tmp_path / partial).symlink_to("/dev/full")
     with pytest.raises(CheckpointError, match="free some space") as caught:
         AtomicCheckpointIO().save_checkpoint(PLAIN, tmp_path / "last.ckpt")
     assert "\n" not in str(caught.value)
