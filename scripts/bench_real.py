@@ -1,7 +1,8 @@
 r"""Benchmark on real clips: train configs and score swaps with independent estimators.
 
     python scripts/bench_real.py --clips shared/real --pairs a:b b:a c:d a:d --seeds 0 1 2 \
-        --steps 3000 --config "plain:" --config "slow: optim.lr=1e-4" --out out/bench_real
+        --steps 2000 --config "plain: pseudo=none augment=light loss.eyes_mouth=0.5" \
+        --config "default:" --aligner mediapipe --out out/bench_real
 
 Pair ``p:i`` swaps identity i onto performer p; a clip NAME is ``CLIPS/clip_NAME.mp4`` or
 ``CLIPS/NAME.mp4``, with ``.openface.csv`` next to it for ``--aligner openface``. Faces are
