@@ -4,11 +4,11 @@ A swap has no ground truth, and a classifier is easily fooled by small artefacts
 compares features relative to each person's neutral, not classes; it uses random views; its gradient
 at the picture is bounded by that of the reconstruction; on the swap it trains only the layers of
 `TrainedLayers`, none of which draws fine detail; and the swap's colours are tied to those without a
-code (`tether`). Reconstructions are compared without a random view: every pixel has ground truth
-there, so artefacts do not pay.
+code (`color_anchor`). Reconstructions are compared without a random view: every pixel has ground
+truth there, so artefacts do not pay.
 
-Source: feature loss and Huber as in EMOCA (Danecek et al. 2022, arXiv:2204.11312); `tether` and
-`reach` are ours, see docs/LOG.md.
+Source: feature loss and Huber as in EMOCA (Danecek et al. 2022, arXiv:2204.11312); `color_anchor`
+and `trained_layers` are ours, see docs/LOG.md.
 """
 
 from __future__ import annotations
@@ -78,13 +78,14 @@ class ExpressionLoss:
     Args:
         swap: Its gradient at swapped pictures is at most this share of the reconstruction loss's
             at reconstructed ones, by norm; 0 disables it on swaps.
-        own: The same for the reconstructed pictures themselves; it trains all weights.
+        recon: The same for the reconstructed pictures themselves; it trains all weights.
         circumplex: Weight of the difference in valence and arousal, where the estimator has them.
         change: Weight of the difference in change over neighbouring frames, where there are some.
-        tether: Weight of the difference in colour, 8 x 8 pixels pooled, to the swap without code.
+        color_anchor: Weight of the difference in colour to the swap without code, 8 x 8 pixels
+            pooled.
         start: Step at which it starts.
         ramp: Warm-up steps to full weight.
-        reach: Which layers it trains on swaps.
+        trained_layers: Which layers it trains on swaps.
         faces: Share of each identity's faces in a batch that it uses, in (0, 1].
         view: Random view of swaps and their performers.
 
@@ -96,19 +97,19 @@ class ExpressionLoss:
         self,
         *,
         swap: float = 0.5,
-        own: float = 0.5,
+        recon: float = 0.5,
         circumplex: float = 0.25,
         change: float = 0.5,
-        tether: float = 1.0,
+        color_anchor: float = 1.0,
         start: int = 0,
         ramp: int = 200,
-        reach: TrainedLayers = "conditioning",
+        trained_layers: TrainedLayers = "conditioning",
         faces: float = 1.0,
         view: RandomView | None = None,
     ) -> None:
         for name, value in (
-            ("swap", swap), ("own", own), ("circumplex", circumplex), ("change", change),
-            ("tether", tether),
+            ("swap", swap), ("recon", recon), ("circumplex", circumplex), ("change", change),
+            ("color_anchor", color_anchor),
         ):  # fmt: skip
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} must be a finite number, at least 0, got {value}")
@@ -116,15 +117,16 @@ class ExpressionLoss:
             raise ValueError(f"start and ramp must be at least 0, got {start} and {ramp}")
         if not 0 < faces <= 1:
             raise ValueError(f"faces must be above 0 and at most 1, got {faces}")
-        if reach not in get_args(TrainedLayers):
+        if trained_layers not in get_args(TrainedLayers):
             raise ValueError(
-                f"reach must be one of {', '.join(get_args(TrainedLayers))}, got {reach}"
+                f"trained_layers must be one of {', '.join(get_args(TrainedLayers))}, "
+                f"got {trained_layers}"
             )
-        self.swap, self.own = swap, own
+        self.swap, self.recon = swap, recon
         self.weights = {"affect": 1.0, "circumplex": circumplex, "affect_change": change}
-        self.tether = tether
+        self.color_anchor = color_anchor
         self.start, self.ramp = start, ramp
-        self.reach: TrainedLayers = reach
+        self.trained_layers: TrainedLayers = trained_layers
         self.faces = faces
         self.view = RandomView() if view is None else view
         self._estimator: AffectEstimator | None = None

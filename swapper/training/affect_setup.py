@@ -135,11 +135,11 @@ def _required_estimator(
             f"model.code_dim={net.code_dim}, expression: need an estimator; pass affect=emotieff "
             "or another, or set model.code_dim=0 and expression=none"
         )
-    fine = loss is not None and loss.reach == "coarse"
+    fine = loss is not None and loss.trained_layers == "coarse"
     if loss is not None and loss.swap and not net.trained_by_expression(fine=fine):
         raise UsageError(
-            f"expression.reach={loss.reach}: the loss trains no layer of this model; pass "
-            "model.code_dim=16 with model=df or tiny, or expression.swap=0"
+            f"expression.trained_layers={loss.trained_layers}: the loss trains no layer of this "
+            "model; pass model.code_dim=16 with model=df or tiny, or expression.swap=0"
         )
     return estimator
 

@@ -63,7 +63,7 @@ def decode_swaps(
     latent: Tensor,
     assignment: SwapAssignment,
     code: Tensor | None,
-    reach: TrainedLayers | None = None,
+    trained_layers: TrainedLayers | None = None,
 ) -> SwapOutput:
     """Decode each performer as the assigned identity.
 
@@ -72,9 +72,9 @@ def decode_swaps(
         latent: (M, C, h, w) of the performers.
         assignment: Performers and identities.
         code: (M, K) or None.
-        reach: Which weights receive gradients; None for all.
+        trained_layers: Which weights receive gradients; None for all.
     """
-    weights = {} if reach is None else _trainable_weights(net, reach)
+    weights = {} if trained_layers is None else _trainable_weights(net, trained_layers)
     decoding = _Decoding(net)
     blocks = len(torch.unique_consecutive(assignment.performer))
     latents = latent.chunk(blocks)
@@ -91,9 +91,9 @@ def decode_swaps(
     )
 
 
-def _trainable_weights(net: Autoencoder, reach: TrainedLayers) -> dict[str, Tensor]:
-    """All weights by `_Decoding`'s names, detached where `reach` does not include them."""
-    trained = net.trained_by_expression(fine=reach == "coarse")
+def _trainable_weights(net: Autoencoder, trained_layers: TrainedLayers) -> dict[str, Tensor]:
+    """All weights by `_Decoding`'s names, detached where `trained_layers` does not include them."""
+    trained = net.trained_by_expression(fine=trained_layers == "coarse")
     return {
         f"net.{name}": weight if name in trained else weight.detach()
         for name, weight in net.named_parameters()
@@ -144,14 +144,14 @@ def expression_step(
         metrics[f"{kind}_bound"] = factor
         return surrogate
 
-    if loss.own:
-        extra = extra + bounded("own", own[assignment.rows], assignment.performer, loss.own)
+    if loss.recon:
+        extra = extra + bounded("recon", own[assignment.rows], assignment.performer, loss.recon)
     if loss.swap:
         swap, colour_difference = _swap(net, loss, batch, latent, assignment)
         extra = extra + bounded("swap", swap, assignment.identity, loss.swap)
         if colour_difference is not None:
-            extra = extra + loss.tether * colour_difference
-            metrics["tether"] = colour_difference
+            extra = extra + loss.color_anchor * colour_difference
+            metrics["color_anchor"] = colour_difference
     return extra, metrics
 
 
@@ -165,10 +165,10 @@ def _swap(
     """Swapped pictures, and their colour difference to swaps without a code."""
     code = batch.code[assignment.rows] if net.code_dim else None
     performers = latent[assignment.rows]
-    if loss.reach == "conditioning":
+    if loss.trained_layers == "conditioning":
         performers = performers.detach()
-    swap = decode_swaps(net, performers, assignment, code, loss.reach).image
-    if not loss.tether or code is None:
+    swap = decode_swaps(net, performers, assignment, code, loss.trained_layers).image
+    if not loss.color_anchor or code is None:
         return swap, None
     with torch.no_grad():
         plain = decode_swaps(net, performers, assignment, None).image

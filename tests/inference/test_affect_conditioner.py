@@ -116,7 +116,12 @@ def test_a_resumed_run_keeps_its_affect_space(world: Path) -> None:
 
 def test_everything_is_logged_by_name(world: Path) -> None:
     header = (world / "runs/run/metrics.csv").read_text().splitlines()[0].split(",")
-    assert {"train/own_affect", "train/own_bound", "train/swap_affect", "train/tether"} <= {*header}
+    assert {
+        "train/recon_affect",
+        "train/recon_bound",
+        "train/swap_affect",
+        "train/color_anchor",
+    } <= {*header}
 
 
 def test_more_or_less_of_the_performers_affect_is_another_picture(

@@ -133,10 +133,10 @@ def test_a_perfect_drawing_of_oneself_is_not_looked_at_by_chance() -> None:
     ("settings", "what"),
     [
         ({"swap": -1.0}, "swap must be"),
-        ({"tether": float("nan")}, "tether must be"),
+        ({"color_anchor": float("nan")}, "color_anchor must be"),
         ({"start": -1}, "start and ramp must be at least 0"),
         ({"faces": 0.0}, "faces must be above 0"),
-        ({"reach": "all"}, "reach must be one of conditioning, coarse"),
+        ({"trained_layers": "all"}, "trained_layers must be one of conditioning, coarse"),
     ],
 )
 def test_bad_settings_are_refused(settings: dict[str, Any], what: str) -> None:

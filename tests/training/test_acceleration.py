@@ -47,7 +47,7 @@ def made(felt: bool = False) -> SwapModule:
             each.add_(torch.randn_like(each), alpha=0.05)
     expression = None
     if felt:
-        expression = ExpressionLoss(swap=0.5, own=0.5, ramp=1)
+        expression = ExpressionLoss(swap=0.5, recon=0.5, ramp=1)
         codes = [CodeMap(torch.zeros(128), torch.randn(128, K))] * 2
         expression.bind(load_estimator("actors", "training"), "face", codes)
     return module_of(net, expression)

@@ -77,10 +77,18 @@ def test_a_share_of_the_faces_keeps_who_follows_whom() -> None:
     assert cast.previous.tolist() == follows.tolist()
 
 
-def trained_by(reach: str, share: str) -> tuple[set[str], Autoencoder]:
+def trained_by(trained_layers: str, share: str) -> tuple[set[str], Autoencoder]:
     net, (loss, estimator) = (
         woken(shared_stages=1),
-        bound(**{"swap": 0.0, "own": 0.0, "tether": 0.0, "reach": reach, share: 1.0}),
+        bound(
+            **{
+                "swap": 0.0,
+                "recon": 0.0,
+                "color_anchor": 0.0,
+                "trained_layers": trained_layers,
+                share: 1.0,
+            }
+        ),
     )
     made = batch()
     latent = net.encode(torch.rand(6, 3, 64, 64))
@@ -112,14 +120,14 @@ def test_its_reach_can_take_in_the_coarse_stages_and_the_encoder() -> None:
 
 
 def test_on_own_faces_everything_learns_but_masks() -> None:
-    names, net = trained_by("conditioning", "own")
+    names, net = trained_by("conditioning", "recon")
     left = {name for name, _ in net.named_parameters()} - names
     assert left
     assert all(".mask." in name or name == "null" for name in left)
 
 
 def test_the_gradient_at_the_swap_is_bounded() -> None:
-    net, (loss, _) = woken(), bound(swap=0.5, own=0.0, tether=0.0)
+    net, (loss, _) = woken(), bound(swap=0.5, recon=0.0, color_anchor=0.0)
     made = batch()
     latent = net.encode(torch.rand(6, 3, 64, 64))
     arguments = (net, loss, made, latent, torch.rand(6, 3, 64, 64), torch.rand(6, 5, 64, 64))
@@ -179,8 +187,8 @@ def toy(with_loss: bool) -> tuple[float, float]:
     torch.manual_seed(0)
     net = DfAutoencoder(NAMES[:2], 64, width=4, latent=16, code_dim=1, shared_stages=1)
     expression = ExpressionLoss(
-        swap=0.1 if with_loss else 0.0, own=3.0 if with_loss else 0.0, ramp=24,
-        view=RandomView(), reach="coarse",
+        swap=0.1 if with_loss else 0.0, recon=3.0 if with_loss else 0.0, ramp=24,
+        view=RandomView(), trained_layers="coarse",
     )  # fmt: skip
     rest = [
         Mouth()(drawn(torch.zeros(1), level)[:, :3], "face").embedding[0] for level in (0.8, 0.5)
