@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The tests start processes of their own; threads of OpenMP that wait by spinning slow them all.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: test test-gpu demo lint fmt types venv clean
+.PHONY: test test-all test-gpu demo lint fmt types venv clean
 
 venv: $(VENV)/.installed
 
@@ -16,8 +16,15 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	touch $@
 
+# Modules share what they build, so one worker takes all of a file.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+
+# What is quick; CI runs everything.
 test: venv lint types
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not gpu and not slow"
+
+test-all: venv lint types
+	$(PYTEST)
 
 # What needs a CUDA device.
 test-gpu: venv
