@@ -7,15 +7,17 @@ non-zero exit status. Only this module and `swapper.cli.launch` depend on Hydra.
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import os
 import re
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swapper import __version__
-from swapper.cli.help import config_root, group_choices, usage, verb_help
+from swapper.cli.help import CONFIGS, config_root, group_choices, usage, verb_help
 from swapper.cli.launch import call, causes
 from swapper.errors import SwapperError, UsageError
 from swapper.files import one_line
@@ -65,6 +67,12 @@ def _dispatch(arguments: list[str]) -> int:
         close = difflib.get_close_matches(verb, VERBS, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise UsageError(f"{verb}: no such verb, choose from {', '.join(VERBS)}{hint}")
+    if importlib.util.find_spec(CONFIGS) is None:
+        checkout = Path(__file__).resolve().parents[2]
+        raise UsageError(
+            f"{CONFIGS}: not found, {checkout} is a checkout that is not installed; run "
+            f"pip install --editable {checkout}"
+        )
     if "-h" in overrides or "--help" in overrides:
         print(verb_help(verb))
         return 0

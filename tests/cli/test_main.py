@@ -186,3 +186,13 @@ def test_version() -> None:
     from swapper import __version__
 
     assert swapper("--version").stdout.strip() == f"swapper {__version__}"
+
+
+def test_a_checkout_that_is_not_installed_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert cli.run(["train", "name=x", "facesets=[a,b]"]) == 2
+    error = capsys.readouterr().err
+    assert "pip install --editable" in error
+    assert error.count("\n") == 1
