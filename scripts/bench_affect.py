@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import score_tables
 import torch
 from bench_cells import ANSWER, PERFORMER, Config, Journal, commit, digest
 
@@ -49,7 +50,6 @@ from swapper.faces.aligner import Aligner
 from swapper.faces.mediapipe import MediapipeAligner
 from swapper.files import write_atomically
 from swapper.head_renderer.identity import sample_identity
-from swapper.metrics import score_tables
 from swapper.metrics.traces import Calibration
 from swapper.metrics.truth_scores import score
 from swapper.options.verbs import AffectOptions

@@ -23,8 +23,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-
-from swapper.metrics.score_tables import Metric, emotion_mean, score_grid, value_at
+from score_tables import Metric, emotion_mean, score_grid, value_at
 
 Scores = dict[tuple[int, str], Mapping[str, Any]]
 ANSWER, PERFORMER = "(answer)", "(performer)"

@@ -8,8 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 from real_signals import NAMES
-
-from swapper.metrics.score_tables import Column, value_at
+from score_tables import Column, value_at
 
 Scores = Mapping[str, Any]
 ByConfig = Mapping[str, Mapping[tuple[str, int], Scores]]

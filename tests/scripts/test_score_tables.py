@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from swapper.metrics import score_tables
-from swapper.metrics.score_tables import Column, value_at
+import score_tables
+from score_tables import Column, value_at
 
 DRAW = np.random.default_rng(6)
 
