@@ -78,7 +78,7 @@ def describe_option(options: type[Any], prefix: str = "") -> list[tuple[str, str
             default: Any = each.default_factory()
         else:
             default = each.default
-        shown = (
+        default_text = (
             "..."
             if default == MISSING
             else str(default).lower()
@@ -88,5 +88,5 @@ def describe_option(options: type[Any], prefix: str = "") -> list[tuple[str, str
         text = str(each.metadata["help"])
         if each.metadata["choices"]:
             text += f" [{', '.join(each.metadata['choices'])}]"
-        rows.append((f"{prefix}{each.name}={shown}", text))
+        rows.append((f"{prefix}{each.name}={default_text}", text))
     return rows
