@@ -16,7 +16,7 @@ from swapper import __version__
 from swapper.devices import pick_device
 from swapper.errors import MediaError, ProvenanceError, UsageError
 from swapper.estimators.base import Estimator
-from swapper.faces.aligner import Aligner, prepare_for_clip
+from swapper.faces.aligner import Aligner, check_num_faces, prepare_for_clip
 from swapper.faces.compositing import mask_in_frame
 from swapper.faces.tracking import smooth_alignments
 from swapper.inference.affect_conditioner import (
@@ -101,6 +101,7 @@ def convert(
             device,
         )
         aligner = make_aligner()
+        check_num_faces(aligner, options.faces)
         try:
             prepare_for_clip(aligner, footage.info.path, footage.info.num_frames)
             swapper = FaceSwapper(

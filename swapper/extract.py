@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from swapper.errors import MediaError, UsageError
-from swapper.faces.aligner import Aligner, prepare_for_clip
+from swapper.faces.aligner import Aligner, check_num_faces, prepare_for_clip
 from swapper.faces.geometry import (
     head_pose,
     sharpness,
@@ -146,6 +146,7 @@ def _extract_one(
     before: ExtractSummary,
 ) -> ExtractSummary:
     aligner = make_aligner()
+    check_num_faces(aligner, options.faces)
     try:
         prepare_for_clip(aligner, footage.info.path, footage.info.num_frames)
         return _cut(options, aligner, footage, before)

@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from swapper.errors import UsageError
 from swapper.types import NUM_LANDMARKS, Face
 
 # RMS distance of landmarks from their mean, in pixels, below which there is no face.
@@ -84,6 +85,19 @@ class ClipAware(Protocol):
 
     def set_clip(self, clip: Path) -> None:
         """Set the clip of the next frames; call before `Aligner.prepare`."""
+
+
+def check_num_faces(aligner: Aligner, faces: str) -> None:
+    """Refuse ``faces=all`` with an aligner that is set to find one face a frame.
+
+    Raises:
+        UsageError: Names the option to raise.
+    """
+    if faces == "all" and getattr(aligner, "max_faces", None) == 1:
+        raise UsageError(
+            f"faces=all: aligner={aligner.name} is set to find one face a frame; pass "
+            "aligner.max_faces=N as well"
+        )
 
 
 def prepare_for_clip(aligner: Aligner, clip: Path, num_frames: int | None) -> None:

@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from swapper.errors import AlignerError
-from swapper.faces.aligner import Aligner, check_frame_count, valid_faces
+from swapper.errors import AlignerError, UsageError
+from swapper.faces.aligner import (
+    Aligner,
+    check_frame_count,
+    check_num_faces,
+    valid_faces,
+)
 from swapper.faces.fan import FanAligner
 from swapper.faces.geometry import similarity_from_landmarks
 from swapper.faces.mediapipe import MediapipeAligner
@@ -64,3 +69,11 @@ def test_a_container_may_miscount_by_a_frame_but_not_by_a_clip(tmp_path: Path) -
             check_frame_count(aligner, claimed)
     with pytest.raises(AlignerError, match="29"):
         aligner.finish(29)
+
+
+def test_all_faces_are_not_looked_for_by_an_aligner_that_finds_one() -> None:
+    with pytest.raises(UsageError, match=r"faces=all: aligner=mediapipe .*aligner\.max_faces=N"):
+        check_num_faces(MediapipeAligner(), "all")
+    check_num_faces(MediapipeAligner(max_faces=2), "all")
+    check_num_faces(MediapipeAligner(), "largest")
+    check_num_faces(OpenfaceAligner("x.csv"), "all")
