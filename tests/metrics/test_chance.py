@@ -49,7 +49,8 @@ def test_a_clip_too_short_to_shuffle_has_no_floor() -> None:
 
 def test_a_place_runs_from_floor_to_ceiling_either_way_up() -> None:
     assert relative_score(0.6, 0.2, 1.0) == pytest.approx(0.5)
-    assert relative_score(0.1, 0.5, 0.1) == pytest.approx(1.0)
+    assert relative_score(0.1, 0.5, 0.1, "lower") == pytest.approx(1.0)
+    assert math.isnan(relative_score(0.1, 0.5, 0.1))  # a ceiling below chance separates nothing
     assert relative_score(0.0, 0.2, 1.0) == pytest.approx(-0.25)
 
 
