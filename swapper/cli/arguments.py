@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import json
 import pkgutil
-import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from swapper.errors import UsageError
@@ -23,36 +23,22 @@ def _locate(path: str, key: str) -> Any:
         raise UsageError(f"{key}._target_={path}: cannot be imported ({error})") from error
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    """Return whether plain data `value` matches the type `hint`; unknown hints accept."""
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, option) for option in typing.get_args(hint))
-    if origin is typing.Literal:
-        return value in typing.get_args(hint)
-    if hint is None or hint is type(None):
-        return value is None
-    if hint is bool:
-        return isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if hint is str:
-        return isinstance(value, str)
-    if origin in (list, tuple, Sequence) and not isinstance(value, Mapping):
-        return isinstance(value, (list, tuple))
-    return True
+def _problem(value: Any, hint: Any) -> str:
+    """Return what is wrong with a plain value for a type hint, or nothing."""
+    import pydantic
 
-
-def _expected(hint: Any) -> str:
-    if typing.get_origin(hint) is typing.Literal:
-        return "one of " + ", ".join(str(option) for option in typing.get_args(hint))
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return " or ".join(_expected(option) for option in typing.get_args(hint))
-    if typing.get_origin(hint) in (list, tuple, Sequence):
-        return "a list"
-    return "null" if hint is type(None) else getattr(hint, "__name__", str(hint))
+    try:
+        # JSON, since it has no tuples: a list fits them as well, though nothing else is converted.
+        pydantic.TypeAdapter(hint).validate_json(json.dumps(value), strict=True)
+    except pydantic.ValidationError as error:
+        return (
+            error.errors()[0]["msg"]
+            .replace("Input should be", "must be")
+            .replace("valid array", "list")
+        )
+    except (pydantic.errors.PydanticUserError, TypeError, NameError):
+        pass  # a type that plain data cannot be held against, such as a module
+    return ""
 
 
 def check_target(node: Any, key: str) -> None:
@@ -92,5 +78,7 @@ def check_target(node: Any, key: str) -> None:
             close = difflib.get_close_matches(str(name), legal, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
             raise UsageError(f"{key}.{name}: no such option; {hint}legal: {', '.join(legal)}")
-        if name in hints and not isinstance(value, Mapping) and not _fits(value, hints[name]):
-            raise UsageError(f"{key}.{name}={value}: must be {_expected(hints[name])}")
+        if name in hints and not isinstance(value, Mapping):
+            problem = _problem(value, hints[name])
+            if problem:
+                raise UsageError(f"{key}.{name}={value}: {problem}")

@@ -1,15 +1,13 @@
-"""Instantiate the parts of a composed config and call the verb.
-
-Only this module and `swapper.cli.main` depend on Hydra.
-"""
+"""Instantiate the parts of a composed config and call the verb."""
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
+import pkgutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from swapper.cli.arguments import check_target
@@ -20,6 +18,31 @@ from swapper.options.verbs import fields_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+_ALIGNER_AND_AFFECT = {"make_aligner": "aligner", "make_estimator": "affect"}
+# Each verb's function, and which of its arguments builds which part of the config.
+_FUNCTIONS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "extract": ("swapper.extract:extract", _ALIGNER_AND_AFFECT),
+    "annotate": ("swapper.annotate:annotate", {"make_estimator": "affect"}),
+    "concept": ("swapper.concept:concept", _ALIGNER_AND_AFFECT),
+    "convert": (
+        "swapper.convert:convert",
+        {"make_aligner": "aligner", "make_estimator": "estimator"},
+    ),
+    "evaluate": (
+        "swapper.evaluate:evaluate",
+        _ALIGNER_AND_AFFECT | {"make_recogniser": "recogniser"},
+    ),
+    "export": ("swapper.export:export", {}),
+    "study": ("swapper.study:study", {}),
+    "verify": ("swapper.verify:verify_file", {}),
+    "synthesize": ("swapper.synthesize:synthesize", {}),
+    "demo": ("swapper.demo.demo:demo", {}),
+}
+_TRAIN_PARTS = (
+    "data", "model", "loss", "optim", "trainer", "speed", "callbacks", "logger", "affect",
+    "expression", "pseudo",
+)  # fmt: skip
 
 
 def call(verb: str, cfg: DictConfig) -> Any:
@@ -40,17 +63,48 @@ def call(verb: str, cfg: DictConfig) -> Any:
     first = os.environ.get("LOCAL_RANK", "0") == "0"
     level = logging.INFO if first else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
-    return _RUNNERS[verb](options, cfg)
+    if verb == "train":
+        return _train(options, cfg)
+    if verb in ("evaluate", "compare") and "purpose" in cfg.affect:
+        cfg.affect.purpose = "measuring"  # permits estimators that no training may use
+    if verb == "compare":
+        return _compare(options, cfg)
+    name, parts = _FUNCTIONS[verb]
+    factories = {argument: partial(build, cfg, part) for argument, part in parts.items()}
+    return pkgutil.resolve_name(name)(options, **factories)
+
+
+def _train(options: Any, cfg: DictConfig) -> float | None:
+    from omegaconf import OmegaConf
+
+    from swapper.train import Parts, train
+
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    parts = Parts(**{name: build(cfg, name) for name in _TRAIN_PARTS})
+    return train(options, parts, {str(key): value for key, value in config.items()})
+
+
+def _compare(options: Any, cfg: DictConfig) -> Any:
+    from swapper.compare import PartFactories, compare
+
+    factories = PartFactories(
+        aligner=partial(build, cfg, "aligner"),
+        estimator=partial(build, cfg, "affect"),
+        model_estimator=partial(build, cfg, "estimator"),
+        recogniser=partial(build, cfg, "recogniser"),
+    )
+    return compare(options, factories)
 
 
 def build(cfg: DictConfig, key: str) -> Any:
-    """Check the keys and types of the part at `key` and instantiate it."""
+    """Check the keys and types of the part at `key` and instantiate it; None for an empty part."""
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
 
     part = cfg[key]
-    if part is None:
+    if not part:
         return None
     check_target(OmegaConf.to_container(part, resolve=True), key)
     try:
@@ -62,139 +116,6 @@ def build(cfg: DictConfig, key: str) -> Any:
             if isinstance(cause, (ValueError, TypeError)):
                 raise UsageError(f"{key}: {one_line(cause, 2000)}") from error
         raise UsageError(f"{key}: {one_line(error, 2000)}") from error
-
-
-def _run_extract(options: Any, cfg: DictConfig) -> int:
-    from swapper.extract import extract
-
-    extract(options, lambda: build(cfg, "aligner"), lambda: _estimator(cfg))
-    return 0
-
-
-def _run_annotate(options: Any, cfg: DictConfig) -> int:
-    from swapper.annotate import annotate
-
-    annotate(options, lambda: _estimator(cfg))
-    return 0
-
-
-def _run_concept(options: Any, cfg: DictConfig) -> int:
-    from swapper.concept import concept
-
-    concept(options, lambda: build(cfg, "aligner"), lambda: _estimator(cfg))
-    return 0
-
-
-def _estimator(cfg: DictConfig) -> Any:
-    """Return the estimator of ``affect=``; None for ``affect=none``."""
-    return build(cfg, "affect") or None
-
-
-def _run_convert(options: Any, cfg: DictConfig) -> int:
-    from swapper.convert import convert
-
-    convert(
-        options,
-        lambda: build(cfg, "aligner"),
-        make_estimator=lambda: build(cfg, "estimator") or None,
-    )
-    return 0
-
-
-def _run_evaluate(options: Any, cfg: DictConfig) -> int:
-    from swapper.evaluate import evaluate
-
-    evaluate(
-        options,
-        lambda: build(cfg, "aligner"),
-        lambda: _judge(cfg),
-        lambda: build(cfg, "recogniser") or None,
-    )
-    return 0
-
-
-def _judge(cfg: DictConfig) -> Any:
-    """Return the estimator for measuring, which permits estimators not allowed in training."""
-    if "purpose" in cfg.affect:
-        cfg.affect.purpose = "measuring"
-    return _estimator(cfg)
-
-
-def _run_compare(options: Any, cfg: DictConfig) -> int:
-    from swapper.compare import PartFactories, compare
-
-    makers = PartFactories(
-        aligner=lambda: build(cfg, "aligner"),
-        estimator=lambda: _judge(cfg),
-        model_estimator=lambda: build(cfg, "estimator") or None,
-        recogniser=lambda: build(cfg, "recogniser") or None,
-    )
-    compare(options, makers)
-    return 0
-
-
-def _run_export(options: Any, cfg: DictConfig) -> int:
-    from swapper.export import export
-
-    export(options)
-    return 0
-
-
-def _run_study(options: Any, cfg: DictConfig) -> int:
-    from swapper.study import study
-
-    study(options)
-    return 0
-
-
-def _run_synthesize(options: Any, cfg: DictConfig) -> int:
-    from swapper.synthesize import synthesize
-
-    synthesize(options)
-    return 0
-
-
-def _run_verify(options: Any, cfg: DictConfig) -> int:
-    return int(importlib.import_module("swapper.verify").verify_file(options))
-
-
-def _run_demo(options: Any, cfg: DictConfig) -> int:
-    from swapper.demo.demo import demo
-
-    return demo(options)
-
-
-def _run_train(options: Any, cfg: DictConfig) -> float | None:
-    from omegaconf import OmegaConf
-
-    from swapper.train import Parts, train
-
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
-    names = ("data", "model", "loss", "optim", "trainer", "speed", "callbacks", "logger")
-    parts = Parts(
-        **{name: build(cfg, name) for name in names},
-        affect=_estimator(cfg),
-        expression=build(cfg, "expression") or None,
-        pseudo=build(cfg, "pseudo") or None,
-    )
-    return train(options, parts, {str(key): value for key, value in config.items()})
-
-
-_RUNNERS: Mapping[str, Callable[[Any, Any], Any]] = {
-    "extract": _run_extract,
-    "annotate": _run_annotate,
-    "concept": _run_concept,
-    "train": _run_train,
-    "convert": _run_convert,
-    "evaluate": _run_evaluate,
-    "compare": _run_compare,
-    "export": _run_export,
-    "study": _run_study,
-    "verify": _run_verify,
-    "synthesize": _run_synthesize,
-    "demo": _run_demo,
-}
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

@@ -178,39 +178,34 @@ def _compose_and_call(verb: str, overrides: list[str], status: list[int]) -> Non
 
 def _explain(verb: str, overrides: Sequence[str], error: BaseException) -> str:
     """Return one line that names the wrong key and the legal values."""
-    texts = [str(each) for each in causes(error)]
-    message = "\n".join(texts)
-    if match := re.search(
-        r"Could not find '([^']+)'\n\nAvailable options in '([^']+)':((?:\n\t.*)*)", message
-    ):
-        group, _, value = match[1].rpartition("/")
-        return f"{group}={value}: choose from {', '.join(match[3].split())}"
-    if match := re.search(
-        r"Could not override '([^']+)'.\s*No match in the defaults list", message
-    ):
-        return f"{match[1]}: no such config group; choose from {', '.join(_legal_keys(verb))}"
-    if match := re.search(r"Could not override '([^']+)'", message):
-        return _unknown_key(verb, overrides, match[1], message)
-    if match := re.search(
-        r"(Value .*|Invalid value .*|Cannot convert .*)\n\s*full_key: (\S+)", message
-    ):
-        return f"{match[2]}: {match[1].rstrip('.')}"
-    if match := re.search(r"Error merging override (([^=\s]+)=.*)", message):
-        helps = {key.partition("=")[0]: text for key, text in describe_option(VERBS[verb])}
-        return f"{match[1]}: does not fit ({helps.get(match[2], 'see --help')})"
-    if match := re.search(
-        r"mismatched input|no viable alternative|extraneous input|token recog", message
-    ):
-        grammar = re.sub(r"See https\S+.*", "", one_line(error, _MAX_MESSAGE)).strip()
+    from hydra.errors import OverrideParseException
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+    chain = list(causes(error))
+    if any(isinstance(each, OverrideParseException) for each in chain):
+        grammar = one_line(error, _MAX_MESSAGE).partition("See https")[0].strip()
         return f"{grammar} (quote values that hold special characters: 'key=\"a (b), c\"')"
+    groups = []
+    for override in overrides:
+        group, _, choice = override.partition("=")
+        choices = group_choices(verb, group)
+        if choices:
+            groups.append(override)
+            if choice not in choices:
+                return f"{override}: choose from {', '.join(choices)}"
+    for each in chain:
+        if not (isinstance(each, OmegaConfBaseException) and each.full_key):
+            continue
+        key, problem = str(each.full_key), str(each.msg).splitlines()[0].rstrip(".")
+        if isinstance(each, (ConfigKeyError, ConfigAttributeError)):
+            return _unknown_key(verb, groups, key, problem)
+        helps = {row.partition("=")[0]: text for row, text in describe_option(VERBS[verb])}
+        return f"{key}: {problem}" + (f" ({helps[key]})" if key in helps else "")
     return one_line(error, _MAX_MESSAGE)
 
 
-def _legal_keys(verb: str) -> list[str]:
-    return sorted(fields_of(verb))
-
-
-def _unknown_key(verb: str, overrides: Sequence[str], key: str, message: str) -> str:
+def _unknown_key(verb: str, groups: list[str], key: str, problem: str) -> str:
+    """Return one line with the legal keys, given the overrides that choose config groups."""
     from hydra import compose
     from hydra.core.global_hydra import GlobalHydra
     from hydra.initialize import initialize_config_module
@@ -218,13 +213,11 @@ def _unknown_key(verb: str, overrides: Sequence[str], key: str, message: str) ->
 
     GlobalHydra.instance().clear()
     parent, _, last = key.rpartition(".")
-    # The chosen config groups determine which keys exist.
-    chosen = [each for each in overrides if group_choices(verb, each.partition("=")[0])]
     with initialize_config_module(config_root(verb), version_base="1.3"):
-        config = compose(verb, chosen)
+        config = compose(verb, groups)
         node = OmegaConf.select(config, parent) if parent else config
     if not isinstance(node, DictConfig):
-        return f"{key}: no such option; {one_line(message.splitlines()[0], _MAX_MESSAGE)}"
+        return f"{key}: no such option; {problem}"
     legal = sorted(str(each) for each in node if not str(each).startswith("_"))
     close = difflib.get_close_matches(last, legal, n=1)
     hint = f"did you mean {close[0]}? " if close else ""

@@ -79,7 +79,10 @@ def test_cfg_job_prints_the_config(verb: str) -> None:
         ("concept name=a positives=b negatives=c", "rights is missing: say by what right"),
         ("concept name=a.b positives=b negatives=c rights=d", "name=a.b: must be a letter, then"),
         ("concept name=arousal positives=b negatives=c rights=d", "name=arousal: "),
-        ("convert affect.concepts=tired", "does not fit (how much of which concepts to add"),
+        (
+            "convert affect.concepts=tired",
+            "affect.concepts: Cannot assign str to Dict[str, float] (how",
+        ),
         ("convert affect.concepts.tired=much", "affect.concepts.tired: Value 'much'"),
         (
             "convert model=a video=b identity=c output=d affect.concepts.tired=2",
@@ -93,7 +96,10 @@ def test_cfg_job_prints_the_config(verb: str) -> None:
         ("train model=huge", "model=huge: choose from df, original, tiny"),
         ("train name=x facesets=[a,b] model.widht=3", "did you mean width?"),
         ("train model=original model.width=3", "legal under model: resolution"),
-        ("train name=x facesets=[a,b] model.width=wide", "model.width=wide: must be int"),
+        (
+            "train name=x facesets=[a,b] model.width=wide",
+            "model.width=wide: must be a valid int",
+        ),
         ("train name=x facesets=[a,b] optim.lr=-1", "lr must be positive"),
         ("train name=../x facesets=[a,b]", "name=../x: use letters"),
         ("convert blend.erod=1", "did you mean erode? legal under blend: colour, erode"),
