@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from swapper.faces.geometry import similarity_from_landmarks, warp
+from swapper.faces.crop import crop_face
 from swapper.head_renderer.identity import sample_identity
 from swapper.head_renderer.pose import HeadState
 from swapper.head_renderer.stage import FilmStock, Stage, sample_stage
@@ -135,10 +135,8 @@ def draw_actor(seed: int) -> Faces:
     for index, (state, before, _, _) in enumerate(shots):
         stage = stages[index % 2]
         shot = actor.render(state, stage, _DRAWN_AT, before=before, index=index, supersample=1)
-        aligned_from_frame = similarity_from_landmarks(
-            shot.landmarks.astype(np.float32), SIDE, "face"
-        )
-        rendered.append((warp(shot.image, aligned_from_frame, SIDE), shot.observed_units))
+        crop, _ = crop_face(shot.image, shot.landmarks, SIDE)
+        rendered.append((crop, shot.observed_units))
     return Faces(
         pictures=np.stack([picture for picture, _ in rendered]),
         units=np.stack([units for _, units in rendered]),

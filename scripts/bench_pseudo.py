@@ -22,7 +22,6 @@ from typing import Any
 
 import bench_affect
 import numpy as np
-from numpy.typing import NDArray
 
 from swapper.affect.neutral import find_neutrals
 from swapper.data.cache import FaceCache
@@ -30,21 +29,20 @@ from swapper.data.pseudo_samples import draw_rows
 from swapper.data.pseudo_targets import PseudoTargets
 from swapper.errors import SwapperError
 from swapper.estimators.base import load_estimator
+from swapper.evaluation.ground_truth import area_errors, area_weights
 from swapper.extract import extract
 from swapper.faces.geometry import transform_points
-from swapper.faces.masks import REGIONS, face_mask, region_masks
 from swapper.faces.openface import OpenfaceAligner
 from swapper.faces.shape import Shapes, aligned_points
 from swapper.facesets.faceset import Faceset
 from swapper.files import write_atomically
-from swapper.metrics.image_quality import fit_tone, mean_absolute_error
+from swapper.metrics.truth_scores import AREAS
 from swapper.options.verbs import ExtractOptions
 
 log = logging.getLogger("bench")
 SIDE = 128
 MOVES = (0.0, 0.05, 0.1, 0.15, 0.25, 9.0)
 """Bin edges of the largest landmark displacement, in eye distances."""
-AREAS = ("face", *REGIONS)
 
 
 def frames(casting: bench_affect.Casting, folder: Path, every: int) -> list[dict[str, Any]]:
@@ -101,21 +99,14 @@ def _compare(
             "rest": neutral_picture,
             "performer": caches[0].array[face, ..., :3],
         }
-        row = {name: errors(each, exact, points) for name, each in pictures.items()}
+        weights = area_weights(points, SIDE)
+        row: dict[str, Any] = {
+            name: list(area_errors(each, exact, weights).values())
+            for name, each in pictures.items()
+        }
         confidence, move = (float(table[each][face]) for each in ("confidence", "move"))
         rows.append({"confidence": confidence, "move": move, **row})
     return rows
-
-
-def errors(
-    picture: NDArray[np.uint8], exact: NDArray[np.uint8], points: NDArray[np.float32]
-) -> list[float]:
-    """Return mean absolute differences in `AREAS`, grey levels; points (68, 2) are the truth's."""
-    regions = region_masks(points, SIDE)
-    masks = [face_mask(points, SIDE), *(regions[name] for name in REGIONS)]
-    weights = [mask.astype(np.float32) / np.float32(255) for mask in masks]
-    toned = fit_tone(np.ascontiguousarray(picture), exact, weights[0])
-    return [float(mean_absolute_error(toned, exact, weight)) for weight in weights]
 
 
 def table(done: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:

@@ -18,7 +18,7 @@ from bench_cells import Journal
 from numpy.typing import NDArray
 
 from swapper.errors import SwapperError, UsageError
-from swapper.faces.geometry import similarity_from_landmarks, warp
+from swapper.faces.crop import crop_face
 from swapper.faces.shape import Shapes, aligned_landmarks, signals
 from swapper.media.image_strip import draw_strip
 from swapper.media.images import write_image
@@ -51,8 +51,7 @@ def faces(
         for frame in reader:
             if frame.index in frames:
                 points = landmarks[frame.index].astype(np.float32)
-                matrix = similarity_from_landmarks(points, TILE, "face")
-                crops.append(warp(frame.image, matrix, TILE))
+                crops.append(crop_face(frame.image, points, TILE)[0])
     return crops
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from swapper.errors import SwapperError, UsageError
 from swapper.estimators.base import Estimator, load_estimator
-from swapper.faces.geometry import similarity_from_landmarks, warp
+from swapper.faces.crop import crop_face
 from swapper.faces.openface import OpenfaceAligner
 from swapper.media.video_reader import VideoReader
 
@@ -46,8 +46,7 @@ def read_clip(video: Path, landmarks: Path, estimator: Estimator) -> Shares:
     frames: list[int] = []
     for frame in VideoReader(video):
         for face in aligner(frame)[:1]:
-            matrix = similarity_from_landmarks(face.landmarks, SIDE, "face")
-            crops.append(warp(frame.image, matrix, SIDE))
+            crops.append(crop_face(frame.image, face.landmarks, SIDE)[0])
             frames.append(frame.index)
     if not crops:
         raise UsageError(f"{video}: no frame has a face in {landmarks}")

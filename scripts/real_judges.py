@@ -21,8 +21,9 @@ from tddfa import WEIGHTS, Tddfa
 
 from swapper.errors import MediaError
 from swapper.estimators.base import load_estimator
-from swapper.evaluation.clip_readings import aligned_crop
+from swapper.evaluation.clip_readings import CROP
 from swapper.faces.aligner import Aligner
+from swapper.faces.crop import crop_face
 from swapper.files import sha256_of, write_atomically
 from swapper.media.video_reader import Frame, VideoReader
 from swapper.types import NUM_LANDMARKS
@@ -152,7 +153,7 @@ class Judges:
                 embeddings[i] = self.faces.embed(frame.image, landmarks[i])
             if np.isfinite(cut_by[i]).all():
                 places.append(i)
-                crops.append(aligned_crop(frame.image, cut_by[i]))
+                crops.append(crop_face(frame.image, cut_by[i], CROP)[0])
         if crops:
             shares = self.emotions.read(np.stack(crops)).probabilities
             assert shares is not None

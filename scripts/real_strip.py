@@ -12,7 +12,7 @@ from real_judges import Reading
 from real_scores import peak_frames
 
 from swapper.errors import MediaError
-from swapper.faces.geometry import similarity_from_landmarks, warp
+from swapper.faces.crop import crop_face
 from swapper.media.image_strip import draw_strip
 from swapper.media.images import write_image
 from swapper.media.video_reader import VideoReader
@@ -50,8 +50,7 @@ def _faces(video: Path, reading: Reading, chosen: list[int]) -> list[Picture]:
         for frame in reader:
             if frame.index in chosen:
                 points = reading.landmarks[frame.index].astype(np.float32)
-                matrix = similarity_from_landmarks(points, TILE, "face")
-                crops.append(warp(frame.image, matrix, TILE))
+                crops.append(crop_face(frame.image, points, TILE)[0])
     if len(crops) < len(chosen):
         raise MediaError(f"{video}: has too few frames; remove it and run again")
     return crops

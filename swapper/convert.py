@@ -16,7 +16,7 @@ from swapper import __version__
 from swapper.devices import pick_device
 from swapper.errors import MediaError, ProvenanceError, UsageError
 from swapper.estimators.base import Estimator
-from swapper.faces.aligner import Aligner, check_num_faces, prepare_for_clip
+from swapper.faces.aligner import Aligner, check_num_faces, opened
 from swapper.faces.compositing import mask_in_frame
 from swapper.faces.tracking import smooth_alignments
 from swapper.inference.affect_conditioner import (
@@ -102,14 +102,11 @@ def convert(
         )
         aligner = make_aligner()
         check_num_faces(aligner, options.faces)
-        try:
-            prepare_for_clip(aligner, footage.info.path, footage.info.num_frames)
+        with opened(aligner, footage.info.path, footage.info.num_frames):
             swapper = FaceSwapper(
                 model, options.identity, options.blend, device, options.precision, conditioner
             )
             summary = _run(options, footage, sink, aligner, swapper, on_frame)
-        finally:
-            aligner.close()
         summary = _publish(summary, output, footage, _claim(options, model), signer)
     _log_summary(options, summary, conditioner)
     if footage.stopped is not None:
@@ -143,13 +140,11 @@ def _performer_neutral(
     side: int,
 ) -> NDArray[np.float32]:
     """Estimate the performer's neutral in a first pass over the clip."""
-    with open_footage(options.video) as footage:
-        aligner = make_aligner()
-        try:
-            prepare_for_clip(aligner, footage.info.path, footage.info.num_frames)
-            neutral = estimate_neutral(footage, aligner, estimator, model.card.coverage, side)
-        finally:
-            aligner.close()
+    with (
+        open_footage(options.video) as footage,
+        opened(make_aligner(), footage.info.path, footage.info.num_frames) as aligner,
+    ):
+        neutral = estimate_neutral(footage, aligner, estimator, model.card.coverage, side)
     if neutral is None:
         space = affect_space_of(model)
         assert space is not None

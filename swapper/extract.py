@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from swapper.errors import MediaError, UsageError
-from swapper.faces.aligner import Aligner, check_num_faces, prepare_for_clip
+from swapper.faces.aligner import Aligner, check_num_faces, opened
+from swapper.faces.crop import crop_face
 from swapper.faces.geometry import (
     head_pose,
     sharpness,
-    similarity_from_landmarks,
     transform_points,
-    warp,
 )
 from swapper.faces.landmark_check import LEAST_DETAIL, feature_detail
 from swapper.facesets.faceset import Faceset
@@ -147,11 +146,8 @@ def _extract_one(
 ) -> ExtractSummary:
     aligner = make_aligner()
     check_num_faces(aligner, options.faces)
-    try:
-        prepare_for_clip(aligner, footage.info.path, footage.info.num_frames)
+    with opened(aligner, footage.info.path, footage.info.num_frames):
         return _cut(options, aligner, footage, before)
-    finally:
-        aligner.close()
 
 
 def _cut(
@@ -215,12 +211,11 @@ def _add_faces(
     added = 0
     for index, face in enumerate(selected):
         try:
-            aligned_from_frame = similarity_from_landmarks(
-                face.landmarks, options.size, writer.card.coverage
+            aligned, aligned_from_frame = crop_face(
+                frame.image, face.landmarks, options.size, writer.card.coverage
             )
         except ValueError:  # degenerate landmarks: no crop
             continue
-        aligned = warp(frame.image, aligned_from_frame, options.size)
         if len(detail) < _MAX_CHECKED:
             points = transform_points(aligned_from_frame, face.landmarks)
             detail.append(feature_detail(aligned, points))

@@ -43,12 +43,14 @@ class Face:
         track: Which person in the shot, counted by the tracker; 0 before tracking.
         mesh: (478, 3) float32, MediaPipe's points where the aligner has them: x y in frame pixels,
             z on the same scale, growing away from the camera.
+        blendshapes: Expression coefficients in [0, 1] by name, where the aligner has them.
     """
 
     landmarks: NDArray[np.float32]
     confidence: float = 1.0
     track: int = 0
     mesh: NDArray[np.float32] | None = None
+    blendshapes: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         if self.landmarks.shape != (NUM_LANDMARKS, 2):

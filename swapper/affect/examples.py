@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from swapper.affect.concept_fit import MIN_PEOPLE, MIN_POSITIVES, Examples
 from swapper.errors import EstimatorError, MediaError, UsageError
 from swapper.faces.aligner import Aligner, check_frame_count
-from swapper.faces.geometry import head_pose, similarity_from_landmarks, warp
+from swapper.faces.crop import crop_face
+from swapper.faces.geometry import head_pose
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_metadata import CARD_NAME
 from swapper.files import sha256_of
@@ -259,13 +260,11 @@ def _crop(image: Picture, faces: list[Face], person: str, min_size: int) -> _Cro
         return None
     landmarks = faces[0].landmarks
     try:
-        aligned_from_frame = similarity_from_landmarks(landmarks, _SIDE, _COVERAGE)
+        crop, _ = crop_face(image, landmarks, _SIDE, _COVERAGE)
     except ValueError:  # landmarks fallen into a point: nothing that could be cut
         return None
     height, width = image.shape[:2]
-    return _Crop(
-        warp(image, aligned_from_frame, _SIDE), person, head_pose(landmarks, (width, height))
-    )
+    return _Crop(crop, person, head_pose(landmarks, (width, height)))
 
 
 def _crops_of(faceset: Faceset, selection: ExampleSelection) -> Iterator[_Crop]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +15,13 @@ from swapper.affect.neutral import find_neutrals
 from swapper.errors import MediaError
 from swapper.estimators.base import AffectBatch, Estimator
 from swapper.faces.aligner import Aligner
-from swapper.faces.geometry import head_pose, similarity_from_landmarks, warp
-from swapper.faces.mediapipe import MediapipeAligner
+from swapper.faces.crop import crop_face
+from swapper.faces.geometry import head_pose
 from swapper.faces.recognition import Recogniser
 from swapper.faces.shape import SIGNALS, Shapes, aligned_landmarks, signals
 from swapper.media.video_reader import VideoReader
 from swapper.progress import progress
+from swapper.types import Face
 
 CROP: Final = 160
 """Side of aligned crops in pixels, for estimators and for the report."""
@@ -156,7 +157,7 @@ def read_clip(
         for frame in reader:
             seconds.append(frame.time)
             faces = aligner(frame)
-            collector.add(frame.image, faces[0].landmarks if faces else None)
+            collector.add(frame.image, faces[0] if faces else None)
             bar.update()
     if not seconds:
         raise MediaError(f"{video}: no frame could be decoded")
@@ -178,23 +179,24 @@ class _Collector:
         self.places: list[int] = []
         self._landmarks: list[NDArray[np.float32]] = []
         self._pose: list[tuple[float, float, float]] = []
-        self._shapes: list[dict[str, float]] = []
+        self._shapes: list[Mapping[str, float]] = []
         self._crops: list[Picture] = []
         self._read: list[AffectBatch] = []
         self._faces: list[Picture] = []
         self._embeddings: list[NDArray[np.float32]] = []
 
-    def add(self, image: Picture, landmarks: NDArray[np.float32] | None) -> None:
+    def add(self, image: Picture, face: Face | None) -> None:
         index, self.frames = self.frames, self.frames + 1
-        if landmarks is None:
+        if face is None:
             return
+        landmarks = face.landmarks
         self.places.append(index)
         self._landmarks.append(landmarks)
         self._pose.append(head_pose(landmarks, (image.shape[1], image.shape[0])))
-        if isinstance(self.aligner, MediapipeAligner) and self.aligner.expressions:
-            self._shapes.append(self.aligner.expressions[0])
+        if face.blendshapes:
+            self._shapes.append(face.blendshapes)
         if self.estimator is not None:
-            self._crops.append(aligned_crop(image, landmarks))
+            self._crops.append(crop_face(image, landmarks, CROP)[0])
         if self.recogniser is not None:
             self._faces.append(self.recogniser.crop(image, landmarks))
         if max(len(self._crops), len(self._faces)) == _BATCH_SIZE:
@@ -253,9 +255,3 @@ class _Collector:
         scattered = np.full((self.frames, *rows.shape[1:]), np.nan)
         scattered[self.places] = rows
         return scattered
-
-
-def aligned_crop(image: Picture, landmarks: NDArray[np.floating]) -> Picture:
-    """Cut the aligned face out of a frame, (CROP, CROP, 3)."""
-    points = landmarks.astype(np.float32)
-    return warp(image, similarity_from_landmarks(points, CROP, "face"), CROP)

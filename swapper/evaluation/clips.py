@@ -12,8 +12,7 @@ from swapper.errors import MediaError, UsageError
 from swapper.estimators.base import Estimator
 from swapper.evaluation.clip_readings import ClipReadings, read_clip
 from swapper.evaluation.scorecard import PairReadings, share_landmarks
-from swapper.faces.aligner import Aligner, prepare_for_clip
-from swapper.faces.mediapipe import MediapipeAligner
+from swapper.faces.aligner import Aligner, opened
 from swapper.faces.recognition import Recogniser
 from swapper.media.video_reader import VideoReader
 from swapper.media.video_writer import VideoWriter
@@ -55,14 +54,9 @@ class Instruments:
         Raises:
             SwapperError: It cannot be read, or has no face.
         """
-        aligner = self.make_aligner()
-        if isinstance(aligner, MediapipeAligner):
-            aligner.blendshapes, aligner.max_faces = True, 1
-        try:
-            prepare_for_clip(aligner, of or path, VideoReader(path).info.num_frames)
+        num_frames = VideoReader(path).info.num_frames
+        with opened(self.make_aligner(), of or path, num_frames) as aligner:
             return read_clip(path, aligner, self.estimator, self.recogniser, title)
-        finally:
-            aligner.close()
 
     def cached(self, path: Path, title: str, compute: Callable[[], ClipReadings]) -> ClipReadings:
         """Return the cached readings of a clip, or compute and cache them."""

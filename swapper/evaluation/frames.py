@@ -13,18 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.errors import MediaError
-from swapper.evaluation.clip_readings import CROP, ClipReadings, aligned_crop
+from swapper.evaluation.clip_readings import CROP, ClipReadings
+from swapper.evaluation.ground_truth import area_errors, area_weights
+from swapper.faces.crop import crop_face
 from swapper.faces.geometry import similarity_from_landmarks, transform_points, warp
-from swapper.faces.masks import REGIONS, face_mask, region_masks
+from swapper.faces.masks import face_mask
 from swapper.media.video_reader import Frame, VideoReader
-from swapper.metrics.image_quality import (
-    fit_tone,
-    mean_absolute_error,
-    mean_square_error,
-    psnr,
-    ssim,
-)
+from swapper.metrics.image_quality import mean_square_error, psnr, ssim
 from swapper.metrics.temporal import Steadiness, SteadinessMeter
+from swapper.metrics.truth_scores import AREAS
 from swapper.report.content import Group, KeyFrame, Measure
 
 Picture = NDArray[np.uint8]
@@ -89,7 +86,7 @@ def compare_frames(
             images = (theirs, ours, *(each.image for each in frames[2:]))
             landmarks_of = (landmarks[1], landmarks[0], *landmarks[2:])
             crops[index] = tuple(
-                _jpeg(aligned_crop(image, points))
+                _jpeg(crop_face(image, points, CROP)[0])
                 for image, points in zip(images, landmarks_of, strict=True)
             )
         if truth is not None and has_face[0] and has_face[2]:
@@ -117,18 +114,13 @@ def _truth_errors(
     swap: Picture, ours: Floats, truth: Picture, theirs: Floats
 ) -> Iterator[tuple[str, float]]:
     """Yield errors of a frame against the ground truth, on aligned faces with the tone fitted."""
-    crop, answer = aligned_crop(swap, ours), aligned_crop(truth, theirs)
-    matrix = similarity_from_landmarks(theirs.astype(np.float32), CROP, "face")
-    points = transform_points(matrix, theirs.astype(np.float32))
-    weight = face_mask(points, CROP).astype(np.float32) / np.float32(255)
-    toned = fit_tone(crop, answer, weight)
-    yield "face_psnr", psnr(mean_square_error(crop, answer, weight))
-    yield "face_ssim", ssim(crop, answer, weight)
-    yield "face_error", mean_absolute_error(toned, answer, weight)
-    regions = region_masks(points, CROP)
-    for name in REGIONS:
-        area = regions[name].astype(np.float32) / np.float32(255)
-        yield f"{name}_error", mean_absolute_error(toned, answer, area)
+    crop, _ = crop_face(swap, ours, CROP)
+    answer, matrix = crop_face(truth, theirs, CROP)
+    weights = area_weights(transform_points(matrix, theirs.astype(np.float32)), CROP)
+    yield "face_psnr", psnr(mean_square_error(crop, answer, weights["face"]))
+    yield "face_ssim", ssim(crop, answer, weights["face"])
+    for name, error in area_errors(crop, answer, weights).items():
+        yield f"{name}_error", error
 
 
 def _jpeg(crop: Picture) -> bytes:
@@ -142,7 +134,7 @@ def _jpeg(crop: Picture) -> bytes:
 def truth_group(scores: Mapping[str, Sequence[float]]) -> Group:
     """Means of `FrameComparison.truth_scores`."""
     titles = {"face_psnr": "PSNR of the face", "face_ssim": "SSIM of the face"}
-    titles |= {f"{name}_error": f"Error of the {name}" for name in ("face", *REGIONS)}
+    titles |= {f"{name}_error": f"Error of the {name}" for name in AREAS}
     units = {"face_psnr": "dB", "face_ssim": ""}
     measures = [
         Measure(

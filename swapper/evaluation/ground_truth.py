@@ -9,7 +9,7 @@ its readings are calibrated on pictures with known intensities.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Final
 
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from swapper.errors import MediaError
 from swapper.faces.aligner import Aligner
-from swapper.faces.geometry import similarity_from_landmarks, transform_points, warp
-from swapper.faces.masks import REGIONS, face_mask, region_masks
+from swapper.faces.crop import crop_face
+from swapper.faces.geometry import transform_points
+from swapper.faces.masks import face_mask, region_masks
 from swapper.media.video_reader import Frame, VideoReader
 from swapper.metrics.clip_truth import Clip, GroundTruth
 from swapper.metrics.image_quality import (
@@ -29,7 +30,7 @@ from swapper.metrics.image_quality import (
     mean_square_error,
     opacity,
 )
-from swapper.metrics.truth_scores import Comparison
+from swapper.metrics.truth_scores import AREAS, Comparison
 
 CROP: Final = 128
 """Side of the aligned crops that are compared and read."""
@@ -68,10 +69,9 @@ def compare_with_truth(
             stack.callback(aligners[0].close)
             stack.callback(aligners[1].close)
         for t, (ours, theirs) in enumerate(_paired_frames(swap, answer)):
-            crop, answer_crop = (
-                _crop(ours.image, swap.landmarks[t]),
-                _crop(theirs.image, answer.landmarks[t]),
-            )
+            crop, _ = crop_face(ours.image, swap.landmarks[t], CROP)
+            answer_crop, aligned_from_frame = crop_face(theirs.image, answer.landmarks[t], CROP)
+            points = transform_points(aligned_from_frame, answer.landmarks[t])
             ours_read.add(crop)
             theirs_read.add(answer_crop)
             mask, blend = answer.masks[t], None if blend_masks is None else blend_masks[t]
@@ -81,7 +81,7 @@ def compare_with_truth(
                 math.nan if blend is None else intersection_over_union(blend, mask),
                 math.nan if blend is None else opacity(blend, mask),
                 math.nan if aligners is None else _landmark_error(*aligners, ours, theirs),
-                *_area_errors(crop, answer_crop, answer.landmarks[t]),
+                *area_errors(crop, answer_crop, area_weights(points, CROP)).values(),
             ))  # fmt: skip
     table = np.array(rows, dtype=np.float64)
     return Comparison(
@@ -149,21 +149,25 @@ def _paired_frames(swap: Clip, answer: Clip) -> Iterator[tuple[Frame, Frame]]:
         )
 
 
-def _crop(image: Picture, landmarks: NDArray[np.float32]) -> Picture:
-    return warp(image, similarity_from_landmarks(landmarks, CROP, "face"), CROP)
+def area_weights(points: NDArray[np.float32], size: int) -> dict[str, NDArray[np.float32]]:
+    """Return masks (size, size) in [0, 1] of `AREAS`; points (68, 2) in pixels of the crop."""
+    regions = {str(name): mask for name, mask in region_masks(points, size).items()}
+    masks = {"face": face_mask(points, size), **regions}
+    return {name: masks[name].astype(np.float32) / np.float32(255) for name in AREAS}
 
 
-def _area_errors(
-    swap: Picture, answer: Picture, landmarks: NDArray[np.float32]
-) -> tuple[float, ...]:
-    """Errors of `AREAS` between two aligned crops, with the answer's landmarks in its frame."""
-    aligned_from_frame = similarity_from_landmarks(landmarks, CROP, "face")
-    points = transform_points(aligned_from_frame, landmarks)
-    regions = region_masks(points, CROP)
-    drawn = [face_mask(points, CROP), *(regions[name] for name in REGIONS)]
-    weights = [mask.astype(np.float32) / np.float32(255) for mask in drawn]
-    toned = fit_tone(swap, answer, weights[0])
-    return tuple(mean_absolute_error(toned, answer, weight) for weight in weights)
+def area_errors(
+    crop: Picture, answer: Picture, weights: Mapping[str, NDArray[np.float32]]
+) -> dict[str, float]:
+    """Return mean absolute differences in `AREAS`, in grey levels, after fitting the tone.
+
+    Args:
+        crop: (S, S, 3) aligned crop of the swap.
+        answer: The same of the ground truth.
+        weights: From `area_weights`.
+    """
+    toned = fit_tone(np.ascontiguousarray(crop), answer, weights["face"])
+    return {name: float(mean_absolute_error(toned, answer, weights[name])) for name in AREAS}
 
 
 def _landmark_error(of_swap: Aligner, of_answer: Aligner, ours: Frame, theirs: Frame) -> float:

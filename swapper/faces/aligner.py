@@ -6,7 +6,8 @@ uses only this protocol.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -117,6 +118,16 @@ def prepare_for_clip(aligner: Aligner, clip: Path, num_frames: int | None) -> No
     check_frame_count(aligner, num_frames)
 
 
+@contextmanager
+def opened(aligner: Aligner, clip: Path, num_frames: int | None) -> Iterator[Aligner]:
+    """Prepare an aligner for a clip, see `prepare_for_clip`, and close it at the end."""
+    try:
+        prepare_for_clip(aligner, clip, num_frames)
+        yield aligner
+    finally:
+        aligner.close()
+
+
 def check_frame_count(aligner: Aligner, num_frames: int | None) -> None:
     """Check the frame count of the landmarks before any work is done.
 
@@ -141,6 +152,7 @@ def valid_faces(
     candidates: Iterable[tuple[NDArray[np.floating], float]],
     frame_size: tuple[int, int],
     meshes: Iterable[NDArray[np.float32] | None] = (),
+    blendshapes: Iterable[Mapping[str, float] | None] = (),
 ) -> list[Face]:
     """Return the valid candidates, largest first.
 
@@ -151,9 +163,13 @@ def valid_faces(
         candidates: Landmarks (68, 2) in frame pixels, with a confidence.
         frame_size: Width and height of the frame.
         meshes: Mesh of each candidate, see `Face.mesh`; empty if the aligner has none.
+        blendshapes: Of each candidate, see `Face.blendshapes`; likewise.
     """
     faces = []
-    for (landmarks, confidence), mesh in zip(candidates, chain(meshes, repeat(None)), strict=False):
+    rows = zip(
+        candidates, chain(meshes, repeat(None)), chain(blendshapes, repeat(None)), strict=False
+    )
+    for (landmarks, confidence), mesh, shapes in rows:
         assert landmarks.shape == (NUM_LANDMARKS, 2)
         with np.errstate(over="ignore", invalid="ignore"):
             points = np.ascontiguousarray(landmarks, dtype=np.float32)
@@ -161,7 +177,8 @@ def valid_faces(
             continue
         score = float(confidence) if np.isfinite(confidence) else 0.0
         finite_mesh = mesh if mesh is not None and np.isfinite(mesh).all() else None
-        faces.append(Face(points, min(max(score, 0.0), 1.0), mesh=finite_mesh))
+        face = Face(points, min(max(score, 0.0), 1.0), mesh=finite_mesh, blendshapes=shapes)
+        faces.append(face)
     return sorted(faces, key=lambda face: face.area, reverse=True)
 
 

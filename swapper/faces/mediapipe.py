@@ -42,7 +42,7 @@ _FRAME_MS: Final = 33
 
 
 class MediapipeAligner:
-    """Finds the mesh of 478 points per face and derives the 68 landmarks.
+    """Finds 478 mesh points and 52 blendshapes per face and derives the 68 landmarks.
 
     In video mode the landmarker tracks faces between frames, which is faster and steadier; tracking
     restarts where frames are not consecutive or change size.
@@ -53,11 +53,6 @@ class MediapipeAligner:
         max_faces: Maximum number of faces per frame. With 1 the landmarker filters landmarks over
             time, which halves their jitter; with more it does not.
         video: False for unrelated images.
-        blendshapes: Whether to compute blendshapes as well.
-
-    Attributes:
-        expressions: After a call with `blendshapes`, values in [0, 1] by name for each detected
-            face, in the landmarker's order; else empty.
     """
 
     name = "mediapipe"
@@ -69,7 +64,6 @@ class MediapipeAligner:
         min_confidence: float = 0.5,
         max_faces: int = 1,
         video: bool = True,
-        blendshapes: bool = False,
     ) -> None:
         if not 0.0 <= min_confidence <= 1.0:
             raise AlignerError(f"aligner.min_confidence={min_confidence}: must lie between 0 and 1")
@@ -79,8 +73,6 @@ class MediapipeAligner:
         self.min_confidence = min_confidence
         self.max_faces = max_faces
         self.video = video
-        self.blendshapes = blendshapes
-        self.expressions: list[dict[str, float]] = []
         self._path: Path | None = None
         self._landmarker: Any = None
         self._last: tuple[int, tuple[int, ...]] | None = None
@@ -127,16 +119,18 @@ class MediapipeAligner:
         # Its graph starts lazily and logs to stderr while doing so.
         with _quiet() if first else contextlib.nullcontext():
             result = self._detect(image)
-        self.expressions = [
-            {blendshape.category_name: blendshape.score for blendshape in shapes}
-            for shapes in result.face_blendshapes
-        ]
         height, width = image.shape[:2]
         # x * width is the index of a pixel in this package, not its left edge: in an image with
         # doubled pixels the points move by a quarter, as expected with centres at integers.
         meshes = [_mesh(points, width, height) for points in result.face_landmarks]
+        blendshapes = [
+            {each.category_name: each.score for each in face} for face in result.face_blendshapes
+        ]
         return valid_faces(
-            ((mesh[MESH_OF_LANDMARK, :2], 1.0) for mesh in meshes), (width, height), meshes
+            ((mesh[MESH_OF_LANDMARK, :2], 1.0) for mesh in meshes),
+            (width, height),
+            meshes,
+            blendshapes,
         )
 
     def finish(self, num_frames: int) -> None:
@@ -171,7 +165,7 @@ class MediapipeAligner:
                     if self.video
                     else vision.RunningMode.IMAGE,
                     num_faces=self.max_faces,
-                    output_face_blendshapes=self.blendshapes,
+                    output_face_blendshapes=True,
                     min_face_detection_confidence=self.min_confidence,
                     min_face_presence_confidence=self.min_confidence,
                     min_tracking_confidence=self.min_confidence,

@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 
 from swapper.errors import UsageError
-from swapper.head_renderer.ranges import build_checked, check_ranges, choice, ranged
 from swapper.head_renderer.units import NUM_UNITS, UNITS
+from swapper.options.fields import build_checked, check_option, option, ranged
 
 EYE_COLOURS: Final = ("dark", "brown", "hazel", "green", "blue", "grey")
 HAIR_COLOURS: Final = ("black", "dark brown", "brown", "auburn", "red", "blond", "grey", "white")
@@ -77,15 +77,15 @@ class Identity:
     stubble: float = ranged(0.0, 0.0, 1.0, "shaven or none to a short beard")
     lip_colour: float = ranged(0.4, 0.0, 1.0, "as pale as the skin to deep")
     lashes: float = ranged(0.5, 0.0, 1.0, "short to long")
-    eye_colour: str = choice("brown", EYE_COLOURS, "colour of the iris")
-    hair_colour: str = choice("brown", HAIR_COLOURS, "colour of hair, brows and beard")
-    hair_style: str = choice("crop", HAIR_STYLES, "cut of the hair")
+    eye_colour: str = option("brown", "colour of the iris", choices=EYE_COLOURS)
+    hair_colour: str = option("brown", "colour of hair, brows and beard", choices=HAIR_COLOURS)
+    hair_style: str = option("crop", "cut of the hair", choices=HAIR_STYLES)
     gain: tuple[float, ...] = (1.0,) * NUM_UNITS
     asymmetry: tuple[float, ...] = (0.0,) * NUM_UNITS
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_ranges(self, "identity")
+        check_option(self, "identity.")
         for field, (least, most) in (("gain", GAIN), ("asymmetry", ASYMMETRY)):
             values = getattr(self, field)
             if len(values) != NUM_UNITS:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from swapper.head_renderer.ranges import build_checked, check_ranges, ranged
+from swapper.options.fields import build_checked, check_option, ranged
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class FilmStock:
     crf: int = ranged(14, 0, 51, "H.264's constant rate factor")
 
     def __post_init__(self) -> None:
-        check_ranges(self, "film")
+        check_option(self, "film.")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Stage:
     film: FilmStock = field(default_factory=FilmStock)
 
     def __post_init__(self) -> None:
-        check_ranges(self, "stage")
+        check_option(self, "stage.")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Stage:

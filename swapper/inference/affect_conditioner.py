@@ -21,7 +21,7 @@ from swapper.affect.space import AffectSpace
 from swapper.errors import ModelError, SwapperError, UsageError
 from swapper.estimators.base import Estimator, load_estimator
 from swapper.faces.aligner import Aligner
-from swapper.faces.geometry import similarity_from_landmarks, warp
+from swapper.faces.crop import crop_face
 from swapper.faces.shape import Shapes, aligned_landmarks
 from swapper.media.source import Footage
 from swapper.models.model_file import LoadedModel
@@ -297,7 +297,7 @@ def estimate_neutral(
         if not faces:
             continue
         points = faces[0].landmarks
-        crop = warp(frame.image, similarity_from_landmarks(points, side, coverage), side)
+        crop, _ = crop_face(frame.image, points, side, coverage)
         found[frame.index] = crop, points
         if len(found) >= 2 * _NEUTRAL_FRAMES:
             # Not every container knows its length: thinned as it goes, they stay spread over all.

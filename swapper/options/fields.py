@@ -6,9 +6,11 @@ import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import Any
+from typing import Any, TypeVar
 
 from swapper.errors import UsageError
+
+T = TypeVar("T")
 
 MISSING: Any = "???"
 """Marks an option that has no default (OmegaConf's own mark)."""
@@ -27,6 +29,11 @@ def option(
     if isinstance(default, (list, dict)):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def ranged(default: float, least: float, most: float, help: str) -> Any:  # noqa: A002
+    """A field for a number in [least, most]."""
+    return option(default, help, least=least, most=most)
 
 
 def _range(least: float | None, most: float | None) -> str:
@@ -60,10 +67,34 @@ def check_option(options: Any, prefix: str = "") -> None:
             else {key: value}
         )
         for name, number in numbers.items():
+            if least is None and most is None:
+                continue
             # Put so that nan, which compares with nothing, is refused as well.
-            low, high = least is None or number >= least, most is None or number <= most
-            if not (low and high):
-                raise UsageError(f"{name}={number}: must be {_range(least, most)}")
+            numeric = isinstance(number, (int, float)) and not isinstance(number, bool)
+            above = numeric and (least is None or number >= least)
+            if not (above and (most is None or number <= most)):
+                kind = "" if numeric else "a number "
+                raise UsageError(f"{name}={number}: must be {kind}{_range(least, most)}")
+
+
+def build_checked(kind: type[T], values: Mapping[str, Any], owner: str) -> T:
+    """Build a dataclass from plain values.
+
+    Args:
+        kind: The dataclass.
+        values: By field.
+        owner: Its name in messages.
+
+    Raises:
+        UsageError: A field is unknown or out of its range.
+    """
+    names = [each.name for each in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for name in values:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise UsageError(f"{owner}.{name}: no such field, choose from {', '.join(names)}{hint}")
+    return kind(**values)
 
 
 def describe_option(options: type[Any], prefix: str = "") -> list[tuple[str, str]]:

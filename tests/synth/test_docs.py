@@ -14,7 +14,7 @@ def test_every_field_of_an_identity_is_documented() -> None:
         if field.name == "name":
             continue
         assert f"`{field.name}`" in text, field.name
-        meaning = field.metadata.get("meaning")
+        meaning = field.metadata.get("help")
         if field.metadata.get("least") == -1.0:
             assert meaning in text, field.name
         for choice in field.metadata.get("choices", ()):
