@@ -14,6 +14,11 @@ from urllib.parse import urlsplit
 from swapper.errors import SwapperError
 from swapper.files import sha256_of
 
+FACE_LANDMARKER_URL: Final = (
+    "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
+    "face_landmarker.task"
+)
+FACE_LANDMARKER_SHA256: Final = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 _TIMEOUT_S: Final = 30.0
 _MAX_BYTES: Final = 1024**3
 _CHUNK: Final = 1 << 20
@@ -60,6 +65,26 @@ def download(url: str, option: str, error: type[SwapperError]) -> Path:
         ValueError: The address is not https.
     """
     return _fetch(url, None, option, error)
+
+
+def face_landmarker(path: str | Path | None, option: str, error: type[SwapperError]) -> Path:
+    """Return the path of MediaPipe's ``face_landmarker.task``, for aligner and estimator alike.
+
+    Args:
+        path: Of the file; None takes ``$SWAPPER_HOME/weights/face_landmarker.task``, or else the
+            pinned file from the cache or the network.
+        option: The option that `path` comes from, named in errors.
+        error: Error type to raise.
+
+    Raises:
+        SwapperError: As `error` says: there is no such file, or it cannot be downloaded.
+    """
+    placed = cache_folder() / "face_landmarker.task"
+    if path:
+        return require_file(path, option, error)
+    if placed.is_file():
+        return placed
+    return download_cached(FACE_LANDMARKER_URL, FACE_LANDMARKER_SHA256, option, error)
 
 
 def require_file(path: str | Path, option: str, error: type[SwapperError]) -> Path:

@@ -23,6 +23,7 @@ from swapper.estimators.preprocess import Preprocess
 from swapper.types import Coverage, Readings
 
 ESTIMATORS: Final[Mapping[str, str]] = {
+    "mediapipe": "swapper.estimators.blendshapes",
     "actors": "swapper.estimators.actors_net",
     "judge": "swapper.estimators.judge_net",
     "xception": "swapper.estimators.xception",

@@ -14,16 +14,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.downloads import download_cached, require_file
+from swapper.downloads import FACE_LANDMARKER_SHA256, face_landmarker
 from swapper.errors import AlignerError
 from swapper.faces.aligner import FrameLike, valid_faces
 from swapper.types import Face
 
-_MODEL_URL: Final = (
-    "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
-    "face_landmarker.task"
-)
-_MODEL_SHA256: Final = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 # Mesh points (of 478) of the 68 landmarks, iBUG order: jaw, brows, nose, eyes, lips.
 MESH_OF_LANDMARK: Final = np.array(
     [
@@ -81,7 +76,7 @@ class MediapipeAligner:
     @property
     def fingerprint(self) -> str:
         """Name and settings."""
-        model = Path(self.model).name if self.model else _MODEL_SHA256[:12]
+        model = Path(self.model).name if self.model else FACE_LANDMARKER_SHA256[:12]
         return (
             f"mediapipe(model={model}, min_confidence={self.min_confidence:g}, "
             f"max_faces={self.max_faces}, video={self.video})"
@@ -96,11 +91,7 @@ class MediapipeAligner:
         if self._landmarker is not None:
             return
         if self._path is None:
-            self._path = (
-                require_file(self.model, "aligner.model", AlignerError)
-                if self.model
-                else download_cached(_MODEL_URL, _MODEL_SHA256, "aligner.model", AlignerError)
-            )
+            self._path = face_landmarker(self.model, "aligner.model", AlignerError)
         _ignore_sigprof()
         with _quiet():
             self._landmarker = self._create_landmarker(self._path)
