@@ -1,24 +1,14 @@
-"""Compositing of a swapped face into its frame: masks, colour transfer, blending."""
+"""Compositing of a swapped face into its frame: blend mask and blending."""
 
 from __future__ import annotations
 
 import math
-from typing import Final, Literal, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from swapper.faces.geometry import compose, invert, transform_points, warp
-
-ColourMatch = Literal["none", "lab", "mkl"]
-COLOUR_MATCHES: Final[tuple[ColourMatch, ...]] = get_args(ColourMatch)
-
-# Largest gain of the colour transfer: more amplifies noise and gives a pale face's lips and shadows
-# unnatural colours (observed on real clips).
-_LARGEST_GAIN: Final = 2.0
-# Fewest pixels inside the mask for colour statistics.
-_FEWEST_PIXELS: Final = 16.0
 
 
 def composite(
@@ -193,98 +183,3 @@ def _border_ramp(size: int, width: float) -> NDArray[np.float32]:
     ramp = np.clip(inward, 0.0, 1.0)
     smooth = (ramp * ramp * (3.0 - 2.0 * ramp)).astype(np.float32)
     return np.outer(smooth, smooth)
-
-
-def match_colour(
-    swap: NDArray[np.float32],
-    aligned: NDArray[np.uint8] | NDArray[np.float32],
-    mask: NDArray[np.float32],
-    method: ColourMatch = "lab",
-) -> NDArray[np.float32]:
-    """Transfer the colour statistics of the replaced face to a swap.
-
-    Statistics are computed inside the mask and applied to the whole crop, which avoids a seam where
-    the mask fades.
-
-    Args:
-        swap: (S, S, 3) RGB in [0, 1].
-        aligned: (S, S, 3) RGB of the frame's face, uint8 or in [0, 1].
-        mask: (S, S) in [0, 1], weight of each pixel.
-        method: "lab" matches mean and deviation of each Lab channel; "mkl" matches mean and
-            covariance in RGB by the linear Monge-Kantorovich map; "none" changes nothing.
-
-    Returns:
-        (S, S, 3) float32 in [0, 1]. With an empty mask the swap is unchanged.
-
-    Raises:
-        ValueError: Unknown method, or incompatible shapes.
-
-    Source: Reinhard et al. 2001, doi:10.1109/38.946629 (here in CIE Lab); Pitié and Kokaram 2007,
-    doi:10.1049/cp:20070055.
-    """
-    if method not in COLOUR_MATCHES:
-        raise ValueError(f"method must be one of {', '.join(COLOUR_MATCHES)}, got {method!r}")
-    if swap.shape != aligned.shape or mask.shape != swap.shape[:2]:
-        raise ValueError(f"shapes {swap.shape}, {aligned.shape}, {mask.shape} do not fit")
-    clipped = np.clip(swap, 0.0, 1.0).astype(np.float32)
-    weights = np.clip(mask, 0.0, 1.0).astype(np.float64).ravel()
-    if method == "none" or weights.sum() < _FEWEST_PIXELS:
-        return clipped
-    weights /= weights.sum()
-    scale = 1.0 / 255.0 if aligned.dtype == np.uint8 else 1.0
-    reference = np.clip(aligned.astype(np.float32) * np.float32(scale), 0.0, 1.0)
-    matched = (
-        _match_deviations(clipped, reference, weights)
-        if method == "lab"
-        else _match_covariances(clipped, reference, weights)
-    )
-    limited: NDArray[np.float32] = np.clip(matched, 0.0, 1.0).astype(np.float32)
-    return limited
-
-
-def _match_deviations(
-    swap: NDArray[np.float32], reference: NDArray[np.float32], weights: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    lab = np.asarray(cv2.cvtColor(swap, cv2.COLOR_RGB2LAB), dtype=np.float32)
-    goal = np.asarray(cv2.cvtColor(reference, cv2.COLOR_RGB2LAB), dtype=np.float32)
-    mean, deviation = _moments(lab, weights)
-    goal_mean, goal_deviation = _moments(goal, weights)
-    gain = np.minimum(goal_deviation / np.maximum(deviation, 1e-3), _LARGEST_GAIN)
-    moved = (lab - mean) * gain + goal_mean
-    matched = cv2.cvtColor(moved.astype(np.float32), cv2.COLOR_LAB2RGB)
-    return np.asarray(matched, dtype=np.float32)
-
-
-def _moments(
-    picture: NDArray[np.float32], weights: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    pixels = picture.reshape(-1, 3).astype(np.float64)
-    mean = weights @ pixels
-    return mean, np.sqrt(weights @ (pixels - mean) ** 2)
-
-
-def _match_covariances(
-    swap: NDArray[np.float32], reference: NDArray[np.float32], weights: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    pixels = swap.reshape(-1, 3).astype(np.float64)
-    goal = reference.reshape(-1, 3).astype(np.float64)
-    mean, goal_mean = weights @ pixels, weights @ goal
-    covariance = _covariance(pixels - mean, weights)
-    root = _power(covariance, 0.5)
-    inverse = _power(covariance, -0.5)
-    middle = _power(root @ _covariance(goal - goal_mean, weights) @ root, 0.5)
-    gains, axes = np.linalg.eigh(inverse @ middle @ inverse)
-    mapping = (axes * np.clip(gains, 0.0, _LARGEST_GAIN)) @ axes.T
-    moved = (pixels - mean) @ mapping.T + goal_mean
-    return np.asarray(moved.reshape(swap.shape), dtype=np.float32)
-
-
-def _covariance(centred: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    # The ridge is one grey level, the noise floor.
-    ridge = 255.0**-2 * np.eye(3)
-    return np.asarray((centred * weights[:, None]).T @ centred + ridge)
-
-
-def _power(symmetric: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
-    values, vectors = np.linalg.eigh(symmetric)
-    return np.asarray((vectors * np.maximum(values, 1e-12) ** exponent) @ vectors.T)

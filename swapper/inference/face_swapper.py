@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from swapper.faces.compositing import ColourMatch, composite, match_colour, shape_mask
+from swapper.faces.color_transfer import ColourMatch, match_colour
+from swapper.faces.compositing import composite, shape_mask
 from swapper.faces.geometry import resized, transform_points, warp
-from swapper.faces.masks import face_mask
+from swapper.faces.masks import eyes_mouth_mask, face_mask
 from swapper.inference.affect_conditioner import AffectConditioner
 from swapper.media.video_reader import Frame
 from swapper.models.model_file import LoadedModel
@@ -145,7 +146,10 @@ class FaceSwapper:
         Returns:
             The new frame, and (H, W) which pixels changed.
         """
+        landmarks = transform_points(placed.aligned_from_frame, placed.face.landmarks)
+        # Brows count in full as well: the mask has them at half.
+        features = np.minimum(eyes_mouth_mask(landmarks, self.size) / np.float32(127.5), 1)
         coloured = match_colour(
-            swap, placed.aligned, blend_mask, method=cast("ColourMatch", self.blend.colour)
+            swap, placed.aligned, blend_mask, features, cast("ColourMatch", self.blend.colour)
         )
         return composite(frame, coloured, blend_mask, placed.aligned_from_frame)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from swapper.faces import compositing, geometry
-from swapper.faces.compositing import ColourMatch
 
 Matrix = NDArray[np.float64]
 DRAW = np.random.default_rng(3)
@@ -187,83 +186,3 @@ class TestShapeMask:
             compositing.shape_mask(disc(), 0, -1)
         with pytest.raises(ValueError, match="mask"):
             compositing.shape_mask(np.zeros((4, 5), np.float32), 0, 0)
-
-
-def skin(colour: tuple[float, float, float], contrast: float, seed: int) -> NDArray[np.float32]:
-    draw = np.random.default_rng(seed)
-    texture = cv2.GaussianBlur(draw.normal(0, 1, (SIZE, SIZE, 3)), (0, 0), 2)
-    texture /= texture.std()
-    return np.clip(np.array(colour) + contrast * texture, 0, 1).astype(np.float32)
-
-
-class TestMatchColour:
-    pale, dark = skin((0.8, 0.65, 0.6), 0.05, 0), skin((0.35, 0.22, 0.15), 0.03, 1)
-
-    @pytest.mark.parametrize("method", ["lab", "mkl"])
-    def test_the_inside_takes_the_frames_mean_and_contrast(self, method: ColourMatch) -> None:
-        inside = disc() > 0.99
-        matched = compositing.match_colour(self.pale, self.dark, disc(), method)
-        assert matched.dtype == np.float32
-        np.testing.assert_allclose(
-            matched[inside].mean(axis=0), self.dark[inside].mean(axis=0), atol=0.01
-        )
-        np.testing.assert_allclose(
-            matched[inside].std(axis=0), self.dark[inside].std(axis=0), rtol=0.35
-        )
-        before = np.abs(self.pale[inside].mean(axis=0) - self.dark[inside].mean(axis=0)).max()
-        assert before > 0.3
-
-    def test_mkl_matches_the_covariance(self) -> None:
-        mixed = np.clip(self.dark @ np.array([[1, 0.5, 0], [0, 1, 0.4], [0, 0, 1]]).T * 0.7, 0, 1)
-        weights = np.ones((SIZE, SIZE), np.float32)
-        matched = compositing.match_colour(self.pale, mixed.astype(np.float32), weights, "mkl")
-        found, wanted = (np.cov(each.reshape(-1, 3).T) for each in (matched, mixed))
-        np.testing.assert_allclose(found, wanted, atol=0.06 * np.abs(wanted).max())
-
-    @pytest.mark.parametrize("method", ["lab", "mkl"])
-    def test_what_lies_outside_the_mask_has_no_say(self, method: ColourMatch) -> None:
-        outside = disc() == 0
-        loud, quiet = self.dark.copy(), self.dark.copy()
-        loud[outside], quiet[outside] = 1.0, 0.0
-        np.testing.assert_array_equal(
-            compositing.match_colour(self.pale, loud, disc(), method),
-            compositing.match_colour(self.pale, quiet, disc(), method),
-        )
-
-    @pytest.mark.parametrize("method", ["lab", "mkl"])
-    def test_equal_pictures_stay_equal(self, method: ColourMatch) -> None:
-        matched = compositing.match_colour(self.pale, self.pale, disc(), method)
-        np.testing.assert_allclose(matched, self.pale, atol=2e-3)
-
-    @pytest.mark.parametrize("method", ["lab", "mkl"])
-    def test_bytes_and_fractions_are_one(self, method: ColourMatch) -> None:
-        bytes_ = np.rint(self.dark * 255).astype(np.uint8)
-        np.testing.assert_allclose(
-            compositing.match_colour(self.pale, bytes_, disc(), method),
-            compositing.match_colour(self.pale, bytes_.astype(np.float32) / 255, disc(), method),
-            atol=1e-5,
-        )
-
-    @pytest.mark.parametrize("method", ["none", "lab", "mkl"])
-    def test_empty_masks_and_flat_pictures_are_safe(self, method: ColourMatch) -> None:
-        empty = np.zeros((SIZE, SIZE), np.float32)
-        np.testing.assert_array_equal(
-            compositing.match_colour(self.pale, self.dark, empty, method), self.pale
-        )
-        for swap in (solid(0.0), solid(1.0), solid(0.4)):
-            matched = compositing.match_colour(swap, self.dark, disc(), method)
-            assert np.isfinite(matched).all()
-            assert matched.min() >= 0
-            assert matched.max() <= 1
-            assert np.ptp(matched, axis=(0, 1)).max() < 0.05
-
-    def test_none_changes_nothing(self) -> None:
-        np.testing.assert_array_equal(
-            compositing.match_colour(self.pale, self.dark, disc(), "none"), self.pale
-        )
-
-    def test_misuse_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="none, lab, mkl"):
-            compositing.match_colour(self.pale, self.dark, disc(), "rct")  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="fit"):
-            compositing.match_colour(self.pale, self.dark[:32], disc(), "lab")
