@@ -138,6 +138,10 @@ class Workshop:
         facesets = [self.faceset(clip, cell) for clip in cell.clips]
         run = self.out / "runs" / cell.run
         overrides = [f"experiment={cell.experiment}", f"seed={cell.seed}", *cell.config.overrides]
+        affect = [each for each in overrides if each.startswith(("affect=", "affect."))]
+        if affect:  # faces that were read before are skipped
+            paths = ",".join(map(str, facesets))
+            _swapper("annotate", facesets[0], f"facesets=[{paths}]", *affect)
         train_run(run, facesets, overrides, cell.steps)
         performer, identity = (
             self.reading(clip, judges) for clip in (cell.performer, cell.identity)

@@ -104,7 +104,7 @@ def extract(
 def _read_affect(path: Path, estimator: Estimator | None) -> None:
     if estimator is None:
         log.info(
-            "affect was not read; to add it: swapper annotate facesets=[%s] affect=emotieff", path
+            "affect was not read; to add it: swapper annotate facesets=[%s] affect=mediapipe", path
         )
         return
     # Imported here, since extraction alone does not need torch.

@@ -132,7 +132,7 @@ def _required_estimator(
         return None
     if estimator is None:
         raise UsageError(
-            f"model.code_dim={net.code_dim}, expression: need an estimator; pass affect=emotieff "
+            f"model.code_dim={net.code_dim}, expression: need an estimator; pass affect=mediapipe "
             "or another, or set model.code_dim=0 and expression=none"
         )
     fine = loss is not None and loss.trained_layers == "coarse"
