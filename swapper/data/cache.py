@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 CHANNELS = 5
 """Red, green, blue, face mask, eyes-and-mouth mask."""
-_VERSION = 1
+_VERSION = 2
 """To be raised when masks or resampling change: old caches are then rebuilt."""
 _CHECKED = 64
 _AT_ONCE = 64

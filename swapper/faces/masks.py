@@ -19,6 +19,9 @@ REGIONS: Final[tuple[Region, ...]] = get_args(Region)
 # How far above the brows the mask reaches, in lengths of the nose (nasion to its base), from the
 # temples to the middle: the hairline lies about one length above, and hair must stay outside.
 _FOREHEAD: Final = np.array([0.25, 0.45, 0.55, 0.6, 0.6, 0.6, 0.6, 0.55, 0.45, 0.25])
+# How far beyond the brows' ends it reaches at the temples, in the same unit: else the outer ends of
+# the performer's brows fall where the mask fades, most of all on the far side of a turned head.
+_TEMPLES: Final = np.array([-0.2, -0.12, -0.06, 0.0, 0.0, 0.0, 0.0, 0.06, 0.12, 0.2])
 _BROWS: Final = slice(17, 27)
 _NASION, _NOSE_BASE = 27, 33
 _EYES: Final = (slice(36, 42), slice(42, 48))
@@ -29,7 +32,7 @@ _LARGEST_DRAWN: Final = 4096
 
 
 def face_mask(landmarks_aligned: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
-    """Hull of the face from the jaw line to part of the forehead, antialiased.
+    """Hull of the face from the jaw line to part of forehead and temples, antialiased.
 
     Args:
         landmarks_aligned: (68, 2) in aligned pixels.
@@ -43,7 +46,9 @@ def face_mask(landmarks_aligned: NDArray[np.float32], size: int) -> NDArray[np.u
     """
     points = _checked(landmarks_aligned)
     up = points[_NASION] - points[_NOSE_BASE]
-    brows = points[_BROWS] + _FOREHEAD[:, None] * up
+    across = points[_BROWS][-1] - points[_BROWS][0]
+    across *= np.linalg.norm(up) / max(float(np.linalg.norm(across)), 1e-6)
+    brows = points[_BROWS] + _FOREHEAD[:, None] * up + _TEMPLES[:, None] * across
     return _filled([np.concatenate([points, brows])], size)
 
 
