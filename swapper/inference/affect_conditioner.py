@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -121,11 +121,28 @@ class AffectConditioner:
 
         ``options.guidance_scale`` is applied later, by `Autoencoder.guide`.
         """
-        embedding = self.estimator.read(np.stack(crops), self.coverage).embedding.numpy()
+        embedding = self._by_region(
+            self.estimator.read(np.stack(crops), self.coverage).embedding.numpy()
+        )
         codes = self.space.code(embedding, self.performer, self.identity, self.options.relative)
         codes, clamped = self.controls.apply(self.space, codes, self.identity)
         self.stats.add(codes, clamped)
         return torch.from_numpy(codes)
+
+    def _by_region(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scale departures (N, D) from the performer's neutral, region by region."""
+        neutral = self.performer
+        if isinstance(neutral, str):
+            neutral = self.space.neutrals[neutral]
+        scale = np.ones(embedding.shape[1], np.float32)
+        for region, amount in region_amounts(self.options).items():
+            scale[list(self.estimator.regions[region])] = amount
+        return neutral + scale * (embedding - neutral)
+
+
+def region_amounts(options: AffectOptions) -> dict[str, float]:
+    """Return the region dials that are not 1, by name."""
+    return {name: amount for name, amount in asdict(options.regions).items() if amount != 1}
 
 
 def make_controls(options: AffectOptions) -> AffectControls:
@@ -162,6 +179,7 @@ def conditioning_claim(options: AffectOptions) -> dict[str, Any]:
         "concepts": {Path(name).stem: amount for name, amount in options.concepts.items()},
         "valence": options.valence,
         "arousal": options.arousal,
+        "regions": region_amounts(options),
         "force": options.force,
     }
 
@@ -170,7 +188,9 @@ def describe_controls(options: AffectOptions) -> str:
     """Return the active controls for the log, such as "tired +0.50, valence -0.20"; or ""."""
     claim = conditioning_claim(options)
     amounts = claim["concepts"] | {name: claim[name] for name in ("valence", "arousal")}
-    return ", ".join(f"{name} {amount:+.2f}" for name, amount in amounts.items() if amount)
+    named = [f"{name} {amount:+.2f}" for name, amount in amounts.items() if amount]
+    named += [f"{name} x{amount:.2f}" for name, amount in claim["regions"].items()]
+    return ", ".join(named)
 
 
 def affect_space_of(model: LoadedModel) -> AffectSpace | None:
@@ -228,8 +248,8 @@ def make_conditioner(
         if named := describe_controls(options):
             raise UsageError(
                 f"{named}: {model.path} is not conditioned on affect, so controls have no effect; "
-                "train with experiment=affect64, or drop affect.concepts, affect.valence and "
-                "affect.arousal"
+                "train with experiment=affect64, or drop affect.concepts, affect.valence, "
+                "affect.arousal and affect.regions"
             )
         return None
     controls.check(space, force=options.force)
@@ -239,6 +259,13 @@ def make_conditioner(
                 "%s: the model's codes express %.0f %% of it, only that is added", name, 100 * share
             )
     estimator = _estimator(space, make_estimator).to(device)
+    for region, amount in region_amounts(options).items():
+        if region not in estimator.regions:
+            legal = ", ".join(estimator.regions) or "no region by itself"
+            raise UsageError(
+                f"affect.regions.{region}={amount:g}: affect={estimator.name} reads {legal}; "
+                f"drop it, or train with affect=mediapipe for brows, eyes, lips and jaw"
+            )
     side = model.card.aligned_size or max(DEFAULT_SIDE, model.net.resolution)
     performer: str | NDArray[np.float32] = options.performer
     if options.performer not in ("", *space.neutrals):

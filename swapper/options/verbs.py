@@ -142,6 +142,17 @@ class CodecOptions:
 
 
 @dataclass
+class RegionOptions:
+    """How strongly each region of the face follows the performer; 0: stays at rest."""
+
+    brows: float = option(1.0, "of the performer's departure from rest", least=0, most=2)
+    eyes: float = option(1.0, "likewise, lids and gaze", least=0, most=2)
+    cheeks: float = option(1.0, "likewise", least=0, most=2)
+    lips: float = option(1.0, "likewise", least=0, most=2)
+    jaw: float = option(1.0, "likewise", least=0, most=2)
+
+
+@dataclass
 class AffectOptions:
     """How the performer's affect is told to a model that listens to it."""
 
@@ -161,6 +172,7 @@ class AffectOptions:
     force: bool = option(False, "take concepts that were not accepted, too")
     valence: float = option(0.0, "how much more pleasant to look", least=-1, most=1)
     arousal: float = option(0.0, "how much more excited to look", least=-1, most=1)
+    regions: RegionOptions = field(default_factory=RegionOptions)
 
 
 @dataclass

@@ -230,6 +230,8 @@ def test_valence_is_a_dial(world: Path) -> None:
         ({}, ["affect.concepts.bored=1"], "affect.concepts.bored: no "),
         ({}, ["affect.concepts.tired=2"], "affect.concepts.tired=2.0: must be between -1.5 and"),
         ({}, ["affect.valence=-1.1"], "affect.valence=-1.1: must be between -1 and 1"),
+        ({}, ["affect.regions.jaw=2.1"], "affect.regions.jaw=2.1: must be between 0 and 2"),
+        ({}, ["affect.regions.lips=0"], "affect.regions.lips=0: affect=actors reads no region"),
     ],
 )
 def test_a_dial_that_does_not_fit_is_refused_in_one_line(
