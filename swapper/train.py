@@ -32,6 +32,7 @@ from swapper.training.checkpoint import check_resumable, read_checkpoint
 from swapper.training.module import SwapModule
 from swapper.training.optim import Optim
 from swapper.training.pseudo_target_sheet import draw_pseudo_sheet
+from swapper.training.reverse_step import ReversePairs
 from swapper.training.swap_step import SwapLoss
 from swapper.training.trainer import (
     fit,
@@ -54,6 +55,7 @@ class Parts:
         affect: Estimator that conditions the decoders and guides the expression loss, or None.
         expression: Expression loss, not bound yet, or None.
         pseudo: Pseudo-target settings, or None.
+        reverse: Reverse-pair settings, or None.
         optim: Optimiser and schedule.
         trainer: Makes Lightning's trainer.
         speed: Acceleration settings.
@@ -67,6 +69,7 @@ class Parts:
     affect: Estimator | None
     expression: ExpressionLoss | None
     pseudo: PseudoTargets | None
+    reverse: ReversePairs | None
     optim: Optim
     trainer: Callable[..., Any]
     speed: Acceleration
@@ -153,6 +156,7 @@ def _train(
         parts.optim,
         expression=parts.expression,
         swap=swap,
+        reverse=parts.reverse,
         cond_drop_prob=options.cond_drop_prob,
         seed=options.seed,
         record=record,

@@ -34,6 +34,8 @@ SETTINGS = [
     "callbacks.checkpoint.every_n_steps=8",
     "callbacks.preview.every_n_steps=1000",
     "pseudo=default",
+    "reverse=default",
+    "reverse.start=12",
 ]
 
 

@@ -41,7 +41,7 @@ _FUNCTIONS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 }
 _TRAIN_PARTS = (
     "data", "model", "loss", "optim", "trainer", "speed", "callbacks", "logger", "affect",
-    "expression", "pseudo",
+    "expression", "pseudo", "reverse",
 )  # fmt: skip
 
 

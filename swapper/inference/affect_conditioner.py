@@ -259,13 +259,7 @@ def make_conditioner(
                 "%s: the model's codes express %.0f %% of it, only that is added", name, 100 * share
             )
     estimator = _estimator(space, make_estimator).to(device)
-    for region, amount in region_amounts(options).items():
-        if region not in estimator.regions:
-            legal = ", ".join(estimator.regions) or "no region by itself"
-            raise UsageError(
-                f"affect.regions.{region}={amount:g}: affect={estimator.name} reads {legal}; "
-                f"drop it, or train with affect=mediapipe for brows, eyes, lips and jaw"
-            )
+    _check_regions(options, estimator)
     side = model.card.aligned_size or max(DEFAULT_SIDE, model.net.resolution)
     performer: str | NDArray[np.float32] = options.performer
     if options.performer not in ("", *space.neutrals):
@@ -279,6 +273,16 @@ def make_conditioner(
     return AffectConditioner(
         estimator, space, performer, identity, model.card.coverage, side, options, controls
     )
+
+
+def _check_regions(options: AffectOptions, estimator: Estimator) -> None:
+    for region, amount in region_amounts(options).items():
+        if region not in estimator.regions:
+            legal = ", ".join(estimator.regions) or "no region by itself"
+            raise UsageError(
+                f"affect.regions.{region}={amount:g}: affect={estimator.name} reads {legal}; "
+                "drop it, or train with affect=mediapipe for brows, eyes, lips and jaw"
+            )
 
 
 def _estimator(space: AffectSpace, make: Callable[[], Estimator | None]) -> Estimator:

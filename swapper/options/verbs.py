@@ -89,6 +89,7 @@ class TrainOptions:
     affect: Any = None
     expression: Any = None
     pseudo: Any = None
+    reverse: Any = None
     optim: Any = None
     trainer: Any = None
     speed: Any = None

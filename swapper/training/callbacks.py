@@ -14,6 +14,7 @@ from torch import Tensor
 
 from swapper.files import replacing
 from swapper.progress import progress
+from swapper.training.module import SwapModule
 from swapper.training.preview_sheet import draw_preview_sheet, preview_rows
 from swapper.types import FaceBatch
 
@@ -33,6 +34,15 @@ class Ema(WeightAveraging):
         self.decay = decay
         self._step = 0
         self._swapped = False
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Move the average to the module's device, and let the module use it."""
+        assert self._average_model is not None
+        # It is made before the module is moved, and would be updated through the host's memory.
+        self._average_model.to(pl_module.device)
+        average = self._average_model.module
+        if isinstance(pl_module, SwapModule) and isinstance(average, SwapModule):
+            pl_module.averaged_net = lambda: average.net
 
     def _average(self, averaged: Any, current: Any, _: Tensor | int) -> None:
         decay = min(self.decay, (1 + self._step) / (10 + self._step))

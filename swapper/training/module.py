@@ -19,6 +19,8 @@ from swapper.losses.reduce import total
 from swapper.models.autoencoder import Autoencoder
 from swapper.training.expression_step import expression_step
 from swapper.training.optim import Optim
+from swapper.training.reconstruct import decode_blocks
+from swapper.training.reverse_step import ReversePairs
 from swapper.training.swap_step import SwapLoss
 from swapper.types import FaceBatch, SwapOutput
 
@@ -39,6 +41,7 @@ class SwapModule(LightningModule):
         cond_drop_prob: Probability that a sample's code is replaced by the learnt null code, as in
             classifier-free guidance.
         swap: Loss of swaps against the batch's pseudo-targets; None where batches have none.
+        reverse: Loss of own faces given back from their swaps; None for none.
         seed: Of the network's random numbers (dropout), keyed by step and rank.
         record: Plain data stored in every checkpoint: the resolved config and the identities.
     """
@@ -51,6 +54,7 @@ class SwapModule(LightningModule):
         *,
         expression: ExpressionLoss | None = None,
         swap: SwapLoss | None = None,
+        reverse: ReversePairs | None = None,
         cond_drop_prob: float = 0.0,
         seed: int = 0,
         record: Mapping[str, Any] | None = None,
@@ -63,11 +67,13 @@ class SwapModule(LightningModule):
         self.optim = optim
         self.expression = expression
         self.swap = swap
+        self.reverse = reverse
         self.cond_drop_prob = cond_drop_prob
         self.seed = seed
         self.record = dict(record or {})
         self.mark_step: Callable[[int], None] = lambda _: None
         self.before_step: Callable[[], None] = lambda: None
+        self.averaged_net: Callable[[], Autoencoder] = lambda: self.net
         self._batch_step = -1
         self._bad_steps = 0
 
@@ -78,23 +84,7 @@ class SwapModule(LightningModule):
             latent: (N, C, h, w), in equal blocks, one an identity, in their order.
             code: (N, K), or None.
         """
-        count = len(self.net.identities)
-        codes = [None] * count if code is None else code.chunk(count)
-        outputs = [
-            self.net.decode(block, identity, its_code)
-            for block, identity, its_code in zip(
-                latent.chunk(count), self.net.identities, codes, strict=True
-            )
-        ]
-        return SwapOutput(
-            image=torch.cat([output.image for output in outputs]),
-            mask=torch.cat([output.mask for output in outputs]),
-        )
-
-    def _encode(self, batch: FaceBatch) -> tuple[Tensor, Tensor]:
-        """Latent of the warped faces, and their targets."""
-        warped, target = warped_and_target(batch, self.net.resolution)
-        return self.net.encode(warped), target
+        return decode_blocks(self.net, latent, range(len(self.net.identities)), code)
 
     def _code(self, batch: FaceBatch, drop_prob: float) -> Tensor | None:
         """Affect codes (N, K) of the batch, each replaced by the null code with `drop_prob`."""
@@ -112,7 +102,8 @@ class SwapModule(LightningModule):
         """Loss of one batch; the batch and every draw depend on (seed, step, rank) alone."""
         self._batch_step = batch.step
         torch.manual_seed(hash((self.seed, batch.step, self.global_rank)) % 2**63)
-        latent, target = self._encode(batch)
+        warped, target = warped_and_target(batch, self.net.resolution)
+        latent = self.net.encode(warped)
         code = self._code(batch, self.cond_drop_prob)
         output = self.reconstruct(latent, code)
         parts: dict[str, Tensor] = self.loss(output, target)
@@ -132,6 +123,12 @@ class SwapModule(LightningModule):
             swapped, metrics = self.swap(self.net, self.loss, batch, latent, code)
             loss = loss + swapped
             logged |= metrics
+        if self.reverse is not None and self.global_step >= self.reverse.start:
+            given_back, metrics = self.reverse(
+                self.net, self.averaged_net(), self.loss, warped, target, code, batch.step
+            )
+            loss = loss + given_back
+            logged |= metrics
         self.log_dict(
             {f"train/{name}": value.detach() for name, value in logged.items()}, batch_size=1
         )
@@ -139,7 +136,8 @@ class SwapModule(LightningModule):
 
     def validation_step(self, batch: FaceBatch, batch_idx: int) -> None:
         """Loss on held-out faces, unwarped, by the averaged weights where there are some."""
-        latent, target = self._encode(batch)
+        warped, target = warped_and_target(batch, self.net.resolution)
+        latent = self.net.encode(warped)
         parts: dict[str, Tensor] = self.loss(
             self.reconstruct(latent, self._code(batch, 0.0)), target
         )

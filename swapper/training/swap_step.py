@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -13,6 +12,7 @@ from swapper.data.pseudo_samples import swapped_as
 from swapper.losses.reconstruction import ReconstructionLoss
 from swapper.losses.reduce import total
 from swapper.models.autoencoder import Autoencoder
+from swapper.training.reconstruct import decode_blocks
 from swapper.types import FaceBatch, SwapOutput
 
 
@@ -52,7 +52,9 @@ class SwapLoss:
         assert pseudo is not None
         target = pseudo_targets(batch, net.resolution)
         codes = None if code is None else code[pseudo.sample]
-        output = _decoded(net, latent[pseudo.sample], codes, batch.step)
+        count = len(net.identities)
+        identities = [swapped_as(performer, batch.step, count) for performer in range(count)]
+        output = decode_blocks(net, latent[pseudo.sample], identities, codes)
         output, target = _shrunk(output, target, self.resolution)
         parts = {
             name: (pseudo.weight * values).mean()
@@ -60,21 +62,6 @@ class SwapLoss:
         }
         logged = {f"pseudo_{name}": value for name, value in parts.items()}
         return self.weight * total(parts, loss.weights), logged
-
-
-def _decoded(net: Autoencoder, latent: Tensor, code: Tensor | None, step: int) -> SwapOutput:
-    """Decode each performer's block as the identity whose turn it is."""
-    count = len(net.identities)
-    codes = [None] * count if code is None else code.chunk(count)
-    identities = [swapped_as(performer, step, count) for performer in range(count)]
-    outputs = [
-        net.decode(block, net.identities[index], block_code)
-        for block, block_code, index in zip(latent.chunk(count), codes, identities, strict=True)
-    ]
-    return SwapOutput(
-        image=torch.cat([each.image for each in outputs]),
-        mask=torch.cat([each.mask for each in outputs]),
-    )
 
 
 def _shrunk(output: SwapOutput, target: Tensor, side: int) -> tuple[SwapOutput, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from swapper.data.augment import Augment
-from swapper.data.dataset import assemble, pseudo_targets
+from swapper.data.dataset import assemble, pseudo_targets, warped_and_target
 from swapper.data.pseudo_recipes import LIP_POINTS, NODES
 from swapper.losses.reconstruction import ReconstructionLoss
 from swapper.models.autoencoder import DfAutoencoder
@@ -163,7 +163,8 @@ def test_swaps_learn_what_no_own_face_shows() -> None:
             module.training_step(some, 0).backward()
             optimiser.step()
         with torch.no_grad():
-            latent, _ = module._encode(some)
+            warped, _ = warped_and_target(some, SIDE)
+            latent = module.net.encode(warped)
             loss, _ = SwapLoss()(module.net, ReconstructionLoss(), some, latent, None)
         errors.append(float(loss))
     assert errors[0] < 0.9 * errors[1]
