@@ -155,7 +155,7 @@ def test_the_performer_on_the_own_face_stands_beside(
     assert told["gain"]["standing"] == pytest.approx(told["gain"]["value"], abs=0.35)
     assert first.facts["self-swap"] == str(performer.video)
     assert set(memory) == {
-        (title, performer.video.resolve()) for title in ("performer", "encoded anew")
+        (title, performer.video.resolve()) for title in ("performer", "re-encoded")
     }
     # Neither the performer nor its copy is watched again.
     again = once(tmp_path / "second", [answer, performer])
@@ -269,7 +269,7 @@ def test_one_table_for_both_clips_reads_no_expression(performer: ClipFiles, tmp_
         evaluate(options, lambda: OpenfaceAligner(table))
     report = evaluate(options, lambda: OpenfaceAligner(table), judge)
     assert {group.title for group in report.groups}.isdisjoint({"Geometry", "Head and gaze"})
-    assert "the head was not read off the swap, nor its geometry" in "; ".join(report.undetermined)
+    assert "head pose and geometry of the swap were not measured" in "; ".join(report.undetermined)
 
 
 def test_landmarks_that_taught_the_model_are_marked(
@@ -288,14 +288,14 @@ def test_landmarks_that_taught_the_model_are_marked(
         "trained with: xception:12, landmarks:openface",
         "measured by: landmarks' geometry, landmarks by openface",
     )
-    assert "may have taught the model" in report.undetermined[0]
-    assert report.verdict.endswith("Partial: openface may have taught the model.")
+    assert "may have been used in training" in report.undetermined[0]
+    assert report.verdict.endswith("Partial: openface may have been used in training.")
     told = json.loads((tmp_path / "out" / FIGURES).read_text(encoding="utf-8"))["measures"]
     partial = {name for name, each in told.items() if each["partial"]}
     assert {"gain", "geometry_mouth_gain", "pose_error"} <= partial
     assert "warping_error" not in partial
     page = (tmp_path / "out" / REPORT).read_text(encoding="utf-8")
-    assert page.count("(may have taught the model)") >= 4
+    assert page.count("(may have been used in training)") >= 4
 
 
 # --- who may judge, and of what -------------------------------------------------------------------

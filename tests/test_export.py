@@ -88,11 +88,11 @@ def test_a_run_becomes_a_folder_with_its_story(world: Path, tmp_path: Path) -> N
     source = json.loads((world / "facesets/alice/faceset.json").read_text())["sources"][0]["sha256"]
     estimator = model.card.lineage[0].partition(":")[2]
     for told in (
-        "| **alice** | drawn for alice |", "trained for | 2 steps", f"`{model.sha256}`", source,
+        "| **alice** | drawn for alice |", "training | 2 steps", f"`{model.sha256}`", source,
         "| reconstruction | dssim ", "24 faces of 96 x 96", "| seed | 5 |", "optimizer AdamW",
         f"`{estimator}`", "openface(", "`code` | `(batch, 4)`", "`bob.onnx` | bob | 20 |",
-        "valence from rest",
-        "Not evaluated yet", "linear probe still identifies the person", "from 24 faces only",
+        "valence from neutral",
+        "Not evaluated yet", "linear probe still identifies the person", "on only 24 faces",
     ):  # fmt: skip
         assert told in page, told
     assert "not measured" not in page
@@ -102,7 +102,7 @@ def test_a_run_becomes_a_folder_with_its_story(world: Path, tmp_path: Path) -> N
     assert cli.run(again) == 0
     after = hashes(tmp_path / "again")
     assert {name for name in names if before[name] != after[name]} == {"model.md"}
-    assert "`config.yaml` was not at hand" in said(tmp_path / "again")
+    assert "`config.yaml` was not available" in said(tmp_path / "again")
 
 
 def test_equal_models_give_equal_bytes(world: Path, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_answers_become_results(
     assert first["share"] == pytest.approx(8 / 9)
     assert 0.5 < first["low"] < 8 / 9 < first["high"] < 1
     page = (output / "results.html").read_text(encoding="utf-8")
-    assert "alpha_model feels most like the performer" in page
+    assert "alpha_model matches the performer’s expression best" in page
     assert "answers-&lt;img src=x&gt;.json" in page
     assert "<img" not in page
     assert "<script" not in page

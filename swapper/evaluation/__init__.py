@@ -1,1 +1,1 @@
-"""A swap against its performer: readings, scores and judges."""
+"""Evaluation of a swap against its performer: readings, measures, ground truth, leaderboard."""

@@ -21,7 +21,7 @@ from swapper.provenance.manifest import verify
 
 CEILING_CRF: Final = 23
 """A typical encoding, as by a video site, of the performer's own clip."""
-_REENCODED: Final = "encoded anew"
+_REENCODED: Final = "re-encoded"
 
 ReadingsCache = MutableMapping[tuple[str, Path], ClipReadings]
 """Readings of performers, by title and file; valid for one set of instruments."""
@@ -86,8 +86,8 @@ def read_clips(options: EvaluateOptions, instruments: Instruments) -> PairReadin
     swap = read_matching(options.swap, "swap")
     if swap.blendshapes is None and swap.units is None and share_landmarks(swap, performer):
         raise UsageError(
-            f"{options.swap}: has the performer's landmarks, so nothing reads its expression: pass "
-            "aligner.csv=FOLDER with a CSV for each clip, or another aligner="
+            f"{options.swap}: has the performer's landmarks, so its expression cannot be measured; "
+            "pass aligner.csv=FOLDER with a CSV for each clip, or another aligner="
         )
     # Identity is not measured on the other clips, and dlib would take 0.1 s a face.
     instruments = replace(instruments, recogniser=None)

@@ -148,19 +148,17 @@ def truth_group(scores: Mapping[str, Sequence[float]]) -> Group:
         if name in scores
     ]
     return Group(
-        "Picture against the exact answer",
-        "aligned faces; errors with the tone fitted",
+        "Image error against the ground truth",
+        "aligned faces; errors after fitting the tone",
         tuple(measures),
     )
 
 
 def steadiness_group(steadiness: Steadiness) -> Group:
     """Temporal consistency; the performer's own clip is the ceiling."""
-    why_not = (
-        "" if np.isfinite(steadiness.warping) else "too few frames with faces follow each other"
-    )
+    why_not = "" if np.isfinite(steadiness.warping) else "too few consecutive frames with faces"
     return Group(
-        "Steadiness",
+        "Temporal consistency",
         "optical flow of the performer (DIS)",
         (
             Measure(

@@ -34,7 +34,7 @@ _PARTS: Final[dict[str, tuple[str, _Part]]] = {
     "mouth": ("Mouth, mean of three", (("mouth_opening",), ("mouth_width",), ("mouth_corners",))),
     "mouth_opening": ("Mouth, opening", (("mouth_opening",),)),
     "mouth_width": ("Mouth, width", (("mouth_width",),)),
-    "mouth_corners": ("Mouth, height of its corners", (("mouth_corners",),)),
+    "mouth_corners": ("Mouth, height of the corners", (("mouth_corners",),)),
     "brows": ("Brows", (("brow_left", "brow_right"),)),
     "lids": ("Lids", (("lid_left", "lid_right"),)),
     "jaw": ("Jaw", (("jaw",),)),
@@ -121,7 +121,7 @@ def head_group(readings: PairReadings) -> Group:
             readings.measure("gaze_gain", "Gaze, gain", gaze_of, gaze_gain, "one"),
             readings.measure("gaze_correlation", "Gaze, correlation", gaze_of, gaze_correlation),
             readings.measure(
-                "landmark_error", "Landmark error, of the eyes' distance",
+                "landmark_error", "Landmark error, in eye distances",
                 lambda w: w.landmarks, distance, "lower",
             ),
         ),
@@ -159,11 +159,11 @@ def _instrument_name(readings: PairReadings) -> str:
 def shared_landmark_warnings(readings: PairReadings) -> list[str]:
     """Messages on clips that share the performer's landmark table, which measures nothing."""
     if readings.shared_landmarks:
-        message = "the head was not read off the swap, nor its geometry"
+        message = "head pose and geometry of the swap were not measured"
         return [f"{message}: its landmarks are the performer's"]
     clips = {
         "self-swap": readings.self_swap,
-        "exact answer": readings.best if readings.exact else None,
+        "ground truth": readings.best if readings.exact else None,
     }
     return [
         f"the {name}'s landmarks are the performer's, so its geometry and pose are not measured: "
@@ -195,7 +195,7 @@ class AlignerLineage:
     @property
     def label(self) -> str:
         """Mark of every figure that it affects."""
-        return "taught the model" if self.certain else "may have taught the model"
+        return "used in training" if self.certain else "may have been used in training"
 
     def warning(self, readings: PairReadings) -> str:
         """Message naming the measures that are not independent."""
@@ -206,12 +206,13 @@ class AlignerLineage:
         measures = f"{', '.join(names[:-1])} and {names[-1]}"
         if self.certain:
             return (
-                f"{self.aligner}'s landmarks taught the model, so {measures} flatter it: pass "
-                "another aligner="
+                f"{self.aligner}'s landmarks were used in training, so {measures} are biased in "
+                "the model's favour: pass another aligner="
             )
         return (
-            f"{self.aligner}: the same tracker's points may have taught the model, so {measures} "
-            "may flatter it: pass a CSV of another tracker's, or another aligner="
+            f"{self.aligner}: landmarks of the same tracker may have been used in training, so "
+            f"{measures} may be biased in the model's favour: pass a CSV of another tracker, or "
+            "another aligner="
         )
 
     def affects(self, instrument: str) -> bool:
@@ -243,6 +244,7 @@ def mark_dependent_aligner(
         return marked
     return replace(
         marked,
-        verdict=f"{report.verdict} Partial: {dependence.aligner} {dependence.label}.",
+        verdict=f"{report.verdict} Partial: {dependence.aligner} "
+        f"{'was ' if dependence.certain else ''}{dependence.label}.",
         unit_instrument=f"{report.unit_instrument} ({dependence.label})",
     )

@@ -28,12 +28,12 @@ TABLE_MEASURES: Final = (
 )
 """Measures in the table, if they were computed."""
 REFERENCES: Final[Mapping[str, str]] = {
-    "ceiling": "the performer's own clip, encoded anew",
+    "ceiling": "the performer's own clip, re-encoded",
     "self_swap": "the performer on the performer's own face, by the same model",
 }
 """References that swaps are tested against for equivalence."""
 _PARTIAL_MARK: Final = "†"
-"""Marks figures by landmarks that took part in training the model, or may have."""
+"""Marks measures by landmarks that took part in training the model, or may have."""
 
 Floats = NDArray[np.float64]
 ClipReport = Mapping[str, Any]
@@ -229,14 +229,14 @@ def leaderboard_table(
         lines.append(f"| {row.title} {arrows[row.better]} | " + " | ".join(cells) + " |")
     untested = all(not np.isfinite(p) for row in rows for p in row.p.values())
     note = (
-        "Too few performers for a test: nothing is marked as best."
+        "Too few performers for a test: no model is marked as best."
         if untested
         else "Bold: better than every other (Wilcoxon over performers, Holm over the table)."
     )
     lines += ["", f"Mean [95 %] over performers. {note}"]
     if any(row.partial for row in rows):
-        reason = "read off landmarks that taught the model, or may have, and so flatter it"
-        lines += ["", f"{_PARTIAL_MARK} partial: {reason}; compare by another aligner=."]
+        reason = "measured by landmarks that were, or may have been, used in training the model"
+        lines += ["", f"{_PARTIAL_MARK} partial: {reason}; pass another aligner=."]
     for reference in REFERENCES:
         lines += _gap_table(rows, models, reference, margin)
     return lines
@@ -257,10 +257,10 @@ def _gap_table(
     measured = [row for row in rows if reference in row.ceiling_gaps]
     if not measured:
         return []
-    question = f"As good as {REFERENCES[reference]}?"
+    heading = f"Equivalence to {REFERENCES[reference]}"
     if any(row.name in IDENTITY_MEASURES for row in measured):
-        question += " (Whose face appears: as the identity's own faces?)"
-    lines = ["", question, "", *_table_head(models)]
+        heading += " (identity measures: to the identity's own faces)"
+    lines = ["", heading, "", *_table_head(models)]
     tested = False
     for row in measured:
         cells = []
@@ -279,7 +279,7 @@ def _gap_table(
         if tested
         else "Too few performers for a test."
     )
-    scale = "0 is as good, -1 as far below as the floor is below the ceiling."
+    scale = "0 is equal to it, -1 below it by the range from floor to ceiling."
     return [*lines, "", f"Difference [95 %] over performers; {scale} {note}"]
 
 

@@ -30,7 +30,7 @@ _MIN_CEILING: Final = 0.2
 BRIEF_GAIN: Final = 0.6
 """Gain of brief movements on another face, as instruments measured it on perfect copies on film
 (scripts/validate_evaluation.py): 0.57 and 0.77."""
-BLENDSHAPES, UNITS, GEOMETRY = "MediaPipe blendshapes", "action units", "landmarks' geometry"
+BLENDSHAPES, UNITS, GEOMETRY = "MediaPipe blendshapes", "action units", "landmark geometry"
 """Instruments for expression."""
 OTHER_FACE_GAIN: Final = {BLENDSHAPES: 0.85, UNITS: 0.95, GEOMETRY: 0.9}
 """Gain of perfect copies on another actor's face, by instrument: means over 16 pairs of faces, with
@@ -42,7 +42,7 @@ MIN_MOVEMENT: Final = 0.01
 tracker noise and the residual of head rotation on a still face are below."""
 _FULL_MOVEMENT: Final = MIN_MOVEMENT / MIN_MOTION
 """Eye distances of a full movement, 1 in the units of other instruments."""
-UNDETERMINED: Final = "this clip cannot tell"
+UNDETERMINED: Final = "undetermined on this clip"
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ class PairReadings:
             if swap is not None and performer is not None:
                 return ExpressionReadings(swap, performer, best, self_swap, instrument)
         if self.shared_landmarks:
-            raise ValueError("neither blendshapes nor action units nor geometry were read")
+            raise ValueError("neither blendshapes nor action units nor geometry were measured")
         return ExpressionReadings(
             _geometry_movements(self.swap),
             _geometry_movements(self.performer),
@@ -131,7 +131,7 @@ class PairReadings:
         """
         swap, performer = select(self.swap), select(self.performer)
         if swap is None or performer is None:
-            return Measure(name, title, np.nan, better=better, unit=unit, why_not="not read")
+            return Measure(name, title, np.nan, better=better, unit=unit, why_not="not measured")
         value = figure(swap, performer)
         lowest = np.nan
         if shuffled:
@@ -178,7 +178,7 @@ def emotion_group(readings: PairReadings, estimator_name: str) -> Group:
         readings.measure("emotion_accuracy", "Same emotion", classes, agreement("accuracy")),
         readings.measure("emotion_kappa", "Cohen's κ", classes, agreement("kappa")),
         readings.measure(
-            "felt_kappa", "κ where not neutral", classes, agreement("emotional_kappa")
+            "felt_kappa", "κ, performer not neutral", classes, agreement("emotional_kappa")
         ),
         readings.measure(
             "divergence", "Jensen-Shannon divergence", classes, agreement("divergence"),
@@ -236,16 +236,16 @@ def expression_group(readings: PairReadings, figures: Figures) -> Group:
         _without_floor(
             "lag", "Lag (0 is best)", lambda it: it.lag.frames, figures, self_swap, "frames"
         ),
-        over_time("onset_slope", "Steepness of onsets", velocity, "onset_slope", "one"),
+        over_time("onset_slope", "Slope of onsets", velocity, "onset_slope", "one"),
         over_time("velocity_correlation", "ρ of velocities", velocity, "correlation", "higher"),
         over_time("fast_coherence", "Coherence, 2 to 12 Hz", fast_band, "coherence", "higher"),
         over_time("fast_energy", "Energy, 2 to 12 Hz", fast_band, "energy_ratio", "one"),
         _without_floor(
-            "jitter", "Fast movement that is not the performer's", _jitter, figures, self_swap
+            "jitter", "Jitter", _jitter, figures, self_swap
         ),
         _without_floor(
             "brief_lost", "Brief movements lost", _brief_lost, figures, self_swap,
-            why_not="the performer makes none that could be assessed",
+            why_not="the performer makes none that can be assessed",
         ),
         *_asymmetry_measures(expression, fps),
     ]  # fmt: skip
@@ -297,7 +297,7 @@ def _asymmetry_measures(expression: ExpressionReadings, fps: float) -> list[Meas
         return float(getattr(asymmetry(*pairs), key))
 
     measures = []
-    for key, title in (("gain", "Sidedness, gain"), ("correlation", "Sidedness, correlation")):
+    for key, title in (("gain", "Asymmetry, gain"), ("correlation", "Asymmetry, correlation")):
         value = figure(key, expression.swap)
         better: Better = "one" if key == "gain" else "higher"
         why_not = "" if np.isfinite(value) else UNDETERMINED

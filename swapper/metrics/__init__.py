@@ -1,1 +1,1 @@
-"""Plain numbers from arrays: traces, agreement, image quality, and how sure a mean is."""
+"""Metrics of arrays: traces, agreement, image quality, and confidence intervals."""

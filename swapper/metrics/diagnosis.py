@@ -67,8 +67,8 @@ class Fault(StrEnum):
     LATE = "late"
     EARLY = "early"
     UNRELATED = "unrelated"
-    OTHER_EMOTION = "other feeling"
-    BRIEF_LOST = "micro-expressions gone"
+    OTHER_EMOTION = "other emotion"
+    BRIEF_LOST = "micro-expressions lost"
 
 
 INEXPRESSIVE: Final = frozenset(
@@ -174,19 +174,20 @@ class Diagnosis:
         if self.findings:
             return " ".join(finding.message for finding in self.findings)
         if UNDETERMINED_UNITS in self.undetermined:
-            return "Nothing can be told: " + "; ".join(self.undetermined) + "."
-        return "Nothing wrong was found."
+            return f"Undetermined: {'; '.join(self.undetermined)}."
+        return "No faults found."
 
 
 UNDETERMINED_UNITS: Final = (
-    "the performer hardly moves, or there are less than two seconds of both faces"
+    "the performer hardly moves, or both faces are visible for less than two seconds"
 )
-UNDETERMINED_EMOTIONS: Final = "the performer's feeling hardly changes, or was not read"
-UNDETERMINED_BRIEF: Final = "there are too few brief movements to tell whether they are kept"
+UNDETERMINED_EMOTIONS: Final = "the performer's emotion hardly changes, or was not measured"
+UNDETERMINED_BRIEF: Final = "too few brief movements to assess whether they are preserved"
 UNDETERMINED_BRIEF_ON_OTHER_FACE: Final = (
-    "whether micro-expressions are kept cannot be told on another face without the exact answer"
+    "whether micro-expressions are preserved cannot be assessed on another face without the ground "
+    "truth"
 )
-UNDETERMINED_JITTER: Final = "the frame rate is too low to tell jitter"
+UNDETERMINED_JITTER: Final = "the frame rate is too low to measure jitter"
 
 
 def clip_figures(
@@ -264,9 +265,8 @@ def diagnose(figures: Figures, ceiling: Ceiling = PERFECT) -> Diagnosis:
         findings.append(
             Finding(
                 Fault.OTHER_EMOTION,
-                f"It feels something else: its emotions go with the performer's no better than "
-                f"{figures.emotions.correlation:.2f}, where another moment of the same performance "
-                f"gives {figures.emotions_floor:.2f}.",
+                "The emotion differs: correlation of the emotion probabilities "
+                f"{figures.emotions.correlation:.2f}, chance level {figures.emotions_floor:.2f}.",
             )
         )
     return Diagnosis(tuple(findings), tuple(undetermined))
@@ -276,14 +276,14 @@ def _unit_findings(figures: Figures, ceiling: Ceiling) -> list[Finding]:
     """Findings from movement alone, worst first."""
     units = figures.units
     if units.gain < FROZEN_BELOW and units.energy_ratio < FROZEN_BELOW:
-        message = f"The face is frozen: {units.gain:.0%} of the performer's expression is left."
+        message = f"The face is frozen: {units.gain:.0%} of the performer's expression remains."
         return [Finding(Fault.FROZEN, message), *_jitter_findings(figures)]
     score = relative_score(units.correlation, figures.units_floor, ceiling.correlation)
     if score < MIN_FOLLOWING:
         # Strength and timing of an unrelated face are meaningless.
         message = (
-            f"It does not move with the performer: correlation {units.correlation:.2f}, where "
-            f"another moment of the same performance gives {figures.units_floor:.2f}."
+            "The expression is unrelated to the performer's: correlation "
+            f"{units.correlation:.2f}, chance level {figures.units_floor:.2f}."
         )
         return [Finding(Fault.UNRELATED, message)]
     return [
@@ -295,9 +295,7 @@ def _unit_findings(figures: Figures, ceiling: Ceiling) -> list[Finding]:
 
 
 def _strength_findings(units: TraceAgreement, ceiling: Ceiling) -> list[Finding]:
-    message = (
-        f"{units.gain:.2f} of the performer's strength at correlation {units.correlation:.2f}."
-    )
+    message = f"gain {units.gain:.2f}, correlation {units.correlation:.2f}."
     strength = units.gain / ceiling.gain
     if strength < DAMPED_BELOW * ceiling.other_face:
         return [Finding(Fault.DAMPED, f"The expression is damped: {message}")]
@@ -310,8 +308,8 @@ def _jitter_findings(figures: Figures) -> list[Finding]:
     if not figures.jitter >= JITTERY_FROM:
         return []
     message = (
-        f"It jitters: fast movement that is not the performer's, {figures.jitter:.2f} of the "
-        "performer's own motion."
+        "The face jitters: fast movement that the performer does not make, "
+        f"{figures.jitter:.2f} of the performer's motion."
     )
     return [Finding(Fault.JITTERY, message)]
 
@@ -321,7 +319,7 @@ def _lag_findings(late: Lag) -> list[Finding]:
         return []
     fault = Fault.LATE if late.frames > 0 else Fault.EARLY
     message = (
-        f"It comes {fault.value}: by {abs(late.frames):.1f} frames "
+        f"The expression is {fault.value} by {abs(late.frames):.1f} frames "
         f"({abs(late.seconds) * 1000:.0f} ms)."
     )
     return [Finding(fault, message)]
@@ -335,8 +333,8 @@ def _brief_findings(figures: Figures, ceiling: Ceiling) -> list[Finding]:
     if brief.lost < MIN_BRIEF_LOST or brief.lost < share * brief.total:
         return []
     message = (
-        f"Micro-expressions are gone: {brief.lost} of {brief.total} movements of under half a "
-        "second are missing."
+        f"Micro-expressions are lost: {brief.lost} of {brief.total} movements shorter than half "
+        "a second are missing."
     )
     return [Finding(Fault.BRIEF_LOST, message)]
 

@@ -95,23 +95,23 @@ def _bold_list(names: Iterable[str]) -> str:
 def _head(model: LoadedModel, space: AffectSpace | None) -> list[str]:
     net, card = model.net, model.card
     conditioning = (
-        "Its decoders are conditioned on the performer's affect, so that the feeling comes through."
+        "Its decoders are conditioned on the performer's affect."
         if space is not None
-        else "Its decoders see the performer's face only; they are not conditioned on affect."
+        else "Its decoders are not conditioned on affect."
     )
     return [
         f"# Face swap model: {', '.join(escaped(each) for each in net.identities)}",
         "",
-        f"Puts the face of {_bold_list(net.identities)} onto a performer's footage and keeps what "
-        f"the performer does. {conditioning}",
+        f"Swaps the face of {_bold_list(net.identities)} onto a performer's footage, with the "
+        f"performer's expression. {conditioning}",
         "",
         *markdown_table(
             ("", ""),
             [
                 ("network", f"{net.name}, {_millions(net)} parameters"),
-                ("draws at", f"{net.resolution} x {net.resolution} pixels"),
-                ("sees", _COVERAGE[card.coverage]),
-                ("trained for", f"{card.step:,} steps"),
+                ("resolution", f"{net.resolution} x {net.resolution} pixels"),
+                ("crop", _COVERAGE[card.coverage]),
+                ("training", f"{card.step:,} steps"),
                 ("made by", escaped(card.software)),
             ],
         ),
@@ -124,7 +124,7 @@ def _millions(net: Any) -> str:
 
 def _identities(model: LoadedModel) -> list[str]:
     return [
-        "## Whose faces, and by what right",
+        "## Identities and rights",
         "",
         *markdown_table(
             ("identity", "rights, as stated when the faces were extracted"),
@@ -134,8 +134,8 @@ def _identities(model: LoadedModel) -> list[str]:
             ],
         ),
         "",
-        "Nobody has checked these statements. They bind whoever uses the model: do nothing with it "
-        "that they do not allow. They are written into every file that `swapper convert` makes.",
+        "These statements have not been verified. Use the model only as they permit. `swapper "
+        "convert` writes them into every file that it makes.",
     ]
 
 
@@ -143,15 +143,15 @@ def _use(model: LoadedModel, space: AffectSpace | None) -> list[str]:
     name = model.net.identities[0]
     identity_argument = name if re.fullmatch(r"[A-Za-z0-9_.-]+", name) else "NAME"
     lines = [
-        "## How to use it",
+        "## Usage",
         "",
-        "From this folder, on a clip:",
+        "Convert a clip, from this folder:",
         "",
         "```sh",
         f"swapper convert model=. video=clip.mp4 identity={identity_argument} output=swapped.mp4",
         "```",
         "",
-        "From Python, on one picture (height x width x 3, uint8, RGB):",
+        "Swap one picture in Python (height x width x 3, uint8, RGB):",
         "",
         "```python",
         "import swapper",
@@ -163,8 +163,8 @@ def _use(model: LoadedModel, space: AffectSpace | None) -> list[str]:
     if space is not None:
         lines += [
             "",
-            "`affect.guidance_scale=` (0 to 1.5; 1 by default) scales what the performer's affect "
-            "does to the swap. It needs the estimator named under *Affect*, with the same weights.",
+            "`affect.guidance_scale=` (0 to 1.5, default 1) scales the effect of the performer's "
+            "affect code. It needs the estimator named under *Affect*, with the same weights.",
         ]
     return lines
 
@@ -178,10 +178,10 @@ def _onnx(model: LoadedModel, files: Sequence[OnnxFile]) -> list[str]:
 
     meaning = {
         "face": "aligned crop of the performer's face, RGB in [0, 1], channels first",
-        "code": "affect code; see *Affect*",
+        "code": "affect code, see *Affect*",
         "guidance_scale": "0: no affect code, 1: as trained, to 1.5: extrapolated",
         "image": "the identity's face, RGB in [0, 1], channels first",
-        "mask": "1 where that is face, 0 where it is not",
+        "mask": "in [0, 1], 1 = face",
     }
     rows = [
         (way, f"`{name}`", f"`{shape(sizes)}`", meaning[name])
@@ -191,10 +191,10 @@ def _onnx(model: LoadedModel, files: Sequence[OnnxFile]) -> list[str]:
     return [
         "## ONNX files",
         "",
-        "One for each identity, encoder and decoder together, float32; the batch is free.",
+        "One for each identity, encoder and decoder together, float32, dynamic batch size.",
         "",
         *markdown_table(
-            ("file", "identity", "opset", "furthest from torch"),
+            ("file", "identity", "opset", "largest difference from torch"),
             [
                 (
                     f"`{file.name}`",
@@ -207,29 +207,27 @@ def _onnx(model: LoadedModel, files: Sequence[OnnxFile]) -> list[str]:
             numbers=2,
         ),
         "",
-        *markdown_table(("", "name", "shape", "what"), rows),
+        *markdown_table(("", "name", "shape", "content"), rows),
         "",
-        f"At most {TOLERANCE:g} of difference is allowed, on random faces in batches of 1 and 3. "
-        "Identity, rights and the sha256 of `model.safetensors` stand in each file's metadata. The "
-        "files find no faces, fit no colours and blend nothing, and what they draw is not signed.",
+        f"A difference of {TOLERANCE:g} is allowed, on random faces in batches of 1 and 3. Each "
+        "file's metadata has the identity, its rights and the sha256 of `model.safetensors`. Face "
+        "detection, colour transfer, blending and signing are not included.",
     ]
 
 
 def _limits(model: LoadedModel, space: AffectSpace | None, origin: ModelOrigin) -> list[str]:
     side = model.net.resolution
     lines = [
-        "## What it cannot do, and must not be used for",
+        "## Limitations and prohibited uses",
         "",
-        "- **Not for** live impersonation, for deceiving anyone about who was filmed, for getting "
-        "past identity checks, or for any use that the rights above leave out.",
-        f"- It draws {side} pixels across the crop. Where the face is larger in the frame than "
-        "that, the swap is softer than the film around it.",
-        "- What an identity's footage never showed is guessed: feelings, views from the side, "
-        "light, hands before the face.",
-        "- It draws the identities above and nobody else. Hair, ears and neck stay the "
-        "performer's.",
-        "- An expression can come through weaker than it was played. Look at the result before "
-        "you believe in it.",
+        "- **Not for** live impersonation, for deceiving anyone about who was filmed, for passing "
+        "identity checks, or for any use that the rights above do not permit.",
+        f"- The output is {side} pixels across the crop. Where the face is larger in the frame, "
+        "the swap is softer than its surroundings.",
+        "- Anything missing from an identity's footage is extrapolated: expressions, poses, "
+        "light, occlusions by hands.",
+        "- It renders only the identities above. Hair, ears and neck remain the performer's.",
+        "- Expressions can be weaker than the performer's. Check the result by eye.",
     ]
     probe_scores = identity_probe_scores(space)
     if probe_scores is not None:
@@ -246,7 +244,7 @@ def _limits(model: LoadedModel, space: AffectSpace | None, origin: ModelOrigin) 
             "real people are unreliable."
             if synthetic
             else "- Its emotion estimator can be wrong for people unlike its training data, and "
-            "what a face shows is not what a person feels."
+            "measures how a face looks, not what a person feels."
         )
     lines += [f"- {line}" for line in sparse_data_lines(space, origin)]
     return lines
@@ -257,15 +255,15 @@ def _evaluation(evaluations: Sequence[StoredReport]) -> list[str]:
         return [
             "## Evaluation",
             "",
-            "Not evaluated yet. `swapper evaluate performer=clip.mp4 swap=swapped.mp4` holds a "
-            "swap against the performance with instruments that took no part in training.",
+            "Not evaluated yet. `swapper evaluate performer=clip.mp4 swap=swapped.mp4` compares a "
+            "swap with its performer, by instruments that were not used in training.",
         ]
     lines = [
         "## Evaluation",
         "",
-        "By instruments that took no part in training, but where *partial* is said. The floor is "
-        "what another moment of the same performance gives, the ceiling the performer's own clip "
-        "encoded anew.",
+        "By instruments that were not used in training, except where marked *partial*. The floor "
+        "is the score against the performer shifted in time, the ceiling that of the ground truth "
+        "or of the performer's own clip, re-encoded.",
     ]
     for report in evaluations:
         rows = [
@@ -278,7 +276,7 @@ def _evaluation(evaluations: Sequence[StoredReport]) -> list[str]:
             if (each := report.measures.get(name)) is not None and math.isfinite(each.value)
         ]
         lines += ["", f"**{escaped(report.title)}.** {escaped(report.verdict)}", ""]
-        lines += markdown_table(("figure", "swap", "floor", "ceiling"), rows, numbers=3)
+        lines += markdown_table(("measure", "swap", "floor", "ceiling"), rows, numbers=3)
     return lines
 
 
@@ -290,23 +288,23 @@ def _provenance(model: LoadedModel) -> list[str]:
     lines = [
         "## Provenance",
         "",
-        f"`model.safetensors` has the sha256 `{model.sha256}`; `model.json` says so, and a model "
-        "whose two files disagree is not loaded.",
+        f"The sha256 of `model.safetensors` is `{model.sha256}`; `model.json` contains the same, "
+        "and a model whose files disagree is not loaded.",
     ]
     if model.card.lineage:
         lines += [
             "",
-            "These took part in training, so they must not judge the result:",
+            "Used in training, so they must not be used to evaluate the result:",
             "",
             *(_estimator(each) for each in model.card.lineage),
         ]
     return [
         *lines,
         "",
-        "What `swapper convert` makes of it is signed: a C2PA manifest names this model by its "
-        "hash, the identity and its rights, and says that the picture is a composite with "
-        "AI-generated parts. Read it back with `swapper verify FILE`. What `swap_frame` or an ONNX "
-        "file draws carries no mark: mark it yourself.",
+        "Files made by `swapper convert` are signed: their C2PA manifest names this model by its "
+        "hash, the identity and its rights, and declares a composite with AI-generated parts. "
+        "Check it with `swapper verify FILE`. The output of `swap_frame` and of the ONNX files is "
+        "not marked: mark it yourself.",
     ]
 
 

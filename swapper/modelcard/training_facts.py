@@ -46,14 +46,14 @@ def sparse_data_lines(space: AffectSpace | None, origin: ModelOrigin) -> list[st
         widths = {name: high - low for name, (low, high) in ranges.items()}
         widest = max(widths, key=lambda name: widths[name])
         lines += [
-            f"**{escaped(name)}** moves less than half as far in {axis} as {escaped(widest)} does; "
-            "beyond that, a swap is a guess."
+            f"**{escaped(name)}** has less than half the range of {escaped(widest)} in {axis}; "
+            "swaps beyond it are extrapolated."
             for name, width in widths.items()
             if width < _SPARSE_SHARE * widths[widest]
         ]
     for name, each in origin.footage.items():
         if each.faces < _MIN_FACES:
-            lines.append(f"**{escaped(name)}** was learnt from {each.faces:,} faces only.")
+            lines.append(f"**{escaped(name)}** was trained on only {each.faces:,} faces.")
     return lines
 
 
@@ -84,32 +84,36 @@ def affect_lines(space: AffectSpace | None, origin: ModelOrigin) -> list[str]:
     lines = [
         "## Affect: conditioning and observed range",
         "",
-        f"The performer's face is read by the estimator **{escaped(name)}**, weights "
-        f"{format_hash(digest)}. A code of {space.dim} numbers says how far the face departs from "
-        "its own rest: `(embedding - neutral) @ basis @ whitening`, all four in "
+        f"The estimator **{escaped(name)}**, weights {format_hash(digest)}, predicts the "
+        f"performer's affect. The affect code, {space.dim} numbers, is the deviation from the "
+        "performer's own neutral: `(embedding - neutral) @ basis @ whitening`, all four in "
         "`model.safetensors` under `affect_space.`",
     ]
     ranges = _ranges(space)
     emotions = {name: _emotion_text(origin.footage.get(name)) for name in space.neutrals}
-    head = ["identity", *(f"{axis} from rest" for axis in ranges)]
+    head = ["identity", *(f"{axis} from neutral" for axis in ranges)]
     if any(emotions.values()):
-        head.append("looks most like")
+        head.append("predicted emotions")
     rows = [
         [
             f"**{escaped(identity)}**",
             *(f"{low:+.2f} to {high:+.2f}" for low, high in (r[identity] for r in ranges.values())),
-            *([emotions[identity] or "not known"] if any(emotions.values()) else []),
+            *([emotions[identity] or "unknown"] if any(emotions.values()) else []),
         ]
         for identity in space.neutrals
     ]
     if len(head) > 1:
-        lines += ["", "What the footage of each has shown, as the estimator reads it:", ""]
+        lines += [
+            "",
+            "Observed range of each identity's footage, as predicted by the estimator:",
+            "",
+        ]
         lines += markdown_table(head, rows)
     if ranges:
         lines += [
             "",
-            "Valence is unpleasant to pleasant, arousal calm to excited, each from -1 to 1; given "
-            "are the 1st and 99th percentiles of departures from the person's own rest.",
+            "Valence is unpleasant to pleasant, arousal calm to excited, each from -1 to 1. The "
+            "ranges are the 1st to 99th percentiles of the deviations from each person's neutral.",
         ]
     return lines
 
@@ -127,7 +131,7 @@ def _emotion_text(footage: FacesetSummary | None) -> str:
 def format_hash(value: str) -> str:
     """Format a hash as code, and anything else as escaped text."""
     is_hash = re.fullmatch(r"[0-9a-f]{16,64}", value)
-    return f"`{value}`" if is_hash else escaped(value) or "not known"
+    return f"`{value}`" if is_hash else escaped(value) or "unknown"
 
 
 def data_lines(model: LoadedModel, origin: ModelOrigin) -> list[str]:
@@ -143,17 +147,17 @@ def data_lines(model: LoadedModel, origin: ModelOrigin) -> list[str]:
         footage = origin.footage.get(identity.name)
         if footage is None:
             lines[-1] += (
-                ", which was not at hand when this page was written: its sources are not listed."
+                ", which was not available when this page was written: its sources are not listed."
             )
             continue
         metadata = footage.metadata
         lines[-1] += (
-            f": {footage.faces:,} faces of {metadata.size} x {metadata.size} pixels, found by "
+            f": {footage.faces:,} faces of {metadata.size} x {metadata.size} pixels, aligned by "
             f"{escaped(metadata.aligner)}"
         )
         lines += [
             "",
-            "Cut from",
+            "Sources:",
             "",
             *markdown_table(
                 ("file", "sha256", "frames"),
@@ -161,7 +165,7 @@ def data_lines(model: LoadedModel, origin: ModelOrigin) -> list[str]:
                     (
                         escaped(source.name),
                         f"`{source.sha256}`",
-                        "not known" if source.num_frames is None else f"{source.num_frames:,}",
+                        "unknown" if source.num_frames is None else f"{source.num_frames:,}",
                     )
                     for source in metadata.sources[:_MAX_SOURCES]
                 ],
@@ -169,7 +173,10 @@ def data_lines(model: LoadedModel, origin: ModelOrigin) -> list[str]:
             ),
         ]
         if len(metadata.sources) > _MAX_SOURCES:
-            lines += ["", f"and {len(metadata.sources) - _MAX_SOURCES} more, listed in its card."]
+            lines += [
+                "",
+                f"and {len(metadata.sources) - _MAX_SOURCES} more, listed in its faceset.json.",
+            ]
     return lines
 
 
@@ -184,13 +191,13 @@ def training_lines(model: LoadedModel, origin: ModelOrigin) -> list[str]:
     lines = ["## Training", "", *markdown_table(("", ""), [row for row in rows if row[1]])]
     lines += [
         "",
-        "Settings are those that the run's `config.yaml` holds."
+        "Settings are from the run's `config.yaml`."
         if config
-        else "The run's `config.yaml` was not at hand when this page was written: losses, data "
-        "settings and seed are not known.",
+        else "The run's `config.yaml` was not available when this page was written: losses, data "
+        "settings and seed are unknown.",
         "",
-        f"Written by {escaped(model.card.software)}; the versions of torch and of other libraries "
-        "are not recorded in a model.",
+        f"Written by {escaped(model.card.software)}; a model does not record the versions of torch "
+        "and other libraries.",
     ]
     return lines
 

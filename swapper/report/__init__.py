@@ -1,1 +1,1 @@
-"""What was found out, laid out for a person to read."""
+"""The HTML report of an evaluation, and the JSON next to it."""

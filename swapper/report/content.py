@@ -76,7 +76,7 @@ class Group:
         title: Such as "Emotion".
         instrument: That measured them.
         measures: In display order.
-        partial: Why the instrument is not independent, such as "taught the model"; "" if it is.
+        partial: Why the instrument is not independent, such as "used in training"; "" if it is.
     """
 
     title: str

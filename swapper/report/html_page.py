@@ -23,31 +23,35 @@ from swapper.report.sections import (
 from swapper.report.tables import definitions, measure_tables
 
 _GUIDE = (
-    ("gain β", "How much of a movement is left. 1 is all of it, 0.5 half, more than 1 too much."),
-    ("correlation ρ", "Whether it comes at the same time. 1 is in step, 0 is unrelated."),
+    (
+        "gain β",
+        "Slope of the swap’s movement on the performer’s: 1 is full strength, 0.5 is half, above 1 "
+        "is exaggerated.",
+    ),
+    ("correlation ρ", "Whether the two move at the same time: 1 is in step, 0 is unrelated."),
     (
         "floor",
-        "What the same instrument says when the performance is shuffled in time: what a swap "
-        "would get that shows some feeling, but not this one.",
+        "Chance level: the same measure against the performer shifted in time, as a swap with an "
+        "unrelated expression would score.",
     ),
     (
         "ceiling",
-        "What it says of the exact answer, where there is one, else of the performer’s own clip, "
-        "encoded anew: the best that can be asked of any swap with this instrument.",
+        "The same measure for the ground truth, where there is one, else for the performer’s own "
+        "clip, re-encoded: the best score that the instrument can give.",
     ),
     (
         "self-swap",
-        "What it says of the performer on the performer’s own face, by the same model, where that "
-        "was made: what the network costs, whoever’s face it wears.",
+        "The same measure for the performer on the performer’s own face, by the same model, where "
+        "it was given: the loss of the network itself, independent of identity.",
     ),
-    ("damped", "The face follows, but too little. Frozen, if it hardly moves at all."),
-    ("jittery", "It moves fast in a way in which the performer does not: it shakes or flickers."),
-    ("late, early", "It does the right thing, some frames off."),
-    ("unrelated", "It moves by itself."),
+    ("damped", "The face follows the performer, but too weakly. Frozen: it hardly moves."),
+    ("jittery", "Fast movement that the performer does not make: shaking or flicker."),
+    ("late, early", "The expression is delayed, or ahead, by some frames."),
+    ("unrelated", "The movement does not correlate with the performer’s."),
     ("micro-expressions", "Movements that last less than half a second."),
     (
         "–",
-        "It could not be told from this clip. That is neither good nor bad.",
+        "Undetermined on this clip, which is neither good nor bad.",
     ),
 )
 
@@ -82,13 +86,13 @@ style-src 'unsafe-inline'">
 <body>
 <main>
 {verdict_section(report)}
-{section("strongest", "Strongest feeling", key_frame_strip(report))}
+{section("strongest", "Strongest expressions", key_frame_strip(report))}
 {section("emotions", "Emotions over time", emotion_bands(report))}
-{section("intensities", "Which emotions, and how pleasant and aroused", _means(report))}
-{section("units", "How each part of the face follows", unit_section(report))}
+{section("intensities", "Emotions, valence and arousal", _means(report))}
+{section("units", "Gain and correlation by facial movement", unit_section(report))}
 {section("measures", "Measures", _measures(report))}
-{section("worst", "Furthest apart", worst_frames(report))}
-{section("guide", "How to read this", _guide())}
+{section("worst", "Largest differences", worst_frames(report))}
+{section("guide", "Terms", _guide())}
 {section("lineage", "Lineage, hashes and settings", _lineage(report))}
 </main>
 </body>
@@ -118,9 +122,9 @@ def _check(report: Report) -> None:
 def _means(report: Report) -> str:
     emotions = report.emotions
     if emotions is None:
-        return placeholder("Emotions were not read.")
+        return placeholder("Emotions were not measured.")
     path = affect_section(emotions.affect_performer, emotions.affect_swap)
-    return f'<div class="beside">{intensity_table(emotions)}{path}</div>'
+    return f'<div class="columns">{intensity_table(emotions)}{path}</div>'
 
 
 def _measures(report: Report) -> str:
@@ -129,8 +133,8 @@ def _measures(report: Report) -> str:
     return (
         '<p class="lead">The pale tick is the floor, the strong one the ceiling, the dot the '
         f"{role_label('swap')}, a hollow diamond the self-swap. Right is better, up to the "
-        "ceiling; an arrow is beyond the scale. "
-        "Higher numbers are better where nothing else is said.</p>"
+        "ceiling; an arrow marks a value outside the scale. "
+        "Higher is better unless stated otherwise.</p>"
         f"{measure_tables(report.groups)}"
     )
 
@@ -140,12 +144,12 @@ def _guide() -> str:
         f"<div><dt>{term}</dt><dd>{description}</dd></div>" for term, description in _GUIDE
     )
     return (
-        f'<dl class="guide">{items}</dl><p class="quiet">All of it is about how a face looks to a '
-        "reader, never about what anybody feels.</p>"
+        f'<dl class="guide">{items}</dl><p class="quiet">All measures describe how a face looks '
+        "to an instrument, not what a person feels.</p>"
     )
 
 
 def _lineage(report: Report) -> str:
     lines = "".join(f"<li>{escape(each)}</li>" for each in report.lineage)
-    body = f'<ul class="lineage">{lines}</ul>' if lines else placeholder("Nothing is known.")
+    body = f'<ul class="lineage">{lines}</ul>' if lines else placeholder("Unknown.")
     return body + (definitions(report.facts) if report.facts else "")

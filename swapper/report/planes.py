@@ -66,7 +66,7 @@ def _means(performer: Floats, swap: Floats) -> Iterator[str]:
             valence, arousal = complete.mean(axis=0)
             yield f"Mean of the {side}: valence {valence:.2f}, arousal {arousal:.2f}."
         else:
-            yield f"Of the {side} nothing was read."
+            yield f"No readings of the {side}."
 
 
 def _circumplex(limit: float) -> Iterator[str]:
@@ -142,7 +142,7 @@ def following_plane(units: Sequence[UnitAgreement]) -> str:
     return drawing(
         "following",
         "Gain and correlation of each unit",
-        f"The units that the performer moves most. {description or 'None were read.'}",
+        f"The units with the performer's largest motion. {description or 'None.'}",
         "".join(body),
         f'viewBox="0 0 {SIDE} {SIDE}"',
         "plane",

@@ -21,7 +21,7 @@ _HEADLINES: Final = ("gain", "correlation", "lag", "emotion_kappa", "warping_err
 _STATES: Final = {
     True: ("came", "The performance came through"),
     False: ("lost", "The performance did not come through"),
-    None: ("open", "Whether the performance came through cannot be told"),
+    None: ("open", "Whether the performance came through is undetermined"),
 }
 
 
@@ -55,17 +55,17 @@ def verdict_section(report: Report) -> str:
     css_class, state_text = _STATES[report.expressive]
     parts = [
         '<header id="verdict">',
-        f'<p class="over">Does the feeling survive? <span>{escape(report.title)}</span></p>',
+        f'<p class="over">Evaluation of a face swap: <span>{escape(report.title)}</span></p>',
         f"<h1>{escape(report.verdict)}</h1>",
         f'<p class="state {css_class}">{state_text}.</p>',
         _headlines(report),
     ]
     other_findings = [each for each in report.findings if each != report.verdict]
     if other_findings:
-        heading = "Found besides" if len(other_findings) < len(report.findings) else "Found"
+        heading = "Other findings" if len(other_findings) < len(report.findings) else "Findings"
         parts.append(f"<h2>{heading}</h2>{_listed('findings', other_findings)}")
     if report.undetermined:
-        parts.append(f"<h2>What could not be told</h2>{_listed('untold', report.undetermined)}")
+        parts.append(f"<h2>Limitations</h2>{_listed('limitations', report.undetermined)}")
     return "\n".join([*parts, "</header>"])
 
 
@@ -101,7 +101,7 @@ def labelled_frames(key_frames: Sequence[KeyFrame]) -> list[tuple[str, KeyFrame]
 def key_frame_strip(report: Report) -> str:
     """The frames of strongest expression in a row."""
     if not report.strongest:
-        return placeholder("No moment could be shown: in none were both faces found.")
+        return placeholder("No frames to show: both faces were detected in none.")
     truth = any(key_frame.truth is not None for key_frame in report.strongest)
     figures = "".join(
         f'<figure class="moment"><div class="faces">{_faces(key_frame)}</div>'
@@ -113,7 +113,7 @@ def key_frame_strip(report: Report) -> str:
         f" and the exact {role_label('truth')}" if truth else ""
     )
     return (
-        f'<p class="lead">Where the performer feels most, in order of time: {legend}.</p>'
+        f'<p class="lead">The performer’s strongest expressions, in order of time: {legend}.</p>'
         f'<div class="strip">{figures}</div>'
     )
 
@@ -121,7 +121,7 @@ def key_frame_strip(report: Report) -> str:
 def worst_frames(report: Report) -> str:
     """The frames of the largest difference."""
     if not report.worst:
-        return placeholder("No moment could be shown: in none were both faces found.")
+        return placeholder("No frames to show: both faces were detected in none.")
     figures = "".join(
         f'<li><figure class="moment"><div class="faces">{_faces(key_frame)}</div>'
         f'<figcaption><b class="letter">{rank}</b> {clock(key_frame.seconds)}, '
@@ -131,8 +131,8 @@ def worst_frames(report: Report) -> str:
     )
     wide = " three" if any(key_frame.truth is not None for key_frame in report.worst) else ""
     return (
-        f'<p class="lead">Where {role_label("performer")} and {role_label("swap")} are furthest '
-        f'apart, worst first.</p><ol class="worst{wide}">{figures}</ol>'
+        f'<p class="lead">Frames where {role_label("performer")} and {role_label("swap")} differ '
+        f'most, worst first.</p><ol class="worst{wide}">{figures}</ol>'
     )
 
 
@@ -162,9 +162,9 @@ def emotion_bands(report: Report) -> str:
     """The emotion timeline with its legend."""
     emotions = report.emotions
     if emotions is None:
-        return placeholder("Emotions were not read.")
+        return placeholder("Emotions were not measured.")
     if not np.isfinite(np.concatenate([emotions.performer, emotions.swap])).any():
-        return placeholder("No face was found in which an emotion could be read.")
+        return placeholder("Emotions could not be measured: no face was detected.")
     marks = [(letter, each.seconds) for letter, each in labelled_frames(report.strongest)]
     kinds = colour_classes(emotions.names)
     legend = "".join(
@@ -174,11 +174,10 @@ def emotion_bands(report: Report) -> str:
     return (
         f"<figure>{timeline(emotions, report.seconds, marks)}"
         f'<ul class="legend" aria-label="Colours">{legend}</ul>'
-        f"<figcaption>How probable each emotion looks to the reader: the {role_label('performer')} "
-        f"upwards, the {role_label('swap')} downwards. A swap that keeps the feeling is a mirror "
-        "image. "
-        f"{'Letters stand for the moments above. ' if marks else ''}"
-        "Where a face was not found, nothing is drawn.</figcaption></figure>"
+        f"<figcaption>Probability of each emotion: the {role_label('performer')} upwards, the "
+        f"{role_label('swap')} downwards. A perfect swap is a mirror image. "
+        f"{'Letters mark the frames above. ' if marks else ''}"
+        "Frames without a detected face are blank.</figcaption></figure>"
     )
 
 
@@ -186,7 +185,7 @@ def intensity_table(emotions: Emotions) -> str:
     """Mean probability of each class over the frames in which both faces were read."""
     both_read = np.isfinite(emotions.performer).all(axis=1) & np.isfinite(emotions.swap).all(axis=1)
     if not both_read.any():
-        return placeholder("In no frame were both faces read.")
+        return placeholder("In no frame were both faces measured.")
     ours, theirs = emotions.swap[both_read].mean(axis=0), emotions.performer[both_read].mean(axis=0)
     maximum = max(float(np.concatenate([ours, theirs]).max()), 1e-9)
     rows = "".join(
@@ -199,8 +198,8 @@ def intensity_table(emotions: Emotions) -> str:
         '<figure><table class="intensities"><colgroup><col><col><col></colgroup><thead><tr>'
         '<th scope="col">Emotion</th><th scope="col"><span class="unseen">bars</span></th>'
         f'<th scope="col">{role_label("performer")}<br>{role_label("swap")}</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table><figcaption>Mean intensity over the "
-        f"{int(both_read.sum())} frames with both faces, strongest of the performer first."
+        f"<tbody>{rows}</tbody></table><figcaption>Mean probability over the "
+        f"{int(both_read.sum())} frames with both faces, sorted by the performer’s."
         "</figcaption></figure>"
     )
 
@@ -208,13 +207,13 @@ def intensity_table(emotions: Emotions) -> str:
 def affect_section(performer: Floats | None, swap: Floats | None) -> str:
     """The chart of valence and arousal."""
     if performer is None or swap is None:
-        return placeholder("Valence and arousal were not read.")
+        return placeholder("Valence and arousal were not measured.")
     if not np.isfinite(np.concatenate([performer, swap])).any():
-        return placeholder("No face was found of which valence and arousal could be read.")
+        return placeholder("Valence and arousal could not be measured: no face was detected.")
     return (
         f"<figure>{affect_path(performer, swap)}<figcaption>Valence (across) and arousal (up) of "
         f"{role_label('performer')} and {role_label('swap')}. Rings mark the starts, discs the "
-        "ends; the lines grow stronger with time.</figcaption></figure>"
+        "ends; the lines become more opaque with time.</figcaption></figure>"
     )
 
 
@@ -226,29 +225,30 @@ def unit_section(report: Report) -> str:
     units = report.units
     compared = [each for each in units if np.isfinite(each.gain) and np.isfinite(each.correlation)]
     if not compared:
-        return placeholder("No unit of expression could be compared.")
+        return placeholder("No expression unit could be compared.")
     num_outside = sum(is_outside(each) for each in compared)
     num_undetermined = len(units) - len(compared)
     notes = [
-        f"{len(compared)} units, read by {escape(report.unit_instrument) or DASH}; "
-        "the larger a dot, the more the performer moves it."
+        f"{len(compared)} units, measured by {escape(report.unit_instrument) or DASH}; "
+        "the area of a dot is proportional to the performer’s motion."
     ]
     if len(compared) > MAX_LABELS:
-        notes.append(f"Of the {MAX_LABELS} most moved, those are named that have room.")
+        notes.append(
+            f"The {MAX_LABELS} units with the most motion are labelled where there is room."
+        )
     if num_outside:
-        notes.append(f"{num_outside} beyond the axes: arrows at the edge.")
+        notes.append(f"Arrows at the edge: {num_outside} outside the axes.")
     if num_undetermined:
-        notes.append(f"{num_undetermined} could not be told.")
+        notes.append(f"{num_undetermined} undetermined.")
     return (
-        f'<div class="beside"><figure>{following_plane(compared)}'
+        f'<div class="columns"><figure>{following_plane(compared)}'
         f"<figcaption>{' '.join(notes)}</figcaption></figure>"
         '<div class="words">'
         "<p>Each dot is a part of the face, such as a brow or a lip corner.</p>"
-        "<p>The <b>gain β</b> says how much of its movement is left: at 0.5 a smile is half as "
-        "wide as the performer’s, at 1 it is just as wide.</p>"
-        "<p>The <b>correlation ρ</b> says whether it comes when the performer’s comes: 1 is in "
-        "step, 0 has nothing to do with it.</p>"
+        "<p>The <b>gain β</b> is the strength of its movement relative to the performer’s: at 0.5 "
+        "a smile is half as wide, at 1 just as wide.</p>"
+        "<p>The <b>correlation ρ</b> is the agreement in time: 1 is in step, 0 is unrelated.</p>"
         "<p>The cross at (1, 1) is the performer. Dots <b>left</b> of it are damped. Dots "
-        "<b>below</b> it move on their own, or shake. Neither number means much without the "
-        "other.</p></div></div>"
+        "<b>below</b> it move independently of the performer, or jitter. Interpret the two numbers "
+        "together only.</p></div></div>"
     )

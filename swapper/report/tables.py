@@ -90,7 +90,7 @@ def _row(measure: Measure) -> str:
     }
     head = escape(measure.title) + better_notes[measure.better]
     if not np.isfinite(measure.value):
-        reason = escape(measure.why_not or "cannot be told")
+        reason = escape(measure.why_not or "undetermined")
         return (
             f'<tr class="unknown"><th scope="row">{head}</th><td>{DASH}</td>'
             f'<td class="why">{reason}</td></tr>'
@@ -101,7 +101,7 @@ def _row(measure: Measure) -> str:
     )
     drawn = scale(measure)
     if not drawn and np.isfinite(measure.floor + measure.ceiling):
-        drawn = '<p class="why">floor and ceiling are alike</p>'
+        drawn = '<p class="why">floor and ceiling are equal</p>'
     self_swap = ""
     if np.isfinite(measure.self_swap):
         self_swap = f'<p class="own">self-swap {number(measure.self_swap)}</p>'

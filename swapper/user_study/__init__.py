@@ -1,1 +1,1 @@
-"""People as judges of a swap: the page that asks them, and the counts of their answers."""
+"""Blind user study of swaps: the page for participants, and the analysis of their answers."""

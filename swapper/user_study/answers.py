@@ -88,13 +88,15 @@ def read_answers(folder: Path, study: Study) -> tuple[list[Participant], list[Ex
             if first == name:
                 continue
             if before == participant:
-                excluded.append(Exclusion(name, f"is the same as {first}, which counts"))
+                excluded.append(Exclusion(name, f"is a copy of {first}, which counts"))
             else:
                 conflicting.add(participant.id)
-                excluded.append(Exclusion(name, f"has the participant of {first}, other answers"))
+                excluded.append(
+                    Exclusion(name, f"has the participant of {first}, but other answers")
+                )
     for each in sorted(conflicting):
         name, _ = accepted.pop(each)
-        excluded.append(Exclusion(name, "another file has this participant and other answers"))
+        excluded.append(Exclusion(name, "another file has this participant, but other answers"))
     excluded.sort(key=lambda each: each.name)
     return [accepted[each][1] for each in sorted(accepted)], excluded
 
@@ -108,7 +110,7 @@ def _participant(data: dict[str, object], study: Study) -> Participant:
     if data.get("schema") != SCHEMA:
         raise ValueError(f"schema must be {SCHEMA}")
     if data.get("study") != study.id:
-        raise ValueError("answers another study")
+        raise ValueError("is for another study")
     participant_id, seed, answers_given = (
         data.get("participant"),
         data.get("seed"),
@@ -117,7 +119,7 @@ def _participant(data: dict[str, object], study: Study) -> Participant:
     if not isinstance(participant_id, str) or not NEUTRAL.fullmatch(participant_id):
         raise ValueError("participant is not 16 hex digits")
     if type(seed) is not int or not 0 <= seed < SEEDS:
-        raise ValueError("seed is no whole number below 2**32")
+        raise ValueError("seed is not an integer from 0 to 2**32 - 1")
     limits = study.limits
     trials = {each.id: each for each in (*study.pairs, *study.checks)}
     questions = schedule(
@@ -127,21 +129,21 @@ def _participant(data: dict[str, object], study: Study) -> Participant:
         (limits.pairs, limits.checks, limits.repeats),
     )
     if not isinstance(answers_given, list) or len(answers_given) != len(questions):
-        raise ValueError(f"does not answer all of its {len(questions)} questions")
+        raise ValueError(f"does not have an answer to each of its {len(questions)} questions")
     answers = []
     for number, (entry, question) in enumerate(zip(answers_given, questions, strict=True), start=1):
         if not isinstance(entry, dict) or set(entry) != _FIELDS:
-            raise ValueError(f"answer {number} is not an entry of ours")
+            raise ValueError(f"answer {number} does not have the expected fields")
         if not isinstance(entry["trial"], str) or entry["trial"] not in trials:
-            raise ValueError(f"answer {number} is to a question that the study does not ask")
+            raise ValueError(f"answer {number} is to a question that is not in the study")
         left, right = trials[question.trial].clips[:: -1 if question.swapped else 1]
         if (entry["trial"], entry["left"], entry["right"]) != (question.trial, left, right):
-            raise ValueError(f"answer {number} is not to what this seed is asked")
+            raise ValueError(f"answer {number} does not match the schedule of its seed")
         seconds = entry["seconds"]
         if type(seconds) not in (int, float) or not 0 <= seconds <= _MAX_SECONDS:
-            raise ValueError(f"answer {number} has no sensible time")
+            raise ValueError(f"answer {number} has an invalid time")
         if entry["choice"] not in CHOICES:
-            raise ValueError(f"answer {number} chooses none of {', '.join(CHOICES)}")
+            raise ValueError(f"answer {number} is none of {', '.join(CHOICES)}")
         chosen = {"left": left, "right": right}.get(entry["choice"])
         answers.append(Answer(question.trial, chosen, float(seconds), question.repeat))
     return Participant(participant_id, tuple(answers))

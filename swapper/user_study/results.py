@@ -24,7 +24,7 @@ def results_data(
         "schema": SCHEMA,
         "study": study.id,
         "counting": (
-            "cannot tell: half a win each; checks and repeats: no votes; strengths: "
+            "cannot tell: half a win each; checks and repeats: not counted; strengths: "
             "Bradley-Terry, log-odds of mean 0; intervals: 95 %, over participants"
         ),
         "participants": sum(each.counts for each in counts.attention),
@@ -63,8 +63,11 @@ def results_page(study: Study, counts: StudyCounts, excluded: Sequence[Exclusion
     facts = [
         (counted, "participants count"),
         (counts.answers, "comparisons"),
-        (f"{counts.ties / counts.answers:.0%}" if counts.answers else "–", "could not tell"),
-        (_consistency(counts), "same answer when asked again"),
+        (
+            f"{counts.ties / counts.answers:.0%}" if counts.answers else "–",
+            "answered “cannot tell”",
+        ),
+        (_consistency(counts), "same answer on repeats"),
     ]
     items = "".join(f"<li><b>{value}</b><span>{label}</span></li>" for value, label in facts)
     return f"""<!doctype html>
@@ -73,7 +76,7 @@ def results_page(study: Study, counts: StudyCounts, excluded: Sequence[Exclusion
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>Which one feels like the performer?</title>
+<title>User study: expression of face swaps</title>
 <style>
 {page_file("paper.css")}{page_file("results.css")}</style>
 </head>
@@ -84,21 +87,21 @@ def results_page(study: Study, counts: StudyCounts, excluded: Sequence[Exclusion
 <ul class="facts">{items}</ul>
 <figure>
 {_forest(counts)}
-<figcaption>How often each system would be chosen over one of middling strength (Bradley-Terry),
-with 95&nbsp;% intervals over participants. The broken line is chance.</figcaption>
+<figcaption>Probability of choosing each system over one of average strength (Bradley-Terry),
+with 95&nbsp;% intervals over participants. The dashed line is chance.</figcaption>
 </figure>
-<h2>Two at a time</h2>
-{_table(("Chosen", "over", "share of answers", "answers", "participants"), _pair_rows(counts))}
+<h2>Win rates</h2>
+{_table(("System", "over", "win rate", "answers", "participants"), _pair_rows(counts))}
 <h2>Strengths</h2>
 {_table(("System", "log-odds, mean 0"), _strength_rows(counts))}
-<h2>Attention</h2>
+<h2>Attention checks</h2>
 {_attention(counts)}
 {_exclusions(excluded)}
-<h2>How it was counted</h2>
-<p>"Cannot tell" is half a win for each. Checks, where the performer's own clip stood on one side,
-and repeats are no votes. Win rates carry Wilson's interval on as many answers as they are worth,
-since those of one participant are alike; strengths are drawn again over participants. No correction
-is made for looking at several pairs.</p>
+<h2>Method</h2>
+<p>"Cannot tell" counts as half a win for each. Attention checks, with the performer's own clip on
+one side, and repeats are not counted. Intervals of win rates are Wilson's, on the effective number
+of answers, since those of one participant are correlated; intervals of strengths are bootstrapped
+over participants. There is no correction for multiple comparisons.</p>
 </main>
 </body>
 </html>
@@ -110,8 +113,8 @@ def _verdict(counts: StudyCounts) -> str:
     first, second, rate = counts.pairs[0]
     best, next_best = html.escape(first), html.escape(second)
     if rate.low > 0.5:
-        return f"{best} feels most like the performer; {next_best} comes next."
-    return f"Between {best} and {next_best}, the two ahead, no difference is sure."
+        return f"{best} matches the performer’s expression best; {next_best} is second."
+    return f"The two best, {best} and {next_best}, do not differ significantly."
 
 
 def _consistency(counts: StudyCounts) -> str:
@@ -172,7 +175,9 @@ def _pair_rows(counts: StudyCounts) -> list[tuple[object, ...]]:
         (
             first,
             second,
-            f"{rate.share:.0%} [{rate.low:.0%}, {rate.high:.0%}]" if rate.answers else "never met",
+            f"{rate.share:.0%} [{rate.low:.0%}, {rate.high:.0%}]"
+            if rate.answers
+            else "not compared",
             rate.answers,
             rate.participants,
         )
@@ -196,11 +201,11 @@ def _attention(counts: StudyCounts) -> str:
         )
         for participant in counts.attention
     ]
-    return _table(("Participant", "checks missed", "same when asked again", "counts"), rows)
+    return _table(("Participant", "checks missed", "same answer on repeats", "counted"), rows)
 
 
 def _exclusions(excluded: Sequence[Exclusion]) -> str:
     if not excluded:
         return ""
     rows = [(each.name, each.reason) for each in excluded]
-    return "<h2>Files left out</h2>\n" + _table(("File", "why"), rows)
+    return "<h2>Excluded files</h2>\n" + _table(("File", "reason"), rows)

@@ -161,7 +161,7 @@ def read_key(path: Path) -> Study:
         data = read_json(path, _MAX_KEY_BYTES, StudyError, "ask for it again")
     except FileNotFoundError as error:
         raise StudyError(
-            f"{one_line(path)}: no such file; pass the key that was made with it"
+            f"{one_line(path)}: no such file; pass the key.json of this study"
         ) from error
     try:
         if data.get("schema") != SCHEMA:
@@ -172,7 +172,7 @@ def read_key(path: Path) -> Study:
         study = Study(_clips(data.get("clips")), _limits(data.get("limits")), kind)
         claimed = data.get("study")
         if not isinstance(claimed, str) or not _STUDY.fullmatch(claimed) or claimed != study.id:
-            raise ValueError("its study is not the one that its clips make")
+            raise ValueError("its study id does not match its clips")
     except ValueError as error:
         raise StudyError(f"{one_line(path)}: {one_line(error)}; {_CURE}") from error
     return study
@@ -194,7 +194,7 @@ def _limits(data: object) -> Limits:
     if not isinstance(data, dict) or sorted(data) != sorted(names):
         raise ValueError("limits must be pairs, checks and repeats")
     if any(type(each) is not int or not 0 <= each <= LARGEST_LIMIT for each in data.values()):
-        raise ValueError(f"limits must be whole numbers up to {LARGEST_LIMIT}")
+        raise ValueError(f"limits must be integers from 0 to {LARGEST_LIMIT}")
     return Limits(**data)
 
 
@@ -204,7 +204,7 @@ def _clips(data: object) -> dict[str, StudyClip]:
     clips = {}
     for name, entry in data.items():
         if not isinstance(entry, dict) or not isinstance(entry.get("systems"), dict):
-            raise ValueError(f"clip {one_line(name)} is not an entry of ours")
+            raise ValueError(f"clip {one_line(name)} does not have the expected fields")
         systems = {system_name(each): _neutral(swap) for each, swap in entry["systems"].items()}
         clip = StudyClip(_neutral(entry.get("performer")), _neutral(entry.get("check")), systems)
         if len({clip.performer, clip.check, *systems.values()}) < len(systems) + 2:

@@ -141,7 +141,7 @@ def test_one_table_for_both_tells_nothing() -> None:
     answer = shared_landmark_warnings(
         PairReadings(other, performer, watched(played(), "answer"), exact=True)
     )
-    assert answer[0].startswith("the exact answer's landmarks are the performer's")
+    assert answer[0].startswith("the ground truth's landmarks are the performer's")
 
 
 # --- landmarks that taught the model --------------------------------------------------------------
@@ -175,22 +175,22 @@ def test_what_its_own_teacher_reads_is_partial() -> None:
         assert mark_dependent_aligner(plain, sides, lineage) is plain
     taught = mark_dependent_aligner(plain, sides, ("xception:34", "landmarks:mediapipe"))
     assert taught.undetermined == (
-        "mediapipe's landmarks taught the model, so geometry, blendshapes, pose and gaze flatter "
-        "it: pass another aligner=",
+        "mediapipe's landmarks were used in training, so geometry, blendshapes, pose and gaze are "
+        "biased in the model's favour: pass another aligner=",
         "gaze",
     )
     assert [group.instrument_label for group in taught.groups] == [
         "xception",
-        "landmarks' geometry (taught the model)",
-        "landmarks by mediapipe (taught the model)",
-        "landmarks by mediapipe (taught the model)",
+        "landmark geometry (used in training)",
+        "landmarks by mediapipe (used in training)",
+        "landmarks by mediapipe (used in training)",
     ]
-    assert taught.verdict == "It comes through. Partial: mediapipe taught the model."
-    assert taught.unit_instrument == "landmarks' geometry (taught the model)"
+    assert taught.verdict == "It comes through. Partial: mediapipe was used in training."
+    assert taught.unit_instrument == "landmark geometry (used in training)"
     measures = taught.to_dict()["measures"]
     assert not measures["emotion_kappa"]["partial"]
     assert measures["geometry_mouth_gain"]["partial"]
-    assert measures["pose_error"]["instrument"] == "landmarks by mediapipe (taught the model)"
+    assert measures["pose_error"]["instrument"] == "landmarks by mediapipe (used in training)"
 
 
 def test_a_verdict_of_another_reader_stays_as_it_is() -> None:
@@ -200,7 +200,8 @@ def test_a_verdict_of_another_reader_stays_as_it_is() -> None:
     assert taught.verdict == plain.verdict
     assert taught.unit_instrument == "action units"
     assert taught.undetermined[0] == (
-        "fan's landmarks taught the model, so geometry and pose flatter it: pass another aligner="
+        "fan's landmarks were used in training, so geometry and pose are biased in the model's "
+        "favour: pass another aligner="
     )
 
 
@@ -208,7 +209,10 @@ def test_a_table_may_come_from_whoever_taught() -> None:
     sides = seen("openface")
     taught = mark_dependent_aligner(report(sides), sides, ("landmarks:openface",))
     assert taught.undetermined[0].startswith(
-        "openface: the same tracker's points may have taught the model, so geometry and pose may"
+        "openface: landmarks of the same tracker may have been used in training, so geometry and "
     )
-    assert taught.groups[2].instrument_label == "landmarks by openface (may have taught the model)"
-    assert taught.verdict.endswith(" Partial: openface may have taught the model.")
+    assert (
+        taught.groups[2].instrument_label
+        == "landmarks by openface (may have been used in training)"
+    )
+    assert taught.verdict.endswith(" Partial: openface may have been used in training.")

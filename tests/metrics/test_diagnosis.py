@@ -31,7 +31,7 @@ PLANTS: dict[str, tuple[Plant, set[Fault]]] = {
     "2 frames early": (plants.lagging(-2), {Fault.EARLY}),
     "half a frame late": (plants.between_frames, set()),
     "shuffled in time": (plants.shuffling, {Fault.UNRELATED, Fault.OTHER_EMOTION}),
-    "feelings shuffled": (plants.renaming, {Fault.OTHER_EMOTION}),
+    "emotions shuffled": (plants.renaming, {Fault.OTHER_EMOTION}),
     "no micro-expressions": (plants.without_brief, {Fault.BRIEF_LOST}),
     "damping 0.6, jitter 0.8": (plants.damped_jitter, {Fault.DAMPED, Fault.JITTERY}),
     "damping 0.6, 3 frames late": (
@@ -138,7 +138,7 @@ def test_what_a_clip_cannot_tell_is_said_and_is_no_finding() -> None:
     assert {UNDETERMINED_UNITS, UNDETERMINED_EMOTIONS, UNDETERMINED_BRIEF} <= set(
         found.undetermined
     )
-    assert found.summary.startswith("Nothing can be told")
+    assert found.summary.startswith("Undetermined: ")
     short = plants.readings(plants.drawn(0, 8.0, 25.0), plants.damping, 0, 0.02)
     cut = {k: short[k][:40] for k in ("swap", "performer")}
     assert diagnose(clip_figures(fps=25.0, **cut)).findings == ()
@@ -153,10 +153,10 @@ def test_too_low_a_frame_rate_tells_of_strength_but_not_of_jitter() -> None:
 
 def test_a_finding_says_how_much() -> None:
     words = diagnosed(plants.drawn(0, 8.0, 25.0), plants.lagging(3), 0, 0.02).summary
-    assert words.startswith("It comes late: by 3.")
+    assert words.startswith("The expression is late by 3.")
     assert "12" in words  # milliseconds
     fine = diagnosed(plants.drawn(0, 20.0, 25.0), plants.copy, 0, 0.02)
-    assert fine.summary == "Nothing wrong was found."
+    assert fine.summary == "No faults found."
     assert fine.undetermined == ()
 
 

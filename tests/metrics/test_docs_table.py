@@ -1,6 +1,6 @@
-"""The table of planted faults in docs/evaluation.md is what the diagnosis says today.
+"""The table of planted faults in docs/evaluation.md is up to date.
 
-``SWAPPER_WRITE_DOCS=1 pytest tests/measures/test_docs_table.py`` writes it anew.
+``SWAPPER_WRITE_DOCS=1 pytest tests/metrics/test_docs_table.py`` rewrites it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ SEEDS = (10, 11, 12)  # others than those that the thresholds were tried on
 
 
 def table() -> str:
-    """What was planted, what was found how often, and what else."""
-    lines = ["| planted | found, drawn traces | found, actors' traces | named besides |"]
+    """Planted faults, how often they were detected, and other faults reported."""
+    lines = [
+        "| planted fault | detected, drawn traces | detected, actors' traces | also reported |"
+    ]
     lines.append("|---|---|---|---|")
     for name, (plant, wanted) in PLANTS.items():
         cells, besides = [], Counter[str]()
@@ -32,9 +34,9 @@ def table() -> str:
                     right += found.faults >= wanted
                     besides.update(found.faults - wanted)
             cells.append(f"{right} of {len(SEEDS) * len(SHOTS)}")
-        says = " + ".join(sorted(wanted, key=list(Fault).index)) or "nothing"
+        expected = " + ".join(sorted(wanted, key=list(Fault).index)) or "nothing"
         extra = ", ".join(f"{fault} ({count})" for fault, count in besides.items()) or "–"
-        lines.append(f"| {name}: *{says}* | {cells[0]} | {cells[1]} | {extra} |")
+        lines.append(f"| {name}: *{expected}* | {cells[0]} | {cells[1]} | {extra} |")
     return "\n".join(lines)
 
 
@@ -46,4 +48,4 @@ def test_the_table_is_true() -> None:
     now = f"{head}{BEGIN}\n\n{table()}\n\n{END}{tail}"
     if os.environ.get("SWAPPER_WRITE_DOCS"):
         DOCUMENT.write_text(now, encoding="utf-8")
-    assert now == text, "docs/evaluation.md is not what the diagnosis says; see this file's top"
+    assert now == text, "docs/evaluation.md is out of date; see this file's top"

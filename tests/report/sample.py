@@ -151,19 +151,19 @@ GROUPS = (
         Measure("felt_kappa", "κ where not neutral", 0.561, -0.012, 0.951),
         Measure("divergence", "Jensen-Shannon divergence", 0.231, 0.544, 0.012, "lower", "bits"),
         Measure("valence_ccc", "Valence, CCC", 0.702, -0.03, 0.988),
-        Measure("arousal_ccc", "Arousal, CCC", NAN, why_not="not read"),
+        Measure("arousal_ccc", "Arousal, CCC", NAN, why_not="not measured"),
     )),
     Group("Expression over time", "MediaPipe blendshapes", (
         Measure("gain", "Gain β", 0.583, 0.018, 0.991, "one"),
         Measure("correlation", "Correlation ρ", 0.902, 0.034, 0.996),
         Measure("lag", "Lag", 2.9, NAN, 0.0, "lower", "frames"),
-        Measure("onset_slope", "Steepness of onsets", 1.62, 0.05, 0.99, "one"),
+        Measure("onset_slope", "Slope of onsets", 1.62, 0.05, 0.99, "one"),
         Measure("fast_energy", "Energy, 2 to 12 Hz", 0.41, 1.0, 0.98, "one"),
         Measure("fast_coherence", "Coherence, 2 to 12 Hz", 0.03, 0.06, 0.81),
-        Measure("jitter", "Fast movement that is not the performer's", 0.043, NAN, 0.0, "lower"),
+        Measure("jitter", "Jitter", 0.043, NAN, 0.0, "lower"),
         Measure("brief_lost", "Brief movements lost", NAN, NAN, 0.0, "lower",
-                why_not="the performer makes none that could be told"),
-        Measure("sidedness_gain", "Sidedness, gain", 0.66, NAN, 0.97, "one"),
+                why_not="the performer makes none that can be assessed"),
+        Measure("sidedness_gain", "Asymmetry, gain", 0.66, NAN, 0.97, "one"),
     )),
     Group("Head and gaze", "landmarks", (
         Measure("pose_error", "Pose error", 1.34, 9.8, 0.22, "lower", "°"),
@@ -171,7 +171,7 @@ GROUPS = (
         Measure("landmark_error", "Landmark error, of the eyes' distance", 0.031, 0.112, 0.004,
                 "lower"),
     )),
-    Group("Steadiness", "optical flow of the performer (DIS)", (
+    Group("Temporal consistency", "optical flow of the performer (DIS)", (
         Measure("warping_error", "Temporal warping error", 3.12, NAN, 2.05, "lower",
                 "grey levels"),
         Measure("flicker", "Flicker of the face's brightness", 0.42, NAN, 0.31, "lower",
@@ -200,7 +200,7 @@ def sample(frames: int = 500, *, truth: bool = False, drawn: bool = False) -> Re
         verdict=FINDINGS[0],
         expressive=False,
         findings=FINDINGS,
-        undetermined=("Brief movements: the performer makes none that could be told.",),
+        undetermined=("Brief movements: the performer makes none that can be assessed.",),
         seconds=np.linspace(0, SECONDS, frames),
         strongest=strongest,
         worst=worst,
@@ -219,7 +219,7 @@ def sample(frames: int = 500, *, truth: bool = False, drawn: bool = False) -> Re
             "swap sha256": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
             "frames": f"{frames} at 25 per second",
             "frames with both faces": str(frames - 18),
-            "ceiling": "performer encoded anew (H.264, CRF 23)",
+            "ceiling": "performer re-encoded (H.264, CRF 23)",
             "provenance": "trusted",
             "evaluated by": "swapper 0.1.0",
         },
@@ -230,14 +230,14 @@ def bare() -> Report:
     """Of a clip in which no face was found, by no reader of emotions."""
     unknown = tuple(
         replace(group, measures=tuple(
-            replace(each, value=NAN, floor=NAN, ceiling=NAN, why_not="this clip cannot tell")
+            replace(each, value=NAN, floor=NAN, ceiling=NAN, why_not="undetermined on this clip")
             for each in group.measures
         ))
         for group in GROUPS[1:]
     )  # fmt: skip
     return replace(
         sample(),
-        verdict="Nothing can be told: the performer hardly moves.",
+        verdict="Undetermined: the performer hardly moves.",
         expressive=None, findings=(), strongest=(), worst=(), emotions=None, units=(),
         unit_instrument="", groups=unknown, lineage=(), facts={},
     )  # fmt: skip

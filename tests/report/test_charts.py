@@ -138,8 +138,8 @@ def test_the_timeline_is_told_in_words() -> None:
     drawn = timeline(
         Emotions(("happy", "sad"), performer, np.full((4, 2), NAN)), np.arange(4.0), []
     )
-    assert "Strongest of the performer, by share of frames: happy 100%." in drawn
-    assert "Of the swap nothing was read." in drawn
+    assert "Most frequent emotions of the performer, by share of frames: happy 100%." in drawn
+    assert "No readings of the swap." in drawn
 
 
 def test_an_outline_can_be_followed() -> None:

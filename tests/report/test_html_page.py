@@ -137,7 +137,7 @@ def test_everything_is_told() -> None:
 @pytest.mark.parametrize(
     ("expressive", "words"),
     [(True, "The performance came through."), (False, "The performance did not come through."),
-     (None, "Whether the performance came through cannot be told.")],
+     (None, "Whether the performance came through is undetermined.")],
 )  # fmt: skip
 def test_whether_it_came_through_is_said(expressive: bool | None, words: str) -> None:
     assert words in render(replace(sample(), expressive=expressive))
@@ -153,7 +153,7 @@ def test_intensities_are_means_over_frames_with_both_faces() -> None:
     emotions = replace(report.emotions, names=("happy", "sad"), performer=performer, swap=swap,
                        affect_performer=None, affect_swap=None)  # fmt: skip
     page = render(replace(report, seconds=np.arange(4.0), emotions=emotions))
-    assert "Mean intensity over the 3 frames" in page
+    assert "Mean probability over the 3 frames" in page
     assert '<td class="pair">1.00<br>0.25</td>' in page
     assert '<td class="pair">0<br>0.75</td>' in page
 

@@ -3,13 +3,13 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const SIDES = ["left", "right"];
   const PLACES = ["performer", ...SIDES];
-  const APART = 0.08; // seconds that clips may drift before one is set right
-  const PAUSE = 700; // milliseconds between one playing and the next
+  const APART = 0.08; // largest drift between clips in seconds
+  const PAUSE = 700; // milliseconds before replay
   const find = (id) => document.getElementById(id);
   const videos = Object.fromEntries(PLACES.map((place) => [place, find(place)]));
   const shelf = `swapper-study-${data.study}`;
 
-  // --- what is asked: the same as judging/schedule.py, number for number -----------------------
+  // --- schedule: must equal user_study/schedule.py, number for number --------------------------
 
   function below(seed) {
     let state = seed >>> 0;
@@ -47,7 +47,7 @@
     return asked;
   }
 
-  // --- what is remembered ----------------------------------------------------------------------
+  // --- storage ---------------------------------------------------------------------------------
 
   function newcomer() {
     const numbers = crypto.getRandomValues(new Uint32Array(3));
@@ -63,7 +63,7 @@
       if (/^[0-9a-f]{16}$/.test(found.participant) && Number.isInteger(found.seed)
           && Array.isArray(found.answers)) return found;
     } catch {
-      // Nothing there, or this browser keeps nothing for pages: begin at the beginning.
+      // Nothing stored, or no storage in this browser: start a new participant.
     }
     return newcomer();
   }
@@ -71,16 +71,16 @@
   function remember() {
     try {
       localStorage.setItem(shelf, JSON.stringify(person));
-      find("kept").textContent = person.answers.length ? "Kept in this browser" : "";
+      find("kept").textContent = person.answers.length ? "Saved in this browser" : "";
     } catch {
-      find("kept").textContent = "Do not reload: this browser keeps nothing";
+      find("kept").textContent = "Do not reload: this browser does not save answers";
     }
   }
 
   let person = remembered();
   let asked = schedule(person.seed);
 
-  // --- playing ---------------------------------------------------------------------------------
+  // --- playback --------------------------------------------------------------------------------
 
   let seen = new Set();
   let ended = new Set();
@@ -112,7 +112,7 @@
   }
 
   function start() {
-    // All or none: the first to be ready waits for the last.
+    // Start all clips together, once all are ready.
     if (PLACES.some((place) => videos[place].readyState < 3)) return;
     if (find("trial").hidden || ended.size) return;
     since ??= performance.now();
@@ -144,14 +144,14 @@
   }
   videos.performer.addEventListener("timeupdate", keepInStep);
 
-  // --- asking ----------------------------------------------------------------------------------
+  // --- questions -------------------------------------------------------------------------------
 
   const answerable = () => !find("trial").hidden && seen.size === PLACES.length;
 
   function ready() {
     for (const choice of [...SIDES, "neither"]) find(`choose-${choice}`).disabled = !answerable();
     find("hint").textContent = answerable()
-      ? "Take your time: they play again." : "Watch them once, then choose.";
+      ? "The clips replay until you choose." : "Watch all clips once, then choose.";
   }
 
   function choose(choice) {
@@ -202,7 +202,7 @@
     find(`choose-${choice}`).addEventListener("click", () => choose(choice));
   }
   find("next").addEventListener("click", () => {
-    if (!confirm("Are the answers saved? They will be forgotten here.")) return;
+    if (!confirm("Did you save the answers? They will be deleted here.")) return;
     person = newcomer();
     asked = schedule(person.seed);
     show();
