@@ -196,7 +196,7 @@ def test_another_performance_is_unrelated(
     report = held(performer, film("turned", 2, turned), tmp_path / "out")
     assert report.expressive is False
     assert not set(report.findings) & {Fault.DAMPED}
-    assert report.verdict.startswith("It does not move with the performer")
+    assert report.verdict.startswith("The expression is unrelated to the performer's")
 
 
 def test_without_ceiling_and_emotions_it_says_so(
@@ -245,7 +245,7 @@ def test_landmarks_alone_tell_how_strong_a_swap_is(
     """What used to be refused for want of a reader; each clip by its own CSV of a folder."""
     options = tabled(tmp_path, performer, strength)
     report = evaluate(options, lambda: OpenfaceAligner(str(tmp_path / "tables")))
-    assert report.unit_instrument == "landmarks' geometry"
+    assert report.unit_instrument == "landmark geometry"
     assert report.expressive == (strength == 1)
     assert value(report, "gain") == pytest.approx(strength, abs=0.03)
     for part in ("mouth", "mouth_opening", "mouth_width", "mouth_corners", "brows", "lids", "jaw"):
@@ -265,7 +265,7 @@ def test_landmarks_alone_tell_how_strong_a_swap_is(
 def test_one_table_for_both_clips_reads_no_expression(performer: ClipFiles, tmp_path: Path) -> None:
     options = tabled(tmp_path, performer, 1.0)
     table = str(performer.landmarks)
-    with pytest.raises(UsageError, match=r"swap\.mp4: has the performer's landmarks, so nothing"):
+    with pytest.raises(UsageError, match=r"swap\.mp4: has the performer's landmarks, so its"):
         evaluate(options, lambda: OpenfaceAligner(table))
     report = evaluate(options, lambda: OpenfaceAligner(table), judge)
     assert {group.title for group in report.groups}.isdisjoint({"Geometry", "Head and gaze"})
@@ -286,7 +286,7 @@ def test_landmarks_that_taught_the_model_are_marked(
     report = evaluate(options, lambda: OpenfaceAligner(str(tmp_path / "tables")))
     assert report.lineage == (
         "trained with: xception:12, landmarks:openface",
-        "measured by: landmarks' geometry, landmarks by openface",
+        "measured by: landmark geometry, landmarks by openface",
     )
     assert "may have been used in training" in report.undetermined[0]
     assert report.verdict.endswith("Partial: openface may have been used in training.")

@@ -195,13 +195,13 @@ def test_figures_and_thin_footage_are_told(world: Path) -> None:
     assert "| gain \\| of AU12 | 0.50 | 0.25 | 0.75 |" in page
     assert "Not evaluated" not in page
     assert "not measured" in page
-    assert "half as far" not in page
+    assert "half the range" not in page
     still = replace(space, observed=dict(space.observed) | {"bob": 0.3 * space.observed["alice"]})
     still = replace(still, valence=space.basis[0], arousal=space.basis[0][:0])
     page = model_page(model, still, ModelOrigin(missing_emotions=("bob shows no anger",)))
-    assert "**bob** moves less than half as far in valence as alice does" in page
+    assert "**bob** has less than half the range of alice in valence" in page
     assert "- bob shows no anger." in page
-    assert "arousal from rest" not in page
+    assert "arousal from neutral" not in page
     for leak in (None, {"code": "<b>", "chance": 1}, {"code": float("nan"), "chance": 0.5}):
         broken = replace(space, figures={"identity_leak": leak})
         assert "linear probe" not in model_page(model, broken, ModelOrigin())
