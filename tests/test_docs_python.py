@@ -1,4 +1,4 @@
-"""docs/python.md runs as it stands, from top to bottom, in an empty folder."""
+"""docs/python.md runs unchanged, from top to bottom, in an empty folder."""
 
 from __future__ import annotations
 
