@@ -1,1 +1,1 @@
-"""Configs of the verbs that judge: their roots, and a reader that only measures."""
+"""Configs of evaluate and compare: their roots, and instruments for evaluation only."""

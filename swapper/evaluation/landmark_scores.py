@@ -179,7 +179,7 @@ class AlignerLineage:
 
     Attributes:
         aligner: Its name.
-        certain: False if the name stands for any tracker that may have written a table.
+        certain: False if the name does not identify the tracker, as for a CSV of landmarks.
     """
 
     aligner: str

@@ -1,7 +1,7 @@
 """Agreement of an emotion estimator on swap and performer.
 
 Agreement of labels is coarse: a damped smile is classified as neutral and counts as wrong, and so
-does a shuffled one. `swapper.metrics.diagnosis` tells them apart by how the probabilities move.
+does a shuffled one. `swapper.metrics.diagnosis` distinguishes them by how the probabilities move.
 """
 
 from __future__ import annotations

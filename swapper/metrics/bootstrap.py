@@ -88,5 +88,5 @@ def paired_bootstrap(values: Floats, base: Floats, **settings: float) -> Interva
 
 
 def resample_counts(rng: np.random.Generator, count: int, resamples: int) -> Floats:
-    """(draws, many) how often each was drawn."""
+    """(resamples, count) how often each of `count` items is drawn."""
     return rng.multinomial(count, np.full(count, 1.0 / count), size=resamples).astype(np.float64)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 MAX_DB: Final = 100.0
-"""PSNR of equal pictures; out of reach for unequal ones of 8 bits."""
+"""PSNR of equal pictures; unequal 8-bit pictures are below."""
 _MAX_LEVEL: Final = 255.0
 _LUMA: Final = np.array([0.299, 0.587, 0.114])
 """Of R, G, B in brightness (ITU-R BT.601)."""

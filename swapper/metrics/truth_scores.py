@@ -83,7 +83,7 @@ class ClipScore:
         psnr_face: In dB, inside the answer's face mask.
         psnr_frame: In dB, of the whole frame.
         mask_iou: Mean overlap of blend mask and face mask.
-        opacity: Mean of the blend mask on the face; 1 hides the performer's own face.
+        opacity: Mean of the blend mask on the face; at 1 the performer's own face is invisible.
         areas: Mean absolute error of the aligned, tone-fitted face and its regions, grey levels.
         landmark_error: Mean distance over that of the eyes' outer corners.
         units_error: Mean absolute error of calibrated intensities, over readable units.
