@@ -379,7 +379,7 @@ def _ceiling_text(readings: PairReadings) -> str:
     if readings.best is None:
         return "not measured"
     if readings.exact:
-        return "the exact answer"
-    text = f"performer encoded anew (H.264, CRF {CEILING_CRF})"
+        return "the ground truth"
+    text = f"performer re-encoded (H.264, CRF {CEILING_CRF})"
     shared = share_landmarks(readings.best, readings.performer)
     return f"{text}; its landmarks are the performer's" if shared else text
