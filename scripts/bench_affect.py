@@ -52,7 +52,7 @@ from swapper.files import write_atomically
 from swapper.head_renderer.identity import sample_identity
 from swapper.metrics.traces import Calibration
 from swapper.metrics.truth_scores import score
-from swapper.options.verbs import AffectOptions
+from swapper.options.groups import AffectOptions
 from swapper.synth.scenarios import SCENARIOS, build_casting
 from swapper.synthesize import render_casting, renderer_hash
 

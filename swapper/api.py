@@ -36,7 +36,8 @@ from swapper.media.video_reader import Frame
 from swapper.models.model_file import LoadedModel
 from swapper.models.model_file import load_model as read_model
 from swapper.options.fields import check_option
-from swapper.options.verbs import AffectOptions, BlendOptions, EvaluateOptions
+from swapper.options.groups import AffectOptions, BlendOptions
+from swapper.options.verbs import EvaluateOptions
 from swapper.report.content import Report
 from swapper.types import Face
 

@@ -27,7 +27,8 @@ from swapper.head_renderer.stage import FilmStock, Stage, sample_stage
 from swapper.media.clip_writer import ClipWriter
 from swapper.media.image_strip import draw_strip
 from swapper.media.images import IMAGE_SUFFIXES, write_image
-from swapper.options.verbs import StageOptions, SynthesizeOptions
+from swapper.options.groups import StageOptions
+from swapper.options.verbs import SynthesizeOptions
 from swapper.progress import progress
 from swapper.synth.actor import Actor
 from swapper.synth.emotions import BASIC, EMOTION_BY_NAME

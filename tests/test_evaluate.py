@@ -117,7 +117,7 @@ def test_the_exact_answer_passes(performer: ClipFiles, answer: ClipFiles, tmp_pa
     assert told["measures"]["gain"]["value"] == pytest.approx(value(report, "gain"))
     # The exact answer is the ceiling, and was the swap.
     assert told["measures"]["gain"]["ceiling"] == pytest.approx(value(report, "gain"))
-    assert told["facts"]["ceiling"] == "the exact answer"
+    assert told["facts"]["ceiling"] == "the ground truth"
     assert abs(told["measures"]["correlation"]["floor"]) < 0.5
     assert told["facts"]["provenance"] == "none"
     assert "judge:" in told["lineage"][1]
@@ -252,7 +252,7 @@ def test_landmarks_alone_tell_how_strong_a_swap_is(
         assert value(report, f"geometry_{part}_gain") == pytest.approx(strength, abs=0.05), part
         assert value(report, f"geometry_{part}_correlation") > 0.99, part
     assert "emotions were not read" in "; ".join(report.undetermined)
-    # The performer encoded anew has another name, and was read by the performer's CSV.
+    # The re-encoded performer has another name, and was read by the performer's CSV.
     assert report.facts["ceiling"].endswith("CRF 23); its landmarks are the performer's")
     told = json.loads((tmp_path / "out" / FIGURES).read_text(encoding="utf-8"))["measures"]
     assert told["geometry_mouth_gain"]["ceiling"] == pytest.approx(1)
@@ -404,7 +404,7 @@ def test_whose_face_appears_is_asked_of_a_recogniser(
     assert not any("whose face" in each for each in report.undetermined)
     page = (tmp_path / "out" / REPORT).read_text(encoding="utf-8")
     assert "Frames nearer bert than the performer" in page
-    # Of the performer encoded anew nobody asks it.
+    # It is not asked of the re-encoded performer.
     faces = len(list((tmp_path / "bert" / "images").rglob("*.*")))
     assert colours.asked == faces + 2 * len(performance())
 

@@ -315,7 +315,7 @@ def test_the_verb_says_in_one_line_what_is_wrong(
 def test_stage_options_are_the_stage_s_fields() -> None:
     from dataclasses import fields
 
-    from swapper.options.verbs import FilmOptions, StageOptions
+    from swapper.options.groups import FilmOptions, StageOptions
 
     for ours, theirs in ((StageOptions, Stage), (FilmOptions, FilmStock)):
         assert [each.name for each in fields(ours)] == [each.name for each in fields(theirs)]

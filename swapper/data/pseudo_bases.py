@@ -29,7 +29,7 @@ _TOLERANCE: Final = np.array([0.03, 0.04, 0.025, 0.02, 0.02, 0.02, 0.02, 0.03])
 _LIPS_TOLERANCE: Final = 0.028
 _GAZE_TOLERANCE: Final = 0.08
 # Light direction as on the performer, since the swap is composited into that light. On actors under
-# two lights the error against the exact answer fell from 12.8 to 11.5 grey levels (docs/LOG.md).
+# two lights the error against the ground truth fell from 12.8 to 11.5 grey levels (docs/LOG.md).
 _SHADING_TOLERANCE: Final = 0.2
 _POSE_TOLERANCE: Final = 6.0
 # Expression has priority: the pose cost saturates here.

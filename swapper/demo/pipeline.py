@@ -30,7 +30,8 @@ from swapper.head_renderer.units import UNITS
 from swapper.media.clip_writer import read_masks
 from swapper.metrics.clip_truth import Clip, GroundTruth
 from swapper.models.model_file import load_model
-from swapper.options.verbs import AffectOptions, ConvertOptions, ExtractOptions
+from swapper.options.groups import AffectOptions
+from swapper.options.verbs import ConvertOptions, ExtractOptions
 from swapper.synth.emotions import EMOTIONS
 from swapper.synth.truth import read_landmarks, read_truth
 from swapper.synthesize import ClipFiles

@@ -25,7 +25,7 @@ from swapper.faces.crop import crop_face
 from swapper.faces.shape import Shapes, aligned_landmarks
 from swapper.media.source import Footage
 from swapper.models.model_file import LoadedModel
-from swapper.options.verbs import AffectOptions
+from swapper.options.groups import AffectOptions
 from swapper.types import Coverage
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from swapper.faces.masks import eyes_mouth_mask, face_mask
 from swapper.inference.affect_conditioner import AffectConditioner
 from swapper.media.video_reader import Frame
 from swapper.models.model_file import LoadedModel
-from swapper.options.verbs import BlendOptions
+from swapper.options.groups import BlendOptions
 from swapper.types import Face
 
 Picture = NDArray[np.uint8]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from swapper.options.fields import MISSING, option
+from swapper.options.groups import AffectOptions, BlendOptions, CodecOptions, StageOptions
 
 
 @dataclass
@@ -20,11 +21,13 @@ class ExtractOptions:
 
     input: Any = option(MISSING, "video, picture, folder of pictures or glob; or a list of them")
     identity: str = option(MISSING, "whose face it is; names the faceset")
-    rights: str = option("", "by what right these faces are used; travels with every product")
-    facesets: str = option("facesets", "folder in which facesets live")
+    rights: str = option(
+        "", "rights statement for these faces; stored in everything made from them"
+    )
+    facesets: str = option("facesets", "folder of the facesets")
     size: int = option(256, "side of an aligned picture in pixels", least=64, most=2048)
     coverage: str = option(
-        "face", "how much of the head a crop holds", choices=("face", "full", "head")
+        "face", "how much of the head a crop shows", choices=("face", "full", "head")
     )
     faces: str = option(
         "largest",
@@ -40,28 +43,28 @@ class ExtractOptions:
 
 @dataclass
 class AnnotateOptions:
-    """Read what the faces of facesets seem to feel, and keep it with them."""
+    """Predict the affect of all faces of facesets and store it with them."""
 
     facesets: Any = option(MISSING, "faceset folder, or a list of them")
-    refresh: bool = option(False, "read faces that are known, too")
-    sheet: bool = option(False, "draw the surest faces of each emotion beside the readings")
+    refresh: bool = option(False, "also read faces that have been read")
+    sheet: bool = option(False, "draw a sheet of the most confident faces of each emotion")
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...")
     affect: Any = None
 
 
 @dataclass
 class ConceptOptions:
-    """Make a word such as tired a direction of affect, from example pictures."""
+    """Fit a concept such as tired, a direction of affect, to example pictures."""
 
-    name: str = option(MISSING, "the word; names the concept's files and its dial")
+    name: str = option(MISSING, "names the concept's files and its control")
     positives: Any = option(
         MISSING, "pictures that show it: folder with a sub-folder a person, or facesets; or a list"
     )
     negatives: Any = option(MISSING, "pictures of the same people that do not, likewise")
-    rights: str = option("", "by what right these pictures are used; kept with the concept")
-    output: str = option("concepts", "folder in which concepts live")
-    overwrite: bool = option(False, "replace a concept that exists")
-    min_size: int = option(40, "leave out faces whose landmarks span fewer pixels", least=0)
+    rights: str = option("", "rights statement for these pictures; stored with the concept")
+    output: str = option("concepts", "folder of the concepts")
+    overwrite: bool = option(False, "replace an existing concept")
+    min_size: int = option(40, "skip faces whose landmarks span fewer pixels", least=0)
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...")
     aligner: Any = None
     affect: Any = None
@@ -69,17 +72,19 @@ class ConceptOptions:
 
 @dataclass
 class TrainOptions:
-    """Learn the faces of two or more identities."""
+    """Train a model of two or more identities."""
 
     name: str = option(MISSING, "names the run's folder")
-    facesets: Any = option(MISSING, "list of faceset folders, one an identity, at least two")
-    runs: str = option("runs", "folder in which runs live")
+    facesets: Any = option(MISSING, "list of at least two faceset folders, one per identity")
+    runs: str = option("runs", "folder of the runs")
     resume: str = option(
-        "auto", "continue the run of that name if it exists, or refuse", choices=("auto", "never")
+        "auto",
+        "auto: continue an existing run of that name; never: refuse it",
+        choices=("auto", "never"),
     )
     seed: int = option(0, "of everything random", least=0, most=2**31 - 1)
     cond_drop_prob: float = option(
-        0.1, "how often training replaces a face's affect code by the learnt null code",
+        0.1, "probability that a face's affect code is replaced by the null code",
         least=0, most=1,
     )  # fmt: skip
     data: Any = None
@@ -98,85 +103,6 @@ class TrainOptions:
 
 
 @dataclass
-class BlendOptions:
-    """How a swap is laid into the frame."""
-
-    mask: str = option(
-        "product",
-        "of the model's mask and the landmarks' hull, or one of them",
-        choices=("product", "model", "landmarks"),
-    )
-    erode: float = option(0.02, "shrink the mask, share of the crop's side", least=0, most=0.5)
-    feather: float = option(0.06, "soften its edge, share of the crop's side", least=0, most=0.5)
-    colour: str = option(
-        "mkl",
-        "fit the swap's colours to the frame's: covariance (mkl) or deviations (lab)",
-        choices=("none", "lab", "mkl"),
-    )
-
-
-@dataclass
-class CodecOptions:
-    """How a video is written."""
-
-    name: str = option(
-        "auto",
-        "auto keeps bit depth: h264, hevc for 10 bits, vp9 in webm",
-        choices=("auto", "h264", "hevc", "vp9", "av1", "prores", "ffv1"),
-    )
-    crf: int = option(16, "quality; lower is better and larger", least=0, most=63)
-    preset: str = option(
-        "medium",
-        "speed of x264 and x265",
-        choices=(
-            "ultrafast",
-            "superfast",
-            "veryfast",
-            "faster",
-            "fast",
-            "medium",
-            "slow",
-            "slower",
-            "veryslow",
-        ),
-    )
-
-
-@dataclass
-class RegionOptions:
-    """How strongly each region of the face follows the performer; 0: stays at rest."""
-
-    brows: float = option(1.0, "of the performer's departure from rest", least=0, most=2)
-    eyes: float = option(1.0, "likewise, lids and gaze", least=0, most=2)
-    cheeks: float = option(1.0, "likewise", least=0, most=2)
-    lips: float = option(1.0, "likewise", least=0, most=2)
-    jaw: float = option(1.0, "likewise", least=0, most=2)
-
-
-@dataclass
-class AffectOptions:
-    """How the performer's affect is told to a model that listens to it."""
-
-    guidance_scale: float = option(
-        1.0, "0: no affect code, 1: as trained, above 1: extrapolated", least=0, most=1.5
-    )
-    relative: float = option(
-        1.0, "1: departures from the performer's own rest; 0: the face as it is", least=0, most=1
-    )
-    performer: str = option(
-        "", "identity of the model that performs; empty: find the performer's rest in the clip"
-    )
-    concepts: dict[str, float] = option(
-        {}, "how much of which concepts to add, such as {tired: 0.5}", least=-1.5, most=1.5
-    )
-    concept_folder: str = option("concepts", "where concepts are looked for by name")
-    force: bool = option(False, "take concepts that were not accepted, too")
-    valence: float = option(0.0, "how much more pleasant to look", least=-1, most=1)
-    arousal: float = option(0.0, "how much more excited to look", least=-1, most=1)
-    regions: RegionOptions = field(default_factory=RegionOptions)
-
-
-@dataclass
 class ConvertOptions:
     """Put an identity's face onto a performer's footage."""
 
@@ -184,10 +110,10 @@ class ConvertOptions:
     video: str = option(MISSING, "the performer: video, picture, folder of pictures or glob")
     identity: str = option(MISSING, "whose face appears")
     output: str = option(MISSING, "video file, or a folder (or .png) for pictures")
-    overwrite: bool = option(False, "replace an output that exists")
+    overwrite: bool = option(False, "replace an existing output")
     faces: str = option("largest", "which faces of a frame to swap", choices=("largest", "all"))
-    smooth: int = option(2, "steady the crop over this many frames on each side", least=0, most=30)
-    batch_size: int = option(16, "faces a pass", least=1, most=1024)
+    smooth: int = option(2, "smooth the crop over this many frames on each side", least=0, most=30)
+    batch_size: int = option(16, "faces per batch", least=1, most=1024)
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...")
     precision: str = option(
         "auto", "auto: bf16 on CUDA, else 32", choices=("auto", "bf16", "16", "32")
@@ -197,7 +123,7 @@ class ConvertOptions:
     )
     certificate: str = option("", "PEM certificate chain to sign with; empty: a local one")
     private_key: str = option("", "PEM private key of that certificate")
-    performer_rights: str = option("", "by what right the performer's footage is used")
+    performer_rights: str = option("", "rights statement for the performer's footage")
     blend: BlendOptions = field(default_factory=BlendOptions)
     codec: CodecOptions = field(default_factory=CodecOptions)
     affect: AffectOptions = field(default_factory=AffectOptions)
@@ -207,38 +133,36 @@ class ConvertOptions:
 
 @dataclass
 class ExportOptions:
-    """Write a model into a folder to hand on, with a page about it; as ONNX, too, if asked."""
+    """Write a folder with a model, its model card and, optionally, ONNX files."""
 
     model: str = option(MISSING, "run folder, or a model.safetensors beside its model.json")
     output: str = option("exported", "folder to write")
-    overwrite: bool = option(False, "replace an export that is there")
+    overwrite: bool = option(False, "replace an existing export")
     onnx: bool = option(False, "also write an ONNX file for each identity")
     opset: int = option(20, "version of ONNX's operators", least=18, most=23)
     facesets: Any = option(
-        [], "facesets that it was trained on, to tell of them; empty: where the run says"
+        [], "facesets of the training, for the model card; empty: those of the run's config"
     )
-    evaluation: Any = option([], "folders of swapper evaluate, to tell of its swaps")
+    evaluation: Any = option([], "folders of swapper evaluate, for the model card")
 
 
 @dataclass
 class EvaluateOptions:
-    """Hold a swap against its performer: does the feeling survive?"""
+    """Measure how much of the performer's expression a swap preserves."""
 
     performer: str = option(MISSING, "the clip that was converted")
-    swap: str = option(MISSING, "what it became")
-    truth: str = option("", "the exact answer, frame for frame, where there is one: the ceiling")
+    swap: str = option(MISSING, "the converted clip")
+    truth: str = option("", "ground truth, frame by frame, if there is one; used as the ceiling")
     identity: str = option(
-        "", "faceset of the identity: is it whose face appears? needs recogniser=, which without "
-        "it tells of the performer's face only"
+        "", "faceset of the identity, to measure likeness; needs recogniser=, which without it "
+        "measures likeness to the performer only"
     )  # fmt: skip
     model: str = option("", "run folder or model file that made the swap; its lineage is checked")
     output: str = option("evaluation", "folder for report.html and report.json")
-    overwrite: bool = option(False, "replace a report that exists")
-    ceiling: bool = option(
-        True, "encode the performer anew and read that as well: the best to hope"
-    )
+    overwrite: bool = option(False, "replace an existing report")
+    ceiling: bool = option(True, "also read the re-encoded performer, as the ceiling")
     self_swap: str = option(
-        "", "the performer on the performer's own face by the same model: what the network costs"
+        "", "the performer's own face swapped in by the same model: the network's own loss"
     )
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...")
     aligner: Any = None
@@ -248,21 +172,21 @@ class EvaluateOptions:
 
 @dataclass
 class CompareOptions:
-    """Hold several models against each other over the same clips."""
+    """Rank models by their swaps of the same clips."""
 
     models: Any = option(MISSING, "run folders or model files, two at least")
     clips: Any = option(MISSING, "clips of performers")
     identity: str = option(MISSING, "whose face appears; every model must know it")
-    faceset: str = option("", "of the identity: is it whose face appears? needs recogniser=")
-    performers: Any = option([], "who performs in each clip; empty: in each somebody else")
+    faceset: str = option("", "of the identity, to measure likeness; needs recogniser=")
+    performers: Any = option([], "performer of each clip; empty: all different")
     output: str = option("comparison", "folder for swaps, reports and the table")
-    ceiling: bool = option(True, "read each performer encoded anew as well: the best to hope")
+    ceiling: bool = option(True, "also read each re-encoded performer, as the ceiling")
     self_swaps: bool = option(
-        True, "convert performers onto their own faces as well, where performers= names identities "
-        "that a model knows: what the network costs",
+        True, "also swap in performers' own faces, where performers= names identities of the "
+        "model: the network's own loss",
     )  # fmt: skip
     margin: float = option(
-        0.1, "share of the way from floor to ceiling within which a swap is as good as the best",
+        0.1, "share of the range from chance to ceiling within which swaps count as equal",
         least=0.01, most=0.5,
     )  # fmt: skip
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...")
@@ -274,80 +198,48 @@ class CompareOptions:
 
 @dataclass
 class StudyOptions:
-    """Ask people which swap feels like the performer, or count what they answered."""
+    """Write a user study on which swap matches the performer, or count its answers."""
 
     clips: str = option(
-        "", "to ask: folder with CLIP/performer.mp4 and CLIP/SYSTEM.mp4 for each clip and system"
+        "",
+        "to write one: folder with CLIP/performer.mp4 and CLIP/SYSTEM.mp4 for each clip and system",
     )
     answers: str = option("", "to count: folder with participants' answers-*.json")
     key: str = option("", "to count: the key.json that was written with the study")
     output: str = option("", "folder to write; empty: study, or that of the key")
-    overwrite: bool = option(False, "replace a study that is there")
-    pairs: int = option(24, "most comparisons that a participant is asked", least=1, most=1000)
+    overwrite: bool = option(False, "replace an existing study")
+    pairs: int = option(24, "maximum comparisons per participant", least=1, most=1000)
     checks: int = option(
-        3, "questions with the performer's own clip on one side, to see who attends",
+        3, "attention checks, with the performer's own clip on one side",
         least=0, most=100,
     )  # fmt: skip
     repeats: int = option(
-        2, "comparisons asked again with sides changed, to see who is consistent",
+        2, "comparisons repeated with sides changed, to measure consistency",
         least=0, most=100,
     )  # fmt: skip
     misses: int = option(
-        0, "to count: checks that a participant may miss and still count", least=0, most=100
+        0, "to count: checks that a participant may fail without being excluded", least=0, most=100
     )
 
 
 @dataclass
 class VerifyOptions:
-    """Read a file's provenance back and check it."""
+    """Verify a file's provenance."""
 
     file: str = option(MISSING, "picture or video to check")
-    trust: Any = option([], "PEM files of the roots that you trust")
-    json: bool = option(False, "print the whole verdict as JSON")
-
-
-@dataclass
-class FilmOptions:
-    """What film and storage do to an actor's picture."""
-
-    grain: Any = option(None, "standard deviation of the grain, of full scale, 0 to 0.2")
-    softness: Any = option(None, "sigma of the lens blur, of the picture's side, 0 to 0.02")
-    shutter: Any = option(None, "share of the frame that the shutter stays open, 0 to 1")
-    vignette: Any = option(None, "darkening of the corners, 0 to 1")
-    crf: Any = option(None, "H.264's rate factor, 0 to 51")
-
-
-@dataclass
-class StageOptions:
-    """An actor's camera and light; what is not given is drawn from the seed."""
-
-    focal: Any = option(None, "focal length in mm, 24 to 200")
-    framing: Any = option(None, "head's height, of the picture's side, 0.3 to 0.95")
-    camera_height: Any = option(None, "degrees by which the camera looks down, -30 to 30")
-    distortion: Any = option(None, "radial distortion at the picture's edge, -0.2 to 0.2")
-    key_azimuth: Any = option(None, "degrees of the key light to the picture's right, -90 to 90")
-    key_elevation: Any = option(None, "degrees of the key light above the eyes, -20 to 80")
-    key_strength: Any = option(None, "0 to 3; 1 exposes fair skin well")
-    fill_strength: Any = option(None, "light from the side opposite the key, 0 to 2")
-    rim_strength: Any = option(None, "light from behind, 0 to 3")
-    ambient: Any = option(None, "light from everywhere, 0 to 1")
-    warmth: Any = option(None, "key from cold to warm, -1 to 1")
-    exposure: Any = option(None, "stops, -2 to 2")
-    backdrop_hue: Any = option(None, "0 to 1")
-    backdrop_light: Any = option(None, "0 to 1")
-    seed: Any = option(None, "of the grain and the backdrop")
-    film: FilmOptions = field(default_factory=FilmOptions)
+    trust: Any = option([], "PEM files of trusted roots")
+    json: bool = option(False, "print the result as JSON")
 
 
 @dataclass
 class SynthesizeOptions:
-    """Film drawn actors, with the exact truth of every frame."""
+    """Render actors with the ground truth of every frame."""
 
-    output: str = option("", "folder for the clips and their truth")
+    output: str = option("", "folder for the clips and their ground truth")
     sheet: str = option("", "picture of eight identities with eight expressions, such as s.png")
     scenario: str = option(
         "none",
-        "films performer, identity, held-out clips and their exact answers; none: one clip",
+        "renders performer, identity, held-out clips and their ground truth; none: one clip",
         choices=("none", "rich", "limited", "rare", "archive"),
     )
     score: str = option(
@@ -355,25 +247,27 @@ class SynthesizeOptions:
         "of one clip: EMOTION[+EMOTION]:SECONDS[@STRENGTH][+speech],...; empty: every emotion once",
     )
     name: str = option("clip", "of one clip's files")
-    performer: int = option(1, "seed of who performs in a scenario", least=0, most=2**31 - 1)
-    identity: int = option(2, "seed of who is seen in one clip, or swapped in", least=0,
+    performer: int = option(1, "seed of the performer of a scenario", least=0, most=2**31 - 1)
+    identity: int = option(2, "seed of the identity of a scenario, or of one clip", least=0,
                            most=2**31 - 1)  # fmt: skip
     seed: int = option(0, "of scores, movements, cameras and lights", least=0, most=2**31 - 1)
     seconds: float = option(40.0, "of training footage of each, or of one clip without a score",
                             least=0.4, most=3600)  # fmt: skip
     fps: float = option(25.0, "frames a second", least=1, most=120)
     size: int = option(256, "side of the picture in pixels, even", least=32, most=2048)
-    workers: int = option(2, "threads that draw", least=1, most=256)
+    workers: int = option(2, "rendering threads", least=1, most=256)
     stage: StageOptions = field(default_factory=StageOptions)
 
 
 @dataclass
 class DemoOptions:
-    """Draw two actors, swap one's face onto the other, and compare with the exact answer."""
+    """Render two actors, swap their faces, and compare with the ground truth."""
 
-    output: str = option("demo", "folder for everything; what an earlier demo left is used again")
+    output: str = option(
+        "demo", "folder for everything; finished steps of an earlier demo are reused"
+    )
     budget: str = option(
-        "full", "full takes minutes, ci about one, and looks it", choices=("full", "ci")
+        "full", "full takes minutes; ci about one, at low quality", choices=("full", "ci")
     )
     seed: int = option(0, "of scores, movements, cameras and lights", least=0, most=2**31 - 1)
 

@@ -81,7 +81,7 @@ def test_cfg_job_prints_the_config(verb: str) -> None:
         ("concept name=arousal positives=b negatives=c rights=d", "name=arousal: "),
         (
             "convert affect.concepts=tired",
-            "affect.concepts: Cannot assign str to Dict[str, float] (how",
+            "affect.concepts: Cannot assign str to Dict[str, float] (amount of",
         ),
         ("convert affect.concepts.tired=much", "affect.concepts.tired: Value 'much'"),
         (

@@ -18,7 +18,7 @@ from swapper.faces.geometry import (
 from swapper.head_renderer.identity import sample_identity
 from swapper.head_renderer.pose import HeadState
 from swapper.head_renderer.stage import Stage
-from swapper.options.verbs import BlendOptions
+from swapper.options.groups import BlendOptions
 from swapper.synth.actor import Actor
 from tests.faces.conftest import drawn_landmarks, placed
 

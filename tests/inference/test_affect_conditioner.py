@@ -44,7 +44,8 @@ from swapper.inference.affect_conditioner import (
 )
 from swapper.media.video_reader import Frame, VideoReader
 from swapper.models.model_file import load_model
-from swapper.options.verbs import AffectOptions, ConvertOptions
+from swapper.options.groups import AffectOptions
+from swapper.options.verbs import ConvertOptions
 from swapper.training.checkpoint import read_checkpoint
 from swapper.training.preview_sheet import preview_rows
 from swapper.types import Face, Readings

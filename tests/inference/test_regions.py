@@ -20,7 +20,7 @@ from swapper.inference.affect_conditioner import (
     describe_controls,
     make_conditioner,
 )
-from swapper.options.verbs import AffectOptions, RegionOptions
+from swapper.options.groups import AffectOptions, RegionOptions
 from swapper.types import Readings
 
 REGIONS = {"brows": (0, 1), "lips": (2, 3)}

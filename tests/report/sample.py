@@ -89,7 +89,7 @@ def units() -> tuple[UnitAgreement, ...]:
 
 @lru_cache(maxsize=1)
 def faces() -> tuple[tuple[bytes, bytes, bytes], ...]:
-    """JPEGs of drawn actors at each beat: performer, a damped swap, and the exact answer."""
+    """JPEGs of drawn actors at each beat: performer, a damped swap, and the ground truth."""
     score = "neutral:1.5," + ",".join(
         f"{name}:2" for name in ("happy", "surprise", "sad", "anger", "fear", "disgust")
     )
@@ -191,7 +191,7 @@ def sample(frames: int = 500, *, truth: bool = False, drawn: bool = False) -> Re
 
     Args:
         frames: Of the clip, which lasts 20 s whatever they are.
-        truth: With the exact answer.
+        truth: With the ground truth.
         drawn: With faces of actors, which take seconds to draw.
     """
     strongest, worst = moments(truth=truth, drawn=drawn)

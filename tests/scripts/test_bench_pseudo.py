@@ -1,4 +1,4 @@
-"""Pseudo-targets held against the exact answer: errors by region, the table, the moments drawn."""
+"""Pseudo-targets held against the ground truth: errors by region, the table, the moments drawn."""
 
 from __future__ import annotations
 
