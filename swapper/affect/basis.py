@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from swapper.affect.readout import ridge_slopes
 from swapper.types import Readings
 
 Floats = NDArray[np.float64]
@@ -75,8 +76,7 @@ def _predictive_directions(
     centred = {name: each - np.median(each, axis=0) for name, each in targets.items()}
     power = _mean([(each**2).mean(axis=0) for each in centred.values()])
     covariance = _mean([deviations[n].T @ centred[n] / len(deviations[n]) for n in deviations])
-    ridge = _RIDGE * np.trace(pooled) / len(pooled) + 1e-12
-    weights = np.linalg.solve(pooled + ridge * np.eye(len(pooled)), covariance)
+    weights = ridge_slopes(pooled, covariance, _RIDGE)
     explained = (weights * covariance).sum(axis=0)
     predictable = explained > _MIN_EXPLAINED * power.clip(1e-12)
     if not predictable.any():

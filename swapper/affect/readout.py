@@ -69,6 +69,19 @@ def readable_axes(
     return informative.astype(np.float32)
 
 
+def ridge_slopes(covariance: Floats, cross: Floats, penalty: float) -> Floats:
+    """Return slopes (K, M) of a ridge regression.
+
+    Args:
+        covariance: (K, K) of the predictors.
+        cross: (K, M) covariance of predictors and targets.
+        penalty: As a share of the predictors' mean variance.
+    """
+    ridge = penalty * np.trace(covariance) / len(covariance) + 1e-12
+    slopes: Floats = np.linalg.solve(covariance + ridge * np.eye(len(covariance)), cross)
+    return slopes
+
+
 def _regression(
     codes: Mapping[str, Floats], targets: Mapping[str, NDArray[np.floating[Any]]]
 ) -> tuple[Floats, Floats, Floats]:
@@ -81,7 +94,6 @@ def _regression(
         cross.append(deviation.T @ centred / len(deviation))
         power.append((centred**2).mean(axis=0))
     pooled, together, variance = (np.mean(each, axis=0) for each in (spread, cross, power))
-    ridge = _RIDGE * np.trace(pooled) / len(pooled) + 1e-12
-    slopes: Floats = np.linalg.solve(pooled + ridge * np.eye(len(pooled)), together)
+    slopes = ridge_slopes(pooled, together, _RIDGE)
     variance = variance.clip(1e-12)
     return slopes, (slopes * together).sum(axis=0) / variance, variance
