@@ -319,8 +319,7 @@ def _paste_faces(swapper: FaceSwapper, frame: Frame, faces: list[Face]) -> Swapp
     height, width = picture.shape[:2]
     covered = np.zeros((height, width), np.float32)
     for face, (swap, mask) in zip(placed, swapper.swap(placed), strict=True):
-        blend_mask = swapper.blend_mask(face, mask)
-        picture, _ = swapper.paste(picture, face, swap, blend_mask)
+        picture, _, blend_mask = swapper.paste(picture, face, swap, mask)
         part = mask_in_frame(blend_mask, face.aligned_from_frame, (width, height))
         np.maximum(covered, part, out=covered)
     return SwappedFrame(picture, covered, tuple(faces))

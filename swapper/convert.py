@@ -314,8 +314,7 @@ def _write(
         masks = []
         for face in faces:
             swap, mask = next(results)
-            blend_mask = swapper.blend_mask(face, mask)
-            picture, changed = swapper.paste(picture, face, swap, blend_mask)
+            picture, changed, blend_mask = swapper.paste(picture, face, swap, mask)
             touched |= changed
             masks.append((blend_mask, face.aligned_from_frame))
         sink.write(frame, picture, touched)

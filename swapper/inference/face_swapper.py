@@ -13,6 +13,7 @@ from torch import Tensor
 from swapper.faces.color_transfer import ColourMatch, match_colour
 from swapper.faces.compositing import composite, shape_mask
 from swapper.faces.geometry import resized, transform_points, warp
+from swapper.faces.hairline import skin_weight
 from swapper.faces.masks import eyes_mouth_mask, face_mask
 from swapper.inference.affect_conditioner import AffectConditioner
 from swapper.media.video_reader import Frame
@@ -113,43 +114,39 @@ class FaceSwapper:
         code = self.conditioner.codes(crops).to(self.device)
         return self.model.net.guide(code, self.conditioner.options.guidance_scale)
 
-    def blend_mask(self, placed: AlignedFace, mask: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Compute the blend mask (R, R), aligned, in [0, 1], from the decoder's mask."""
-        landmarks = transform_points(placed.aligned_from_frame, placed.face.landmarks)
-        hull = face_mask(landmarks, self.size).astype(np.float32) / np.float32(255)
-        masks: dict[str, NDArray[np.float32]] = {
-            "product": mask * hull,
-            "model": mask,
-            "landmarks": hull,
-        }
-        return shape_mask(
-            masks[self.blend.mask],
-            erode=self.blend.erode * self.size,
-            feather=self.blend.feather * self.size,
-        )
-
     def paste(
         self,
         frame: Picture,
         placed: AlignedFace,
         swap: NDArray[np.float32],
-        blend_mask: NDArray[np.float32],
-    ) -> tuple[Picture, NDArray[np.bool_]]:
-        """Blend one swapped face into the frame.
+        mask: NDArray[np.float32],
+    ) -> tuple[Picture, NDArray[np.bool_], NDArray[np.float32]]:
+        """Match the colours of one swapped face and blend it into the frame.
 
         Args:
             frame: (H, W, 3).
             placed: The face to replace.
-            swap: (R, R, 3) in [0, 1].
-            blend_mask: See `blend_mask`.
+            swap: (R, R, 3) in [0, 1], see `swap`.
+            mask: (R, R) in [0, 1], likewise.
 
         Returns:
-            The new frame, and (H, W) which pixels changed.
+            The new frame; (H, W) which pixels changed; and the blend mask (R, R), aligned.
         """
         landmarks = transform_points(placed.aligned_from_frame, placed.face.landmarks)
+        hull = face_mask(landmarks, self.size).astype(np.float32) / np.float32(255)
+        masks = {"product": mask * hull, "model": mask, "landmarks": hull}
+        blend_mask = self._shaped(masks[self.blend.mask])
         # Brows count in full as well: the mask has them at half.
         features = np.minimum(eyes_mouth_mask(landmarks, self.size) / np.float32(127.5), 1)
         coloured = match_colour(
             swap, placed.aligned, blend_mask, features, cast("ColourMatch", self.blend.colour)
         )
-        return composite(frame, coloured, blend_mask, placed.aligned_from_frame)
+        if self.blend.exclude_hair:
+            weight = skin_weight(coloured, landmarks)
+            blend_mask = self._shaped(masks[self.blend.mask] * weight)
+        picture, changed = composite(frame, coloured, blend_mask, placed.aligned_from_frame)
+        return picture, changed, blend_mask
+
+    def _shaped(self, mask: NDArray[np.float32]) -> NDArray[np.float32]:
+        erode, feather = (each * self.size for each in (self.blend.erode, self.blend.feather))
+        return shape_mask(mask, erode, feather)

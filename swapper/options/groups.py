@@ -24,6 +24,7 @@ class BlendOptions:
         "match the colours of skin to the frame's: covariance (mkl) or deviations (lab)",
         choices=("none", "lab", "mkl"),
     )
+    exclude_hair: bool = option(True, "leave the identity's hair out of forehead and temples")
 
 
 @dataclass

@@ -1,0 +1,69 @@
+"""Find hair and background of the identity inside the upper part of a swap's mask.
+
+The hull of landmarks covers the forehead, but hair may fall across it, and the far temple of a
+turned head holds hair or background. There the performer's own forehead shows instead.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.faces.masks import region_masks
+
+# Cheeks between lower lid, nose, corner of the mouth and jaw: skin in every expression.
+_CHEEKS: Final = ((41, 40, 39, 31, 48, 3, 2), (46, 47, 42, 35, 54, 13, 14))
+_UPPER_LIDS: Final = [37, 38, 43, 44]
+_NASION, _NOSE_BASE = 27, 33
+# Least spread of skin in CIE Lab: smaller ones are those of a smooth network output.
+_LEAST_SPREAD: Final = (5.0, 2.5, 2.5)
+# Distances from the cheeks' colour, in spreads, from which a pixel is less and less skin, and none:
+# on real clips foreheads lie below 1, hair and background above 2 (docs/LOG.md).
+_SKIN: Final = 1.3
+_NO_SKIN: Final = 2.3
+# Thinner structures, such as rims of glasses, stay; in lengths of the nose.
+_THIN: Final = 0.1
+_FEWEST_PIXELS: Final = 16
+
+
+def skin_weight(
+    picture: NDArray[np.float32], landmarks_aligned: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Weight pixels above the eyes by how much their colour is that of the cheeks.
+
+    Args:
+        picture: (S, S, 3) RGB in [0, 1], an aligned face.
+        landmarks_aligned: (68, 2) in its pixels.
+
+    Returns:
+        (S, S) float32 in [0, 1]: 1 = skin; 1 everywhere below the eyes, and on the brows.
+    """
+    size = len(picture)
+    points = landmarks_aligned.astype(np.float64)
+    lab = cv2.cvtColor(np.clip(picture, 0, 1).astype(np.float32), cv2.COLOR_RGB2LAB)
+    cheeks = np.zeros((size, size), np.uint8)
+    for corners in _CHEEKS:
+        hull = cv2.convexHull(np.rint(points[list(corners)]).astype(np.int32))
+        cv2.fillConvexPoly(cheeks, hull, 1)
+    skin = lab[cheeks > 0]
+    up = points[_NASION] - points[_NOSE_BASE]
+    unit = float(np.linalg.norm(up))
+    if len(skin) < _FEWEST_PIXELS or unit < 1:
+        return np.ones((size, size), np.float32)
+    middle = np.median(skin, axis=0)
+    spread = np.maximum(1.4826 * np.median(np.abs(skin - middle), axis=0), _LEAST_SPREAD)
+    distance = np.sqrt((((lab - middle) / spread) ** 2).mean(axis=2)).astype(np.float32)
+    distance = cv2.GaussianBlur(distance, (0, 0), size / 64)
+    radius = max(1, round(_THIN * unit / 2))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    distance = cv2.morphologyEx(distance, cv2.MORPH_OPEN, disc)
+    other = np.clip((distance - _SKIN) / (_NO_SKIN - _SKIN), 0, 1)
+    y, x = np.indices((size, size))
+    height = (np.stack([x, y], axis=-1) - points[_UPPER_LIDS].mean(axis=0)) @ up / unit**2
+    above = np.clip((height - 0.05) / 0.1, 0, 1)
+    brows = region_masks(landmarks_aligned, size)["brows"] / np.float32(255)
+    weight: NDArray[np.float32] = (1 - above * (1 - brows) * other).astype(np.float32)
+    return weight
