@@ -1,4 +1,4 @@
-"""A hundred steps with kernels and a hundred without come to the same loss."""
+"""Steps with kernels and steps without come to the same loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from swapper.models.blocks import Down, Head, Up
 
 pytest.importorskip("triton", reason="triton is not installed")
 
-STEPS = 100
 SIDE = 8
 
 
@@ -28,7 +27,7 @@ def drawn(step: int) -> tuple[Tensor, ...]:
     return faces.to(torch.uint8), affine, grid, gain
 
 
-def trained(backend: dispatch.Backend, device: str) -> list[float]:
+def trained(backend: dispatch.Backend, device: str, steps: int) -> list[float]:
     """Losses of a small net of the blocks, step by step."""
     torch.manual_seed(0)
     net = nn.Sequential(Down(3, 8), Down(8, 8), Up(8, 8), Head(8, 3)).to(device)
@@ -37,7 +36,7 @@ def trained(backend: dispatch.Backend, device: str) -> list[float]:
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, eps=1e-3)
     losses = []
     with dispatch.using(backend):
-        for step in range(STEPS):
+        for step in range(steps):
             faces, *draws = (each.to(device) for each in drawn(step))
             warped, target = warp_pair(faces, *draws, size=SIDE)
             dssim, l1 = dssim_l1(net(warped), target[:, :3], target[:, 3:4], window=3, scales=1)
@@ -50,9 +49,10 @@ def trained(backend: dispatch.Backend, device: str) -> list[float]:
 
 
 @pytest.mark.usefixtures("few_programs")
-def test_a_hundred_steps_learn_the_same(device: str) -> None:
-    plain, kernels = trained("reference", device), trained("triton", device)
-    assert plain[-1] < 0.5 * plain[0]
+@pytest.mark.parametrize("steps", [5, pytest.param(100, marks=pytest.mark.slow)])
+def test_kernels_learn_what_the_reference_learns(device: str, steps: int) -> None:
+    plain, kernels = trained("reference", device, steps), trained("triton", device, steps)
+    assert plain[-1] < (0.5 if steps > 50 else 1) * plain[0]
     # What rounding does differently, a hundred steps make larger; here not by much.
     assert kernels[:10] == pytest.approx(plain[:10], rel=1e-4)
     assert kernels == pytest.approx(plain, rel=5e-3)
