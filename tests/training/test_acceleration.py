@@ -6,16 +6,12 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from swapper.data.augment import Augment
-from swapper.data.dataset import assemble
 from swapper.errors import UsageError
 from swapper.estimators.base import load_estimator
 from swapper.kernels import dispatch
@@ -26,6 +22,9 @@ from swapper.training.acceleration import Acceleration
 from swapper.training.module import SwapModule
 from swapper.training.optim import Optim
 from swapper.types import FaceBatch
+from tests.training.short_runs import UNLOGGED, face_batch
+
+pytestmark = pytest.mark.filterwarnings(UNLOGGED)
 
 K = 3
 CPU = torch.device("cpu")
@@ -47,7 +46,7 @@ def made(felt: bool = False) -> SwapModule:
             each.add_(torch.randn_like(each), alpha=0.05)
     expression = None
     if felt:
-        expression = ExpressionLoss(swap=0.5, recon=0.5, ramp=1)
+        expression = ExpressionLoss(swap=0.5, recon=0.5, ramp=0)
         codes = [CodeMap(torch.zeros(128), torch.randn(128, K))] * 2
         expression.bind(load_estimator("actors", "training"), "face", codes)
     return module_of(net, expression)
@@ -55,19 +54,12 @@ def made(felt: bool = False) -> SwapModule:
 
 def module_of(net: Autoencoder, expression: ExpressionLoss | None = None) -> SwapModule:
     optim = Optim(partial(torch.optim.AdamW), lr=1e-3, warmup_steps=0)
-    module = SwapModule(net, ReconstructionLoss(), optim, expression=expression)
-    module.log = module.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
-    module._trainer = SimpleNamespace(  # type: ignore[assignment]
-        global_rank=0, global_step=7
-    )
-    return module
+    return SwapModule(net, ReconstructionLoss(), optim, expression=expression)
 
 
 def batch() -> FaceBatch:
-    faces = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 5), dtype=np.uint8)
-    draw = Augment.none().draw(np.random.default_rng(0), 64, 64)
     code = torch.randn(4, K, generator=torch.Generator().manual_seed(0))
-    return replace(assemble(faces, [draw] * 4, 2, 0), code=code)
+    return replace(face_batch(), code=code)
 
 
 def step(module: SwapModule) -> tuple[float, dict[str, torch.Tensor]]:

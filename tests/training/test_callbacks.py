@@ -2,27 +2,67 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers.logger import Logger
+from torch import Tensor, nn
 
-from swapper.training.callbacks import Ema, Preview, SaveLast
+from swapper.data.datamodule import FaceDataModule
+from swapper.losses.reconstruction import ReconstructionLoss
+from swapper.models.autoencoder import DfAutoencoder
+from swapper.training.callbacks import Ema, Preview, SaveLast, averaged_state
+from swapper.training.module import SwapModule
+from swapper.training.optim import Optim
 from swapper.training.preview_sheet import SheetRow, draw_preview_sheet
 from swapper.training.trainer import resolve_precision
+from tests.facesets.making import make_faceset
+from tests.training.short_runs import fit
 
 
-def test_ema_follows_with_a_decay_that_warms_up() -> None:
-    ema = Ema(decay=0.9)
-    averaged, current = [torch.zeros(3)], [torch.ones(3)]
-    for step, decay in ((1, 2 / 11), (8, 0.5), (1000, 0.9)):
-        ema._step = step
-        averaged[0].zero_()
-        ema._average(averaged, current, 1)
-        assert float(averaged[0][0]) == pytest.approx(1 - decay)
+class Line(LightningModule):
+    """Two weights that move at every step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Linear(2, 1, bias=False)
+
+    def training_step(self, batch: Tensor, index: int) -> Tensor:
+        return (self.net(batch) - 3).square().mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class Weights(Callback):
+    """Keeps the trained and the averaged weights after each step; placed behind `Ema`."""
+
+    def __init__(self) -> None:
+        self.trained: list[Tensor] = []
+        self.averaged: list[Tensor] = []
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.trained.append(pl_module.net.weight.detach().clone())
+        self.averaged.append(averaged_state(trainer, pl_module)["weight"].clone())
+
+
+def test_ema_follows_with_a_decay_that_warms_up(tmp_path: Path) -> None:
+    kept = Weights()
+    fit(Line(), tmp_path, torch.rand(8, 4, 2), Ema(decay=0.4), kept)
+    expected = kept.trained[0]  # the first, random weights are forgotten at once
+    for number, (trained, averaged) in enumerate(zip(kept.trained, kept.averaged, strict=True), 1):
+        decay = min(0.4, (1 + number) / (10 + number))
+        expected = decay * expected + (1 - decay) * trained
+        torch.testing.assert_close(averaged, expected)
+    assert not torch.equal(kept.averaged[-1], kept.trained[-1])
 
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
@@ -59,31 +99,54 @@ def test_precision_is_what_the_device_has(monkeypatch: pytest.MonkeyPatch) -> No
         assert resolve_precision("auto", "cpu") == expected
 
 
-class _Recorder:
-    """Stands for wandb's logger."""
+class Pictures(Logger):
+    """A logger that keeps (name, shape, step) of pictures."""
+
+    name, version = "pictures", 0
 
     def __init__(self) -> None:
-        self.seen: list[tuple[str, Any, int]] = []
+        super().__init__()
+        self.seen: list[tuple[str, tuple[int, ...], int]] = []
+
+    def log_metrics(self, *_: Any, **__: Any) -> None: ...
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None: ...
+
+
+class ImageLogger(Pictures):
+    """Takes pictures as wandb's logger does."""
 
     def log_image(self, key: str, images: list[Any], step: int) -> None:
-        self.seen.append((key, images[0], step))
+        self.seen += [(key, np.asarray(each).shape, step) for each in images]
 
 
-class _Board:
-    """Stands for TensorBoard's logger."""
+class BoardLogger(Pictures):
+    """Takes pictures as TensorBoard's logger does."""
 
-    def __init__(self) -> None:
-        self.experiment = self
-        self.shapes: list[tuple[int, ...]] = []
+    @property
+    def experiment(self) -> Any:
+        return self
 
     def add_image(self, tag: str, image: np.ndarray, step: int, dataformats: str) -> None:
-        assert (tag, dataformats, step) == ("preview", "HWC", 5)
-        self.shapes.append(image.shape)
+        assert dataformats == "HWC"
+        self.seen.append((tag, image.shape, step))
 
 
-def test_previews_reach_the_loggers_that_take_pictures(tmp_path: Path) -> None:
-    recorder, board = _Recorder(), _Board()
-    trainer: Any = type("T", (), {"loggers": [recorder, board, object()]})()
-    Preview(str(tmp_path))._log_picture(trainer, Image.new("RGB", (8, 4)), 5)
-    assert recorder.seen[0][0] == "preview"
-    assert board.shapes == [(4, 8, 3)]
+def test_previews_reach_the_disk_and_the_loggers_that_take_pictures(tmp_path: Path) -> None:
+    paths = [str(make_faceset(tmp_path, name, 20)) for name in ("anna", "bert")]
+    data = FaceDataModule(paths, resolution=64, batch_size=2, num_workers=0, seed=1)
+    net = DfAutoencoder(("anna", "bert"), 64, width=4, latent=16)
+    optim = Optim(partial(torch.optim.AdamW), lr=1e-3, warmup_steps=0)
+    images, board = ImageLogger(), BoardLogger()
+    trainer = Trainer(
+        max_steps=3, accelerator="cpu", logger=[images, board, Pictures()],
+        default_root_dir=tmp_path, callbacks=[Preview(str(tmp_path / "previews"), 2, faces=1)],
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        use_distributed_sampler=False, limit_val_batches=0,
+    )  # fmt: skip
+    trainer.fit(SwapModule(net, ReconstructionLoss(), optim), datamodule=data)
+    names = sorted(each.name for each in (tmp_path / "previews").iterdir())
+    assert names == [f"step_{step:07d}.png" for step in (1, 2, 3)]
+    shape = ((128 + 18) * 2 + 18, 128 * 3, 3)
+    for logger in (images, board):
+        assert logger.seen == [("preview", shape, step) for step in (1, 2, 3)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,18 +23,15 @@ from swapper.training.expression_step import SwapAssignment, decode_swaps, expre
 from swapper.training.module import SwapModule
 from swapper.training.optim import Optim
 from swapper.types import Coverage, FaceBatch
+from tests.training.short_runs import face_batch, fit
 
 K = 4
 NAMES = ("alice", "bob", "carol")
 
 
 def batch(identities: int = 2, each: int = 3, step: int = 0) -> FaceBatch:
-    count = identities * each
-    faces = np.random.default_rng(0).integers(0, 256, (count, 64, 64, 5), dtype=np.uint8)
-    draw = Augment.none().draw(np.random.default_rng(0), 64, 64)
-    made = assemble(faces, [draw] * count, identities, step)
-    code = torch.randn(count, K, generator=torch.Generator().manual_seed(0))
-    return replace(made, code=code)
+    code = torch.randn(identities * each, K, generator=torch.Generator().manual_seed(0))
+    return replace(face_batch(identities, each, step), code=code)
 
 
 def woken(identities: int = 2, **settings: Any) -> DfAutoencoder:
@@ -178,7 +175,17 @@ def drawn(openness: Tensor, level: float) -> Tensor:
     return torch.cat([picture, torch.ones(len(openness), 2, 64, 64)], dim=1)
 
 
-def toy(with_loss: bool) -> tuple[float, float]:
+def performance(step: int) -> FaceBatch:
+    """Eight faces of each of two people; the second hardly opens the mouth."""
+    openness = torch.rand(16, generator=torch.Generator().manual_seed(step))
+    openness[8:] *= 0.1
+    faces = torch.cat([drawn(openness[:8], 0.8), drawn(openness[8:], 0.5)])
+    stored = (faces.permute(0, 2, 3, 1) * 255).round().byte().numpy()
+    draw = Augment.none().draw(np.random.default_rng(0), 64, 64)
+    return replace(assemble(stored, [draw] * 16, 2, step), code=openness[:, None] * 2)
+
+
+def toy(folder: Path, with_loss: bool) -> tuple[float, float]:
     """Train two toy people, one of whom never opens the mouth; swap held-out performances.
 
     Returns:
@@ -197,23 +204,7 @@ def toy(with_loss: bool) -> tuple[float, float]:
     expression.bind(Mouth(), "face", [CodeMap(*each) for each in zip(rest, scale, strict=True)])
     optim = Optim(partial(torch.optim.AdamW, betas=(0.9, 0.99)), lr=3e-3, warmup_steps=0)
     module = SwapModule(net, ReconstructionLoss(), optim, expression=expression)
-    module.log = module.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
-    optimizer = module.configure_optimizers()
-    for step in range(120):
-        module._trainer = SimpleNamespace(  # type: ignore[assignment]
-            global_rank=0, global_step=step
-        )
-        random = torch.Generator().manual_seed(step)
-        openness = torch.rand(16, generator=random)
-        openness[8:] *= 0.1
-        faces = torch.cat([drawn(openness[:8], 0.8), drawn(openness[8:], 0.5)])
-        stored = (faces.permute(0, 2, 3, 1) * 255).round().byte().numpy()
-        draw = Augment.none().draw(np.random.default_rng(0), 64, 64)
-        made = assemble(stored, [draw] * 16, 2, step)
-        loss = module.training_step(replace(made, code=openness[:, None] * 2), 0)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    fit(module, folder, map(performance, range(120)))
     held_out = torch.linspace(0.3, 1, 9)
     with torch.no_grad():
         swap = net(drawn(held_out, 0.8)[:, :3], "bob", held_out[:, None] * 2).image
@@ -223,9 +214,9 @@ def toy(with_loss: bool) -> tuple[float, float]:
     return float(error), float((swap - truth)[:, :, :30].abs().mean())
 
 
-def test_a_trained_toy_opens_a_mouth_that_its_identity_never_opened() -> None:
-    without, beside_without = toy(with_loss=False)
-    error, beside = toy(with_loss=True)
+def test_a_trained_toy_opens_a_mouth_that_its_identity_never_opened(tmp_path: Path) -> None:
+    without, beside_without = toy(tmp_path, with_loss=False)
+    error, beside = toy(tmp_path, with_loss=True)
     assert error < 0.75 * without
     assert beside < beside_without + 0.03
 
@@ -235,7 +226,6 @@ def test_a_batch_without_the_model_s_codes_is_refused(wrong: int) -> None:
     module = SwapModule(
         woken(), ReconstructionLoss(), Optim(torch.optim.AdamW, lr=1e-3, warmup_steps=0)
     )
-    module._trainer = SimpleNamespace(global_rank=0, global_step=0)  # type: ignore[assignment]
     bad = replace(batch(), code=torch.zeros(6, wrong))
     with pytest.raises(ValueError, match=f"takes codes of {K}, the batch has"):
         module.training_step(bad, 0)

@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
-from types import SimpleNamespace
+from itertools import count
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from lightning import Callback
+from torch import Tensor
 
-from swapper.data.augment import Augment
-from swapper.data.dataset import assemble
 from swapper.errors import TrainingError
 from swapper.losses.reconstruction import ReconstructionLoss
 from swapper.models.autoencoder import DfAutoencoder
 from swapper.training.module import MAX_BAD_STEPS, SwapModule
 from swapper.training.optim import Optim
-from swapper.types import FaceBatch
+from tests.training.short_runs import UNLOGGED, face_batch, fit
+
+pytestmark = pytest.mark.filterwarnings(UNLOGGED)
 
 
-def module(**settings: Any) -> SwapModule:
+def module(optimizer: Any = torch.optim.AdamW, lr: float = 3e-3, **settings: Any) -> SwapModule:
     torch.manual_seed(0)
     net = DfAutoencoder(("alice", "bob"), 64, width=4, latent=16, **settings)
-    optim = Optim(partial(torch.optim.AdamW, betas=(0.9, 0.99)), lr=3e-3, warmup_steps=0)
-    made = SwapModule(net, ReconstructionLoss(), optim, record={"config": {}, "identities": []})
-    made.log = made.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
-    made._trainer = SimpleNamespace(global_rank=0, global_step=7)  # type: ignore[assignment]
-    return made
-
-
-def batch(per_identity: int = 2) -> FaceBatch:
-    faces = np.random.default_rng(0).integers(0, 256, (2 * per_identity, 64, 64, 5), dtype=np.uint8)
-    draw = Augment.none().draw(np.random.default_rng(0), 64, 64)
-    return assemble(faces, [draw] * len(faces), 2, 0)
+    optim = Optim(partial(optimizer), lr=lr, warmup_steps=0)
+    return SwapModule(net, ReconstructionLoss(), optim, record={"config": {}, "identities": []})
 
 
 def test_each_decoder_learns_from_its_own_faces_only() -> None:
     made = module()
-    faces = batch()
+    faces = face_batch()
     output = made.reconstruct(made.net.encode(torch.rand(4, 3, 64, 64)), None)
     assert output.image.shape == (4, 3, 64, 64)
     output.image[:2].sum().backward()
@@ -51,60 +45,73 @@ def test_each_decoder_learns_from_its_own_faces_only() -> None:
     assert faces.identity.tolist() == [0, 0, 1, 1]
 
 
-def test_a_step_lowers_the_loss() -> None:
-    made = module()
-    optimizer = made.configure_optimizers()
-    losses = []
-    for _ in range(25):
-        loss = made.training_step(batch(), 0)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < 0.9 * losses[0]
+class Watch(Callback):
+    """Keeps the loss of each step and, flat, the weights after it."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.weights: list[Tensor] = []
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.losses.append(float(trainer.callback_metrics["train/loss"]))
+        self.weights.append(flat(pl_module))
 
 
-def test_a_gradient_that_is_not_finite_changes_nothing_and_many_end_the_run() -> None:
-    made = module()
-    optimizer = made.configure_optimizers()
-    before = [each.clone() for each in made.net.parameters()]
-    for number in range(MAX_BAD_STEPS):
-        for each in made.net.parameters():
-            each.grad = torch.full_like(each, float("nan"))
-        if number == MAX_BAD_STEPS - 1:
-            with pytest.raises(TrainingError, match=r"step 7: .* lower optim\.lr"):
-                made.configure_gradient_clipping(optimizer, 1.0)
-        else:
-            made.configure_gradient_clipping(optimizer, 1.0)
-        optimizer.step()
-    after = list(made.net.parameters())
-    assert all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
+def flat(made: Any) -> Tensor:
+    return torch.cat([each.detach().flatten() for each in made.net.parameters()])
 
 
-def test_one_good_step_forgives_the_bad_ones() -> None:
-    made = module()
-    optimizer = made.configure_optimizers()
-    for _ in range(3):
-        for bad in (True, False):
-            for each in made.net.parameters():
-                each.grad = torch.full_like(each, float("inf") if bad else 1.0)
-            made.configure_gradient_clipping(optimizer, 1.0)
-    assert made._bad_steps == 0
-    norm = torch.stack([each.grad.norm() for each in made.net.parameters()]).norm()  # type: ignore[union-attr]
-    assert float(norm) == pytest.approx(1.0, rel=1e-3)
+def test_a_run_lowers_the_loss(tmp_path: Path) -> None:
+    watch = Watch()
+    fit(module(), tmp_path, [face_batch()] * 25, watch)
+    assert watch.losses[-1] < 0.9 * watch.losses[0]
 
 
-def test_what_dropout_draws_depends_on_seed_step_and_rank() -> None:
-    made = module()
-    draws = []
-    for rank in (0, 0, 1):
-        made._trainer.global_rank = rank  # type: ignore[misc]
-        made.training_step(batch(), 0)
-        draws.append(float(torch.rand(1)))
-    assert draws[0] == draws[1] != draws[2]
+def spoilt(made: SwapModule, bad: Iterator[bool]) -> SwapModule:
+    """Its gradient is not finite at the steps that `bad` names."""
+    weight = next(made.net.parameters())
+    weight.register_hook(lambda grad: grad * (torch.nan if next(bad) else 1.0))
+    return made
 
 
-def test_a_checkpoint_carries_the_config() -> None:
-    checkpoint: dict[str, Any] = {}
-    module().on_save_checkpoint(checkpoint)
-    assert checkpoint["swapper"] == {"config": {}, "identities": []}
+def test_a_gradient_that_is_not_finite_changes_nothing_and_many_end_the_run(tmp_path: Path) -> None:
+    watch, made = Watch(), spoilt(module(), (True for _ in count()))
+    before = flat(made)
+    with pytest.raises(TrainingError, match=rf"step {MAX_BAD_STEPS - 1}: .* optim\.lr"):
+        fit(made, tmp_path, [face_batch()] * (MAX_BAD_STEPS + 5), watch, gradient_clip_val=1.0)
+    assert len(watch.weights) == MAX_BAD_STEPS - 1
+    assert all(torch.equal(each, before) for each in (*watch.weights, flat(made)))
+
+
+def test_one_good_step_forgives_the_bad_ones_and_is_clipped(tmp_path: Path) -> None:
+    good = MAX_BAD_STEPS - 1  # bad before and bad after, by number
+    watch, made = Watch(), spoilt(module(torch.optim.SGD, lr=1.0), (n != good for n in count()))
+    before = flat(made)
+    steps = [face_batch()] * (2 * MAX_BAD_STEPS - 1)
+    fit(made, tmp_path, steps, watch, gradient_clip_val=1e-3)
+    assert torch.equal(watch.weights[good - 1], before)
+    moved = float((watch.weights[good] - before).double().norm())
+    assert moved == pytest.approx(1e-3, rel=1e-2)
+    assert torch.equal(watch.weights[-1], watch.weights[good])
+
+
+def test_what_dropout_draws_depends_on_seed_step_and_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, other = module(), module()
+    other.seed = 1
+
+    def draw(made: SwapModule, step: int = 0, rank: int = 0) -> float:
+        monkeypatch.setattr(SwapModule, "global_rank", rank)
+        made.training_step(face_batch(step=step), 0)
+        return float(torch.rand(1))
+
+    assert draw(made) == draw(made)
+    assert len({draw(made), draw(made, step=1), draw(made, rank=1), draw(other)}) == 4
+
+
+def test_a_checkpoint_carries_the_config(tmp_path: Path) -> None:
+    trainer = fit(module(), tmp_path, [face_batch()])
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert saved["swapper"] == {"config": {}, "identities": []}

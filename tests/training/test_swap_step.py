@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from swapper.data.augment import Augment
-from swapper.data.dataset import assemble, pseudo_targets, warped_and_target
+from swapper.data.dataset import pseudo_targets, warped_and_target
 from swapper.data.pseudo_recipes import LIP_POINTS, NODES
 from swapper.losses.reconstruction import ReconstructionLoss
 from swapper.models.autoencoder import DfAutoencoder
@@ -18,6 +17,7 @@ from swapper.training.module import SwapModule
 from swapper.training.optim import Optim
 from swapper.training.swap_step import SwapLoss
 from swapper.types import FaceBatch, PseudoBatch
+from tests.training.short_runs import face_batch, fit
 
 NAMES = ("alice", "bob", "carol")
 SIDE = 64
@@ -31,9 +31,6 @@ def network(identities: int = 2, **settings: int) -> DfAutoencoder:
 def batch(identities: int = 2, each: int = 2, step: int = 0, weight: float = 1.0) -> FaceBatch:
     """Noise as faces; each swap's target is the next identity's face as it is."""
     count = identities * each
-    faces = np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE, 5), dtype=np.uint8)
-    draw = Augment.none().draw(np.random.default_rng(0), SIDE, SIDE)
-    made = assemble(faces, [draw] * count, identities, step)
     sample = torch.arange(count)
     pseudo = PseudoBatch(
         sample=sample,
@@ -45,7 +42,7 @@ def batch(identities: int = 2, each: int = 2, step: int = 0, weight: float = 1.0
         lips=torch.zeros(count, LIP_POINTS, 2, dtype=torch.float16),
         gain=torch.tensor([1.0, 0.0]).expand(count, 3, 2),
     )
-    return replace(made, pseudo=pseudo)
+    return replace(face_batch(identities, each, step, SIDE), pseudo=pseudo)
 
 
 def run(net: DfAutoencoder, some: FaceBatch, swap: SwapLoss | None = None) -> Tensor:
@@ -150,21 +147,15 @@ def test_a_share_of_each_block_is_decoded() -> None:
     assert sizes == [2, 2]
 
 
-def test_swaps_learn_what_no_own_face_shows() -> None:
+def test_swaps_learn_what_no_own_face_shows(tmp_path: Path) -> None:
     """After as many steps, a swap is nearer to its target than where nothing held it to one."""
     some, errors = batch(), []
     for swap in (SwapLoss(), None):
         optim = Optim(torch.optim.Adam, 5e-3, warmup_steps=0)
-        module = SwapModule(network(), ReconstructionLoss(), optim, swap=swap)
-        module.log_dict = lambda *_, **__: None  # type: ignore[method-assign, assignment]
-        optimiser = torch.optim.Adam(module.parameters(), lr=5e-3)
-        for _ in range(25):
-            optimiser.zero_grad()
-            module.training_step(some, 0).backward()
-            optimiser.step()
+        net = network()
+        fit(SwapModule(net, ReconstructionLoss(), optim, swap=swap), tmp_path, [some] * 25)
         with torch.no_grad():
             warped, _ = warped_and_target(some, SIDE)
-            latent = module.net.encode(warped)
-            loss, _ = SwapLoss()(module.net, ReconstructionLoss(), some, latent, None)
+            loss, _ = SwapLoss()(net, ReconstructionLoss(), some, net.encode(warped), None)
         errors.append(float(loss))
     assert errors[0] < 0.9 * errors[1]
