@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,24 @@ def shared() -> Path:
 def _home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep certificates and caches of the tests out of the user's home."""
     monkeypatch.setenv("SWAPPER_HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of `tests.world`, to be read only."""
+    from tests.world import shared_world  # heavy: for who needs it
+
+    base = tmp_path_factory.getbasetemp()
+    return shared_world(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+
+
+@pytest.fixture
+def own_world(world: Path, tmp_path: Path) -> Path:
+    """A copy of the world to write into."""
+    return Path(shutil.copytree(world, tmp_path / "world"))
+
+
+@pytest.fixture
+def own_runs(world: Path, tmp_path: Path) -> Path:
+    """A copy of the world's runs to go on with; their facesets are the world's."""
+    return Path(shutil.copytree(world / "runs", tmp_path / "runs"))

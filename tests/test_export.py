@@ -24,10 +24,16 @@ from swapper.modelcard.model_card import OnnxFile, model_page
 from swapper.modelcard.run_origin import ModelOrigin, find_origin
 from swapper.models import onnx_export
 from swapper.models.autoencoder import build_model
-from swapper.models.model_file import ModelIdentity, ModelMetadata, load_model, save_model
+from swapper.models.model_file import (
+    LoadedModel,
+    ModelIdentity,
+    ModelMetadata,
+    load_model,
+    save_model,
+)
 from swapper.options.verbs import ExportOptions
 from swapper.report.report_file import StoredMeasure, StoredReport
-from tests.drawing import ALICE, BOB, write_clip
+from tests.world import FRAMES, RIGHTS, SIDE, STEPS
 
 HOSTILE = "</td><script>alert(1)</script> | ![x](http://e.vil/a.png) `*_ www.e.vil\u202e\n# me"
 
@@ -47,30 +53,6 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two read facesets and a run that hears affect."""
-    folder = tmp_path_factory.mktemp("export")
-    for name, look in (("alice", ALICE), ("bob", BOB)):
-        clip, landmarks = write_clip(folder / f"{name}.mp4", look, frames=24)
-        line = [
-            "extract", f"input={clip}", f"identity={name}", f"rights=drawn for {name}",
-            f"facesets={folder / 'facesets'}", "size=96", "aligner=openface",
-            f"aligner.csv={landmarks}", "affect=actors",
-        ]  # fmt: skip
-        assert cli.run(line) == 0
-    facesets = f"[{folder / 'facesets/alice'},{folder / 'facesets/bob'}]"
-    line = [
-        "train", "name=run", f"facesets={facesets}", f"runs={folder / 'runs'}", "affect=actors",
-        "experiment=affect64", "model.width=4", "model.latent=16", "model.code_dim=4",
-        "data.batch_size=4", "data.num_workers=0", "trainer.max_steps=2", "seed=5",
-        "trainer.val_check_interval=2", "callbacks.checkpoint.every_n_steps=2",
-        "callbacks.preview.every_n_steps=2", "expression.swap=0",
-    ]  # fmt: skip
-    assert cli.run(line) == 0
-    return folder
-
-
 def said(folder: Path) -> str:
     return (folder / "model.md").read_text(encoding="utf-8")
 
@@ -79,38 +61,42 @@ def hashes(folder: Path) -> dict[str, str]:
     return {each.name: hashlib.sha256(each.read_bytes()).hexdigest() for each in folder.iterdir()}
 
 
-def test_a_run_becomes_a_folder_with_its_story(world: Path, tmp_path: Path) -> None:
-    output = tmp_path / "out"
+@pytest.fixture(scope="module")
+def exported(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("export") / "out"
     assert cli.run(["export", f"model={world / 'runs/run'}", f"output={output}", "onnx=true"]) == 0
+    return output
+
+
+def test_a_run_becomes_a_folder_with_its_story(world: Path, exported: Path) -> None:
     names = {"model.safetensors", "model.json", "model.md", "alice.onnx", "bob.onnx"}
-    assert {each.name for each in output.iterdir()} == names
-    model, page = load_model(output), said(output)
+    assert {each.name for each in exported.iterdir()} == names
+    for name in ("model.safetensors", "model.json"):
+        assert (exported / name).read_bytes() == (world / "runs/run" / name).read_bytes()
+    model, page = load_model(exported), said(exported)
     source = json.loads((world / "facesets/alice/faceset.json").read_text())["sources"][0]["sha256"]
     estimator = model.card.lineage[0].partition(":")[2]
     for told in (
-        "| **alice** | drawn for alice |", "training | 2 steps", f"`{model.sha256}`", source,
-        "| reconstruction | dssim ", "24 faces of 96 x 96", "| seed | 5 |", "optimizer AdamW",
-        f"`{estimator}`", "openface(", "`code` | `(batch, 4)`", "`bob.onnx` | bob | 20 |",
-        "valence from neutral",
-        "Not evaluated yet", "linear probe still identifies the person", "on only 24 faces",
+        f"| **alice** | {RIGHTS} |", f"training | {STEPS} steps", f"`{model.sha256}`", source,
+        "| reconstruction | dssim ", f"{FRAMES} faces of {SIDE} x {SIDE}", "| seed | 0 |",
+        "optimizer AdamW", f"`{estimator}`", "openface(", "`code` | `(batch, 4)`",
+        "`bob.onnx` | bob | 20 |", "valence from neutral", "Not evaluated yet",
+        "linear probe still identifies the person", f"on only {FRAMES} faces",
     ):  # fmt: skip
         assert told in page, told
     assert "not measured" not in page
     assert str(world) not in page
-    before = hashes(output)
-    again = ["export", f"model={output}", f"output={tmp_path / 'again'}", "onnx=true"]
-    assert cli.run(again) == 0
-    after = hashes(tmp_path / "again")
-    assert {name for name in names if before[name] != after[name]} == {"model.md"}
-    assert "`config.yaml` was not available" in said(tmp_path / "again")
 
 
-def test_equal_models_give_equal_bytes(world: Path, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        export(ExportOptions(str(world / "runs/run"), str(tmp_path / name), onnx=True))
-    assert hashes(tmp_path / "a") == hashes(tmp_path / "b")
-    for name in ("model.safetensors", "model.json"):
-        assert (tmp_path / "a" / name).read_bytes() == (world / "runs/run" / name).read_bytes()
+@pytest.mark.slow
+def test_equal_models_give_equal_bytes(exported: Path, tmp_path: Path) -> None:
+    """All but the page, which tells less: the configuration of the run was left behind."""
+    again = tmp_path / "again"
+    assert cli.run(["export", f"model={exported}", f"output={again}", "onnx=true"]) == 0
+    before, after = hashes(exported), hashes(again)
+    assert before.keys() == after.keys()
+    assert {name for name in before if before[name] != after[name]} == {"model.md"}
+    assert "`config.yaml` was not available" in said(again)
 
 
 def test_facesets_can_be_named_and_must_be_the_right_ones(world: Path, tmp_path: Path) -> None:
@@ -121,7 +107,10 @@ def test_facesets_can_be_named_and_must_be_the_right_ones(world: Path, tmp_path:
     assert find_origin(model) == ModelOrigin()
     alice, bob = (world / "facesets" / name for name in ("alice", "bob"))
     found = find_origin(model, [alice, bob])
-    assert {name: each.faces for name, each in found.footage.items()} == {"alice": 24, "bob": 24}
+    assert {name: each.faces for name, each in found.footage.items()} == {
+        "alice": FRAMES,
+        "bob": FRAMES,
+    }
     assert sum(found.footage["alice"].emotions.values()) == pytest.approx(1)
     thinned = shutil.copytree(bob, tmp_path / "bob")
     next((thinned / "images").iterdir()).unlink()
@@ -268,9 +257,15 @@ def test_an_older_export_is_replaced_whole(plain: Path, tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["out"]
 
 
+def unwritten(model: LoadedModel, identity: str, path: Path, opset: int) -> None:
+    """In place of torch's exporter, which takes seconds."""
+    path.write_bytes(f"{model.sha256} {identity} {opset}".encode())
+
+
 def test_a_file_that_differs_from_torch_is_not_handed_on(
     plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(onnx_export, "write_onnx", unwritten)
     monkeypatch.setattr(onnx_export, "torch_difference", lambda *_: float("nan"))
     with pytest.raises(ModelError, match=r"alice\.onnx: differs from torch by nan"):
         export(ExportOptions(str(plain), str(tmp_path / "out"), onnx=True))
@@ -283,6 +278,7 @@ def test_without_onnxruntime_it_says_that_nothing_was_compared(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    monkeypatch.setattr(onnx_export, "write_onnx", unwritten)
     monkeypatch.setattr(onnx_export, "torch_difference", lambda *_: None)
     export(ExportOptions(str(plain), str(tmp_path / "out"), onnx=True))
     assert "alice.onnx: not compared with torch: onnxruntime is not installed" in caplog.text

@@ -15,33 +15,23 @@ from swapper.errors import ProvenanceError
 from swapper.faces.openface import OpenfaceAligner
 from swapper.media.video_reader import VideoReader
 from swapper.options.verbs import ConvertOptions
-from tests.drawing import ALICE, BOB, write_clip
-
-FRAMES = 50
-RIGHTS = "drawn by this test, 2026 (all mine)"
+from tests import world as made
+from tests.world import FRAMES, RIGHTS, extract_line
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two clips, their facesets and a trained run."""
-    folder = tmp_path_factory.mktemp("pipeline")
-    for name, look in (("alice", ALICE), ("bob", BOB)):
-        clip, landmarks = write_clip(folder / f"{name}.mp4", look, frames=FRAMES)
-        line = [
-            "extract", f"input={clip}", f"identity={name}", f"rights={RIGHTS}",
-            f"facesets={folder / 'facesets'}", "size=128", "aligner=openface",
-            f"aligner.csv={landmarks}",
-        ]  # fmt: skip
-        assert cli.run(line) == 0
-    assert cli.run(train_line(folder, 20)) == 0
-    assert cli.run(train_line(folder, 30)) == 0
-    return folder
+def plain(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the run `run`: a model that is not conditioned, stopped and resumed."""
+    runs = tmp_path_factory.mktemp("runs")
+    for steps in (10, 20):
+        assert cli.run(plain_line(world, runs, steps)) == 0
+    return runs / "run"
 
 
-def train_line(folder: Path, steps: int) -> list[str]:
-    facesets = f"[{folder / 'facesets/alice'},{folder / 'facesets/bob'}]"
+def plain_line(world: Path, runs: Path, steps: int) -> list[str]:
+    facesets = f"[{world / 'facesets/alice'},{world / 'facesets/bob'}]"
     return [
-        "train", "name=run", f"facesets={facesets}", f"runs={folder / 'runs'}", "model=tiny",
+        "train", "name=run", f"facesets={facesets}", f"runs={runs}", "model=tiny",
         "model.width=8", "model.latent=32", "data.batch_size=4", "data.num_workers=0",
         f"trainer.max_steps={steps}", "trainer.accelerator=cpu", "trainer.val_check_interval=10",
         "trainer.log_every_n_steps=5", "callbacks.checkpoint.every_n_steps=10",
@@ -49,12 +39,8 @@ def train_line(folder: Path, steps: int) -> list[str]:
     ]  # fmt: skip
 
 
-def convert_line(world: Path, output: Path, *more: str) -> list[str]:
-    return [
-        "convert", f"model={world / 'runs/run'}", f"video={world / 'alice.mp4'}", "identity=bob",
-        f"output={output}", "aligner=openface", f"aligner.csv={world / 'alice.csv'}",
-        "device=cpu", *more,
-    ]  # fmt: skip
+def convert_line(world: Path, plain: Path, output: Path, *more: str) -> list[str]:
+    return made.convert_line(world, output, f"model={plain}", *more)
 
 
 def frames(path: Path) -> list[av.VideoFrame]:
@@ -76,32 +62,29 @@ def test_extraction_leaves_a_faceset_that_a_person_can_read(world: Path) -> None
     assert (faceset / "faces.parquet").exists()
 
 
-def test_extracting_again_adds_nothing(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = sorted(each.name for each in (world / "facesets/alice/images").iterdir())
-    line = [
-        "extract", f"input={world / 'alice.mp4'}", "identity=alice", f"rights={RIGHTS}",
-        f"facesets={world / 'facesets'}", "size=128", "aligner=openface",
-        f"aligner.csv={world / 'alice.csv'}",
-    ]  # fmt: skip
-    assert cli.run(line) == 0
-    assert sorted(each.name for each in (world / "facesets/alice/images").iterdir()) == before
+def test_extracting_again_adds_nothing(own_world: Path) -> None:
+    images = own_world / "facesets/alice/images"
+    before = {each.name: each.stat().st_mtime_ns for each in images.iterdir()}
+    assert cli.run(extract_line(own_world, "alice")) == 0
+    assert {each.name: each.stat().st_mtime_ns for each in images.iterdir()} == before
 
 
-def test_a_run_leaves_what_is_needed(world: Path) -> None:
-    run = world / "runs" / "run"
-    names = {each.name for each in run.iterdir()}
+def test_a_run_leaves_what_is_needed(plain: Path) -> None:
+    names = {each.name for each in plain.iterdir()}
     assert {"config.yaml", "metrics.csv", "model.safetensors", "model.json", "previews"} <= names
-    assert {each.name for each in (run / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
-    assert (run / "previews" / "step_0000030.png").exists()
-    rows = (run / "metrics.csv").read_text().splitlines()
+    assert {each.name for each in (plain / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+    assert (plain / "previews" / "step_0000020.png").exists()
+    rows = (plain / "metrics.csv").read_text().splitlines()
     assert rows[0].startswith("step")
     assert "train/loss" in rows[0]
     assert "val/loss" in rows[0]
 
 
-def test_conversion_is_frame_exact_and_keeps_the_sound(world: Path, tmp_path: Path) -> None:
+def test_conversion_is_frame_exact_and_keeps_the_sound(
+    world: Path, plain: Path, tmp_path: Path
+) -> None:
     output = tmp_path / "out.mp4"
-    assert cli.run(convert_line(world, output, "codec.crf=0", "codec.preset=ultrafast")) == 0
+    assert cli.run(convert_line(world, plain, output, "codec.crf=0", "codec.preset=ultrafast")) == 0
     before, after = frames(world / "alice.mp4"), frames(output)
     assert [(f.pts * f.time_base) for f in after] == [(f.pts * f.time_base) for f in before]
     assert audio_packets(output) == audio_packets(world / "alice.mp4")
@@ -115,10 +98,10 @@ def test_conversion_is_frame_exact_and_keeps_the_sound(world: Path, tmp_path: Pa
 
 
 def test_a_converted_file_tells_where_it_comes_from(
-    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: Path, plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "out.mp4"
-    assert cli.run(convert_line(world, output)) == 0
+    assert cli.run(convert_line(world, plain, output)) == 0
     with av.open(str(output)) as after, av.open(str(world / "alice.mp4")) as before:
         assert after.streams.video[0].average_rate == before.streams.video[0].average_rate == 25
     capsys.readouterr()
@@ -134,27 +117,24 @@ def test_a_converted_file_tells_where_it_comes_from(
     assert cli.run(["verify", str(world / "alice.mp4")]) == 4
 
 
-def test_provenance_is_left_out_only_when_asked_by_name(world: Path, tmp_path: Path) -> None:
-    output = tmp_path / "out.mp4"
-    assert cli.run(convert_line(world, output, "provenance=none")) == 0
-    assert cli.run(["verify", str(output)]) == 4
-
-
-def test_a_container_that_holds_no_manifest_gets_a_sidecar(world: Path, tmp_path: Path) -> None:
+def test_a_container_that_holds_no_manifest_gets_a_sidecar(
+    world: Path, plain: Path, tmp_path: Path
+) -> None:
     output = tmp_path / "out.mkv"
-    assert cli.run(convert_line(world, output)) == 0
+    assert cli.run(convert_line(world, plain, output)) == 0
     assert sorted(each.name for each in tmp_path.iterdir()) == [
         "out.mkv",
         "out.mkv.provenance.json",
     ]
     assert cli.run(["verify", str(output)]) == 0
-    assert cli.run(convert_line(world, output, "overwrite=true", "provenance=none")) == 0
+    assert cli.run(convert_line(world, plain, output, "overwrite=true", "provenance=none")) == 0
     assert [each.name for each in tmp_path.iterdir()] == ["out.mkv"]
     assert cli.run(["verify", str(output)]) == 4
 
 
 def test_a_signature_that_fails_keeps_the_conversion(
     world: Path,
+    plain: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -163,14 +143,14 @@ def test_a_signature_that_fails_keeps_the_conversion(
         raise ProvenanceError("signer.pem: broken; make another")
 
     monkeypatch.setattr("swapper.convert.sign", fail)
-    assert cli.run(convert_line(world, tmp_path / "out.mp4")) == 1
+    assert cli.run(convert_line(world, plain, tmp_path / "out.mp4")) == 1
     kept = tmp_path / ".out.unsigned.mp4"
     assert str(kept) in capsys.readouterr().err
     assert len(frames(kept)) == FRAMES
     assert not (tmp_path / "out.mp4").exists()
 
 
-def test_frames_without_a_face_pass_untouched(world: Path, tmp_path: Path) -> None:
+def test_frames_without_a_face_pass_untouched(world: Path, plain: Path, tmp_path: Path) -> None:
     rows = (world / "alice.csv").read_text().splitlines()
     hidden = [rows[0]] + [
         row.replace(", 0.98, 1,", ", 0.98, 0,", 1) if 10 <= number < 20 else row
@@ -179,7 +159,7 @@ def test_frames_without_a_face_pass_untouched(world: Path, tmp_path: Path) -> No
     csv = tmp_path / "gaps.csv"
     csv.write_text("\n".join(hidden) + "\n")
     output = tmp_path / "out.mp4"
-    line = convert_line(world, output, "codec.crf=0", "codec.preset=ultrafast")
+    line = convert_line(world, plain, output, "codec.crf=0", "codec.preset=ultrafast")
     assert cli.run([*line, f"aligner.csv={csv}"]) == 0
     for number, (old, new) in enumerate(
         zip(frames(world / "alice.mp4"), frames(output), strict=True)
@@ -191,13 +171,16 @@ def test_frames_without_a_face_pass_untouched(world: Path, tmp_path: Path) -> No
         assert same == (10 <= number < 20)
 
 
-def test_a_folder_of_csvs_serves_the_performer(world: Path, tmp_path: Path) -> None:
+def test_a_folder_of_csvs_serves_the_performer(world: Path, plain: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.mp4"
-    assert cli.run(convert_line(world, output, f"aligner.csv={world}", "provenance=none")) == 0
+    assert (
+        cli.run(convert_line(world, plain, output, f"aligner.csv={world}", "provenance=none")) == 0
+    )
     assert len(frames(output)) == FRAMES
+    assert cli.run(["verify", str(output)]) == 4
 
 
-def test_pictures_convert_to_pictures(world: Path, tmp_path: Path) -> None:
+def test_pictures_convert_to_pictures(world: Path, plain: Path, tmp_path: Path) -> None:
     stills = tmp_path / "stills"
     stills.mkdir()
     for number, frame in enumerate(frames(world / "alice.mp4")[:2]):
@@ -205,7 +188,7 @@ def test_pictures_convert_to_pictures(world: Path, tmp_path: Path) -> None:
     rows = (world / "alice.csv").read_text().splitlines()[:3]
     (tmp_path / "two.csv").write_text("\n".join(rows) + "\n")
     output = tmp_path / "swapped"
-    line = convert_line(world, output)
+    line = convert_line(world, plain, output)
     assert cli.run([*line, f"video={stills}", f"aligner.csv={tmp_path / 'two.csv'}"]) == 0
     assert sorted(each.name for each in output.iterdir()) == ["0.png", "1.png"]
     assert cli.run(["verify", str(output / "0.png")]) == 0
@@ -220,14 +203,16 @@ def test_pictures_convert_to_pictures(world: Path, tmp_path: Path) -> None:
         ("output={world}/bob.mp4", 2, "overwrite=true"),
         ("output={world}/alice.mp4 overwrite=true", 2, "performer's own footage"),
         ("output=out.avi", 1, ".mp4"),
-        ("aligner.csv={world}/bob_short.csv", 1, "bob_short.csv"),
+        ("aligner.csv={short}", 1, "bob_short.csv"),
         ("certificate=mine.pem", 2, "private_key"),
         ("device=cuda:9", 2, "device=cuda:9: not available"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
     world: Path,
+    plain: Path,
     tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     change: str,
@@ -235,11 +220,11 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     expected: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    rows = (world / "bob.csv").read_text().splitlines()
-    (world / "bob_short.csv").write_text("\n".join(rows[:20]) + "\n")
-    line = convert_line(world, tmp_path / "out.mp4")
+    short = tmp_path_factory.mktemp("short") / "bob_short.csv"
+    short.write_text("\n".join((world / "bob.csv").read_text().splitlines()[:20]) + "\n")
+    line = convert_line(world, plain, tmp_path / "out.mp4")
     keep = (world / "bob.mp4").read_bytes()
-    assert cli.run([*line, *change.format(world=world).split()]) == status
+    assert cli.run([*line, *change.format(world=world, short=short).split()]) == status
     error = [row for row in capsys.readouterr().err.splitlines() if row.startswith("swapper:")]
     assert len(error) == 1
     assert expected in error[0]
@@ -248,7 +233,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 
 
 def test_truncated_footage_converts_what_decodes_and_says_where_it_stopped(
-    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: Path, plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = tmp_path / "whole.mp4"
     with (
@@ -263,14 +248,16 @@ def test_truncated_footage_converts_what_decodes_and_says_where_it_stopped(
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.7)])
     output = tmp_path / "out.mp4"
-    assert cli.run([*convert_line(world, output), f"video={cut}"]) == 1
+    assert cli.run([*convert_line(world, plain, output), f"video={cut}"]) == 1
     error = capsys.readouterr().err
     assert "cut.mp4: damaged or truncated, decoding stopped at" in error
     assert 0 < len(frames(output)) < FRAMES
     assert cli.run(["verify", str(output)]) == 0
 
 
-def test_who_watches_a_conversion_sees_each_frame_and_where_the_swap_lies(world: Path) -> None:
+def test_who_watches_a_conversion_sees_each_frame_and_where_the_swap_lies(
+    world: Path, plain: Path, tmp_path: Path
+) -> None:
     seen: list[int] = []
     before = [frame.image for frame in VideoReader(world / "alice.mp4")]
 
@@ -285,9 +272,9 @@ def test_who_watches_a_conversion_sees_each_frame_and_where_the_swap_lies(world:
         np.testing.assert_array_equal(picture[mask == 0], before[index][mask == 0])
         assert (picture != before[index]).any()
 
-    output = world / "watched.mp4"
+    output = tmp_path / "watched.mp4"
     options = ConvertOptions(
-        model=str(world / "runs/run"), video=str(world / "alice.mp4"), identity="bob",
+        model=str(plain), video=str(world / "alice.mp4"), identity="bob",
         output=str(output), device="cpu", provenance="none",
     )  # fmt: skip
     convert(options, lambda: OpenfaceAligner(str(world / "alice.csv")), watch)

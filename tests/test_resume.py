@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from swapper.cli import main as cli
-from tests.drawing import ALICE, BOB, write_clip
+from tests import world as made
 
 STEPS = 40
 SETTINGS = [
@@ -39,26 +39,10 @@ SETTINGS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def facesets(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("resume")
-    found = []
-    for name, look in (("alice", ALICE), ("bob", BOB)):
-        clip, landmarks = write_clip(folder / f"{name}.mp4", look, frames=30, sound=False)
-        line = [
-            "extract", f"input={clip}", f"identity={name}", "rights=drawn by this test",
-            f"facesets={folder}", "size=96", "aligner=openface", f"aligner.csv={landmarks}",
-            "affect=actors",
-        ]  # fmt: skip
-        assert cli.run(line) == 0
-        found.append(folder / name)
-    return found
-
-
-def command(facesets: list[Path], runs: Path, workers: int, *more: str) -> list[str]:
-    chosen = ",".join(str(each) for each in facesets)
+def command(world: Path, runs: Path, workers: int, *more: str) -> list[str]:
+    facesets = f"[{world / 'facesets/alice'},{world / 'facesets/bob'}]"
     return [
-        sys.executable, "-m", "swapper", "train", "name=run", f"facesets=[{chosen}]",
+        sys.executable, "-m", "swapper", "train", "name=run", f"facesets={facesets}",
         f"runs={runs}", f"data.num_workers={workers}", *SETTINGS, *more,
     ]  # fmt: skip
 
@@ -92,9 +76,9 @@ def learnt(runs: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(facesets: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("whole")
-    done = train(facesets, runs, 0)
+    done = train(world, runs, 0)
     assert done.returncode == 0, done.stderr
     return runs
 
@@ -113,13 +97,13 @@ def stop_in_mid_run(line: list[str], runs: Path, how: signal.Signals) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_killed_and_resumed_equals_never_stopped(
-    facesets: list[Path], uninterrupted: Path, tmp_path: Path, workers: int
+    world: Path, uninterrupted: Path, tmp_path: Path, workers: int
 ) -> None:
-    line = command(facesets, tmp_path, workers)
+    line = command(world, tmp_path, workers)
     assert stop_in_mid_run(line, tmp_path, signal.SIGKILL) == -signal.SIGKILL
     halfway = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     assert 0 < halfway["global_step"] < STEPS
-    done = train(facesets, tmp_path, workers, "resume=auto")
+    done = train(world, tmp_path, workers, "resume=auto")
     assert done.returncode == 0, done.stderr
     assert f"at step {halfway['global_step']}" in done.stderr
     assert learnt(tmp_path) == learnt(uninterrupted)
@@ -132,49 +116,44 @@ def test_killed_and_resumed_equals_never_stopped(
 
 @pytest.mark.slow
 def test_terminated_saves_and_says_so_by_its_status(
-    facesets: list[Path], uninterrupted: Path, tmp_path: Path
+    world: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
-    line = command(facesets, tmp_path, 0)
+    line = command(world, tmp_path, 0)
     assert stop_in_mid_run(line, tmp_path, signal.SIGTERM) == 143
-    assert train(facesets, tmp_path, 0).returncode == 0
+    assert train(world, tmp_path, 0).returncode == 0
     assert learnt(tmp_path) == learnt(uninterrupted)
 
 
 @pytest.mark.slow
 def test_more_steps_continue_a_finished_run_bitwise(
-    facesets: list[Path], uninterrupted: Path, tmp_path: Path
+    world: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
-    assert train(facesets, tmp_path, 0, "trainer.max_steps=16").returncode == 0
-    done = train(facesets, tmp_path, 0, "logger=[]")
+    assert train(world, tmp_path, 0, "trainer.max_steps=16").returncode == 0
+    done = train(world, tmp_path, 0, "logger=[]")
     assert done.returncode == 0, done.stderr
     assert "with a change" not in done.stderr
     assert learnt(tmp_path) == learnt(uninterrupted)
 
 
 def test_a_meaningless_resume_is_refused_with_a_diff(
-    facesets: list[Path],
-    uninterrupted: Path,
-    capsys: pytest.CaptureFixture[str],
+    world: Path, own_runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = command(facesets, uninterrupted, 0)[3:]
-    assert cli.run([*line, "model.width=8"]) == 1
+    line = made.train_line(world, own_runs, "run", made.STEPS, "affect=actors")
+    assert cli.run([*line, "model.width=4"]) == 1
     error = capsys.readouterr().err
-    assert "model.width: 4 -> 8" in error
+    assert "model.width: 8 -> 4" in error
     assert "another name=" in error
     assert cli.run([*line, "resume=never"]) == 2
     assert "resume=auto" in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(
-    facesets: list[Path],
-    uninterrupted: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     moved = tmp_path / "run" / "checkpoints" / "last.ckpt"
     moved.parent.mkdir(parents=True)
-    moved.write_bytes((uninterrupted / "run" / "checkpoints" / "last.ckpt").read_bytes())
-    line = command(facesets, tmp_path, 0)[3:]
+    moved.write_bytes((world / "runs/run/checkpoints/last.ckpt").read_bytes())
+    line = command(world, tmp_path, 0)[3:]
     other = [each for each in line if not each.startswith("model.")]
     assert cli.run([*other, "model=original"]) == 1
     assert "model._target_" in capsys.readouterr().err

@@ -49,9 +49,9 @@ from swapper.options.verbs import ConvertOptions
 from swapper.training.checkpoint import read_checkpoint
 from swapper.training.preview_sheet import preview_rows
 from swapper.types import Face, Readings
-from tests.drawing import ALICE, BOB, write_clip
+from tests import world as made
+from tests.world import FRAMES, SIDE, train_line
 
-FRAMES = 40
 CPU = torch.device("cpu")
 
 
@@ -59,48 +59,16 @@ def never(*_: object) -> NoReturn:
     raise AssertionError
 
 
-def train_line(folder: Path, name: str, steps: int, *more: str) -> list[str]:
-    facesets = f"[{folder / 'facesets/alice'},{folder / 'facesets/bob'}]"
-    return [
-        "train", f"name={name}", f"facesets={facesets}", f"runs={folder / 'runs'}",
-        "experiment=affect64", "model.width=8", "model.latent=32", "model.code_dim=4",
-        "data.batch_size=4", "data.num_workers=0", f"trainer.max_steps={steps}",
-        "trainer.val_check_interval=6", "trainer.log_every_n_steps=1",
-        "callbacks.checkpoint.every_n_steps=6", "callbacks.preview.every_n_steps=6",
-        "expression.swap=0.3", *more,
-    ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two clips, facesets that have been read, and a run that was stopped and resumed."""
-    folder = tmp_path_factory.mktemp("feeling")
-    for name, look in (("alice", ALICE), ("bob", BOB)):
-        clip, landmarks = write_clip(folder / f"{name}.mp4", look, frames=FRAMES)
-        line = [
-            "extract", f"input={clip}", f"identity={name}", "rights=drawn by this test",
-            f"facesets={folder / 'facesets'}", "size=96", "aligner=openface",
-            f"aligner.csv={landmarks}", "affect=actors",
-        ]  # fmt: skip
-        assert cli.run(line) == 0
-    for steps in (6, 12):
-        assert cli.run(train_line(folder, "run", steps, "affect=actors")) == 0
-    return folder
-
-
 def convert_line(world: Path, output: Path, *more: str) -> list[str]:
-    return [
-        "convert", f"model={world / 'runs/run'}", f"video={world / 'alice.mp4'}", "identity=bob",
-        f"output={output}", "aligner=openface", f"aligner.csv={world / 'alice.csv'}",
-        "device=cpu", "provenance=none", "codec.crf=0", "codec.preset=ultrafast", *more,
-    ]  # fmt: skip
+    quick = ("provenance=none", "codec.crf=0", "codec.preset=ultrafast")
+    return made.convert_line(world, output, *quick, *more)
 
 
 def test_the_model_says_what_it_was_trained_with(world: Path) -> None:
     estimator = load_estimator("actors", "training")
     card = json.loads((world / "runs/run/model.json").read_text())
     assert card["lineage"] == [estimator.lineage, "landmarks:openface"]
-    assert card["aligned_size"] == 96
+    assert card["aligned_size"] == SIDE
     assert card["affect_space"]["identities"] == ["alice", "bob"]
     assert 0 <= card["affect_space"]["figures"]["identity_leak"]["code"] <= 1
     names = load_file(world / "runs/run/model.safetensors")
@@ -329,18 +297,21 @@ def test_what_does_not_fit_is_told_in_one_line(
     ],
 )  # fmt: skip
 def test_a_training_that_does_not_fit_together_is_refused(
-    world: Path, more: list[str], what: str, capsys: pytest.CaptureFixture[str]
+    world: Path, tmp_path: Path, more: list[str], what: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = train_line(world, "wrong", 6, *more)
+    line = train_line(world, tmp_path, "wrong", 6, *more)
     if "~expression.swap" in more:
         line = [each for each in line if not each.startswith(("expression.swap", "~"))]
     assert cli.run(line) != 0
     assert what in capsys.readouterr().err
-    assert not (world / "runs/wrong/model.json").exists()
+    assert not (tmp_path / "wrong/model.json").exists()
 
 
 def test_a_training_says_what_one_identity_lacks(
-    world: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    world: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     seen: dict[str, Readings] = {}
 
@@ -350,7 +321,7 @@ def test_a_training_says_what_one_identity_lacks(
 
     monkeypatch.setattr("swapper.training.affect_setup.missing_emotions", gaps)
     with caplog.at_level("INFO"):
-        assert cli.run(train_line(world, "gaps", 1, "affect=actors")) == 0
+        assert cli.run(train_line(world, tmp_path, "gaps", 1, "affect=actors")) == 0
     assert "alice shows no surprise" in caplog.text
     trained = {name: len(each) for name, each in seen.items()}
     assert list(trained) == ["alice", "bob"]
@@ -358,7 +329,7 @@ def test_a_training_says_what_one_identity_lacks(
 
 
 def test_a_run_of_an_older_swapper_is_not_continued(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    world: Path, own_runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def older(path: Path) -> dict[str, Any]:
         saved = read_checkpoint(path)
@@ -368,7 +339,7 @@ def test_a_run_of_an_older_swapper_is_not_continued(
         return saved
 
     monkeypatch.setattr("swapper.training.affect_setup.read_checkpoint", older)
-    assert cli.run(train_line(world, "run", 13, "affect=actors")) != 0
+    assert cli.run(train_line(world, own_runs, "run", 13, "affect=actors")) != 0
     (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("swapper: ")]
     assert "last.ckpt: the affect space lacks its identities' observed codes" in line
     assert line.endswith("pass another name=")
@@ -388,11 +359,10 @@ def test_the_manifest_tells_the_dials(
 
 
 def test_faces_that_were_never_read_are_told_with_the_cure(
-    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    own_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copytree(world / "facesets", tmp_path / "facesets")
-    shutil.rmtree(tmp_path / "facesets/bob/affect")
-    assert cli.run(train_line(tmp_path, "run", 6, "affect=actors")) != 0
+    shutil.rmtree(own_world / "facesets/bob/affect")
+    assert cli.run(train_line(own_world, tmp_path, "new", 6, "affect=actors")) != 0
     told = capsys.readouterr().err
     assert "actors has not read these faces" in told
     assert "swapper annotate facesets=" in told
@@ -438,13 +408,10 @@ def test_a_model_is_not_judged_by_what_trained_it(world: Path) -> None:
 
 
 def test_a_run_resumed_without_pseudo_targets_still_names_what_taught_it(
-    world: Path, tmp_path: Path
+    world: Path, own_runs: Path
 ) -> None:
-    shutil.copytree(world / "runs", tmp_path / "runs")
-    line = train_line(world, "run", 14, "affect=actors", "pseudo=none")
-    line = [f"runs={tmp_path / 'runs'}" if each.startswith("runs=") else each for each in line]
-    assert cli.run(line) == 0
-    card = json.loads((tmp_path / "runs/run/model.json").read_text())
+    assert cli.run(train_line(world, own_runs, "run", 14, "affect=actors", "pseudo=none")) == 0
+    card = json.loads((own_runs / "run/model.json").read_text())
     assert "landmarks:openface" in card["lineage"]
 
 
