@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from near import TOLERANCES, assert_near, each_dtype
 from torch import Tensor
 
 from swapper.errors import UsageError
@@ -15,9 +16,6 @@ from swapper.kernels.film import film_lrelu, film_lrelu_reference
 
 pytest.importorskip("triton", reason="triton is not installed")
 kernel: Any = importlib.import_module("swapper.kernels.triton_film")
-
-TOLERANCES = {torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 8e-3}
-"""Relative L2. The interpreter cuts bfloat16 off where a device rounds it."""
 
 CASES: list[tuple[tuple[int, int, int, int, int], str, str, str]] = [
     # (N, C, H, W, upscale), layout of x, gamma and beta, upstream gradient
@@ -95,16 +93,7 @@ def run(function: Any, inputs: Any, upstream: Tensor, **options: Any) -> list[Te
     return [out.detach(), *found]
 
 
-def assert_near(got: Tensor, want: Tensor, tolerance: float) -> None:
-    a, b = got.double().flatten(), want.double().flatten()
-    assert a.shape == b.shape
-    assert torch.isfinite(a).all()
-    assert (a - b).norm() <= tolerance * b.norm()
-    assert torch.dot(a, b) >= 0.9999 * a.norm() * b.norm()
-
-
-@pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
-@pytest.mark.parametrize(("shape", "layout", "film", "upstream"), CASES)
+@pytest.mark.parametrize(("shape", "layout", "film", "upstream", "dtype"), each_dtype(CASES))
 def test_output_and_every_gradient(
     shape: tuple[int, int, int, int, int],
     layout: str,

@@ -105,9 +105,9 @@ def test_identity_is_exact_for_every_grey(device: str) -> None:
         assert torch.equal(picture.cpu(), faces.permute(0, 3, 1, 2) / 255)
 
 
-def test_division_rounds_as_a_true_one(device: str) -> None:
-    """Over 300,000 values between greys."""
-    side = 320
+@pytest.mark.parametrize("side", [64, pytest.param(320, marks=pytest.mark.slow)])
+def test_division_rounds_as_a_true_one(side: int, device: str) -> None:
+    """Over 12,000 values between greys; slow, over 300,000."""
     faces = torch.tensor([[[0], [255]], [[13], [202]]], dtype=torch.uint8)
     arguments = {
         "faces": faces[None].repeat(1, 1, 1, 3),
