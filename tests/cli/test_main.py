@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,21 +12,30 @@ import pytest
 from swapper.cli import main as cli
 from swapper.options.verbs import VERBS
 
-
-def swapper(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "swapper", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **(env or {})},
-    )
+Command = Callable[..., tuple[int, str, str]]
 
 
-def test_help_names_every_verb() -> None:
-    done = swapper("--help")
-    assert done.returncode == 0
-    assert all(verb in done.stdout for verb in VERBS)
+@pytest.fixture
+def swapper(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command run in this process: its exit status, what it prints and its errors."""
+
+    def run(*arguments: str, **environment: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["swapper", *arguments])
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        try:
+            status = cli.run(arguments)
+        except SystemExit as stop:  # Hydra's completion ends so
+            status = int(stop.code or 0)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def test_help_names_every_verb(swapper: Command) -> None:
+    status, shown, _ = swapper("--help")
+    assert status == 0
+    assert all(verb in shown for verb in VERBS)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -43,11 +52,11 @@ def test_verb_help_lists_options_with_defaults_and_choices(
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_cfg_job_prints_the_config(verb: str) -> None:
-    done = swapper(verb, "--cfg", "job")
-    assert done.returncode == 0, done.stderr
-    assert "hydra:" not in done.stdout
-    assert next(iter(VERBS[verb].__dataclass_fields__)) in done.stdout
+def test_cfg_job_prints_the_config(verb: str, swapper: Command) -> None:
+    status, shown, error = swapper(verb, "--cfg", "job")
+    assert status == 0, error
+    assert "hydra:" not in shown
+    assert next(iter(VERBS[verb].__dataclass_fields__)) in shown
 
 
 @pytest.mark.parametrize(
@@ -147,17 +156,16 @@ def test_quoted_text_arrives_as_it_was(text: str) -> None:
     assert OverridesParser.create().parse_override(override).value() == f"a{text}"
 
 
-def test_multirun_runs_each_combination(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "swapper", "verify", "-m", "file=a.png,b.png"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
-    assert "a.png" in done.stderr
-    assert "b.png" in done.stderr
-    assert done.returncode == 1
+def test_multirun_runs_each_combination(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    swapper: Command,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, _, error = swapper("verify", "-m", "file=a.png,b.png")
+    assert "a.png" in error
+    assert "b.png" in error
+    assert status == 1
 
 
 @pytest.mark.parametrize(
@@ -173,25 +181,25 @@ def test_multirun_runs_each_combination(tmp_path: Path) -> None:
         ("swapper train model=o", "model=original"),
     ],
 )
-def test_completion_knows_verbs_groups_and_keys(line: str, expected: str) -> None:
-    done = swapper("-sc", "query=bash", env={"COMP_LINE": line})
-    assert done.stdout.strip() == expected
+def test_completion_knows_verbs_groups_and_keys(line: str, expected: str, swapper: Command) -> None:
+    assert swapper("-sc", "query=bash", COMP_LINE=line)[1].strip() == expected
 
 
-def test_completion_installs_by_the_command_s_name() -> None:
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name("swapper")), "-sc", "install=bash"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip().endswith("hydra_bash_completion swapper")
+def test_completion_installs_by_the_command_s_name(
+    swapper: Command,
+) -> None:
+    status, shown, _ = swapper("-sc", "install=bash")
+    assert status == 0
+    assert shown.strip().endswith("hydra_bash_completion swapper")
 
 
-def test_version() -> None:
+def test_both_ways_to_start_it() -> None:
     from swapper import __version__
 
-    assert swapper("--version").stdout.strip() == f"swapper {__version__}"
+    script = str(Path(sys.executable).with_name("swapper"))
+    for command in ([script], [sys.executable, "-m", "swapper"]):
+        done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == f"swapper {__version__}"
 
 
 def test_a_checkout_that_is_not_installed_says_so(
