@@ -141,7 +141,7 @@ def test_a_face_cut_anew_is_read_anew(path: Path, tmp_path: Path) -> None:
     other = make_faceset(tmp_path / "other", count=150, seed=1)
     (path / "affect").rename(other / "affect")
     (other / "images" / Faceset.open(other).records[0].image).unlink()
-    with pytest.raises(FacesetError, match="of 149 faces 0 were never read and 149 changed since"):
+    with pytest.raises(FacesetError, match=r"149 faces .*149 changed"):
         read_readings(Faceset.open(other), "light")
     assert read(other) == 149
     stored = read_stored(other, "light")
@@ -204,7 +204,7 @@ def test_an_edited_picture_is_named_and_the_others_are_kept(path: Path) -> None:
     faceset = Faceset.open(path)
     edited = path / "images" / faceset.records[140].image
     cv2.imwrite(str(edited), np.zeros((32, 32, 3), np.uint8))
-    with pytest.raises(FacesetError, match="was changed since it was extracted; delete it"):
+    with pytest.raises(FacesetError, match="was changed"):
         read(path)
     stored = read_stored(path, "light")
     assert stored is not None
@@ -224,7 +224,7 @@ def test_damaged_readings_are_named_and_a_refresh_mends_them(path: Path) -> None
     read(path)
     file = path / "affect" / "light.parquet"
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(FacesetError, match="delete it, then run swapper annotate"):
+    with pytest.raises(FacesetError, match="swapper annotate"):
         read(path)
     assert read(path, refresh=True) == 150
 

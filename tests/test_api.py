@@ -103,11 +103,11 @@ def test_what_is_wrong_is_told(
     image, landmarks = picture
     with pytest.raises(ModelError, match="carol"):
         swapper.swap_frame(model, image, "carol", landmarks)
-    with pytest.raises(ValueError, match=r"frame must be uint8 \(H, W, 3\)"):
+    with pytest.raises(ValueError, match=r"frame .*uint8 \(H, W, 3\)"):
         swapper.swap_frame(model, image.astype(np.float32), "bob", landmarks)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="landmarks must be"):
         swapper.swap_frame(model, image, "bob", landmarks[:5])
-    with pytest.raises(ValueError, match="faces must be largest or all"):
+    with pytest.raises(ValueError, match=r"faces .*largest .*all"):
         swapper.swap_frame(model, image, "bob", landmarks, faces="some")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="guidance_scale"):
         swapper.swap_frame(

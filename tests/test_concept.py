@@ -290,5 +290,5 @@ def test_an_aligner_that_follows_faces_is_refused(work: tuple[Path, Landmarks]) 
     def estimator() -> Estimator:
         return actors_net.load()
 
-    with pytest.raises(UsageError, match=r"aligner\.video=true: .* pass aligner\.video=false"):
+    with pytest.raises(UsageError, match=r"aligner\.video=true: .*aligner\.video=false"):
         concept(options, Following, estimator)

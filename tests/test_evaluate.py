@@ -172,7 +172,7 @@ def test_a_self_swap_of_another_model_is_refused(
             self.claim = {"model_sha256": path.name}
 
     monkeypatch.setattr(clips, "verify", Said)
-    with pytest.raises(UsageError, match=r"performer\.mp4: was made by another model than"):
+    with pytest.raises(UsageError, match=r"performer\.mp4: .*another model"):
         held(performer, answer, tmp_path / "out", self_swap=str(performer.video))
 
 
@@ -265,7 +265,7 @@ def test_landmarks_alone_tell_how_strong_a_swap_is(
 def test_one_table_for_both_clips_reads_no_expression(performer: ClipFiles, tmp_path: Path) -> None:
     options = tabled(tmp_path, performer, 1.0)
     table = str(performer.landmarks)
-    with pytest.raises(UsageError, match=r"swap\.mp4: has the performer's landmarks, so its"):
+    with pytest.raises(UsageError, match=r"swap\.mp4: .*landmarks"):
         evaluate(options, lambda: OpenfaceAligner(table))
     report = evaluate(options, lambda: OpenfaceAligner(table), judge)
     assert {group.title for group in report.groups}.isdisjoint({"Geometry", "Head and gaze"})
@@ -318,7 +318,7 @@ def test_a_reader_chooses_itself_by_the_lineage() -> None:
     assert asked == [("xception:12",)]
     reader = judge()
     assert independent_estimator(reader, ("xception:12",), "cpu") == (reader, ())
-    with pytest.raises(UsageError, match="affect=judge: the swap's model was trained with it"):
+    with pytest.raises(UsageError, match="affect=judge: "):
         independent_estimator(reader, (reader.lineage,), "cpu")
 
 
@@ -328,7 +328,7 @@ def test_what_cannot_be_compared_is_one_line(
     whole = performance()
     short = film("short", 2, play(parse_timeline("neutral:1,happy:1"), fps=FPS, seed=3))
     assert len(whole) > 30
-    with pytest.raises(MediaError, match=r"short\.mp4: has .* frames but .*performer\.mp4 has"):
+    with pytest.raises(MediaError, match=r"short\.mp4: .* frames .*performer\.mp4"):
         held(performer, short, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -422,7 +422,7 @@ def test_without_an_identity_the_performer_s_face_is_asked_for(
 def test_an_identity_without_a_recogniser_is_one_line(
     performer: ClipFiles, answer: ClipFiles, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="identity=bert: needs a recogniser: pass recogniser=dlib"):
+    with pytest.raises(UsageError, match=r"identity=bert: .*recogniser=dlib"):
         held(performer, answer, tmp_path / "out", identity="bert")
     report = held(performer, answer, tmp_path / "out")
     assert "identity was not measured: pass recogniser=dlib identity=FACESET" in report.undetermined

@@ -114,7 +114,7 @@ def test_facesets_can_be_named_and_must_be_the_right_ones(world: Path, tmp_path:
     assert sum(found.footage["alice"].emotions.values()) == pytest.approx(1)
     thinned = shutil.copytree(bob, tmp_path / "bob")
     next((thinned / "images").iterdir()).unlink()
-    with pytest.raises(FacesetError, match=r"bob: is not what .* was trained on"):
+    with pytest.raises(FacesetError, match=r"bob: .*trained on"):
         find_origin(model, [thinned])
     (moved / "config.yaml").write_text(f"facesets: ['{thinned}', 3, \"a\\0b\", '{alice}']")
     assert set(find_origin(model).footage) == {"alice"}
@@ -267,7 +267,7 @@ def test_a_file_that_differs_from_torch_is_not_handed_on(
 ) -> None:
     monkeypatch.setattr(onnx_export, "write_onnx", unwritten)
     monkeypatch.setattr(onnx_export, "torch_difference", lambda *_: float("nan"))
-    with pytest.raises(ModelError, match=r"alice\.onnx: differs from torch by nan"):
+    with pytest.raises(ModelError, match=r"alice\.onnx: .*nan"):
         export(ExportOptions(str(plain), str(tmp_path / "out"), onnx=True))
     assert not list(tmp_path.iterdir())
 

@@ -133,11 +133,11 @@ def test_what_does_not_fit_is_refused(space: AffectSpace) -> None:
     good = concept(1.0)
     AffectControls([(good, 0.5)]).check(space)
     other = replace(space, lineage="another:11")
-    with pytest.raises(UsageError, match=r"affect.concepts.tired: was read by test:0"):
+    with pytest.raises(UsageError, match=r"affect.concepts.tired: .*test:0"):
         AffectControls([(good, 0.5)]).check(other)
     poor = AffectControls([(concept(1.0, accepted=False), 0.5)])
-    with pytest.raises(UsageError, match=r"rejected: AUC .61 is below .75.*affect.force=true"):
+    with pytest.raises(UsageError, match=r"AUC .61.*.75.*affect.force=true"):
         poor.check(space)
     poor.check(space, force=True)
-    with pytest.raises(UsageError, match=r"affect.arousal=0.2: .* do not predict arousal"):
+    with pytest.raises(UsageError, match=r"affect.arousal=0.2: "):
         AffectControls(arousal=0.2).check(space)

@@ -107,7 +107,7 @@ def test_nowhere_to_put_it_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     for blocked in (path / "cache", tmp_path / "blocked"):
         blocked.write_text("a file where the folder should be: even root cannot write there")
     monkeypatch.setenv("SWAPPER_HOME", str(tmp_path / "blocked"))
-    with pytest.raises(FacesetError, match=r"anna: its cache .* cannot be written .*SWAPPER_HOME"):
+    with pytest.raises(FacesetError, match=r"anna: .*SWAPPER_HOME"):
         FaceCache.open(Faceset.open(path), SIZE)
 
 
@@ -131,7 +131,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(FacesetError, match=r"its cache of .* MiB cannot be written .No space left"):
+    with pytest.raises(FacesetError, match=r"MiB .*No space left"):
         FaceCache.open(faceset, SIZE)
     assert [each.name for each in (faceset.path / "cache").iterdir()] == [".lock"]
 

@@ -126,7 +126,7 @@ def test_another_recipe_starts_anew_and_clears_only_its_own(tmp_path: Path) -> N
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(UsageError, match=r"is no folder of a demo; pass another output="):
+    with pytest.raises(UsageError, match=r"output="):
         demo._prepare_folder(tmp_path, {})
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 

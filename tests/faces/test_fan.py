@@ -125,7 +125,7 @@ def test_without_a_network_the_cure_is_named(detector: Any) -> None:
 
 
 def test_landmark_weights_missing_offline(blazeface: dict[str, Any]) -> None:
-    with pytest.raises(AlignerError, match=r"2DFAN-4 could not be fetched.*landmark_weights=PATH"):
+    with pytest.raises(AlignerError, match=r"2DFAN-4 .*landmark_weights=PATH"):
         FanAligner(**blazeface).prepare()
 
 
@@ -171,9 +171,7 @@ def test_weights_of_something_else(
 
 
 def test_detector_options_that_it_does_not_know(blazeface: dict[str, Any], random_fan: str) -> None:
-    with pytest.raises(
-        AlignerError, match=r"aligner\.detector_options.*speed.*unfit for blazeface"
-    ):
+    with pytest.raises(AlignerError, match=r"aligner\.detector_options.*speed.*blazeface"):
         FanAligner(
             **blazeface, landmark_weights=random_fan, detector_options={"speed": 9}
         ).prepare()

@@ -91,16 +91,14 @@ def test_models_that_are_absent_foreign_or_out_of_reach(
         MediapipeAligner(model="absent.task").prepare()
     foreign = tmp_path / "foreign.task"
     foreign.write_bytes(b"not a model at all")
-    with pytest.raises(AlignerError, match=r"foreign\.task: is no face landmarker model"):
+    with pytest.raises(AlignerError, match=r"foreign\.task: "):
         MediapipeAligner(model=str(foreign)).prepare()
 
     def offline(url: str, **_: Any) -> None:
         raise urllib.error.URLError("offline")
 
     monkeypatch.setattr(urllib.request, "urlopen", offline)
-    with pytest.raises(
-        AlignerError, match=r"download https://storage\.googleapis\.com.*model=PATH"
-    ):
+    with pytest.raises(AlignerError, match=r"https://storage\.googleapis\.com.*model=PATH"):
         MediapipeAligner().prepare()
 
 

@@ -101,20 +101,20 @@ def test_openface_spells_its_header_with_spaces_and_windows_with_a_mark(tmp_path
 def test_another_clips_count_is_refused(write: Write) -> None:
     path = write([row(i + 1) for i in range(5)])
     for seen in (4, 6):
-        with pytest.raises(AlignerError, match=rf"clip\.csv: describes 5 frames .* has {seen}:"):
+        with pytest.raises(AlignerError, match=rf"clip\.csv: .* 5 frames .* {seen}:"):
             OpenfaceAligner(path).finish(seen)
     OpenfaceAligner(path).finish(5)
 
 
 def test_a_hole_in_the_count_is_refused_unless_sparse(write: Write) -> None:
     path = write([row(1), row(4)])
-    with pytest.raises(AlignerError, match=r"describes 2 frames .* has 4: .*sparse=true"):
+    with pytest.raises(AlignerError, match=r"2 frames .* 4: .*sparse=true"):
         OpenfaceAligner(path).finish(4)
     sparse = OpenfaceAligner(path, sparse=True)
     sparse.finish(4)
     sparse.finish(9)
     assert sparse.expected_frames is None
-    with pytest.raises(AlignerError, match="describes 4 frames but the clip has 3"):
+    with pytest.raises(AlignerError, match=r"4 frames .* 3"):
         sparse.finish(3)
 
 
@@ -175,7 +175,7 @@ def test_a_folder_has_a_file_for_each_clip(write: Write, tmp_path: Path) -> None
         aligner.set_clip(Path(clip))
         np.testing.assert_allclose(aligner(still(0))[0].landmarks, points, atol=1e-3)
     aligner.set_clip(Path("bert.mp4"))
-    with pytest.raises(AlignerError, match=r"bert\.csv: describes 1 frames but the clip has 2"):
+    with pytest.raises(AlignerError, match=r"bert\.csv: .*1 frames .* 2"):
         aligner.finish(2)
     pictures = tmp_path / "take.2"
     pictures.mkdir()
@@ -184,7 +184,7 @@ def test_a_folder_has_a_file_for_each_clip(write: Write, tmp_path: Path) -> None
     assert len(aligner(still(0))) == 1
     with pytest.raises(
         AlignerError,
-        match=r"tables: has neither carl\.openface\.csv nor carl\.csv for shots/carl\.mp4: put",
+        match=r"tables: .*carl\.openface\.csv .*carl\.csv .*shots/carl\.mp4",
     ):
         prepare_for_clip(aligner, Path("shots/carl.mp4"), None)
 
@@ -193,7 +193,7 @@ def test_one_file_is_for_whichever_clip(write: Write) -> None:
     aligner = OpenfaceAligner(write([row(1)]))
     prepare_for_clip(aligner, Path("anna.mp4"), 1)
     assert len(aligner(still(0))) == 1
-    with pytest.raises(AlignerError, match="describes 1 frames but the clip has 90"):
+    with pytest.raises(AlignerError, match=r"1 frames .* 90"):
         prepare_for_clip(aligner, Path("bert.mp4"), 90)
 
 
@@ -258,5 +258,5 @@ def test_the_real_csvs(shared: Path, real_landmarks: dict[str, NDArray[np.float3
         for index in (0, frames // 2, frames - 1):
             found = aligner(still(index))
             np.testing.assert_array_equal(found[0].landmarks, real_landmarks[clip][index])
-        with pytest.raises(AlignerError, match=f"describes {frames} frames but the clip has 700"):
+        with pytest.raises(AlignerError, match=rf"{frames} frames .* 700"):
             aligner.finish(700)

@@ -93,7 +93,7 @@ def test_a_journal_damaged_in_the_middle_is_told(tmp_path: Path) -> None:
     data = bytearray(journal.read_bytes())
     data[40] ^= 1
     journal.write_bytes(data)
-    with pytest.raises(FacesetError, match=r"faces\.journal: line 1 is damaged; delete it"):
+    with pytest.raises(FacesetError, match=r"faces\.journal: line 1 "):
         Faceset.open(tmp_path / "anna")
 
 

@@ -53,9 +53,9 @@ def test_bad_identities_name_field_and_range(values: dict[str, object], named: s
 
 
 def test_bad_stages_and_moments_name_field_and_range() -> None:
-    with pytest.raises(UsageError, match=r"stage\.focal=5: must be between 24 and 200"):
+    with pytest.raises(UsageError, match=r"stage\.focal=5: .*24 and 200"):
         Stage(focal=5)
-    with pytest.raises(UsageError, match=r"film\.grain=0\.5: must be between 0 and 0\.2"):
+    with pytest.raises(UsageError, match=r"film\.grain=0\.5: .*0 and 0\.2"):
         Stage.from_dict({"film": {"grain": 0.5}})
     with pytest.raises(UsageError, match=r"head_state\.pose=.*from -90 to 90"):
         HeadState(pose=(100.0, 0.0, 0.0))

@@ -377,7 +377,7 @@ def test_a_model_with_a_torn_affect_space_is_refused(world: Path, tmp_path: Path
     data = json.loads(card.read_text())
     data["weights_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
     card.write_text(json.dumps(data))
-    with pytest.raises(ModelError, match="not those of its identities; restore the file"):
+    with pytest.raises(ModelError, match="of its identities"):
         affect_space_of(load_model(tmp_path / "run"))
 
 
@@ -388,7 +388,7 @@ def test_a_model_that_hears_nothing_asks_for_no_estimator(world: Path) -> None:
     deaf = replace(model, card=replace(card, affect_space=None), affect_space={})
 
     assert make_conditioner(deaf, "bob", AffectOptions(), never, never, CPU) is None
-    with pytest.raises(UsageError, match=r"valence \+0.20: .* is not conditioned on affect"):
+    with pytest.raises(UsageError, match=r"valence \+0.20: "):
         make_conditioner(deaf, "bob", AffectOptions(valence=0.2), never, never, CPU)
 
 

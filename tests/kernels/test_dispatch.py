@@ -37,7 +37,7 @@ def test_auto_does_not_take_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> 
 def test_triton_is_never_replaced_in_silence() -> None:
     with (
         dispatch.using("triton"),
-        pytest.raises(UsageError, match=r"film_lrelu cannot run as a kernel: .*pass kernels=auto"),
+        pytest.raises(UsageError, match=r"film_lrelu .*kernels=auto"),
     ):
         dispatch.takes_kernel("film_lrelu", torch.zeros(1))
 
@@ -74,12 +74,12 @@ def test_the_environment_is_asked_where_nobody_chose(monkeypatch: pytest.MonkeyP
     with dispatch.using("triton"):
         assert dispatch.backend() == "triton"
     monkeypatch.setenv(dispatch.VARIABLE, "cuda")
-    with pytest.raises(UsageError, match=r"SWAPPER_KERNELS=cuda: must be one of auto, triton"):
+    with pytest.raises(UsageError, match=r"SWAPPER_KERNELS=cuda: .*auto, triton"):
         dispatch.backend()
 
 
 def test_an_unknown_name_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"kernels=fast: must be one of auto, triton, reference"):
+    with pytest.raises(UsageError, match=r"kernels=fast: .*auto, triton, reference"):
         dispatch.use("fast")  # type: ignore[arg-type]
 
 

@@ -145,7 +145,7 @@ def test_bad_shapes_name_dimension_expected_and_actual() -> None:
         film_lrelu(x, None, beta[:, :7])
     with pytest.raises(ValueError, match=r"gamma dimension 0 must be 2 .* got 1"):
         film_lrelu(x, gamma[:1], beta)
-    with pytest.raises(ValueError, match=r"x dimension 1 must be a multiple of 9, got 8"):
+    with pytest.raises(ValueError, match=r"x dimension 1 .*9.* 8"):
         film_lrelu(x, None, beta, upscale=3)
     with pytest.raises(ValueError, match=r"residual must be \(2, 8, 3, 3\)"):
         film_lrelu(x, None, beta, residual=residual)
@@ -153,5 +153,5 @@ def test_bad_shapes_name_dimension_expected_and_actual() -> None:
         film_lrelu(x[0], None, beta)
     with pytest.raises(ValueError, match=r"beta must have 1 or 2 dimensions"):
         film_lrelu(x, None, beta[None])
-    with pytest.raises(ValueError, match=r"upscale must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"upscale .* 0"):
         film_lrelu(x, None, beta, upscale=0)

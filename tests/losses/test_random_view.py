@@ -63,5 +63,5 @@ def test_gradients_reach_every_pixel() -> None:
 
 
 def test_a_strength_out_of_range_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"shift must be between 0 and 0\.5, got 0\.7"):
+    with pytest.raises(ValueError, match=r"shift .*0\.5.*0\.7"):
         RandomView(shift=0.7)

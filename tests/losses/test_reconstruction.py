@@ -154,9 +154,9 @@ def test_bad_arguments() -> None:
         ReconstructionLoss()(output, target[:, :4])
     with pytest.raises(ValueError, match=r"mask must be \(2, 1, 32, 32\)"):
         ReconstructionLoss()(SwapOutput(image=output.image, mask=output.image), target)
-    with pytest.raises(ValueError, match="l1 must be a finite number, at least 0, got -1"):
+    with pytest.raises(ValueError, match=r"l1 .*-1"):
         ReconstructionLoss(l1=-1)
-    with pytest.raises(ValueError, match="background must be a finite number"):
+    with pytest.raises(ValueError, match="background "):
         ReconstructionLoss(background=float("nan"))
-    with pytest.raises(ValueError, match="one weight of the loss must be above 0"):
+    with pytest.raises(ValueError, match=r"weight .*above 0"):
         ReconstructionLoss(dssim=0, l1=0, eyes_mouth=0, mask=0)

@@ -162,7 +162,7 @@ def test_writing_is_atomic(tmp_path: Path) -> None:
 
 
 def test_bad_arguments(tmp_path: Path) -> None:
-    with pytest.raises(MediaError, match=r"unknown suffix '\.xyz'; use one of \.png"):
+    with pytest.raises(MediaError, match=r"'\.xyz'.*\.png"):
         write_image(tmp_path / "a.xyz", picture(0))
     with pytest.raises(ValueError, match="uint8"):
         write_image(tmp_path / "a.png", picture(0).astype(np.float32))  # type: ignore[arg-type]

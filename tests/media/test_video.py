@@ -444,9 +444,9 @@ def test_what_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
     reader = VideoReader(tmp_path / "in.mp4")
     with pytest.raises(MediaError, match=r"\.mp4, \.mov, \.mkv, \.webm"):
         VideoWriter(tmp_path / "out.avi", reader)
-    with pytest.raises(MediaError, match=r"h264 does not go into \.webm"):
+    with pytest.raises(MediaError, match=r"h264 .*\.webm"):
         VideoWriter(tmp_path / "out.webm", reader, codec="h264")
-    with pytest.raises(MediaError, match="crf 60 is out of range; h264 takes 0 to 51"):
+    with pytest.raises(MediaError, match=r"crf 60 .*h264 .*0 to 51"):
         VideoWriter(tmp_path / "out.mp4", reader, crf=60)
     with pytest.raises(MediaError, match="is the input itself"):
         VideoWriter(tmp_path / "in.mp4", reader)

@@ -244,9 +244,9 @@ def test_a_local_neck_keeps_places_apart(resolution: int) -> None:
 
 
 def test_a_local_neck_needs_cells_evenly_filled() -> None:
-    with pytest.raises(ValueError, match="latent must be a multiple of 16 with neck=local"):
+    with pytest.raises(ValueError, match=r"latent .*16 .*neck=local"):
         make(latent=40, neck="local")
-    with pytest.raises(ValueError, match="neck must be one of dense, local, got 'round'"):
+    with pytest.raises(ValueError, match=r"neck .*dense, local.*'round'"):
         make(neck="round")
 
 
@@ -321,7 +321,7 @@ def test_bad_inputs() -> None:
     with pytest.raises(ValueError, match=r"x must be \(N, 3, 64, 64\), got \(1, 3, 32, 32\)"):
         net.encode(torch.rand(1, 3, 32, 32))
     latent = net.encode(torch.rand(2, 3, 64, 64))
-    with pytest.raises(ValueError, match=r"identity must be one of \['alice', 'bob.b-1'\], got"):
+    with pytest.raises(ValueError, match=r"identity .*\['alice', 'bob.b-1'\]"):
         net.decode(latent, "carol")
     with pytest.raises(ValueError, match=r"code must be \(2, 2\), got \(2, 3\)"):
         net.decode(latent, "alice", torch.zeros(2, 3))

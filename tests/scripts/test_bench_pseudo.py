@@ -69,7 +69,7 @@ def test_a_cell_that_is_not_done_is_named(strip: ModuleType, tmp_path: Path) -> 
     cell = {"scenario": "limited", "casting": 0, "config": {"name": "plain"}, "seed": 0}
     line = json.dumps({"key": "limited-0-plain-0-abc-def", "cell": cell})
     (tmp_path / "cells.jsonl").write_text(line + "\n", encoding="utf-8")
-    with pytest.raises(UsageError, match="no finished cell pseudo of limited 0"):
+    with pytest.raises(UsageError, match="pseudo of limited 0"):
         strip.swap_of(tmp_path, "limited", 0, "pseudo", "held_out_1")
     folder = tmp_path / "swaps" / "limited-0-plain-0-abc"
     folder.mkdir(parents=True)

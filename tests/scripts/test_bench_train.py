@@ -108,7 +108,7 @@ def test_rungs_that_compute_something_else_are_refused(
         return torch.tensor(2.0, requires_grad=True)
 
     monkeypatch.setattr(steppers[1], "_loss", brighter)
-    with pytest.raises(ValueError, match="one pass, banded DSSIM: its loss is 2"):
+    with pytest.raises(ValueError, match=r"one pass, banded DSSIM: .* 2"):
         bench.check_agree(steppers)
 
 

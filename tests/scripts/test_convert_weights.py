@@ -265,7 +265,7 @@ def test_a_pickled_module_is_converted_to_the_bit(published: tuple[Path, nn.Modu
 def test_another_module_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "net.pt"
     torch.save(nn.Linear(2, 2), path)
-    with pytest.raises(EstimatorError, match=r"net\.pt: is not enet_b0_8_va_mtl") as caught:
+    with pytest.raises(EstimatorError, match=r"net\.pt: .*enet_b0_8_va_mtl") as caught:
         convert_emotieff(path, "--licence", "research-only")
     assert "\n" not in str(caught.value)
 
@@ -299,7 +299,7 @@ def test_what_was_fetched_is_not_trusted_before_its_hash_is_confirmed(
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     digest = sha256_of(path)
     for _ in range(2):
-        with pytest.raises(UsageError, match=rf"no hash of it.*--sha256 {digest}"):
+        with pytest.raises(UsageError, match=rf"--sha256 {digest}"):
             convert_emotieff(*accepted)
     before = len(requests)
     assert convert_emotieff(*accepted, "--sha256", digest.upper()).is_file()

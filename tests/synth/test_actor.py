@@ -253,9 +253,9 @@ def test_two_people_differ_at_a_glance(stage: Stage) -> None:
 
 
 def test_sizes_out_of_range_are_refused(plain: Actor, stage: Stage) -> None:
-    with pytest.raises(UsageError, match="size=8: must be from 16 to 2048 pixels"):
+    with pytest.raises(UsageError, match=r"size=8: .*16 to 2048"):
         plain.render(HeadState(), stage, 8)
-    with pytest.raises(UsageError, match="supersample=9: must be from 1 to 4"):
+    with pytest.raises(UsageError, match=r"supersample=9: .*1 to 4"):
         plain.render(HeadState(), stage, 64, supersample=9)
 
 

@@ -51,7 +51,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(
         monkeypatch.setattr(torch, "save", torn)
     else:
         monkeypatch.setattr("swapper.files.os.fsync", full)
-    with pytest.raises(CheckpointError, match=r"last.ckpt: cannot be saved .*No space left"):
+    with pytest.raises(CheckpointError, match=r"last.ckpt: .*No space left"):
         AtomicCheckpointIO().save_checkpoint({**PLAIN, "weights": torch.zeros(9)}, path)
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["last.ckpt"]

@@ -227,5 +227,5 @@ def test_a_batch_without_the_model_s_codes_is_refused(wrong: int) -> None:
         woken(), ReconstructionLoss(), Optim(torch.optim.AdamW, lr=1e-3, warmup_steps=0)
     )
     bad = replace(batch(), code=torch.zeros(6, wrong))
-    with pytest.raises(ValueError, match=f"takes codes of {K}, the batch has"):
+    with pytest.raises(ValueError, match=f"codes of {K}, "):
         module.training_step(bad, 0)
