@@ -52,6 +52,18 @@ def test_every_verb_has_a_root_whose_keys_are_its_options(verb: str) -> None:
     assert set(config) == set(VERBS[verb].__dataclass_fields__)
 
 
+def assert_built(part: Any, built: Any) -> None:
+    """Each `_target_` of the config stands there built, or as its partial."""
+    if isinstance(part, dict) and "_target_" in part:
+        target = pkgutil.resolve_name(part["_target_"])
+        made = built.func if part.get("_partial_") else type(built)
+        assert made is target or not (part.get("_partial_") or inspect.isclass(target)), part
+    elif isinstance(part, dict):
+        assert built.keys() == part.keys()
+        for key, value in part.items():
+            assert_built(value, built[key])
+
+
 @pytest.mark.parametrize(("group", "choice"), GROUPS)
 def test_every_choice_of_training_composes_and_builds(
     group: str, choice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -66,18 +78,10 @@ def test_every_choice_of_training_composes_and_builds(
         net = built(identities=("alice", "bob"))
         assert net.identities == ("alice", "bob")
         assert net.resolution == config.model.resolution
-        return
-    node = config[group]
-    if not node:
-        assert built is None
-    elif "_target_" not in node:
-        assert set(built) == set(node)
+    elif config[group]:
+        assert_built(OmegaConf.to_container(config[group], resolve=True), built)
     else:
-        made = pkgutil.resolve_name(node["_target_"])
-        if node.get("_partial_"):
-            assert built.func is made
-        else:
-            assert isinstance(built, made if inspect.isclass(made) else made.__self__)
+        assert built is None
 
 
 VARIANTS = {"model/tiny", "speed/plain", "optim/adam"}

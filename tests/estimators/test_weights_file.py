@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from swapper.errors import EstimatorError
 from swapper.estimators.weights_file import load_weights, save_weights
+from tests.refusals import refusal_of
 
 SAYS = {"network": "toy-1"}
 
@@ -29,11 +30,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(EstimatorError) as caught:
-        load_weights(make(1), path, SAYS)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert len(message) < 500
+    message = refusal_of(EstimatorError, load_weights, make(1), path, SAYS)
     assert message.startswith(f"{path}: ")
     assert "train_actor_affect.py" in message
     return message

@@ -13,6 +13,7 @@ from swapper.errors import AlignerError
 from swapper.faces.aligner import prepare_for_clip
 from swapper.faces.openface import OpenfaceAligner
 from tests.faces.conftest import StillFrame, drawn_landmarks, placed
+from tests.refusals import refusal_of
 
 HEADER = ["frame", "face_id", "timestamp", "confidence", "success"]
 HEADER += [f"x_{i}" for i in range(68)] + [f"y_{i}" for i in range(68)]
@@ -46,10 +47,7 @@ def still(index: int) -> StillFrame:
 
 
 def refused(path: str, *words: str, **options: float) -> None:
-    with pytest.raises(AlignerError) as caught:
-        OpenfaceAligner(path, **options).prepare()  # type: ignore[arg-type]
-    message = str(caught.value)
-    assert "\n" not in message
+    message = refusal_of(AlignerError, lambda: OpenfaceAligner(path, **options).prepare())  # type: ignore[arg-type]
     for word in (path, *words):
         assert word in message
 

@@ -23,6 +23,7 @@ from swapper.synth.scenarios import Take
 from swapper.synth.timeline import parse_timeline
 from swapper.synthesize import render_take
 from tests.drawing import ALICE, draw
+from tests.refusals import refusal_of
 
 Picture = NDArray[np.uint8]
 WEIGHTS = "dlib_face_recognition_resnet_model_v1.dat"
@@ -188,10 +189,7 @@ def test_people_are_told_apart(recogniser: DlibRecogniser, shared: Path) -> None
 
 
 def refusal(recogniser: DlibRecogniser) -> str:
-    with pytest.raises(EstimatorError) as caught:
-        recogniser.prepare()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return refusal_of(EstimatorError, recogniser.prepare)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from swapper.media.images import (
     write_image,
 )
 from tests.media.clips import picture
+from tests.refusals import refusal_of
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".webp"])
@@ -65,11 +66,9 @@ def test_exif_orientation_is_applied(tmp_path: Path, tag: int, turns: int) -> No
 
 
 def refused(path: Path) -> str:
-    with pytest.raises(MediaError) as caught:
-        read_image(path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    message = refusal_of(MediaError, read_image, path)
+    assert str(path) in message
+    return message
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp"])

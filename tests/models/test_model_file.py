@@ -20,6 +20,7 @@ from swapper.files import sha256_of
 from swapper.models import model_file
 from swapper.models.autoencoder import DfAutoencoder
 from swapper.models.model_file import ModelIdentity, ModelMetadata, load_model, save_model
+from tests.refusals import refusal_of
 
 NAMES = ("alice", "bob.b-1")
 
@@ -71,11 +72,7 @@ def trust(folder: Path) -> None:
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(ModelError) as caught:
-        load_model(path)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert len(message) < 500
+    message = refusal_of(ModelError, load_model, path)
     assert str(path) in message
     return message
 

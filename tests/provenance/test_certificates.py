@@ -23,6 +23,7 @@ from swapper.provenance.certificates import (
     verify_signature,
 )
 from tests.provenance.certificates import certify, new_key, pem, write_identity
+from tests.refusals import refusal_of
 
 
 def mode(path: Path) -> int:
@@ -168,10 +169,7 @@ def test_ones_own_certificate(tmp_path: Path, kind: str, algorithm: str) -> None
 
 
 def refusal(chain: Path, key: Path) -> str:
-    with pytest.raises(ProvenanceError) as caught:
-        Signer.from_files(chain, key)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return refusal_of(ProvenanceError, Signer.from_files, chain, key)
 
 
 def test_files_that_do_not_make_a_signer(tmp_path: Path) -> None:
