@@ -163,3 +163,20 @@ def write_clip(
                 container.mux(audio.encode(block))
             container.mux(audio.encode(None))
     return path, write_openface(path.with_suffix(".csv"), all_landmarks)
+
+
+def cut_clip(source: Path, path: Path, share: float = 0.7) -> Path:
+    """The beginning of a clip's file, with an index in front that promises all of it."""
+    whole = path.with_name("whole.mp4")
+    with (
+        av.open(str(source)) as clip,
+        av.open(str(whole), "w", options={"movflags": "faststart"}) as container,
+    ):
+        stream = container.add_stream_from_template(clip.streams.video[0])
+        for packet in clip.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                container.mux(packet)
+    content = whole.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    return path

@@ -1,8 +1,10 @@
-"""How anything must refuse: in one line, not too long."""
+"""How anything must refuse, in one line, not too long; and what must be refused."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,3 +23,13 @@ def refusal_of(
     assert "\n" not in message
     assert len(message) < 500
     return message
+
+
+class Hostile:
+    """Unpickled, it would make a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)

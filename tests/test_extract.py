@@ -18,7 +18,7 @@ from swapper.extract import extract
 from swapper.faces.openface import OpenfaceAligner
 from swapper.facesets.faceset import Faceset
 from swapper.options.verbs import ExtractOptions
-from tests.drawing import ALICE, draw, write_clip
+from tests.drawing import ALICE, cut_clip, draw, write_clip
 
 
 @pytest.fixture(scope="module")
@@ -121,17 +121,7 @@ def test_a_folder_of_csvs_serves_several_clips(
 def test_a_truncated_video_keeps_the_faces_before_the_damage(
     clip: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = tmp_path / "whole.mp4"
-    with av.open(str(clip[0])) as source, av.open(
-        str(whole), "w", options={"movflags": "faststart"}
-    ) as container:  # fmt: skip
-        stream = container.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                container.mux(packet)
-    cut = tmp_path / "cut.mp4"
-    cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.7)])
+    cut = cut_clip(clip[0], tmp_path / "cut.mp4")
     assert cli.run(line(tmp_path, cut, clip[1])) == 1
     assert "cut.mp4: damaged or truncated, decoding stopped at" in only_error(capsys)
     assert 0 < len(Faceset.open(tmp_path / "alice")) < 40

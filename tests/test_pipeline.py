@@ -16,6 +16,7 @@ from swapper.faces.openface import OpenfaceAligner
 from swapper.media.video_reader import VideoReader
 from swapper.options.verbs import ConvertOptions
 from tests import world as made
+from tests.drawing import cut_clip
 from tests.world import FRAMES, RIGHTS, extract_line
 
 
@@ -235,18 +236,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 def test_truncated_footage_converts_what_decodes_and_says_where_it_stopped(
     world: Path, plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = tmp_path / "whole.mp4"
-    with (
-        av.open(str(world / "alice.mp4")) as source,
-        av.open(str(whole), "w", options={"movflags": "faststart"}) as container,
-    ):
-        stream = container.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                container.mux(packet)
-    cut = tmp_path / "cut.mp4"
-    cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.7)])
+    cut = cut_clip(world / "alice.mp4", tmp_path / "cut.mp4")
     output = tmp_path / "out.mp4"
     assert cli.run([*convert_line(world, plain, output), f"video={cut}"]) == 1
     error = capsys.readouterr().err

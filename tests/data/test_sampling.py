@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -22,16 +20,6 @@ def test_neighbouring_generators_do_not_overlap() -> None:
     draws = [generator(0, step, 0, sample).integers(2**63, size=500)
              for step in range(3) for sample in range(3)]  # fmt: skip
     assert len(np.unique(np.concatenate(draws))) == 9 * 500
-
-
-def test_the_same_in_another_process() -> None:
-    code = (
-        "from swapper.data.sampling import *;"
-        "print(generator(3, 4, 1, 2).random(), face_indices(3, 1, 5, 9, 7).tolist())"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    want = f"{generator(3, 4, 1, 2).random()} {face_indices(3, 1, 5, 9, 7).tolist()}"
-    assert done.stdout.strip() == want
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 50])

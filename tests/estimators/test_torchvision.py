@@ -15,6 +15,7 @@ from torchvision import models
 from swapper.errors import EstimatorError, UsageError
 from swapper.estimators import torchvision
 from swapper.estimators.base import load_estimator
+from tests.refusals import Hostile
 
 LABELS = ["calm", "glad", "cross"]
 ARCHITECTURES = ("resnet18", "mobilenet_v3_small", "efficientnet_b0", "shufflenet_v2_x0_5",
@@ -74,14 +75,6 @@ def refusal(path: Path, **changes: Any) -> str:
     message = str(caught.value)
     assert "\n" not in message
     return message
-
-
-class Hostile:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (str(self.path),)
 
 
 def test_weights_that_cannot_be_used(net: nn.Module, tmp_path: Path) -> None:

@@ -29,3 +29,13 @@ def load_script() -> Callable[[str], ModuleType]:
         return module
 
     return load
+
+
+def _tested(request: pytest.FixtureRequest) -> ModuleType:
+    """The script that a module tests: of test_NAME.py, NAME."""
+    load: Callable[[str], ModuleType] = request.getfixturevalue("load_script")
+    return load(request.path.stem.removeprefix("test_"))
+
+
+bench = pytest.fixture(_tested, scope="module", name="bench")
+plot = pytest.fixture(_tested, scope="module", name="plot")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -19,11 +18,6 @@ from swapper.metrics.truth_scores import AREAS, Comparison
 from swapper.metrics.truth_scores import score as score_of
 
 EMOTIONS = ("neutral", "happy", "anger")
-
-
-@pytest.fixture(scope="module")
-def bench(load_script: Callable[[str], ModuleType]) -> ModuleType:
-    return load_script("bench_affect")
 
 
 def cells(bench: ModuleType, *arguments: str) -> list[Any]:

@@ -20,11 +20,6 @@ CPU = torch.device("cpu")
 QUICK = ["--device", "cpu", "--models", "original", "--rounds", "2", "--pictures", "2"]
 
 
-@pytest.fixture(scope="module")
-def bench(load_script: Callable[[str], ModuleType]) -> ModuleType:
-    return load_script("bench_kernels")
-
-
 @pytest.fixture(autouse=True)
 def threads() -> Iterator[None]:
     before = torch.get_num_threads()

@@ -17,11 +17,6 @@ from tests.drawing import draw
 
 
 @pytest.fixture(scope="module")
-def bench(load_script: Callable[[str], ModuleType]) -> ModuleType:
-    return load_script("bench_pseudo")
-
-
-@pytest.fixture(scope="module")
 def strip(load_script: Callable[[str], ModuleType]) -> ModuleType:
     return load_script("draw_actors_strip")
 

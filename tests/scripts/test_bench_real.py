@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -20,11 +19,6 @@ from tests.drawing import canonical, write_clip
 
 Floats = NDArray[np.float64]
 PAIRS = ("a:b", "b:a", "a:c")
-
-
-@pytest.fixture(scope="module")
-def bench(load_script: Callable[[str], ModuleType]) -> ModuleType:
-    return load_script("bench_real")
 
 
 @pytest.fixture(scope="module")

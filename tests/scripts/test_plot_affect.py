@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-
-
-@pytest.fixture(scope="module")
-def plot(load_script: Callable[[str], ModuleType]) -> ModuleType:
-    return load_script("plot_affect")
 
 
 def row(config: str, seed: int, gain: float, scenario: str = "rich") -> dict[str, Any]:

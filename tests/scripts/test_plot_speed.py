@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-
-
-@pytest.fixture(scope="module")
-def plot(load_script: Callable[[str], ModuleType]) -> ModuleType:
-    return load_script("plot_speed")
 
 
 def rows(measured: bool, device: str) -> list[dict[str, Any]]:

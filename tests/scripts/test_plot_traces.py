@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -13,11 +12,6 @@ import pytest
 from swapper.errors import UsageError
 
 LABELS = ("neutral", "happy", "sad")
-
-
-@pytest.fixture(scope="module")
-def plot(load_script: Callable[[str], ModuleType]) -> ModuleType:
-    return load_script("plot_traces")
 
 
 def shares(first: int, count: int, sign: float = 1.0) -> dict[int, np.ndarray]:

@@ -18,7 +18,7 @@ from torch import nn
 from torch_pickle import harvest
 
 from swapper.errors import EstimatorError
-from tests.refusals import refusal_of
+from tests.refusals import Hostile, refusal_of
 
 
 class Odd(nn.Module):
@@ -56,16 +56,6 @@ def refusal(path: Path) -> str:
     message = refusal_of(EstimatorError, harvest, path)
     assert message.startswith(f"{path}: no module that torch saved (")
     return message
-
-
-class Hostile:
-    """Unpickled, it would make a folder."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (str(self.path),)
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
