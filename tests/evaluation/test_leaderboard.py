@@ -75,7 +75,7 @@ def test_whom_its_own_teacher_judges_is_marked() -> None:
     assert lines[2].count("†") == 1
     assert "]** † |" in lines[2]
     assert "†" not in lines[3]
-    assert "† partial: read off landmarks that taught the model" in "\n".join(lines)
+    assert "† partial: measured by landmarks that were, or may have been," in "\n".join(lines)
     assert "† |" in next(each for each in lines[5:] if each.startswith("| Gain"))
     told_so = leaderboard_json(rows)
     assert told_so["gain"]["partial"] == ["ours"]
@@ -96,7 +96,7 @@ def test_whose_face_appears_stands_in_the_tables() -> None:
     assert [row.name for row in rows] == ["identity_distance", "nearer_identity"]
     lines = "\n".join(leaderboard_table(rows, ["one", "two"]))
     assert "| Distance to bob ↓ | 0.4" in lines
-    assert "encoded anew? (Whose face appears: as the identity's own faces?)" in lines
+    assert "re-encoded (identity measures: to the identity's own faces)" in lines
     assert "| Distance to bob | -0.25" in lines
 
 
@@ -134,7 +134,7 @@ def test_as_good_as_the_ceiling_is_marked_where_that_is_sure() -> None:
         assert short["weak"].share.mean == pytest.approx(-0.4, abs=0.05)
     assert "self_swap" not in rows["gain"].ceiling_gaps
     told_so = "\n".join(leaderboard_table(list(rows.values()), list(found)))
-    assert "As good as the performer's own clip, encoded anew?" in told_so
+    assert "Equivalence to the performer's own clip, re-encoded" in told_so
     assert told_so.count("✓ |") == 2
     assert "own face" not in told_so
     # A margin that is narrower than what is seen is not reached.
