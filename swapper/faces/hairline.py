@@ -64,6 +64,6 @@ def skin_weight(
     y, x = np.indices((size, size))
     height = (np.stack([x, y], axis=-1) - points[_UPPER_LIDS].mean(axis=0)) @ up / unit**2
     above = np.clip((height - 0.05) / 0.1, 0, 1)
-    brows = region_masks(landmarks_aligned, size)["brows"] / np.float32(255)
+    brows = cv2.dilate(region_masks(landmarks_aligned, size)["brows"], disc) / np.float32(255)
     weight: NDArray[np.float32] = (1 - above * (1 - brows) * other).astype(np.float32)
     return weight
