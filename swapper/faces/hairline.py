@@ -56,10 +56,10 @@ def skin_weight(
     middle = np.median(skin, axis=0)
     spread = np.maximum(1.4826 * np.median(np.abs(skin - middle), axis=0), _LEAST_SPREAD)
     distance = np.sqrt((((lab - middle) / spread) ** 2).mean(axis=2)).astype(np.float32)
-    distance = cv2.GaussianBlur(distance, (0, 0), size / 64)
     radius = max(1, round(_THIN * unit / 2))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     distance = cv2.morphologyEx(distance, cv2.MORPH_OPEN, disc)
+    distance = cv2.GaussianBlur(distance, (0, 0), size / 64)
     other = np.clip((distance - _SKIN) / (_NO_SKIN - _SKIN), 0, 1)
     y, x = np.indices((size, size))
     height = (np.stack([x, y], axis=-1) - points[_UPPER_LIDS].mean(axis=0)) @ up / unit**2
