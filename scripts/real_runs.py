@@ -161,7 +161,7 @@ class Workshop:
             _swapper(
                 "extract", folder, f"input={clip.video}", f"identity={clip.name}",
                 f"rights={self.rights}", f"facesets={folder}", f"size={cell.size}",
-                *self._aligned(clip),
+                "affect=none", *self._aligned(clip),
             )  # fmt: skip
             write_atomically(mark, b"")
         return folder / clip.name

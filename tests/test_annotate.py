@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from swapper.affect.annotation import annotate_faceset, describe_annotation
 from swapper.annotate import annotate
 from swapper.cli import main as cli
+from swapper.downloads import cache_folder
 from swapper.errors import EstimatorError, FacesetError
 from swapper.estimators.base import AffectBatch, Estimator
 from swapper.estimators.preprocess import Preprocess, Window
@@ -345,8 +346,12 @@ def test_extraction_reads_what_it_cut_also_when_resumed(
 ) -> None:
     clip = write_clip(tmp_path / "alice.mp4", ALICE, frames=24)
     caplog.set_level("INFO")
+    unusable = cache_folder() / "face_landmarker.task"
+    unusable.parent.mkdir(parents=True, exist_ok=True)
+    unusable.write_bytes(b"another version")
     assert cli.run(extraction(tmp_path, clip, "every=4")) == 0
     path = tmp_path / "alice"
+    assert f"affect is not read: {unusable}: " in caplog.text
     assert f"to add it: swapper annotate facesets=[{path}]" in caplog.text
     assert not (path / "affect").exists()
     assert cli.run(extraction(tmp_path, clip, "every=2", "affect=actors")) == 0

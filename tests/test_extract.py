@@ -29,7 +29,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def line(folder: Path, video: Path, csv: Path, *more: str) -> list[str]:
     return [
         "extract", f"input={video}", "identity=alice", "rights=mine", f"facesets={folder}",
-        "size=96", "aligner=openface", f"aligner.csv={csv}", *more,
+        "size=96", "aligner=openface", f"aligner.csv={csv}", "affect=none", *more,
     ]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ RIGHTS = "example clips under the MIT licence, for tests"
 def extract(shared: Path, folder: Path, clip: str, identity: str, *more: str) -> Faceset:
     line = [
         "extract", f"input={shared / 'real' / clip}", f"identity={identity}", f"rights={RIGHTS}",
-        f"facesets={folder}", *more,
+        f"facesets={folder}", "affect=none", *more,
     ]  # fmt: skip
     assert cli.run(line) == 0
     return Faceset.open(folder / identity)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
@@ -19,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from swapper.errors import UsageError
+from swapper.errors import EstimatorError, UsageError
 from swapper.estimators.preprocess import Preprocess
 from swapper.types import Coverage, Readings
 
@@ -32,6 +33,8 @@ ESTIMATORS: Final[Mapping[str, str]] = {
     "torchvision": "swapper.estimators.torchvision",
 }
 """Name of each estimator and the module whose ``load()`` returns it."""
+
+log = logging.getLogger(__name__)
 
 Purpose = Literal["training", "measuring"]
 
@@ -243,6 +246,15 @@ def load_estimator(name: str, purpose: Purpose, **settings: Any) -> Estimator:
     if purpose == "training":
         refuse_measuring_only(estimator)
     return estimator
+
+
+def load_default() -> Estimator | None:
+    """Load the estimator for real footage, ``mediapipe``; None with a warning if that fails."""
+    try:
+        return load_estimator("mediapipe", "training")
+    except EstimatorError as error:
+        log.warning("affect is not read: %s", error)
+        return None
 
 
 def refuse_measuring_only(estimator: Estimator) -> None:

@@ -169,7 +169,10 @@ def test_every_estimator_s_config_asks_its_loader_for_what_it_takes(verb: str, c
     assert isinstance(node, dict)
     if choice == "none":
         assert node == {}
-        assert launch.build(composed(verb), "affect") is None
+        assert launch.build(composed(verb, "affect=none"), "affect") is None
+        return
+    if choice == "auto":  # takes nothing
+        assert node == {"_target_": "swapper.estimators.base.load_default"}
         return
     check_target({key: "x" if value == "???" else value for key, value in node.items()}, "affect")
     settings = {

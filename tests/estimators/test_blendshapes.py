@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from swapper.errors import EstimatorError
 from swapper.estimators import blendshapes
-from swapper.estimators.base import Estimator, load_estimator
+from swapper.estimators.base import Estimator, load_default, load_estimator
 from swapper.faces.crop import crop_face
 from swapper.faces.mediapipe import MediapipeAligner
 from swapper.media.video_reader import VideoReader
@@ -179,6 +179,9 @@ def test_aligner_and_estimator_share_the_file_in_the_cache(
     placed.parent.mkdir()
     placed.symlink_to(TASK)
     assert load_estimator("mediapipe", "training").name == "mediapipe"
+    default = load_default()
+    assert default is not None
+    assert default.lineage.startswith("mediapipe:")
     pytest.importorskip("mediapipe", reason="pip install 'swapper[mediapipe]'")
     aligner = MediapipeAligner()
     aligner.prepare()
