@@ -1,4 +1,4 @@
-"""Inline SVG primitives, and the emotion timeline.
+"""The emotion timeline as inline SVG.
 
 Widths are in percent and heights in pixels, so that text keeps its size on any screen.
 """
@@ -10,9 +10,10 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
+from markupsafe import Markup
 
 from swapper.report.content import Emotions, Floats
-from swapper.report.markup import clock, coordinate, escape, shorten
+from swapper.report.markup import clock, from_template, shorten
 from swapper.report.palette import colour_classes, is_neutral
 from swapper.report.thinning import COLUMNS, finite_runs, thinned
 
@@ -30,32 +31,6 @@ _MIN_PROBABILITY: Final = 0.4
 """Least probability of an emotion that is labelled on its band."""
 
 
-def drawing(
-    name: str, title: str, description: str, body: str, size: str, css_class: str = ""
-) -> str:
-    """SVG element with an accessible title and description.
-
-    Args:
-        name: Id, letters only.
-        title: Unescaped.
-        description: Unescaped sentences.
-        body: Markup.
-        size: Attributes such as ``viewBox="0 0 9 9"``.
-        css_class: Class of the style sheet.
-    """
-    return (
-        f'<svg class="{css_class}" {size} role="img" aria-labelledby="{name}-title {name}-text">'
-        f'<title id="{name}-title">{escape(title)}</title>'
-        f'<desc id="{name}-text">{escape(description)}</desc>{body}</svg>'
-    )
-
-
-def text(x: str, y: float, content: str, css_class: str = "", anchor: str = "start") -> str:
-    """Text element; `x` may be in percent, `content` is unescaped."""
-    place = f' text-anchor="{anchor}"' if anchor != "start" else ""
-    return f'<text class="{css_class}" x="{x}" y="{coordinate(y)}"{place}>{escape(content)}</text>'
-
-
 def outline(xs: Sequence[int], ys: Sequence[int]) -> str:
     """Path data through integer points, as relative steps."""
     across, down = np.diff(xs), np.diff(ys)
@@ -66,7 +41,7 @@ def outline(xs: Sequence[int], ys: Sequence[int]) -> str:
 # --- emotions over time ---------------------------------------------------------------------------
 
 
-def timeline(emotions: Emotions, seconds: Floats, marks: Sequence[tuple[str, float]]) -> str:
+def timeline(emotions: Emotions, seconds: Floats, marks: Sequence[tuple[str, float]]) -> Markup:
     """Stacked class probabilities, the performer's upwards, the swap's mirrored below.
 
     Args:
@@ -79,33 +54,24 @@ def timeline(emotions: Emotions, seconds: Floats, marks: Sequence[tuple[str, flo
     """
     places = _places(seconds)
     bands = []
-    for side, traces, top in (
-        ("performer", emotions.performer, _BANDS_TOP),
-        ("swap", emotions.swap, _BANDS_TOP + _BAND_HEIGHT + 1),
+    for traces, top, upwards in (
+        (emotions.performer, _BANDS_TOP, True),
+        (emotions.swap, _BANDS_TOP + _BAND_HEIGHT + 1, False),
     ):
-        inner = "".join(_bands(emotions.names, traces, places, upwards=side == "performer"))
-        bands.append(
-            f'<svg y="{top}" width="100%" height="{_BAND_HEIGHT}" '
-            f'viewBox="0 0 {_VIEW_WIDTH} {_VIEW_HEIGHT}" preserveAspectRatio="none">{inner}</svg>'
-        )
-        bands += _names_on_bands(emotions.names, traces, places, top, side == "performer")
-    bottom = _BANDS_TOP + 2 * _BAND_HEIGHT + 1
-    middle = _BANDS_TOP + _BAND_HEIGHT + 0.5
-    body = [
-        *bands,
-        f'<line class="axis" x2="100%" y1="{middle}" y2="{middle}"/>',
-        *_ticks(seconds, bottom),
-        *_marks(seconds, marks),
-        text("0", 14, "performer", "who performer"),
-        text("0", bottom + 40, "swap", "who swap"),
-    ]
-    return drawing(
-        "timeline",
-        "Emotions over time",
-        _description(emotions),
-        "".join(body),
-        f'width="100%" height="{bottom + 48}"',
-        "timeline",
+        paths = _bands(emotions.names, traces, places, upwards=upwards)
+        labels = _names_on_bands(emotions.names, traces, places, top, upwards)
+        bands.append({"top": top, "paths": paths, "labels": labels})
+    return from_template(
+        "timeline.svg.jinja",
+        bands=bands,
+        band_height=_BAND_HEIGHT,
+        bands_top=_BANDS_TOP,
+        bottom=_BANDS_TOP + 2 * _BAND_HEIGHT + 1,
+        description=_description(emotions),
+        marks=_marks(seconds, marks),
+        middle=_BANDS_TOP + _BAND_HEIGHT + 0.5,
+        ticks=_ticks(seconds),
+        view_box=(_VIEW_WIDTH, _VIEW_HEIGHT),
     )
 
 
@@ -115,15 +81,13 @@ def _description(emotions: Emotions) -> str:
     for side, traces in (("performer", emotions.performer), ("swap", emotions.swap)):
         complete = traces[np.isfinite(traces).all(axis=1)]
         if not len(complete):
-            words.append(f"No readings of the {side}.")
+            words.append(f"Of the {side} nothing was read.")
             continue
         share = np.bincount(complete.argmax(axis=1), minlength=len(emotions.names)) / len(complete)
         leading = [
             f"{emotions.names[c]} {share[c]:.0%}" for c in np.argsort(-share)[:3] if share[c]
         ]
-        words.append(
-            f"Most frequent emotions of the {side}, by share of frames: {', '.join(leading)}."
-        )
+        words.append(f"Strongest of the {side}, by share of frames: {', '.join(leading)}.")
     return " ".join(words)
 
 
@@ -141,8 +105,10 @@ def _places(seconds: Floats) -> Floats:
     return thinned((seconds - seconds[0]) / length if length > 0 else np.full(len(seconds), 0.5))
 
 
-def _bands(names: Sequence[str], traces: Floats, places: Floats, *, upwards: bool) -> Iterator[str]:
-    """Yield a path per class and stretch, largest cumulative sum first, the next ones over it."""
+def _bands(
+    names: Sequence[str], traces: Floats, places: Floats, *, upwards: bool
+) -> Iterator[tuple[str, str]]:
+    """Yield class and path of each emotion and stretch, largest cumulative sum first."""
     columns = thinned(traces)
     order = sorted(range(len(names)), key=lambda c: is_neutral(names[c]))
     kinds = colour_classes(names)
@@ -155,7 +121,7 @@ def _bands(names: Sequence[str], traces: Floats, places: Floats, *, upwards: boo
             start = _VIEW_HEIGHT if upwards else 0
             ys = start - heights if upwards else heights
             way = outline([xs[0], *xs, xs[-1]], [start, *ys, start])
-            yield f'<path class="{kinds[order[rank]]}" d="{way}z"/>'
+            yield kinds[order[rank]], way
 
 
 def _edges(places: Floats, run: slice) -> Floats:
@@ -168,8 +134,8 @@ def _edges(places: Floats, run: slice) -> Floats:
 
 def _names_on_bands(
     names: Sequence[str], traces: Floats, places: Floats, top: int, upwards: bool
-) -> Iterator[str]:
-    """Yield labels of emotions that last long enough."""
+) -> Iterator[tuple[float, float, str]]:
+    """Yield position in [0, 1], height and name of emotions that last long enough."""
     columns = thinned(traces)
     order = sorted(range(len(names)), key=lambda c: is_neutral(names[c]))
     complete = np.isfinite(columns).all(axis=1)
@@ -186,12 +152,11 @@ def _names_on_bands(
         below = rows[:, order[: order.index(lead)]].sum(axis=1).mean()
         height = (below + rows[:, lead].mean() / 2) * _BAND_HEIGHT
         y = top + (_BAND_HEIGHT - height if upwards else height) + 4
-        x = f"{coordinate(100 * (places[start] + places[stop - 1]) / 2)}%"
-        yield text(x, y, shorten(names[lead], 16), "on-band", "middle")
+        yield (places[start] + places[stop - 1]) / 2, y, shorten(names[lead], 16)
 
 
-def _ticks(seconds: Floats, bottom: float) -> Iterator[str]:
-    """Yield time ticks below the bands; labels at the ends are aligned inwards."""
+def _ticks(seconds: Floats) -> Iterator[tuple[float, str]]:
+    """Yield position in [0, 1] and label of the time ticks below the bands."""
     if not len(seconds):
         return
     first, last = float(seconds[0]), float(seconds[-1])
@@ -199,11 +164,7 @@ def _ticks(seconds: Floats, bottom: float) -> Iterator[str]:
         (s for s in (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600) if (last - first) / s <= 8), 1800
     )
     for time in np.arange(np.ceil(first / step) * step, last + 1e-9, step)[:400]:
-        share = _share(seconds, float(time))
-        x = f"{coordinate(100 * share)}%"
-        anchor = "start" if share < 0.03 else "end" if share > 0.97 else "middle"
-        yield f'<line class="axis" x1="{x}" x2="{x}" y1="{bottom}" y2="{bottom + 5}"/>'
-        yield text(x, bottom + 19, _tick_label(float(time)), "quiet", anchor)
+        yield _share(seconds, float(time)), _tick_label(float(time))
 
 
 def _tick_label(time: float) -> str:
@@ -211,8 +172,8 @@ def _tick_label(time: float) -> str:
     return label.replace(".0\xa0s", "\xa0s") if "s" in label else label.removesuffix(".0")
 
 
-def _marks(seconds: Floats, marks: Sequence[tuple[str, float]]) -> Iterator[str]:
-    """Yield letters above the bands; letters that would overlap are grouped."""
+def _marks(seconds: Floats, marks: Sequence[tuple[str, float]]) -> Iterator[dict[str, object]]:
+    """Yield the letters above the bands; letters that would overlap are grouped."""
     positions = sorted((_share(seconds, time), letter) for letter, time in marks)
     groups: list[list[tuple[float, str]]] = []
     for share, letter in positions:
@@ -220,11 +181,7 @@ def _marks(seconds: Floats, marks: Sequence[tuple[str, float]]) -> Iterator[str]
             groups[-1].append((share, letter))
         else:
             groups.append([(share, letter)])
-    ends = f'y1="{_BANDS_TOP - 6}" y2="{_BANDS_TOP - 1}"'
     for group in groups:
-        for share, _ in group:
-            x = f"{coordinate(100 * share)}%"
-            yield f'<line class="axis" x1="{x}" x2="{x}" {ends}/>'
-        middle = float(np.clip(np.mean([share for share, _ in group]), 0.006, 0.994))
-        letters = "".join(letter for _, letter in group)
-        yield text(f"{coordinate(100 * middle)}%", _BANDS_TOP - 9, letters, "letter", "middle")
+        shares, letters = zip(*group, strict=True)
+        middle = float(np.clip(np.mean(shares), 0.006, 0.994))
+        yield {"shares": shares, "middle": middle, "letters": "".join(letters)}

@@ -2,58 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.resources
+from collections.abc import Sequence
+from string import ascii_lowercase
+from typing import Any, Final
 
 import numpy as np
 
-from swapper.report.content import Report
-from swapper.report.markup import escape
-from swapper.report.sections import (
-    affect_section,
-    emotion_bands,
-    intensity_table,
-    key_frame_strip,
-    placeholder,
-    role_label,
-    section,
-    unit_section,
-    verdict_section,
-    worst_frames,
-)
-from swapper.report.tables import definitions, measure_tables
+from swapper.report.charts import timeline
+from swapper.report.content import Emotions, Floats, KeyFrame, Report
+from swapper.report.markup import TEMPLATES, from_template
+from swapper.report.palette import colour_classes
+from swapper.report.planes import MAX_LABELS, affect_path, following_plane, is_outside
 
-_GUIDE = (
-    (
-        "gain β",
-        "Slope of the swap’s movement on the performer’s: 1 is full strength, 0.5 is half, above 1 "
-        "is exaggerated.",
-    ),
-    ("correlation ρ", "Whether the two move at the same time: 1 is in step, 0 is unrelated."),
-    (
-        "floor",
-        "Chance level: the same measure against the performer shifted in time, as a swap with an "
-        "unrelated expression would score.",
-    ),
-    (
-        "ceiling",
-        "The same measure for the ground truth, where there is one, else for the performer’s own "
-        "clip, re-encoded: the best score that the instrument can give.",
-    ),
-    (
-        "self-swap",
-        "The same measure for the performer on the performer’s own face, by the same model, where "
-        "it was given: the loss of the network itself, independent of identity.",
-    ),
-    ("damped", "The face follows the performer, but too weakly. Frozen: it hardly moves."),
-    ("jittery", "Fast movement that the performer does not make: shaking or flicker."),
-    ("late, early", "The expression is delayed, or ahead, by some frames."),
-    ("unrelated", "The movement does not correlate with the performer’s."),
-    ("micro-expressions", "Movements that last less than half a second."),
-    (
-        "–",
-        "Undetermined on this clip, which is neither good nor bad.",
-    ),
-)
+_HEADLINES: Final = ("gain", "correlation", "lag", "emotion_kappa", "warping_error")
+"""Measures shown at the top, if available."""
 
 
 def render(report: Report) -> str:
@@ -70,38 +34,53 @@ def render(report: Report) -> str:
             a frame time is not finite.
     """
     _check(report)
-    title = escape(report.title)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
-style-src 'unsafe-inline'">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>
-{_style()}</style>
-</head>
-<body>
-<main>
-{verdict_section(report)}
-{section("strongest", "Strongest expressions", key_frame_strip(report))}
-{section("emotions", "Emotions over time", emotion_bands(report))}
-{section("intensities", "Emotions, valence and arousal", _means(report))}
-{section("units", "Gain and correlation by facial movement", unit_section(report))}
-{section("measures", "Measures", _measures(report))}
-{section("worst", "Largest differences", worst_frames(report))}
-{section("guide", "Terms", _guide())}
-{section("lineage", "Lineage, hashes and settings", _lineage(report))}
-</main>
-</body>
-</html>
-"""
+    measures = {measure.name: measure for group in report.groups for measure in group.measures}
+    strongest = labelled_frames(report.strongest)
+    emotions = report.emotions
+    return from_template(
+        "report.html.jinja",
+        affect_path=affect_path,
+        any_finite=_any_finite,
+        following_plane=following_plane,
+        headlines=[measures[name] for name in _HEADLINES if name in measures],
+        marks=[(letter, key_frame.seconds) for letter, key_frame in strongest],
+        max_labels=MAX_LABELS,
+        report=report,
+        strongest=strongest,
+        style=(importlib.resources.files("swapper.report") / "report.css").read_text("utf-8"),
+        timeline=timeline,
+        units=[each for each in report.units if np.isfinite(each.gain + each.correlation)],
+        emotions=emotions,
+        **(_emotion_values(emotions) if emotions is not None else {}),
+    )
 
 
-def _style() -> str:
-    return (importlib.resources.files("swapper.report") / "report.css").read_text("utf-8")
+def labelled_frames(key_frames: Sequence[KeyFrame]) -> list[tuple[str, KeyFrame]]:
+    """Pair key frames with their letters in the timeline: a, b, ... z, then numbers."""
+    letters = [*ascii_lowercase, *map(str, range(1, len(key_frames)))]
+    return list(zip(letters, key_frames, strict=False))
+
+
+def _emotion_values(emotions: Emotions) -> dict[str, Any]:
+    """Mean probability of each class over the frames in which both faces were read."""
+    both_read = np.isfinite(emotions.performer).all(axis=1) & np.isfinite(emotions.swap).all(axis=1)
+    intensities = []
+    if both_read.any():
+        performer, swap = (
+            each[both_read].mean(axis=0) for each in (emotions.performer, emotions.swap)
+        )
+        order = np.argsort(-performer, kind="stable")
+        intensities = [(emotions.names[c], float(performer[c]), float(swap[c])) for c in order]
+    return {
+        "emotion_classes": zip(colour_classes(emotions.names), emotions.names, strict=True),
+        "intensities": intensities,
+        "max_intensity": max([1e-9, *(value for _, *pair in intensities for value in pair)]),
+        "num_both_read": int(both_read.sum()),
+    }
+
+
+def _any_finite(*traces: Floats) -> bool:
+    return any(np.isfinite(each).any() for each in traces)
 
 
 def _check(report: Report) -> None:
@@ -119,37 +98,15 @@ def _check(report: Report) -> None:
             raise ValueError(f"affect must be {(len(report.seconds), 2)}, got {path.shape}")
 
 
-def _means(report: Report) -> str:
-    emotions = report.emotions
-    if emotions is None:
-        return placeholder("Emotions were not measured.")
-    path = affect_section(emotions.affect_performer, emotions.affect_swap)
-    return f'<div class="columns">{intensity_table(emotions)}{path}</div>'
+def _data_uri(picture: bytes) -> str:
+    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"
 
 
-def _measures(report: Report) -> str:
-    if not report.groups:
-        return placeholder("Nothing was measured.")
-    return (
-        '<p class="lead">The pale tick is the floor, the strong one the ceiling, the dot the '
-        f"{role_label('swap')}, a hollow diamond the self-swap. Right is better, up to the "
-        "ceiling; an arrow marks a value outside the scale. "
-        "Higher is better unless stated otherwise.</p>"
-        f"{measure_tables(report.groups)}"
-    )
+def _is_hash(text: str) -> bool:
+    plain = text.strip().lower()
+    return len(plain) >= 16 and set(plain) <= set("0123456789abcdef")
 
 
-def _guide() -> str:
-    items = "".join(
-        f"<div><dt>{term}</dt><dd>{description}</dd></div>" for term, description in _GUIDE
-    )
-    return (
-        f'<dl class="guide">{items}</dl><p class="quiet">All measures describe how a face looks '
-        "to an instrument, not what a person feels.</p>"
-    )
-
-
-def _lineage(report: Report) -> str:
-    lines = "".join(f"<li>{escape(each)}</li>" for each in report.lineage)
-    body = f'<ul class="lineage">{lines}</ul>' if lines else placeholder("Unknown.")
-    return body + (definitions(report.facts) if report.facts else "")
+TEMPLATES.filters["data_uri"] = _data_uri
+TEMPLATES.tests |= {"hash": _is_hash, "outside": is_outside}

@@ -1,11 +1,15 @@
-"""Formatting of text and numbers for the page: escaping, shortening, dashes for NaN."""
+"""Templates of the page, and how they format numbers and text: shortened, dashes for NaN."""
 
 from __future__ import annotations
 
-import html
 import math
 import re
-from typing import Final
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from swapper.report.content import normalised_score
 
 DASH: Final = "–"
 """Stands for NaN."""
@@ -20,11 +24,6 @@ _INVISIBLE: Final = re.compile(
 def clean(text: str) -> str:
     """Replace unencodable and invisible characters, which file names may contain."""
     return _INVISIBLE.sub("\ufffd", text.encode("utf-8", "replace").decode("utf-8"))
-
-
-def escape(text: str) -> str:
-    """Clean and escape for text and quoted attributes."""
-    return html.escape(clean(text), quote=True)
 
 
 def shorten(text: str, length: int) -> str:
@@ -49,16 +48,6 @@ def number(value: float) -> str:
     return formatted.replace("-", MINUS)
 
 
-def quantity(value: float, unit: str) -> str:
-    """Format a number with its unit as markup; below 0.005 of a unit is 0."""
-    formatted = number(0.0 if unit and abs(value) < 0.005 else value)
-    if not unit or formatted == DASH:
-        return formatted
-    if unit in ("°", "%"):
-        return formatted + unit
-    return f'{formatted} <span class="unit">{escape(unit)}</span>'
-
-
 def clock(seconds: float) -> str:
     """Format a time of a clip: ``7.2 s`` or ``1:07.2``."""
     if not math.isfinite(seconds):
@@ -74,3 +63,31 @@ def coordinate(value: float) -> str:
     """Format a coordinate to a tenth, in its shortest form."""
     formatted = f"{value:.1f}".removesuffix(".0")
     return "0" if formatted == "-0" else formatted
+
+
+def _cleaned(value: Any) -> Any:
+    return clean(value) if type(value) is str else value  # not Markup: it is made of cleaned text
+
+
+TEMPLATES: Final = Environment(
+    loader=PackageLoader("swapper.report", ""),
+    autoescape=True,
+    finalize=_cleaned,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=StrictUndefined,
+)
+"""All text is cleaned, then escaped."""
+TEMPLATES.filters |= {
+    "clock": clock,
+    "coordinate": coordinate,
+    "normalised_score": normalised_score,
+    "number": number,
+    "shorten": shorten,
+}
+TEMPLATES.tests["finite"] = math.isfinite
+
+
+def from_template(name: str, **values: Any) -> Markup:
+    """Render a template of this package."""
+    return Markup(TEMPLATES.get_template(name).render(values))  # noqa: S704, templates escape

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 
-from swapper.metrics.bootstrap import Interval
 from swapper.user_study.answers import Exclusion
 from swapper.user_study.counts import StudyCounts
-from swapper.user_study.study_page import page_file
+from swapper.user_study.study_page import TEMPLATES, page_file
 from swapper.user_study.trials import SCHEMA, Study
 
 _ROW, _LEFT, _WIDTH, _TOP = 40, 140, 520, 14
@@ -24,7 +22,7 @@ def results_data(
         "schema": SCHEMA,
         "study": study.id,
         "counting": (
-            "cannot tell: half a win each; checks and repeats: not counted; strengths: "
+            "cannot tell: half a win each; checks and repeats: no votes; strengths: "
             "Bradley-Terry, log-odds of mean 0; intervals: 95 %, over participants"
         ),
         "participants": sum(each.counts for each in counts.attention),
@@ -59,62 +57,37 @@ def _or_null(value: float) -> float | None:
 
 def results_page(study: Study, counts: StudyCounts, excluded: Sequence[Exclusion]) -> str:
     """Render the results as one self-contained HTML file; all text from files is escaped."""
-    counted = sum(each.counts for each in counts.attention)
-    facts = [
-        (counted, "participants count"),
-        (counts.answers, "comparisons"),
-        (
-            f"{counts.ties / counts.answers:.0%}" if counts.answers else "–",
-            "answered “cannot tell”",
-        ),
-        (_consistency(counts), "same answer on repeats"),
-    ]
-    items = "".join(f"<li><b>{value}</b><span>{label}</span></li>" for value, label in facts)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>User study: expression of face swaps</title>
-<style>
-{page_file("paper.css")}{page_file("results.css")}</style>
-</head>
-<body>
-<main>
-<p class="quiet">Study {study.id}</p>
-<h1>{_verdict(counts)}</h1>
-<ul class="facts">{items}</ul>
-<figure>
-{_forest(counts)}
-<figcaption>Probability of choosing each system over one of average strength (Bradley-Terry),
-with 95&nbsp;% intervals over participants. The dashed line is chance.</figcaption>
-</figure>
-<h2>Win rates</h2>
-{_table(("System", "over", "win rate", "answers", "participants"), _pair_rows(counts))}
-<h2>Strengths</h2>
-{_table(("System", "log-odds, mean 0"), _strength_rows(counts))}
-<h2>Attention checks</h2>
-{_attention(counts)}
-{_exclusions(excluded)}
-<h2>Method</h2>
-<p>"Cannot tell" counts as half a win for each. Attention checks, with the performer's own clip on
-one side, and repeats are not counted. Intervals of win rates are Wilson's, on the effective number
-of answers, since those of one participant are correlated; intervals of strengths are bootstrapped
-over participants. There is no correction for multiple comparisons.</p>
-</main>
-</body>
-</html>
-"""
-
-
-def _verdict(counts: StudyCounts) -> str:
-    """One sentence; a lead requires that the pair's interval excludes chance."""
-    first, second, rate = counts.pairs[0]
-    best, next_best = html.escape(first), html.escape(second)
-    if rate.low > 0.5:
-        return f"{best} matches the performer’s expression best; {next_best} is second."
-    return f"The two best, {best} and {next_best}, do not differ significantly."
+    return TEMPLATES.get_template("results.html.jinja").render(
+        study=study,
+        counts=counts,
+        style=page_file("paper.css") + page_file("results.css"),
+        facts=[
+            (sum(each.counts for each in counts.attention), "participants count"),
+            (counts.answers, "comparisons"),
+            (f"{counts.ties / counts.answers:.0%}" if counts.answers else "–", "could not tell"),
+            (_consistency(counts), "same answer when asked again"),
+        ],
+        forest={
+            name: [_across(_share(value)) for value in (each.low, each.mean, each.high)]
+            for name, each in zip(counts.systems, counts.strengths, strict=True)
+        },
+        across=_across,
+        row_height=_ROW,
+        top=_TOP,
+        width=_WIDTH,
+        pair_rows=_pair_rows(counts),
+        strength_rows=zip(counts.systems, counts.strengths, strict=True),
+        attention_rows=[
+            (
+                each.participant,
+                f"{each.missed} of {each.checks}",
+                f"{each.same} of {each.repeats}",
+                "yes" if each.counts else "no: missed checks",
+            )
+            for each in counts.attention
+        ],
+        excluded_rows=[(each.name, each.reason) for each in excluded],
+    )
 
 
 def _consistency(counts: StudyCounts) -> str:
@@ -123,51 +96,12 @@ def _consistency(counts: StudyCounts) -> str:
     return f"{sum(each.same for each in counted) / repeats:.0%}" if repeats else "–"
 
 
-def _odds(value: float) -> float:
-    return 1 / (1 + math.exp(-value))
-
-
-def _forest(counts: StudyCounts) -> str:
-    """Forest plot as SVG: a row per system with name, interval and point."""
-    bottom = _TOP + _ROW * len(counts.systems)
-    parts = [
-        f'<svg viewBox="0 0 {_WIDTH} {bottom + 28}" role="img" '
-        'aria-label="Strength of each system with its interval">'
-    ]
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        x, kind = _across(share), "even" if share == 0.5 else "grid"
-        parts.append(f'<line class="{kind}" x1="{x}" x2="{x}" y1="{_TOP}" y2="{bottom}"/>')
-        parts.append(
-            f'<text class="quiet" x="{x}" y="{bottom + 20}" text-anchor="middle">{share:.0%}</text>'
-        )
-    for row, (name, strength) in enumerate(zip(counts.systems, counts.strengths, strict=True)):
-        parts.append(_forest_row(name, strength, _TOP + _ROW * (row + 0.5)))
-    return "\n".join([*parts, "</svg>"])
-
-
-def _forest_row(name: str, strength: Interval, y: float) -> str:
-    short = name if len(name) <= 15 else f"{name[:14]}…"
-    text = f'<text x="0" y="{y + 5}">{html.escape(short)}<title>{html.escape(name)}</title></text>'
-    if math.isfinite(strength.low) and math.isfinite(strength.high):
-        low, high = _across(_odds(strength.low)), _across(_odds(strength.high))
-        text += f'<line class="reach" x1="{low}" x2="{high}" y1="{y}" y2="{y}"/>'
-    return text + f'<circle class="point" cx="{_across(_odds(strength.mean))}" cy="{y}" r="6.5"/>'
+def _share(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-log_odds))
 
 
 def _across(share: float) -> float:
     return round(_LEFT + share * (_RIGHT - _LEFT), 1)
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    top = "".join(f'<th scope="col">{html.escape(each)}</th>' for each in heads)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
-        for row in rows
-    )
-    return (
-        f'<div class="scroll" tabindex="0"><table><thead><tr>{top}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
 
 
 def _pair_rows(counts: StudyCounts) -> list[tuple[object, ...]]:
@@ -175,37 +109,9 @@ def _pair_rows(counts: StudyCounts) -> list[tuple[object, ...]]:
         (
             first,
             second,
-            f"{rate.share:.0%} [{rate.low:.0%}, {rate.high:.0%}]"
-            if rate.answers
-            else "not compared",
+            f"{rate.share:.0%} [{rate.low:.0%}, {rate.high:.0%}]" if rate.answers else "never met",
             rate.answers,
             rate.participants,
         )
         for first, second, rate in counts.pairs
     ]
-
-
-def _strength_rows(counts: StudyCounts) -> list[tuple[object, ...]]:
-    return [
-        (name, each.format()) for name, each in zip(counts.systems, counts.strengths, strict=True)
-    ]
-
-
-def _attention(counts: StudyCounts) -> str:
-    rows = [
-        (
-            participant.participant,
-            f"{participant.missed} of {participant.checks}",
-            f"{participant.same} of {participant.repeats}",
-            "yes" if participant.counts else "no: missed checks",
-        )
-        for participant in counts.attention
-    ]
-    return _table(("Participant", "checks missed", "same answer on repeats", "counted"), rows)
-
-
-def _exclusions(excluded: Sequence[Exclusion]) -> str:
-    if not excluded:
-        return ""
-    rows = [(each.name, each.reason) for each in excluded]
-    return "<h2>Excluded files</h2>\n" + _table(("File", "reason"), rows)

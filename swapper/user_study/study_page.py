@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import importlib.resources
-import json
+import math
+from typing import Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from swapper.user_study.trials import Study
+
+TEMPLATES: Final = Environment(
+    loader=PackageLoader("swapper.user_study", "pages"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=StrictUndefined,
+)
+TEMPLATES.tests["finite"] = math.isfinite
 
 
 def page_file(name: str) -> str:
@@ -15,13 +27,10 @@ def page_file(name: str) -> str:
 
 def study_page(study: Study) -> str:
     """Render the study page as one file; it contains neutral names only."""
-    # Hex digits and numbers only, so that it cannot end the script element.
-    data = json.dumps(study.page_data(), separators=(",", ":"))
-    return (
-        page_file("study.html")
-        .replace("/*STYLE*/", page_file("paper.css") + page_file("study.css"))
-        .replace("/*SCRIPT*/", page_file("study.js"))
-        .replace("/*DATA*/", data)
+    return TEMPLATES.get_template("study.html.jinja").render(
+        study=study,
+        style=page_file("paper.css") + page_file("study.css"),
+        script=page_file("study.js"),
     )
 
 

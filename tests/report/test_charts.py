@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -14,13 +15,16 @@ from hypothesis import strategies as st
 from swapper.report.charts import outline, timeline
 from swapper.report.content import Emotions, Floats, Group, Measure, UnitAgreement, normalised_score
 from swapper.report.labels import Dot, place_labels
-from swapper.report.markup import DASH, clock, escape, number, quantity, shorten
+from swapper.report.markup import DASH, TEMPLATES, clock, number, shorten
 from swapper.report.palette import colour_classes
 from swapper.report.planes import affect_path, following_plane, is_outside
-from swapper.report.tables import bar_pair, measure_tables, scale
 from swapper.report.thinning import finite_runs, thinned
 
 NAN = float("nan")
+_tables: Any = TEMPLATES.get_template("tables.html.jinja").module
+bar_pair, measure_tables, quantity, scale = (
+    _tables.bar_pair, _tables.measure_tables, _tables.quantity, _tables.scale
+)  # fmt: skip
 
 
 def even(frames: int, classes: int = 2) -> Floats:
@@ -305,7 +309,8 @@ def test_moments_are_told_by_the_clock() -> None:
 
 
 def test_what_is_escaped_can_be_encoded_and_is_what_it_seems() -> None:
-    assert escape("a<b>&\"'") == "a&lt;b&gt;&amp;&quot;&#x27;"
-    assert escape("\udcff.mp4").encode() == b"?.mp4"
-    assert escape("\u202egpj.exe\x00") == "\ufffdgpj.exe\ufffd"
+    escape = TEMPLATES.from_string("{{ text }}").render
+    assert escape(text="a<b>&\"'") == "a&lt;b&gt;&amp;&#34;&#39;"
+    assert escape(text="\udcff.mp4").encode() == b"?.mp4"
+    assert escape(text="\u202egpj.exe\x00") == "\ufffdgpj.exe\ufffd"
     assert shorten("abcdef", 4) == "abc…"

@@ -7,12 +7,13 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import markupsafe
 import numpy as np
 import pytest
 
 from swapper.report.content import Group, KeyFrame, Measure, Report
 from swapper.report.html_page import render
-from swapper.report.markup import escape, number
+from swapper.report.markup import clean, number
 from tests.report.sample import NAN, bare, flat, sample
 
 SECTIONS = (
@@ -21,6 +22,10 @@ SECTIONS = (
 )  # fmt: skip
 HOSTILE = "<script>alert(1)</script>\"'&\u202e\x00\udc80" + "w" * 300
 VOID = {"meta", "img", "br", "col"}
+
+
+def escape(text: str) -> str:
+    return str(markupsafe.escape(clean(text)))
 
 
 class _Strict(HTMLParser):
