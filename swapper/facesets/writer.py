@@ -6,8 +6,8 @@ import dataclasses
 import fcntl
 import hashlib
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +56,7 @@ def face_id(source: str, frame_index: int, face: int) -> str:
     return f"{source[:12]}_{frame_index:07d}_{face}"
 
 
-class FacesetWriter:
+class FacesetWriter(AbstractContextManager["FacesetWriter"]):
     """Creates or extends a faceset; a context manager.
 
     A face is safe against a kill as soon as `add` returns, and against a power cut within
@@ -240,15 +240,7 @@ class FacesetWriter:
             os.close(self._journal)
             self._journal = -1
 
-    def __enter__(self) -> FacesetWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
             self.close()
         except FacesetError:

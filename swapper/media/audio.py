@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
@@ -31,7 +31,7 @@ _LAYOUTS = {1: "mono", 2: "stereo", 4: "quad", 6: "5.1", 8: "7.1"}
 _LOSSLESS = re.compile("pcm_.*|flac|alac|wavpack|tta|ape|truehd|mlp")
 
 
-class AudioTracks:
+class AudioTracks(AbstractContextManager["AudioTracks"]):
     """Copies the audio tracks of one file into another, interleaved with the video.
 
     Args:
@@ -56,15 +56,7 @@ class AudioTracks:
         if streams:
             self._packets = self._container.demux(*streams)
 
-    def __enter__(self) -> AudioTracks:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._container.close()
 
     def copy_until(self, time: Fraction | None) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import av
 import numpy as np
@@ -17,20 +14,16 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from swapper.errors import MediaError
-from swapper.files import sync
 from swapper.media.codecs import CODECS, encoder_options
 from swapper.media.colorspace import FULL, LIMITED, TAG_OF_MATRIX, Colour, layout_of, write_planes
+from swapper.media.container_writer import ContainerWriter
 from swapper.media.video_reader import VideoReader
 
-_MUXERS = {".mp4": "mp4", ".mkv": "matroska"}
 _BT709 = Colour("bt709", full_range=False)
 
 
-class ClipWriter:
+class ClipWriter(ContainerWriter):
     """Encode images at a constant rate: H.264 in BT.709, or masks losslessly.
-
-    Writes to ``.<stem>.partial<suffix>`` next to `path` and renames at the end, so that `path` is
-    either complete or missing. Use it as a context manager.
 
     Args:
         path: Output. ``.mp4`` takes pictures as H.264 (yuv420p, limited range); ``.mkv`` takes
@@ -47,44 +40,37 @@ class ClipWriter:
     def __init__(
         self, path: str | Path, size: tuple[int, int], fps: float, *, crf: int = 16
     ) -> None:
-        self.path = Path(path)
+        super().__init__(path)
         suffix = self.path.suffix.lower()
-        if suffix not in _MUXERS:
+        if suffix not in (".mp4", ".mkv"):
             raise MediaError(f"{path}: unknown suffix; use .mp4 for pictures or .mkv for masks")
-        self._codec, self._pix_fmt = ("h264", "yuv420p") if suffix == ".mp4" else ("ffv1", "gray")
-        if min(size) < 1 or (self._codec == "h264" and (size[0] % 2 or size[1] % 2)):
+        self.codec, self._pix_fmt = ("h264", "yuv420p") if suffix == ".mp4" else ("ffv1", "gray")
+        if min(size) < 1 or (self.codec == "h264" and (size[0] % 2 or size[1] % 2)):
             raise ValueError(f"size {size} cannot be encoded as H.264: sides must be even")
         self.size = size
         self.fps = Fraction(fps).limit_denominator(100_000)
         self._options = encoder_options(
-            self.path, self._codec, crf, "medium", layout_of(self._pix_fmt)
+            self.path, self.codec, crf, "medium", layout_of(self._pix_fmt)
         )
-        self._partial = self.path.with_name(f".{self.path.stem}.partial{self.path.suffix}")
-        self._stack = ExitStack()
-        self._output: OutputContainer | None = None
         self._count = 0
 
-    def __enter__(self) -> Self:
-        with self._guard(), ExitStack() as stack:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            stack.callback(self._partial.unlink, missing_ok=True)
-            muxer = _MUXERS[self.path.suffix.lower()]
-            fast = {"movflags": "+faststart"} if muxer == "mp4" else {}
-            output = av.open(f"file:{self._partial}", "w", format=muxer, options=fast)
-            stack.callback(_close_quietly, output)
-            self._stream = self._add_stream(output)
-            self._output, self._stack = output, stack.pop_all()
-        return self
+    def _add_streams(self, output: OutputContainer, stack: ExitStack) -> None:
+        self._stream = self._add_stream(output)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with self._stack:
-            if error is None and self._output is not None:
-                self._finish(self._output)
+    def finish(self) -> None:
+        """Complete the file and move it into place; a second call does nothing.
+
+        Raises:
+            MediaError: Writing fails, or no frame was written.
+        """
+        output, self._output = self._output, None
+        if output is None:
+            return
+        if not self._count:
+            raise MediaError(f"{self.path}: no frame was written; pass at least one")
+        with self._guard():
+            output.mux(self._stream.encode(None))
+            self._publish(output)
 
     def write(self, image: NDArray[np.uint8]) -> None:
         """Append an image (H, W, 3) RGB to an ``.mp4``, or a mask (H, W) to an ``.mkv``.
@@ -114,7 +100,7 @@ class ClipWriter:
 
     def _add_stream(self, output: OutputContainer) -> VideoStream:
         stream = output.add_stream(
-            CODECS[self._codec].encoder, rate=self.fps, options=dict(self._options)
+            CODECS[self.codec].encoder, rate=self.fps, options=dict(self._options)
         )
         assert isinstance(stream, VideoStream)
         context = stream.codec_context
@@ -129,29 +115,6 @@ class ClipWriter:
             context.color_primaries = context.color_trc = bt709
         return stream
 
-    def _finish(self, output: OutputContainer) -> None:
-        if not self._count:
-            raise MediaError(f"{self.path}: no frame was written; pass at least one")
-        self._output = None
-        with self._guard():
-            output.mux(self._stream.encode(None))
-            output.close()
-            with self._partial.open("r+b") as stream:
-                os.fsync(stream.fileno())
-            self._partial.replace(self.path)
-            sync(self.path.parent)
-
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
-        """Convert errors to a MediaError of one line."""
-        try:
-            yield
-        except (OSError, av.FFmpegError) as error:
-            reason = error.strerror or str(error)
-            raise MediaError(
-                f"{self.path}: cannot be written ({reason}); free space or choose another output"
-            ) from error
-
 
 def read_masks(path: str | Path) -> Iterator[NDArray[np.float32]]:
     """Read the masks of a clip that `ClipWriter` wrote, (H, W) float32 in [0, 1], in order.
@@ -161,9 +124,3 @@ def read_masks(path: str | Path) -> Iterator[NDArray[np.float32]]:
     """
     for frame in VideoReader(path):
         yield frame.image[..., 0].astype(np.float32) / np.float32(255)
-
-
-def _close_quietly(output: OutputContainer) -> None:
-    """Close the container of an abandoned file, ignoring errors."""
-    with suppress(av.FFmpegError, OSError, ValueError):
-        output.close()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from swapper.media.video_writer import VideoWriter
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
-class Sink(Protocol):
+class Sink(AbstractContextManager["Sink"], Protocol):
     """Writes frames in order; a context manager that leaves complete files or none."""
 
     @property
@@ -35,17 +35,8 @@ class Sink(Protocol):
         """Append `frame`, replaced by `image` where `changed`; unmodified if None."""
         ...
 
-    def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-
-
-class PictureSink:
+class PictureSink(AbstractContextManager["PictureSink"]):
     """Writes one image per frame, named after its source; PNG in a folder.
 
     Args:
@@ -58,9 +49,6 @@ class PictureSink:
         self.sources = sources
         self._outputs: list[Path] = []
         self._created_folder = False
-
-    def __enter__(self) -> Self:
-        return self
 
     @property
     def outputs(self) -> list[Path]:
@@ -83,12 +71,7 @@ class PictureSink:
         write_image(path, frame.image if image is None else image)
         self._outputs.append(path)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Remove the output if the conversion failed."""
         if error is None:
             return

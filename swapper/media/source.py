@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from swapper.errors import MediaError
 from swapper.media.images import IMAGE_SUFFIXES, is_video, list_images, read_image
@@ -18,7 +18,7 @@ PICTURE_RATE = Fraction(25)
 """Frame rate of images: 1/25 s each."""
 
 
-class Footage(Protocol):
+class Footage(AbstractContextManager["Footage"], Protocol):
     """A re-iterable sequence of frames; a context manager.
 
     Attributes:
@@ -36,17 +36,8 @@ class Footage(Protocol):
 
     def __iter__(self) -> Iterator[Frame]: ...
 
-    def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-
-
-class PictureReader:
+class PictureReader(AbstractContextManager["PictureReader"]):
     """Images as frames, read lazily.
 
     Args:
@@ -83,15 +74,7 @@ class PictureReader:
         """The images, one per frame."""
         return list(self._paths)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Nothing stays open."""
 
     def __iter__(self) -> Iterator[Frame]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 import av
 import numpy as np
@@ -132,7 +131,7 @@ class Frame:
         return self._image
 
 
-class VideoReader:
+class VideoReader(AbstractContextManager["VideoReader"]):
     """Decode a video sequentially; each iteration reopens the file.
 
     Attributes:
@@ -156,15 +155,7 @@ class VideoReader:
             self.coded = _coded_video(container, stream, first)
             self.info = _info(self.path, container, stream, first, self.coded)
 
-    def __enter__(self) -> VideoReader:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Nothing stays open between passes."""
 
     @property

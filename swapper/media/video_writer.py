@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 import av
 import numpy as np
@@ -17,7 +14,6 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from swapper.errors import MediaError
-from swapper.files import sync
 from swapper.media.audio import AudioTracks
 from swapper.media.codecs import CODECS, choose_codec, choose_pixel_format, encoder_options
 from swapper.media.colorspace import (
@@ -29,6 +25,7 @@ from swapper.media.colorspace import (
     layout_of,
     write_planes,
 )
+from swapper.media.container_writer import ContainerWriter
 from swapper.media.video_reader import Frame, VideoReader
 
 _log = logging.getLogger(__name__)
@@ -39,11 +36,8 @@ _FRAME_DURATION = 1 << 8
 _OWN_METADATA = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
 
 
-class VideoWriter:
+class VideoWriter(ContainerWriter):
     """Encode frames with the timing, orientation, colour tags and sound of the clip `template`.
-
-    Writes to ``.<stem>.partial<suffix>`` next to `path` and renames at the end, so that `path`
-    is either complete or missing. Use it as a context manager.
 
     Args:
         path: Output; an existing file is replaced. Its folder is created.
@@ -67,18 +61,15 @@ class VideoWriter:
         crf: int = 16,
         preset: str = "medium",
     ) -> None:
-        self.path = Path(path)
+        super().__init__(path)
         self.template = template
         self.codec = choose_codec(self.path, codec, template.info.bit_depth)
         coded = template.coded
         self.pix_fmt = choose_pixel_format(self.codec, coded.pix_fmt, coded.width, coded.height)
         self._options = encoder_options(self.path, self.codec, crf, preset, layout_of(self.pix_fmt))
-        self._partial = self.path.with_name(f".{self.path.stem}.partial{self.path.suffix}")
         self._colour, self._tags = _output_colour(template, self.pix_fmt)
         if layout_of(self.pix_fmt).bits < template.info.bit_depth:
             _log.warning("%s: %s cannot keep all bits", self.path, self.codec)
-        self._stack = ExitStack()
-        self._output: OutputContainer | None = None
         self._durations: dict[int, int] = {}
         self._lengths: set[int] = set()
         self._last_pts: int | None = None
@@ -87,34 +78,11 @@ class VideoWriter:
         if self.path.exists() and self.path.samefile(template.path):
             raise MediaError(f"{self.path}: is the input itself; choose another output")
 
-    def __enter__(self) -> VideoWriter:
-        os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 has no other option
-        with self._guard(), ExitStack() as stack:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            stack.callback(self._partial.unlink, missing_ok=True)
-            fast = (
-                {"movflags": "+faststart"} if self.path.suffix.lower() in (".mp4", ".mov") else {}
-            )
-            output = av.open(f"file:{self._partial}", "w", format=_muxer(self.path), options=fast)
-            stack.callback(_close_quietly, output)
-            self._video = self._add_video(output)
-            self._audio = stack.enter_context(AudioTracks(self.template.path, output, self.path))
-            metadata = self.template.coded.metadata.items()
-            output.metadata.update({k: v for k, v in metadata if k.lower() not in _OWN_METADATA})
-            self._output, self._stack = output, stack.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            if error is None:
-                self.finish()
-        finally:
-            self._stack.close()
+    def _add_streams(self, output: OutputContainer, stack: ExitStack) -> None:
+        self._video = self._add_video(output)
+        self._audio = stack.enter_context(AudioTracks(self.template.path, output, self.path))
+        metadata = self.template.coded.metadata.items()
+        output.metadata.update({k: v for k, v in metadata if k.lower() not in _OWN_METADATA})
 
     @property
     def outputs(self) -> list[Path]:
@@ -176,12 +144,7 @@ class VideoWriter:
             self._audio.copy_until(self._end if partial else None)
             self._audio.finish()
             self._mux(None, output)
-            output.close()
-            with self._partial.open("r+b") as stream:
-                os.fsync(stream.fileno())
-            self._partial.replace(self.path)
-            sync(self.path.parent)
-        self._stack.close()
+            self._publish(output)
 
     def _add_video(self, output: OutputContainer) -> VideoStream:
         coded, info = self.template.coded, self.template.info
@@ -275,24 +238,6 @@ class VideoWriter:
             end = round(self._end / last.time_base)
             last.duration = max(last.duration or 0, end - last.dts)
 
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
-        """Convert errors to a MediaError of one line."""
-        try:
-            yield
-        except MediaError:
-            raise
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise MediaError(
-                f"{self.path}: cannot be written ({reason}); free space or choose another output"
-            ) from error
-        except av.FFmpegError as error:
-            raise MediaError(
-                f"{self.path}: {self.codec} cannot encode this clip "
-                f"({error.strerror or error}); choose another codec"
-            ) from error
-
 
 def _output_colour(template: VideoReader, pix_fmt: str) -> tuple[Colour, tuple[int, int, int, int]]:
     """Return the output's colour encoding and its tags."""
@@ -304,13 +249,3 @@ def _output_colour(template: VideoReader, pix_fmt: str) -> tuple[Colour, tuple[i
         return coded.colour, (0, FULL, *coded.tags[2:])
     colour = Colour.guess(2, LIMITED, pix_fmt, coded.width, coded.height)
     return colour, (TAG_OF_MATRIX[colour.matrix], LIMITED, *coded.tags[2:])
-
-
-def _muxer(path: Path) -> str:
-    return {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}[path.suffix.lower()]
-
-
-def _close_quietly(output: OutputContainer) -> None:
-    """Close the container of an abandoned file, ignoring errors."""
-    with suppress(av.FFmpegError, OSError, ValueError):
-        output.close()
