@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper import __version__
-from swapper.errors import MediaError, UsageError
+from swapper.errors import UsageError
 from swapper.files import write_atomically
 from swapper.head_renderer.identity import Identity, sample_identity
 from swapper.head_renderer.pose import HeadState, RenderedFrame
@@ -218,23 +218,6 @@ def renderer_hash() -> str:
     for source in sorted(sources, key=lambda source: source.name):
         digest.update(source.read_bytes())
     return digest.hexdigest()
-
-
-def read_take(path: str | Path) -> Take:
-    """Read the take of a ``NAME.json``, to render it again or with another identity.
-
-    Raises:
-        MediaError: Missing, damaged or of another format.
-        UsageError: Its identity, stage or score is invalid.
-    """
-    try:
-        return Take.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-    except OSError as error:
-        raise MediaError(f"{path}: cannot be read ({error.strerror}): check the path") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise MediaError(
-            f"{path}: is not the record of an actor's clip: render it again"
-        ) from error
 
 
 def render_casting(

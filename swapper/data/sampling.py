@@ -83,11 +83,6 @@ def face_indices(seed: int, identity: int, first: int, count: int, n: int) -> ND
     return np.concatenate(parts)
 
 
-def rank_first(step: int, rank: int, world: int, count: int) -> int:
-    """Number of the first draw of `rank` at `step`, where each of `world` ranks draws `count`."""
-    return (step * world + rank) * count
-
-
 class FaceSampler:
     """Chooses the faces of one identity in each batch's block: a function of the block's number.
 

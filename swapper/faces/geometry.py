@@ -317,10 +317,3 @@ def sharpness(aligned: NDArray[np.uint8]) -> float:
     detail = cv2.Laplacian(grey, cv2.CV_32F)[rows, columns]
     # Below one grey level there is only noise to normalise by.
     return float(detail.var() / max(float(grey[rows, columns].var()), 255.0**-2))
-
-
-def flip_landmarks(landmarks: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    """Mirror landmarks (68, 2) in an image of `width` left to right, in iBUG order."""
-    flipped = np.asarray(landmarks, dtype=np.float32)[MIRROR]
-    flipped[:, 0] = (width - 1) - flipped[:, 0]
-    return np.asarray(flipped)

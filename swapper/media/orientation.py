@@ -38,11 +38,6 @@ class Orientation:
             return cls(True, c < 0, b < 0)
         return cls(False, a < 0, d < 0)
 
-    @property
-    def is_upright(self) -> bool:
-        """Whether this is the identity."""
-        return self == Orientation()
-
     def upright(self, coded: NDArray[Pixel]) -> NDArray[Pixel]:
         """Return an upright view of a coded image (H, W, ...)."""
         turned = coded.swapaxes(0, 1) if self.transpose else coded

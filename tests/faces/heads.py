@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.faces.geometry import similarity_from_landmarks
+from swapper.faces.geometry import MIRROR, similarity_from_landmarks
 from swapper.faces.mediapipe import MESH_OF_LANDMARK
 from swapper.faces.shape import MEAN_FACE, aligned_points
 from swapper.types import MESH_POINTS, Coverage, FaceRecord
@@ -80,3 +80,10 @@ def expressive(opening: float = 0.0, smile: float = 0.0, brows: float = 0.0) -> 
     face[[48, 54, 60, 64], 1] -= smile / 3
     face[17:27, 1] -= brows
     return face
+
+
+def flip_landmarks(landmarks: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """Mirror landmarks (68, 2) in an image of `width` left to right, in iBUG order."""
+    flipped = np.asarray(landmarks, dtype=np.float32)[MIRROR]
+    flipped[:, 0] = (width - 1) - flipped[:, 0]
+    return np.asarray(flipped)

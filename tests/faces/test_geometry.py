@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from swapper.faces import geometry
 from swapper.types import COVERAGES, Coverage
-from tests.faces.conftest import drawn_landmarks, placed
+from tests.faces.conftest import placed
+from tests.faces.heads import flip_landmarks
 
 
 def similarity(scale: float, degrees: float, x: float, y: float) -> NDArray[np.float64]:
@@ -284,7 +285,7 @@ class TestHeadPose:
 
     def test_mirroring_flips_yaw_and_roll(self) -> None:
         landmarks = head(25, 10, 15)
-        mirrored = geometry.flip_landmarks(landmarks, 640)
+        mirrored = flip_landmarks(landmarks, 640)
         found = geometry.head_pose(mirrored, (640, 480))
         np.testing.assert_allclose(found, (-25, 10, -15), atol=0.05)
 
@@ -305,12 +306,3 @@ def test_sharpness_falls_with_blur_and_ignores_contrast() -> None:
     flat = (sharp.astype(np.float32) * 0.5 + 60).astype(np.uint8)
     assert geometry.sharpness(flat) == pytest.approx(values[0], rel=0.05)
     assert geometry.sharpness(np.zeros((64, 64, 3), np.uint8)) == 0.0
-
-
-def test_flipping_landmarks(face_mm: NDArray[np.float64]) -> None:
-    lopsided = placed(face_mm, scale=1.2, degrees=12)
-    flipped = geometry.flip_landmarks(lopsided, 400)
-    np.testing.assert_allclose(geometry.flip_landmarks(flipped, 400), lopsided, atol=1e-3)
-    symmetric = placed(drawn_landmarks(), at=(199.5, 150))
-    np.testing.assert_allclose(geometry.flip_landmarks(symmetric, 400), symmetric, atol=1e-3)
-    assert flipped[36, 0] == pytest.approx(399 - lopsided[45, 0])

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from swapper.errors import AlignerError
 from swapper.faces import mediapipe as room
-from swapper.faces.geometry import flip_landmarks
 from swapper.faces.mediapipe import MESH_OF_LANDMARK, MediapipeAligner
 from tests.faces.conftest import StillFrame, real_frames
+from tests.faces.heads import flip_landmarks
 
 
 @pytest.fixture
