@@ -19,8 +19,7 @@ from swapper.cli import main as cli
 from swapper.errors import FacesetError, ModelError, UsageError
 from swapper.export import export, onnx_names
 from swapper.inference.affect_conditioner import affect_space_of
-from swapper.modelcard.markdown import escaped
-from swapper.modelcard.model_card import OnnxFile, model_page
+from swapper.modelcard.model_card import OnnxFile, escaped, model_page
 from swapper.modelcard.run_origin import ModelOrigin, find_origin
 from swapper.models import onnx_export
 from swapper.models.autoencoder import build_model

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
 from swapper.affect.space import AffectSpace
-from swapper.modelcard.markdown import escaped, markdown_table, percent
 from swapper.modelcard.run_origin import ModelOrigin
 from swapper.modelcard.training_facts import (
-    affect_lines,
-    data_lines,
-    format_hash,
     identity_probe_scores,
-    sparse_data_lines,
-    training_lines,
+    narrow_ranges,
+    observed_ranges,
+    training_settings,
 )
 from swapper.models.model_file import LoadedModel
 from swapper.models.onnx_export import TOLERANCE, inputs_of, outputs_of
@@ -32,11 +32,10 @@ _MEASURES: Final = (
     *("emotion_kappa", "valence_ccc", "arousal_ccc", "warping_error"),
 )
 """Measures of an evaluation on the card; the report has all of them."""
-_COVERAGE: Final = {
-    "face": "the face from brows to chin",
-    "full": "the face with forehead and jaw",
-    "head": "the whole head",
-}
+_MAX_SOURCES: Final = 100
+_MAX_TEXT: Final = 2000
+_MIN_SHARE: Final = 0.005
+"""Share of faces from which an emotion is listed."""
 
 
 @dataclass(frozen=True)
@@ -72,244 +71,76 @@ def model_page(
         onnx: ONNX files in the same folder.
         evaluations: Reports on its swaps.
     """
-    sections = [
-        _head(model, space),
-        _identities(model),
-        _use(model, space),
-        _onnx(model, onnx),
-        _limits(model, space, origin),
-        _evaluation(evaluations),
-        affect_lines(space, origin),
-        data_lines(model, origin),
-        training_lines(model, origin),
-        _provenance(model),
-    ]
-    return "\n\n".join("\n".join(each) for each in sections if each) + "\n"
-
-
-def _bold_list(names: Iterable[str]) -> str:
-    *most, last = (f"**{escaped(each)}**" for each in names)
-    return f"{', '.join(most)} or {last}" if most else last
-
-
-def _head(model: LoadedModel, space: AffectSpace | None) -> list[str]:
-    net, card = model.net, model.card
-    conditioning = (
-        "Its decoders are conditioned on the performer's affect."
-        if space is not None
-        else "Its decoders are not conditioned on affect."
+    net = model.net
+    first = net.identities[0]
+    ranges = observed_ranges(space)
+    return _TEMPLATES.get_template("model.md.jinja").render(
+        card=model.card,
+        emotions=_emotions(space, origin),
+        evaluations=[(report, _measures(report)) for report in evaluations],
+        identity_argument=first if re.fullmatch(r"[A-Za-z0-9_.-]+", first) else "NAME",
+        inputs=inputs_of(net),
+        max_sources=_MAX_SOURCES,
+        model=model,
+        narrow_ranges=narrow_ranges(ranges),
+        net=net,
+        num_parameters=sum(each.numel() for each in net.parameters()),
+        onnx=onnx,
+        origin=origin,
+        outputs=outputs_of(net),
+        probe_scores=identity_probe_scores(space),
+        ranges=ranges,
+        settings=training_settings(model, origin),
+        space=space,
+        tolerance=TOLERANCE,
     )
-    return [
-        f"# Face swap model: {', '.join(escaped(each) for each in net.identities)}",
-        "",
-        f"Swaps the face of {_bold_list(net.identities)} onto a performer's footage, with the "
-        f"performer's expression. {conditioning}",
-        "",
-        *markdown_table(
-            ("", ""),
-            [
-                ("network", f"{net.name}, {_millions(net)} parameters"),
-                ("resolution", f"{net.resolution} x {net.resolution} pixels"),
-                ("crop", _COVERAGE[card.coverage]),
-                ("training", f"{card.step:,} steps"),
-                ("made by", escaped(card.software)),
-            ],
-        ),
-    ]
 
 
-def _millions(net: Any) -> str:
-    return f"{sum(each.numel() for each in net.parameters()) / 1e6:.1f} million"
+def escaped(value: object) -> str:
+    """Escape untrusted text for Markdown: one line, bounded, without markup or links."""
+    text = " ".join(str(value).split())
+    text = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    if len(text) > _MAX_TEXT:
+        text = text[:_MAX_TEXT] + " ... (the rest is in model.json)"
+    return re.sub(r"([\\`*_\[\]<>|~&#@!$]|:(?=//)|(?<=www)\.)", r"\\\1", text)
 
 
-def _identities(model: LoadedModel) -> list[str]:
-    return [
-        "## Identities and rights",
-        "",
-        *markdown_table(
-            ("identity", "rights, as stated when the faces were extracted"),
-            [
-                (f"**{escaped(each.name)}**", escaped(each.rights) or "*nothing was stated*")
-                for each in model.card.identities
-            ],
-        ),
-        "",
-        "These statements have not been verified. Use the model only as they permit. `swapper "
-        "convert` writes them into every file that it makes.",
-    ]
-
-
-def _use(model: LoadedModel, space: AffectSpace | None) -> list[str]:
-    name = model.net.identities[0]
-    identity_argument = name if re.fullmatch(r"[A-Za-z0-9_.-]+", name) else "NAME"
-    lines = [
-        "## Usage",
-        "",
-        "Convert a clip, from this folder:",
-        "",
-        "```sh",
-        f"swapper convert model=. video=clip.mp4 identity={identity_argument} output=swapped.mp4",
-        "```",
-        "",
-        "Swap one picture in Python (height x width x 3, uint8, RGB):",
-        "",
-        "```python",
-        "import swapper",
-        "",
-        'model = swapper.load_model(".")',
-        f'swapped = swapper.swap_frame(model, picture, "{identity_argument}").frame',
-        "```",
-    ]
-    if space is not None:
-        lines += [
-            "",
-            "`affect.guidance_scale=` (0 to 1.5, default 1) scales the effect of the performer's "
-            "affect code. It needs the estimator named under *Affect*, with the same weights.",
-        ]
-    return lines
-
-
-def _onnx(model: LoadedModel, files: Sequence[OnnxFile]) -> list[str]:
-    if not files:
-        return []
-
-    def shape(sizes: Sequence[str | int]) -> str:
-        return f"({', '.join(map(str, sizes))}{',' if len(sizes) == 1 else ''})"
-
-    meaning = {
-        "face": "aligned crop of the performer's face, RGB in [0, 1], channels first",
-        "code": "affect code, see *Affect*",
-        "guidance_scale": "0: no affect code, 1: as trained, to 1.5: extrapolated",
-        "image": "the identity's face, RGB in [0, 1], channels first",
-        "mask": "in [0, 1], 1 = face",
+def _emotions(space: AffectSpace | None, origin: ModelOrigin) -> dict[str, dict[str, float]]:
+    """Share of faces by identity and emotion, of the identities where it is known."""
+    shares = {
+        name: {emotion: each for emotion, each in footage.emotions.items() if each >= _MIN_SHARE}
+        for name, footage in origin.footage.items()
+        if space is not None and name in space.neutrals
     }
-    rows = [
-        (way, f"`{name}`", f"`{shape(sizes)}`", meaning[name])
-        for way, values in (("in", inputs_of(model.net)), ("out", outputs_of(model.net)))
-        for name, sizes in values.items()
-    ]
-    return [
-        "## ONNX files",
-        "",
-        "One for each identity, encoder and decoder together, float32, dynamic batch size.",
-        "",
-        *markdown_table(
-            ("file", "identity", "opset", "largest difference from torch"),
-            [
-                (
-                    f"`{file.name}`",
-                    escaped(file.identity),
-                    str(file.opset),
-                    "not measured" if file.max_difference is None else f"{file.max_difference:.1e}",
-                )
-                for file in files
-            ],
-            numbers=2,
-        ),
-        "",
-        *markdown_table(("", "name", "shape", "content"), rows),
-        "",
-        f"A difference of {TOLERANCE:g} is allowed, on random faces in batches of 1 and 3. Each "
-        "file's metadata has the identity, its rights and the sha256 of `model.safetensors`. Face "
-        "detection, colour transfer, blending and signing are not included.",
-    ]
+    return {name: each for name, each in shares.items() if each}
 
 
-def _limits(model: LoadedModel, space: AffectSpace | None, origin: ModelOrigin) -> list[str]:
-    side = model.net.resolution
-    lines = [
-        "## Limitations and prohibited uses",
-        "",
-        "- **Not for** live impersonation, for deceiving anyone about who was filmed, for passing "
-        "identity checks, or for any use that the rights above do not permit.",
-        f"- The output is {side} pixels across the crop. Where the face is larger in the frame, "
-        "the swap is softer than its surroundings.",
-        "- Anything missing from an identity's footage is extrapolated: expressions, poses, "
-        "light, occlusions by hands.",
-        "- It renders only the identities above. Hair, ears and neck remain the performer's.",
-        "- Expressions can be weaker than the performer's. Check the result by eye.",
-    ]
-    probe_scores = identity_probe_scores(space)
-    if probe_scores is not None:
-        code, chance = probe_scores
-        lines.append(
-            "- The affect codes should carry affect and no identity. A linear probe still "
-            f"identifies the person from a code in {percent(code)} of held-out faces (chance: "
-            f"{percent(chance)}), so some of the performer's identity reaches the swap."
-        )
-    if space is not None:
-        synthetic = space.lineage.startswith("actors:")
-        lines.append(
-            "- Its emotion estimator was trained on synthetic actors only; its predictions for "
-            "real people are unreliable."
-            if synthetic
-            else "- Its emotion estimator can be wrong for people unlike its training data, and "
-            "measures how a face looks, not what a person feels."
-        )
-    lines += [f"- {line}" for line in sparse_data_lines(space, origin)]
-    return lines
-
-
-def _evaluation(evaluations: Sequence[StoredReport]) -> list[str]:
-    if not evaluations:
-        return [
-            "## Evaluation",
-            "",
-            "Not evaluated yet. `swapper evaluate performer=clip.mp4 swap=swapped.mp4` compares a "
-            "swap with its performer, by instruments that were not used in training.",
-        ]
-    lines = [
-        "## Evaluation",
-        "",
-        "By instruments that were not used in training, except where marked *partial*. The floor "
-        "is the score against the performer shifted in time, the ceiling that of the ground truth "
-        "or of the performer's own clip, re-encoded.",
-    ]
-    for report in evaluations:
-        rows = [
-            (
-                escaped(f"{each.title} ({each.unit})" if each.unit else each.title)
-                + (", *partial*" if each.partial else ""),
-                *(_figure(value) for value in (each.value, each.floor, each.ceiling)),
-            )
-            for name in _MEASURES
-            if (each := report.measures.get(name)) is not None and math.isfinite(each.value)
-        ]
-        lines += ["", f"**{escaped(report.title)}.** {escaped(report.verdict)}", ""]
-        lines += markdown_table(("measure", "swap", "floor", "ceiling"), rows, numbers=3)
-    return lines
+def _measures(report: StoredReport) -> list[Any]:
+    found = (report.measures.get(name) for name in _MEASURES)
+    return [each for each in found if each is not None and math.isfinite(each.value)]
 
 
 def _figure(value: float) -> str:
     return f"{value:.2f}" if math.isfinite(value) else "–"
 
 
-def _provenance(model: LoadedModel) -> list[str]:
-    lines = [
-        "## Provenance",
-        "",
-        f"The sha256 of `model.safetensors` is `{model.sha256}`; `model.json` contains the same, "
-        "and a model whose files disagree is not loaded.",
-    ]
-    if model.card.lineage:
-        lines += [
-            "",
-            "Used in training, so they must not be used to evaluate the result:",
-            "",
-            *(_estimator(each) for each in model.card.lineage),
-        ]
-    return [
-        *lines,
-        "",
-        "Files made by `swapper convert` are signed: their C2PA manifest names this model by its "
-        "hash, the identity and its rights, and declares a composite with AI-generated parts. "
-        "Check it with `swapper verify FILE`. The output of `swap_frame` and of the ONNX files is "
-        "not marked: mark it yourself.",
-    ]
+def _hash(value: str) -> str:
+    """A hash as code, and anything else as text."""
+    if re.fullmatch(r"[0-9a-f]{16,64}", value):
+        return Markup(f"`{value}`")  # noqa: S704, hex digits only
+    return value if value.split() else "not known"
 
 
-def _estimator(lineage: str) -> str:
-    name, _, digest = lineage.partition(":")
-    if name == "landmarks":
-        return f"- landmarks by {escaped(digest)}"
-    return f"- {escaped(name)}, {format_hash(digest)}"
+_TEMPLATES: Final = Environment(  # noqa: S701, Markdown is escaped by `finalize`
+    loader=PackageLoader("swapper.modelcard", ""),
+    finalize=lambda value: escaped(value) if type(value) is str else value,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    undefined=StrictUndefined,
+)
+_TEMPLATES.filters |= {
+    "figure": _figure,
+    "hash": _hash,
+    "percent": lambda share: f"{100 * share:.0f} %",
+}
