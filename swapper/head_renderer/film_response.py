@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,11 +51,8 @@ def downsample(values: Single, factor: int) -> Single:
     if factor == 1:
         return values
     height, width = values.shape[0] // factor, values.shape[1] // factor
-    total = np.zeros((height, width, *values.shape[2:]), np.float32)
-    for i in range(factor):
-        for j in range(factor):
-            total += values[i::factor, j::factor]
-    return np.asarray(total / np.float32(factor * factor), dtype=np.float32)
+    blocks = values.reshape(height, factor, width, factor, *values.shape[2:])
+    return blocks.mean(axis=(1, 3))
 
 
 @compiled
@@ -87,22 +85,6 @@ def motion_blur(picture: Single, motion: Single, shutter: float, result: Single)
                     result[i, j, k] += (top * (1 - fy) + low * fy) / taps
 
 
-def _soften(picture: Single, sigma: float) -> Single:
-    radius = max(1, int(np.ceil(3 * sigma)))
-    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).astype(np.float32)
-    for axis in (0, 1):
-        pad = [(0, 0)] * 3
-        pad[axis] = (radius, radius)
-        padded = np.pad(picture, pad, mode="edge")
-        length = picture.shape[axis]
-        picture = sum(
-            (np.take(padded, np.arange(k, k + length), axis) * kernel[k]
-             for k in range(2 * radius + 1)), np.zeros_like(picture),
-        )  # fmt: skip
-    return picture
-
-
 def apply_film(picture: Single, film: FilmStock, seed: int, index: int) -> NDArray[np.uint8]:
     """(S, S, 3) uint8 from (S, S, 3) sRGB in [0, 1]: lens blur, vignette and grain.
 
@@ -113,8 +95,10 @@ def apply_film(picture: Single, film: FilmStock, seed: int, index: int) -> NDArr
         index: Frame number; selects the grain.
     """
     size = picture.shape[0]
-    if film.softness * size > 0.15:
-        picture = _soften(picture, film.softness * size)
+    sigma = film.softness * size
+    if sigma > 0.15:
+        taps = (2 * max(1, int(np.ceil(3 * sigma))) + 1,) * 2
+        picture = cv2.GaussianBlur(picture, taps, sigma, borderType=cv2.BORDER_REPLICATE)
     if film.vignette:
         y, x = (np.mgrid[0:size, 0:size] + 0.5) / size - 0.5
         fall = 1 - film.vignette * np.clip(2 * (x * x + y * y), 0, 1) ** 1.5

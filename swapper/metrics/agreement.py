@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import rel_entr
 
 _MIN_FRAMES: Final = 5
 _SUM_TOLERANCE: Final = 0.02
@@ -93,9 +94,8 @@ def cohens_kappa(first: NDArray[np.intp], second: NDArray[np.intp], classes: int
 def jensen_shannon(swap: Floats, performer: Floats) -> Floats:
     """(T,) Jensen-Shannon divergence of rows of (T, C), in bits: 0 to 1 (Lin, 1991)."""
     middle = (swap + performer) / 2
-    bits = (_kl_divergence(swap, middle) + _kl_divergence(performer, middle)) / 2
-    clipped: Floats = np.clip(bits, 0.0, 1.0)
-    return clipped
+    nats = (rel_entr(swap, middle) + rel_entr(performer, middle)).sum(axis=1) / 2
+    return np.clip(nats / np.log(2.0), 0.0, 1.0)
 
 
 def concordance(swap: Floats, performer: Floats) -> float:
@@ -124,13 +124,6 @@ def concordance(swap: Floats, performer: Floats) -> float:
     if below < 1e-12:
         return float("nan")
     return float(2 * ((x - x.mean()) * (y - y.mean())).mean() / below)
-
-
-def _kl_divergence(of: Floats, to: Floats) -> Floats:
-    """(T,) Kullback-Leibler divergence in bits; zero entries contribute 0."""
-    ratio = np.divide(of, to, out=np.ones_like(of), where=(of > 0) & (to > 0))
-    bits: Floats = (of * np.log2(ratio)).sum(axis=1)
-    return bits
 
 
 def _normalised(rows: Floats) -> Floats:

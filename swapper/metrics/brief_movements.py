@@ -89,10 +89,7 @@ def brief_movements(
         return BriefMovements(0, 0, np.nan)
     width = round(2 * _MAX_HALF_HEIGHT_SECONDS * pair.fps) | 1
     pieces = [tuple(_high_passed(each, width) for each in both) for both in units.stretches]
-    swap_noise, noise = (
-        np.array([robust_spread(each) for each in np.concatenate(side).T])
-        for side in zip(*pieces, strict=True)
-    )
+    swap_noise, noise = (robust_spread(np.concatenate(side)) for side in zip(*pieces, strict=True))
     standard_error = np.sqrt(swap_noise**2 + (gains * noise) ** 2)
     remaining = []
     for swap, performer in pieces:

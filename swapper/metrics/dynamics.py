@@ -231,7 +231,7 @@ def jitter(pair: PairedTraces) -> Floats:
     variances = np.zeros(units)
     for u in range(units):
         taps = np.linalg.lstsq(around[:, u], swap[:, u], rcond=1e-6)[0]
-        residual = robust_spread(swap[:, u] - around[:, u] @ taps)
+        residual = float(robust_spread(swap[:, u] - around[:, u] @ taps))
         # Instrument noise is on the swap, and again on the explained part.
         variances[u] = residual**2 - noise_power[u] * (1 + (taps**2).sum())
     deviations: Floats = np.sqrt(np.maximum(variances, 0.0))
@@ -243,8 +243,7 @@ def estimator_noise(pair: PairedTraces) -> Floats:
     thirds = np.concatenate(
         [np.diff(them, n=3, axis=0) for _, them in pair.stretches if len(them) > 4]
     )
-    noise: Floats = np.array([robust_spread(each) for each in thirds.T]) / np.sqrt(20.0)
-    return noise
+    return robust_spread(thirds) / np.sqrt(20.0)
 
 
 def asymmetry(left: PairedTraces, right: PairedTraces) -> TraceAgreement:

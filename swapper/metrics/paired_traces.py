@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
+from scipy import signal, stats
 
 from swapper.metrics.traces import MIN_MOTION
 
@@ -22,9 +22,6 @@ _MIN_STRETCH_SECONDS: Final = 0.8
 """Least length of a stretch that can be filtered."""
 _NYQUIST_SHARE: Final = 0.8
 """Usable share of half the frame rate; frequencies above are aliased or filtered away."""
-
-_MAD: Final = 1.4826
-"""Standard deviation of a normal distribution over its median absolute deviation."""
 
 Floats = NDArray[np.float64]
 _Change = Callable[[Floats], Floats]
@@ -141,12 +138,12 @@ def low_pass(trace: Floats, fps: float, hz: float) -> Floats:
     return slow
 
 
-def robust_spread(values: Floats) -> float:
-    """Standard deviation of (T,) estimated from the median absolute deviation.
+def robust_spread(values: Floats) -> Floats:
+    """(U,) standard deviations of (T, U), estimated from the median absolute deviations.
 
     Outliers in fewer than half of the frames hardly change it.
     """
-    return float(_MAD * np.median(np.abs(values - np.median(values))))
+    return np.asarray(stats.median_abs_deviation(values, axis=0, scale="normal"))
 
 
 def contiguous_runs(flags: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:

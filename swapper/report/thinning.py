@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from swapper.metrics.paired_traces import contiguous_runs
 
 Floats = NDArray[np.float64]
 
@@ -41,6 +44,4 @@ def thinned(values: Floats, columns: int = COLUMNS) -> Floats:
 def finite_runs(values: Floats) -> Iterator[slice]:
     """Runs of rows of (T, ...) without a NaN."""
     finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], finite.astype(np.int8), [0]])))
-    for start, stop in zip(edges[::2], edges[1::2], strict=True):
-        yield slice(int(start), int(stop))
+    return itertools.starmap(slice, contiguous_runs(finite))

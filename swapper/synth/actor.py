@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +26,6 @@ from swapper.head_renderer.pose import HeadState, RenderedFrame
 from swapper.head_renderer.raster import rasterise
 from swapper.head_renderer.shade import Mesh, Scene, shade
 from swapper.head_renderer.skin_texture import paint_skin
-from swapper.head_renderer.soften import soften
 from swapper.head_renderer.stage import Stage
 from swapper.head_renderer.surface import Floats
 from swapper.head_renderer.units import INDEX, MIDLINE, UNITS, unit_values
@@ -156,9 +156,7 @@ class Actor:
         body, lights = self.body, lights_of(stage)
         normals = body.normals(world)
         soft = normals.copy()
-        rows, columns = body.grid.shape
-        skin = normals[body.skin].reshape(rows, columns, 3)
-        soft[body.skin] = soften(skin, 4 if rows > 180 else 2).reshape(-1, 3)
+        soft[body.skin] = _softened(normals[body.skin].reshape(*body.grid.shape, 3))
         shadow, lit = depth_map(world, body.triangles, light_space(lights.towards[0]))
         turn = head_rotation(state)
         mesh = Mesh(
@@ -194,3 +192,10 @@ class Actor:
         result = np.empty_like(picture)
         motion_blur(picture, np.ascontiguousarray(motion), stage.film.shutter, result)
         return result
+
+
+def _softened(normals: Floats) -> Floats:
+    """(N, 3) unit normals of a grid (R, C, 3), averaged for subsurface scattering."""
+    taps = (9, 9) if len(normals) > 180 else (5, 5)
+    total = cv2.blur(normals, taps, borderType=cv2.BORDER_CONSTANT).reshape(-1, 3)
+    return total / np.sqrt(1e-12 + (total**2).sum(axis=1, keepdims=True))
