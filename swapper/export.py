@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from swapper.errors import ModelError, UsageError
+from swapper.files import check_output_folder, partial_folder
 from swapper.inference.affect_conditioner import affect_space_of
 from swapper.modelcard.model_card import OnnxFile, model_page
 from swapper.modelcard.run_origin import find_origin
@@ -42,26 +43,23 @@ def export(options: ExportOptions) -> list[Path]:
     if options.onnx:
         onnx_export.check_installed()
     model = load_model(Path(options.model))
-    _check_output(output, model, overwrite=options.overwrite)
+    if output.resolve() == model.path.parent.resolve():
+        raise UsageError(f"output={output}: is the model's own folder; pass another output=")
+    check_output_folder(output, _OURS.fullmatch, "export", overwrite=options.overwrite)
     facesets = [options.facesets] if isinstance(options.facesets, str) else options.facesets
     origin = find_origin(model, [Path(each) for each in facesets])
     evaluations = _evaluations(options, model)
-    partial = output.with_name(f".{output.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        _copy(model, partial)
-        files = _write_onnx(model, partial, options.opset) if options.onnx else []
-        page = model_page(model, affect_space_of(model), origin, files, evaluations)
-        (partial / PAGE).write_text(page, encoding="utf-8")
-        _put(partial, output)
+        with partial_folder(output) as partial:
+            _copy(model, partial)
+            files = _write_onnx(model, partial, options.opset) if options.onnx else []
+            page = model_page(model, affect_space_of(model), origin, files, evaluations)
+            (partial / PAGE).write_text(page, encoding="utf-8")
     except OSError as error:
         raise ModelError(
             f"{output}: cannot be written ({error.strerror or error}); free space or check "
             "permissions"
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     written = sorted(output.iterdir())
     log.info("%s: %s", output, ", ".join(each.name for each in written))
     return written
@@ -85,30 +83,6 @@ def _evaluations(options: ExportOptions, model: LoadedModel) -> list[StoredRepor
             )
         reports.append(report)
     return reports
-
-
-def _check_output(output: Path, model: LoadedModel, *, overwrite: bool) -> None:
-    """Check that the output folder may be written, before any work.
-
-    Raises:
-        UsageError: It may not; names the reason and the cure.
-    """
-    if (
-        output.name in ("", "..")
-        or output.is_symlink()
-        or (output.exists() and not output.is_dir())
-    ):
-        raise UsageError(f"output={output}: is not a valid folder; pass another output=")
-    if output.resolve() == model.path.parent.resolve():
-        raise UsageError(f"output={output}: is the model's own folder; pass another output=")
-    present = sorted(each.name for each in output.iterdir()) if output.exists() else []
-    if present and not overwrite:
-        raise UsageError(f"{output}: is not empty; pass overwrite=true or another output=")
-    if foreign := [name for name in present if not _OURS.fullmatch(name)]:
-        raise UsageError(
-            f"{output}: holds {foreign[0]}, which no export wrote, so it is not replaced; pass "
-            "another output="
-        )
 
 
 def _copy(model: LoadedModel, folder: Path) -> None:
@@ -149,18 +123,3 @@ def onnx_names(identities: tuple[str, ...]) -> list[str]:
     lower = [each.lower() for each in identities]
     own = all(_PLAIN_NAME.fullmatch(each) for each in identities) and len(set(lower)) == len(lower)
     return [f"{each if own else f'identity_{i}'}.onnx" for i, each in enumerate(identities)]
-
-
-def _put(partial: Path, output: Path) -> None:
-    """Rename the finished folder to `output`, replacing an older export as a whole."""
-    old = output.with_name(f".{output.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if output.exists():
-        output.replace(old)
-    try:
-        partial.replace(output)
-    except OSError:
-        if old.exists():
-            old.replace(output)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

@@ -6,14 +6,15 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from swapper.errors import MediaError, SwapperError
+from swapper.errors import MediaError, SwapperError, UsageError
 
 PARTIAL = ".partial"
 """Suffix of a file that is being written."""
@@ -93,6 +94,62 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """As `partial_path`, as a stream of bytes."""
     with partial_path(path, durable=durable) as partial, partial.open("wb") as stream:
         yield stream
+
+
+@contextmanager
+def partial_folder(path: Path) -> Iterator[Path]:
+    """An empty hidden sibling to fill, moved to `path` at the end; what was there goes as a whole.
+
+    Yields:
+        The sibling; it is removed if the block raises, and `path` stays as it was.
+    """
+    partial, old = (path.with_name(f".{path.name}.{state}") for state in ("partial", "old"))
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        shutil.rmtree(old, ignore_errors=True)
+        if path.exists():
+            path.replace(old)
+        try:
+            partial.replace(path)
+        except OSError:
+            if old.exists():
+                old.replace(path)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_output_folder(
+    output: Path, is_ours: Callable[[str], object], verb: str, *, overwrite: bool
+) -> None:
+    """Check before any work that a folder may be made, or replaced as a whole.
+
+    Args:
+        output: The folder.
+        is_ours: Whether an entry of this name was written by `verb`.
+        verb: That will write it.
+        overwrite: Whether it may be replaced.
+
+    Raises:
+        UsageError: It may not; names the reason and the cure.
+    """
+    if (
+        output.name in ("", "..")
+        or output.is_symlink()
+        or (output.exists() and not output.is_dir())
+    ):
+        raise UsageError(f"output={output}: is not a valid folder; pass another output=")
+    present = sorted(each.name for each in output.iterdir()) if output.exists() else []
+    if present and not overwrite:
+        raise UsageError(f"{output}: is not empty; pass overwrite=true or another output=")
+    if foreign := [name for name in present if not is_ours(name)]:
+        raise UsageError(
+            f"{output}: holds {foreign[0]}, which no {verb} wrote, so it is not replaced; pass "
+            "another output="
+        )
 
 
 def write_atomically(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from swapper.errors import StudyError, UsageError
+from swapper.files import check_output_folder, partial_folder
 from swapper.options.verbs import StudyOptions
 from swapper.user_study.answers import Exclusion, read_answers
 from swapper.user_study.counts import StudyCounts, count_answers
@@ -48,54 +49,28 @@ def study(options: StudyOptions) -> Path:
 
 def _write(options: StudyOptions) -> Path:
     output = Path(options.output or "study")
-    _check_output(output, Path(options.clips), overwrite=options.overwrite)
+    if Path(options.clips).resolve().is_relative_to(output.resolve()):
+        raise UsageError(f"output={output}: holds the clips themselves; pass another output=")
+    check_output_folder(output, _OURS.__contains__, "study", overwrite=options.overwrite)
     limits = Limits(options.pairs, options.checks, options.repeats)
     design, sources = collect_study(Path(options.clips), limits)
-    partial = output.with_name(f".{output.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        clips = partial / "page" / "clips"
-        clips.mkdir(parents=True)
-        for name, path in sources.items():
-            # Bytes only: modification times and permissions would reveal the systems.
-            shutil.copyfile(path, clips / f"{name}{design.kind}")
-        (partial / "page" / "index.html").write_text(study_page(design), encoding="utf-8")
-        (partial / "README.txt").write_text(readme(design), encoding="utf-8")
-        (partial / KEY).write_text(_json(design.key_data()), encoding="utf-8")
-        if output.exists():
-            shutil.rmtree(output)
-        partial.replace(output)
+        with partial_folder(output) as partial:
+            clips = partial / "page" / "clips"
+            clips.mkdir(parents=True)
+            for name, path in sources.items():
+                # Bytes only: modification times and permissions would reveal the systems.
+                shutil.copyfile(path, clips / f"{name}{design.kind}")
+            (partial / "page" / "index.html").write_text(study_page(design), encoding="utf-8")
+            (partial / "README.txt").write_text(readme(design), encoding="utf-8")
+            (partial / KEY).write_text(_json(design.key_data()), encoding="utf-8")
     except OSError as error:
         raise _unwritable(output, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     page = output / "page" / "index.html"
     counts = (len(design.clips), len(design.systems), len(design.pairs))
     log.info("%s: %d clips, %d systems, %d pairs; open it, or serve its folder", page, *counts)
     log.info("%s: do not share it; it unblinds the study", output / KEY)
     return page
-
-
-def _check_output(output: Path, clips: Path, *, overwrite: bool) -> None:
-    """Check that the output folder may be written, before any work.
-
-    Raises:
-        UsageError: It may not; names the reason and the cure.
-    """
-    if (
-        output.name in ("", "..")
-        or output.is_symlink()
-        or (output.exists() and not output.is_dir())
-    ):
-        raise UsageError(f"output={output}: is not a valid folder; pass another output=")
-    if clips.resolve().is_relative_to(output.resolve()):
-        raise UsageError(f"output={output}: holds the clips themselves; pass another output=")
-    present = sorted(each.name for each in output.iterdir()) if output.exists() else []
-    if present and not overwrite:
-        raise UsageError(f"{output}: is not empty; pass overwrite=true or another output=")
-    if foreign := [name for name in present if name not in _OURS]:
-        raise UsageError(f"{output}: holds {foreign[0]}, which no study wrote, so it is not "
-                         "replaced; pass another output=")  # fmt: skip
 
 
 def _count(options: StudyOptions) -> Path:

@@ -18,7 +18,6 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from swapper.errors import FacesetError
@@ -30,7 +29,8 @@ from swapper.facesets.affect_table import (
 )
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_errors import damaged, writing
-from swapper.files import PARTIAL, open_regular, replacing
+from swapper.facesets.parquet_footer import write_parquet
+from swapper.files import PARTIAL, open_regular
 from swapper.types import Readings
 
 FOLDER_NAME: Final = "affect"
@@ -155,16 +155,7 @@ def write_stored(folder: Path, name: str, parts: Sequence[StoredReadings]) -> No
     _refuse_link(path.parent)
     with writing(path):
         path.parent.mkdir(exist_ok=True)
-        with replacing(path) as stream:
-            pq.write_table(
-                table,
-                stream,
-                row_group_size=_ROWS_PER_GROUP,
-                compression="none",
-                use_dictionary=False,
-                write_statistics=False,
-                write_page_checksum=True,
-            )
+        write_parquet(path, table, _ROWS_PER_GROUP)
 
 
 def read_stored(folder: Path, name: str) -> StoredReadings | None:

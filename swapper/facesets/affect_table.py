@@ -14,12 +14,11 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from swapper.facesets.faceset_metadata import SHA256
 from swapper.facesets.index import MAX_ROWS, ROW_ID
-from swapper.facesets.parquet_footer import read_footer
+from swapper.facesets.parquet_footer import open_parquet
 from swapper.types import Readings
 
 _SCHEMA: Final = 1
@@ -111,10 +110,7 @@ def read_affect_table(stream: BinaryIO, name: str) -> StoredReadings:
         ValueError, TypeError, KeyError, OSError, MemoryError, pyarrow.ArrowException: It is
             damaged, foreign, or claims more than it holds.
     """
-    claims = read_footer(stream)
-    if claims.num_rows > MAX_ROWS:
-        raise ValueError(f"claims {claims.num_rows} rows, more than {MAX_ROWS}")
-    file = pq.ParquetFile(stream, page_checksum_verification=True, pre_buffer=False)
+    file, claims = open_parquet(stream, MAX_ROWS)
     about = _about(file.schema_arrow)
     widths = _widths(file.schema_arrow)
     # Memory is allocated for all rows at once, so the file must really hold them.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from swapper.errors import FacesetError
 from swapper.facesets.faceset_errors import damaged, writing
-from swapper.files import read_regular, replacing
+from swapper.files import read_json, replacing
 from swapper.types import COVERAGES, Coverage
 
 FACESET_SCHEMA = 1
@@ -121,17 +121,11 @@ def read_metadata(folder: Path) -> FacesetMetadata:
     """
     path = folder / CARD_NAME
     try:
-        data = read_regular(path, _MAX_CARD_BYTES, FacesetError)
+        plain = read_json(path, _MAX_CARD_BYTES, FacesetError, _CURE)
     except FileNotFoundError as error:
         raise damaged(
             path, "missing", f"is {folder} a faceset? make one with swapper extract"
         ) from error
-    try:
-        plain = json.loads(data.decode())  # of bytes it would guess the encoding
-    except (ValueError, RecursionError) as error:
-        raise damaged(path, f"is not JSON ({error})", _CURE) from error
-    if not isinstance(plain, dict):
-        raise damaged(path, "is not a card", _CURE)
     schema = plain.get("schema")
     if type(schema) is int and schema > FACESET_SCHEMA:
         raise damaged(
@@ -151,18 +145,11 @@ def _from_plain(plain: Mapping[str, Any]) -> FacesetMetadata:
     sources = plain["sources"]
     if not isinstance(sources, list) or not all(isinstance(each, dict) for each in sources):
         raise ValueError("sources must be a list of objects")
-    return FacesetMetadata(
-        identity=plain["identity"],
-        rights=plain["rights"],
-        size=plain["size"],
-        coverage=cast("Coverage", plain["coverage"]),
-        aligner=plain["aligner"],
-        image_format=cast("ImageFormat", plain["image_format"]),
-        created=plain["created"],
-        sources=tuple(
-            Source(each["name"], each["sha256"], each.get("num_frames")) for each in sources
-        ),
+    known = {each.name: plain[each.name] for each in fields(FacesetMetadata)}
+    known["sources"] = tuple(
+        Source(each["name"], each["sha256"], each.get("num_frames")) for each in sources
     )
+    return FacesetMetadata(**known)
 
 
 def write_metadata(folder: Path, card: FacesetMetadata) -> None:
@@ -171,20 +158,7 @@ def write_metadata(folder: Path, card: FacesetMetadata) -> None:
     Raises:
         FacesetError: The disk is full or the folder not writable; the old card is untouched.
     """
-    plain = {
-        "schema": FACESET_SCHEMA,
-        "identity": card.identity,
-        "rights": card.rights,
-        "size": card.size,
-        "coverage": card.coverage,
-        "aligner": card.aligner,
-        "image_format": card.image_format,
-        "created": card.created,
-        "sources": [
-            {"name": each.name, "sha256": each.sha256, "num_frames": each.num_frames}
-            for each in card.sources
-        ],
-    }
+    plain = {"schema": FACESET_SCHEMA, **asdict(card)}
     text = json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
     path = folder / CARD_NAME
     with writing(path), replacing(path) as stream:

@@ -22,14 +22,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from swapper.errors import FacesetError
 from swapper.facesets.faceset_errors import damaged, writing
 from swapper.facesets.faceset_metadata import FACESET_SCHEMA, SHA256
-from swapper.facesets.parquet_footer import read_footer
-from swapper.files import open_regular, read_regular, replacing
+from swapper.facesets.parquet_footer import open_parquet, write_parquet
+from swapper.files import open_regular, read_regular
 from swapper.types import MESH_POINTS, NUM_LANDMARKS, FaceRecord
 
 INDEX_NAME = "faces.parquet"
@@ -93,19 +92,11 @@ def make_record(row: dict[str, Any]) -> FaceRecord:
     _check_scalars(texts, counts, numbers)
     _check_arrays(landmarks, matrix, mesh)
     return FaceRecord(
-        id=texts["id"],
-        image=texts["image"],
-        source=texts["source"],
-        frame_index=counts["frame_index"],
-        pts=counts["pts"],
+        **texts,
+        **counts,
+        **{name: float(number) for name, number in numbers.items()},
         landmarks=landmarks,
         aligned_from_frame=matrix,
-        yaw=float(numbers["yaw"]),
-        pitch=float(numbers["pitch"]),
-        roll=float(numbers["roll"]),
-        sharpness=float(numbers["sharpness"]),
-        confidence=float(numbers["confidence"]),
-        sha256=texts["sha256"],
         mesh=mesh,
     )
 
@@ -239,12 +230,9 @@ def read_index(folder: Path, *, everything: bool = False) -> pa.Table:
 
 def _read_table(path: Path, stream: BinaryIO, everything: bool) -> pa.Table:
     try:
-        claims = read_footer(stream)
+        file, _ = open_parquet(stream, MAX_ROWS)
     except ValueError as error:
         raise damaged(path, f"is no index of ours ({error})", _CURE) from error
-    if claims.num_rows > MAX_ROWS:
-        raise damaged(path, f"claims {claims.num_rows} rows, more than {MAX_ROWS}", _CURE)
-    file = pq.ParquetFile(stream, page_checksum_verification=True, pre_buffer=False)
     _check_schema(path, file.schema_arrow)
     names = [*SCHEMA.names, *({_MESH.name} & set(file.schema_arrow.names))]
     table = file.read(columns=None if everything else names, use_threads=False)
@@ -288,16 +276,8 @@ def write_index(folder: Path, table: pa.Table) -> None:
         FacesetError: The disk is full or the folder not writable; the old index is untouched.
     """
     path = folder / INDEX_NAME
-    with writing(path), replacing(path) as stream:
-        pq.write_table(
-            table,
-            stream,
-            row_group_size=_ROWS_PER_GROUP,
-            compression="none",
-            use_dictionary=False,
-            write_statistics=False,
-            write_page_checksum=True,
-        )
+    with writing(path):
+        write_parquet(path, table, _ROWS_PER_GROUP)
 
 
 def extend_index(table: pa.Table, records: Sequence[FaceRecord]) -> pa.Table:

@@ -1,8 +1,8 @@
-"""Validate the footer of a Parquet file before pyarrow reads it.
+"""Parquet files of facesets; their footer is validated before pyarrow reads it.
 
 pyarrow aborts the process on some damaged footers (an unknown codec number is enough), and the
 footer determines how much is read and unpacked. So it is parsed here first, by Thrift's compact
-protocol, and compared with what `swapper.facesets.index` writes.
+protocol, and compared with what `write_parquet` writes.
 
 Source: Apache Parquet format, parquet.thrift; Thrift compact protocol specification.
 """
@@ -10,7 +10,13 @@ Source: Apache Parquet format, parquet.thrift; Thrift compact protocol specifica
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from swapper.files import replacing
 
 MAGIC = b"PAR1"
 _MAX_BYTES = 4 << 20
@@ -62,6 +68,36 @@ def read_footer(stream: BinaryIO) -> Claims:
         raise ValueError(f"claims {claims.unpacked} bytes of columns in {size}")
     stream.seek(0)
     return claims
+
+
+def open_parquet(stream: BinaryIO, max_rows: int) -> tuple[pq.ParquetFile, Claims]:
+    """Open a file that `write_parquet` wrote.
+
+    Raises:
+        ValueError: As `read_footer`, or it claims more rows than `max_rows`.
+    """
+    claims = read_footer(stream)
+    if claims.num_rows > max_rows:
+        raise ValueError(f"claims {claims.num_rows} rows, more than {max_rows}")
+    return pq.ParquetFile(stream, page_checksum_verification=True, pre_buffer=False), claims
+
+
+def write_parquet(path: Path, table: pa.Table, rows_per_group: int) -> None:
+    """Replace a file atomically: uncompressed and without dictionaries, as `read_footer` demands.
+
+    Raises:
+        OSError: It cannot be written; the old file is untouched.
+    """
+    with replacing(path) as stream:
+        pq.write_table(
+            table,
+            stream,
+            row_group_size=rows_per_group,
+            compression="none",
+            use_dictionary=False,
+            write_statistics=False,
+            write_page_checksum=True,
+        )
 
 
 def _claims(footer: dict[int, Any]) -> Claims:

@@ -66,18 +66,11 @@ class ModelMetadata:
         """
         data = {
             "schema": SCHEMA,
+            **vars(self),
             "architecture": dict(self.architecture),
-            "identities": [
-                {"name": each.name, "rights": each.rights, "faceset": each.faceset}
-                for each in self.identities
-            ],
-            "coverage": self.coverage,
-            "step": self.step,
-            "software": self.software,
-            "aligned_size": self.aligned_size,
+            "identities": [vars(each) for each in self.identities],
             "lineage": list(self.lineage),
             "affect_space": None if self.affect_space is None else dict(self.affect_space),
-            "weights_sha256": self.weights_sha256,
         }
         parse_metadata(data)
         return json.dumps(data, indent=2, ensure_ascii=False) + "\n"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from swapper.errors import MediaError, StudyError
-from swapper.files import one_line
+from swapper.files import one_line, sha256_of
 from swapper.media.codecs import SUFFIXES
 from swapper.media.container import open_container, video_stream
 from swapper.media.video_reader import VideoReader
@@ -99,7 +98,7 @@ def _clip_files(folder: Path) -> dict[str, Path]:
         if suffix not in KINDS:
             raise StudyError(f"{path}: browsers do not play {suffix}; convert it to .mp4 or .webm")
         if path.stem in files:
-            raise StudyError(f"{path}: {files[path.stem].name} exists too; remove one")
+            raise StudyError(f"{path}: {files[path.stem].name} is there as well; remove one")
         files[path.stem] = path
     try:
         for name in (folder.name, *files):
@@ -131,11 +130,9 @@ def _footage(path: Path) -> _Footage:
                          "convert it to h264 of 8 bits, yuv420p")  # fmt: skip
     frames = sum(1 for _ in reader)
     if reader.stopped is not None:
-        raise MediaError(f"{path}: is truncated at {reader.stopped:.1f} s; copy it again")
-    with path.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        raise MediaError(f"{path}: breaks off at {reader.stopped:.1f} s; copy it again")
     rate = float(info.rate)
-    return _Footage(path, sha256, (info.width, info.height), frames / rate, rate)
+    return _Footage(path, sha256_of(path), (info.width, info.height), frames / rate, rate)
 
 
 def _check_alike(footage: dict[str, _Footage]) -> None:

@@ -359,12 +359,12 @@ def test_a_claim_of_many_rows_makes_no_room_for_them(
     faceset: Faceset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The footer's count of rows is held to the bytes that are there."""
-    from swapper.facesets import affect_table
+    from swapper.facesets import parquet_footer
 
     write_stored(faceset.path, "drawn", [stored_of(faceset)])
-    real = affect_table.read_footer
+    real = parquet_footer.read_footer
     monkeypatch.setattr(
-        affect_table,
+        parquet_footer,
         "read_footer",
         lambda stream: dataclasses.replace(real(stream), num_rows=4_000_000),
     )
