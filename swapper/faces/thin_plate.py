@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import RBFInterpolator
 
 Floats = NDArray[np.float64]
 
@@ -26,27 +27,10 @@ def thin_plate_flow(
     Returns:
         (M, 2): source position minus node.
     """
-    count = len(destination)
-    system = np.zeros((count + 3, count + 3))
-    system[:count, :count] = _kernel(destination, destination)
-    system[:count, :count][np.diag_indices(count)] += smoothing
-    system[:count, count:] = _affine(destination)
-    system[count:, :count] = system[:count, count:].T
-    moved = np.zeros((count + 3, 2))
-    moved[:count] = source - destination
-    weights = np.linalg.solve(system, moved)
-    flow: Floats = _kernel(nodes, destination) @ weights[:count] + _affine(nodes) @ weights[count:]
-    return flow
-
-
-def _kernel(points: Floats, centres: Floats) -> Floats:
-    """Return (P, Q) thin-plate kernel r² log r between points (P, 2) and (Q, 2)."""
-    squared = np.square(points[:, None] - centres[None]).sum(axis=2)
-    return np.asarray(squared * np.log(np.maximum(squared, 1e-300)) / 2)
-
-
-def _affine(points: Floats) -> Floats:
-    return np.column_stack([np.ones(len(points)), points])
+    spline = RBFInterpolator(
+        destination, source - destination, kernel="thin_plate_spline", smoothing=smoothing
+    )
+    return np.asarray(spline(nodes))
 
 
 def smallest_area(flow: Floats, spacing: float) -> Floats:

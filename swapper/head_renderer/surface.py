@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 
 Floats = NDArray[np.float64]
 
@@ -65,26 +66,7 @@ LIP_ROLLS: Final = 7
 
 def spline(knots: Floats, values: Floats, at: Floats) -> Floats:
     """Natural cubic spline through (K,) knots and (K, ...) values, read at (N,) places."""
-    step = np.diff(knots)
-    system = np.eye(len(knots))
-    right = np.zeros_like(values)
-    for n in range(1, len(knots) - 1):
-        system[n, n - 1 : n + 2] = step[n - 1], 2 * (step[n - 1] + step[n]), step[n]
-        right[n] = 6 * (
-            (values[n + 1] - values[n]) / step[n] - (values[n] - values[n - 1]) / step[n - 1]
-        )
-    bend = np.linalg.solve(system, right.reshape(len(knots), -1)).reshape(values.shape)
-    k = np.clip(np.searchsorted(knots, at) - 1, 0, len(step) - 1)
-    shape = (-1,) + (1,) * (values.ndim - 1)
-    width, a, b = (v.reshape(shape) for v in (step[k], knots[k + 1] - at, at - knots[k]))
-    left, gain = values[k] / width - bend[k] * width / 6, values[k + 1] / width
-    result: Floats = (
-        bend[k] * a**3 / (6 * width)
-        + bend[k + 1] * b**3 / (6 * width)
-        + left * a
-        + (gain - bend[k + 1] * width / 6) * b
-    )
-    return result
+    return np.asarray(CubicSpline(knots, values, bc_type="natural")(at))
 
 
 @dataclass(frozen=True, eq=False)

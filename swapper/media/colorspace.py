@@ -8,6 +8,7 @@ be modified.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -260,13 +261,13 @@ def write_planes(
     for index, plane_number in enumerate(layout.planes):
         shift = layout.chroma_shift if index else (0, 0)
         samples = _samples(frame.planes[plane_number], frame.format.name)
-        new = _coded(_block_mean(values[..., index], shift), layout.bits)
+        new = _coded(_by_block(np.mean, values[..., index], shift, "edge"), layout.bits)
         y, x = top >> shift[1], left >> shift[0]
         region = samples[y : y + new.shape[0], x : x + new.shape[1]]
         if where is None:
             region[:] = new
         else:
-            np.copyto(region, new, where=_block_any(where, shift))
+            np.copyto(region, new, where=_by_block(np.any, where, shift, "constant"))
 
 
 def _changed_box(
@@ -292,23 +293,17 @@ def _coded(values: NDArray[np.float32], bits: int) -> NDArray[np.unsignedinteger
     return rounded.astype(np.uint8) if bits <= 8 else rounded.astype(np.uint16)
 
 
-def _block_mean(values: NDArray[np.float32], shift: tuple[int, int]) -> NDArray[np.float32]:
-    """Average blocks of 2^shift pixels, with replicated padding at the edges."""
+def _by_block(
+    reduce: Callable[..., NDArray[Any]],
+    values: NDArray[Any],
+    shift: tuple[int, int],
+    padding: Literal["edge", "constant"],
+) -> NDArray[Any]:
+    """Reduce blocks of 2^shift pixels of (H, W), padded where the last ones overhang."""
     if shift == (0, 0):
         return values
     across, down = 1 << shift[0], 1 << shift[1]
     height, width = values.shape
-    padded = np.pad(values, ((0, -height % down), (0, -width % across)), mode="edge")
+    padded = np.pad(values, ((0, -height % down), (0, -width % across)), mode=padding)
     blocks = padded.reshape(padded.shape[0] // down, down, padded.shape[1] // across, across)
-    return np.asarray(blocks.mean(axis=(1, 3)), dtype=np.float32)
-
-
-def _block_any(where: NDArray[np.bool_], shift: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return whether any pixel of each block of 2^shift pixels is set."""
-    if shift == (0, 0):
-        return where
-    across, down = 1 << shift[0], 1 << shift[1]
-    height, width = where.shape
-    padded = np.pad(where, ((0, -height % down), (0, -width % across)))
-    blocks = padded.reshape(padded.shape[0] // down, down, padded.shape[1] // across, across)
-    return np.asarray(blocks.any(axis=(1, 3)))
+    return reduce(blocks, axis=(1, 3))

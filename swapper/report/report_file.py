@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from swapper.errors import UsageError
+from swapper.files import read_json
 
 _MAX_BYTES: Final = 4 << 20
 _MAX_MEASURES: Final = 200
@@ -58,21 +58,18 @@ def read_report(path: str | Path) -> StoredReport:
     if file.is_dir():
         file = file / "report.json"
     try:
-        if file.stat().st_size > _MAX_BYTES:
-            raise ValueError("too large")
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = read_json(file, _MAX_BYTES, UsageError, "evaluate the swap again", links=True)
         return StoredReport(
             title=_text(data["title"]),
             verdict=_text(data["verdict"]),
             model_sha256=_text(data["facts"].get("model sha256", "")),
             measures=_measures(data["measures"]),
         )
-    except OSError as error:
+    except FileNotFoundError as error:
         raise UsageError(
-            f"{file}: cannot be read ({error.strerror or error}); pass the folder that "
-            "swapper evaluate wrote"
+            f"{file}: no such file; pass the folder that swapper evaluate wrote"
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             f"{file}: is not a report.json of swapper evaluate; evaluate the swap again"
         ) from error
