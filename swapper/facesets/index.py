@@ -77,9 +77,9 @@ def make_record(row: dict[str, Any]) -> FaceRecord:
         ValueError: A value is missing, of the wrong type or out of its range.
     """
     try:
-        texts = {name: row[name] for name in _TEXTS}
+        texts: dict[str, Any] = {name: row[name] for name in _TEXTS}
         counts = {name: row[name] for name in _COUNTS}
-        numbers = {name: row[name] for name in _NUMBERS}
+        numbers: dict[str, Any] = {name: row[name] for name in _NUMBERS}
         landmarks = np.asarray(row["landmarks"], np.float32).reshape(NUM_LANDMARKS, 2)
         matrix = np.asarray(row["aligned_from_frame"], np.float64).reshape(2, 3)
         mesh = row.get("mesh")
@@ -91,10 +91,11 @@ def make_record(row: dict[str, Any]) -> FaceRecord:
         raise ValueError(f"an array is malformed ({error})") from error
     _check_scalars(texts, counts, numbers)
     _check_arrays(landmarks, matrix, mesh)
+    numbers |= {name: float(number) for name, number in numbers.items()}
     return FaceRecord(
         **texts,
         **counts,
-        **{name: float(number) for name, number in numbers.items()},
+        **numbers,
         landmarks=landmarks,
         aligned_from_frame=matrix,
         mesh=mesh,

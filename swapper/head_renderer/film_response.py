@@ -98,7 +98,8 @@ def apply_film(picture: Single, film: FilmStock, seed: int, index: int) -> NDArr
     sigma = film.softness * size
     if sigma > 0.15:
         taps = (2 * max(1, int(np.ceil(3 * sigma))) + 1,) * 2
-        picture = cv2.GaussianBlur(picture, taps, sigma, borderType=cv2.BORDER_REPLICATE)
+        blurred = cv2.GaussianBlur(picture, taps, sigma, borderType=cv2.BORDER_REPLICATE)
+        picture = blurred.astype(np.float32, copy=False)
     if film.vignette:
         y, x = (np.mgrid[0:size, 0:size] + 0.5) / size - 0.5
         fall = 1 - film.vignette * np.clip(2 * (x * x + y * y), 0, 1) ** 1.5

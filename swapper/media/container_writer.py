@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -18,7 +18,7 @@ from swapper.files import sync
 _MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 
 
-class ContainerWriter(AbstractContextManager["ContainerWriter"]):
+class ContainerWriter(ABC):
     """A video file being written, as ``.<stem>.partial<suffix>`` beside `path`; a context manager.
 
     Attributes:

@@ -95,7 +95,7 @@ def jensen_shannon(swap: Floats, performer: Floats) -> Floats:
     """(T,) Jensen-Shannon divergence of rows of (T, C), in bits: 0 to 1 (Lin, 1991)."""
     middle = (swap + performer) / 2
     nats = (rel_entr(swap, middle) + rel_entr(performer, middle)).sum(axis=1) / 2
-    return np.clip(nats / np.log(2.0), 0.0, 1.0)
+    return np.asarray(np.clip(nats / np.log(2.0), 0.0, 1.0))
 
 
 def concordance(swap: Floats, performer: Floats) -> float:

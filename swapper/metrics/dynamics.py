@@ -243,7 +243,7 @@ def estimator_noise(pair: PairedTraces) -> Floats:
     thirds = np.concatenate(
         [np.diff(them, n=3, axis=0) for _, them in pair.stretches if len(them) > 4]
     )
-    return robust_spread(thirds) / np.sqrt(20.0)
+    return np.asarray(robust_spread(thirds) / np.sqrt(20.0))
 
 
 def asymmetry(left: PairedTraces, right: PairedTraces) -> TraceAgreement:

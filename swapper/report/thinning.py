@@ -43,5 +43,5 @@ def thinned(values: Floats, columns: int = COLUMNS) -> Floats:
 
 def finite_runs(values: Floats) -> Iterator[slice]:
     """Runs of rows of (T, ...) without a NaN."""
-    finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+    finite = np.asarray(np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
     return itertools.starmap(slice, contiguous_runs(finite))

@@ -198,4 +198,5 @@ def _softened(normals: Floats) -> Floats:
     """(N, 3) unit normals of a grid (R, C, 3), averaged for subsurface scattering."""
     taps = (9, 9) if len(normals) > 180 else (5, 5)
     total = cv2.blur(normals, taps, borderType=cv2.BORDER_CONSTANT).reshape(-1, 3)
-    return total / np.sqrt(1e-12 + np.einsum("ni,ni->n", total, total))[:, None]
+    lengths = np.sqrt(1e-12 + np.einsum("ni,ni->n", total, total))
+    return np.asarray(total / lengths[:, None])
