@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from swapper.faces import masks
-from swapper.faces.geometry import similarity_from_landmarks, transform_points
+from swapper.faces.compositing import shape_mask
+from swapper.faces.geometry import similarity_from_landmarks, transform_points, warp
+from swapper.head_renderer.identity import sample_identity
+from swapper.head_renderer.pose import HeadState
+from swapper.head_renderer.stage import Stage
+from swapper.options.groups import BlendOptions
+from swapper.synth.actor import Actor
 from tests.faces.conftest import drawn_landmarks, placed
 from tests.faces.heads import flip_landmarks
 
@@ -114,3 +123,47 @@ def test_regions_grow_with_the_face(aligned: NDArray[np.float32]) -> None:
 def test_regions_refuse_what_is_no_face() -> None:
     with pytest.raises(ValueError, match="finite"):
         masks.region_masks(np.full((68, 2), np.nan, np.float32), SIZE)
+
+
+@pytest.mark.parametrize("brow_height", [-1.0, 1.0])
+@pytest.mark.parametrize("pose", [(0.0, 0.0, 0.0), (25.0, 0.0, 0.0), (0.0, 15.0, 0.0)])
+def test_no_brow_of_the_performer_is_left_in_the_swapped_face(
+    brow_height: float, pose: tuple[float, float, float]
+) -> None:
+    """A performer with high brows and an identity with low ones, and the other way round."""
+    size = 64
+    performer = replace(
+        sample_identity(1), brow_height=brow_height, brow_thickness=0.5, stubble=0.0
+    )
+    identity = replace(sample_identity(11), brow_height=-brow_height)
+    state, stage = HeadState(pose=pose), Stage()
+    # Brows are where the colour of the hair makes a difference.
+    dark, light, truth = (
+        Actor(each, detail=2).render(state, stage, 256, supersample=1)
+        for each in (
+            replace(performer, hair_colour="black"),
+            replace(performer, hair_colour="white"),
+            identity,
+        )
+    )
+    differs = np.abs(dark.image.astype(int) - light.image).max(axis=2) > 25
+    crops = {}
+    for name, frame, picture in (
+        ("performer", dark, differs.astype(np.float32)),
+        ("identity", truth, truth.face_mask),
+    ):
+        points = frame.landmarks.astype(np.float32)
+        matrix = similarity_from_landmarks(points, 256, "face")
+        aligned = transform_points(matrix, points)
+        crop = warp(picture, matrix, 256, border="zero", interpolation="linear")
+        hull = masks.face_mask((aligned + 0.5) * size / 256 - 0.5, size) / np.float32(255)
+        crops[name] = crop, hull, masks.region_masks(aligned, 256)["brows"] > 250
+    hair, performer_hull, near_brows = crops["performer"]
+    face, identity_hull, _ = crops["identity"]
+    # As in conversion, with the mask that a decoder is trained to predict.
+    blend = BlendOptions()
+    mask = shape_mask(performer_hull * identity_hull, blend.erode * size, blend.feather * size)
+    brows = hair * near_brows * (face > 0.5)
+    left = brows * (1 - cv2.resize(mask, (256, 256), interpolation=cv2.INTER_LINEAR))
+    assert brows.sum() > 200
+    assert left.sum() < 0.01 * brows.sum()
