@@ -128,7 +128,7 @@ def _hash(value: str) -> str:
     """A hash as code, and anything else as text."""
     if re.fullmatch(r"[0-9a-f]{16,64}", value):
         return Markup(f"`{value}`")  # noqa: S704, hex digits only
-    return value if value.split() else "not known"
+    return value if value.split() else "unknown"
 
 
 _TEMPLATES: Final = Environment(  # noqa: S701, Markdown is escaped by `finalize`

@@ -81,13 +81,15 @@ def _description(emotions: Emotions) -> str:
     for side, traces in (("performer", emotions.performer), ("swap", emotions.swap)):
         complete = traces[np.isfinite(traces).all(axis=1)]
         if not len(complete):
-            words.append(f"Of the {side} nothing was read.")
+            words.append(f"No readings of the {side}.")
             continue
         share = np.bincount(complete.argmax(axis=1), minlength=len(emotions.names)) / len(complete)
         leading = [
             f"{emotions.names[c]} {share[c]:.0%}" for c in np.argsort(-share)[:3] if share[c]
         ]
-        words.append(f"Strongest of the {side}, by share of frames: {', '.join(leading)}.")
+        words.append(
+            f"Most frequent emotions of the {side}, by share of frames: {', '.join(leading)}."
+        )
     return " ".join(words)
 
 

@@ -70,7 +70,7 @@ def _means(performer: Floats, swap: Floats) -> Iterator[str]:
             valence, arousal = complete.mean(axis=0)
             yield f"Mean of the {side}: valence {valence:.2f}, arousal {arousal:.2f}."
         else:
-            yield f"Of the {side} nothing was read."
+            yield f"No readings of the {side}."
 
 
 def _trajectory(trace: Floats, limit: float) -> tuple[list[tuple[float, Floats]], Floats]:
@@ -113,7 +113,7 @@ def following_plane(units: Sequence[UnitAgreement]) -> Markup:
         "units.svg.jinja",
         across=_across,
         box=_BOX,
-        description=f"The units that the performer moves most. {described or 'None were read.'}",
+        description=f"The units with the performer's largest motion. {described or 'None.'}",
         # Largest first, so that smaller ones stay visible.
         dots=[(unit, dot, _direction(unit)) for unit, dot in zip(finite, dots, strict=True)],
         down=_down,

@@ -22,7 +22,7 @@ def results_data(
         "schema": SCHEMA,
         "study": study.id,
         "counting": (
-            "cannot tell: half a win each; checks and repeats: no votes; strengths: "
+            "cannot tell: half a win each; checks and repeats: not counted; strengths: "
             "Bradley-Terry, log-odds of mean 0; intervals: 95 %, over participants"
         ),
         "participants": sum(each.counts for each in counts.attention),
@@ -64,8 +64,11 @@ def results_page(study: Study, counts: StudyCounts, excluded: Sequence[Exclusion
         facts=[
             (sum(each.counts for each in counts.attention), "participants count"),
             (counts.answers, "comparisons"),
-            (f"{counts.ties / counts.answers:.0%}" if counts.answers else "–", "could not tell"),
-            (_consistency(counts), "same answer when asked again"),
+            (
+                f"{counts.ties / counts.answers:.0%}" if counts.answers else "–",
+                "answered “cannot tell”",
+            ),
+            (_consistency(counts), "same answer on repeats"),
         ],
         forest={
             name: [_across(_share(value)) for value in (each.low, each.mean, each.high)]
@@ -109,7 +112,9 @@ def _pair_rows(counts: StudyCounts) -> list[tuple[object, ...]]:
         (
             first,
             second,
-            f"{rate.share:.0%} [{rate.low:.0%}, {rate.high:.0%}]" if rate.answers else "never met",
+            f"{rate.share:.0%} [{rate.low:.0%}, {rate.high:.0%}]"
+            if rate.answers
+            else "not compared",
             rate.answers,
             rate.participants,
         )

@@ -98,7 +98,7 @@ def _clip_files(folder: Path) -> dict[str, Path]:
         if suffix not in KINDS:
             raise StudyError(f"{path}: browsers do not play {suffix}; convert it to .mp4 or .webm")
         if path.stem in files:
-            raise StudyError(f"{path}: {files[path.stem].name} is there as well; remove one")
+            raise StudyError(f"{path}: {files[path.stem].name} exists too; remove one")
         files[path.stem] = path
     try:
         for name in (folder.name, *files):
@@ -130,7 +130,7 @@ def _footage(path: Path) -> _Footage:
                          "convert it to h264 of 8 bits, yuv420p")  # fmt: skip
     frames = sum(1 for _ in reader)
     if reader.stopped is not None:
-        raise MediaError(f"{path}: breaks off at {reader.stopped:.1f} s; copy it again")
+        raise MediaError(f"{path}: is truncated at {reader.stopped:.1f} s; copy it again")
     rate = float(info.rate)
     return _Footage(path, sha256_of(path), (info.width, info.height), frames / rate, rate)
 
