@@ -75,9 +75,9 @@ def run_trial(seed: int, folder: Path, size: int, landmarker: str) -> Iterator[d
 
 def _without(pair: PairReadings, **readings: None) -> PairReadings:
     """Return the pair without some readings."""
-    best = None if pair.best is None else replace(pair.best, **readings)
+    ceiling = None if pair.ceiling is None else replace(pair.ceiling, **readings)
     swap, performer = (replace(each, **readings) for each in (pair.swap, pair.performer))
-    return replace(pair, swap=swap, performer=performer, best=best)
+    return replace(pair, swap=swap, performer=performer, ceiling=ceiling)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -312,7 +312,7 @@ def _paste_faces(swapper: FaceSwapper, frame: Frame, faces: list[Face]) -> Swapp
     """Swap `faces` and composite them into the frame, one after another."""
     size, coverage = swapper.size, swapper.model.card.coverage
     placed = [
-        swapper.align(frame, face, similarity_from_landmarks(face.landmarks, size, coverage))
+        swapper.crop(frame, face, similarity_from_landmarks(face.landmarks, size, coverage))
         for face in faces
     ]
     picture = frame.image

@@ -276,7 +276,7 @@ def _run(
         coverage=swapper.model.card.coverage,
     )
     placed = (
-        (frame, [swapper.align(frame, face, matrix) for face, matrix in faces])
+        (frame, [swapper.crop(frame, face, matrix) for face, matrix in faces])
         for frame, faces in aligned
     )
     bar = progress(footage.info.num_frames, f"convert {footage.paths[0].name}", "frame")

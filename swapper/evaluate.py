@@ -205,7 +205,7 @@ def _report(
     distance, worst_captions = _expression_distance(readings)
     strongest = peak_frames(strength, STRONGEST, readings.swap.fps)
     worst = peak_frames(distance, WORST, readings.swap.fps)
-    truth = readings.best if readings.exact else None
+    truth = readings.ceiling if readings.has_truth else None
     comparison = compare_frames(readings.swap, readings.performer, [*strongest, *worst], truth)
     estimator_name = "no emotion estimator" if estimator is None else estimator.name
     unit_instrument = readings.expression().instrument
@@ -302,7 +302,7 @@ def _verdict(readings: PairReadings, figures: Figures, diagnosis: Diagnosis) -> 
     return (
         f"The performance comes through: {figures.units.gain:.0%} of the performer's strength, "
         f"correlation {figures.units.correlation:.2f}"
-        + ("." if readings.exact else f" ({expected_gain:.0%} is usual for a perfect copy).")
+        + ("." if readings.has_truth else f" ({expected_gain:.0%} is usual for a perfect copy).")
     )
 
 
@@ -376,10 +376,10 @@ def _report_facts(
 
 def _ceiling_text(readings: PairReadings) -> str:
     """Describe what the ceiling was measured on."""
-    if readings.best is None:
+    if readings.ceiling is None:
         return "not measured"
-    if readings.exact:
+    if readings.has_truth:
         return "the ground truth"
     text = f"performer re-encoded (H.264, CRF {CEILING_CRF})"
-    shared = share_landmarks(readings.best, readings.performer)
+    shared = share_landmarks(readings.ceiling, readings.performer)
     return f"{text}; its landmarks are the performer's" if shared else text

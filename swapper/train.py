@@ -33,7 +33,7 @@ from swapper.training.module import SwapModule
 from swapper.training.optim import Optim
 from swapper.training.pseudo_target_sheet import draw_pseudo_sheet
 from swapper.training.reverse_step import ReversePairs
-from swapper.training.swap_step import SwapLoss
+from swapper.training.swap_step import PseudoTargetLoss
 from swapper.training.trainer import (
     fit,
     is_first_rank,
@@ -176,7 +176,7 @@ def _train(
     return None if best is None else float(best)
 
 
-def _pseudo(parts: Parts, rests: RunNeutrals, run: Path) -> SwapLoss | None:
+def _pseudo(parts: Parts, rests: RunNeutrals, run: Path) -> PseudoTargetLoss | None:
     """Prepare the pseudo-targets and write a preview of them; None where there are none."""
     pseudo, data = parts.pseudo, parts.data
     if pseudo is None or not pseudo.weight:
@@ -192,7 +192,7 @@ def _pseudo(parts: Parts, rests: RunNeutrals, run: Path) -> SwapLoss | None:
         return None
     if is_first_rank():
         log.info("%s", draw_pseudo_sheet(data, tables, run / "pseudo_targets.png"))
-    return SwapLoss(pseudo.weight, pseudo.resolution)
+    return PseudoTargetLoss(pseudo.weight, pseudo.resolution)
 
 
 def _tensors(space: AffectSpace) -> dict[str, Tensor]:
@@ -200,7 +200,10 @@ def _tensors(space: AffectSpace) -> dict[str, Tensor]:
 
 
 def _lineage(
-    data: FaceDataModule, space: AffectSpace | None, swap: SwapLoss | None, checkpoint: Path | None
+    data: FaceDataModule,
+    space: AffectSpace | None,
+    swap: PseudoTargetLoss | None,
+    checkpoint: Path | None,
 ) -> list[str]:
     """Estimators and aligners that shaped the model, including those before it was resumed."""
     lineage = [] if space is None else [space.lineage]

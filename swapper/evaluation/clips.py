@@ -91,13 +91,15 @@ def read_clips(options: EvaluateOptions, instruments: Instruments) -> PairReadin
         )
     # Identity is not measured on the other clips, and dlib would take 0.1 s a face.
     instruments = replace(instruments, recogniser=None)
-    best = None
+    ceiling = None
     if options.truth:
-        best = read_matching(options.truth, "truth")
+        ceiling = read_matching(options.truth, "truth")
     elif options.ceiling:
-        best = instruments.cached(path, _REENCODED, lambda: _read_reencoded(performer, instruments))
+        ceiling = instruments.cached(
+            path, _REENCODED, lambda: _read_reencoded(performer, instruments)
+        )
     self_swap = read_matching(options.self_swap, "self-swap") if options.self_swap else None
-    return PairReadings(swap, performer, best, self_swap, exact=bool(options.truth))
+    return PairReadings(swap, performer, ceiling, self_swap, has_truth=bool(options.truth))
 
 
 def _check_self_swap(options: EvaluateOptions) -> None:

@@ -163,7 +163,7 @@ def shared_landmark_warnings(readings: PairReadings) -> list[str]:
         return [f"{message}: its landmarks are the performer's"]
     clips = {
         "self-swap": readings.self_swap,
-        "ground truth": readings.best if readings.exact else None,
+        "ground truth": readings.ceiling if readings.has_truth else None,
     }
     return [
         f"the {name}'s landmarks are the performer's, so its geometry and pose are not measured: "

@@ -51,7 +51,7 @@ class ExpressionReadings:
 
     swap: Traces
     performer: Traces
-    best: Traces | None
+    ceiling: Traces | None
     self_swap: Traces | None
     instrument: str
 
@@ -63,18 +63,18 @@ class PairReadings:
     Attributes:
         swap: To be evaluated.
         performer: Whose expression it should reproduce.
-        best: The ceiling: the ground truth if there is one, else the performer's own clip,
+        ceiling: The ground truth if there is one, else the performer's own clip,
             re-encoded; or None.
         self_swap: The performer on the performer's own face, by the same model: the loss of the
             network itself, independent of identity; or None.
-        exact: Whether `best` is the ground truth, on the identity's face.
+        has_truth: Whether `ceiling` is the ground truth, on the identity's face.
     """
 
     swap: ClipReadings
     performer: ClipReadings
-    best: ClipReadings | None = None
+    ceiling: ClipReadings | None = None
     self_swap: ClipReadings | None = None
-    exact: bool = False
+    has_truth: bool = False
 
     @property
     def shared_landmarks(self) -> bool:
@@ -90,20 +90,20 @@ class PairReadings:
         for name, instrument in (("blendshapes", BLENDSHAPES), ("units", UNITS)):
             clips = [
                 None if each is None else getattr(each, name)
-                for each in (self.swap, self.performer, self.best, self.self_swap)
+                for each in (self.swap, self.performer, self.ceiling, self.self_swap)
             ]
-            swap, performer, best, self_swap = (
+            swap, performer, ceiling, self_swap = (
                 None if each is None else each.select(lambda title: not title.startswith(GAZE))
                 for each in clips
             )
             if swap is not None and performer is not None:
-                return ExpressionReadings(swap, performer, best, self_swap, instrument)
+                return ExpressionReadings(swap, performer, ceiling, self_swap, instrument)
         if self.shared_landmarks:
             raise ValueError("neither blendshapes nor action units nor geometry were measured")
         return ExpressionReadings(
             _geometry_movements(self.swap),
             _geometry_movements(self.performer),
-            None if self.best is None else _geometry_movements(self.best),
+            None if self.ceiling is None else _geometry_movements(self.ceiling),
             None if self.self_swap is None else _geometry_movements(self.self_swap),
             GEOMETRY,
         )
@@ -139,7 +139,7 @@ class PairReadings:
         highest, own = (
             np.nan if selected is None else figure(selected, performer)
             for selected in (
-                None if each is None else select(each) for each in (self.best, self.self_swap)
+                None if each is None else select(each) for each in (self.ceiling, self.self_swap)
             )
         )
         why_not = "" if np.isfinite(value) else UNDETERMINED
@@ -210,7 +210,7 @@ def expression_group(readings: PairReadings, figures: Figures) -> Group:
         traces = {
             id(readings.swap): expression.swap,
             id(readings.performer): expression.performer,
-            id(readings.best): expression.best,
+            id(readings.ceiling): expression.ceiling,
             id(readings.self_swap): expression.self_swap,
         }
         chosen = traces[id(clip)]
@@ -301,7 +301,7 @@ def _asymmetry_measures(expression: ExpressionReadings, fps: float) -> list[Meas
         value = figure(key, expression.swap)
         better: Better = "one" if key == "gain" else "higher"
         why_not = "" if np.isfinite(value) else UNDETERMINED
-        best, self_swap = figure(key, expression.best), figure(key, expression.self_swap)
+        best, self_swap = figure(key, expression.ceiling), figure(key, expression.self_swap)
         name = f"sidedness_{key}"
         measures.append(Measure(name, title, value, np.nan, best, better, "", why_not, self_swap))
     return measures
@@ -315,15 +315,19 @@ def diagnose_pair(readings: PairReadings) -> tuple[Figures, Diagnosis]:
     """
     expression = readings.expression()
     figures = _figures(readings, expression.swap, readings.swap)
-    best = None if expression.best is None else _figures(readings, expression.best, readings.best)
-    if readings.exact and readings.best is not None:
+    best = (
+        None
+        if expression.ceiling is None
+        else _figures(readings, expression.ceiling, readings.ceiling)
+    )
+    if readings.has_truth and readings.ceiling is not None:
         # On the same face, brief movements are expected at full gain; but even in a re-encoded
         # ground truth instruments miss up to 0.27 on film, so the lost share keeps its allowance.
-        against_answer = PairReadings(readings.swap, readings.best)
+        against_answer = PairReadings(readings.swap, readings.ceiling)
         answer_figures = _figures(against_answer, expression.swap, readings.swap, brief_gain=1.0)
         figures = replace(figures, brief=answer_figures.brief)
-    allowance = 1.0 if readings.exact else OTHER_FACE_GAIN[expression.instrument]
-    return figures, diagnose(figures, _ceiling(best, allowance, assesses_brief=readings.exact))
+    allowance = 1.0 if readings.has_truth else OTHER_FACE_GAIN[expression.instrument]
+    return figures, diagnose(figures, _ceiling(best, allowance, assesses_brief=readings.has_truth))
 
 
 def _figures(
@@ -345,15 +349,15 @@ def _figures(
     )
 
 
-def _ceiling(best: Figures | None, other_face: float, *, assesses_brief: bool) -> Ceiling:
+def _ceiling(best: Figures | None, other_face_gain: float, *, assesses_brief: bool) -> Ceiling:
     """Ceiling of the instrument, clipped to at least `_MIN_CEILING`."""
     if best is None:
-        return Ceiling(other_face=other_face, assesses_brief=assesses_brief)
+        return Ceiling(other_face_gain=other_face_gain, assesses_brief=assesses_brief)
     gain, correlation = best.units.gain, best.units.correlation
     return Ceiling(
         gain=float(np.clip(np.nan_to_num(gain, nan=1.0), _MIN_CEILING, 1.25)),
         correlation=float(np.clip(np.nan_to_num(correlation, nan=1.0), _MIN_CEILING, 1.0)),
-        other_face=other_face,
+        other_face_gain=other_face_gain,
         assesses_brief=assesses_brief,
     )
 

@@ -27,7 +27,7 @@ def match_colour(
     aligned: NDArray[np.uint8] | NDArray[np.float32],
     mask: NDArray[np.float32],
     features: NDArray[np.float32],
-    method: ColourMatch = "lab",
+    method: ColourMatch = "mkl",
 ) -> NDArray[np.float32]:
     """Transfer the colour statistics of the replaced face to a swap.
 

@@ -73,7 +73,7 @@ class FaceSwapper:
         self.dtype = {"bf16": torch.bfloat16, "16": torch.float16, "32": torch.float32}[precision]
         self.size = model.net.resolution
 
-    def align(self, frame: Frame, face: Face, aligned_from_frame: Matrix) -> AlignedFace:
+    def crop(self, frame: Frame, face: Face, aligned_from_frame: Matrix) -> AlignedFace:
         """Cut the network's input, and the estimator's, out of the frame."""
         aligned = warp(frame.image, aligned_from_frame, self.size)
         if self.conditioner is None:
@@ -91,7 +91,7 @@ class FaceSwapper:
         """Swap faces.
 
         Args:
-            placed: From `align`; may be empty.
+            placed: From `crop`; may be empty.
 
         Returns:
             For each, colours (R, R, 3) and mask (R, R), float32 in [0, 1].

@@ -112,7 +112,7 @@ class Ceiling:
     Attributes:
         gain: Of the units; another face may show the same expression with less.
         correlation: Of the units, and of the emotions.
-        other_face: Gain that the instrument measures of a perfect copy on another face, since its
+        other_face_gain: Gain that the instrument measures of a perfect copy on another face; its
             sensitivity differs between faces. Applies to the damped threshold only.
         assesses_brief: Whether undetected brief movements are lost. Between two faces an instrument
             misses too many of those that are present.
@@ -120,13 +120,13 @@ class Ceiling:
 
     gain: float = 1.0
     correlation: float = 1.0
-    other_face: float = 1.0
+    other_face_gain: float = 1.0
     assesses_brief: bool = True
 
     def __post_init__(self) -> None:
-        if not (self.gain > 0 and 0 < self.correlation <= 1 and 0 < self.other_face <= 1):
+        if not (self.gain > 0 and 0 < self.correlation <= 1 and 0 < self.other_face_gain <= 1):
             raise ValueError(
-                f"a ceiling must be above 0, correlation and other_face at most 1, got {self}"
+                f"a ceiling must be above 0, correlation and other_face_gain at most 1, got {self}"
             )
 
 
@@ -297,7 +297,7 @@ def _unit_findings(figures: Figures, ceiling: Ceiling) -> list[Finding]:
 def _strength_findings(units: TraceAgreement, ceiling: Ceiling) -> list[Finding]:
     message = f"gain {units.gain:.2f}, correlation {units.correlation:.2f}."
     strength = units.gain / ceiling.gain
-    if strength < DAMPED_BELOW * ceiling.other_face:
+    if strength < DAMPED_BELOW * ceiling.other_face_gain:
         return [Finding(Fault.DAMPED, f"The expression is damped: {message}")]
     if strength > EXAGGERATED_ABOVE:
         return [Finding(Fault.EXAGGERATED, f"The expression is exaggerated: {message}")]

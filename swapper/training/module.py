@@ -21,7 +21,7 @@ from swapper.training.expression_step import expression_step
 from swapper.training.optim import Optim
 from swapper.training.reconstruct import decode_blocks
 from swapper.training.reverse_step import ReversePairs
-from swapper.training.swap_step import SwapLoss
+from swapper.training.swap_step import PseudoTargetLoss
 from swapper.types import FaceBatch, SwapOutput
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class SwapModule(LightningModule):
         optim: Optim,
         *,
         expression: ExpressionLoss | None = None,
-        swap: SwapLoss | None = None,
+        swap: PseudoTargetLoss | None = None,
         reverse: ReversePairs | None = None,
         cond_drop_prob: float = 0.0,
         seed: int = 0,

@@ -17,7 +17,7 @@ from swapper.types import FaceBatch, SwapOutput
 
 
 @dataclass(frozen=True)
-class SwapLoss:
+class PseudoTargetLoss:
     """Loss of swaps against pseudo-targets.
 
     Attributes:

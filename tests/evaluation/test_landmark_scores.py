@@ -139,7 +139,7 @@ def test_one_table_for_both_tells_nothing() -> None:
     other = watched(played(0.9), "swap")
     assert shared_landmark_warnings(PairReadings(other, performer, performer)) == []
     answer = shared_landmark_warnings(
-        PairReadings(other, performer, watched(played(), "answer"), exact=True)
+        PairReadings(other, performer, watched(played(), "answer"), has_truth=True)
     )
     assert answer[0].startswith("the ground truth's landmarks are the performer's")
 

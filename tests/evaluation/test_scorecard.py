@@ -56,9 +56,9 @@ def test_a_reader_less_keen_on_some_faces_accuses_less(
     _, diagnosis = diagnose_pair(told)
     assert (Fault.DAMPED in diagnosis.faults) == damped
     # The exact answer is on the same face, so nothing is allowed for.
-    _, strict = diagnose_pair(replace(told, exact=True))
+    _, strict = diagnose_pair(replace(told, has_truth=True))
     assert (Fault.DAMPED in strict.faults) == (strength < 0.78)
-    _, alone = diagnose_pair(replace(told, best=None))
+    _, alone = diagnose_pair(replace(told, ceiling=None))
     assert (Fault.DAMPED in alone.faults) == damped
 
 
@@ -74,7 +74,7 @@ def test_what_is_brief_is_told_beside_the_exact_answer_alone(blendshapes: bool) 
 
     performer, answer = face(take.units, 1.0), face(take.units, 0.3)
     for swap, gone in ((face(take.units, 0.3), False), (face(take.slow, 0.3), True)):
-        _, beside_answer = diagnose_pair(PairReadings(swap, performer, answer, exact=True))
+        _, beside_answer = diagnose_pair(PairReadings(swap, performer, answer, has_truth=True))
         assert beside_answer.faults == ({Fault.BRIEF_LOST} if gone else set())
         _, without = diagnose_pair(PairReadings(swap, performer, performer))
         assert without.faults == set()

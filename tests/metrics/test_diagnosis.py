@@ -105,7 +105,7 @@ def test_a_face_may_show_less_by_nature() -> None:
 def test_a_reader_may_be_less_keen_on_another_face() -> None:
     """Allowance is made for weakness alone: too much stays too much."""
     take = plants.acted(0, 8.0, 25.0)
-    keen = Ceiling(other_face=0.7)
+    keen = Ceiling(other_face_gain=0.7)
     assert diagnosed(take, plants.damping, 0, 0.02).faults == {Fault.DAMPED}
     assert diagnosed(take, plants.damping, 0, 0.02, keen).faults == set()
     assert diagnosed(take, plants.overdoing, 0, 0.02, keen).faults == {Fault.EXAGGERATED}

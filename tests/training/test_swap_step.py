@@ -15,7 +15,7 @@ from swapper.losses.reconstruction import ReconstructionLoss
 from swapper.models.autoencoder import DfAutoencoder
 from swapper.training.module import SwapModule
 from swapper.training.optim import Optim
-from swapper.training.swap_step import SwapLoss
+from swapper.training.swap_step import PseudoTargetLoss
 from swapper.types import FaceBatch, PseudoBatch
 from tests.training.short_runs import face_batch, fit
 
@@ -45,12 +45,14 @@ def batch(identities: int = 2, each: int = 2, step: int = 0, weight: float = 1.0
     return replace(face_batch(identities, each, step, SIDE), pseudo=pseudo)
 
 
-def run(net: DfAutoencoder, some: FaceBatch, swap: SwapLoss | None = None) -> Tensor:
+def run(net: DfAutoencoder, some: FaceBatch, swap: PseudoTargetLoss | None = None) -> Tensor:
     """The loss of swaps of always the same performers."""
     noise = torch.rand(
         len(some.identity), 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)
     )
-    loss, parts = (swap or SwapLoss())(net, ReconstructionLoss(), some, net.encode(noise), None)
+    loss, parts = (swap or PseudoTargetLoss())(
+        net, ReconstructionLoss(), some, net.encode(noise), None
+    )
     assert set(parts) == {"pseudo_dssim", "pseudo_l1", "pseudo_eyes_mouth", "pseudo_mask"}
     return loss
 
@@ -96,7 +98,7 @@ def test_what_is_not_trusted_weighs_nothing_and_half_weighs_half() -> None:
 
 def test_the_weight_scales_it() -> None:
     net, some = network(), batch()
-    one, three = (float(run(net, some, SwapLoss(weight)).detach()) for weight in (1.0, 3.0))
+    one, three = (float(run(net, some, PseudoTargetLoss(weight)).detach()) for weight in (1.0, 3.0))
     assert three == pytest.approx(3 * one, rel=1e-6)
 
 
@@ -123,7 +125,9 @@ def test_above_its_resolution_it_says_nothing_of_fine_detail() -> None:
     net.decode = keep  # type: ignore[method-assign, assignment]
     for side, coarse in ((SIDE // 2, True), (SIDE, False)):
         seen.clear()
-        SwapLoss(resolution=side)(net, ReconstructionLoss(), some, latent, None)[0].backward()
+        PseudoTargetLoss(resolution=side)(net, ReconstructionLoss(), some, latent, None)[
+            0
+        ].backward()
         gradient = seen[0].grad
         assert gradient is not None
         fine = gradient[..., ::2, ::2] - gradient[..., 1::2, 1::2]
@@ -150,12 +154,12 @@ def test_a_share_of_each_block_is_decoded() -> None:
 def test_swaps_learn_what_no_own_face_shows(tmp_path: Path) -> None:
     """After as many steps, a swap is nearer to its target than where nothing held it to one."""
     some, errors = batch(), []
-    for swap in (SwapLoss(), None):
+    for swap in (PseudoTargetLoss(), None):
         optim = Optim(torch.optim.Adam, 5e-3, warmup_steps=0)
         net = network()
         fit(SwapModule(net, ReconstructionLoss(), optim, swap=swap), tmp_path, [some] * 25)
         with torch.no_grad():
             warped, _ = warped_and_target(some, SIDE)
-            loss, _ = SwapLoss()(net, ReconstructionLoss(), some, net.encode(warped), None)
+            loss, _ = PseudoTargetLoss()(net, ReconstructionLoss(), some, net.encode(warped), None)
         errors.append(float(loss))
     assert errors[0] < 0.9 * errors[1]
