@@ -13,8 +13,8 @@ COLOUR_MATCHES: Final[tuple[ColourMatch, ...]] = get_args(ColourMatch)
 
 # Largest gain of the transfer on skin: more amplifies noise and shadows.
 _LARGEST_GAIN: Final = 2.0
-# Largest gain on eyes, lips and brows. They lie far from the skin's mean, so that a gain which fits
-# the skin's spread turns eyes blue and lips black (observed on real clips).
+# Largest gain of the chroma of eyes, lips and brows. They lie far from the skin's mean, so that a
+# gain which fits the skin's spread turns eyes vivid blue (observed on real clips).
 _LARGEST_FEATURE_GAIN: Final = 1.0
 # Fewest pixels of skin for colour statistics.
 _FEWEST_PIXELS: Final = 16.0
@@ -32,7 +32,7 @@ def match_colour(
     """Transfer the colour statistics of the replaced face to a swap.
 
     Statistics are those of the skin: the mask without the features. They are applied to the whole
-    crop, which avoids a seam where the mask fades, with gains of 1 at most on the features.
+    crop, which avoids a seam where the mask fades; the chroma of features is not amplified.
 
     Args:
         swap: (S, S, 3) RGB in [0, 1].
@@ -82,7 +82,8 @@ def _match_deviations(
         np.sqrt(weights @ (each - middle) ** 2) for each, middle in ((lab, mean), (goal, goal_mean))
     )
     gain = np.minimum(goal_deviation / np.maximum(deviation, 1e-3), _LARGEST_GAIN)
-    gains = skin * gain + (1 - skin) * np.minimum(gain, _LARGEST_FEATURE_GAIN)
+    bounded = np.minimum(gain, (_LARGEST_GAIN, _LARGEST_FEATURE_GAIN, _LARGEST_FEATURE_GAIN))
+    gains = skin * gain + (1 - skin) * bounded
     moved = ((lab - mean) * gains + goal_mean).reshape(swap.shape)
     matched = cv2.cvtColor(moved.astype(np.float32), cv2.COLOR_LAB2RGB)
     return np.asarray(matched, dtype=np.float32)
@@ -103,6 +104,8 @@ def _match_covariances(
         (pixels - mean) @ ((axes * np.clip(gains, 0.0, most)) @ axes.T)
         for most in (_LARGEST_GAIN, _LARGEST_FEATURE_GAIN)
     )
+    # Contrast is that of the plate's light, for features as for skin; only their chroma is bounded.
+    on_features = on_features + (on_skin - on_features).mean(axis=1, keepdims=True)
     moved = skin * on_skin + (1 - skin) * on_features + goal_mean
     return np.asarray(moved.reshape(swap.shape), dtype=np.float32)
 
