@@ -37,7 +37,7 @@ def render(report: Report) -> str:
     measures = {measure.name: measure for group in report.groups for measure in group.measures}
     strongest = labelled_frames(report.strongest)
     emotions = report.emotions
-    return from_template(
+    page = from_template(
         "report.html.jinja",
         affect_path=affect_path,
         any_finite=_any_finite,
@@ -53,6 +53,7 @@ def render(report: Report) -> str:
         emotions=emotions,
         **(_emotion_values(emotions) if emotions is not None else {}),
     )
+    return str(page)  # plain text: methods of Markup escape their arguments
 
 
 def labelled_frames(key_frames: Sequence[KeyFrame]) -> list[tuple[str, KeyFrame]]:

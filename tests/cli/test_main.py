@@ -77,7 +77,7 @@ def test_cfg_job_prints_the_config(verb: str, swapper: Command) -> None:
         ("extract input=a identity=../b rights=c", "identity must be 1 to 64 letters"),
         ("train name=x facesets=a", "must be a list"),
         ("annotate", "facesets is missing: pass facesets=..."),
-        ("annotate facesets=x affect=huge", "affect=huge: choose from actors, emotieff, mediapipe"),
+        ("annotate facesets=x affect=huge", "affect=huge: choose from actors, auto, emotieff"),
         (
             "annotate facesets=x affect=emotieff affect.weihgts=y",
             "did you mean weights? legal under",

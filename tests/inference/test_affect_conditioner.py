@@ -289,7 +289,7 @@ def test_what_does_not_fit_is_told_in_one_line(
 @pytest.mark.parametrize(
     ("more", "what"),
     [
-        ([], "need an estimator; pass affect=mediapipe"),
+        (["affect=none"], "need an estimator; pass affect=mediapipe"),
         (["affect=actors", "model.code_dim=0", "expression=none", "~expression.swap"],
          "affect=actors: nothing uses it"),
         (["affect=actors", "affect.name=judge"], "reserved for measuring"),
