@@ -248,10 +248,14 @@ def load_estimator(name: str, purpose: Purpose, **settings: Any) -> Estimator:
     return estimator
 
 
-def load_default() -> Estimator | None:
-    """Load the estimator for real footage, ``mediapipe``; None with a warning if that fails."""
+def load_default(weights: str | None = None) -> Estimator | None:
+    """Load the estimator for real footage, ``mediapipe``; None with a warning if that fails.
+
+    Args:
+        weights: Its file, see `swapper.estimators.blendshapes.load`.
+    """
     try:
-        return load_estimator("mediapipe", "training")
+        return load_estimator("mediapipe", "training", weights=weights)
     except EstimatorError as error:
         log.warning("affect is not read: %s", error)
         return None

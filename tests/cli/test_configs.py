@@ -165,14 +165,14 @@ def test_every_recogniser_s_config_fits_its_constructor(verb: str, choice: str) 
 @pytest.mark.parametrize("choice", ESTIMATORS_BY_CONFIG)
 @pytest.mark.parametrize("verb", ["annotate", "extract"])
 def test_every_estimator_s_config_asks_its_loader_for_what_it_takes(verb: str, choice: str) -> None:
-    node = OmegaConf.to_container(composed(verb, f"affect={choice}").affect)
+    node = OmegaConf.to_container(composed(verb, f"affect={choice}").affect, resolve=True)
     assert isinstance(node, dict)
     if choice == "none":
         assert node == {}
         assert launch.build(composed(verb, "affect=none"), "affect") is None
         return
-    if choice == "auto":  # takes nothing
-        assert node == {"_target_": "swapper.estimators.base.load_default"}
+    if choice == "auto":
+        assert node == {"_target_": "swapper.estimators.base.load_default", "weights": None}
         return
     check_target({key: "x" if value == "???" else value for key, value in node.items()}, "affect")
     settings = {
@@ -187,6 +187,15 @@ def test_every_estimator_s_config_asks_its_loader_for_what_it_takes(verb: str, c
             assert settings[name] == default
         else:
             assert settings[name] == "???"
+
+
+@pytest.mark.parametrize("choice", ["auto", "mediapipe"])
+def test_the_estimator_takes_the_aligner_s_file(choice: str) -> None:
+    more = f"affect={choice}", "aligner=mediapipe", "aligner.model=face.task"
+    assert composed("extract", *more).affect.weights == "face.task"
+    assert composed("extract", *more, "affect.weights=mine.task").affect.weights == "mine.task"
+    assert composed("extract", f"affect={choice}", "aligner=fan").affect.weights is None
+    assert composed("annotate", f"affect={choice}").affect.weights is None
 
 
 def test_training_can_name_the_same_estimators() -> None:
