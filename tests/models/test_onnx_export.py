@@ -60,7 +60,11 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[LoadedModel, Path]:
     return model, folder / "bob.onnx"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# The larger ones take up to ten seconds each.
+@pytest.mark.parametrize(
+    "kind",
+    [each if "tiny" in each else pytest.param(each, marks=pytest.mark.slow) for each in KINDS],
+)
 def test_it_computes_what_torch_does(kind: str, tmp_path: Path) -> None:
     model = made(tmp_path, kind)
     path = tmp_path / "bob.onnx"
