@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from swapper.affect.space import AffectSpace
 from swapper.devices import pick_device
+from swapper.errors import UsageError
 from swapper.estimators.auto import AutoEstimator
 from swapper.estimators.base import Estimator
 from swapper.faces.aligner import Aligner
@@ -29,8 +30,9 @@ from swapper.inference.affect_conditioner import (
     AffectConditioner,
     affect_space_of,
     make_conditioner,
-    mean_neutral,
+    region_amounts,
 )
+from swapper.inference.clip_neutral import mean_neutral
 from swapper.inference.face_swapper import FaceSwapper
 from swapper.media.video_reader import Frame
 from swapper.models.model_file import LoadedModel
@@ -148,6 +150,11 @@ class Model:
         Raises:
             SwapperError: As `swap_frame`.
         """
+        if region_amounts(options):
+            raise UsageError(
+                "affect.regions: scale deviations from the performer's neutral, which one picture "
+                "does not show; use swapper convert on a clip"
+            )
         space = self._affect_space
         conditioner = make_conditioner(
             self.loaded,

@@ -24,11 +24,12 @@ from swapper.inference.affect_conditioner import (
     affect_space_of,
     conditioning_claim,
     describe_controls,
-    estimate_neutral,
     make_conditioner,
-    mean_neutral,
+    region_amounts,
 )
+from swapper.inference.clip_neutral import estimate_neutral, find_clip_neutral, mean_neutral
 from swapper.inference.face_swapper import AlignedFace, FaceSwapper, Matrix, Picture
+from swapper.inference.region_warp import REGION_LANDMARKS, RegionWarp
 from swapper.media.sink import Sink, open_sink
 from swapper.media.source import Footage, open_footage
 from swapper.media.video_reader import Frame, VideoReader
@@ -100,12 +101,14 @@ def convert(
             partial(_performer_neutral, options, model, make_aligner),
             device,
         )
+        region_warp = _region_warp(options, make_aligner)
         aligner = make_aligner()
         check_num_faces(aligner, options.faces)
         with opened(aligner, footage.info.path, footage.info.num_frames):
             swapper = FaceSwapper(
-                model, options.identity, options.blend, device, options.precision, conditioner
-            )
+                model, options.identity, options.blend, device, options.precision, conditioner,
+                region_warp,
+            )  # fmt: skip
             summary = _run(options, footage, sink, aligner, swapper, on_frame)
         summary = _publish(summary, output, footage, _claim(options, model), signer)
     _log_summary(options, summary, conditioner)
@@ -130,6 +133,34 @@ def _log_summary(
     )
     if conditioner is not None and (message := conditioner.stats.describe()):
         log.info("%s: %s", options.output, message)
+
+
+def _region_warp(options: ConvertOptions, make_aligner: Callable[[], Aligner]) -> RegionWarp | None:
+    """Prepare the region dials: find the performer's neutral in a first pass over the clip.
+
+    Raises:
+        UsageError: A region has no landmarks, or the clip has too few faces to find a neutral.
+    """
+    amounts = region_amounts(options.affect)
+    if not amounts:
+        return None
+    for region in amounts:
+        if region not in REGION_LANDMARKS:
+            raise UsageError(
+                f"affect.regions.{region}={amounts[region]:g}: no landmarks lie there; drop it, or "
+                f"change {', '.join(REGION_LANDMARKS)}"
+            )
+    with (
+        open_footage(options.video) as footage,
+        opened(make_aligner(), footage.info.path, footage.info.num_frames) as aligner,
+    ):
+        neutral = find_clip_neutral(footage, aligner)
+    if neutral is None:
+        raise UsageError(
+            f"affect.regions: {options.video} has too few faces to find the performer's neutral; "
+            "drop the dials"
+        )
+    return RegionWarp(neutral.shape, amounts)
 
 
 def _performer_neutral(

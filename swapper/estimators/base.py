@@ -12,7 +12,6 @@ import importlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -90,7 +89,6 @@ class Estimator(nn.Module):
         net: From `view`'s (N, C, h, w) to an `AffectBatch`; its weights loaded. Modified.
         labels: Names of its classes, in the order of the logits.
         units: Numbers of its action units, in the order of their columns.
-        regions: Columns of the embedding that read one region of the face each, by its name.
         measuring_only: Whether it must not be used in training, so that it can evaluate the result.
     """
 
@@ -102,14 +100,12 @@ class Estimator(nn.Module):
         *,
         labels: Sequence[str] = (),
         units: Sequence[int] = (),
-        regions: Mapping[str, Sequence[int]] = MappingProxyType({}),
         measuring_only: bool = False,
     ) -> None:
         super().__init__()
         self.name = name
         self.labels = tuple(labels)
         self.units = tuple(units)
-        self.regions = {name: tuple(columns) for name, columns in regions.items()}
         self.measuring_only = measuring_only
         self.fingerprint = fingerprint(net)
         """Hex sha256 of the weights."""

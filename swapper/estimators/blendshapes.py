@@ -48,10 +48,6 @@ DEAD: Final = frozenset({
 """Blendshapes that hardly ever leave 0."""
 EMBEDDED: Final = tuple(name for name in BLENDSHAPES if name not in DEAD)
 """Blendshapes of the embedding, in its order."""
-REGIONS: Final[dict[str, tuple[str, ...]]] = {
-    "brows": ("brow",), "eyes": ("eye",), "lips": ("mouth",), "jaw": ("jaw",),
-}  # fmt: skip
-"""How names of the embedding begin, by region; those of the cheeks are dead."""
 UNITS: Final[dict[int, tuple[str, ...]]] = {
     1: ("browInnerUp",),
     2: ("browOuterUpLeft", "browOuterUpRight"),
@@ -152,8 +148,4 @@ def load(weights: str | Path | None = None) -> Estimator:
             f"download {FACE_LANDMARKER_URL} and pass affect.weights=PATH"
         )
     net = BlendshapeNet(path.read_bytes())
-    regions = {
-        region: [column for column, name in enumerate(EMBEDDED) if name.startswith(prefixes)]
-        for region, prefixes in REGIONS.items()
-    }
-    return Estimator("mediapipe", view(), net, units=tuple(UNITS), regions=regions)
+    return Estimator("mediapipe", view(), net, units=tuple(UNITS))

@@ -271,12 +271,17 @@ def _lifted(points: Floats) -> Shapes:
     """Frontalise landmarks (N, 68, 2) with the depths of `MEAN_FACE`."""
     mean = MEAN_FACE
     for _ in range(_ROUNDS):
-        mean = np.asarray(np.median(_lift_with_model(mean, points).front, axis=0))
-    return _lift_with_model(mean, points)
+        mean = np.asarray(np.median(lift_with_model(mean, points).front, axis=0))
+    return lift_with_model(mean, points)
 
 
-def _lift_with_model(model: Floats, points: Floats) -> Shapes:
-    """Frontalise landmarks (N, 68, 2) with pose and depths of a model (68, 3)."""
+def lift_with_model(model: Floats, points: Floats) -> Shapes:
+    """Frontalise landmarks with pose and depths of a model.
+
+    Args:
+        model: (68, 3) frontal landmarks of the person, such as the neutral.
+        points: (N, 68, 2), see `aligned_points`.
+    """
     rotation, scale, offset = _scaled_orthographic(model[RIGID], points[:, RIGID])
     flat = (points - offset[:, None, :2]) / scale[:, None, None]
     flat = flat - rotation[:, None, :2, 2] * model[None, :, 2:]

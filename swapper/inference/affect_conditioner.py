@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,26 +15,18 @@ from torch import Tensor
 
 from swapper.affect.concepts import load_concept
 from swapper.affect.controls import AffectControls, ClampCounts
-from swapper.affect.neutral import find_neutrals, neutral_embedding
 from swapper.affect.observed_range import ObservedRange
 from swapper.affect.space import AffectSpace
 from swapper.errors import ModelError, SwapperError, UsageError
 from swapper.estimators.base import Estimator, load_estimator
-from swapper.faces.aligner import Aligner
-from swapper.faces.crop import crop_face
-from swapper.faces.shape import Shapes, aligned_landmarks
-from swapper.media.source import Footage
 from swapper.models.model_file import LoadedModel
-from swapper.options.groups import AffectOptions
+from swapper.options.groups import AffectOptions, RegionOptions
 from swapper.types import Coverage
 
 log = logging.getLogger(__name__)
 
 DEFAULT_SIDE: Final = 160
 """Side of the estimator's crops in pixels, where the model does not state it."""
-_NEUTRAL_FRAMES: Final = 200
-"""Frames of a clip from which a performer's neutral is estimated."""
-_MIN_FACES: Final = 20
 _REPORTED_SHARE: Final = 0.03
 _MIN_EXPRESSIBLE: Final = 0.5
 """A concept of which the codes express less is likely to look like another emotion."""
@@ -121,23 +113,11 @@ class AffectConditioner:
 
         ``options.guidance_scale`` is applied later, by `Autoencoder.guide`.
         """
-        embedding = self._by_region(
-            self.estimator.read(np.stack(crops), self.coverage).embedding.numpy()
-        )
+        embedding = self.estimator.read(np.stack(crops), self.coverage).embedding.numpy()
         codes = self.space.code(embedding, self.performer, self.identity, self.options.relative)
         codes, clamped = self.controls.apply(self.space, codes, self.identity)
         self.stats.add(codes, clamped)
         return torch.from_numpy(codes)
-
-    def _by_region(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scale departures (N, D) from the performer's neutral, region by region."""
-        neutral = self.performer
-        if isinstance(neutral, str):
-            neutral = self.space.neutrals[neutral]
-        scale = np.ones(embedding.shape[1], np.float32)
-        for region, amount in region_amounts(self.options).items():
-            scale[list(self.estimator.regions[region])] = amount
-        return neutral + scale * (embedding - neutral)
 
 
 def region_amounts(options: AffectOptions) -> dict[str, float]:
@@ -245,11 +225,11 @@ def make_conditioner(
     controls = make_controls(options)
     space = space or affect_space_of(model)
     if space is None:
-        if named := describe_controls(options):
+        if named := describe_controls(replace(options, regions=RegionOptions())):
             raise UsageError(
                 f"{named}: {model.path} is not conditioned on affect, so controls have no effect; "
-                "train with experiment=affect64, or drop affect.concepts, affect.valence, "
-                "affect.arousal and affect.regions"
+                "train with experiment=affect64, or drop affect.concepts, affect.valence and "
+                "affect.arousal"
             )
         return None
     controls.check(space, force=options.force)
@@ -259,7 +239,6 @@ def make_conditioner(
                 "%s: the model's codes express %.0f %% of it, only that is added", name, 100 * share
             )
     estimator = _estimator(space, make_estimator).to(device)
-    _check_regions(options, estimator)
     side = model.card.aligned_size or max(DEFAULT_SIDE, model.net.resolution)
     performer: str | NDArray[np.float32] = options.performer
     if options.performer not in ("", *space.neutrals):
@@ -273,16 +252,6 @@ def make_conditioner(
     return AffectConditioner(
         estimator, space, performer, identity, model.card.coverage, side, options, controls
     )
-
-
-def _check_regions(options: AffectOptions, estimator: Estimator) -> None:
-    for region, amount in region_amounts(options).items():
-        if region not in estimator.regions:
-            legal = ", ".join(estimator.regions) or "no region by itself"
-            raise UsageError(
-                f"affect.regions.{region}={amount:g}: affect={estimator.name} reads {legal}; "
-                "drop it, or train with affect=mediapipe for brows, eyes, lips and jaw"
-            )
 
 
 def _estimator(space: AffectSpace, make: Callable[[], Estimator | None]) -> Estimator:
@@ -302,48 +271,3 @@ def _estimator(space: AffectSpace, make: Callable[[], Estimator | None]) -> Esti
             f"{estimator.lineage[:40]}...; pass the estimator with the same weights"
         )
     return estimator
-
-
-def estimate_neutral(
-    footage: Footage, aligner: Aligner, estimator: Estimator, coverage: Coverage, side: int
-) -> NDArray[np.float32] | None:
-    """Estimate the neutral embedding (D,) of a clip's largest face, from frames spread over it.
-
-    Args:
-        footage: Not read yet; read to its end.
-        aligner: Prepared.
-        estimator: Reads the crops.
-        coverage: Of the crops.
-        side: Of the crops, in pixels.
-
-    Returns:
-        None where too few faces are found.
-    """
-    stride = max(1, (footage.info.num_frames or 0) // _NEUTRAL_FRAMES)
-    found: dict[int, tuple[Picture, NDArray[np.float32]]] = {}  # crop and landmarks, by frame
-    for frame in footage:
-        if frame.index % stride:
-            continue
-        faces = aligner(frame)
-        if not faces:
-            continue
-        points = faces[0].landmarks
-        crop, _ = crop_face(frame.image, points, side, coverage)
-        found[frame.index] = crop, points
-        if len(found) >= 2 * _NEUTRAL_FRAMES:
-            # Not every container knows its length: thinned as it goes, they stay spread over all.
-            stride *= 2
-            found = {index: each for index, each in found.items() if index % stride == 0}
-    if len(found) < _MIN_FACES:
-        return None
-    crops, landmarks = zip(*found.values(), strict=True)
-    shapes = Shapes.of(aligned_landmarks(np.stack(landmarks)))
-    neutral = find_neutrals({"performer": shapes})["performer"]
-    log.info("performer: %s", neutral.describe())
-    return neutral_embedding(estimator.readings(np.stack(crops), coverage), neutral.weights)
-
-
-def mean_neutral(space: AffectSpace) -> NDArray[np.float32]:
-    """Return the mean of all identities' neutrals, for a performer without one."""
-    mean: NDArray[np.float32] = np.mean(list(space.neutrals.values()), axis=0).astype(np.float32)
-    return mean

@@ -16,6 +16,7 @@ from swapper.faces.geometry import resized, transform_points, warp
 from swapper.faces.hairline import skin_weight
 from swapper.faces.masks import eyes_mouth_mask, face_mask
 from swapper.inference.affect_conditioner import AffectConditioner
+from swapper.inference.region_warp import RegionWarp
 from swapper.media.video_reader import Frame
 from swapper.models.model_file import LoadedModel
 from swapper.options.groups import BlendOptions
@@ -33,12 +34,14 @@ class AlignedFace:
         face: With landmarks in frame pixels.
         aligned_from_frame: (2, 3).
         aligned: (R, R, 3) uint8 crop.
+        network_input: The same, with the expression changed by the region dials, if any.
         affect_crop: (A, A, 3) uint8 crop for the estimator; None without conditioning.
     """
 
     face: Face
     aligned_from_frame: Matrix
     aligned: Picture
+    network_input: Picture
     affect_crop: Picture | None = None
 
 
@@ -52,6 +55,7 @@ class FaceSwapper:
         device: Where the network runs.
         precision: "auto", "bf16", "16" or "32".
         conditioner: Reads the performer's affect for a model that is conditioned on it.
+        region_warp: Changes the expression of the crops by region; None leaves them.
     """
 
     def __init__(
@@ -62,11 +66,13 @@ class FaceSwapper:
         device: torch.device,
         precision: str = "auto",
         conditioner: AffectConditioner | None = None,
+        region_warp: RegionWarp | None = None,
     ) -> None:
         self.model = model
         self.identity = identity
         self.blend = blend
         self.conditioner = conditioner
+        self.region_warp = region_warp
         self.device = device
         if precision == "auto":
             precision = "bf16" if device.type == "cuda" else "32"
@@ -76,13 +82,20 @@ class FaceSwapper:
     def crop(self, frame: Frame, face: Face, aligned_from_frame: Matrix) -> AlignedFace:
         """Cut the network's input, and the estimator's, out of the frame."""
         aligned = warp(frame.image, aligned_from_frame, self.size)
-        if self.conditioner is None:
-            return AlignedFace(face, aligned_from_frame, aligned)
-        side = self.conditioner.side
-        affect_from_frame = resized(aligned_from_frame, self.size, side)
-        return AlignedFace(
-            face, aligned_from_frame, aligned, warp(frame.image, affect_from_frame, side)
-        )
+        network_input = self._warped(aligned, face, aligned_from_frame)
+        affect_crop = None
+        if self.conditioner is not None:
+            side = self.conditioner.side
+            affect_from_frame = resized(aligned_from_frame, self.size, side)
+            cut = warp(frame.image, affect_from_frame, side)
+            affect_crop = self._warped(cut, face, affect_from_frame)
+        return AlignedFace(face, aligned_from_frame, aligned, network_input, affect_crop)
+
+    def _warped(self, crop: Picture, face: Face, aligned_from_frame: Matrix) -> Picture:
+        if self.region_warp is None:
+            return crop
+        landmarks = transform_points(aligned_from_frame, face.landmarks)
+        return self.region_warp(crop, landmarks, self.model.card.coverage)
 
     @torch.inference_mode()
     def swap(
@@ -98,7 +111,9 @@ class FaceSwapper:
         """
         if not placed:
             return []
-        stacked = torch.from_numpy(np.stack([each.aligned for each in placed])).to(self.device)
+        stacked = torch.from_numpy(np.stack([each.network_input for each in placed])).to(
+            self.device
+        )
         code = self._code(placed)
         inputs = stacked.permute(0, 3, 1, 2).float().div(255)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):

@@ -38,10 +38,10 @@ from swapper.inference.affect_conditioner import (
     affect_space_of,
     conditioning_claim,
     describe_controls,
-    estimate_neutral,
     make_conditioner,
     make_controls,
 )
+from swapper.inference.clip_neutral import estimate_neutral
 from swapper.media.video_reader import Frame, VideoReader
 from swapper.models.model_file import load_model
 from swapper.options.groups import AffectOptions
@@ -200,7 +200,7 @@ def test_valence_is_a_dial(world: Path) -> None:
         ({}, ["affect.concepts.tired=2"], "affect.concepts.tired=2.0: must be between -1.5 and"),
         ({}, ["affect.valence=-1.1"], "affect.valence=-1.1: must be between -1 and 1"),
         ({}, ["affect.regions.jaw=2.1"], "affect.regions.jaw=2.1: must be between 0 and 2"),
-        ({}, ["affect.regions.lips=0"], "affect.regions.lips=0: affect=actors reads no region"),
+        ({}, ["affect.regions.cheeks=0"], "affect.regions.cheeks=0: no landmarks lie there"),
     ],
 )
 def test_a_dial_that_does_not_fit_is_refused_in_one_line(
