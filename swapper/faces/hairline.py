@@ -27,6 +27,9 @@ _NO_SKIN: Final = 2.3
 # Thinner structures, such as rims of glasses, stay; in lengths of the nose.
 _THIN: Final = 0.1
 _FEWEST_PIXELS: Final = 16
+# Brow and eye of each side. Between them lie shadows, and lids which must stay the swap's own.
+_SOCKETS: Final = ((*range(17, 22), *range(36, 42)), (*range(22, 27), *range(42, 48)))
+_MARGIN: Final = 0.12
 
 
 def skin_weight(
@@ -39,7 +42,7 @@ def skin_weight(
         landmarks_aligned: (68, 2) in its pixels.
 
     Returns:
-        (S, S) float32 in [0, 1]: 1 = skin; 1 everywhere below the eyes, and on the brows.
+        (S, S) float32 in [0, 1]: 1 = skin; 1 everywhere below the eyes, and on brows and sockets.
     """
     size = len(picture)
     points = landmarks_aligned.astype(np.float64)
@@ -56,14 +59,31 @@ def skin_weight(
     middle = np.median(skin, axis=0)
     spread = np.maximum(1.4826 * np.median(np.abs(skin - middle), axis=0), _LEAST_SPREAD)
     distance = np.sqrt((((lab - middle) / spread) ** 2).mean(axis=2)).astype(np.float32)
-    radius = max(1, round(_THIN * unit / 2))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    distance = cv2.morphologyEx(distance, cv2.MORPH_OPEN, disc)
+    distance = cv2.morphologyEx(distance, cv2.MORPH_OPEN, _disc(_THIN * unit / 2))
     distance = cv2.GaussianBlur(distance, (0, 0), size / 64)
     other = np.clip((distance - _SKIN) / (_NO_SKIN - _SKIN), 0, 1)
     y, x = np.indices((size, size))
     height = (np.stack([x, y], axis=-1) - points[_UPPER_LIDS].mean(axis=0)) @ up / unit**2
     above = np.clip((height - 0.05) / 0.1, 0, 1)
-    brows = cv2.dilate(region_masks(landmarks_aligned, size)["brows"], disc) / np.float32(255)
-    weight: NDArray[np.float32] = (1 - above * (1 - brows) * other).astype(np.float32)
+    features = _brows_and_sockets(landmarks_aligned, size)
+    weight: NDArray[np.float32] = (1 - above * (1 - features) * other).astype(np.float32)
     return weight
+
+
+def _brows_and_sockets(landmarks_aligned: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Return a mask (size, size) in [0, 1] of brows and eye sockets, grown and with soft edges."""
+    points = landmarks_aligned.astype(np.float64)
+    unit = float(np.linalg.norm(points[_NASION] - points[_NOSE_BASE]))
+    sockets = np.zeros((size, size), np.uint8)
+    for corners in _SOCKETS:
+        hull = cv2.convexHull(np.rint(points[list(corners)]).astype(np.int32))
+        cv2.fillConvexPoly(sockets, hull, 255)
+    grown = cv2.dilate(sockets, _disc(_MARGIN * unit))
+    brows = cv2.dilate(region_masks(landmarks_aligned, size)["brows"], _disc(_THIN * unit / 2))
+    mask = cv2.GaussianBlur(np.maximum(grown, brows), (0, 0), size / 64)
+    return np.asarray(mask / np.float32(255))
+
+
+def _disc(radius: float) -> NDArray[np.uint8]:
+    pixels = 2 * max(1, round(radius)) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (pixels, pixels)), np.uint8)

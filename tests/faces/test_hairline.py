@@ -64,6 +64,16 @@ def test_brows_and_rims_of_glasses_stay(points: NDArray[np.float32]) -> None:
     assert skin_weight(rim, points).min() > 0.9
 
 
+def test_shadows_between_brow_and_lid_stay(points: NDArray[np.float32]) -> None:
+    """Else the performer's own lids show under the identity's brows."""
+    picture = face()
+    for brow, lid in ((slice(17, 22), [37, 38]), (slice(22, 27), [43, 44])):
+        corners = np.concatenate([points[brow], points[lid]])
+        cv2.fillConvexPoly(picture, cv2.convexHull(np.rint(corners).astype(np.int32)), HAIR)
+    weight = skin_weight(picture, points)
+    assert weight[picture[..., 0] < 0.5].mean() > 0.95
+
+
 def test_a_picture_without_visible_cheeks_is_left_alone(points: NDArray[np.float32]) -> None:
     tiny = points * 0 + SIZE / 2
     np.testing.assert_array_equal(skin_weight(face(), tiny), 1)
