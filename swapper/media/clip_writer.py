@@ -19,6 +19,7 @@ from swapper.media.colorspace import FULL, LIMITED, TAG_OF_MATRIX, Colour, layou
 from swapper.media.container_writer import ContainerWriter
 from swapper.media.video_reader import VideoReader
 
+_SMALL = 96
 _BT709 = Colour("bt709", full_range=False)
 
 
@@ -52,6 +53,10 @@ class ClipWriter(ContainerWriter):
         self._options = encoder_options(
             self.path, self.codec, crf, "medium", layout_of(self._pix_fmt)
         )
+        if self.codec == "h264" and min(size) < _SMALL:
+            # x264's mb-tree reads uninitialised memory of so few macroblocks: equal pictures came
+            # out as different files (x264 core of PyAV 18, 64 px; never at 96 px and above).
+            self._options["x264-params"] = "mbtree=0"
         self._count = 0
 
     def _add_streams(self, output: OutputContainer, stack: ExitStack) -> None:
