@@ -81,6 +81,7 @@ def convert(
         SwapperError: In one line. If footage is truncated, the decoded part is converted and
             signed; in all other cases no output is left.
     """
+    _check_regions(options)
     device = pick_device(options.device)
     model = load_model(Path(options.model), device)
     model.identity(options.identity)
@@ -135,21 +136,34 @@ def _log_summary(
         log.info("%s: %s", options.output, message)
 
 
+def _check_regions(options: ConvertOptions) -> None:
+    """Refuse region dials that cannot work, before anything is read.
+
+    Raises:
+        UsageError: A region has no landmarks, or the dials would apply to several people.
+    """
+    amounts = region_amounts(options.affect)
+    for region, amount in amounts.items():
+        if region not in REGION_LANDMARKS:
+            raise UsageError(
+                f"affect.regions.{region}={amount:g}: no landmarks lie there; drop it, or change "
+                f"{', '.join(REGION_LANDMARKS)}"
+            )
+    if amounts and options.faces == "all":
+        raise UsageError(
+            "affect.regions: scale deviations from one performer's neutral; pass faces=largest"
+        )
+
+
 def _region_warp(options: ConvertOptions, make_aligner: Callable[[], Aligner]) -> RegionWarp | None:
     """Prepare the region dials: find the performer's neutral in a first pass over the clip.
 
     Raises:
-        UsageError: A region has no landmarks, or the clip has too few faces to find a neutral.
+        UsageError: The clip has too few faces to find a neutral.
     """
     amounts = region_amounts(options.affect)
     if not amounts:
         return None
-    for region in amounts:
-        if region not in REGION_LANDMARKS:
-            raise UsageError(
-                f"affect.regions.{region}={amounts[region]:g}: no landmarks lie there; drop it, or "
-                f"change {', '.join(REGION_LANDMARKS)}"
-            )
     with (
         open_footage(options.video) as footage,
         opened(make_aligner(), footage.info.path, footage.info.num_frames) as aligner,

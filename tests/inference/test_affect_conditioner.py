@@ -201,6 +201,7 @@ def test_valence_is_a_dial(world: Path) -> None:
         ({}, ["affect.valence=-1.1"], "affect.valence=-1.1: must be between -1 and 1"),
         ({}, ["affect.regions.jaw=2.1"], "affect.regions.jaw=2.1: must be between 0 and 2"),
         ({}, ["affect.regions.cheeks=0"], "affect.regions.cheeks=0: no landmarks lie there"),
+        ({}, ["affect.regions.lips=0", "faces=all"], "affect.regions: scale deviations from one"),
     ],
 )
 def test_a_dial_that_does_not_fit_is_refused_in_one_line(
