@@ -74,6 +74,7 @@ class Footage:
         held_out: Number of clips to convert.
         held_out_seconds: Seconds of each.
         renderer_hash: Hash of the rendering code.
+        aligner: Whose landmarks cut the faces: "exact" or "mediapipe".
     """
 
     size: int
@@ -83,6 +84,7 @@ class Footage:
     held_out: int
     held_out_seconds: float
     renderer_hash: str
+    aligner: str = "exact"
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,14 @@ class Casting:
         cell: Any of its cells.
         out: The benchmark's folder.
         judge: Estimator to measure expressions with.
+        landmarker: MediaPipe's ``face_landmarker.task``; with ``aligner="mediapipe"``.
     """
 
-    def __init__(self, cell: Cell, out: Path, judge: Estimator) -> None:
+    def __init__(self, cell: Cell, out: Path, judge: Estimator, landmarker: str | None) -> None:
         footage, self.judge = cell.footage, judge
+        self.make_aligner = None
+        if footage.aligner == "mediapipe":
+            self.make_aligner = partial(MediapipeAligner, landmarker)
         self.read: Reader = unit_estimator(judge)
         self.takes = build_casting(
             cell.scenario, sample_identity(2 * cell.casting + 1),
@@ -133,9 +139,14 @@ class Casting:
             fps=footage.fps, clips=footage.clips, held_out=footage.held_out,
             held_out_seconds=footage.held_out_seconds,
         )  # fmt: skip
-        folder = out / "castings" / f"{cell.scenario}-{cell.casting}-{digest(asdict(footage))}"
-        self.casting_clips = render_casting(self.takes, folder / "footage", footage.size)
-        self.facesets = extract_faces(self.casting_clips, folder / "facesets", footage.size // 2)
+        place = out / "castings" / f"{cell.scenario}-{cell.casting}"
+        folder = place / digest(asdict(footage))
+        # The aligner changes no picture.
+        films = place / digest(asdict(replace(footage, aligner="")))
+        self.casting_clips = render_casting(self.takes, films / "footage", footage.size)
+        self.facesets = extract_faces(
+            self.casting_clips, folder / "facesets", footage.size // 2, self.make_aligner
+        )
         self.answers = [actor_truth(each) for each in self.casting_clips["truth"]]
         self.performed = [actor_clip(each) for each in self.casting_clips["held_out"]]
         self.comparisons = [
@@ -161,7 +172,9 @@ class Casting:
             if cell.trains:
                 target = out / "swaps" / cell.name / f"{name}.mp4"
                 target.parent.mkdir(parents=True, exist_ok=True)
-                clip, masks = convert_clip(run, self.casting_clips["held_out"][i], target, affect)
+                clip, masks = convert_clip(
+                    run, self.casting_clips["held_out"][i], target, affect, self.make_aligner
+                )
             elif cell.config.name == ANSWER:
                 clip = answer
             comparison = compare_with_truth(
@@ -179,7 +192,8 @@ def overrides_of(cell: Cell) -> list[str]:
 def run_cells(
     cells: Sequence[Cell],
     out: Path,
-    make_aligner: Callable[[], Aligner] | None = None,
+    landmarker: str | None = None,
+    measure: bool = False,
     report_only: bool = False,
 ) -> dict[Cell, Scores]:
     """Run unfinished cells; a cell that fails is logged and skipped.
@@ -187,10 +201,12 @@ def run_cells(
     Args:
         cells: In order of execution, casting by casting.
         out: The benchmark's folder.
-        make_aligner: Creates the aligner to measure landmarks with, or None.
+        landmarker: MediaPipe's ``face_landmarker.task``, or None.
+        measure: Whether to measure landmarks with it.
         report_only: Run nothing, return finished cells.
     """
     judge = load_estimator("judge", "measuring")
+    make_aligner = partial(MediapipeAligner, landmarker) if measure else None
     journal = Journal(out / "cells.jsonl")
     place, casting = None, None
     done = {}
@@ -204,7 +220,7 @@ def run_cells(
             start = time.monotonic()
             try:
                 if casting is None or place != (cell.scenario, cell.casting):
-                    casting = Casting(cell, out, judge)
+                    casting = Casting(cell, out, judge, landmarker)
                     place = cell.scenario, cell.casting
                 scores = casting.score(cell, out, make_aligner)
             except SwapperError as error:
@@ -242,7 +258,7 @@ def cells_of(arguments: argparse.Namespace) -> list[Cell]:
         raise UsageError("--config: two configs have one name; give each its own")
     footage = Footage(
         arguments.size, arguments.seconds, arguments.clips, arguments.fps,
-        arguments.held_out, arguments.held_out_seconds, renderer_hash(),
+        arguments.held_out, arguments.held_out_seconds, renderer_hash(), arguments.aligner,
     )  # fmt: skip
 
     def cell(scenario: str, casting: int, config: Config, seed: int) -> Cell:
@@ -279,7 +295,9 @@ def parser() -> argparse.ArgumentParser:
     add("--fps", type=float, default=25.0, help="frames a second, of all footage")
     add("--held-out", type=int, default=2, help="clips to convert, for each casting")
     add("--held-out-seconds", type=float, default=20.0, help="of each clip")
-    add("--landmarker", help="MediaPipe's face_landmarker.task, to measure landmarks")
+    add("--aligner", choices=("exact", "mediapipe"), default="exact", help="that cuts the faces")
+    add("--landmarker", help="MediaPipe's face_landmarker.task")
+    add("--measure-landmarks", action="store_true", help="of the swaps, with --landmarker")
     add("--out", type=Path, default=Path("out/bench_affect"))
     add("--table", action="store_true", help="only report finished cells")
     return command
@@ -291,11 +309,11 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         cells = cells_of(arguments)
-        make_aligner = None
-        if arguments.landmarker:
-            make_aligner = partial(MediapipeAligner, arguments.landmarker)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops the training subprocess
-        done = run_cells(cells, arguments.out, make_aligner, report_only=arguments.table)
+        done = run_cells(
+            cells, arguments.out, arguments.landmarker, arguments.measure_landmarks,
+            report_only=arguments.table,
+        )  # fmt: skip
     except KeyboardInterrupt:
         print("bench_affect: interrupted; run it again to resume", file=sys.stderr)
         return 130

@@ -12,7 +12,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,7 @@ from swapper.errors import ModelError, TrainingError
 from swapper.estimators.base import Estimator, load_estimator
 from swapper.evaluation.ground_truth import Reader
 from swapper.extract import extract
+from swapper.faces.aligner import Aligner
 from swapper.faces.openface import OpenfaceAligner
 from swapper.head_renderer.units import UNITS
 from swapper.media.clip_writer import read_masks
@@ -67,13 +68,19 @@ class ExactAligner(OpenfaceAligner):
         self.csv = self._tables[clip.resolve()]
 
 
-def extract_faces(casting_clips: CastingClips, folder: Path, size: int) -> list[Path]:
-    """Extract the faces of both actors by their exact landmarks and estimate their affect.
+def extract_faces(
+    casting_clips: CastingClips,
+    folder: Path,
+    size: int,
+    make_aligner: Callable[[], Aligner] | None = None,
+) -> list[Path]:
+    """Extract the faces of both actors and estimate their affect.
 
     Args:
         casting_clips: Their footage.
         folder: Folder for the facesets.
         size: Side of an aligned crop in pixels.
+        make_aligner: Creates the aligner; None takes the exact landmarks.
 
     Returns:
         The performer's faceset and the identity's.
@@ -84,7 +91,8 @@ def extract_faces(casting_clips: CastingClips, folder: Path, size: int) -> list[
             options = ExtractOptions(
                 input=str(take.video), identity=name, rights=RIGHTS, facesets=str(folder), size=size
             )
-            extract(options, partial(OpenfaceAligner, str(take.landmarks)), lambda: estimator)
+            exact = partial(OpenfaceAligner, str(take.landmarks))
+            extract(options, make_aligner or exact, lambda: estimator)
     return [folder / PERFORMER, folder / IDENTITY]
 
 
@@ -131,7 +139,11 @@ def trained_steps(run: Path) -> int:
 
 
 def convert_clip(
-    model: Path, performer: ClipFiles, output: Path, affect: AffectOptions | None = None
+    model: Path,
+    performer: ClipFiles,
+    output: Path,
+    affect: AffectOptions | None = None,
+    make_aligner: Callable[[], Aligner] | None = None,
 ) -> tuple[Clip, list[NDArray[np.float32]]]:
     """Convert a performer's clip to the identity, replacing an older conversion.
 
@@ -140,6 +152,7 @@ def convert_clip(
         performer: The clip.
         output: Video to write.
         affect: Affect options; defaults if None.
+        make_aligner: Creates the aligner; None takes the exact landmarks.
 
     Returns:
         The converted clip, and a blend mask (H, W) in [0, 1] for each frame.
@@ -149,8 +162,8 @@ def convert_clip(
         model=str(model), video=str(performer.video), identity=IDENTITY, output=str(output),
         overwrite=True, performer_rights=RIGHTS, affect=affect or AffectOptions(),
     )  # fmt: skip
-    aligner = partial(OpenfaceAligner, str(performer.landmarks))
-    convert(options, aligner, lambda _, __, mask: masks.append(mask))
+    exact = partial(OpenfaceAligner, str(performer.landmarks))
+    convert(options, make_aligner or exact, lambda _, __, mask: masks.append(mask))
     return Clip(output, actor_clip(performer).landmarks), masks
 
 
