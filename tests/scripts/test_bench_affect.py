@@ -50,7 +50,7 @@ class Stage:
         self.asked: list[str] = []
         self.raises: dict[str, BaseException] = {}
 
-    def __call__(self, cell: Any, out: Path, read: Any) -> Stage:
+    def __call__(self, cell: Any, out: Path, judge: Any, landmarker: str | None) -> Stage:
         return self
 
     def score(self, cell: Any, out: Path, make_aligner: Any) -> dict[str, Any]:
@@ -95,6 +95,7 @@ def test_a_cell_s_name_tells_everything_its_model_depends_on(bench: ModuleType) 
         for arguments in (
             (), ("--steps", "9"), ("--config", "plain: optim.lr=1"), ("--size", "128"),
             ("--experiment", "gpu256"), ("--held-out-seconds", "9"), ("--fps", "9"),
+            ("--aligner", "mediapipe"),
         )
     ]  # fmt: skip
     assert len(set.union(*names)) == sum(map(len, names))
