@@ -69,6 +69,7 @@ WHOLE: Final = (
     Column("β → 1", value_at("gain")),
     Column("ρ ↑", value_at("correlation")),
     Column("PSNR ↑", value_at("psnr_face"), 1),
+    Column("gradient energy → 1", value_at("gradient_energy")),
     Column("mask IoU ↑", value_at("mask_iou")),
     Column("opacity ↑", value_at("opacity")),
 )

@@ -299,13 +299,14 @@ def _summary(outcome: Outcome, folder: Path, run: Path) -> list[str]:
     row("opacity: how little of the performer shines through", ".2f", "opacity")
     for area in AREAS:
         row(f"error of the aligned {area}, grey levels", ".1f", "areas", area)
+    row("gradient energy of the aligned face, share of the truth's", ".2f", "gradient_energy")
     row("expression error, action units from 0 to 1", ".3f", "units_error")
     row("expression gain (1 is as strong as it should be)", ".2f", "gain")
     row("expression correlation over time", ".2f", "correlation")
     previews = sorted((run / "previews").glob("*.png"))
-    lines = ["", f"{'compared with the ground truth':50} {'swap':>9} {'performer':>9} {'truth':>9}"]
+    lines = ["", f"{'compared with the ground truth':57} {'swap':>9} {'performer':>9} {'truth':>9}"]
     lines += [
-        f"{title:50} " + " ".join(f"{_number(value, form):>9}" for value in values)
+        f"{title:57} " + " ".join(f"{_number(value, form):>9}" for value in values)
         for title, form, values in rows
     ]
     places = {

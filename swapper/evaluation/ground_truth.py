@@ -25,6 +25,7 @@ from swapper.media.video_reader import Frame, VideoReader
 from swapper.metrics.clip_truth import Clip, GroundTruth
 from swapper.metrics.image_quality import (
     fit_tone,
+    gradient_energy,
     intersection_over_union,
     mean_absolute_error,
     mean_square_error,
@@ -74,6 +75,7 @@ def compare_with_truth(
             points = transform_points(aligned_from_frame, answer.landmarks[t])
             ours_read.add(crop)
             theirs_read.add(answer_crop)
+            weights = area_weights(points, CROP)
             mask, blend = answer.masks[t], None if blend_masks is None else blend_masks[t]
             rows.append((
                 mean_square_error(ours.image, theirs.image, mask),
@@ -81,7 +83,8 @@ def compare_with_truth(
                 math.nan if blend is None else intersection_over_union(blend, mask),
                 math.nan if blend is None else opacity(blend, mask),
                 math.nan if aligners is None else _landmark_error(*aligners, ours, theirs),
-                *area_errors(crop, answer_crop, area_weights(points, CROP)).values(),
+                gradient_energy(crop, answer_crop, weights["face"]),
+                *area_errors(crop, answer_crop, weights).values(),
             ))  # fmt: skip
     table = np.array(rows, dtype=np.float64)
     return Comparison(
@@ -89,7 +92,8 @@ def compare_with_truth(
         overlap=table[:, 2],
         opacity=table[:, 3],
         landmarks=table[:, 4],
-        areas=table[:, 5:],
+        sharpness=table[:, 5],
+        areas=table[:, 6:],
         readings=ours_read.finish(),
         answer_readings=theirs_read.finish(),
     )

@@ -1,4 +1,6 @@
-"""Image and mask metrics, weighted by a mask: MSE, MAE, PSNR, SSIM, IoU, opacity."""
+"""Image and mask metrics, weighted by a mask: MSE, MAE, PSNR, SSIM, gradient
+energy, IoU, opacity.
+"""
 
 from __future__ import annotations
 
@@ -73,6 +75,30 @@ def ssim(picture: Picture, truth: Picture, weight: Weight | None = None) -> floa
     return _mean(
         numerator / ((mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)), weight
     )
+
+
+def gradient_energy(picture: Picture, truth: Picture, weight: Weight) -> float:
+    """Sharpness: mean squared gradient of luma, as a share of the truth's.
+
+    Central differences. Noise counts as detail, in both.
+
+    Args:
+        picture: (H, W, 3) in [0, 255].
+        truth: The same shape and range.
+        weight: (H, W) in [0, 1], weight of each pixel.
+
+    Returns:
+        1 if it is as sharp, less if it is blurred; NaN if the truth is flat or all weights are 0.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    _difference(picture, truth)
+    energy, expected = (
+        _mean(np.square(np.gradient(np.asarray(each, np.float64) @ _LUMA)).sum(axis=0), weight)
+        for each in (picture, truth)
+    )
+    return energy / expected if expected > 0 else float("nan")
 
 
 def intersection_over_union(mask: Weight, truth: Weight) -> float:

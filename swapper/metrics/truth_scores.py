@@ -33,6 +33,7 @@ class Comparison:
         opacity: (T,) mean of the blend mask where it covers the face; NaN likewise.
         areas: (T, 4) mean absolute error of the aligned, tone-fitted face and its regions, in grey
             levels; columns are `AREAS`.
+        sharpness: (T,) gradient energy of the aligned face, as a share of the answer's.
         landmarks: (T,) error over the distance of the eyes, NaN where none were read.
         readings: (T, U) of the swap.
         answer_readings: (T, U) of the answer.
@@ -42,6 +43,7 @@ class Comparison:
     overlap: Floats
     opacity: Floats
     areas: Floats
+    sharpness: Floats
     landmarks: Floats
     readings: Floats
     answer_readings: Floats
@@ -85,6 +87,7 @@ class ClipScore:
         mask_iou: Mean overlap of blend mask and face mask.
         opacity: Mean of the blend mask on the face; at 1 the performer's own face is invisible.
         areas: Mean absolute error of the aligned, tone-fitted face and its regions, grey levels.
+        gradient_energy: Sharpness of the aligned face as a share of the truth's.
         landmark_error: Mean distance over that of the eyes' outer corners.
         units_error: Mean absolute error of calibrated intensities, over readable units.
         gain, correlation: Means over the readable units that move.
@@ -98,6 +101,7 @@ class ClipScore:
     mask_iou: float
     opacity: float
     areas: Mapping[str, float]
+    gradient_energy: float
     landmark_error: float
     units_error: float
     gain: float
@@ -156,6 +160,7 @@ def score(
         mask_iou=_mean(comparison.overlap),
         opacity=_mean(comparison.opacity),
         areas=_by_area(comparison.areas),
+        gradient_energy=_mean(comparison.sharpness),
         landmark_error=_mean(comparison.landmarks),
         units_error=_mean(np.abs(read - truth)),
         gain=_mean(gain[measurable]),

@@ -53,6 +53,7 @@ def test_a_clip_is_its_own_answer(bob: Clip) -> None:
     assert (found.square == 0).all()
     assert (found.overlap == 1).all()
     assert (found.opacity == 1).all()
+    assert (found.sharpness == 1).all()
     assert found.areas.shape == (FRAMES, len(AREAS))
     assert found.areas.max() < 1e-3
     assert np.isnan(found.landmarks).all()

@@ -50,6 +50,16 @@ def test_structural_similarity_is_as_torchmetrics_has_it() -> None:
     assert image_quality.ssim(TRUTH, TRUTH) == pytest.approx(1.0)
 
 
+def test_gradient_energy_falls_with_blur_and_grows_with_the_square_of_contrast() -> None:
+    inner = np.ones(TRUTH.shape[:2], np.float32)
+    truth = TRUTH.astype(np.float32)
+    halved = (truth - truth.mean()) / 2
+    assert image_quality.gradient_energy(halved, truth, inner) == pytest.approx(0.25, rel=1e-4)
+    blurred = cv2.GaussianBlur(truth, (0, 0), 2.0)
+    assert image_quality.gradient_energy(blurred, truth, inner) < 0.5
+    assert math.isnan(image_quality.gradient_energy(truth, np.zeros_like(truth), inner))
+
+
 def test_only_what_the_weight_holds_counts() -> None:
     off = TRUTH.copy()
     off[:, 16:] += 20

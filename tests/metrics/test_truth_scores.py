@@ -55,6 +55,7 @@ def compared(units: np.ndarray) -> Comparison:
         square=np.full((FRAMES, 2), [65.025, 650.25]),
         overlap=np.full(FRAMES, 0.8),
         opacity=np.full(FRAMES, 0.9),
+        sharpness=np.full(FRAMES, 0.7),
         areas=error,
         landmarks=np.full(FRAMES, np.nan),
         readings=read(units),
@@ -72,6 +73,7 @@ def test_a_perfect_swap() -> None:
     assert found.psnr_frame == pytest.approx(20.0)
     assert found.mask_iou == pytest.approx(0.8)
     assert found.opacity == pytest.approx(0.9)
+    assert found.gradient_energy == pytest.approx(0.7)
     assert found.gain == pytest.approx(1.0)
     assert found.correlation == pytest.approx(1.0)
     assert found.units_error == pytest.approx(0.0, abs=1e-9)

@@ -38,7 +38,8 @@ def clip_score(gain: float) -> dict[str, Any]:
     )  # fmt: skip
     comparison = Comparison(
         np.full((90, 2), 100.0), np.full(90, 0.8), np.full(90, 0.9),
-        np.full((90, len(AREAS)), 10 - 4 * gain), np.full(90, np.nan), gain * units, units,
+        np.full((90, len(AREAS)), 10 - 4 * gain), np.full(90, 0.7), np.full(90, np.nan),
+        gain * units, units,
     )  # fmt: skip
     return score_of(comparison, answer, Calibration.fit(units, units), ("anger",)).to_dict()
 
