@@ -6,6 +6,9 @@ without a traceback and exits with `exit_code`.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class SwapperError(Exception):
     """Base of every error that a user can fix."""
@@ -53,3 +56,10 @@ class ProvenanceError(SwapperError):
 
 class StudyError(SwapperError):
     """A user study that cannot be created, or whose answers cannot be counted."""
+
+
+def choices_text(wrong: object, legal: Iterable[str]) -> str:
+    """``a, b, c``, and which of them a wrong word may have meant."""
+    names = list(legal)
+    close = difflib.get_close_matches(str(wrong), names, n=1)
+    return ", ".join(names) + (f"; did you mean {close[0]}?" if close else "")

@@ -5,7 +5,6 @@ A misspelt key or a value of a wrong type is reported by its full name before an
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 import pkgutil
@@ -13,7 +12,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from swapper.errors import UsageError
+from swapper.errors import UsageError, choices_text
 
 
 def _locate(path: str, key: str) -> Any:
@@ -75,9 +74,7 @@ def check_target(node: Any, key: str) -> None:
             if open_ended:
                 continue
             legal = [item for item in parameters if item not in ("self", "args", "kwargs")]
-            close = difflib.get_close_matches(str(name), legal, n=1)
-            hint = f"did you mean {close[0]}? " if close else ""
-            raise UsageError(f"{key}.{name}: no such option; {hint}legal: {', '.join(legal)}")
+            raise UsageError(f"{key}.{name}: no such option; legal: {choices_text(name, legal)}")
         if name in hints and not isinstance(value, Mapping):
             problem = _problem(value, hints[name])
             if problem:

@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from swapper.options.fields import as_yaml
+
 _ENTRY = re.compile(r"^    (\w+): (.*)$")
 
 
@@ -51,8 +53,7 @@ def _rows(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
         if isinstance(value, Mapping):
             yield from _rows(value, f"{prefix}.{key}")
         elif not (isinstance(value, str) and value.startswith("${")):  # said elsewhere
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            yield f"{prefix}.{key}={text}", meanings.get(key, "")
+            yield f"{prefix}.{key}={as_yaml(value)}", meanings.get(key, "")
 
 
 @cache

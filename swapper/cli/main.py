@@ -6,20 +6,19 @@ non-zero exit status. Only this module and `swapper.cli.launch` depend on Hydra.
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import os
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swapper import __version__
 from swapper.cli.help import CONFIGS, config_root, group_choices, usage, verb_help
 from swapper.cli.launch import call, causes
-from swapper.errors import SwapperError, UsageError
+from swapper.errors import SwapperError, UsageError, choices_text
 from swapper.files import one_line
 from swapper.options.fields import MISSING, describe_option
 from swapper.options.verbs import VERBS, fields_of
@@ -64,9 +63,7 @@ def _dispatch(arguments: list[str]) -> int:
         return _completion(arguments)
     verb, overrides = arguments[0], arguments[1:]
     if verb not in VERBS:
-        close = difflib.get_close_matches(verb, VERBS, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise UsageError(f"{verb}: no such verb, choose from {', '.join(VERBS)}{hint}")
+        raise UsageError(f"{verb}: no such verb, choose from {choices_text(verb, VERBS)}")
     if importlib.util.find_spec(CONFIGS) is None:
         checkout = Path(__file__).resolve().parents[2]
         raise UsageError(
@@ -100,11 +97,8 @@ def quote_text(verb: str, overrides: Sequence[str]) -> list[str]:
         option = fields.get(key)
         text = option is not None and option.type == "str" and not option.metadata["choices"]
         listed = option is not None and option.type == "Any" and bool(option.metadata)
-        unquoted = not value.startswith(("'", '"', "[", "${")) and value not in (
-            "",
-            "null",
-            MISSING,
-        )
+        literal = value in ("", "null", MISSING)
+        unquoted = not literal and not value.startswith(("'", '"', "[", "${"))
         if equals and unquoted and (text or listed) and not (sweeping and "," in value):
             escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
             trailing = len(escaped) - len(escaped.rstrip("\\"))
@@ -124,6 +118,16 @@ def _register_schemas() -> None:
         store.store(name=f"schema_{verb}", node=schema, provider="swapper")
 
 
+def _hydra_main(verb: str, argv: list[str], task: Callable[[DictConfig], object]) -> None:
+    """Run a task under `hydra.main`, which takes its arguments from ``sys.argv`` alone."""
+    import hydra
+
+    _register_schemas()
+    sys.argv = argv
+    root = f"pkg://{config_root(verb)}"
+    hydra.main(version_base="1.3", config_path=root, config_name=verb)(task)()
+
+
 def _open_mappings(node: DictConfig) -> None:
     """Allow arbitrary keys in options that are mappings."""
     from omegaconf import DictConfig, OmegaConf
@@ -137,11 +141,9 @@ def _open_mappings(node: DictConfig) -> None:
 
 def _compose_and_call(verb: str, overrides: list[str], status: list[int]) -> None:
     """Let Hydra compose (or sweep, or print) the config of `verb`, then call the verb."""
-    import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    _register_schemas()
     before = list(sys.argv)
 
     def task(cfg: DictConfig) -> float | None:
@@ -157,14 +159,9 @@ def _compose_and_call(verb: str, overrides: list[str], status: list[int]) -> Non
         return result if isinstance(result, float) else None
 
     full_error = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = (
-        "1"  # raise, so that `_explain` words the message instead of Hydra
-    )
-    sys.argv = [before[0], *overrides]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, so that `_explain` words the message
     try:
-        hydra.main(version_base="1.3", config_path=f"pkg://{config_root(verb)}", config_name=verb)(
-            task
-        )()
+        _hydra_main(verb, [before[0], *overrides], task)
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(_explain(verb, overrides, error)) from error
     except SystemExit as stop:
@@ -219,10 +216,8 @@ def _unknown_key(verb: str, groups: list[str], key: str, problem: str) -> str:
     if not isinstance(node, DictConfig):
         return f"{key}: no such option; {problem}"
     legal = sorted(str(each) for each in node if not str(each).startswith("_"))
-    close = difflib.get_close_matches(last, legal, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
     where = f"under {parent}" if parent else "here"
-    return f"{key}: no such option; {hint}legal {where}: {', '.join(legal)}"
+    return f"{key}: no such option; legal {where}: {choices_text(last, legal)}"
 
 
 # --- completion -----------------------------------------------------------------------------------
@@ -234,8 +229,6 @@ def _completion(arguments: list[str]) -> int:
     The shell function that ``-sc install=SHELL`` prints calls ``swapper -sc query=SHELL`` with the
     line so far in COMP_LINE.
     """
-    import hydra
-
     request = arguments[1] if len(arguments) > 1 else ""
     if not re.fullmatch(r"(install|uninstall|query)=(bash|zsh|fish)", request):
         raise UsageError(f"{' '.join(arguments)}: pass -sc install=bash, zsh or fish")
@@ -252,9 +245,5 @@ def _completion(arguments: list[str]) -> int:
         verb = typed[0]
         words.remove(verb)
         os.environ["COMP_LINE"] = " ".join(words)
-    _register_schemas()
-    sys.argv = [sys.argv[0], "-sc", request]
-    hydra.main(version_base="1.3", config_path=f"pkg://{config_root(verb)}", config_name=verb)(
-        lambda _: None
-    )()
+    _hydra_main(verb, [sys.argv[0], "-sc", request], lambda _: None)
     return 0

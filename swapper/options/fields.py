@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any, TypeVar
 
-from swapper.errors import UsageError
+from swapper.errors import UsageError, choices_text
 
 T = TypeVar("T")
 
@@ -57,18 +56,14 @@ def check_option(options: Any, prefix: str = "") -> None:
             raise UsageError(f"{key} is missing: pass {key}=... ({each.metadata['help']})")
         choices = each.metadata.get("choices")
         if choices and value not in choices:
-            close = difflib.get_close_matches(str(value), choices, n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
-            raise UsageError(f"{key}={value}: choose from {', '.join(choices)}{hint}")
+            raise UsageError(f"{key}={value}: choose from {choices_text(value, choices)}")
         least, most = each.metadata.get("least"), each.metadata.get("most")
-        numbers = (
-            {f"{key}.{name}": number for name, number in value.items()}
-            if isinstance(value, Mapping)
-            else {key: value}
-        )
+        if least is None and most is None:
+            continue
+        numbers = {key: value}
+        if isinstance(value, Mapping):
+            numbers = {f"{key}.{name}": number for name, number in value.items()}
         for name, number in numbers.items():
-            if least is None and most is None:
-                continue
             # Put so that nan, which compares with nothing, is refused as well.
             numeric = isinstance(number, (int, float)) and not isinstance(number, bool)
             above = numeric and (least is None or number >= least)
@@ -91,9 +86,8 @@ def build_checked(kind: type[T], values: Mapping[str, Any], owner: str) -> T:
     names = [each.name for each in dataclasses.fields(kind)]  # type: ignore[arg-type]
     for name in values:
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise UsageError(f"{owner}.{name}: no such field, choose from {', '.join(names)}{hint}")
+            legal = choices_text(name, names)
+            raise UsageError(f"{owner}.{name}: no such field, choose from {legal}")
     return kind(**values)
 
 
@@ -105,19 +99,16 @@ def describe_option(options: type[Any], prefix: str = "") -> list[tuple[str, str
             if each.default_factory is not dataclasses.MISSING:
                 rows += describe_option(type(each.default_factory()), f"{prefix}{each.name}.")
             continue
-        if each.default_factory is not dataclasses.MISSING:
-            default: Any = each.default_factory()
-        else:
-            default = each.default
-        default_text = (
-            "..."
-            if default == MISSING
-            else str(default).lower()
-            if isinstance(default, bool)
-            else str(default)
-        )
+        factory = each.default_factory
+        default = each.default if factory is dataclasses.MISSING else factory()
         text = str(each.metadata["help"])
         if each.metadata["choices"]:
             text += f" [{', '.join(each.metadata['choices'])}]"
-        rows.append((f"{prefix}{each.name}={default_text}", text))
+        shown = "..." if default == MISSING else as_yaml(default)
+        rows.append((f"{prefix}{each.name}={shown}", text))
     return rows
+
+
+def as_yaml(value: Any) -> str:
+    """A plain value as it is written in a config."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

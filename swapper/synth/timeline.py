@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from swapper.errors import UsageError
+from swapper.errors import UsageError, choices_text
 from swapper.synth.emotions import EMOTIONS
 
 SHORTEST_BEAT: Final = 0.4
@@ -46,10 +45,9 @@ class Segment:
 
     def __post_init__(self) -> None:
         if self.emotion not in EMOTIONS:
-            close = difflib.get_close_matches(str(self.emotion), EMOTIONS, n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
             raise UsageError(
-                f"score: {self.emotion!r} is no emotion, choose from {', '.join(EMOTIONS)}{hint}"
+                f"score: {self.emotion!r} is no emotion, choose from "
+                f"{choices_text(self.emotion, EMOTIONS)}"
             )
         finite = all(math.isfinite(time) for time in (self.start, self.end))
         if not finite or self.start < 0 or self.end - self.start < SHORTEST_BEAT - 1e-3:
