@@ -2,7 +2,7 @@
 
 Training with a decoder per identity has no target for the *swap*. A pseudo-target is the identity's
 nearest face, warped so that its points deviate from its neutral as the performer's do. Its recipe
-(`swapper.data.pseudo_recipes`) takes about 4 kB a face; recipes are computed once for each ordered
+(`swapper.data.pseudo_recipes`) takes about 17 kB a face; recipes are computed once for each ordered
 pair of identities, stored with the performer's faceset, and rendered on the device.
 
 Source: effect on swaps in docs/affect.md, development in docs/LOG.md.
@@ -47,7 +47,7 @@ ROW: Final = np.dtype(
     ]
 )
 """A `Recipe` on disk."""
-_VERSION: Final = 3
+_VERSION: Final = 4
 """To be raised when recipes change: old tables are then rebuilt."""
 _PART: Final = 256
 _MAX_TABLES: Final = 4

@@ -30,19 +30,28 @@ _FEWEST_PIXELS: Final = 16
 # Brow and eye of each side. Between them lie shadows, and lids which must stay the swap's own.
 _SOCKETS: Final = ((*range(17, 22), *range(36, 42)), (*range(22, 27), *range(42, 48)))
 _MARGIN: Final = 0.12
+# Outer end of the brow and corner of the eye of each side.
+_TAILS: Final = ((17, 36), (26, 45))
+# Width and half the height of the patch beside a tail that is tested for hair; and how far beyond
+# the corner of the eye a brow is kept if there is hair: all in lengths of the nose.
+_BESIDE: Final = (0.25, 0.15)
+_TAIL: Final = 0.12
 
 
 def skin_weight(
-    picture: NDArray[np.float32], landmarks_aligned: NDArray[np.float32]
+    picture: NDArray[np.float32],
+    landmarks_aligned: NDArray[np.float32],
+    keep_features: bool = True,
 ) -> NDArray[np.float32]:
     """Weight pixels above the eyes by how much their colour is that of the cheeks.
 
     Args:
         picture: (S, S, 3) RGB in [0, 1], an aligned face.
         landmarks_aligned: (68, 2) in its pixels.
+        keep_features: Whether brows and eye sockets count as skin.
 
     Returns:
-        (S, S) float32 in [0, 1]: 1 = skin; 1 everywhere below the eyes, and on brows and sockets.
+        (S, S) float32 in [0, 1]: 1 = skin; 1 everywhere below the eyes.
     """
     size = len(picture)
     points = landmarks_aligned.astype(np.float64)
@@ -65,7 +74,10 @@ def skin_weight(
     y, x = np.indices((size, size))
     height = (np.stack([x, y], axis=-1) - points[_UPPER_LIDS].mean(axis=0)) @ up / unit**2
     above = np.clip((height - 0.05) / 0.1, 0, 1)
-    features = _brows_and_sockets(landmarks_aligned, size)
+    features = np.zeros_like(other)
+    if keep_features:
+        features = _brows_and_sockets(landmarks_aligned, size)
+        features = features * (1 - _beyond_hairy_tails(other, points, up))
     weight: NDArray[np.float32] = (1 - above * (1 - features) * other).astype(np.float32)
     return weight
 
@@ -82,6 +94,29 @@ def _brows_and_sockets(landmarks_aligned: NDArray[np.float32], size: int) -> NDA
     brows = cv2.dilate(region_masks(landmarks_aligned, size)["brows"], _disc(_THIN * unit / 2))
     mask = cv2.GaussianBlur(np.maximum(grown, brows), (0, 0), size / 64)
     return np.asarray(mask / np.float32(255))
+
+
+def _beyond_hairy_tails(
+    other: NDArray[np.float32], points: NDArray[np.float64], up: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return (S, S) in [0, 1]: 1 beyond a brow's tail that has no skin beside it.
+
+    On a narrower or turned face the performer's brow ends where the identity has hair, which must
+    not be taken for a brow.
+    """
+    size, unit = len(other), float(np.linalg.norm(up))
+    place = np.stack(np.indices((size, size))[::-1], axis=-1)
+    beyond = np.zeros((size, size))
+    across = points[_TAILS[1][1]] - points[_TAILS[0][1]]
+    across *= unit / max(float(np.linalg.norm(across)), 1e-6)
+    for (tail, corner), outward in zip(_TAILS, (-across, across), strict=True):
+        level = np.abs((place - points[tail]) @ up / unit**2) < _BESIDE[1]
+        away = (place - points[tail]) @ outward / unit**2
+        beside = level & (away > 0) & (away < _BESIDE[0])
+        hairy = float(other[beside].mean()) if beside.any() else 0.0
+        lateral = (place - points[corner]) @ outward / unit**2
+        beyond = np.maximum(beyond, hairy * np.clip(lateral / _TAIL - 1, 0, 1))
+    return beyond
 
 
 def _disc(radius: float) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from swapper.faces.brow_cover import cover_brows
 from swapper.faces.color_transfer import ColourMatch, match_colour
 from swapper.faces.compositing import composite, shape_mask
 from swapper.faces.geometry import resized, transform_points, warp
@@ -159,6 +160,8 @@ class FaceSwapper:
         if self.blend.exclude_hair:
             weight = skin_weight(coloured, landmarks)
             blend_mask = self._shaped(masks[self.blend.mask] * weight)
+        if self.blend.cover_brows:
+            coloured, blend_mask = cover_brows(coloured, blend_mask, placed.aligned, landmarks)
         picture, changed = composite(frame, coloured, blend_mask, placed.aligned_from_frame)
         return picture, changed, blend_mask
 

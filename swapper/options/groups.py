@@ -25,6 +25,7 @@ class BlendOptions:
         choices=("none", "lab", "mkl"),
     )
     exclude_hair: bool = option(True, "leave the identity's hair out of forehead and temples")
+    cover_brows: bool = option(True, "fill what shows of the performer's brows with skin")
 
 
 @dataclass
