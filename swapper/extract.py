@@ -14,11 +14,7 @@ import numpy as np
 from swapper.errors import MediaError, UsageError
 from swapper.faces.aligner import Aligner, check_num_faces, opened
 from swapper.faces.crop import crop_face
-from swapper.faces.geometry import (
-    head_pose,
-    sharpness,
-    transform_points,
-)
+from swapper.faces.geometry import head_pose, sharpness, transform_points
 from swapper.faces.landmark_check import LEAST_DETAIL, feature_detail
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_metadata import FacesetMetadata, ImageFormat, Source

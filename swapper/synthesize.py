@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ from swapper.options.verbs import SynthesizeOptions
 from swapper.progress import progress
 from swapper.synth.actor import Actor
 from swapper.synth.emotions import BASIC, EMOTION_BY_NAME
-from swapper.synth.performance import Performance, play
+from swapper.synth.performance import play
 from swapper.synth.scenarios import Casting, Take, build_casting
 from swapper.synth.timeline import parse_timeline, random_timeline
 from swapper.synth.truth import OPENFACE_COLUMNS, TRUTH_COLUMNS, csv_table, openface_row, truth_row
@@ -43,23 +43,6 @@ SIZES: Final = (32, 2048)
 SHEET_SEEDS: Final = (47, 15, 19, 49, 31, 9, 44, 12)
 _SHEET_YAWS: Final = (0.0, -24.0, 14.0, 0.0, -12.0, 8.0, 30.0, -16.0)
 """Head yaw of each column in degrees."""
-
-
-class FrameRenderer(Protocol):
-    """Renders frames of one identity, as `Actor` does."""
-
-    def render(
-        self,
-        state: HeadState,
-        stage: Stage,
-        size: int = ...,
-        *,
-        before: HeadState | None = ...,
-        index: int = ...,
-        supersample: int = ...,
-    ) -> RenderedFrame:
-        """Render one frame; may be called from several threads at once."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -104,7 +87,7 @@ def render_take(
     *,
     workers: int = 2,
     supersample: int = 2,
-    make_actor: Callable[[Identity], FrameRenderer] = _actor,
+    make_actor: Callable[[Identity], Actor] = _actor,
 ) -> ClipFiles:
     """Render one take, unless its files exist and would be identical.
 
@@ -114,7 +97,7 @@ def render_take(
         size: Side of the frame in pixels, 32 to 2048, even.
         workers: Render threads.
         supersample: Samples per pixel and side, 1 to 4.
-        make_actor: Returns the renderer of an identity.
+        make_actor: Returns the actor of an identity; rendered from several threads at once.
 
     Returns:
         Its complete files; an interrupted run leaves no partial file.
@@ -164,7 +147,7 @@ def _check(name: str, size: int, workers: int) -> None:
 
 
 def _rendered_frames(
-    renderer: FrameRenderer, take: Take, size: int, workers: int, supersample: int
+    renderer: Actor, take: Take, size: int, workers: int, supersample: int
 ) -> Iterator[RenderedFrame]:
     """Yield frames in order; several threads render up to 2 * workers frames ahead."""
     performance, stage = take.performance, take.stage
@@ -308,7 +291,7 @@ def _one_take(options: SynthesizeOptions, changes: dict[str, Any]) -> Take:
         if options.score
         else random_timeline(options.seed, options.seconds)
     )
-    performance: Performance = play(score, options.fps, options.seed)
+    performance = play(score, options.fps, options.seed)
     sampled = sample_stage(options.seed).to_dict()
     changes["film"] = sampled["film"] | changes.get("film", {})
     stage = Stage.from_dict(sampled | changes)

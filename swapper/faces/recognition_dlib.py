@@ -16,13 +16,7 @@ from numpy.typing import NDArray
 
 from swapper.downloads import require_file
 from swapper.errors import EstimatorError
-from swapper.faces.recognition import (
-    EUCLIDEAN,
-    Floats,
-    Picture,
-    checked_crops,
-    checked_landmarks,
-)
+from swapper.faces.recognition import EUCLIDEAN, Floats, Picture, checked_crops, checked_landmarks
 from swapper.files import one_line, sha256_of
 
 if TYPE_CHECKING:

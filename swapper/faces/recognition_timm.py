@@ -36,7 +36,7 @@ TEMPLATE: Final = np.array(
 _LARGEST: Final = 2 << 30
 _OPTION: Final = "recogniser.weights"
 _LOADING_ARGUMENTS: Final = {
-    *("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"),
+    *("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
 }
 """Arguments with which timm would read other files, some of them pickles, or use the network."""
 

@@ -17,12 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.faces.geometry import (
-    MIRROR,
-    scale_of,
-    similarity_from_landmarks,
-    transform_points,
-)
+from swapper.faces.geometry import MIRROR, scale_of, similarity_from_landmarks, transform_points
 from swapper.faces.mediapipe import MESH_OF_LANDMARK
 from swapper.types import MESH_POINTS, NUM_LANDMARKS, WINDOW_MM, Coverage, FaceRecord
 

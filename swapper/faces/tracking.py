@@ -225,10 +225,7 @@ class Smoother(Generic[T]):
         step = _line_at_zero(offsets, values, self.radius / 2.0)
         return self._matrix(
             _Pose(
-                here.x + step[0],
-                here.y + step[1],
-                here.log_scale + step[2],
-                here.angle + step[3],
+                here.x + step[0], here.y + step[1], here.log_scale + step[2], here.angle + step[3]
             )
         )
 

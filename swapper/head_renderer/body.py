@@ -8,18 +8,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.head_renderer import jaw, organs
+from swapper.head_renderer import organs
 from swapper.head_renderer.hair import covers_ears, hair
 from swapper.head_renderer.identity import Identity
 from swapper.head_renderer.lids import deform_lids, lid_edges, regions
-from swapper.head_renderer.muscles import fields, jaw_weight, narrowing
+from swapper.head_renderer.muscles import fields, jaw_angle, jaw_weight, narrowing, rotate_jaw
 from swapper.head_renderer.noise import lattice_noise
 from swapper.head_renderer.organs import ENAMEL, EYE, FLESH, HAIR, LASH, SKIN, Part, linear
 from swapper.head_renderer.raster import vertex_normals
 from swapper.head_renderer.sculpt import EYE_Z, eye_frame, features, proportions, step
 from swapper.head_renderer.skin_texture import SIZE, skin_tone
 from swapper.head_renderer.surface import EYE_X, Floats, skin_grid
-from swapper.head_renderer.units import NUM_UNITS, rest
+from swapper.head_renderer.units import NUM_UNITS
 
 _SHIRTS: Final = (
     (52, 58, 74), (88, 42, 44), (40, 66, 58), (120, 112, 100), (34, 34, 38), (150, 148, 146),
@@ -130,14 +130,12 @@ class Body:
             span = slice(start, start + len(part.points))
             self._static[span], self.colours[span] = part.points, part.colours
             self._jaw[span], self.follow[span] = turns, head
-        low = (self._static[:, 1] < -118) & np.isin(np.arange(total), self._hair_vertices())
+        in_hair = np.unique(self.triangles[self.material == HAIR])
+        low = (self._static[:, 1] < -118) & np.isin(np.arange(total), in_hair)
         self.follow[low] = step(self._static[low, 1], -210, -118)
         self.inside = np.unique(self.triangles[np.isin(self.material, (ENAMEL, FLESH))])
         self.tangents = self._strands(parts, starts)
         self._ball = ball.points
-
-    def _hair_vertices(self) -> NDArray[np.int64]:
-        return np.unique(self.triangles[self.material == HAIR])
 
     def _strands(self, parts: list[tuple[Part, Floats | float, float]], starts: Floats) -> Floats:
         tangents = np.zeros((int(starts[-1]), 3))
@@ -177,17 +175,17 @@ class Body:
             sums = (weights[active] @ self._fields[active]).astype(np.float64)
             moved[self._moved_vertices] = sums.reshape(-1, 3)
             points[self.skin] += moved
-        angle = jaw.jaw_angle(units.astype(np.float64))
+        angle = jaw_angle(units.astype(np.float64))
         if angle > 0:
             points[self.skin, 0] += angle * self._narrowing
-            points = jaw.rotate_jaw(points, self._jaw, angle)
+            points = rotate_jaw(points, self._jaw, angle)
         skin = points[self.skin].reshape(*self.grid.shape, 3)
         local = np.zeros((len(points), 2), np.float32)
         lids = np.zeros((2, 2))
         around = moved.reshape(*self.grid.shape, 3)
         for side, region in enumerate(self.regions):
             lids[side] = lid_edges(units[side].astype(np.float64), gaze[1])
-            r, c = slice(*region.rows), slice(*region.columns)
+            r, c = region.rows, region.columns
             lid_points = deform_lids(
                 np.ascontiguousarray(self.template[r, c]), np.ascontiguousarray(around[r, c]),
                 self.grid.height[r], self.grid.depth[r], self.grid.upper[r], region.side,
@@ -213,16 +211,10 @@ class Body:
                 base = line[k] + (t - k)[:, None] * (line[k + 1] - line[k])
                 share = t / (len(edge) - 1)
                 share = share if sign > 0 else 1 - share
-                length = (
-                    (3.0 + 5.5 * self.identity.lashes)
-                    * (0.5 + 0.6 * share)
-                    * (0.38 if lower else 0.9)
-                )
-                spread = (
-                    lattice_noise(np.arange(len(t)), np.full(len(t), lower), self.identity.seed)
-                    - 0.5
-                ) * 0.35
-                fan = sign * (share - 0.4) * 0.9 + spread
+                length = (3.0 + 5.5 * self.identity.lashes) * (0.5 + 0.6 * share)
+                length *= 0.38 if lower else 0.9
+                noise = lattice_noise(np.arange(len(t)), np.full(len(t), lower), self.identity.seed)
+                fan = sign * (share - 0.4) * 0.9 + (noise - 0.5) * 0.35
                 rise = -0.35 if lower else 0.42
                 tip = base + length[:, None] * np.stack(
                     [fan, rise + 0 * fan, 0.8 - 0.35 * np.abs(fan)], 1)  # fmt: skip
@@ -235,17 +227,11 @@ class Body:
     def lid_vertices(self) -> NDArray[np.int64]:
         """Return the skin vertices around both eyes."""
         number = np.arange(len(self.rest_skin)).reshape(self.grid.shape)
-        return np.concatenate(
-            [number[slice(*r.rows), slice(*r.columns)].ravel() for r in self.regions]
-        )
+        return np.concatenate([number[r.rows, r.columns].ravel() for r in self.regions])
 
     def normals(self, points: Floats) -> Floats:
         """Return (N, 3) unit normals of posed points."""
         return vertex_normals(points, self.triangles, self.weld)
-
-    def at_rest(self) -> Posed:
-        """Return the body with a relaxed face."""
-        return self.pose(rest(), (0.0, 0.0))
 
 
 def _rotate_eyeball(ball: Floats, gaze: tuple[float, float], side: float) -> Floats:

@@ -26,8 +26,7 @@ def head_rotation(state: HeadState) -> Floats:
     around_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     around_x = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
     around_z = np.array([[cr, sr, 0], [-sr, cr, 0], [0, 0, 1]])
-    turn: Floats = around_z @ around_x @ around_y
-    return turn
+    return np.asarray(around_z @ around_x @ around_y)
 
 
 def move_head(points: Floats, follow: Floats, state: HeadState) -> Floats:
@@ -71,8 +70,7 @@ class Camera:
     @property
     def place(self) -> Floats:
         """(3,) world position of the lens."""
-        position: Floats = np.array(_AIM) + self.turn.T @ np.array([0.0, 0.0, self.distance])
-        return position
+        return np.asarray(np.array(_AIM) + self.turn.T @ np.array([0.0, 0.0, self.distance]))
 
     def project(self, world: Floats) -> Floats:
         """Project world points to (N, 3): x, y in pixels (centres at integers), 1/depth in 1/mm."""

@@ -64,8 +64,7 @@ def _colours(u: Floats, v: Floats, identity: Identity) -> Floats:
     )
     tone = hair_tone(identity) * np.exp(0.75 * streak)[..., None]
     sunlit = np.exp(0.35 * fbm(u / 9, v / 90, identity.seed + 41, 2))[..., None]
-    result: Floats = tone * sunlit ** np.array([1.0, 0.95, 0.85])
-    return result
+    return np.asarray(tone * sunlit ** np.array([1.0, 0.95, 0.85]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,8 +138,7 @@ def _thickness(on: _Scalp, identity: Identity, cut: Cut) -> Floats:
     else:
         clump = cut.rough * _strands(_combed(on, cut), v, identity.seed)
     clump = clump * step(on.crown, 1.0, 0.8) * step(on.crown, 0.0, 0.15)
-    result: Floats = np.maximum(thick + clump, 0.25)
-    return result
+    return np.asarray(np.maximum(thick + clump, 0.25))
 
 
 def _combed(on: _Scalp, cut: Cut) -> Floats:

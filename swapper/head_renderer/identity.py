@@ -108,14 +108,10 @@ class Identity:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
-        return {
-            **dataclasses.asdict(self),
-            "gain": list(self.gain),
-            "asymmetry": list(self.asymmetry),
-        }
+        return dataclasses.asdict(self)
 
 
-def sample_identity(seed: int, name: str | None = None) -> Identity:
+def sample_identity(seed: int) -> Identity:
     """Sample an identity; deterministic in the seed.
 
     Sliders follow a normal distribution (standard deviation 0.5) clipped to ±1. One latent number,
@@ -124,7 +120,7 @@ def sample_identity(seed: int, name: str | None = None) -> Identity:
     """
     rng = np.random.default_rng([seed, 0xFACE])
     masculine = float(rng.uniform(-1, 1))
-    lean = {
+    traits = {
         "brow_ridge": 0.65, "jaw_width": 0.6, "face_width": 0.2, "chin_length": 0.3,
         "brow_thickness": 0.5, "brow_height": -0.35, "brow_arch": -0.4, "eye_size": -0.45,
         "nose_size": 0.4, "nose_width": 0.3, "upper_lip": -0.45, "lower_lip": -0.4,
@@ -133,14 +129,12 @@ def sample_identity(seed: int, name: str | None = None) -> Identity:
     values: dict[str, Any] = {}
     for field in dataclasses.fields(Identity):
         if field.metadata.get("least") == -1.0:
-            middle = lean.get(field.name, 0.0) * masculine
+            middle = traits.get(field.name, 0.0) * masculine
             values[field.name] = round(float(np.clip(rng.normal(middle, 0.45), -1, 1)), 3)
     values |= _colours(rng)
     values["age"] = round(float(rng.beta(1.3, 1.8)), 3)
-    values["freckles"] = round(
-        float(max(0.0, rng.normal(-0.1, 0.5)) * (values["melanin"] < 0.45)), 3
-    )
-    values["freckles"] = min(values["freckles"], 1.0)
+    freckles = float(max(0.0, rng.normal(-0.1, 0.5)) * (values["melanin"] < 0.45))
+    values["freckles"] = min(round(freckles, 3), 1.0)
     values["stubble"] = round(float(rng.uniform(0, 1) ** 1.5) if masculine > 0.15 else 0.0, 3)
     values["lip_colour"] = round(float(np.clip(rng.normal(0.45 - 0.25 * masculine, 0.2), 0, 1)), 3)
     values["lashes"] = round(float(np.clip(rng.normal(0.5 - 0.3 * masculine, 0.15), 0, 1)), 3)
@@ -148,19 +142,14 @@ def sample_identity(seed: int, name: str | None = None) -> Identity:
     if values["age"] > 0.62 and rng.random() < 0.7:
         values["hair_colour"] = "grey" if values["age"] < 0.8 else "white"
     values["gain"] = tuple(np.round(np.clip(rng.normal(0.95, 0.16, NUM_UNITS), *GAIN), 3).tolist())
-    values["asymmetry"] = tuple(
-        np.round(np.clip(rng.normal(0, 0.1, NUM_UNITS), *ASYMMETRY), 3).tolist()
-    )
-    return Identity(name=name or f"actor{seed}", seed=seed, **values)
+    lean = np.clip(rng.normal(0, 0.1, NUM_UNITS), *ASYMMETRY)
+    values["asymmetry"] = tuple(np.round(lean, 3).tolist())
+    return Identity(name=f"actor{seed}", seed=seed, **values)
 
 
 def _colours(rng: np.random.Generator) -> dict[str, Any]:
-    melanin = float(
-        rng.choice(
-            [rng.uniform(0.03, 0.3), rng.uniform(0.25, 0.6), rng.uniform(0.55, 0.97)],
-            p=[0.45, 0.3, 0.25],
-        )
-    )
+    tones = [rng.uniform(0.03, 0.3), rng.uniform(0.25, 0.6), rng.uniform(0.55, 0.97)]
+    melanin = float(rng.choice(tones, p=[0.45, 0.3, 0.25]))
     if melanin < 0.3:
         hair = rng.choice(HAIR_COLOURS[:6], p=[0.08, 0.22, 0.27, 0.13, 0.1, 0.2])
         eyes = rng.choice(EYE_COLOURS, p=[0.05, 0.25, 0.15, 0.15, 0.27, 0.13])

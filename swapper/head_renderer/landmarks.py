@@ -52,19 +52,12 @@ def landmark_vertices(grid: Grid) -> NDArray[np.int64]:
 
 def _eyes(nearest: _Nearest, upper: NDArray[np.bool_]) -> list[int]:
     width = EYE_OUTER - EYE_INNER
-    thirds = (EYE_INNER + width * 0.32, EYE_INNER + width * 0.68)
+    a, b = EYE_INNER + width * 0.32, EYE_INNER + width * 0.68
     inner, outer = EYE_INNER - 0.1, EYE_OUTER + 0.1
-    right = [
-        nearest(-outer, 0, upper), nearest(-thirds[1], 0, upper), nearest(-thirds[0], 0, upper),
-        nearest(-inner, 0, upper), nearest(-thirds[0], -0.001, ~upper),
-        nearest(-thirds[1], -0.001, ~upper),
-    ]  # fmt: skip
-    left = [
-        nearest(inner, 0, upper), nearest(thirds[0], 0, upper), nearest(thirds[1], 0, upper),
-        nearest(outer, 0, upper), nearest(thirds[1], -0.001, ~upper),
-        nearest(thirds[0], -0.001, ~upper),
-    ]  # fmt: skip
-    return right + left
+    right = [nearest(x, 0, upper) for x in (-outer, -b, -a, -inner)]
+    right += [nearest(x, -0.001, ~upper) for x in (-a, -b)]
+    left = [nearest(x, 0, upper) for x in (inner, a, b, outer)]
+    return right + left + [nearest(x, -0.001, ~upper) for x in (b, a)]
 
 
 def _mouth(nearest: _Nearest, upper: NDArray[np.bool_]) -> list[int]:
@@ -85,5 +78,4 @@ def face_triangles(grid: Grid) -> NDArray[np.bool_]:
     angle = np.abs(np.tile(grid.angle, grid.shape[0]))
     low = np.interp(angle, degrees, heights)
     inside = (angle < degrees[-1]) & (grid.points[:, 1] > low) & (grid.points[:, 1] < 26.0)
-    mask: NDArray[np.bool_] = inside[grid.triangles].all(axis=1)
-    return mask
+    return np.asarray(inside[grid.triangles].all(axis=1))

@@ -26,13 +26,12 @@ class LidRegion:
     """Region of the grid around one eye.
 
     Attributes:
-        rows: (2,) first and one past the last row.
-        columns: (2,) first and one past the last column.
+        rows, columns: Of the grid.
         side: 1 left, -1 right.
     """
 
-    rows: tuple[int, int]
-    columns: tuple[int, int]
+    rows: slice
+    columns: slice
     side: float
 
 
@@ -44,12 +43,8 @@ def regions(grid: Grid) -> tuple[LidRegion, LidRegion]:
     eyes = []
     for side in (1.0, -1.0):
         near = (np.abs(across[:, 0] * side - EYE_X) < _REGION_RADIUS) & (across[:, 2] > 0)
-        columns = np.flatnonzero(near)
-        eyes.append(
-            LidRegion(
-                (int(inside[0]), int(inside[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1), side
-            )
-        )
+        rows, columns = (slice(at[0], at[-1] + 1) for at in (inside, np.flatnonzero(near)))
+        eyes.append(LidRegion(rows, columns, side))
     return eyes[0], eyes[1]
 
 

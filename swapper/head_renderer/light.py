@@ -107,5 +107,4 @@ def sky_visibility(
         cosine = np.maximum(normals @ towards, 0.0)
         total += cosine * open_sky
         weight += cosine
-    result: Floats = total / np.maximum(weight, 1e-6)
-    return result
+    return np.asarray(total / np.maximum(weight, 1e-6))

@@ -77,16 +77,6 @@ def texel(texture: Any, u: float, v: float, channel: int) -> Any:
 
 
 @inlined
-def _height(relief: Any, u: float, v: float) -> Any:
-    size = relief.shape[0]
-    j = min(max(int(u), 0), size - 2)
-    i = min(max(int(v), 0), size - 2)
-    fu, fv = u - j, v - i
-    top = relief[i, j] * (1 - fu) + relief[i, j + 1] * fu
-    return top * (1 - fv) + (relief[i + 1, j] * (1 - fu) + relief[i + 1, j + 1] * fu) * fv
-
-
-@inlined
 def bumped(
     mesh: Any, scene: Any, t: int, u: float, v: float, nx: float, ny: float, nz: float
 ) -> Any:
@@ -106,8 +96,8 @@ def bumped(
                   (v2 * e1z - v1 * e2z) / det)  # fmt: skip
     qx, qy, qz = ((u1 * e2x - u2 * e1x) / det, (u1 * e2y - u2 * e1y) / det,
                   (u1 * e2z - u2 * e1z) / det)  # fmt: skip
-    hu = 0.5 * (_height(scene.relief, u + 1, v) - _height(scene.relief, u - 1, v))
-    hv = 0.5 * (_height(scene.relief, u, v + 1) - _height(scene.relief, u, v - 1))
+    hu = 0.5 * (texel(scene.relief, u + 1, v, 0) - texel(scene.relief, u - 1, v, 0))
+    hv = 0.5 * (texel(scene.relief, u, v + 1, 0) - texel(scene.relief, u, v - 1, 0))
     # Gradients of u and v over the surface.
     cx, cy, cz = qy * nz - qz * ny, qz * nx - qx * nz, qx * ny - qy * nx
     dx, dy, dz = ny * pz - nz * py, nz * px - nx * pz, nx * py - ny * px

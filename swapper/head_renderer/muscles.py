@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,10 +10,10 @@ from swapper.head_renderer.sculpt import blob, step
 from swapper.head_renderer.surface import MOUTH_HALF, MOUTH_Y, Floats, Grid
 from swapper.head_renderer.units import INDEX, LEFT, MIDLINE, NUM_UNITS, RIGHT
 
-HINGE: Final = (0.0, -14.0, 14.0)
+_HINGE_Y, _HINGE_Z = -14.0, 14.0
 """The jaw's axis, through both joints."""
-DROP_DEGREES: Final = {26: 12.0, 27: 23.0}
-"""Jaw rotation of the units that open it."""
+_DROP, _STRETCH = 12.0, 23.0
+"""Degrees of jaw rotation of units 26 and 27."""
 
 
 class VertexCoordinates:
@@ -191,6 +189,24 @@ def narrowing(grid: Grid) -> NDArray[np.float32]:
     """Return (N,) x displacement of the mouth corners in mm per radian of jaw opening."""
     pull = -12.0 * VertexCoordinates(grid).corners(14, 15) * np.sign(grid.points[:, 0])
     return pull.astype(np.float32)
+
+
+def jaw_angle(units: Floats) -> float:
+    """Return the jaw opening in radians from (2, 19) observed intensities."""
+    drop, stretch = (float(units[:, INDEX[unit]].mean()) for unit in (26, 27))
+    # Jaw drop and stretch do not add up: at most the angle of the stretch alone.
+    degrees = max(_DROP * drop, 0.0)
+    return float(np.radians(degrees + (_STRETCH - degrees) * stretch))
+
+
+def rotate_jaw(points: Floats, weight: Floats, angle: float) -> Floats:
+    """Rotate (N, 3) points about the jaw hinge by `angle` radians times their weight (N,)."""
+    sin, cos = np.sin(angle * weight), np.cos(angle * weight)
+    y, z = points[:, 1] - _HINGE_Y, points[:, 2] - _HINGE_Z
+    moved = points.copy()
+    moved[:, 1] = _HINGE_Y + cos * y - sin * z
+    moved[:, 2] = _HINGE_Z + sin * y + cos * z
+    return moved
 
 
 def jaw_weight(grid: Grid) -> NDArray[np.float32]:

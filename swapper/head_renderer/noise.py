@@ -16,8 +16,7 @@ def lattice_noise(x: NDArray[np.int64], y: NDArray[np.int64], seed: int) -> Floa
         h = (h ^ (h >> np.uint32(13))) * np.uint32(1274126177)
         h = (h ^ (h >> np.uint32(16))) * np.uint32(2654435761)
         h ^= h >> np.uint32(15)
-    unit: Floats = h.astype(np.float64) / 2**32
-    return unit
+    return np.asarray(h.astype(np.float64) / 2**32)
 
 
 def value_noise(x: Floats, y: Floats, seed: int) -> Floats:
@@ -28,8 +27,7 @@ def value_noise(x: Floats, y: Floats, seed: int) -> Floats:
     i, j = left.astype(np.int64), top.astype(np.int64)
     upper = lattice_noise(i, j, seed) * (1 - fx) + lattice_noise(i + 1, j, seed) * fx
     lower = lattice_noise(i, j + 1, seed) * (1 - fx) + lattice_noise(i + 1, j + 1, seed) * fx
-    result: Floats = upper * (1 - fy) + lower * fy
-    return result
+    return np.asarray(upper * (1 - fy) + lower * fy)
 
 
 def fbm(x: Floats, y: Floats, seed: int, octaves: int = 4) -> Floats:

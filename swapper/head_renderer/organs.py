@@ -10,16 +10,9 @@ from numpy.typing import NDArray
 
 from swapper.head_renderer.identity import Identity
 from swapper.head_renderer.sculpt import EYE_RADIUS, blob, step
-from swapper.head_renderer.surface import Floats
+from swapper.head_renderer.surface import Floats, grid_triangles
 
-SKIN: Final = 0
-EYE: Final = 1
-ENAMEL: Final = 2
-FLESH: Final = 3
-HAIR: Final = 4
-CLOTH: Final = 5
-LASH: Final = 6
-BARE: Final = 7
+SKIN, EYE, ENAMEL, FLESH, HAIR, CLOTH, LASH, BARE = range(8)
 """Materials; BARE is skin with vertex colours and no texture (ears)."""
 
 
@@ -44,15 +37,6 @@ class Part:
     columns: int
 
 
-def grid_triangles(rows: int, columns: int, flip: bool = False) -> NDArray[np.int32]:
-    """(2(R-1)(C-1), 3) triangles of a grid of points, row by row."""
-    corner = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
-    a, b, c, d = corner[:-1, :-1], corner[:-1, 1:], corner[1:, :-1], corner[1:, 1:]
-    one, two = np.stack([a, c, b], -1), np.stack([b, c, d], -1)
-    triangles = np.concatenate([one.reshape(-1, 3), two.reshape(-1, 3)])
-    return np.ascontiguousarray(triangles[:, ::-1] if flip else triangles)
-
-
 def grid_part(
     points: Floats, colours: Floats, material: int, *, flip: bool = False, one_sided: bool = False
 ) -> Part:
@@ -66,17 +50,17 @@ def grid_part(
         one_sided: Whether its back faces are culled.
     """
     rows, columns = points.shape[:2]
+    triangles = grid_triangles(np.ones((rows - 1, columns - 1), bool))
     return Part(
-        points.reshape(-1, 3), grid_triangles(rows, columns, flip), colours.reshape(-1, 3),
-        material, one_sided, columns,
+        points.reshape(-1, 3), np.ascontiguousarray(triangles[:, ::-1] if flip else triangles),
+        colours.reshape(-1, 3), material, one_sided, columns,
     )  # fmt: skip
 
 
 def linear(colour: tuple[float, float, float]) -> Floats:
     """(3,) linear RGB of an sRGB colour in 0..255."""
     srgb = np.asarray(colour, dtype=np.float64) / 255
-    light: Floats = np.where(srgb < 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    return light
+    return np.asarray(np.where(srgb < 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4))
 
 
 def eyeball() -> tuple[Part, Floats]:

@@ -16,15 +16,13 @@ _EYE_CORE, _EYE_RIM = 25.0, 50.0
 
 def blob(x: Floats, y: Floats, cx: float, cy: float, sx: float, sy: float) -> Floats:
     """Return a Gaussian of height 1 around (cx, cy)."""
-    hill: Floats = np.exp(-0.5 * (((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2))
-    return hill
+    return np.asarray(np.exp(-0.5 * (((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2)))
 
 
 def step(value: Floats, start: Floats | float, end: Floats | float) -> Floats:
     """Smoothstep: 0 at `start`, 1 at `end` (which may be the smaller)."""
     t = np.clip((value - start) / (end - start), 0.0, 1.0)
-    smooth: Floats = t * t * (3 - 2 * t)
-    return smooth
+    return np.asarray(t * t * (3 - 2 * t))
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,7 @@ class EyeFrame:
         x = cos * offset[:, 0] - sin * offset[:, 1]
         y = sin * offset[:, 0] + cos * offset[:, 1]
         centre = np.array([side * self.centre[0], *self.centre[1:]])
-        placed: Floats = np.stack([x, y, offset[:, 2]], axis=1) * self.scale + centre
-        return placed
+        return np.asarray(np.stack([x, y, offset[:, 2]], axis=1) * self.scale + centre)
 
 
 def _nose(x: Floats, y: Floats, identity: Identity) -> Floats:
@@ -116,12 +113,8 @@ def features(grid: Grid, identity: Identity) -> Floats:
     z -= 1.6 * blob(x, y, 22, -17, 8, 5)
     z += 1.5 * blob(x, y, 0, -62, 21, 14)
     fold = 21.5 + (-40 - y) * 0.55
-    z -= (
-        (0.7 + 1.3 * identity.age)
-        * np.exp(-0.5 * ((x - fold) / 2.3) ** 2)
-        * step(y, -70, -62)
-        * step(y, -36, -43)
-    )
+    groove = (0.7 + 1.3 * identity.age) * np.exp(-0.5 * ((x - fold) / 2.3) ** 2)
+    z -= groove * step(y, -70, -62) * step(y, -36, -43)
     z += (0.9 + 0.8 * identity.cheeks) * blob(x, y, 31, -47, 7, 11)
     z -= 1.3 * blob(x, y, 0, -53, 2.6, 4.5) - 0.5 * blob(x, y, 5, -53, 1.8, 5)
     z -= 3.6 * blob(x, y, 0, -81.5, 17, 3.8)

@@ -58,7 +58,8 @@ class Scene(NamedTuple):
         eye: (3,) position of the lens.
         shadow: (S, S) float32, shadow map of the key light (nearness).
         colour: (K, K, 3) float32, skin texture.
-        relief, gloss: (K, K) float32.
+        relief: (K, K, 1) float32.
+        gloss: (K, K) float32.
         lids: (2, 2) heights of the upper and lower lid's edge, left and right.
         iris: (2, 3) colours of the iris' middle and rim.
         scatter: (3,) how far red, green and blue light wrap around the skin.

@@ -22,7 +22,7 @@ from swapper.head_renderer.surface import (
     Floats,
     Grid,
     spline,
-)
+)  # fmt: skip
 
 SIZE: Final = 512
 _TONES: Final = (
@@ -75,14 +75,9 @@ def hairline(degrees: Floats, identity: Identity) -> Floats:
         np.array(_HAIRLINE_AT, dtype=np.float64), np.array(_HAIRLINE, dtype=np.float64),
         np.abs(degrees).ravel(),
     ).reshape(degrees.shape)  # fmt: skip
-    receding = (
-        14
-        * max(identity.age - 0.5, 0)
-        * (identity.stubble > 0)
-        * np.exp(-(((np.abs(degrees) - 32) / 18) ** 2))
-    )
-    line = line + 2 * identity.forehead * (np.abs(degrees) < 60) + receding
-    return np.asarray(line)
+    most = 14 * max(identity.age - 0.5, 0) * (identity.stubble > 0)
+    receding = most * np.exp(-(((np.abs(degrees) - 32) / 18) ** 2))
+    return np.asarray(line + 2 * identity.forehead * (np.abs(degrees) < 60) + receding)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +109,7 @@ def _between(values: Floats, axis: int, at: Floats) -> Floats:
     """Interpolate (R, C, 3) values at fractional rows (axis 0) or columns (axis 1)."""
     low = np.minimum(at.astype(int), values.shape[axis] - 2)
     f = (at - low).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
-    read: Floats = np.take(values, low, axis) * (1 - f) + np.take(values, low + 1, axis) * f
-    return read
+    return np.asarray(np.take(values, low, axis) * (1 - f) + np.take(values, low + 1, axis) * f)
 
 
 def _places(grid: Grid) -> _TexelCoordinates:
@@ -195,8 +189,7 @@ def _grainy(seed: int) -> Floats:
 
 def _tinted(colour: Floats, weight: Floats, factors: tuple[float, float, float]) -> Floats:
     """Multiply (..., 3) colour by factors ** weight."""
-    result: Floats = colour * np.exp(weight[..., None] * np.log(np.array(factors)))
-    return result
+    return np.asarray(colour * np.exp(weight[..., None] * np.log(np.array(factors))))
 
 
 def _complexion(at: _TexelCoordinates, identity: Identity, lips: Floats) -> Floats:
@@ -223,11 +216,8 @@ def _complexion(at: _TexelCoordinates, identity: Identity, lips: Floats) -> Floa
     hole = blob(a, y, 6.8 * (1 + 0.16 * identity.nose_width), -44.6, 2.9, 1.6) * front
     colour = _tinted(colour, np.clip(hole * 1.5, 0, 1), (0.13, 0.06, 0.06))
     deep = lips * (0.35 + 0.75 * identity.lip_colour)
-    red = (
-        0.92 - 0.1 * identity.melanin,
-        0.52 + 0.12 * identity.melanin,
-        0.56 + 0.1 * identity.melanin,
-    )
+    dark = identity.melanin
+    red = (0.92 - 0.1 * dark, 0.52 + 0.12 * dark, 0.56 + 0.1 * dark)
     colour = _tinted(colour, deep, red)
     return _tinted(colour, at.lip, (0.55, 0.35, 0.36))
 

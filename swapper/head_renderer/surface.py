@@ -84,7 +84,6 @@ class Grid:
         triangles: (T, 3) int32, counter-clockwise from outside.
         weld: (R*C,) int32, for each vertex the first of the vertices welded to it.
         eye_slit: (2, C) bool, columns inside the left and right eye's slit.
-        mouth_slit: (C,) bool.
     """
 
     shape: tuple[int, int]
@@ -97,7 +96,6 @@ class Grid:
     triangles: NDArray[np.int32]
     weld: NDArray[np.int32]
     eye_slit: NDArray[np.bool_]
-    mouth_slit: NDArray[np.bool_]
 
 
 def _spaced(spacing: tuple[tuple[float, float], ...], detail: int) -> list[float]:
@@ -157,6 +155,15 @@ def plain_radius(height: Floats, angle: Floats) -> Floats:
     return np.maximum(radius, 0.0)
 
 
+def grid_triangles(keep: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return (T, 3) triangles of those cells (R-1, C-1) of a grid of points that are kept."""
+    rows, columns = keep.shape[0] + 1, keep.shape[1] + 1
+    corner = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
+    a, b = corner[:-1, :-1][keep], corner[:-1, 1:][keep]
+    c, d = corner[1:, :-1][keep], corner[1:, 1:][keep]
+    return np.concatenate([np.stack([a, c, b], 1), np.stack([b, c, d], 1)])
+
+
 @cache
 def skin_grid(detail: int = 1) -> Grid:
     """Return the base head; `detail` 2 has about half the rows and columns."""
@@ -189,13 +196,10 @@ def skin_grid(detail: int = 1) -> Grid:
         middle = (at[0] + at[-1] + 1) // 2
         keep[middle - 1, np.logical_or(slit[:-1], slit[1:])] = False
     weld[:, -1] = weld[:, 0]
-    corner = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
-    a, b = corner[:-1, :-1][keep], corner[:-1, 1:][keep]
-    c, d = corner[1:, :-1][keep], corner[1:, 1:][keep]
-    triangles = np.concatenate([np.stack([a, c, b], 1), np.stack([b, c, d], 1)])
+    triangles = grid_triangles(keep)
     flat = weld.ravel()[triangles]
     sound = (flat[:, 0] != flat[:, 1]) & (flat[:, 1] != flat[:, 2]) & (flat[:, 0] != flat[:, 2])
     return Grid(
         (rows, columns), height, angle, roll, depth, upper, points.reshape(-1, 3),
-        np.ascontiguousarray(triangles[sound]), weld.ravel(), eye_slit, mouth_slit,
+        np.ascontiguousarray(triangles[sound]), weld.ravel(), eye_slit,
     )  # fmt: skip

@@ -10,17 +10,17 @@ from pathlib import Path
 import av
 import numpy as np
 from av.container import OutputContainer
-from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from swapper.errors import MediaError
-from swapper.media.codecs import CODECS, encoder_options
+from swapper.media.codecs import encoder_options
 from swapper.media.colorspace import FULL, LIMITED, TAG_OF_MATRIX, Colour, layout_of, write_planes
 from swapper.media.container_writer import ContainerWriter
 from swapper.media.video_reader import VideoReader
 
 _SMALL = 96
 _BT709 = Colour("bt709", full_range=False)
+_TAG = TAG_OF_MATRIX["bt709"]
 
 
 class ClipWriter(ContainerWriter):
@@ -38,6 +38,8 @@ class ClipWriter(ContainerWriter):
         ValueError: The size cannot be encoded.
     """
 
+    _empty_cure = "pass at least one"
+
     def __init__(
         self, path: str | Path, size: tuple[int, int], fps: float, *, crf: int = 16
     ) -> None:
@@ -50,32 +52,22 @@ class ClipWriter(ContainerWriter):
             raise ValueError(f"size {size} cannot be encoded as H.264: sides must be even")
         self.size = size
         self.fps = Fraction(fps).limit_denominator(100_000)
-        self._options = encoder_options(
-            self.path, self.codec, crf, "medium", layout_of(self._pix_fmt)
-        )
+        layout = layout_of(self._pix_fmt)
+        self.options = encoder_options(self.path, self.codec, crf, "medium", layout)
         if self.codec == "h264" and min(size) < _SMALL:
             # x264's mb-tree reads uninitialised memory of so few macroblocks: equal pictures came
             # out as different files (x264 core of PyAV 18, 64 px; never at 96 px and above).
-            self._options["x264-params"] = "mbtree=0"
-        self._count = 0
+            self.options["x264-params"] = "mbtree=0"
 
     def _add_streams(self, output: OutputContainer, stack: ExitStack) -> None:
-        self._stream = self._add_stream(output)
+        # AVColorSpace and its like call 2 unspecified.
+        tags = (2, FULL, 2, 2) if self._pix_fmt == "gray" else (_TAG, LIMITED, _TAG, _TAG)
+        self._stream = self._add_video(
+            output, self.size, self._pix_fmt, self.fps, 1 / self.fps, tags
+        )
 
-    def finish(self) -> None:
-        """Complete the file and move it into place; a second call does nothing.
-
-        Raises:
-            MediaError: Writing fails, or no frame was written.
-        """
-        output, self._output = self._output, None
-        if output is None:
-            return
-        if not self._count:
-            raise MediaError(f"{self.path}: no frame was written; pass at least one")
-        with self._guard():
-            output.mux(self._stream.encode(None))
-            self._publish(output)
+    def _flush(self, output: OutputContainer) -> None:
+        output.mux(self._stream.encode(None))
 
     def write(self, image: NDArray[np.uint8]) -> None:
         """Append an image (H, W, 3) RGB to an ``.mp4``, or a mask (H, W) to an ``.mkv``.
@@ -97,28 +89,10 @@ class ClipWriter(ContainerWriter):
             else:
                 frame = av.VideoFrame(*self.size, "yuv420p")
                 write_planes(frame, image, None, _BT709)
-                frame.colorspace = TAG_OF_MATRIX["bt709"]
-                frame.color_range = LIMITED
+                frame.colorspace, frame.color_range = _TAG, LIMITED
             frame.pts, frame.time_base = self._count, 1 / self.fps
             self._output.mux(self._stream.encode(frame))
         self._count += 1
-
-    def _add_stream(self, output: OutputContainer) -> VideoStream:
-        stream = output.add_stream(
-            CODECS[self.codec].encoder, rate=self.fps, options=dict(self._options)
-        )
-        assert isinstance(stream, VideoStream)
-        context = stream.codec_context
-        context.width, context.height = self.size
-        context.pix_fmt = self._pix_fmt
-        stream.time_base = context.time_base = 1 / self.fps
-        bt709 = TAG_OF_MATRIX["bt709"]
-        if self._pix_fmt == "gray":
-            context.color_range = FULL
-        else:
-            context.colorspace, context.color_range = bt709, LIMITED
-            context.color_primaries = context.color_trc = bt709
-        return stream
 
 
 def read_masks(path: str | Path) -> Iterator[NDArray[np.float32]]:

@@ -6,14 +6,17 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
 from typing import Self
 
 import av
 from av.container import OutputContainer
+from av.video.stream import VideoStream
 
 from swapper.errors import MediaError
 from swapper.files import sync
+from swapper.media.codecs import CODECS
 
 _MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 
@@ -23,13 +26,17 @@ class ContainerWriter(ABC):
 
     Attributes:
         path: Output; an existing file is replaced at the end. Its folder is created.
-        codec: Set by subclasses before they are entered.
+        codec, options: A key of `CODECS` and its encoder's options; set by subclasses before they
+            are entered.
     """
 
     codec: str
+    options: dict[str, str]
+    _empty_cure = "check the input"
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._count = 0  # of frames written
         self._partial = self.path.with_name(f".{self.path.stem}.partial{self.path.suffix}")
         self._stack = ExitStack()
         self._output: OutputContainer | None = None
@@ -39,8 +46,48 @@ class ContainerWriter(ABC):
         """Add streams to the new file, and to `stack` what must be closed with it."""
 
     @abstractmethod
+    def _flush(self, output: OutputContainer) -> None:
+        """Write what encoders still hold."""
+
     def finish(self) -> None:
-        """Complete the file and move it into place."""
+        """Complete the file and move it into place; a second call does nothing.
+
+        Raises:
+            MediaError: Writing fails, or no frame was written.
+        """
+        output, self._output = self._output, None
+        if output is None:
+            return
+        if not self._count:
+            raise MediaError(f"{self.path}: no frame was written; {self._empty_cure}")
+        with self._guard():
+            self._flush(output)
+            output.close()
+            sync(self._partial)
+            self._partial.replace(self.path)
+            sync(self.path.parent)
+            self._stack.close()
+
+    def _add_video(
+        self,
+        output: OutputContainer,
+        size: tuple[int, int],
+        pix_fmt: str,
+        rate: Fraction,
+        time_base: Fraction,
+        tags: tuple[int, int, int, int],
+    ) -> VideoStream:
+        """Add the video stream; `tags` are as in `CodedVideo`."""
+        encoder = CODECS[self.codec].encoder
+        stream = output.add_stream(encoder, rate=rate, options=dict(self.options))
+        assert isinstance(stream, VideoStream)
+        context = stream.codec_context
+        context.width, context.height = size
+        context.pix_fmt = pix_fmt
+        stream.time_base = context.time_base = time_base
+        context.colorspace, context.color_range = tags[:2]
+        context.color_primaries, context.color_trc = tags[2:]
+        return stream
 
     def __enter__(self) -> Self:
         os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 has no other option
@@ -59,15 +106,6 @@ class ContainerWriter(ABC):
         with self._stack:
             if error is None:
                 self.finish()
-
-    def _publish(self, output: OutputContainer) -> None:
-        """Move the complete file into place, once it is on the disk."""
-        output.close()
-        with self._partial.open("r+b") as stream:
-            os.fsync(stream.fileno())
-        self._partial.replace(self.path)
-        sync(self.path.parent)
-        self._stack.close()
 
     @contextmanager
     def _guard(self) -> Iterator[None]:

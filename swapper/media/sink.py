@@ -19,12 +19,13 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 class Sink(AbstractContextManager["Sink"], Protocol):
-    """Writes frames in order; a context manager that leaves complete files or none."""
+    """Writes frames in order; a context manager that leaves complete files or none.
 
-    @property
-    def outputs(self) -> list[Path]:
-        """Files written so far."""
-        ...
+    Attributes:
+        outputs: Files written so far.
+    """
+
+    outputs: list[Path]
 
     def write(
         self,
@@ -47,13 +48,8 @@ class PictureSink(AbstractContextManager["PictureSink"]):
     def __init__(self, output: Path, sources: list[Path]) -> None:
         self.output = output
         self.sources = sources
-        self._outputs: list[Path] = []
+        self.outputs: list[Path] = []
         self._created_folder = False
-
-    @property
-    def outputs(self) -> list[Path]:
-        """Images written so far."""
-        return self._outputs
 
     def write(
         self,
@@ -69,13 +65,13 @@ class PictureSink(AbstractContextManager["PictureSink"]):
             self.output.mkdir(parents=True, exist_ok=True)
             path = self.output / f"{self.sources[frame.index].stem}.png"
         write_image(path, frame.image if image is None else image)
-        self._outputs.append(path)
+        self.outputs.append(path)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Remove the output if the conversion failed."""
         if error is None:
             return
-        for path in self._outputs:
+        for path in self.outputs:
             path.unlink(missing_ok=True)
         if self._created_folder and not any(self.output.iterdir()):
             self.output.rmdir()

@@ -23,16 +23,13 @@ class Footage(AbstractContextManager["Footage"], Protocol):
 
     Attributes:
         info: Properties of the footage.
+        paths: The files that the frames come from.
         stopped: After a pass, the second up to which damaged footage could be decoded, or None.
     """
 
     info: VideoInfo
+    paths: list[Path]
     stopped: float | None
-
-    @property
-    def paths(self) -> list[Path]:
-        """The files that the frames come from."""
-        ...
 
     def __iter__(self) -> Iterator[Frame]: ...
 
@@ -51,7 +48,7 @@ class PictureReader(AbstractContextManager["PictureReader"]):
     def __init__(self, paths: list[Path], name: Path) -> None:
         if not paths:
             raise ValueError("paths must not be empty")
-        self._paths = paths
+        self.paths = paths
         self.stopped: float | None = None
         height, width = read_image(paths[0]).shape[:2]
         self.info = VideoInfo(
@@ -60,25 +57,15 @@ class PictureReader(AbstractContextManager["PictureReader"]):
             height=height,
             rate=PICTURE_RATE,
             num_frames=len(paths),
-            duration=float(len(paths) / PICTURE_RATE),
-            rotation=0,
-            matrix="bt601",
-            full_range=True,
             pix_fmt="rgb24",
             bit_depth=8,
-            has_audio=False,
         )
-
-    @property
-    def paths(self) -> list[Path]:
-        """The images, one per frame."""
-        return list(self._paths)
 
     def __exit__(self, *error: object) -> None:
         """Nothing stays open."""
 
     def __iter__(self) -> Iterator[Frame]:
-        for index, path in enumerate(self._paths):
+        for index, path in enumerate(self.paths):
             yield Frame(index, float(index / PICTURE_RATE), partial(read_image, path))
 
 

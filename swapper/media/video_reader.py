@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from fractions import Fraction
+from itertools import chain, pairwise
 from pathlib import Path
 
 import av
@@ -16,7 +17,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from swapper.errors import MediaError
-from swapper.media.colorspace import FULL, Colour, Matrix, layout_of, rgb_from_frame
+from swapper.media.colorspace import FULL, Colour, layout_of, rgb_from_frame
 from swapper.media.container import is_cut, open_container, video_stream
 from swapper.media.orientation import Orientation, display_matrix
 
@@ -31,13 +32,8 @@ class VideoInfo:
         height: Upright, in pixels.
         rate: Average frames per second.
         num_frames: Frame count of the container, if it has one.
-        duration: Seconds, if known.
-        rotation: Display rotation in degrees counter-clockwise.
-        matrix: Matrix of luma and chroma; guessed from the size if untagged.
-        full_range: Whether luma fills the whole range of values.
         pix_fmt: FFmpeg's name of the coded pixel format.
         bit_depth: Bits per component.
-        has_audio: Whether there is an audio stream.
     """
 
     path: Path
@@ -45,13 +41,8 @@ class VideoInfo:
     height: int
     rate: Fraction
     num_frames: int | None
-    duration: float | None
-    rotation: int
-    matrix: Matrix
-    full_range: bool
     pix_fmt: str
     bit_depth: int
-    has_audio: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +78,7 @@ class CodedVideo:
         return Orientation.from_matrix(self.matrix)
 
 
+@dataclass(slots=True, eq=False)
 class Frame:
     """One frame of a clip; its pixels are converted on first access.
 
@@ -98,25 +90,14 @@ class Frame:
         raw: The decoded frame; None for an image.
     """
 
-    __slots__ = ("_image", "_load", "duration", "index", "pts", "raw", "time")
-
-    def __init__(
-        self,
-        index: int,
-        time: float,
-        load: Callable[[], NDArray[np.uint8]],
-        *,
-        pts: int | None = None,
-        duration: int | None = None,
-        raw: av.VideoFrame | None = None,
-    ) -> None:
-        self.index = index
-        self.time = time
-        self.pts = pts
-        self.duration = duration
-        self.raw = raw
-        self._load = load
-        self._image: NDArray[np.uint8] | None = None
+    index: int
+    time: float
+    _load: Callable[[], NDArray[np.uint8]]
+    _: KW_ONLY
+    pts: int | None = None
+    duration: int | None = None
+    raw: av.VideoFrame | None = None
+    _image: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, image: NDArray[np.uint8], index: int = 0, time: float | None = None) -> Frame:
@@ -146,6 +127,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.paths = [self.path]
         self.stopped: float | None = None
         with open_container(self.path) as container:
             stream = video_stream(container, self.path)
@@ -153,15 +135,10 @@ class VideoReader(AbstractContextManager["VideoReader"]):
             if first is None:
                 raise MediaError(f"{self.path}: no frame can be decoded; copy or download it again")
             self.coded = _coded_video(container, stream, first)
-            self.info = _info(self.path, container, stream, first, self.coded)
+            self.info = _info(self.path, stream, self.coded)
 
     def __exit__(self, *error: object) -> None:
         """Nothing stays open between passes."""
-
-    @property
-    def paths(self) -> list[Path]:
-        """The files that the frames come from."""
-        return [self.path]
 
     def __iter__(self) -> Iterator[Frame]:
         self.stopped = None
@@ -170,15 +147,14 @@ class VideoReader(AbstractContextManager["VideoReader"]):
             stream = video_stream(container, self.path)
             index, end = -1, 0.0
             with closing(_decoded(container, stream, state)) as raws:
-                for index, (raw, following) in enumerate(_with_next(raws)):
+                for index, (raw, following) in enumerate(pairwise(chain(raws, (None,)))):
+                    assert raw is not None, "None only follows the last"
                     duration = _ticks_to(raw, following)
                     if following is None and not state.damaged and 0 < stream.frames <= index + 1:
                         duration = _last_duration(raw, _claimed_end(stream), state.last_pts)
                     frame = self._frame(index, raw, duration)
-                    display_time = (
-                        frame.duration or 0
-                    ) * self.coded.time_base or 1 / self.info.rate
-                    end = frame.time + float(display_time)
+                    shown = (frame.duration or 0) * self.coded.time_base
+                    end = frame.time + float(shown or 1 / self.info.rate)
                     yield frame
             if state.damaged or self._cut_short(stream, index + 1, end):
                 self.stopped = end
@@ -195,14 +171,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         def load() -> NDArray[np.uint8]:
             return np.ascontiguousarray(orientation.upright(rgb_from_frame(raw, coded.colour)))
 
-        return Frame(
-            index,
-            time,
-            load,
-            pts=raw.pts,
-            duration=duration,
-            raw=raw,
-        )
+        return Frame(index, time, load, pts=raw.pts, duration=duration, raw=raw)
 
     def _cut_short(self, stream: VideoStream, num_frames: int, end: float) -> bool:
         """Return whether the container claims clearly more than was decoded."""
@@ -249,12 +218,12 @@ def _decoded(
         for packet in container.demux(stream):
             # A packet marked corrupt is truncated if it is the last, else it may be valid.
             suspect, held = held, None
-            if suspect is not None and packet.size:
-                yield from state.decode(stream, suspect)
-            elif suspect is not None:
-                state.damaged = True
             if packet.size:
                 state.last_pts = packet.pts
+                if suspect is not None:
+                    yield from state.decode(stream, suspect)
+            elif suspect is not None:
+                state.damaged = True
             if packet.is_corrupt:
                 held = packet
                 continue
@@ -281,19 +250,6 @@ def _flush_decoder(stream: VideoStream, state: _Pass) -> list[av.VideoFrame]:
         held = stream.decode(None)
     lost = state.waiting - {frame.pts for frame in held if frame.pts is not None}
     return [frame for frame in held if not lost or frame.pts is None or frame.pts < min(lost)]
-
-
-def _with_next(
-    raws: Iterator[av.VideoFrame],
-) -> Iterator[tuple[av.VideoFrame, av.VideoFrame | None]]:
-    """Yield each frame with its successor."""
-    held: av.VideoFrame | None = None
-    for raw in raws:
-        if held is not None:
-            yield held, raw
-        held = raw
-    if held is not None:
-        yield held, None
 
 
 def _ticks_to(raw: av.VideoFrame, following: av.VideoFrame | None) -> int | None:
@@ -359,33 +315,16 @@ def _coded_video(
     )
 
 
-def _info(
-    path: Path,
-    container: InputContainer,
-    stream: VideoStream,
-    first: av.VideoFrame,
-    coded: CodedVideo,
-) -> VideoInfo:
+def _info(path: Path, stream: VideoStream, coded: CodedVideo) -> VideoInfo:
     width, height = coded.width, coded.height
     if coded.orientation.transpose:
         width, height = height, width
-    duration: float | None = None
-    claimed = _claimed_end(stream)
-    if claimed is not None:
-        duration = float((claimed - coded.first_pts) * coded.time_base)
-    elif container.duration:
-        duration = container.duration / av.time_base
     return VideoInfo(
         path=path,
         width=width,
         height=height,
         rate=stream.average_rate or stream.guessed_rate or Fraction(25),
         num_frames=stream.frames or None,
-        duration=duration,
-        rotation=int(first.rotation) % 360,
-        matrix=coded.colour.matrix,
-        full_range=coded.colour.full_range,
         pix_fmt=coded.pix_fmt,
         bit_depth=layout_of(coded.pix_fmt).bits,
-        has_audio=bool(container.streams.audio),
     )

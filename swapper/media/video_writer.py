@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from swapper.errors import MediaError
 from swapper.media.audio import AudioTracks
-from swapper.media.codecs import CODECS, choose_codec, choose_pixel_format, encoder_options
+from swapper.media.codecs import choose_codec, choose_pixel_format, encoder_options
 from swapper.media.colorspace import (
     FULL,
     LIMITED,
@@ -63,10 +63,11 @@ class VideoWriter(ContainerWriter):
     ) -> None:
         super().__init__(path)
         self.template = template
+        self.outputs = [self.path]
         self.codec = choose_codec(self.path, codec, template.info.bit_depth)
         coded = template.coded
         self.pix_fmt = choose_pixel_format(self.codec, coded.pix_fmt, coded.width, coded.height)
-        self._options = encoder_options(self.path, self.codec, crf, preset, layout_of(self.pix_fmt))
+        self.options = encoder_options(self.path, self.codec, crf, preset, layout_of(self.pix_fmt))
         self._colour, self._tags = _output_colour(template, self.pix_fmt)
         if layout_of(self.pix_fmt).bits < template.info.bit_depth:
             _log.warning("%s: %s cannot keep all bits", self.path, self.codec)
@@ -79,15 +80,22 @@ class VideoWriter(ContainerWriter):
             raise MediaError(f"{self.path}: is the input itself; choose another output")
 
     def _add_streams(self, output: OutputContainer, stack: ExitStack) -> None:
-        self._video = self._add_video(output)
+        coded = self.template.coded
+        size = coded.width, coded.height
+        stream = self._video = self._add_video(
+            output, size, self.pix_fmt, self.template.info.rate, coded.time_base, self._tags
+        )
+        context = stream.codec_context
+        context.flags |= _FRAME_DURATION
+        if coded.sample_aspect_ratio:
+            context.sample_aspect_ratio = coded.sample_aspect_ratio
+        if self.codec == "hevc" and self.path.suffix.lower() != ".mkv":
+            context.codec_tag = "hvc1"  # Apple's players require it instead of hev1
+        if coded.matrix is not None:
+            stream.set_display_matrix(coded.matrix)
         self._audio = stack.enter_context(AudioTracks(self.template.path, output, self.path))
-        metadata = self.template.coded.metadata.items()
+        metadata = coded.metadata.items()
         output.metadata.update({k: v for k, v in metadata if k.lower() not in _OWN_METADATA})
-
-    @property
-    def outputs(self) -> list[Path]:
-        """The output file."""
-        return [self.path]
 
     def write(
         self,
@@ -118,53 +126,17 @@ class VideoWriter(ContainerWriter):
         self._durations[pts] = duration
         self._lengths.add(duration)
         self._last_pts = pts
+        self._count += 1
         self._end = (pts + duration) * self.template.coded.time_base
         with self._guard():
             self._audio.copy_until(pts * self.template.coded.time_base)
-            self._mux(raw)
+            self._mux(raw, self._output)
 
-    def finish(self, partial: bool | None = None) -> None:
-        """Complete the file and move it into place; a second call does nothing.
-
-        Args:
-            partial: End the audio with the last frame. By default so if `template` was found to be
-                damaged; otherwise the rest of the audio is copied.
-
-        Raises:
-            MediaError: Writing fails, or no frame was written.
-        """
-        output, self._output = self._output, None
-        if output is None:
-            return
-        if self._last_pts is None:
-            raise MediaError(f"{self.path}: no frame was written; check the input")
-        if partial is None:
-            partial = self.template.stopped is not None
-        with self._guard():
-            self._audio.copy_until(self._end if partial else None)
-            self._audio.finish()
-            self._mux(None, output)
-            self._publish(output)
-
-    def _add_video(self, output: OutputContainer) -> VideoStream:
-        coded, info = self.template.coded, self.template.info
-        stream = output.add_stream(
-            CODECS[self.codec].encoder, rate=info.rate, options=dict(self._options)
-        )
-        assert isinstance(stream, VideoStream)
-        context = stream.codec_context
-        context.width, context.height, context.pix_fmt = coded.width, coded.height, self.pix_fmt
-        stream.time_base = context.time_base = coded.time_base
-        context.flags |= _FRAME_DURATION
-        context.colorspace, context.color_range = self._tags[0], self._tags[1]
-        context.color_primaries, context.color_trc = self._tags[2], self._tags[3]
-        if coded.sample_aspect_ratio:
-            context.sample_aspect_ratio = coded.sample_aspect_ratio
-        if self.codec == "hevc" and self.path.suffix.lower() != ".mkv":
-            context.codec_tag = "hvc1"  # Apple's players require it instead of hev1
-        if coded.matrix is not None:
-            stream.set_display_matrix(coded.matrix)
-        return stream
+    def _flush(self, output: OutputContainer) -> None:
+        # The sound of a damaged clip ends with its last frame.
+        self._audio.copy_until(None if self.template.stopped is None else self._end)
+        self._audio.finish()
+        self._mux(None, output)
 
     def _prepare(
         self, frame: Frame, image: NDArray[np.uint8] | None, changed: NDArray[np.bool_] | None
@@ -176,8 +148,7 @@ class VideoWriter(ContainerWriter):
         if image is None and frame.raw.format.name == self.pix_fmt:
             return frame.raw
         new = convert_format(frame.raw, self.pix_fmt, coded.colour, self._colour)
-        new.colorspace, new.color_range = self._tags[0], self._tags[1]
-        new.color_primaries, new.color_trc = self._tags[2], self._tags[3]
+        new.colorspace, new.color_range, new.color_primaries, new.color_trc = self._tags
         if image is None:
             return new
         if image.shape != (info.height, info.width, 3) or image.dtype != np.uint8:
@@ -206,9 +177,7 @@ class VideoWriter(ContainerWriter):
     def _ticks_per_frame(self) -> int:
         return round(1 / (self.template.info.rate * self.template.coded.time_base))
 
-    def _mux(self, raw: av.VideoFrame | None, output: OutputContainer | None = None) -> None:
-        output = output or self._output
-        assert output is not None, "write and finish check it"
+    def _mux(self, raw: av.VideoFrame | None, output: OutputContainer) -> None:
         for packet in self._video.encode(raw):
             self._fix_timestamps(packet)
             if self._held is not None:

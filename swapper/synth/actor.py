@@ -17,7 +17,7 @@ from swapper.head_renderer.film_response import (
     downsample,
     motion_blur,
     tone_map,
-)
+)  # fmt: skip
 from swapper.head_renderer.identity import Identity
 from swapper.head_renderer.landmarks import face_triangles, landmark_vertices
 from swapper.head_renderer.light import depth_map, light_space, lights_of, sky_visibility
@@ -28,7 +28,7 @@ from swapper.head_renderer.shade import Mesh, Scene, shade
 from swapper.head_renderer.skin_texture import paint_skin
 from swapper.head_renderer.stage import Stage
 from swapper.head_renderer.surface import Floats
-from swapper.head_renderer.units import INDEX, MIDLINE, UNITS, unit_values
+from swapper.head_renderer.units import INDEX, MIDLINE, UNITS, rest, unit_values
 
 _IRISES: Final = {
     "dark": ((52, 32, 22), (34, 22, 16)), "brown": ((112, 70, 38), (72, 42, 24)),
@@ -72,7 +72,7 @@ class Actor:
         def visibility(posed: Posed, rays: int) -> Floats:
             return sky_visibility(posed.points, body.normals(posed.points), body.triangles, rays)
 
-        sky = visibility(body.at_rest(), 48)
+        sky = visibility(body.pose(rest(), (0.0, 0.0)), 48)
         # The skin in the fold of an open lid is exposed once the eye is shut.
         shut = visibility(body.pose(unit_values(au43=1.0), (0.0, 0.0)), 24)
         lids = body.lid_vertices()
@@ -167,8 +167,9 @@ class Actor:
         )  # fmt: skip
         scene = Scene(
             lights.towards, lights.colour, lights.sky, lights.ground,
-            Camera.of(stage, 1).place, shadow, self._texture.colour, self._texture.relief,
-            self._texture.gloss, posed.lids, self._iris, self._scatter,
+            Camera.of(stage, 1).place, shadow, self._texture.colour,
+            self._texture.relief[..., None], self._texture.gloss, posed.lids, self._iris,
+            self._scatter,
         )  # fmt: skip
         picture = np.empty((*triangle_ids.shape, 3), np.float32)
         shade(mesh, scene, triangle_ids, backdrop(stage, triangle_ids.shape[0]), picture)

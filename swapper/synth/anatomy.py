@@ -24,8 +24,7 @@ def feasible(units: NDArray[np.floating]) -> NDArray[np.float32]:
     result = requested.copy()
 
     def at(unit: int) -> NDArray[np.float64]:
-        column: NDArray[np.float64] = requested[..., INDEX[unit]]
-        return column
+        return np.asarray(requested[..., INDEX[unit]])
 
     result[..., INDEX[5]] = at(5) * (1 - at(43))
     result[..., INDEX[26]] = at(26) * (1 - at(27))

@@ -18,8 +18,7 @@ def minimum_jerk(share: Floats) -> Floats:
     Source: Flash and Hogan, The coordination of arm movements, J. Neuroscience 5, 1985.
     """
     s = np.clip(share, 0.0, 1.0)
-    result: Floats = s**3 * (10.0 + s * (6.0 * s - 15.0))
-    return result
+    return np.asarray(s**3 * (10.0 + s * (6.0 * s - 15.0)))
 
 
 def rise(times: Floats, start: float, duration: float) -> Floats:
@@ -32,17 +31,17 @@ def bump(times: Floats, start: float, attack: float, hold: float, release: float
     return rise(times, start, attack) * (1.0 - rise(times, start + attack + hold, release))
 
 
-def smooth_noise(times: Floats, rate: float, rng: np.random.Generator, octaves: int = 2) -> Floats:
+def smooth_noise(times: Floats, rate: float, rng: np.random.Generator) -> Floats:
     """Smooth noise about 0 with a standard deviation of about 1, never beyond about 3.
 
     Args:
         times: Seconds, 0 or more.
-        rate: Frequency of the lowest octave in Hz.
+        rate: Frequency of the first octave in Hz; the second has twice it, and 0.6 of the
+            amplitude.
         rng: Source of the phases; the same generator gives the same noise at any times.
-        octaves: Number of octaves; each has twice the frequency and 0.6 of the amplitude.
     """
     total, power = np.zeros_like(times), 0.0
-    for octave in range(octaves):
+    for octave in range(2):
         strength = 0.6**octave
         # Incommensurable rates, so that the noise does not repeat.
         for detune in (0.61, 0.83, 1.0, 1.29, 1.57):
@@ -50,8 +49,7 @@ def smooth_noise(times: Floats, rate: float, rng: np.random.Generator, octaves: 
             phase = float(rng.uniform(0.0, 2.0 * np.pi))
             total += strength * np.sin(2.0 * np.pi * hertz * times + phase)
             power += strength**2 / 2.0
-    result: Floats = total / np.sqrt(power)
-    return result
+    return np.asarray(total / np.sqrt(power))
 
 
 def interpolate_keys(times: Floats, keys: Floats, values: Floats) -> Floats:
@@ -68,5 +66,4 @@ def interpolate_keys(times: Floats, keys: Floats, values: Floats) -> Floats:
     after = np.clip(np.searchsorted(keys, times, side="right"), 1, len(keys) - 1)
     start, end = keys[after - 1], keys[after]
     share = minimum_jerk((times - start) / np.maximum(end - start, 1e-6))[:, None]
-    moved: Floats = values[after - 1] + share * (values[after] - values[after - 1])
-    return moved
+    return np.asarray(values[after - 1] + share * (values[after] - values[after - 1]))

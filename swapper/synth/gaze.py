@@ -134,5 +134,4 @@ def eye_rotation(
         if any(gesture.gaze):
             gaze += gesture.amount(times)[:, None] * gesture.gaze
     limits = np.array([30.0, 22.0])
-    result: Floats = limits * np.tanh(gaze / limits)
-    return result
+    return np.asarray(limits * np.tanh(gaze / limits))

@@ -142,22 +142,15 @@ def habitual_gestures(
             units = unit_values(au25=0.9, au27=0.75, au43=0.85, au4=0.3, au7=0.3)
             gestures.append(Gesture("yawn", when, 0.9, 0.7, 0.8, units, (0, 7, 0)))
         elif phase.emotion in ("tired", "bored", "sad") and room > 1.3 and chance < 0.7:
-            gestures.append(_sigh(when))
-            gestures.append(
-                Gesture("sigh", when + 0.4, 0.3, 0.1, 0.5, unit_values(au25=0.35, au26=0.2))
-            )
+            pressed, breath = unit_values(au24=0.4, au17=0.15), unit_values(au25=0.35, au26=0.2)
+            gestures.append(Gesture("sigh", when, 0.25, 0.1, 0.3, pressed, (0, -3, 0)))
+            gestures.append(Gesture("sigh", when + 0.4, 0.3, 0.1, 0.5, breath))
         elif phase.emotion == "bored" and room > 0.8:
-            gestures.append(
-                Gesture("roll", when, 0.25, 0.2, 0.3, unit_values(au2=0.2, au5=0.1), gaze=(8, 17))
-            )
+            units = unit_values(au2=0.2, au5=0.1)
+            gestures.append(Gesture("roll", when, 0.25, 0.2, 0.3, units, gaze=(8, 17)))
         elif phase.emotion in ("happy", "seductive") and room > 0.6 and chance < 0.45:
             gestures.append(Gesture("flash", when, 0.15, 0.12, 0.3, unit_values(au1=0.45, au2=0.5)))
         elif phase.emotion == "neutral" and room > 0.6 and chance < 0.3:
-            gestures.append(
-                Gesture("press", when, 0.2, 0.15, 0.3, unit_values(au24=0.35, au14=0.2))
-            )
+            units = unit_values(au24=0.35, au14=0.2)
+            gestures.append(Gesture("press", when, 0.2, 0.15, 0.3, units))
     return gestures
-
-
-def _sigh(when: float) -> Gesture:
-    return Gesture("sigh", when, 0.25, 0.1, 0.3, unit_values(au24=0.4, au17=0.15), (0, -3, 0))

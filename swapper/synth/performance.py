@@ -15,12 +15,13 @@ from swapper.head_renderer.pose import HeadState
 from swapper.synth.anatomy import feasible
 from swapper.synth.emotions import AROUSAL, VALENCE
 from swapper.synth.gaze import eye_rotation, head_motion, sample_fixations
-from swapper.synth.gestures import Gesture, blinks, habitual_gestures, micro_expressions, overlay
+from swapper.synth.gestures import blinks, habitual_gestures, micro_expressions, overlay
 from swapper.synth.speech import add_speech
 from swapper.synth.timeline import Timeline
 from swapper.synth.unit_curves import build_phases, play_units, play_weights
 
 SLOWEST, FASTEST = 1.0, 120.0
+_SETTINGS = ("fps", "seed", "variety", "micro")
 _STREAMS = ("phases", "units", "habits", "speech", "micro", "gaze", "blinks", "head")
 
 
@@ -82,14 +83,12 @@ class Performance:
     @property
     def valence(self) -> NDArray[np.float32]:
         """(T,) in [-1, 1]."""
-        valence: NDArray[np.float32] = (self.emotion @ VALENCE).astype(np.float32)
-        return valence
+        return np.asarray(self.emotion @ VALENCE, np.float32)
 
     @property
     def arousal(self) -> NDArray[np.float32]:
         """(T,) in [-1, 1]."""
-        arousal: NDArray[np.float32] = (self.emotion @ AROUSAL).astype(np.float32)
-        return arousal
+        return np.asarray(self.emotion @ AROUSAL, np.float32)
 
     def head_state(self, index: int) -> HeadState:
         """Return the head state of one frame.
@@ -99,28 +98,18 @@ class Performance:
         """
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} of a performance of {len(self)}")
-        gaze, pose, shift = self.gaze[index], self.pose[index], self.shift[index]
-        return HeadState(
-            self.units[index],
-            (float(gaze[0]), float(gaze[1])),
-            (float(pose[0]), float(pose[1]), float(pose[2])),
-            (float(shift[0]), float(shift[1]), float(shift[2])),
-        )
+        angles = (tuple(each[index].tolist()) for each in (self.gaze, self.pose, self.shift))
+        return HeadState(self.units[index], *angles)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the parameters as JSON values; `from_dict` plays them again."""
-        return {
-            "score": self.score.to_dict(),
-            "fps": self.fps,
-            "seed": self.seed,
-            "variety": self.variety,
-            "micro": self.micro,
-        }
+        settings = {name: getattr(self, name) for name in _SETTINGS}
+        return {"score": self.score.to_dict(), **settings}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Performance:
         """Reproduce a performance from its parameters, bit for bit."""
-        settings = {name: values[name] for name in ("fps", "seed", "variety", "micro")}
+        settings = {name: values[name] for name in _SETTINGS}
         return play(Timeline.from_dict(values["score"]), **settings)
 
 
@@ -163,12 +152,11 @@ def play(
         pose=pose,
         shift=shift,
         emotion=play_weights(phases, times).astype(np.float32),
-        events=tuple(_event(gesture) for gesture in gestures),
+        events=tuple(
+            Event(each.kind, round(each.start, 4), round(each.end, 4), each.emotion)
+            for each in gestures
+        ),
     )
-
-
-def _event(gesture: Gesture) -> Event:
-    return Event(gesture.kind, round(gesture.start, 4), round(gesture.end, 4), gesture.emotion)
 
 
 def _check(fps: float, seed: int, variety: float, micro: float) -> None:

@@ -117,7 +117,7 @@ def build_casting(
     if scenario == "archive":
         identity_sets = [replace(stage, film=ARCHIVE) for stage in identity_sets]
     training = [
-        _take("performer", i, performer, score, sets[i], _seed(seed, 3, i), fps)
+        Take(f"performer_{i + 1}", performer, play(score, fps, _seed(seed, 3, i)), sets[i])
         for i, score in enumerate(_covering(_seed(seed, 4), seconds, clips))
     ]
     footage, emotions_present = _footage(scenario, identity, identity_sets, seed, seconds, fps)
@@ -162,23 +162,13 @@ def _seed(*path: int) -> int:
     return int(np.random.SeedSequence(path).generate_state(1)[0])
 
 
-def _take(
-    role: str, index: int, identity: Identity, score: Timeline, stage: Stage, seed: int, fps: float,
-    micro: float = 6.0,
-) -> Take:  # fmt: skip
-    return Take(f"{role}_{index + 1}", identity, play(score, fps, seed, micro=micro), stage)
-
-
-def _covering(
-    seed: int, seconds: float, clips: int, emotions: Sequence[str] = EMOTIONS
-) -> list[Timeline]:
-    """Return timelines of proportional length that together contain all of `emotions`."""
+def _covering(seed: int, seconds: float, clips: int) -> list[Timeline]:
+    """Return timelines of proportional length that together contain all emotions."""
     rng = np.random.default_rng([seed, 0xC0])
-    shares = np.array_split(rng.permutation(np.array(emotions)), clips)
-    lengths = [seconds * len(share) / len(emotions) for share in shares]
+    shares = np.array_split(rng.permutation(np.array(EMOTIONS)), clips)
     return [
-        random_timeline(seed + 1 + i, length, [str(name) for name in share])
-        for i, (share, length) in enumerate(zip(shares, lengths, strict=True))
+        random_timeline(seed + 1 + i, seconds * len(share) / NUM_EMOTIONS, share.tolist())
+        for i, share in enumerate(shares)
         if len(share)
     ]
 
@@ -200,9 +190,10 @@ def _footage(
             outburst = Segment("anger", 0.0, angry - 0.6, 0.9)
             scores.append(Timeline((outburst,), angry))
         micro = 0.0  # micro-expressions would show emotions that this footage must lack
+    plays = [play(each, fps, _seed(seed, 8, i), micro=micro) for i, each in enumerate(scores)]
     takes = [
-        _take("identity", i, identity, score, sets[i % len(sets)], _seed(seed, 8, i), fps, micro)
-        for i, score in enumerate(scores)
+        Take(f"identity_{i + 1}", identity, each, sets[i % len(sets)])
+        for i, each in enumerate(plays)
     ]
     return takes, {"neutral", *(name for score in scores for name in score.emotions)}
 

@@ -17,6 +17,8 @@ from swapper.synth.emotions import EMOTIONS
 SHORTEST_BEAT: Final = 0.4
 """Shortest segment in seconds."""
 LONGEST: Final = 3600.0
+_TALK: Final = 0.25
+"""Share of random segments with speech."""
 _ITEM: Final = re.compile(
     r"(?P<emotions>[a-z]+(?:\+[a-z]+)*):(?P<seconds>[^@+]+)(?:@(?P<strength>[^+]+))?"
     r"(?P<speech>\+speech)?"
@@ -181,7 +183,6 @@ def random_timeline(
     emotions: Sequence[str] = EMOTIONS,
     *,
     strength: tuple[float, float] = (0.6, 1.0),
-    talk: float = 0.25,
 ) -> Timeline:
     """Sample a timeline that contains each of `emotions` at least once; deterministic.
 
@@ -190,7 +191,6 @@ def random_timeline(
         duration: Seconds.
         emotions: Emotions to play, in random order; repeated if time allows.
         strength: Range of strengths.
-        talk: Share of segments with speech.
 
     Raises:
         UsageError: If there are too many emotions for the time.
@@ -216,6 +216,6 @@ def random_timeline(
         Segment(name, start, float(end), round(float(rng.uniform(*strength)), 3))
         for name, start, end in zip(order, starts, ends, strict=True)
     )
-    spoken = rng.random(count) < talk
+    spoken = rng.random(count) < _TALK
     speech = ((beat.start, beat.end) for beat, talks in zip(beats, spoken, strict=True) if talks)
     return Timeline(beats, duration, _joined(speech))

@@ -90,16 +90,8 @@ def _phase(
     weights = np.zeros(NUM_EMOTIONS)
     if not active:
         weights[_NEUTRAL] = 1.0
-        return Phase(
-            start,
-            end,
-            rest(),
-            weights,
-            EMOTION_BY_NAME["neutral"].dynamics,
-            1.0,
-            0.0,
-            posture_signs[-1],
-        )
+        calm = EMOTION_BY_NAME["neutral"].dynamics
+        return Phase(start, end, rest(), weights, calm, 1.0, 0.0, posture_signs[-1])
     absent = np.ones_like(rest())
     for i in active:
         share = 1.0 if len(active) == 1 else _BLENDED

@@ -169,6 +169,11 @@ def planes(frame: av.VideoFrame) -> list[NDArray[Any]]:
     return found
 
 
+def has_sound(path: Path) -> bool:
+    with av.open(str(path)) as container:
+        return bool(container.streams.audio)
+
+
 def sound_packets(path: Path) -> list[tuple[bytes, float]]:
     """Bytes and start in seconds of every packet of sound."""
     with av.open(str(path)) as container:

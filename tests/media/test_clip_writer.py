@@ -9,7 +9,9 @@ import pytest
 
 from swapper.errors import MediaError
 from swapper.media.clip_writer import ClipWriter, read_masks
+from swapper.media.colorspace import Colour
 from swapper.media.video_reader import VideoReader
+from tests.media.clips import has_sound
 
 RNG = np.random.default_rng(0)
 
@@ -38,8 +40,8 @@ def test_pictures_come_back_in_bt709(tmp_path: Path) -> None:
     reader = VideoReader(write(tmp_path / "new" / "a.mp4", images, crf=4))
     info = reader.info
     assert (info.width, info.height, info.rate, info.num_frames) == (96, 64, 25, 7)
-    assert (info.pix_fmt, info.matrix, info.full_range) == ("yuv420p", "bt709", False)
-    assert not info.has_audio
+    assert (info.pix_fmt, reader.coded.colour) == ("yuv420p", Colour("bt709", full_range=False))
+    assert not has_sound(reader.path)
     assert reader.coded.tags == (1, 1, 1, 1)
     for frame, image in zip(reader, images, strict=True):
         assert np.abs(frame.image.astype(int) - image).mean() < 1.5

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from swapper.errors import MediaError
 from swapper.media.video_reader import VideoReader
 from swapper.media.video_writer import VideoWriter
-from tests.media.clips import FRAME, decoded, picture, planes, sound_packets, write_clip
+from tests.media.clips import FRAME, decoded, has_sound, picture, planes, sound_packets, write_clip
 
 UNEVEN = (3600, 1800, 7200, 3000, 5400)
 
@@ -37,8 +37,8 @@ def test_colours_survive_a_round_trip(tmp_path: Path, matrix: int, color_range: 
     tags = (matrix, color_range, 1, 1)
     write_clip(tmp_path / "in.mp4", pix_fmt="yuv444p", tags=tags, frames=3)
     reader = VideoReader(tmp_path / "in.mp4")
-    assert reader.info.matrix == {6: "bt601", 1: "bt709", 9: "bt2020"}[matrix]
-    assert reader.info.full_range == (color_range == 2)
+    assert reader.coded.colour.matrix == {6: "bt601", 1: "bt709", 9: "bt2020"}[matrix]
+    assert reader.coded.colour.full_range == (color_range == 2)
     with VideoWriter(tmp_path / "out.mp4", reader, crf=0, preset="ultrafast") as writer:
         for frame in reader:
             writer.write(frame, frame.image)
@@ -85,7 +85,7 @@ def test_untagged_video_takes_its_matrix_from_its_size(
         output.mux([*stream.encode(copy_tags), *stream.encode(None)])
     reader = VideoReader(tmp_path / "in.mkv")
     assert reader.coded.tags[0] == 2
-    assert reader.info.matrix == matrix
+    assert reader.coded.colour.matrix == matrix
     frame = next(iter(reader))
     assert np.abs(frame.image.astype(int) - picture(0, *size)).mean() < 3
     with VideoWriter(tmp_path / "out.mp4", reader, crf=0, preset="ultrafast") as writer:
@@ -194,7 +194,8 @@ def test_frame_rate_and_the_last_frames_duration(tmp_path: Path) -> None:
     info = VideoReader(tmp_path / "out.mp4").info
     assert info.rate == 25
     assert info.num_frames == 10
-    assert info.duration == pytest.approx(0.4)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.duration == pytest.approx(0.4 * av.time_base)
 
 
 @pytest.mark.parametrize("mirror", [False, True])
@@ -300,7 +301,6 @@ def test_sound_is_copied_byte_for_byte(tmp_path: Path, suffix: str, start: float
     first = float(next(iter(VideoReader(tmp_path / f"out{suffix}"))).raw.time)
     stamps = [stamp for _, stamp in before]
     assert [stamp - first for _, stamp in after] == pytest.approx(stamps, abs=0.0011)
-    assert VideoReader(tmp_path / f"out{suffix}").info.has_audio
 
 
 def test_sound_that_webm_cannot_hold_becomes_opus(tmp_path: Path) -> None:
@@ -362,10 +362,10 @@ def test_sound_that_does_not_fit_is_coded_anew(
 def test_a_mute_clip_stays_mute(tmp_path: Path) -> None:
     write_clip(tmp_path / "in.mp4", frames=3)
     copy(tmp_path / "in.mp4", tmp_path / "out.mp4")
-    assert not VideoReader(tmp_path / "out.mp4").info.has_audio
+    assert not has_sound(tmp_path / "out.mp4")
 
 
-def test_a_short_copy_can_end_its_sound_with_its_pictures(tmp_path: Path) -> None:
+def test_the_copy_of_a_damaged_clip_ends_its_sound_with_its_pictures(tmp_path: Path) -> None:
     write_clip(tmp_path / "in.mp4", frames=25, audio="aac")
     reader = VideoReader(tmp_path / "in.mp4")
     with VideoWriter(tmp_path / "out.mp4", reader, crf=30, preset="ultrafast") as writer:
@@ -373,7 +373,7 @@ def test_a_short_copy_can_end_its_sound_with_its_pictures(tmp_path: Path) -> Non
             if frame.index == 10:
                 break
             writer.write(frame)
-        writer.finish(partial=True)
+        reader.stopped = frame.time
     assert len(list(VideoReader(tmp_path / "out.mp4"))) == 10
     packets = sound_packets(tmp_path / "out.mp4")
     assert 0.3 < packets[-1][1] < 0.4
@@ -509,7 +509,7 @@ with VideoWriter(sys.argv[2], reader, crf=30, preset="ultrafast") as writer:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         if frame.index == 450:
             break
-    writer.finish(partial=True)
+    reader.stopped = frame.time
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
@@ -533,7 +533,7 @@ def test_real_clip_through_the_writer(shared: Path, tmp_path: Path) -> None:
             if frame.index == 20:
                 break
             writer.write(frame, np.zeros_like(frame.image), changed)
-        writer.finish(partial=True)
+        reader.stopped = frame.time
     old = decoded(shared / "real" / "clip_a.mp4")[19]
     luma_before, luma_after = planes(old)[0], planes(decoded(target)[19])[0]
     np.testing.assert_array_equal(luma_before[~changed], luma_after[~changed])
