@@ -66,8 +66,7 @@ def match_colour(
     reference = np.clip(aligned.astype(np.float32) * np.float32(scale), 0.0, 1.0)
     match = _match_deviations if method == "lab" else _match_covariances
     matched = match(clipped, reference, weights, skin.reshape(-1, 1))
-    limited: NDArray[np.float32] = np.clip(matched, 0.0, 1.0).astype(np.float32)
-    return limited
+    return np.asarray(np.clip(matched, 0.0, 1.0), np.float32)
 
 
 def _match_deviations(

@@ -36,22 +36,19 @@ def composite(
     _check_shapes(frame, swap, blend_mask)
     picture = frame.copy()
     changed = np.zeros(frame.shape[:2], dtype=np.bool_)
-    frame_from_aligned = invert(aligned_from_frame)
-    box = _box(blend_mask, frame_from_aligned, (frame.shape[1], frame.shape[0]))
-    if box is None:
+    placed = _place(blend_mask, aligned_from_frame, (frame.shape[1], frame.shape[0]))
+    if placed is None:
         return picture, changed
-    left, top, width, height = box
-    mask = _mask_in_box(blend_mask, frame_from_aligned, box)
+    box, box_from_aligned, mask = placed
     clipped = np.clip(swap, 0.0, 1.0).astype(np.float32, copy=False)
-    warped = warp(clipped, _to_box(frame_from_aligned, box), (width, height))
-    window = picture[top : top + height, left : left + width]
+    warped = warp(clipped, box_from_aligned, mask.shape[::-1])
+    window = picture[box]
     old = window.astype(np.float32)
     blended = old + mask[..., None] * (np.clip(warped, 0.0, 1.0) * 255.0 - old)
     new = np.rint(blended).astype(np.uint8)
     differs = new != window
     # Several times faster than any() along an axis of three.
-    differs = differs[..., 0] | differs[..., 1] | differs[..., 2]
-    changed[top : top + height, left : left + width] = differs
+    changed[box] = differs[..., 0] | differs[..., 1] | differs[..., 2]
     window[...] = new
     return picture, changed
 
@@ -76,31 +73,11 @@ def mask_in_frame(
     """
     width, height = frame_size
     frame_mask = np.zeros((height, width), np.float32)
-    frame_from_aligned = invert(aligned_from_frame)
-    box = _box(blend_mask, frame_from_aligned, frame_size)
-    if box is not None:
-        left, top, width, height = box
-        frame_mask[top : top + height, left : left + width] = _mask_in_box(
-            blend_mask, frame_from_aligned, box
-        )
+    placed = _place(blend_mask, aligned_from_frame, frame_size)
+    if placed is not None:
+        box, _, mask = placed
+        frame_mask[box] = mask
     return frame_mask
-
-
-def _mask_in_box(
-    blend_mask: NDArray[np.float32],
-    frame_from_aligned: NDArray[np.float64],
-    box: tuple[int, int, int, int],
-) -> NDArray[np.float32]:
-    weight = np.clip(blend_mask, 0.0, 1.0).astype(np.float32, copy=False)
-    to_box = _to_box(frame_from_aligned, box)
-    return warp(weight, to_box, (box[2], box[3]), border="zero", interpolation="linear")
-
-
-def _to_box(
-    frame_from_aligned: NDArray[np.float64], box: tuple[int, int, int, int]
-) -> NDArray[np.float64]:
-    left, top, _, _ = box
-    return compose(np.array([[1.0, 0.0, -left], [0.0, 1.0, -top]]), frame_from_aligned)
 
 
 def _check_shapes(
@@ -115,12 +92,17 @@ def _check_shapes(
         raise ValueError("swap and mask must be finite")
 
 
-def _box(
+def _place(
     blend_mask: NDArray[np.float32],
-    frame_from_aligned: NDArray[np.float64],
+    aligned_from_frame: NDArray[np.float64],
     frame_size: tuple[int, int],
-) -> tuple[int, int, int, int] | None:
-    """Return left, top, width, height of the mask's bounding box in the frame; None if empty."""
+) -> tuple[tuple[slice, slice], NDArray[np.float64], NDArray[np.float32]] | None:
+    """Place the mask in the frame; None if it is empty there.
+
+    Returns:
+        Its bounding box, rows and columns; box_from_aligned, (2, 3); and the mask in the box.
+    """
+    frame_from_aligned = invert(aligned_from_frame)
     rows, columns = (np.flatnonzero((blend_mask > 0).any(axis=axis)) for axis in (1, 0))
     if rows.size == 0:
         return None
@@ -136,7 +118,11 @@ def _box(
     right, bottom = (math.ceil(v) for v in high)
     if right <= left or bottom <= top:
         return None
-    return left, top, right - left, bottom - top
+    to_box = compose(np.array([[1.0, 0.0, -left], [0.0, 1.0, -top]]), frame_from_aligned)
+    weight = np.clip(blend_mask, 0.0, 1.0).astype(np.float32, copy=False)
+    extent = right - left, bottom - top
+    mask = warp(weight, to_box, extent, border="zero", interpolation="linear")
+    return (slice(top, bottom), slice(left, right)), to_box, mask
 
 
 def shape_mask(mask: NDArray[np.float32], erode: float, feather: float) -> NDArray[np.float32]:
@@ -172,8 +158,7 @@ def shape_mask(mask: NDArray[np.float32], erode: float, feather: float) -> NDArr
         blurred = cv2.GaussianBlur(shaped, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
         shaped = np.asarray(blurred, dtype=np.float32)
     shaped = shaped * _border_ramp(size, max(feather, 1.0))
-    limited: NDArray[np.float32] = np.clip(shaped, 0.0, 1.0).astype(np.float32)
-    return limited
+    return np.asarray(np.clip(shaped, 0.0, 1.0), np.float32)
 
 
 def _border_ramp(size: int, width: float) -> NDArray[np.float32]:

@@ -45,14 +45,9 @@ _INDICES: Final = np.array(sorted(_FACE_MM))
 _MODEL_MM: Final = np.array([_FACE_MM[i] for i in sorted(_FACE_MM)])
 # Weight of each point in the alignment. The nose's ridge moves with pitch and yaw and the mouth's
 # corners with every smile, so their weights are low.
-_WEIGHTS: Final = np.array(
-    [
-        {27: 1.0, 33: 1.0, 31: 0.5, 35: 0.5, 32: 0.5, 34: 0.5}.get(i, 0.2 if i >= 48 else 0.05)
-        if not 36 <= i <= 45
-        else 1.0
-        for i in sorted(_FACE_MM)
-    ]
-)
+_WEIGHT_OF: Final = dict.fromkeys(_FACE_MM, 1.0) | dict.fromkeys((28, 29, 30), 0.05)
+_WEIGHT_OF.update(dict.fromkeys((31, 32, 34, 35), 0.5) | dict.fromkeys((48, 54), 0.2))
+_WEIGHTS: Final = np.array([_WEIGHT_OF[i] for i in sorted(_FACE_MM)])
 # Pose is estimated without the mouth's corners: with them an open jaw was taken for a raised head
 # (on the real clips the distance to MediaPipe's own pitch fell from 5.4 to 3.1 degrees).
 _BONE: Final = slice(0, -2)
@@ -92,14 +87,19 @@ def similarity_from_landmarks(
         raise ValueError(f"coverage must be one of {', '.join(WINDOW_MM)}, got {coverage!r}")
     if size < 2:
         raise ValueError(f"size must be at least 2 pixels, got {size}")
-    points = _checked(landmarks)[_INDICES]
+    points = checked_shape(landmarks)[_INDICES]
     middle_mm, half_mm = WINDOW_MM[coverage]
     pixels_per_mm = size / (2.0 * half_mm)
     template = (_MODEL_MM[:, :2] - (0.0, middle_mm)) * pixels_per_mm + (size - 1) / 2.0
     return _umeyama(points, template, _WEIGHTS)
 
 
-def _checked(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
+def checked_shape(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return landmarks as float64.
+
+    Raises:
+        ValueError: They are not (68, 2), or not finite.
+    """
     points = np.asarray(landmarks, dtype=np.float64)
     if points.shape != (NUM_LANDMARKS, 2):
         raise ValueError(f"landmarks must be (68, 2), got {points.shape}")
@@ -248,7 +248,7 @@ def head_pose(
     Raises:
         ValueError: The landmarks are not (68, 2), not finite or fall on one point.
     """
-    points = _checked(landmarks)
+    points = checked_shape(landmarks)
     width, height = frame_size
     upright = _umeyama(points[_INDICES], _MODEL_MM[:, :2].copy(), _WEIGHTS)
     mm_per_pixel = scale_of(upright)
@@ -288,8 +288,7 @@ def _relative_to_ray(
     if sine < 1e-9 or ray[2] <= 0:
         return rotation
     to_axis = np.asarray(cv2.Rodrigues(axis / sine * math.asin(min(sine, 1.0)))[0])
-    straight: NDArray[np.float64] = to_axis @ rotation
-    return straight
+    return np.asarray(to_axis @ rotation)
 
 
 def _angles(rotation: NDArray[np.float64]) -> tuple[float, float, float]:

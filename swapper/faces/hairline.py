@@ -56,11 +56,7 @@ def skin_weight(
     size = len(picture)
     points = landmarks_aligned.astype(np.float64)
     lab = cv2.cvtColor(np.clip(picture, 0, 1).astype(np.float32), cv2.COLOR_RGB2LAB)
-    cheeks = np.zeros((size, size), np.uint8)
-    for corners in _CHEEKS:
-        hull = cv2.convexHull(np.rint(points[list(corners)]).astype(np.int32))
-        cv2.fillConvexPoly(cheeks, hull, 1)
-    skin = lab[cheeks > 0]
+    skin = lab[_hulls(points, _CHEEKS, size) > 0]
     up = points[_NASION] - points[_NOSE_BASE]
     unit = float(np.linalg.norm(up))
     if len(skin) < _FEWEST_PIXELS or unit < 1:
@@ -78,19 +74,14 @@ def skin_weight(
     if keep_features:
         features = _brows_and_sockets(landmarks_aligned, size)
         features = features * (1 - _beyond_hairy_tails(other, points, up))
-    weight: NDArray[np.float32] = (1 - above * (1 - features) * other).astype(np.float32)
-    return weight
+    return np.asarray(1 - above * (1 - features) * other, np.float32)
 
 
 def _brows_and_sockets(landmarks_aligned: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     """Return a mask (size, size) in [0, 1] of brows and eye sockets, grown and with soft edges."""
     points = landmarks_aligned.astype(np.float64)
     unit = float(np.linalg.norm(points[_NASION] - points[_NOSE_BASE]))
-    sockets = np.zeros((size, size), np.uint8)
-    for corners in _SOCKETS:
-        hull = cv2.convexHull(np.rint(points[list(corners)]).astype(np.int32))
-        cv2.fillConvexPoly(sockets, hull, 255)
-    grown = cv2.dilate(sockets, _disc(_MARGIN * unit))
+    grown = cv2.dilate(_hulls(points, _SOCKETS, size), _disc(_MARGIN * unit))
     brows = cv2.dilate(region_masks(landmarks_aligned, size)["brows"], _disc(_THIN * unit / 2))
     mask = cv2.GaussianBlur(np.maximum(grown, brows), (0, 0), size / 64)
     return np.asarray(mask / np.float32(255))
@@ -117,6 +108,17 @@ def _beyond_hairy_tails(
         lateral = (place - points[corner]) @ outward / unit**2
         beyond = np.maximum(beyond, hairy * np.clip(lateral / _TAIL - 1, 0, 1))
     return beyond
+
+
+def _hulls(
+    points: NDArray[np.float64], shapes: tuple[tuple[int, ...], ...], size: int
+) -> NDArray[np.uint8]:
+    """Return a mask (size, size) that is 255 inside the hulls of landmarks."""
+    mask = np.zeros((size, size), np.uint8)
+    for corners in shapes:
+        hull = cv2.convexHull(np.rint(points[list(corners)]).astype(np.int32))
+        cv2.fillConvexPoly(mask, hull, 255)
+    return mask
 
 
 def _disc(radius: float) -> NDArray[np.uint8]:

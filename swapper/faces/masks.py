@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.types import NUM_LANDMARKS
+from swapper.faces.geometry import checked_shape
 
 Region = Literal["eyes", "brows", "mouth"]
 REGIONS: Final[tuple[Region, ...]] = get_args(Region)
@@ -44,7 +44,7 @@ def face_mask(landmarks_aligned: NDArray[np.float32], size: int) -> NDArray[np.u
     Raises:
         ValueError: Landmarks of another shape, or not finite.
     """
-    points = _checked(landmarks_aligned)
+    points = checked_shape(landmarks_aligned)
     up = points[_NASION] - points[_NOSE_BASE]
     across = points[_BROWS][-1] - points[_BROWS][0]
     across *= np.linalg.norm(up) / max(float(np.linalg.norm(across)), 1e-6)
@@ -65,7 +65,7 @@ def eyes_mouth_mask(landmarks_aligned: NDArray[np.float32], size: int) -> NDArra
     Raises:
         ValueError: Landmarks of another shape, or not finite.
     """
-    points = _checked(landmarks_aligned)
+    points = checked_shape(landmarks_aligned)
     # The nose's length does not change with blinks and smiles, nor do margins based on it.
     unit = float(np.linalg.norm(points[_NASION] - points[_NOSE_BASE]))
     core = _filled([points[part] for part in (*_EYES, _MOUTH)], size)
@@ -102,7 +102,7 @@ def region_masks(
     Raises:
         ValueError: Landmarks of another shape, or not finite.
     """
-    points = _checked(landmarks_aligned)
+    points = checked_shape(landmarks_aligned)
     unit = float(np.linalg.norm(points[_NASION] - points[_NOSE_BASE]))
     brows = np.zeros((size, size), np.uint8)
     for line in _BROW_LINES:
@@ -112,15 +112,6 @@ def region_masks(
         "brows": _grown(brows, 0.16 * unit),
         "mouth": _grown(_filled([points[_MOUTH]], size), 0.14 * unit),
     }
-
-
-def _checked(landmarks: NDArray[np.float32]) -> NDArray[np.float64]:
-    points = np.asarray(landmarks, dtype=np.float64)
-    if points.shape != (NUM_LANDMARKS, 2):
-        raise ValueError(f"landmarks must be (68, 2), got {points.shape}")
-    if not np.isfinite(points).all():
-        raise ValueError("landmarks must be finite")
-    return points
 
 
 def _fixed_point(points: NDArray[np.float64], size: int) -> NDArray[np.int32]:

@@ -60,13 +60,11 @@ class FaceMeasure:
 
 def _cosine(embeddings: Floats, against: Floats) -> Floats:
     lengths = np.linalg.norm(embeddings, axis=-1) * np.linalg.norm(against, axis=-1)
-    cosines: Floats = (embeddings * against).sum(axis=-1) / np.maximum(lengths, 1e-12)
-    return cosines
+    return np.asarray((embeddings * against).sum(axis=-1) / np.maximum(lengths, 1e-12))
 
 
 def _euclidean(embeddings: Floats, against: Floats) -> Floats:
-    distances: Floats = np.linalg.norm(embeddings - against, axis=-1)
-    return distances
+    return np.asarray(np.linalg.norm(embeddings - against, axis=-1))
 
 
 COSINE: Final = FaceMeasure("similarity", "Likeness", "cosine", "higher", _cosine)

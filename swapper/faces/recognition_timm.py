@@ -229,8 +229,7 @@ class TimmRecogniser:
                 batch = torch.from_numpy(crops[first : first + batch_size]).to(device)
                 faces = (batch.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
                 parts.append(self._vectors(self._net(faces), self.weights).cpu().numpy())
-        embeddings: NDArray[np.float32] = np.concatenate(parts)
-        return embeddings
+        return np.concatenate(parts)
 
 
 def five_points(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -162,12 +162,14 @@ def aligned_points(
     unit = pixels_per_unit(size, coverage)
     points = []
     for record in records:
-        flat = record.landmarks if not mesh else _mesh_of(record)[:, :2]
-        place = transform_points(record.aligned_from_frame, flat).astype(np.float64)
+        if mesh and record.mesh is None:
+            raise ValueError(f"face {record.id} has no mesh")
+        face = record.mesh if mesh and record.mesh is not None else record.landmarks
+        place = transform_points(record.aligned_from_frame, face[:, :2]).astype(np.float64)
         place = (place - origin(size, coverage)) / unit
         if mesh:
-            scale = np.sqrt(abs(np.linalg.det(record.aligned_from_frame[:, :2])))
-            place = np.column_stack([place, _mesh_of(record)[:, 2] * (scale / unit)])
+            scale = scale_of(record.aligned_from_frame)
+            place = np.column_stack([place, face[:, 2].astype(np.float64) * (scale / unit)])
         points.append(place)
     return np.array(points)
 
@@ -229,12 +231,6 @@ def signals(landmarks: Floats) -> Floats:
         ],
         axis=1,
     )
-
-
-def _mesh_of(record: FaceRecord) -> NDArray[np.float32]:
-    if record.mesh is None:
-        raise ValueError(f"face {record.id} has no mesh")
-    return record.mesh
 
 
 def _turned(points: Floats) -> Shapes:

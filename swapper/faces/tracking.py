@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Generic, TypeVar
 
 import cv2
@@ -122,16 +122,6 @@ class CutDetector:
         return last is not None and float(np.abs(grey - last).mean()) > _CUT_DIFFERENCE
 
 
-@dataclass(frozen=True, slots=True)
-class _Pose:
-    """A similarity as parameters that can be averaged: crop centre, log scale, angle."""
-
-    x: float
-    y: float
-    log_scale: float
-    angle: float
-
-
 class Smoother(Generic[T]):
     """Smooths similarities over time with a fixed delay of `radius` frames.
 
@@ -154,7 +144,8 @@ class Smoother(Generic[T]):
         self.radius = radius
         self._middle = (size - 1) / 2.0
         self._waiting: deque[tuple[T, Mapping[int, NDArray[np.float64]]]] = deque()
-        self._poses: deque[dict[int, _Pose]] = deque()
+        # Parameters that can be averaged: x and y of the crop's centre, log scale, angle.
+        self._poses: deque[dict[int, NDArray[np.float64]]] = deque()
 
     def push(
         self, item: T, matrices: Mapping[int, NDArray[np.float64]]
@@ -193,17 +184,17 @@ class Smoother(Generic[T]):
             self._poses.popleft()
         return item, smoothed
 
-    def _pose(self, matrix: NDArray[np.float64]) -> _Pose:
+    def _pose(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         inverse = invert(matrix)
         x, y = inverse[:, :2] @ (self._middle, self._middle) + inverse[:, 2]
         angle = math.atan2(matrix[1, 0], matrix[0, 0])
-        return _Pose(float(x), float(y), math.log(scale_of(matrix)), angle)
+        return np.array([x, y, math.log(scale_of(matrix)), angle])
 
-    def _matrix(self, pose: _Pose) -> NDArray[np.float64]:
-        scale = math.exp(pose.log_scale)
-        cosine, sine = scale * math.cos(pose.angle), scale * math.sin(pose.angle)
+    def _matrix(self, pose: NDArray[np.float64]) -> NDArray[np.float64]:
+        scale, angle = math.exp(pose[2]), pose[3]
+        cosine, sine = scale * math.cos(angle), scale * math.sin(angle)
         linear = np.array([[cosine, -sine], [sine, cosine]])
-        return np.hstack([linear, (self._middle - linear @ (pose.x, pose.y))[:, None]])
+        return np.hstack([linear, (self._middle - linear @ pose[:2])[:, None]])
 
     def _smoothed(self, track: int, now: int) -> NDArray[np.float64]:
         here = self._poses[now][track]
@@ -213,25 +204,11 @@ class Smoother(Generic[T]):
         end = min(now + self.radius, len(self._poses) - 1)
         while last < end and track in self._poses[last + 1]:
             last += 1
-        run = [self._poses[i][track] for i in range(first, last + 1)]
         # Differences to the current pose, so that angles do not wrap.
-        values = np.array(
-            [
-                (p.x - here.x, p.y - here.y, p.log_scale - here.log_scale, _turn(here, p))
-                for p in run
-            ]
-        )
+        values = np.array([self._poses[i][track] for i in range(first, last + 1)]) - here
+        values[:, 3] = (values[:, 3] + math.pi) % (2.0 * math.pi) - math.pi
         offsets = np.arange(first - now, last - now + 1, dtype=np.float64)
-        step = _line_at_zero(offsets, values, self.radius / 2.0)
-        return self._matrix(
-            _Pose(
-                here.x + step[0], here.y + step[1], here.log_scale + step[2], here.angle + step[3]
-            )
-        )
-
-
-def _turn(a: _Pose, b: _Pose) -> float:
-    return (b.angle - a.angle + math.pi) % (2.0 * math.pi) - math.pi
+        return self._matrix(here + _line_at_zero(offsets, values, self.radius / 2.0))
 
 
 def _line_at_zero(
