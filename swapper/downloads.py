@@ -49,22 +49,7 @@ def download_cached(url: str, sha256: str, option: str, error: type[SwapperError
         if sha256_of(path) == sha256:
             return path
         path.unlink()
-    return _fetch(url, sha256, option, error)
-
-
-def download(url: str, option: str, error: type[SwapperError]) -> Path:
-    """Download a file of unknown hash into the cache, where `download_cached` will find it.
-
-    Args:
-        url: Where it is published, https.
-        option: The option that takes a path instead, named in errors.
-        error: Error type to raise if the download fails.
-
-    Raises:
-        SwapperError: As `error` says.
-        ValueError: The address is not https.
-    """
-    return _fetch(url, None, option, error)
+    return download(url, option, error, sha256)
 
 
 def face_landmarker(path: str | Path | None, option: str, error: type[SwapperError]) -> Path:
@@ -103,7 +88,19 @@ def _cached_path(url: str, sha256: str) -> Path:
     return cache_folder() / f"{sha256[:12]}-{Path(urlsplit(url).path).name}"
 
 
-def _fetch(url: str, sha256: str | None, option: str, error: type[SwapperError]) -> Path:
+def download(url: str, option: str, error: type[SwapperError], sha256: str | None = None) -> Path:
+    """Download a file into the cache, where `download_cached` will find it.
+
+    Args:
+        url: Where it is published, https.
+        option: The option that takes a path instead, named in errors.
+        error: Error type to raise if the download fails or the hash differs.
+        sha256: Of its bytes, hex; None if it is unknown.
+
+    Raises:
+        SwapperError: As `error` says.
+        ValueError: The address is not https.
+    """
     if urlsplit(url).scheme != "https":
         raise ValueError(f"weights are fetched by https only, not {url}")
     try:
@@ -127,7 +124,12 @@ def _download(url: str, sha256: str | None, option: str, error: type[SwapperErro
             with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 (https above)
                 if urlsplit(answer.url).scheme != "https":
                     raise urllib.error.URLError("redirected away from https")
-                _copy(answer, partial)
+                size = 0
+                while chunk := answer.read(_CHUNK):
+                    size += len(chunk)
+                    if size > _MAX_BYTES:
+                        raise urllib.error.URLError("larger than 1 GiB")
+                    partial.write(chunk)
             partial.flush()
             os.fsync(partial.fileno())
             digest = sha256_of(temporary)
@@ -139,12 +141,3 @@ def _download(url: str, sha256: str | None, option: str, error: type[SwapperErro
             return temporary.replace(_cached_path(url, digest))
         finally:
             temporary.unlink(missing_ok=True)
-
-
-def _copy(answer: http.client.HTTPResponse, partial: tempfile._TemporaryFileWrapper[bytes]) -> None:
-    size = 0
-    while chunk := answer.read(_CHUNK):
-        size += len(chunk)
-        if size > _MAX_BYTES:
-            raise urllib.error.URLError("larger than 1 GiB")
-        partial.write(chunk)

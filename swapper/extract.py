@@ -109,9 +109,8 @@ def _read_affect(path: Path, estimator: Estimator | None) -> None:
 
     faceset = Faceset.open(path)
     if faceset.records:  # a person may have deleted them all
-        log.info(
-            "%s", describe_annotation(annotate_faceset(faceset, estimator.to(pick_device("auto"))))
-        )
+        annotation = annotate_faceset(faceset, estimator.to(pick_device("auto")))
+        log.info("%s", describe_annotation(annotation))
 
 
 def _card(options: ExtractOptions, aligner: str) -> FacesetMetadata:
@@ -200,7 +199,9 @@ def _add_faces(
     detail: list[float],
 ) -> int:
     """Crop and index the selected faces of one frame; return how many, append to `detail`."""
-    selected = [face for face in faces if min(_span(face)) >= options.min_size]
+    selected = [
+        face for face in faces if np.subtract(face.box[2:], face.box[:2]).min() >= options.min_size
+    ]
     if options.faces == "largest":
         selected = selected[:1]
     height, width = frame.image.shape[:2]
@@ -237,8 +238,3 @@ def _add_faces(
         )
         added += 1
     return added
-
-
-def _span(face: Face) -> tuple[float, float]:
-    left, top, right, bottom = face.box
-    return right - left, bottom - top

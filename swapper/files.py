@@ -37,17 +37,17 @@ def one_line(value: object, limit: int = 200) -> str:
     return f"{text[:half]} ... {text[-half:]}"
 
 
-def sha256_of(path: str | Path, error: type[SwapperError] = MediaError) -> str:
+def sha256_of(path: str | Path) -> str:
     """Hex sha256 of a file's bytes.
 
     Raises:
-        SwapperError: Of the class `error`: it cannot be read.
+        MediaError: It cannot be read.
     """
     try:
         with Path(path).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as reason:
-        raise error(
+        raise MediaError(
             f"{path}: cannot be read ({reason.strerror or reason}); check the path"
         ) from reason
 
@@ -152,20 +152,18 @@ def check_output_folder(
         )
 
 
-def write_atomically(
-    path: Path, data: bytes, error: type[SwapperError] = MediaError, *, durable: bool = True
-) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
     """Replace a file's content: at any moment it is the old or the new one. Makes its folder.
 
     Raises:
-        SwapperError: Of the class `error`: it cannot be written.
+        MediaError: It cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path, durable=durable) as stream:
+        with replacing(path) as stream:
             stream.write(data)
     except OSError as reason:
-        raise error(
+        raise MediaError(
             f"{path}: cannot be written ({reason.strerror or reason}); free space, check its "
             "permissions, or choose another place"
         ) from reason

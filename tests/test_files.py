@@ -48,8 +48,8 @@ def test_a_file_is_the_old_or_the_new_one(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(FacesetError, match=r"file/a\.bin: cannot be written"):
-        write_atomically(tmp_path / "file" / "a.bin", b"", FacesetError)
+    with pytest.raises(MediaError, match=r"file/a\.bin: cannot be written"):
+        write_atomically(tmp_path / "file" / "a.bin", b"")
 
 
 def test_sha256(tmp_path: Path) -> None:

@@ -101,8 +101,9 @@ def check_num_faces(aligner: Aligner, faces: str) -> None:
         )
 
 
-def prepare_for_clip(aligner: Aligner, clip: Path, num_frames: int | None) -> None:
-    """Prepare an aligner for a clip and check that its landmarks fit.
+@contextmanager
+def opened(aligner: Aligner, clip: Path, num_frames: int | None) -> Iterator[Aligner]:
+    """Prepare an aligner for a clip, check that its landmarks fit, and close it at the end.
 
     Args:
         aligner: Not yet prepared for another clip.
@@ -112,17 +113,11 @@ def prepare_for_clip(aligner: Aligner, clip: Path, num_frames: int | None) -> No
     Raises:
         AlignerError: A file is missing, damaged or of another clip.
     """
-    if isinstance(aligner, ClipAware):
-        aligner.set_clip(clip)
-    aligner.prepare()
-    check_frame_count(aligner, num_frames)
-
-
-@contextmanager
-def opened(aligner: Aligner, clip: Path, num_frames: int | None) -> Iterator[Aligner]:
-    """Prepare an aligner for a clip, see `prepare_for_clip`, and close it at the end."""
     try:
-        prepare_for_clip(aligner, clip, num_frames)
+        if isinstance(aligner, ClipAware):
+            aligner.set_clip(clip)
+        aligner.prepare()
+        check_frame_count(aligner, num_frames)
         yield aligner
     finally:
         aligner.close()
@@ -176,18 +171,16 @@ def valid_faces(
         if not np.isfinite(points).all() or not _is_a_face(points, frame_size):
             continue
         score = float(confidence) if np.isfinite(confidence) else 0.0
-        finite_mesh = mesh if mesh is not None and np.isfinite(mesh).all() else None
-        face = Face(points, min(max(score, 0.0), 1.0), mesh=finite_mesh, blendshapes=shapes)
-        faces.append(face)
+        finite = mesh if mesh is not None and np.isfinite(mesh).all() else None
+        faces.append(Face(points, min(max(score, 0.0), 1.0), mesh=finite, blendshapes=shapes))
     return sorted(faces, key=lambda face: face.area, reverse=True)
 
 
 def _is_a_face(points: NDArray[np.float32], frame_size: tuple[int, int]) -> bool:
     size = np.array(frame_size, dtype=np.float64)
     middle = points.mean(axis=0, dtype=np.float64)
-    if (middle < -_FURTHEST_OUTSIDE * size).any() or (
-        middle > (1 + _FURTHEST_OUTSIDE) * size
-    ).any():
+    furthest = _FURTHEST_OUTSIDE * size
+    if (middle < -furthest).any() or (middle > size + furthest).any():
         return False
     spread = np.linalg.norm(points - middle, axis=1)
     eyes = np.linalg.norm(points[36:48] - points[36:48].mean(axis=0), axis=1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import urllib.error
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -100,9 +100,8 @@ class FanAligner:
     @property
     def fingerprint(self) -> str:
         """Name and settings that change the landmarks."""
-        parts = [self.detector, self.landmarks, f"min_confidence={self.min_confidence:g}"]
-        parts.append(f"detection_size={self.detection_size}")
-        parts += self._weights.describe()
+        limits = f"min_confidence={self.min_confidence:g}", f"detection_size={self.detection_size}"
+        parts = self.detector, self.landmarks, *limits, *self._weights.describe()
         return f"fan({', '.join(parts)})"
 
     def prepare(self) -> None:
@@ -167,7 +166,7 @@ class _Weights:
     detector: str | None
     anchors: str | None
     landmarks: str | None
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any]
 
     def describe(self) -> list[str]:
         paths = {"detector_weights": self.detector, "landmark_weights": self.landmarks}
@@ -232,27 +231,24 @@ def _failure_message(error: Exception, detector: str, networks: str, weights: _W
         return f"aligner=fan: weights of {networks} could not be fetched ({reason}): {_FIX}"
     if isinstance(error, TypeError) and weights.options:
         return f"aligner.detector_options={weights.options}: unfit for {detector} ({reason})"
-    return f"aligner=fan: weights {_weight_names(weights)} do not fit {networks} ({reason}): {_FIX}"
-
-
-def _weight_names(weights: _Weights) -> str:
     paths = [path for path in (weights.detector, weights.anchors, weights.landmarks) if path]
-    return ", ".join(paths) or "in torch's hub folder"
+    names = ", ".join(paths) or "in torch's hub folder"
+    return f"aligner=fan: weights {names} do not fit {networks} ({reason}): {_FIX}"
 
 
 def _detector_paths(detector: str, weights: _Weights) -> dict[str, str]:
     """Return the detector's weight files, downloaded here if the package would unpickle freely."""
     from face_alignment.utils import load_file_from_url
 
-    paths = {}
-    if weights.detector is not None:
-        paths["path_to_detector"] = str(
-            require_file(weights.detector, "aligner.detector_weights", AlignerError)
-        )
-    if weights.anchors is not None:
-        paths["path_to_anchor"] = str(
-            require_file(weights.anchors, "aligner.detector_anchors", AlignerError)
-        )
+    given = {
+        "path_to_detector": (weights.detector, "aligner.detector_weights"),
+        "path_to_anchor": (weights.anchors, "aligner.detector_anchors"),
+    }
+    paths = {
+        name: str(require_file(path, option, AlignerError))
+        for name, (path, option) in given.items()
+        if path is not None
+    }
     if paths:
         return paths
     if detector == "sfd":

@@ -108,22 +108,18 @@ def _spaced(spacing: tuple[tuple[float, float], ...], detail: int) -> list[float
 
 def _rows(detail: int) -> tuple[Floats, NDArray[np.int64], Floats, NDArray[np.bool_]]:
     crown = 115 - 45 * (1 - np.cos(np.linspace(0, np.pi / 2, 22 // detail)[:-1])) ** 0.9
-    height, roll, depth, upper = list(crown), [SKIN] * len(crown), [0.0] * len(crown), []
+    rows = [(float(y), SKIN, 0.0) for y in crown]
     for y in _spaced(_ROWS, detail):
         slit = {EYE_Y: (EYE_ROLL, LID_ROLLS), MOUTH_Y: (MOUTH_ROLL, LIP_ROLLS)}.get(y)
         if slit is None and min(abs(y - EYE_Y), abs(y - MOUTH_Y)) < 0.2:
             continue
-        height.append(y)
-        roll.append(SKIN)
-        depth.append(0.0)
+        rows.append((y, SKIN, 0.0))
         if slit is not None:
             kind, count = slit
             # Upper edge, rows rolling in, innermost; innermost, rows rolling out, lower edge.
             inward = np.linspace(0, 1, count + 1)[1:]
-            for d in [*inward, *inward[::-1], 0.0]:
-                height.append(y)
-                roll.append(kind if d else SKIN)
-                depth.append(float(d))
+            rows += [(y, kind if d else SKIN, d) for d in [*inward, *inward[::-1], 0.0]]
+    height, roll, depth = zip(*rows, strict=True)
     upper = [False] * len(height)
     for slit_y, top in ((EYE_Y, np.inf), (MOUTH_Y, -33.0)):
         at_slit = [i for i, y in enumerate(height) if y == slit_y]
@@ -181,10 +177,7 @@ def skin_grid(detail: int = 1) -> Grid:
     mouth_row = int(np.flatnonzero(height == MOUTH_Y)[0])
     across = points[eye_row, :, 0]
     front = np.abs(angle) < 90
-    eye_slit = np.stack(
-        [front & (across > EYE_INNER) & (across < EYE_OUTER),
-         front & (-across > EYE_INNER) & (-across < EYE_OUTER)]
-    )  # fmt: skip
+    eye_slit = np.stack([front & (x > EYE_INNER) & (x < EYE_OUTER) for x in (across, -across)])
     mouth_slit = front & (np.abs(points[mouth_row, :, 0]) < MOUTH_HALF)
     open_at = {EYE_Y: eye_slit[0] | eye_slit[1], MOUTH_Y: mouth_slit}
     weld = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from swapper.errors import AlignerError
-from swapper.faces.aligner import prepare_for_clip
+from swapper.faces.aligner import opened
 from swapper.faces.openface import OpenfaceAligner
 from tests.faces.conftest import StillFrame, drawn_landmarks, placed
 from tests.refusals import refusal_of
@@ -177,22 +177,28 @@ def test_a_folder_has_a_file_for_each_clip(write: Write, tmp_path: Path) -> None
         aligner.finish(2)
     pictures = tmp_path / "take.2"
     pictures.mkdir()
-    prepare_for_clip(aligner, pictures, 1)
-    aligner.close()
+    with opened(aligner, pictures, 1):
+        pass
     assert len(aligner(still(0))) == 1
-    with pytest.raises(
-        AlignerError,
-        match=r"tables: .*carl\.openface\.csv .*carl\.csv .*shots/carl\.mp4",
+    with (
+        pytest.raises(
+            AlignerError,
+            match=r"tables: .*carl\.openface\.csv .*carl\.csv .*shots/carl\.mp4",
+        ),
+        opened(aligner, Path("shots/carl.mp4"), None),
     ):
-        prepare_for_clip(aligner, Path("shots/carl.mp4"), None)
+        pass
 
 
 def test_one_file_is_for_whichever_clip(write: Write) -> None:
     aligner = OpenfaceAligner(write([row(1)]))
-    prepare_for_clip(aligner, Path("anna.mp4"), 1)
-    assert len(aligner(still(0))) == 1
-    with pytest.raises(AlignerError, match=r"1 frames .* 90"):
-        prepare_for_clip(aligner, Path("bert.mp4"), 90)
+    with opened(aligner, Path("anna.mp4"), 1):
+        assert len(aligner(still(0))) == 1
+    with (
+        pytest.raises(AlignerError, match=r"1 frames .* 90"),
+        opened(aligner, Path("bert.mp4"), 90),
+    ):
+        pass
 
 
 def test_a_folder_without_a_clip_is_no_file(tmp_path: Path) -> None:
