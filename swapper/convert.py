@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ from swapper.inference.affect_conditioner import (
     region_amounts,
 )
 from swapper.inference.clip_neutral import estimate_neutral, find_clip_neutral, mean_neutral
-from swapper.inference.face_swapper import AlignedFace, FaceSwapper, Matrix, Picture
+from swapper.inference.face_swapper import AlignedFace, FaceSwapper, Picture
 from swapper.inference.region_warp import REGION_LANDMARKS, RegionWarp
 from swapper.media.sink import Sink, open_sink
 from swapper.media.source import Footage, open_footage
@@ -42,6 +43,7 @@ from swapper.types import Face
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 FrameCallback = Callable[[int, Picture, NDArray[np.float32]], None]
 """Called with every written frame: its index, the picture (H, W, 3), and the blend mask (H, W)
 in [0, 1], the share of the swap in each pixel."""
@@ -92,15 +94,13 @@ def convert(
     with open_footage(options.video) as footage:
         if output in footage.paths or output.resolve() in [p.resolve() for p in footage.paths]:
             raise UsageError(f"{output}: is the performer's own footage; pass another output=")
-        sink = _sink(options, footage, signer is not None)
+        written = _unsigned(output) if signer and isinstance(footage, VideoReader) else output
+        codec = options.codec
+        sink = open_sink(written, footage, codec=codec.name, crf=codec.crf, preset=codec.preset)
         # After the cheap checks: it may read the whole clip.
+        estimate = partial(_performer_neutral, options, model, make_aligner)
         conditioner = make_conditioner(
-            model,
-            options.identity,
-            options.affect,
-            make_estimator,
-            partial(_performer_neutral, options, model, make_aligner),
-            device,
+            model, options.identity, options.affect, make_estimator, estimate, device
         )
         region_warp = _region_warp(options, make_aligner)
         aligner = make_aligner()
@@ -126,12 +126,9 @@ def _log_summary(
 ) -> None:
     named = describe_controls(options.affect)
     log.info(
-        "%s: %d frames, %d of them swapped%s",
-        options.output,
-        summary.frames,
-        summary.swapped,
+        "%s: %d frames, %d of them swapped%s", options.output, summary.frames, summary.swapped,
         f"; {named}" if named else "",
-    )
+    )  # fmt: skip
     if conditioner is not None and (message := conditioner.stats.describe()):
         log.info("%s: %s", options.output, message)
 
@@ -164,17 +161,25 @@ def _region_warp(options: ConvertOptions, make_aligner: Callable[[], Aligner]) -
     amounts = region_amounts(options.affect)
     if not amounts:
         return None
-    with (
-        open_footage(options.video) as footage,
-        opened(make_aligner(), footage.info.path, footage.info.num_frames) as aligner,
-    ):
-        neutral = find_clip_neutral(footage, aligner)
+    neutral = _first_pass(options, make_aligner, find_clip_neutral)
     if neutral is None:
         raise UsageError(
             f"affect.regions: {options.video} has too few faces to find the performer's neutral; "
             "drop the dials"
         )
     return RegionWarp(neutral.shape, amounts)
+
+
+def _first_pass(
+    options: ConvertOptions,
+    make_aligner: Callable[[], Aligner],
+    estimate: Callable[[Footage, Aligner], T],
+) -> T:
+    with (
+        open_footage(options.video) as footage,
+        opened(make_aligner(), footage.info.path, footage.info.num_frames) as aligner,
+    ):
+        return estimate(footage, aligner)
 
 
 def _performer_neutral(
@@ -185,11 +190,10 @@ def _performer_neutral(
     side: int,
 ) -> NDArray[np.float32]:
     """Estimate the performer's neutral in a first pass over the clip."""
-    with (
-        open_footage(options.video) as footage,
-        opened(make_aligner(), footage.info.path, footage.info.num_frames) as aligner,
-    ):
-        neutral = estimate_neutral(footage, aligner, estimator, model.card.coverage, side)
+    estimate = partial(
+        estimate_neutral, estimator=estimator, coverage=model.card.coverage, side=side
+    )
+    neutral = _first_pass(options, make_aligner, estimate)
     if neutral is None:
         space = affect_space_of(model)
         assert space is not None
@@ -206,17 +210,6 @@ def _performer_neutral(
 def _unsigned(output: Path) -> Path:
     """Path of a video before it is signed; under its final name it is signed or absent."""
     return output.with_name(f".{output.stem}.unsigned{output.suffix}")
-
-
-def _sink(options: ConvertOptions, footage: Footage, signed: bool) -> Sink:
-    output = Path(options.output)
-    return open_sink(
-        _unsigned(output) if signed and isinstance(footage, VideoReader) else output,
-        footage,
-        codec=options.codec.name,
-        crf=options.codec.crf,
-        preset=options.codec.preset,
-    )
 
 
 def _publish(
@@ -259,6 +252,13 @@ def _signer(options: ConvertOptions) -> Signer | None:
 
 
 def _claim(options: ConvertOptions, model: LoadedModel) -> Claim:
+    parameters: dict[str, Any] = {
+        "identity": options.identity,
+        "faces": options.faces,
+        "trained_with": list(model.card.lineage),  # estimators that may not evaluate the result
+    }
+    if model.card.affect_space is not None:
+        parameters["affect"] = conditioning_claim(options.affect)
     return Claim(
         title=Path(options.output).name,
         model_sha256=model.sha256,
@@ -270,16 +270,7 @@ def _claim(options: ConvertOptions, model: LoadedModel) -> Claim:
         ],
         performer_rights=options.performer_rights or None,
         software=f"swapper/{__version__}",
-        parameters={
-            "identity": options.identity,
-            "faces": options.faces,
-            "trained_with": list(model.card.lineage),  # estimators that may not evaluate the result
-        }
-        | (
-            {}
-            if model.card.affect_space is None
-            else {"affect": conditioning_claim(options.affect)}
-        ),
+        parameters=parameters,
     )
 
 
@@ -349,37 +340,22 @@ def _write(
     results = iter(swapper.swap(all_faces))
     swapped = 0
     for frame, faces in chunk:
-        if not faces:
-            sink.write(frame)
-            if on_frame is not None:
-                _notify(on_frame, frame.index, frame.image, [])
-            continue
         picture = frame.image
-        touched = np.zeros(picture.shape[:2], dtype=bool)
-        masks = []
+        height, width = picture.shape[:2]
+        touched = np.zeros((height, width), dtype=bool)
+        covered = np.zeros((height, width), np.float32)
         for face in faces:
             swap, mask = next(results)
             picture, changed, blend_mask = swapper.paste(picture, face, swap, mask)
             touched |= changed
-            masks.append((blend_mask, face.aligned_from_frame))
-        sink.write(frame, picture, touched)
-        _notify(on_frame, frame.index, picture, masks)
-        swapped += 1
+            if on_frame is not None:
+                part = mask_in_frame(blend_mask, face.aligned_from_frame, (width, height))
+                np.maximum(covered, part, out=covered)
+        if faces:
+            sink.write(frame, picture, touched)
+        else:
+            sink.write(frame)
+        if on_frame is not None:
+            on_frame(frame.index, picture, covered)
+        swapped += bool(faces)
     return swapped
-
-
-def _notify(
-    on_frame: FrameCallback | None,
-    index: int,
-    picture: Picture,
-    masks: list[tuple[NDArray[np.float32], Matrix]],
-) -> None:
-    """Call `on_frame` with a finished frame and the maximum of its blend masks."""
-    if on_frame is None:
-        return
-    height, width = picture.shape[:2]
-    covered = np.zeros((height, width), np.float32)
-    for blend_mask, aligned_from_frame in masks:
-        part = mask_in_frame(blend_mask, aligned_from_frame, (width, height))
-        np.maximum(covered, part, out=covered)
-    on_frame(index, picture, covered)

@@ -125,22 +125,15 @@ def partial_folder(path: Path) -> Iterator[Path]:
 def check_output_folder(
     output: Path, is_ours: Callable[[str], object], verb: str, *, overwrite: bool
 ) -> None:
-    """Check before any work that a folder may be made, or replaced as a whole.
+    """Check before any work that `verb` may make a folder, or replace it as a whole.
 
-    Args:
-        output: The folder.
-        is_ours: Whether an entry of this name was written by `verb`.
-        verb: That will write it.
-        overwrite: Whether it may be replaced.
+    `is_ours` tells of an entry's name whether `verb` wrote it.
 
     Raises:
         UsageError: It may not; names the reason and the cure.
     """
-    if (
-        output.name in ("", "..")
-        or output.is_symlink()
-        or (output.exists() and not output.is_dir())
-    ):
+    occupied = output.is_symlink() or (output.exists() and not output.is_dir())
+    if occupied or output.name in ("", ".."):
         raise UsageError(f"output={output}: is not a valid folder; pass another output=")
     present = sorted(each.name for each in output.iterdir()) if output.exists() else []
     if present and not overwrite:

@@ -16,11 +16,7 @@ _REPORT_SECONDS = 10.0
 def progress(total: int | None, label: str, unit: str, *, initial: int = 0) -> tqdm[Any]:
     """Return a tqdm bar on stderr; call ``update(n)`` and ``close()``.
 
-    Args:
-        total: Number of items, or None if unknown.
-        label: Description.
-        unit: Unit of the items, singular.
-        initial: Number of items already done.
+    `total` is None if unknown, `unit` singular, `initial` the number of items already done.
     """
     terminal = sys.stderr.isatty()
     return tqdm(

@@ -95,7 +95,7 @@ def render_take(
         take: Take to render.
         folder: Output folder; created if missing.
         size: Side of the frame in pixels, 32 to 2048, even.
-        workers: Render threads.
+        workers: Render threads, 1 to 256.
         supersample: Samples per pixel and side, 1 to 4.
         make_actor: Returns the actor of an identity; rendered from several threads at once.
 
@@ -208,14 +208,8 @@ def render_casting(
 ) -> dict[str, tuple[ClipFiles, ...]]:
     """Render a scenario into ``performer/``, ``identity/``, ``held_out/`` and ``truth/``.
 
-    Args:
-        casting: Takes to render.
-        folder: Parent of the four folders.
-        size: Side of the frames in pixels.
-        settings: Keywords of `render_take`.
-
-    Returns:
-        The files by role, in the order of the casting.
+    `size` and `settings` are those of `render_take`. Returns the files by role, in the order of
+    the casting.
     """
     return {
         role: tuple(
@@ -229,13 +223,9 @@ def render_casting(
 def draw_actor_sheet(
     path: str | Path, seeds: tuple[int, ...] = SHEET_SEEDS, tile: int = 176, workers: int = 2
 ) -> None:
-    """Write a picture with one row per actor and one column per basic emotion.
+    """Write a picture with one row per actor (a seed each) and one column per basic emotion.
 
-    Args:
-        path: Output; its suffix names the format.
-        seeds: Seeds of the identities.
-        tile: Side of each tile in pixels.
-        workers: Render threads.
+    Its suffix names the format; tiles are `tile` pixels wide and rendered by `workers` threads.
 
     Raises:
         UsageError: If the suffix is not an image suffix.

@@ -126,12 +126,8 @@ def opened(aligner: Aligner, clip: Path, num_frames: int | None) -> Iterator[Ali
 def check_frame_count(aligner: Aligner, num_frames: int | None) -> None:
     """Check the frame count of the landmarks before any work is done.
 
-    Containers miscount by a frame or two, so a small difference is left to `Aligner.finish`, which
-    gets the number of decoded frames.
-
-    Args:
-        aligner: Prepared.
-        num_frames: Frame count of the container, if it has one.
+    `num_frames` is that of the container, if it has one. Containers miscount by a frame or two, so
+    a small difference is left to `Aligner.finish`, which gets the number of decoded frames.
 
     Raises:
         AlignerError: The counts differ by more than 2 % and more than 2 frames.

@@ -58,18 +58,9 @@ def mask_in_frame(
     aligned_from_frame: NDArray[np.float64],
     frame_size: tuple[int, int],
 ) -> NDArray[np.float32]:
-    """Return the weight of the swap in each pixel of the frame, as used by `composite`.
+    """Return the weight of the swap in each pixel of the frame, (H, W) float32, as in `composite`.
 
-    Args:
-        blend_mask: (S, S) in [0, 1], 1 = swap.
-        aligned_from_frame: (2, 3).
-        frame_size: Width and height of the frame.
-
-    Returns:
-        (H, W) float32 in [0, 1].
-
-    Raises:
-        ValueError: The transform is singular.
+    `frame_size` is its width and height; arguments and errors otherwise as `composite`.
     """
     width, height = frame_size
     frame_mask = np.zeros((height, width), np.float32)

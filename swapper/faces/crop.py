@@ -15,13 +15,7 @@ def crop_face(
     size: int,
     coverage: Coverage = "face",
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Cut the aligned crop of a face out of a frame.
-
-    Args:
-        image: (H, W, 3) RGB.
-        landmarks: (68, 2), x y in frame pixels, iBUG order.
-        size: Side of the crop in pixels.
-        coverage: How much of the head it shows.
+    """Cut the aligned crop of a face out of a frame (H, W, 3); see `similarity_from_landmarks`.
 
     Returns:
         The crop (size, size, 3), and aligned_from_frame (2, 3).

@@ -25,40 +25,27 @@ Value = TypeVar("Value", np.uint8, np.float32)
 # mouth 51 mm); depths were chosen so that known rotations of real heads come out straight.
 # Only rigid points are listed, and the mouth's corners, which define the upright direction.
 _FACE_MM: Final[dict[int, tuple[float, float, float]]] = {
-    36: (-45.0, 0.0, 8.0),
-    39: (-16.5, 1.0, 0.0),
-    42: (16.5, 1.0, 0.0),
-    45: (45.0, 0.0, 8.0),
-    27: (0.0, -2.0, -16.0),
-    28: (0.0, 11.0, -22.0),
-    29: (0.0, 23.0, -29.0),
-    30: (0.0, 34.0, -35.0),
-    31: (-15.0, 43.0, -14.0),
-    32: (-8.0, 46.0, -19.0),
-    33: (0.0, 48.0, -21.0),
-    34: (8.0, 46.0, -19.0),
-    35: (15.0, 43.0, -14.0),
-    48: (-25.5, 68.0, -6.0),
-    54: (25.5, 68.0, -6.0),
-}
-_INDICES: Final = np.array(sorted(_FACE_MM))
-_MODEL_MM: Final = np.array([_FACE_MM[i] for i in sorted(_FACE_MM)])
+    27: (0, -2, -16), 28: (0, 11, -22), 29: (0, 23, -29), 30: (0, 34, -35),
+    31: (-15, 43, -14), 32: (-8, 46, -19), 33: (0, 48, -21), 34: (8, 46, -19), 35: (15, 43, -14),
+    36: (-45, 0, 8), 39: (-16.5, 1, 0), 42: (16.5, 1, 0), 45: (45, 0, 8),
+    48: (-25.5, 68, -6), 54: (25.5, 68, -6),
+}  # fmt: skip
+_INDICES: Final = np.array(list(_FACE_MM))
+_MODEL_MM: Final = np.array(list(_FACE_MM.values()))
 # Weight of each point in the alignment. The nose's ridge moves with pitch and yaw and the mouth's
 # corners with every smile, so their weights are low.
 _WEIGHT_OF: Final = dict.fromkeys(_FACE_MM, 1.0) | dict.fromkeys((28, 29, 30), 0.05)
 _WEIGHT_OF.update(dict.fromkeys((31, 32, 34, 35), 0.5) | dict.fromkeys((48, 54), 0.2))
-_WEIGHTS: Final = np.array([_WEIGHT_OF[i] for i in sorted(_FACE_MM)])
+_WEIGHTS: Final = np.array(list(_WEIGHT_OF.values()))
 # Pose is estimated without the mouth's corners: with them an open jaw was taken for a raised head
 # (on the real clips the distance to MediaPipe's own pitch fell from 5.4 to 3.1 degrees).
 _BONE: Final = slice(0, -2)
 # Left and right swapped, iBUG order.
-MIRROR: Final = np.array(
-    [
-        *(*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)),
-        *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
-        *(*range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65),
-    ]
-)
+MIRROR: Final = np.array([
+    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
+    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
+    *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65,
+])  # fmt: skip
 _SMALLEST_SPREAD: Final = 0.01  # square pixels: a face a tenth of a pixel large is none
 _SHRINK_FROM: Final = 1.5
 _LARGEST_SUPERSAMPLED: Final = 4096  # pixels a side, so that memory stays bounded
@@ -301,14 +288,10 @@ def _angles(rotation: NDArray[np.float64]) -> tuple[float, float, float]:
 
 
 def sharpness(aligned: NDArray[np.uint8]) -> float:
-    """Compute the contrast-normalised sharpness of an aligned face.
+    """Compute the contrast-normalised sharpness of an aligned face (S, S, 3) RGB.
 
-    Args:
-        aligned: (S, S, 3) RGB.
-
-    Returns:
-        Variance of the Laplacian over the variance of the grey picture, in its middle half; >= 0,
-        higher is sharper, comparable within one size and coverage.
+    Variance of the Laplacian over the variance of the grey picture, in its middle half; >= 0,
+    higher is sharper, comparable within one size and coverage.
     """
     grey = cv2.cvtColor(aligned, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255.0
     height, width = grey.shape

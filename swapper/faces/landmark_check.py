@@ -18,12 +18,8 @@ the landmarks of another clip 0.7 to 1.3 (docs/LOG.md, 2026-11-29)."""
 def feature_detail(aligned: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> float:
     """Compute the detail of eyes, brows and mouth relative to the rest of the face.
 
-    Args:
-        aligned: (S, S, 3) RGB.
-        landmarks: (68, 2) in its pixels.
-
-    Returns:
-        Ratio of the mean brightness gradients; about 1 if landmarks do not lie on the face.
+    For an aligned face (S, S, 3) RGB and landmarks (68, 2) in its pixels: the ratio of the mean
+    brightness gradients, about 1 if they do not lie on the face.
     """
     size = aligned.shape[0]
     bright = cv2.cvtColor(aligned, cv2.COLOR_RGB2GRAY).astype(np.float32)

@@ -1,6 +1,8 @@
 """Masks of an aligned face, drawn from its landmarks.
 
-All are (S, S) uint8, 0 outside, 255 inside, with soft edges.
+All functions take landmarks (68, 2) in pixels of the aligned picture and its side, and raise a
+ValueError if they have another shape or are not finite. Masks are (size, size) uint8, 0 outside,
+255 inside, with soft edges.
 """
 
 from __future__ import annotations
@@ -32,18 +34,7 @@ _LARGEST_DRAWN: Final = 4096
 
 
 def face_mask(landmarks_aligned: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
-    """Hull of the face from the jaw line to part of forehead and temples, antialiased.
-
-    Args:
-        landmarks_aligned: (68, 2) in aligned pixels.
-        size: Side of the aligned picture.
-
-    Returns:
-        (size, size), 255 = face.
-
-    Raises:
-        ValueError: Landmarks of another shape, or not finite.
-    """
+    """Hull of the face from the jaw line to part of forehead and temples, antialiased."""
     points = checked_shape(landmarks_aligned)
     up = points[_NASION] - points[_NOSE_BASE]
     across = points[_BROWS][-1] - points[_BROWS][0]
@@ -53,18 +44,7 @@ def face_mask(landmarks_aligned: NDArray[np.float32], size: int) -> NDArray[np.u
 
 
 def eyes_mouth_mask(landmarks_aligned: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
-    """Mask of eyes and mouth at full weight and brows at half, with soft edges.
-
-    Args:
-        landmarks_aligned: (68, 2) in aligned pixels.
-        size: Side of the aligned picture.
-
-    Returns:
-        (size, size), 255 = eyes or mouth.
-
-    Raises:
-        ValueError: Landmarks of another shape, or not finite.
-    """
+    """Mask of eyes and mouth at full weight (255) and brows at half, with soft edges."""
     points = checked_shape(landmarks_aligned)
     # The nose's length does not change with blinks and smiles, nor do margins based on it.
     unit = float(np.linalg.norm(points[_NASION] - points[_NOSE_BASE]))
@@ -73,15 +53,9 @@ def eyes_mouth_mask(landmarks_aligned: NDArray[np.float32], size: int) -> NDArra
     brows = np.zeros((size, size), np.uint8)
     thickness = max(1, round(0.22 * unit))
     for line in _BROW_LINES:
-        cv2.polylines(
-            brows,
-            [_fixed_point(points[line], size)],
-            False,
-            128,
-            min(thickness, 255),
-            cv2.LINE_AA,
-            _SUBPIXEL_BITS,
-        )
+        places = [_fixed_point(points[line], size)]
+        width = min(thickness, 255)
+        cv2.polylines(brows, places, False, 128, width, cv2.LINE_AA, _SUBPIXEL_BITS)
     both = np.maximum(core, brows)
     sigma = max(0.05 * unit, 0.5)
     return np.asarray(cv2.GaussianBlur(both, (0, 0), min(sigma, size / 8)), dtype=np.uint8)
@@ -90,18 +64,7 @@ def eyes_mouth_mask(landmarks_aligned: NDArray[np.float32], size: int) -> NDArra
 def region_masks(
     landmarks_aligned: NDArray[np.float32], size: int
 ) -> dict[Region, NDArray[np.uint8]]:
-    """Return separate masks of eyes, brows and mouth with the surrounding skin.
-
-    Args:
-        landmarks_aligned: (68, 2) in aligned pixels.
-        size: Side of the aligned picture.
-
-    Returns:
-        (size, size) each, 255 = inside; they may overlap where lids and brows meet.
-
-    Raises:
-        ValueError: Landmarks of another shape, or not finite.
-    """
+    """Masks of eyes, brows and mouth with the skin around; they may overlap."""
     points = checked_shape(landmarks_aligned)
     unit = float(np.linalg.norm(points[_NASION] - points[_NOSE_BASE]))
     brows = np.zeros((size, size), np.uint8)

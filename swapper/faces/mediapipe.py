@@ -20,18 +20,12 @@ from swapper.faces.aligner import FrameLike, valid_faces
 from swapper.types import Face
 
 # Mesh points (of 478) of the 68 landmarks, iBUG order: jaw, brows, nose, eyes, lips.
-MESH_OF_LANDMARK: Final = np.array(
-    [
-        *(162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389),
-        *(71, 63, 105, 66, 107),
-        *(336, 296, 334, 293, 301),
-        *(168, 197, 5, 4, 75, 97, 2, 326, 305),
-        *(33, 160, 158, 133, 153, 144),
-        *(362, 385, 387, 263, 373, 380),
-        *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181),
-        *(78, 82, 13, 312, 308, 317, 14, 87),
-    ]
-)
+MESH_OF_LANDMARK: Final = np.array([
+    162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389,
+    71, 63, 105, 66, 107, 336, 296, 334, 293, 301, 168, 197, 5, 4, 75, 97, 2, 326, 305,
+    33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,
+    61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87,
+])  # fmt: skip
 # The tracker filters by increasing timestamps in ms; the frame rate is not known here.
 _FRAME_MS: Final = 33
 
@@ -148,13 +142,12 @@ class MediapipeAligner:
 
     def _create_landmarker(self, path: Path) -> Any:
         base, vision = _package()
+        mode = vision.RunningMode.VIDEO if self.video else vision.RunningMode.IMAGE
         try:
             return vision.FaceLandmarker.create_from_options(
                 vision.FaceLandmarkerOptions(
                     base_options=base(model_asset_path=str(path)),
-                    running_mode=vision.RunningMode.VIDEO
-                    if self.video
-                    else vision.RunningMode.IMAGE,
+                    running_mode=mode,
                     num_faces=self.max_faces,
                     output_face_blendshapes=True,
                     min_face_detection_confidence=self.min_confidence,
@@ -204,13 +197,10 @@ def _ignore_sigprof() -> None:
     that restores Python's handlers, as Lightning does after training, would restore the default,
     which is to terminate.
     """
+    kind = getattr(signal, "SIGPROF", None)
     in_main = threading.current_thread() is threading.main_thread()
-    if (
-        in_main
-        and hasattr(signal, "SIGPROF")
-        and signal.getsignal(signal.SIGPROF) is signal.SIG_DFL
-    ):
-        signal.signal(signal.SIGPROF, signal.SIG_IGN)
+    if in_main and kind is not None and signal.getsignal(kind) is signal.SIG_DFL:
+        signal.signal(kind, signal.SIG_IGN)
 
 
 @contextlib.contextmanager

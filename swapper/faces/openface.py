@@ -82,11 +82,7 @@ class OpenfaceAligner:
         return max(max(frames), len(frames))
 
     def set_clip(self, clip: Path) -> None:
-        """Select the clip; no effect where `csv` is a file.
-
-        Args:
-            clip: A video, or an image or folder of images; only its name is used.
-        """
+        """Select the clip by the name of its file or folder; no effect where `csv` is a file."""
         self._clip, self._table = clip, None
 
     def prepare(self) -> None:
@@ -113,18 +109,16 @@ class OpenfaceAligner:
             AlignerError: The counts differ; names both.
         """
         frames = self._loaded().frames
-        highest = max(frames)
-        if highest > num_frames or (not self.sparse and len(frames) != num_frames):
-            described = highest if highest > num_frames else len(frames)
-            raise AlignerError(
-                f"{self._file()}: describes {described} frames but the clip has {num_frames}: "
-                "pass the CSV of this clip"
-                + (
-                    ", or aligner.sparse=true if frames without a face have no row"
-                    if highest <= num_frames
-                    else ""
-                )
-            )
+        described, cure = max(frames), ""
+        if described <= num_frames:
+            if self.sparse or len(frames) == num_frames:
+                return
+            described = len(frames)
+            cure = ", or aligner.sparse=true if frames without a face have no row"
+        raise AlignerError(
+            f"{self._file()}: describes {described} frames but the clip has {num_frames}: pass the "
+            f"CSV of this clip{cure}"
+        )
 
     def close(self) -> None:
         """Release the table; it is read again when needed."""
@@ -136,11 +130,7 @@ class OpenfaceAligner:
         return self._table
 
     def _file(self) -> Path:
-        """Return the CSV of the current clip.
-
-        Raises:
-            AlignerError: The folder has none for it.
-        """
+        """Return the CSV of the current clip."""
         if self._clip is None or not self.csv.is_dir():
             return self.csv
         stem = self._clip.name if self._clip.is_dir() else self._clip.stem

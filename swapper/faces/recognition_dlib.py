@@ -75,17 +75,9 @@ class DlibRecogniser:
         self._net = dlib.face_recognition_model_v1(str(path))
 
     def crop(self, image: Picture, landmarks: NDArray[np.floating]) -> Picture:
-        """Crop the face chip of dlib.
-
-        Args:
-            image: (H, W, 3) uint8 RGB.
-            landmarks: (68, 2), x y in its pixels; rounded to integers.
-
-        Returns:
-            (150, 150, 3) uint8 RGB; edge pixels are replicated beyond the image.
+        """Crop the face chip of dlib, see `Recogniser.crop`: (150, 150, 3); landmarks are rounded.
 
         Raises:
-            ValueError: The landmarks are not (68, 2), not finite, or fall on one point.
             EstimatorError: dlib is missing.
         """
         dlib = _dlib()
@@ -93,25 +85,11 @@ class DlibRecogniser:
         chip = dlib.get_face_chip_details(_detection(dlib, points), SIDE, _PADDING).rect
         middle = np.array([chip.left() + chip.right(), chip.top() + chip.bottom()]) / 2
         window, corner = _window(image, middle, chip.width())
-        crop: Picture = dlib.get_face_chip(
-            window, _detection(dlib, points - corner), size=SIDE, padding=_PADDING
-        )
-        return crop
+        face = _detection(dlib, points - corner)
+        return np.asarray(dlib.get_face_chip(window, face, size=SIDE, padding=_PADDING))
 
     def embed(self, crops: Picture, batch_size: int = 64) -> NDArray[np.float32]:
-        """Compute embeddings, of about length 1.5.
-
-        Args:
-            crops: (N, 150, 150, 3) uint8 RGB, from `crop`.
-            batch_size: Crops per forward pass.
-
-        Returns:
-            (N, 128); rows do not depend on their batch.
-
-        Raises:
-            ValueError: `crops` has another shape or dtype.
-            EstimatorError: As `prepare`.
-        """
+        """Compute embeddings (N, 128) of about length 1.5, see `Recogniser.embed`."""
         faces = checked_crops(crops, SIDE)
         self.prepare()
         embeddings = np.empty((len(faces), DIMENSIONS), np.float32)
@@ -134,9 +112,6 @@ def _packaged() -> Path:
     """Return the weights in face-recognition-models without importing the package.
 
     Its module imports pkg_resources, which setuptools removed.
-
-    Raises:
-        EstimatorError: The package is missing.
     """
     spec = importlib.util.find_spec(_PACKAGE)
     folders = [] if spec is None else list(spec.submodule_search_locations or ())
@@ -158,15 +133,10 @@ def _detection(dlib: Any, points: Floats) -> Any:
 
 
 def _window(image: Picture, middle: Floats, radius: float) -> tuple[Picture, NDArray[np.int64]]:
-    """Return the window that a chip may cover at any rotation.
+    """Return the window that a chip may cover at any rotation: `radius` pixels around its `middle`.
 
     dlib fills with black beyond the image, which changes the embedding: a chin cut off added 0.16
     to the distance of the same face. So edge pixels are replicated, as in `warp`.
-
-    Args:
-        image: (H, W, 3).
-        middle: (2,) x y of the chip's centre.
-        radius: Half size in pixels; limited to the size of the image.
 
     Returns:
         The window, and x y of its upper left corner in the picture.

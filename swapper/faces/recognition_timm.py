@@ -23,21 +23,16 @@ if TYPE_CHECKING:
     import torch
 
 SIDE: Final = 112
-TEMPLATE: Final = np.array(
-    [
-        (38.2946, 51.6963),
-        (73.5318, 51.5014),
-        (56.0252, 71.7366),
-        (41.5493, 92.3655),
-        (70.7299, 92.2041),
-    ]
-)
+TEMPLATE: Final = np.array([
+    (38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655),
+    (70.7299, 92.2041),
+])  # fmt: skip
 """Eyes, nose and mouth corners in a crop, x y, the image's left first."""
 _LARGEST: Final = 2 << 30
 _OPTION: Final = "recogniser.weights"
 _LOADING_ARGUMENTS: Final = {
-    *("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
-}
+    "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir",
+}  # fmt: skip
 """Arguments with which timm would read other files, some of them pickles, or use the network."""
 
 
@@ -147,9 +142,7 @@ class TimmRecogniser:
         try:
             # Initialisation must not change the run's random state.
             with torch.random.fork_rng(devices=()):
-                net: torch.nn.Module = timm.create_model(
-                    self.arch, pretrained=False, **self.arguments
-                )
+                net = timm.create_model(self.arch, pretrained=False, **self.arguments)
         except Exception as error:  # which, depends on the architecture
             raise EstimatorError(
                 f"recogniser.arch={self.arch}: timm cannot make it with recogniser.arguments="
@@ -188,32 +181,13 @@ class TimmRecogniser:
         return unit
 
     def crop(self, image: Picture, landmarks: NDArray[np.floating]) -> Picture:
-        """Crop a face to ArcFace's template.
-
-        Args:
-            image: (H, W, 3) uint8 RGB.
-            landmarks: (68, 2), x y in its pixels.
-
-        Returns:
-            (112, 112, 3) uint8 RGB; edge pixels are replicated beyond the image.
-
-        Raises:
-            ValueError: The landmarks are not (68, 2), not finite, or fall on one point.
-        """
+        """Crop a face to ArcFace's template, see `Recogniser.crop`: (112, 112, 3)."""
         return warp(image, similarity_between(five_points(landmarks), TEMPLATE), SIDE)
 
     def embed(self, crops: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
-        """Compute embeddings of unit length.
-
-        Args:
-            crops: (N, 112, 112, 3) uint8 RGB, from `crop`.
-            batch_size: Crops per forward pass.
-
-        Returns:
-            (N, D); up to rounding, rows do not depend on their batch.
+        """Compute embeddings (N, D) of unit length, see `Recogniser.embed`.
 
         Raises:
-            ValueError: `crops` has another shape or dtype.
             EstimatorError: As `prepare`, or the network returns no vectors.
         """
         crops = checked_crops(crops, SIDE)

@@ -42,19 +42,13 @@ _HALF_FACE: Final[dict[int, tuple[float, float, float]]] = {
 }  # fmt: skip
 RIGID: Final = np.array([27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45])
 # The same of the mesh, with the temples and the hairline.
-RIGID_MESH: Final = np.array(
-    [
-        *(33, 133, 362, 263, 168, 6, 197, 195, 5, 4, 1, 2, 98, 327),
-        *(127, 356, 234, 454, 10, 109, 338),
-    ]
-)
+RIGID_MESH: Final = np.array([
+    33, 133, 362, 263, 168, 6, 197, 195, 5, 4, 1, 2, 98, 327, 127, 356, 234, 454, 10, 109, 338,
+])  # fmt: skip
 INNER_LIPS: Final = np.arange(60, 68)
-INNER_LIPS_MESH: Final = np.array(
-    [
-        *(78, 191, 80, 81, 82, 13, 312, 311, 310, 415),
-        *(308, 324, 318, 402, 317, 14, 87, 178, 88, 95),
-    ]
-)
+INNER_LIPS_MESH: Final = np.array([
+    78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95,
+])  # fmt: skip
 """Inner outline of the mouth, starting at the image's left corner."""
 IRISES: Final = ((range(468, 473), 33, 133), (range(473, 478), 362, 263))
 """Mesh points of each iris, the first its centre, and the corners of its eye."""

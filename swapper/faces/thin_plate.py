@@ -34,14 +34,9 @@ def thin_plate_flow(
 
 
 def smallest_area(flow: Floats, spacing: float) -> Floats:
-    """Compute the area scale of a warp in each cell of its grid.
+    """Compute the area scale of a warp: (G - 1, G - 1), negative where it folds.
 
-    Args:
-        flow: (G, G, 2) displacements (dx, dy) at the nodes.
-        spacing: Distance of the nodes, in units of the displacements.
-
-    Returns:
-        (G - 1, G - 1) input area of each cell, in cells; negative where the warp folds.
+    `flow` (G, G, 2) are displacements (dx, dy) at nodes that lie `spacing` apart, in its units.
     """
     across = np.diff(flow, axis=1)[:-1] / spacing
     down = np.diff(flow, axis=0)[:, :-1] / spacing

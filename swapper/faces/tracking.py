@@ -150,14 +150,10 @@ class Smoother(Generic[T]):
     def push(
         self, item: T, matrices: Mapping[int, NDArray[np.float64]]
     ) -> list[tuple[T, dict[int, NDArray[np.float64]]]]:
-        """Add a frame.
-
-        Args:
-            item: Returned with the result, such as the frame.
-            matrices: aligned_from_frame (2, 3) by track.
+        """Add a frame: any `item`, and aligned_from_frame (2, 3) by track.
 
         Returns:
-            The frame pushed `radius` frames ago with its smoothed transforms, if there is one.
+            The item pushed `radius` frames ago with its smoothed transforms, if there is one.
 
         Raises:
             ValueError: A transform is singular.

@@ -161,12 +161,7 @@ class Body:
         return blades * 4, np.ascontiguousarray(triangles)
 
     def pose(self, units: NDArray[np.float32], gaze: tuple[float, float]) -> Posed:
-        """Pose the body.
-
-        Args:
-            units: (2, 19) intensities after the identity's gain and asymmetry.
-            gaze: Degrees to the image's right and up.
-        """
+        """Pose the body: (2, 19) intensities after gain and asymmetry, gaze in degrees."""
         points = self._static.copy()
         weights = units.reshape(-1)
         active = np.flatnonzero(weights > 0)

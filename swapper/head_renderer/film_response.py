@@ -57,13 +57,9 @@ def downsample(values: Single, factor: int) -> Single:
 
 @compiled
 def motion_blur(picture: Single, motion: Single, shutter: float, result: Single) -> None:
-    """Blur along each pixel's motion vector.
+    """Blur a picture (H, W, 3) along each pixel's motion since the last frame, (H, W, 2) pixels.
 
-    Args:
-        picture: (H, W, 3).
-        motion: (H, W, 2) motion in pixels since the last frame.
-        shutter: Exposed share of the frame.
-        result: (H, W, 3), written.
+    `shutter` is the exposed share of the frame; `result` (H, W, 3) is written.
     """
     height, width = picture.shape[0], picture.shape[1]
     for i in range(height):
@@ -88,11 +84,7 @@ def motion_blur(picture: Single, motion: Single, shutter: float, result: Single)
 def apply_film(picture: Single, film: FilmStock, seed: int, index: int) -> NDArray[np.uint8]:
     """(S, S, 3) uint8 from (S, S, 3) sRGB in [0, 1]: lens blur, vignette and grain.
 
-    Args:
-        picture: Tone-mapped rendering.
-        film: Film parameters.
-        seed: Seed of the stage.
-        index: Frame number; selects the grain.
+    The stage's seed and the number of the frame select the grain.
     """
     size = picture.shape[0]
     sigma = film.softness * size

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from swapper.head_renderer.jit import compiled
 from swapper.head_renderer.sculpt import EYE_RADIUS, EYE_Z
 from swapper.head_renderer.surface import EYE_INNER, EYE_OUTER, EYE_X, Floats, Grid
+from swapper.head_renderer.units import INDEX
 
 TOP: Final = 17.0
 BOTTOM: Final = -14.0
@@ -50,11 +51,10 @@ def regions(grid: Grid) -> tuple[LidRegion, LidRegion]:
 
 @compiled
 def edge(t: float, opening: float) -> float:
-    """Return the height of a lid's edge over the line between the corners.
+    """Return the height of a lid's edge over the line between the corners, in mm.
 
-    Args:
-        t: 0 at the inner corner, 1 at the outer.
-        opening: Height in mm at the highest place; negative for the lower lid.
+    `t` is 0 at the inner corner, 1 at the outer; `opening` the height at the highest place,
+    negative for the lower lid.
     """
     if t <= 0.0 or t >= 1.0:
         return 0.0
@@ -178,16 +178,12 @@ def deform_lids(
 def lid_edges(units: Floats, gaze_up: float) -> tuple[float, float]:
     """Return the heights of the upper and lower lid's edge in mm.
 
-    Args:
-        units: (19,) intensities of one side, in the order of `UNITS`.
-        gaze_up: Degrees; the upper lid follows the eye.
+    `units` (19,) are one side's intensities; lids follow the eye, `gaze_up` is in degrees.
     """
-    au5, au6, au7, au43 = units[3], units[4], units[5], units[18]
-    au12, au9 = units[8], units[6]
+    au5, au6, au7, au9, au12, au43 = (units[INDEX[unit]] for unit in (5, 6, 7, 9, 12, 43))
     upper = _UPPER_OPEN + 3.4 * au5 - 1.5 * au7 - 0.7 * au6 + 0.085 * gaze_up
-    lower = (
-        _LOWER_OPEN - 0.5 * au5 + 2.3 * au7 + 1.5 * au6 + 0.5 * au12 + 0.5 * au9 + 0.04 * gaze_up
-    )
+    lower = _LOWER_OPEN - 0.5 * au5 + 2.3 * au7 + 1.5 * au6 + 0.5 * au12 + 0.5 * au9
+    lower += 0.04 * gaze_up
     upper = max(upper, lower)
     meet = max(lower, -3.4)
     return upper + (meet - upper) * au43, lower + (meet - lower) * au43

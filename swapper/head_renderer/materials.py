@@ -41,12 +41,8 @@ def unit(x: float, y: float, z: float) -> Any:
 def lit_share(shadow: Single, x: float, y: float, near: float, facing: float) -> float:
     """Return the visible share of the key light: 5 x 5 percentage-closer filtering.
 
-    Args:
-        shadow: Shadow map.
-        x: Column in it.
-        y: Row.
-        near: Nearness of the surface point.
-        facing: Cosine between the surface and the light; steep ones need more tolerance.
+    The point lies at column x and row y of the shadow map with nearness `near`; `facing` is the
+    cosine between the surface and the light, steep ones need more tolerance.
     """
     facing = max(facing, 0.2)
     bias = 1.2 + 2.4 * math.sqrt(1 - facing * facing) / facing

@@ -43,12 +43,7 @@ def fbm(x: Floats, y: Floats, seed: int, octaves: int = 4) -> Floats:
 def speckles(x: Floats, y: Floats, seed: int, density: float, size: float) -> Floats:
     """Return round spots, at most one per unit cell: 1 at a spot's centre, 0 outside.
 
-    Args:
-        x: Coordinates in cells.
-        y: Coordinates in cells.
-        seed: Seed of the pattern.
-        density: Share of cells that hold a spot.
-        size: Largest radius, in cells, up to 0.5.
+    `density` is the share of cells with a spot, `size` the largest radius in cells, up to 0.5.
     """
     left, top = np.floor(x), np.floor(y)
     total = np.zeros_like(x)

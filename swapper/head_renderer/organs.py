@@ -40,15 +40,7 @@ class Part:
 def grid_part(
     points: Floats, colours: Floats, material: int, *, flip: bool = False, one_sided: bool = False
 ) -> Part:
-    """Build a part from a grid of points.
-
-    Args:
-        points: (R, C, 3) mm.
-        colours: (R, C, 3) linear RGB.
-        material: One of the constants above.
-        flip: Whether to reverse the winding.
-        one_sided: Whether its back faces are culled.
-    """
+    """Build a part from a grid of points (R, C, 3) with colours; `flip` reverses the winding."""
     rows, columns = points.shape[:2]
     triangles = grid_triangles(np.ones((rows - 1, columns - 1), bool))
     return Part(
@@ -64,10 +56,9 @@ def linear(colour: tuple[float, float, float]) -> Floats:
 
 
 def eyeball() -> tuple[Part, Floats]:
-    """Return an eyeball with a cornea, centred at 0 and facing z.
+    """Return an eyeball with a cornea, centred at 0 and facing z, and (N, 2) polar coordinates.
 
-    Returns:
-        The sphere, and (N, 2) polar angle and azimuth of its points in radians.
+    These are the polar angle and azimuth of its points in radians.
     """
     polar = np.concatenate([np.linspace(0, 0.62, 16), np.linspace(0.68, 2.0, 16)])
     around = np.linspace(0, 2 * np.pi, 37)
@@ -139,10 +130,7 @@ def mouth_inside() -> tuple[Part, Part]:
 def ear(identity: Identity, side: float, skin: Floats) -> Part:
     """An ear in template space: helix, scapha, antihelix, concha, tragus and lobe.
 
-    Args:
-        identity: Identity of the ear.
-        side: 1 left, -1 right.
-        skin: (3,) linear RGB.
+    `side` is 1 left, -1 right; `skin` (3,) linear RGB.
     """
     rho = np.concatenate([np.linspace(0, 1, 22), [1.03, 1.0, 0.85, 0.6, 0.3]])[:, None]
     behind = np.concatenate([np.zeros(22), [0.3, 0.6, 0.8, 0.9, 1.0]])[:, None]

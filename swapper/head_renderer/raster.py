@@ -69,12 +69,10 @@ def rasterise(
 def vertex_normals(
     points: NDArray[np.float64], triangles: NDArray[np.int32], weld: NDArray[np.int32]
 ) -> NDArray[np.float64]:
-    """Return (N, 3) unit normals, the area-weighted mean over a vertex's triangles.
+    """Return unit normals of points (N, 3), the area-weighted mean over a vertex's triangles.
 
-    Args:
-        points: (N, 3).
-        triangles: (T, 3) int32, counter-clockwise from outside.
-        weld: (N,) int32, the vertex whose normal each one shares.
+    These are (T, 3), counter-clockwise from outside; `weld` (N,) is the vertex whose normal each
+    one shares.
     """
     normals = np.zeros_like(points)
     for t in range(triangles.shape[0]):

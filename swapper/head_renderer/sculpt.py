@@ -40,11 +40,9 @@ class EyeFrame:
     tilt: float
 
     def place(self, offset: Floats, side: float) -> Floats:
-        """(N, 3) head points from (N, 3) offsets to the template's eyeball centre.
+        """(N, 3) head points from (N, 3) template points minus their eyeball's centre.
 
-        Args:
-            offset: Template points minus the eyeball's centre.
-            side: 1 for the left eye, -1 for the right.
+        `side` is 1 for the left eye, -1 for the right.
         """
         turn = self.tilt * side
         cos, sin = np.cos(turn), np.sin(turn)

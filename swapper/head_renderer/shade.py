@@ -247,14 +247,10 @@ def _pixel(mesh: Any, scene: Any, t: int, wa: float, wb: float, wc: float) -> An
 def shade(
     mesh: Mesh, scene: Scene, triangle_ids: NDArray[np.int32], backdrop: Single, picture: Single
 ) -> None:
-    """Shade a picture.
+    """Shade a picture (H, W, 3) float32, which is written.
 
-    Args:
-        mesh: Posed meshes.
-        scene: Lights and materials.
-        triangle_ids: (H, W) int32 from `rasterise`.
-        backdrop: (H, W, 3) float32 linear RGB where nothing is seen.
-        picture: (H, W, 3) float32, written.
+    `triangle_ids` (H, W) come from `rasterise`; where nothing is seen `backdrop` (H, W, 3), linear
+    RGB, is copied.
     """
     height, width = triangle_ids.shape
     for i in range(height):

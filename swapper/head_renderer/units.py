@@ -11,32 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 NAMES: Final[dict[int, str]] = {
-    1: "inner brow raiser",
-    2: "outer brow raiser",
-    4: "brow lowerer",
-    5: "upper lid raiser",
-    6: "cheek raiser",
-    7: "lid tightener",
-    9: "nose wrinkler",
-    10: "upper lip raiser",
-    12: "lip corner puller",
-    14: "dimpler",
-    15: "lip corner depressor",
-    17: "chin raiser",
-    20: "lip stretcher",
-    23: "lip tightener",
-    24: "lip pressor",
-    25: "lips part",
-    26: "jaw drop",
-    27: "mouth stretch",
-    43: "eyes closed",
-}
+    1: "inner brow raiser", 2: "outer brow raiser", 4: "brow lowerer", 5: "upper lid raiser",
+    6: "cheek raiser", 7: "lid tightener", 9: "nose wrinkler", 10: "upper lip raiser",
+    12: "lip corner puller", 14: "dimpler", 15: "lip corner depressor", 17: "chin raiser",
+    20: "lip stretcher", 23: "lip tightener", 24: "lip pressor", 25: "lips part", 26: "jaw drop",
+    27: "mouth stretch", 43: "eyes closed",
+}  # fmt: skip
 UNITS: Final[tuple[int, ...]] = tuple(NAMES)
 INDEX: Final[dict[int, int]] = {unit: column for column, unit in enumerate(UNITS)}
 """Unit number to its column in an array of intensities."""
 NUM_UNITS: Final = len(UNITS)
-LEFT: Final = 0
-RIGHT: Final = 1
+LEFT, RIGHT = 0, 1
 """Rows of an array of intensities: the actor's own left and right."""
 MIDLINE: Final[frozenset[int]] = frozenset({17, 23, 24, 25, 26, 27})
 """Units of the jaw and the lips' ring, which have no sides: the mean of both rows is used."""

@@ -32,12 +32,9 @@ _LOSSLESS = re.compile("pcm_.*|flac|alac|wavpack|tta|ape|truehd|mlp")
 
 
 class AudioTracks(AbstractContextManager["AudioTracks"]):
-    """Copies the audio tracks of one file into another, interleaved with the video.
+    """Copies the audio tracks of `source` into `output`, written to `path`, amid the video.
 
-    Args:
-        source: File with the audio.
-        output: Container being written; the tracks are added at once.
-        path: Output path, for its suffix and for messages.
+    The tracks are added at once.
 
     Raises:
         MediaError: A track can be neither copied nor transcoded.
@@ -97,18 +94,14 @@ class AudioTracks(AbstractContextManager["AudioTracks"]):
 
     def _add_transcoded(self, stream: AudioStream) -> AudioStream:
         suffix = self._path.suffix.lower()
+        unfit = f"{self._path}: {suffix} cannot hold"
         if stream.codec_context is None:
-            raise MediaError(
-                f"{self._path}: {suffix} cannot hold the audio of the input; write .mkv"
-            )
+            raise MediaError(f"{unfit} the audio of the input; write .mkv")
         was = _codec_name(stream)
         fallback = "libopus"
         if suffix != ".webm":
             fallback = "alac" if _LOSSLESS.fullmatch(was) else "aac"
-        becomes = fallback.removeprefix("lib")
-        _log.warning(
-            "%s: %s cannot hold %s; transcoding it to %s", self._path, suffix, was, becomes
-        )
+        _log.warning("%s %s; transcoding it to %s", unfit, was, fallback.removeprefix("lib"))
         rate = 48000 if fallback == "libopus" else stream.rate
         track = self._output.add_stream(fallback, rate=rate)
         assert isinstance(track, AudioStream)

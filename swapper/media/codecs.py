@@ -106,23 +106,23 @@ def encoder_options(path: Path, name: str, crf: int, preset: str, layout: Layout
 
 @lru_cache(maxsize=64)
 def choose_pixel_format(name: str, pix_fmt: str, width: int, height: int) -> str:
-    """Choose the encoder's pixel format that loses the least of the footage's.
+    """Choose the format of codec `name` that loses the least of the footage's `pix_fmt`.
 
-    Args:
-        name: A key of `CODECS`.
-        pix_fmt: Of the footage.
-        width: Coded width in pixels; odd sizes exclude some subsamplings.
-        height: Coded height in pixels.
+    Odd sizes (coded, in pixels) exclude some subsamplings.
     """
     codec = CODECS[name]
+
+    def is_legal(layout: Layout) -> bool:
+        across, down = (1 << shift for shift in layout.chroma_shift)
+        return (
+            (codec.alpha or not layout.alpha)
+            # Players support RGB in FFV1 only.
+            and (name == "ffv1" or layout.family != "rgb")
+            and not (codec.even and (width % across or height % down))
+        )
+
     offered = [each.name for each in av.codec.Codec(codec.encoder, "w").video_formats or ()]
-    legal = [each for each in offered if _is_paintable(each)]
-    if not codec.alpha:
-        legal = [each for each in legal if not layout_of(each).alpha]
-    if name != "ffv1":  # players do not support RGB in the others
-        legal = [each for each in legal if layout_of(each).family != "rgb"]
-    if codec.even:
-        legal = [each for each in legal if _divides(layout_of(each), width, height)]
+    legal = [each for each in offered if _is_paintable(each) and is_legal(layout_of(each))]
     assert legal, f"{codec.encoder} offers no planar format"
     return min(legal, key=lambda each: _loss(layout_of(pix_fmt), layout_of(each)))
 
@@ -140,11 +140,6 @@ def _is_paintable(pix_fmt: str) -> bool:
         and "f32" not in pix_fmt
         and layout.bits >= 8
     )
-
-
-def _divides(layout: Layout, width: int, height: int) -> bool:
-    across, down = layout.chroma_shift
-    return width % (1 << across) == 0 and height % (1 << down) == 0
 
 
 def _loss(have: Layout, offer: Layout) -> float:

@@ -33,14 +33,8 @@ _LUMA_WEIGHTS: dict[Matrix, tuple[float, float]] = {
 _SWS_MATRIX: dict[Matrix, int] = {"bt601": 5, "bt709": 1, "bt2020": 9}
 # AVColorSpace (ITU-T H.273 MatrixCoefficients); SMPTE 240M is nearest to BT.709.
 _TAGGED: dict[int, Matrix] = {
-    1: "bt709",
-    4: "bt601",
-    5: "bt601",
-    6: "bt601",
-    7: "bt709",
-    9: "bt2020",
-    10: "bt2020",
-}
+    1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt709", 9: "bt2020", 10: "bt2020",
+}  # fmt: skip
 TAG_OF_MATRIX: dict[Matrix, int] = {"bt601": 6, "bt709": 1, "bt2020": 9}
 LIMITED, FULL = 1, 2  # AVColorRange
 
@@ -66,14 +60,9 @@ class Colour:
 
     @classmethod
     def guess(cls, tag: int, color_range: int, pix_fmt: str, width: int, height: int) -> Colour:
-        """Guess from a stream's tags; untagged video follows players: BT.709 from 720 lines on.
+        """Guess from a stream's AVColorSpace, AVColorRange, pixel format and coded size.
 
-        Args:
-            tag: AVColorSpace; 2 is unspecified.
-            color_range: AVColorRange; 0 is unspecified.
-            pix_fmt: FFmpeg's name.
-            width: Coded width in pixels.
-            height: Coded height in pixels.
+        Untagged video follows players: BT.709 from 720 lines on.
         """
         matrix: Matrix = "bt709" if height >= 720 or width >= 1280 else "bt601"
         # libswscale, and so most players, treats all grey formats as full range.
@@ -128,14 +117,9 @@ def layout_of(pix_fmt: str) -> Layout:
 
 
 def rgb_from_frame(frame: av.VideoFrame, colour: Colour) -> NDArray[np.uint8]:
-    """Convert a decoded frame to RGB, in its coded orientation.
+    """Convert a decoded frame to (H, W, 3) uint8 RGB, in its coded orientation.
 
-    Args:
-        frame: Any pixel format; its own tags are ignored.
-        colour: Its colour encoding.
-
-    Returns:
-        (H, W, 3) uint8.
+    Any pixel format; the frame's own tags are ignored.
     """
     if layout_of(frame.format.name).family == "rgb":
         return np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
@@ -170,13 +154,9 @@ def _centred(frame: av.VideoFrame) -> av.VideoFrame:
 def convert_format(
     frame: av.VideoFrame, pix_fmt: str, source: Colour, destination: Colour
 ) -> av.VideoFrame:
-    """Convert a frame to another pixel format; planes are copied where layouts agree.
+    """Return a frame in another pixel format and colour encoding.
 
-    Args:
-        frame: Not modified.
-        pix_fmt: Planar, little-endian.
-        source: Colour encoding of the frame.
-        destination: Colour encoding of the new frame.
+    `pix_fmt` must be planar and little-endian; planes are copied where layouts agree.
     """
     name = frame.format.name
     if name == pix_fmt or (layout_of(name) == layout_of(pix_fmt) and name.startswith("yuvj")):
@@ -208,8 +188,7 @@ def _samples(plane: VideoPlane, pix_fmt: str) -> NDArray[np.unsignedinteger[Any]
     layout = layout_of(pix_fmt)
     size = 1 if layout.bits <= 8 else 2
     rows = _rows(plane)[:, : plane.width * size]
-    samples: NDArray[np.unsignedinteger[Any]] = rows.view("u1" if size == 1 else "<u2")
-    return samples
+    return rows.view("u1" if size == 1 else "<u2")
 
 
 def _forward(layout: Layout, colour: Colour) -> NDArray[np.float32]:

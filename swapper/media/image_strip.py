@@ -24,13 +24,9 @@ def draw_strip(
     """Draw a grid of images with row labels and column captions.
 
     Args:
-        rows: A label and one image per column each, (H, W, 3) RGB of any size; they are resized to
-            squares.
+        rows: A label and one image per column each, (H, W, 3) RGB; resized to squares.
         captions: One per column.
         tile: Side of a tile in pixels.
-
-    Returns:
-        (H, W, 3) RGB.
 
     Raises:
         ValueError: A row has a wrong number of images, or there are none.

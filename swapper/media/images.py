@@ -98,11 +98,8 @@ def write_image(path: str | Path, image: NDArray[np.uint8], quality: int = 95) -
     options: list[int] = []
     if suffix in (".jpg", ".jpeg"):
         # Chroma subsampling blurs lips; used only for small files.
-        sampling = (
-            cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
-            if quality >= 90
-            else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
-        )
+        full, halved = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
+        sampling = full if quality >= 90 else halved
         options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
     elif suffix == ".webp":
         options = [cv2.IMWRITE_WEBP_QUALITY, quality + (quality == 100)]
@@ -128,11 +125,9 @@ def list_images(spec: str | Path) -> list[Path]:
     else:
         paths = [Path(name) for name in glob.glob(str(spec), recursive=True)]  # noqa: PTH207
     images = [
-        candidate
-        for candidate in paths
-        if candidate.suffix.lower() in IMAGE_SUFFIXES
-        and not candidate.name.startswith(".")
-        and candidate.is_file()
+        each
+        for each in paths
+        if each.suffix.lower() in IMAGE_SUFFIXES and each.name[0] != "." and each.is_file()
     ]
     if not images:
         kinds = ", ".join(IMAGE_SUFFIXES)

@@ -184,17 +184,11 @@ class VideoReader(AbstractContextManager["VideoReader"]):
 
 @dataclass(slots=True)
 class _Pass:
-    """Decoder state of one pass over the file.
-
-    Attributes:
-        damaged: Whether a packet failed to decode.
-        last_pts: pts of the last packet read, not necessarily of the last frame.
-        waiting: Timestamps of packets whose frames have not been returned.
-    """
+    """Decoder state of one pass over the file."""
 
     damaged: bool = False
-    last_pts: int | None = None
-    waiting: set[int] = field(default_factory=set)
+    last_pts: int | None = None  # of the last packet read, not necessarily of the last frame
+    waiting: set[int] = field(default_factory=set)  # of packets whose frames are still to come
 
     def decode(self, stream: VideoStream, packet: av.Packet[VideoStream]) -> list[av.VideoFrame]:
         """Decode a packet and update the pending timestamps."""

@@ -12,13 +12,7 @@ def feasible(units: NDArray[np.floating]) -> NDArray[np.float32]:
     """Map intensities smoothly to a feasible combination.
 
     Closing lids cannot be raised, jaw drop and mouth stretch do not add up, a mouth stretch parts
-    the lips, and parted lips cannot be pressed together.
-
-    Args:
-        units: (..., 2, 19) intensities.
-
-    Returns:
-        (..., 2, 19) float32 in [0, 1].
+    the lips, and parted lips cannot be pressed together. (..., 2, 19), returned in [0, 1].
     """
     requested = np.clip(np.asarray(units, dtype=np.float64), 0.0, 1.0)
     result = requested.copy()

@@ -53,15 +53,9 @@ def smooth_noise(times: Floats, rate: float, rng: np.random.Generator) -> Floats
 
 
 def interpolate_keys(times: Floats, keys: Floats, values: Floats) -> Floats:
-    """Interpolate between key values with minimum-jerk segments.
+    """Interpolate (K, D) values at increasing keys (K,) seconds by minimum-jerk segments: (T, D).
 
-    Args:
-        times: (T,) seconds.
-        keys: (K,) seconds, increasing.
-        values: (K, D) at the keys; constant before the first and after the last.
-
-    Returns:
-        (T, D).
+    Constant before the first and after the last.
     """
     after = np.clip(np.searchsorted(keys, times, side="right"), 1, len(keys) - 1)
     start, end = keys[after - 1], keys[after]

@@ -76,12 +76,7 @@ def blinks(
     """Sample blinks at each emotion's rate, more often at saccades and changes of emotion.
 
     A lid closes in about 80 ms and opens in about 160 (VanderWerf et al., 2003). Tired lids also
-    stay closed for a while.
-
-    Args:
-        phases: Phases that are played.
-        shifts: Times of large saccades in seconds.
-        rng: Random source.
+    stay closed for a while. `shifts` are the times of large saccades in seconds.
     """
     end = phases[-1].end
     prompts = [time for time in shifts if rng.random() < 0.5]

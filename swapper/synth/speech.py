@@ -42,13 +42,7 @@ _SLOWEST, _FASTEST = 3.2, 5.8
 def add_speech(
     units: Floats, speech: Sequence[tuple[float, float]], times: Floats, rng: np.random.Generator
 ) -> tuple[Floats, list[Gesture]]:
-    """Add speech to the mouth.
-
-    Args:
-        units: (T, 2, 19) units of the emotion.
-        speech: Spans of speech as (start, end) seconds.
-        times: (T,) seconds.
-        rng: Random source of the visemes.
+    """Add spans of speech, (start, end) in seconds, to the emotion's (T, 2, 19) units.
 
     Returns:
         (T, 2, 19) units, and the nods and brow flashes of stressed syllables.
@@ -62,9 +56,8 @@ def add_speech(
         talking = bump(times, start, ease, end - start - 2 * ease, ease)[:, None, None]
         # The emotion keeps half of its effect on lips and jaw during speech.
         result[..., _LIPS] *= 1 - 0.5 * talking
-        spoken = interpolate_keys(times, keys, shapes.reshape(len(keys), -1)).reshape(
-            -1, 2, NUM_UNITS
-        )
+        spoken = interpolate_keys(times, keys, shapes.reshape(len(keys), -1))
+        spoken = spoken.reshape(-1, 2, NUM_UNITS)
         result = 1 - (1 - result) * (1 - talking * spoken)
     return result, stresses
 

@@ -130,8 +130,7 @@ class Timeline:
 def parse_timeline(text: str) -> Timeline:
     """Parse a score such as ``neutral:1.5,happy:2@0.8,sad+anger:2,anger:2+speech``.
 
-    Args:
-        text: Consecutive items: ``EMOTION[+EMOTION]:SECONDS[@STRENGTH][+speech]``.
+    Its consecutive items are ``EMOTION[+EMOTION]:SECONDS[@STRENGTH][+speech]``.
 
     Raises:
         UsageError: Names the item and what is wrong with it.
