@@ -26,6 +26,7 @@ Backend = Literal["auto", "triton", "reference"]
 VARIABLE = "SWAPPER_KERNELS"
 OPERATIONS = ("film_lrelu", "warp_pair", "dssim_l1")
 """Operations that have a kernel."""
+KERNEL_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 MIN_CAPABILITY = (7, 5)
 MIN_CAPABILITY_BF16 = (8, 0)
 
@@ -95,6 +96,14 @@ def takes_kernel(operation: str, *tensors: Tensor | None, limit: str = "") -> bo
     if given[0].device.type == "cuda":
         _warn_once(f"{operation}: plain torch instead of its Triton kernel: {obstacle}")
     return False
+
+
+def dtype_limit(*tensors: Tensor | None) -> str:
+    """Why no kernel serves the dtypes of floating tensors; "" if one can."""
+    for each in tensors:
+        if each is not None and each.dtype not in KERNEL_TYPES:
+            return f"{str(each.dtype).removeprefix('torch.')} is for the reference"
+    return ""
 
 
 def explain(device: torch.device | str) -> str:

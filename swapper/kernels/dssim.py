@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from swapper.kernels.dispatch import takes_kernel
+from swapper.kernels.dispatch import dtype_limit, takes_kernel
 
 C1 = 0.01**2
 C2 = 0.03**2
 MIN_WEIGHT = 1e-6
 """Least sum of weights of a picture: below it the picture counts as unweighted, its loss is 0."""
-KERNEL_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 MAX_WINDOW = 15
 """Of the kernel, which keeps that many rows of sums in registers."""
 
@@ -122,9 +121,8 @@ def _check(
 
 def _limit(pred: Tensor, target: Tensor, mask: Tensor | None, window: int) -> str:
     """Why the kernel cannot serve these arguments; "" if it can."""
-    for each in (pred, target, mask):
-        if each is not None and each.dtype not in KERNEL_TYPES:
-            return f"{str(each.dtype).removeprefix('torch.')} is for the reference"
+    if limit := dtype_limit(pred, target, mask):
+        return limit
     if torch.is_grad_enabled():
         for name, each in (("target", target), ("mask", mask)):
             if each is not None and each.requires_grad:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from swapper.kernels.dispatch import takes_kernel
+from swapper.kernels.dispatch import dtype_limit, takes_kernel
 
 HALF_TYPES = (torch.float16, torch.bfloat16)
 
@@ -88,7 +88,8 @@ def film_lrelu(
         ValueError: A shape does not fit.
     """
     _check(x, gamma, beta, upscale, residual)
-    if takes_kernel("film_lrelu", x, gamma, beta, residual, limit=_limit(x, gamma, beta, residual)):
+    tensors = x, gamma, beta, residual
+    if takes_kernel("film_lrelu", *tensors, limit=dtype_limit(*tensors)):
         from swapper.kernels import triton_film
 
         result: Tensor = triton_film.film_lrelu(x, gamma, beta, slope, upscale, residual)
@@ -119,14 +120,6 @@ def film_lrelu_reference(
 def _per_channel(values: Tensor) -> Tensor:
     """(N, channels) or (channels,) to (N or 1, channels, 1, 1)."""
     return values.reshape(-1, values.shape[-1], 1, 1)
-
-
-def _limit(*tensors: Tensor | None) -> str:
-    """Why the kernel cannot serve these; "" if it can."""
-    for each in tensors:
-        if each is not None and each.dtype not in (torch.float32, *HALF_TYPES):
-            return f"{str(each.dtype).removeprefix('torch.')} is for the reference"
-    return ""
 
 
 def _check(

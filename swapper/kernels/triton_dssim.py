@@ -18,6 +18,7 @@ from torch import Tensor
 
 from swapper.kernels.dssim import MIN_WEIGHT
 from swapper.kernels.triton_dssim_passes import _backward, _forward, _halve
+from swapper.kernels.triton_film import parts, strides_of
 
 STRIPS = 4
 """Of a program, one for each warp."""
@@ -42,23 +43,8 @@ def _aligned(values: int) -> int:
     return (values + ALIGNED - 1) // ALIGNED * ALIGNED
 
 
-def _parts(whole: int, part: int) -> int:
-    return -(-whole // part)
-
-
-def _strides(tensor: Tensor | None) -> tuple[int, int, int, int]:
-    """Of sample, row, pixel and channel. Where there is but one, its stride is of no account."""
-    if tensor is None:
-        return 0, 0, 0, 0
-    n, c, y, x = (
-        stride if size > 1 else 0
-        for stride, size in zip(tensor.stride(), tensor.shape, strict=True)
-    )
-    return n, y, x, c
-
-
 def _without_pixel(tensor: Tensor) -> tuple[int, int, int]:
-    n, y, _, c = _strides(tensor)
+    n, y, _, c = strides_of(tensor)
     return n, y, c
 
 
@@ -80,20 +66,20 @@ class _Scale:
     def own(self) -> int:
         """Rows of a strip."""
         n, c, h, w = self.x.shape
-        runs = n * _parts(w * c, COLUMNS)
-        enough = (own for own in OWN if runs * _parts(h, own) >= ENOUGH_STRIPS)
+        runs = n * parts(w * c, COLUMNS)
+        enough = (own for own in OWN if runs * parts(h, own) >= ENOUGH_STRIPS)
         return next(enough, OWN[-1])
 
     def programs(self) -> int:
         """Of a sample."""
         _, c, h, w = self.x.shape
-        return _parts(w * c, COLUMNS) * _parts(h, self.own() * STRIPS)
+        return parts(w * c, COLUMNS) * parts(h, self.own() * STRIPS)
 
     def options(self, window: int) -> dict[str, Any]:
         """What both passes are compiled for."""
         return {
-            "x_step": _strides(self.x)[2],
-            "y_step": _strides(self.y)[2],
+            "x_step": strides_of(self.x)[2],
+            "y_step": strides_of(self.y)[2],
             "channels": self.x.shape[1],
             "own": self.own(),
             "strips": STRIPS,
@@ -157,12 +143,12 @@ def _halve_all(scales: list[_Scale]) -> None:
     """Fill every scale but the first from the one before."""
     for large, small in pairwise(scales):
         n, c, h, w = small.x.shape
-        _halve[(n * _parts(h * w * c, HALVED),)](
+        _halve[(n * parts(h * w * c, HALVED),)](
             *(large.x, large.y, large.weight, small.x, small.y, small.weight),
             large.x.shape[2:],
-            _strides(large.x),
-            _strides(large.y),
-            _strides(large.weight),
+            strides_of(large.x),
+            strides_of(large.y),
+            strides_of(large.weight),
             channels=c,
             centre=large.centre,
             block=HALVED,
@@ -202,7 +188,7 @@ def dssim_l1(
                 *(number, _falloff(sigma), each.x.shape[2:]),
                 _without_pixel(each.x),
                 _without_pixel(each.y),
-                _strides(each.weight)[:3],
+                strides_of(each.weight)[:3],
                 each.plane,
                 sums.stride()[:2],
                 **each.options(window),
@@ -242,11 +228,11 @@ def _dssim_l1_backward(
                 *(number, _falloff(sigma), each.x.shape[2:]),
                 _without_pixel(each.x),
                 _without_pixel(each.y),
-                _strides(each.weight)[:3],
+                strides_of(each.weight)[:3],
                 _without_pixel(grad),
                 *(each.plane, *dssim.stride(), *l1.stride()),
                 scales=scales,
-                grad_step=_strides(grad)[2],
+                grad_step=strides_of(grad)[2],
                 **each.options(window),
             )
     assert grad is not None, "there is one scale at least"

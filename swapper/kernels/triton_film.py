@@ -76,24 +76,13 @@ def _film(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _forward(
-    x_ptr: tl.tensor,
-    gamma_ptr: tl.tensor,
-    beta_ptr: tl.tensor,
-    residual_ptr: tl.tensor,
-    out_ptr: tl.tensor,
-    slope: tl.tensor,
-    size: tl.tuple,
-    x_strides: tl.tuple,
-    gamma_strides: tl.tuple,
-    beta_strides: tl.tuple,
-    residual_strides: tl.tuple,
-    out_strides: tl.tuple,
-    r: tl.constexpr,
-    unit: tl.constexpr,
-    residual_unit: tl.constexpr,
-    block: tl.constexpr,
+    x_ptr: tl.tensor, gamma_ptr: tl.tensor, beta_ptr: tl.tensor, residual_ptr: tl.tensor,
+    out_ptr: tl.tensor, slope: tl.tensor, size: tl.tuple,
+    x_strides: tl.tuple, gamma_strides: tl.tuple, beta_strides: tl.tuple,
+    residual_strides: tl.tuple, out_strides: tl.tuple,
+    r: tl.constexpr, unit: tl.constexpr, residual_unit: tl.constexpr, block: tl.constexpr,
     run: tl.constexpr,
-) -> None:
+) -> None:  # fmt: skip
     channels, width, pixels = size[0] * unit, size[1], size[2]
     n, place, first, sub = _program(channels, pixels, r, block, run)
     c = first + tl.arange(0, run)
@@ -122,27 +111,13 @@ def _forward(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _backward(
-    grad_ptr: tl.tensor,
-    x_ptr: tl.tensor,
-    gamma_ptr: tl.tensor,
-    beta_ptr: tl.tensor,
-    dx_ptr: tl.tensor,
-    dgamma_ptr: tl.tensor,
-    dbeta_ptr: tl.tensor,
-    slope: tl.tensor,
-    size: tl.tuple,
-    grad_strides: tl.tuple,
-    x_strides: tl.tuple,
-    gamma_strides: tl.tuple,
-    beta_strides: tl.tuple,
-    dx_strides: tl.tuple,
-    r: tl.constexpr,
-    unit: tl.constexpr,
-    grad_unit: tl.constexpr,
-    block: tl.constexpr,
-    run: tl.constexpr,
-    steps: tl.constexpr,
-) -> None:
+    grad_ptr: tl.tensor, x_ptr: tl.tensor, gamma_ptr: tl.tensor, beta_ptr: tl.tensor,
+    dx_ptr: tl.tensor, dgamma_ptr: tl.tensor, dbeta_ptr: tl.tensor, slope: tl.tensor,
+    size: tl.tuple, grad_strides: tl.tuple, x_strides: tl.tuple, gamma_strides: tl.tuple,
+    beta_strides: tl.tuple, dx_strides: tl.tuple,
+    r: tl.constexpr, unit: tl.constexpr, grad_unit: tl.constexpr, block: tl.constexpr,
+    run: tl.constexpr, steps: tl.constexpr,
+) -> None:  # fmt: skip
     channels, width, pixels = size[0] * unit, size[1], size[2]
     n, place, first, sub = _program(channels, pixels, r, block * steps, run)
     c = first + tl.arange(0, run)
@@ -184,7 +159,8 @@ def _backward(
         tl.store(dgamma_ptr + row, tl.sum(scale, axis=0), mask=valid)
 
 
-def _parts(whole: int, part: int) -> int:
+def parts(whole: int, part: int) -> int:
+    """How many parts cover the whole."""
     return -(-whole // part)
 
 
@@ -203,10 +179,10 @@ def _tile(elements: int, channels: int, pixels: int) -> tuple[int, int]:
 
 
 def _programs(x: Tensor, upscale: int, block: int, run: int) -> int:
-    """How many there are if each takes `reach` pixels and `run` channels."""
+    """How many there are if each takes `block` pixels and `run` channels."""
     n, channels, h, w = x.shape
     c = channels // (upscale * upscale)
-    return n * _parts(h * w, block) * _parts(c, run) * upscale * upscale
+    return n * parts(h * w, block) * parts(c, run) * upscale * upscale
 
 
 def _forward_tile(x: Tensor, upscale: int) -> tuple[int, int]:
@@ -226,8 +202,10 @@ def _backward_tile(x: Tensor, upscale: int) -> tuple[int, int, int]:
     return block, run, steps
 
 
-def _strides(tensor: Tensor) -> tuple[int, int, int, int]:
+def strides_of(tensor: Tensor | None) -> tuple[int, int, int, int]:
     """Of sample, row, column and channel. Where there is but one, its stride is of no account."""
+    if tensor is None:
+        return 0, 0, 0, 0
     n, c, y, x = (
         stride if size > 1 else 0
         for stride, size in zip(tensor.stride(), tensor.shape, strict=True)
@@ -237,11 +215,11 @@ def _strides(tensor: Tensor) -> tuple[int, int, int, int]:
 
 def _unit(channels: int, *tensors: Tensor) -> int:
     """What divides the channels and all strides but the channels' own, so that Triton knows it."""
-    return math.gcd(WIDEST, channels, *(s for each in tensors for s in _strides(each)[:3]))
+    return math.gcd(WIDEST, channels, *(s for each in tensors for s in strides_of(each)[:3]))
 
 
-def _in_units(tensor: Tensor, unit: int) -> tuple[int, int, int, int]:
-    n, y, x, c = _strides(tensor)
+def _in_units(tensor: Tensor | None, unit: int) -> tuple[int, int, int, int]:
+    n, y, x, c = strides_of(tensor)
     return n // unit, y // unit, x // unit, c
 
 
@@ -295,7 +273,7 @@ def film_lrelu(
             _in_units(x, unit),
             _film_strides(gamma),
             _film_strides(beta),
-            (0, 0, 0, 0) if residual is None else _in_units(residual, residual_unit),
+            _in_units(residual, residual_unit),
             _in_units(out, unit),
             r=upscale,
             unit=unit,
@@ -310,7 +288,7 @@ def film_lrelu(
 
 def _sums(x: Tensor, block: int, needed: bool) -> Tensor:
     """Empty partial sums, float32 (N, blocks, channels); of no elements where not needed."""
-    blocks = _parts(x.shape[2] * x.shape[3], block) if needed else 0
+    blocks = parts(x.shape[2] * x.shape[3], block) if needed else 0
     return torch.empty((x.shape[0], blocks, x.shape[1]), dtype=torch.float32, device=x.device)
 
 
@@ -347,7 +325,7 @@ def _film_lrelu_backward(
             _in_units(x, unit),
             _film_strides(gamma),
             _film_strides(beta),
-            _in_units(dx, unit) if needed[0] else (0, 0, 0, 0),
+            _in_units(dx if needed[0] else None, unit),
             r=upscale,
             unit=unit,
             grad_unit=grad_unit,

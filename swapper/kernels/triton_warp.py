@@ -200,21 +200,9 @@ def warp_pair(
     index: Tensor | None,
     degraded_index: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """See `swapper.kernels.warp.warp_pair`; arguments are not checked.
+    """As `swapper.kernels.warp.warp_pair`, of checked arguments.
 
-    Args:
-        faces: (M, H, W, C) uint8, any strides; M is N without `index`.
-        faces_from_target: (N, 2, 3) float32.
-        grid: (N, G, G, 2) float32.
-        gain: (N, 3, 2) float32.
-        size: Side of both outputs.
-        degraded: (K, H, W, 3) uint8, any strides, or None; K is N without `degraded_index`.
-        dtype: float32, float16 or bfloat16.
-        index: (N,) int64, or None.
-        degraded_index: Likewise; -1 reads the sample's own face.
-
-    Returns:
-        (N, 3, size, size) and (N, C, size, size), channels_last.
+    Pictures have any strides; the transforms, the grid and the gain are float32.
     """
     samples, points = grid.shape[:2]
     height, width, channels = faces.shape[1:]
@@ -226,15 +214,9 @@ def warp_pair(
     # Triton launches on the current device, which need not be the tensors'.
     with torch.cuda.device_of(faces):  # type: ignore[no-untyped-call]
         _warp_pair[(samples * triton.cdiv(size * size, PIXELS),)](
-            faces,
-            other,
-            rows,
-            degraded_rows,
+            *(faces, other, rows, degraded_rows),
             *(each.contiguous() for each in (faces_from_target, grid, gain)),
-            warped,
-            target,
-            *faces.stride(),
-            *other.stride(),
+            *(warped, target, *faces.stride(), *other.stride()),
             size=size,
             height=height,
             width=width,

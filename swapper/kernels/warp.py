@@ -22,9 +22,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from swapper.kernels.dispatch import takes_kernel
+from swapper.kernels.dispatch import KERNEL_TYPES, takes_kernel
 
-KERNEL_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 LAST = 2**31 - 1
 _PIXELS = 1 << 15
 """Pixels of a plane processed at once on a CPU, so that intermediates stay in a core's cache."""
@@ -112,7 +111,12 @@ def warp_pair_reference(
             )
             straight, shifted = _places(affine, points, size)
             target[batch] = read_bilinear(faces, rows[batch], *straight) / 255
-            values = _read_inputs(faces, rows[batch], degraded, degraded_rows[batch], *shifted)
+            values = read_bilinear(faces, rows[batch], *shifted, channels=3)
+            if degraded is not None:
+                away = torch.nonzero(degraded_rows[batch] >= 0)[:, 0]
+                if len(away):
+                    x, y = (each[away] for each in shifted)
+                    values[away] = read_bilinear(degraded, degraded_rows[batch][away], x, y)
             scale, shift = light[:, None, None].unbind(-1)
             warped[batch] = (values / 255 * scale + shift).clamp(0, 1)
     return warped.permute(0, 3, 1, 2), target.permute(0, 3, 1, 2)
@@ -125,24 +129,6 @@ def _places(affine: Tensor, grid: Tensor, size: int) -> tuple[tuple[Tensor, Tens
     displacement = spread(grid, size)
     shifted = x + displacement[..., 0], y + displacement[..., 1]
     return transform(affine, x, y), transform(affine, *shifted)
-
-
-def _read_inputs(
-    faces: Tensor,
-    rows: Tensor,
-    degraded: Tensor | None,
-    degraded_rows: Tensor,
-    x: Tensor,
-    y: Tensor,
-) -> Tensor:
-    """Colours of the inputs, each from its own face or from `degraded`."""
-    values = read_bilinear(faces, rows, x, y, channels=3)
-    if degraded is not None:
-        away = torch.nonzero(degraded_rows >= 0)[:, 0]
-        if not len(away):
-            return values
-        values[away] = read_bilinear(degraded, degraded_rows[away], x[away], y[away])
-    return values
 
 
 def transform(affine: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
