@@ -33,7 +33,13 @@ def composite(
     Raises:
         ValueError: Shapes do not fit, the transform is singular, or swap or mask is not finite.
     """
-    _check_shapes(frame, swap, blend_mask)
+    size = swap.shape[0]
+    if swap.shape != (size, size, 3) or blend_mask.shape != (size, size):
+        raise ValueError(f"swap {swap.shape} and mask {blend_mask.shape} must be square and fit")
+    if frame.ndim != 3 or frame.shape[2] != 3:
+        raise ValueError(f"frame must be (H, W, 3), got {frame.shape}")
+    if not (np.isfinite(swap).all() and np.isfinite(blend_mask).all()):
+        raise ValueError("swap and mask must be finite")
     picture = frame.copy()
     changed = np.zeros(frame.shape[:2], dtype=np.bool_)
     placed = _place(blend_mask, aligned_from_frame, (frame.shape[1], frame.shape[0]))
@@ -69,18 +75,6 @@ def mask_in_frame(
         box, _, mask = placed
         frame_mask[box] = mask
     return frame_mask
-
-
-def _check_shapes(
-    frame: NDArray[np.uint8], swap: NDArray[np.float32], blend_mask: NDArray[np.float32]
-) -> None:
-    size = swap.shape[0]
-    if swap.shape != (size, size, 3) or blend_mask.shape != (size, size):
-        raise ValueError(f"swap {swap.shape} and mask {blend_mask.shape} must be square and fit")
-    if frame.ndim != 3 or frame.shape[2] != 3:
-        raise ValueError(f"frame must be (H, W, 3), got {frame.shape}")
-    if not (np.isfinite(swap).all() and np.isfinite(blend_mask).all()):
-        raise ValueError("swap and mask must be finite")
 
 
 def _place(

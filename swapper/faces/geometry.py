@@ -78,7 +78,7 @@ def similarity_from_landmarks(
     middle_mm, half_mm = WINDOW_MM[coverage]
     pixels_per_mm = size / (2.0 * half_mm)
     template = (_MODEL_MM[:, :2] - (0.0, middle_mm)) * pixels_per_mm + (size - 1) / 2.0
-    return _umeyama(points, template, _WEIGHTS)
+    return similarity_between(points, template, _WEIGHTS)
 
 
 def checked_shape(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -96,16 +96,18 @@ def checked_shape(landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def similarity_between(
-    points: NDArray[np.float64], template: NDArray[np.float64]
+    source: NDArray[np.float64],
+    destination: NDArray[np.float64],
+    weights: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
-    """Return the least-squares similarity (2, 3) from points (N, 2) to a template."""
-    return _umeyama(points, template, np.ones(len(points)))
+    """Return the least-squares similarity without reflection, (2, 3) destination_from_source.
 
+    Of points (N, 2), weighted (N,) or all alike.
 
-def _umeyama(
-    source: NDArray[np.float64], destination: NDArray[np.float64], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the least-squares similarity without reflection, (2, 3) destination_from_source."""
+    Raises:
+        ValueError: They fall on one point.
+    """
+    weights = np.ones(len(source)) if weights is None else weights
     share = weights / weights.sum()
     source_mean, destination_mean = share @ source, share @ destination
     # A plane's rotation and scale are one complex number, and so is their least-squares fit.
@@ -237,7 +239,7 @@ def head_pose(
     """
     points = checked_shape(landmarks)
     width, height = frame_size
-    upright = _umeyama(points[_INDICES], _MODEL_MM[:, :2].copy(), _WEIGHTS)
+    upright = similarity_between(points[_INDICES], _MODEL_MM[:, :2].copy(), _WEIGHTS)
     mm_per_pixel = scale_of(upright)
     # 53 degrees across the longer side, an ordinary lens; a far telephoto changes pose little.
     focal = float(max(width, height, 1))

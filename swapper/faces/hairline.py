@@ -72,15 +72,16 @@ def skin_weight(
     above = np.clip((height - 0.05) / 0.1, 0, 1)
     features = np.zeros_like(other)
     if keep_features:
-        features = _brows_and_sockets(landmarks_aligned, size)
+        features = _brows_and_sockets(landmarks_aligned, size, unit)
         features = features * (1 - _beyond_hairy_tails(other, points, up))
     return np.asarray(1 - above * (1 - features) * other, np.float32)
 
 
-def _brows_and_sockets(landmarks_aligned: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+def _brows_and_sockets(
+    landmarks_aligned: NDArray[np.float32], size: int, unit: float
+) -> NDArray[np.float32]:
     """Return a mask (size, size) in [0, 1] of brows and eye sockets, grown and with soft edges."""
     points = landmarks_aligned.astype(np.float64)
-    unit = float(np.linalg.norm(points[_NASION] - points[_NOSE_BASE]))
     grown = cv2.dilate(_hulls(points, _SOCKETS, size), _disc(_MARGIN * unit))
     brows = cv2.dilate(region_masks(landmarks_aligned, size)["brows"], _disc(_THIN * unit / 2))
     mask = cv2.GaussianBlur(np.maximum(grown, brows), (0, 0), size / 64)

@@ -43,21 +43,19 @@ class Tracker:
         if max_gap < 0:
             raise ValueError(f"max_gap must be at least 0 frames, got {max_gap}")
         self.max_gap = max_gap
-        self._last: dict[int, Face] = {}
-        self._unseen: dict[int, int] = {}
+        self._last: dict[int, tuple[Face, int]] = {}  # and for how many frames it was not seen
         self._next = 1
 
     def reset(self) -> None:
         """Drop all tracks, as at a cut; numbers are not reused."""
         self._last.clear()
-        self._unseen.clear()
 
     def __call__(self, faces: Sequence[Face]) -> list[Face]:
         """Return the next frame's faces in the same order, each with its track (from 1)."""
         pairs = sorted(
             (
                 (_match_score(previous.box, face.box), track, i)
-                for track, previous in self._last.items()
+                for track, (previous, _) in self._last.items()
                 for i, face in enumerate(faces)
             ),
             # The oldest track first where scores are equal.
@@ -74,17 +72,12 @@ class Tracker:
                 track_of[i] = self._next
                 self._next += 1
         tracked = [replace(face, track=track_of[i]) for i, face in enumerate(faces)]
-        self._remember(tracked)
+        self._last = {
+            track: (face, unseen + 1)
+            for track, (face, unseen) in self._last.items()
+            if unseen < self.max_gap
+        } | {face.track: (face, 0) for face in tracked}
         return tracked
-
-    def _remember(self, tracked: Sequence[Face]) -> None:
-        for track in list(self._last):
-            self._unseen[track] = self._unseen.get(track, 0) + 1
-            if self._unseen[track] > self.max_gap:
-                del self._last[track], self._unseen[track]
-        for face in tracked:
-            self._last[face.track] = face
-            self._unseen[face.track] = 0
 
 
 def _match_score(

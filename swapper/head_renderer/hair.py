@@ -47,8 +47,6 @@ CUTS: Final = {
     "long": Cut(13.0, 7.0, 12.0, 1.8, falls_to=-178.0, sweep=10.0),
     "bun": Cut(8.0, 6.5, 6.0, 1.2),
 }
-
-
 _PARTS_AT: Final = 64.0
 """Degrees from the nose beyond which long hair hangs down."""
 

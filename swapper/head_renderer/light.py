@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,29 +14,18 @@ _HALF_EXTENT = 165.0
 """Half the side of the shadow map's cube around the head, mm."""
 
 
-@dataclass(frozen=True, eq=False)
-class Lights:
-    """Directional lights in the world.
-
-    Attributes:
-        towards: (L, 3) unit vectors to the lights: key, fill, two rims.
-        colour: (L, 3) linear RGB.
-        sky, ground: (3,) ambient light from above and below.
-    """
-
-    towards: Floats
-    colour: Floats
-    sky: Floats
-    ground: Floats
-
-
 def _direction(azimuth: float, elevation: float) -> Floats:
     a, e = np.radians(azimuth), np.radians(elevation)
     return np.array([np.sin(a) * np.cos(e), np.sin(e), np.cos(a) * np.cos(e)])
 
 
-def lights_of(stage: Stage) -> Lights:
-    """Return the lights of a stage."""
+def lights_of(stage: Stage) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return the lights of a stage.
+
+    Returns:
+        (L, 3) unit vectors to the directional lights: key, fill, two rims; their (L, 3) linear RGB;
+        (3,) ambient light from above and from below.
+    """
     warm = np.array([1.0, 0.0, -1.0]) * 0.16 * stage.warmth
     side = 1.0 if stage.key_azimuth >= 0 else -1.0
     towards = np.stack([
@@ -56,7 +43,7 @@ def lights_of(stage: Stage) -> Lights:
     gain = 2.0**stage.exposure
     sky = 1.15 * stage.ambient * np.exp(-0.3 * warm)
     ground = 0.65 * stage.ambient * np.exp(0.5 * warm + np.array([0.06, 0, -0.06]))
-    return Lights(towards, colour * gain, sky * gain, ground * gain)
+    return towards, colour * gain, sky * gain, ground * gain
 
 
 def light_space(towards: Floats) -> Floats:

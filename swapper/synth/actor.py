@@ -136,8 +136,7 @@ class Actor:
         flat = screen.astype(np.float32)
         rasterise(flat, self.body.triangles, self.body.one_sided, triangle_ids, near)
         picture = self._light(posed, state, stage, world, flat, triangle_ids)
-        picture = tone_map(picture)
-        small = downsample(picture, supersample)
+        small = downsample(tone_map(picture), supersample)
         if before is not None and stage.film.shutter > 0:
             small = self._blur(small, before, stage, screen, triangle_ids, supersample)
         face = np.append(self._in_face, False)[triangle_ids].astype(np.float32)
@@ -153,11 +152,12 @@ class Actor:
         self, posed: Posed, state: HeadState, stage: Stage, world: Floats,
         screen: NDArray[np.float32], triangle_ids: NDArray[np.int32],
     ) -> NDArray[np.float32]:  # fmt: skip
-        body, lights = self.body, lights_of(stage)
+        body = self.body
+        towards, light, sky, ground = lights_of(stage)
         normals = body.normals(world)
         soft = normals.copy()
         soft[body.skin] = _softened(normals[body.skin].reshape(*body.grid.shape, 3))
-        shadow, lit = depth_map(world, body.triangles, light_space(lights.towards[0]))
+        shadow, lit = depth_map(world, body.triangles, light_space(towards[0]))
         turn = head_rotation(state)
         mesh = Mesh(
             body.triangles, body.material, screen, world.astype(np.float32),
@@ -166,8 +166,7 @@ class Actor:
             self._open_sky, lit,
         )  # fmt: skip
         scene = Scene(
-            lights.towards, lights.colour, lights.sky, lights.ground,
-            Camera.of(stage, 1).place, shadow, self._texture.colour,
+            towards, light, sky, ground, Camera.of(stage, 1).place, shadow, self._texture.colour,
             self._texture.relief[..., None], self._texture.gloss, posed.lids, self._iris,
             self._scatter,
         )  # fmt: skip

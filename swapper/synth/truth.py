@@ -20,8 +20,8 @@ from swapper.head_renderer.stage import Stage
 from swapper.head_renderer.units import INDEX, UNITS
 from swapper.synth.emotions import EMOTIONS
 from swapper.synth.performance import Performance
+from swapper.types import NUM_LANDMARKS
 
-_NUM_LANDMARKS: Final = 68
 _LARGEST_FILE: Final = 1 << 30
 # Units that OpenFace 2 estimates; its 45 (blink) corresponds to 43 here.
 _RATED: Final = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
@@ -31,8 +31,8 @@ OPENFACE_COLUMNS: Final = (
     *("frame", "face_id", "timestamp", "confidence", "success", "gaze_angle_x", "gaze_angle_y"),
     *(f"pose_T{axis}" for axis in "xyz"),
     *(f"pose_R{axis}" for axis in "xyz"),
-    *(f"x_{i}" for i in range(_NUM_LANDMARKS)),
-    *(f"y_{i}" for i in range(_NUM_LANDMARKS)),
+    *(f"x_{i}" for i in range(NUM_LANDMARKS)),
+    *(f"y_{i}" for i in range(NUM_LANDMARKS)),
     *(f"AU{unit:02d}_r" for unit in _RATED),
 )
 TRUTH_COLUMNS: Final = (
@@ -181,8 +181,8 @@ def read_landmarks(path: str | Path) -> NDArray[np.float64]:
     rows = _rows(Path(path), OPENFACE_COLUMNS)
     numbers = np.array([_numbers(Path(path), i, row) for i, row in enumerate(rows)])
     first = OPENFACE_COLUMNS.index("x_0")
-    flat = numbers[:, first : first + 2 * _NUM_LANDMARKS]
-    return np.ascontiguousarray(flat.reshape(-1, 2, _NUM_LANDMARKS).transpose(0, 2, 1))
+    flat = numbers[:, first : first + 2 * NUM_LANDMARKS]
+    return np.ascontiguousarray(flat.reshape(-1, 2, NUM_LANDMARKS).transpose(0, 2, 1))
 
 
 def _rows(path: Path, columns: Sequence[str]) -> Iterator[list[str]]:
