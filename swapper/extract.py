@@ -86,7 +86,10 @@ def extract(
     total = ExtractSummary(Path(options.facesets) / options.identity, 0, 0, 0)
     for path in inputs:
         with open_footage(str(path)) as footage:
-            total = _extract_one(options, make_aligner, footage, total)
+            aligner = make_aligner()
+            check_num_faces(aligner, options.faces)
+            with opened(aligner, footage.info.path, footage.info.num_frames):
+                total = _extract_one(options, aligner, footage, total)
     if total.added == 0 and total.skipped == 0:
         raise MediaError(
             f"{', '.join(str(path) for path in inputs)}: no face found; try another aligner=, or "
@@ -134,18 +137,6 @@ def _card(options: ExtractOptions, aligner: str) -> FacesetMetadata:
 
 
 def _extract_one(
-    options: ExtractOptions,
-    make_aligner: Callable[[], Aligner],
-    footage: Footage,
-    before: ExtractSummary,
-) -> ExtractSummary:
-    aligner = make_aligner()
-    check_num_faces(aligner, options.faces)
-    with opened(aligner, footage.info.path, footage.info.num_frames):
-        return _cut(options, aligner, footage, before)
-
-
-def _cut(
     options: ExtractOptions, aligner: Aligner, footage: Footage, before: ExtractSummary
 ) -> ExtractSummary:
     card = _card(options, aligner.fingerprint)
