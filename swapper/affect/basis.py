@@ -52,10 +52,9 @@ def expression_basis(
     remaining = _principal_axes(
         residual @ pooled @ residual.T, float(np.linalg.eigvalsh(pooled).max())
     )
-    basis: Floats = np.concatenate(
+    return np.concatenate(
         [predictive, residual.T @ remaining[:, : dim - predictive.shape[1]]], axis=1
     )
-    return basis
 
 
 def outputs(readings: Readings) -> Floats:
@@ -83,8 +82,7 @@ def _predictive_directions(
         return np.zeros((len(pooled), 0))
     weights = weights[:, predictable] / np.sqrt(power[predictable])
     directions = weights @ _principal_axes(weights.T @ pooled @ weights, scaled=False)
-    normalised: Floats = directions / np.sqrt(((directions.T @ pooled).T * directions).sum(axis=0))
-    return normalised
+    return np.asarray(directions / np.sqrt(((directions.T @ pooled).T * directions).sum(axis=0)))
 
 
 def _principal_axes(covariance: Floats, largest: float = 0.0, *, scaled: bool = True) -> Floats:
@@ -105,5 +103,4 @@ def _principal_axes(covariance: Floats, largest: float = 0.0, *, scaled: bool = 
 
 
 def _mean(matrices: list[Floats]) -> Floats:
-    mean: Floats = np.sum(matrices, axis=0) / len(matrices)
-    return mean
+    return np.asarray(np.sum(matrices, axis=0) / len(matrices))

@@ -109,8 +109,7 @@ class _Sets:
 
     def difference(self, values: Floats) -> Floats:
         """Mean over people of `differences`, (M,)."""
-        mean: Floats = self.differences(values).mean(axis=0)
-        return mean
+        return np.asarray(self.differences(values).mean(axis=0))
 
     @property
     def rows_by_set(self) -> list[tuple[Rows, Rows]]:
@@ -127,8 +126,7 @@ class _Sets:
             [self.embedding[rows] - self.embedding[rows].mean(0) for rows in subsets]
         )
         gram = moved.T @ moved + _RIDGE * np.eye(moved.shape[1])
-        slope: Floats = np.linalg.solve(gram, moved.T @ read)
-        return slope
+        return np.linalg.solve(gram, moved.T @ read)
 
     def levelled(self) -> Floats:
         """Embeddings (N, D) with the effect of pose and light removed."""
@@ -309,8 +307,7 @@ def _confounds(figures: Mapping[str, Plain]) -> list[str]:
 
 
 def _unit(vector: Floats) -> Floats:
-    scaled: Floats = vector / max(float(np.linalg.norm(vector)), 1e-12)
-    return scaled
+    return vector / max(float(np.linalg.norm(vector)), 1e-12)
 
 
 def _count(value: Plain) -> int:

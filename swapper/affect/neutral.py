@@ -80,8 +80,7 @@ class Neutral:
     @property
     def signals(self) -> Floats:
         """(8,) `SIGNALS` at rest."""
-        values: Floats = signals(landmarks_of(self.shape)[None])[0]
-        return values
+        return np.asarray(signals(landmarks_of(self.shape)[None])[0])
 
     def describe(self) -> str:
         """Return one line for the log."""

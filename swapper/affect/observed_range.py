@@ -52,8 +52,7 @@ class ObservedRange:
     def extent(self, units: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """99 % quantile (N,) of its codes along unit directions (N, K); the 1 % one is of -u."""
         along = units.astype(np.float64) @ self.codes.T.astype(np.float64)
-        quantiles: NDArray[np.float64] = np.quantile(along, _EXTENT_QUANTILE, axis=1)
-        return quantiles
+        return np.quantile(along, _EXTENT_QUANTILE, axis=1)
 
     def exceeds(self, codes: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
         """(N,) which codes (N, K) lie beyond the identity's observed range.
@@ -78,8 +77,7 @@ class ObservedRange:
             projected = projected @ self.readout_axes @ self.readout_axes.T
         length = np.linalg.norm(projected, axis=1)
         units = projected / length.clip(1e-12)[:, None]
-        times: NDArray[np.float64] = length / self.extent(units).clip(_MIN_EXTENT)
-        return times
+        return np.asarray(length / self.extent(units).clip(_MIN_EXTENT))
 
 
 def missing_emotions(readings: Mapping[str, Readings]) -> list[str]:

@@ -42,8 +42,7 @@ def readout_step(
     if not shares[0] > _MIN_STEP_EXPLAINED:
         return np.zeros(0, np.float32)
     slope = slopes[:, 0]
-    step: NDArray[np.float32] = (slope / (slope @ slope)).astype(np.float32)
-    return step
+    return (slope / (slope @ slope)).astype(np.float32)
 
 
 def readable_axes(
@@ -78,8 +77,7 @@ def ridge_slopes(covariance: Floats, cross: Floats, penalty: float) -> Floats:
         penalty: As a share of the predictors' mean variance.
     """
     ridge = penalty * np.trace(covariance) / len(covariance) + 1e-12
-    slopes: Floats = np.linalg.solve(covariance + ridge * np.eye(len(covariance)), cross)
-    return slopes
+    return np.linalg.solve(covariance + ridge * np.eye(len(covariance)), cross)
 
 
 def _regression(

@@ -163,8 +163,7 @@ class AffectSpace:
             neutral, whitening = performer, np.eye(self.dim, dtype=np.float32)
         middle = relative * neutral + (1 - relative) * self.neutrals[identity]
         scale = relative * whitening + (1 - relative) * self.whitening[identity]
-        codes: NDArray[np.float32] = ((embedding - middle) @ self.basis @ scale).astype(np.float32)
-        return codes
+        return ((embedding - middle) @ self.basis @ scale).astype(np.float32)
 
     def linear(self, identity: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Matrix (D, K) and neutral (D,) by which ``(embedding - neutral) @ matrix`` is a code."""
@@ -304,5 +303,4 @@ def _effective_sample_size(codes: Floats, clips: Sequence[str]) -> float:
 
 def _inverse_root(covariance: Floats) -> Floats:
     values, vectors = np.linalg.eigh(covariance)
-    root: Floats = (vectors / np.sqrt(values.clip(1e-6))) @ vectors.T
-    return root
+    return np.asarray((vectors / np.sqrt(values.clip(1e-6))) @ vectors.T)

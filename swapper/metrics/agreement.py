@@ -130,8 +130,7 @@ def _normalised(rows: Floats) -> Floats:
     """Rows scaled to sum to 1; raises ValueError if they are not distributions."""
     if len(rows) and (rows.min() < 0 or np.abs(rows.sum(axis=1) - 1).max() > _SUM_TOLERANCE):
         raise ValueError("class probabilities must be 0 or more and sum to 1 in every frame")
-    scaled: Floats = rows / rows.sum(axis=1, keepdims=True)
-    return scaled
+    return np.asarray(rows / rows.sum(axis=1, keepdims=True))
 
 
 def _check(swap: Floats, performer: Floats) -> None:

@@ -107,8 +107,7 @@ def brief_movements(
 
 
 def _high_passed(trace: Floats, width: int) -> Floats:
-    residual: Floats = trace - ndimage.median_filter(trace, size=(width, 1), mode="nearest")
-    return residual
+    return np.asarray(trace - ndimage.median_filter(trace, size=(width, 1), mode="nearest"))
 
 
 def _movements(brief: Floats, noise: Floats, fps: float) -> list[_Movement]:
@@ -152,5 +151,4 @@ def _remaining(
 
 def _smoothed(trace: Floats) -> Floats:
     """Smooth over three frames: half a frame of lag halves the peak of a single-frame pulse."""
-    smoothed: Floats = ndimage.convolve1d(trace, (0.25, 0.5, 0.25), axis=0, mode="nearest")
-    return smoothed
+    return np.asarray(ndimage.convolve1d(trace, (0.25, 0.5, 0.25), axis=0, mode="nearest"))

@@ -234,8 +234,7 @@ def jitter(pair: PairedTraces) -> Floats:
         residual = float(robust_spread(swap[:, u] - around[:, u] @ taps))
         # Instrument noise is on the swap, and again on the explained part.
         variances[u] = residual**2 - noise_power[u] * (1 + (taps**2).sum())
-    deviations: Floats = np.sqrt(np.maximum(variances, 0.0))
-    return deviations
+    return np.sqrt(np.maximum(variances, 0.0))
 
 
 def estimator_noise(pair: PairedTraces) -> Floats:

@@ -62,10 +62,9 @@ def ssim(picture: Picture, truth: Picture, weight: Weight | None = None) -> floa
     x, y = (np.asarray(each, dtype=np.float64) @ _LUMA for each in (picture, truth))
 
     def blurred(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        smooth: NDArray[np.float64] = ndimage.gaussian_filter(
-            values, _SSIM_SIGMA, radius=_SSIM_RADIUS, mode="mirror"
+        return np.asarray(
+            ndimage.gaussian_filter(values, _SSIM_SIGMA, radius=_SSIM_RADIUS, mode="mirror")
         )
-        return smooth
 
     mean_x, mean_y = blurred(x), blurred(y)
     variance_x, variance_y = blurred(x * x) - mean_x**2, blurred(y * y) - mean_y**2
@@ -163,10 +162,9 @@ def fit_tone(picture: Picture, truth: Picture, weight: Weight) -> NDArray[np.flo
     covariance = (share * (values - mean) * (target - target_mean)).sum(axis=(0, 1))
     variance = (share * (values - mean) ** 2).sum(axis=(0, 1))
     gain = np.maximum(covariance / np.maximum(variance, 1e-6), 0.0)
-    toned: NDArray[np.float32] = np.clip(
-        (values - mean) * gain + target_mean, 0.0, _MAX_LEVEL
-    ).astype(np.float32)
-    return toned
+    return np.asarray(
+        np.clip((values - mean) * gain + target_mean, 0.0, _MAX_LEVEL).astype(np.float32)
+    )
 
 
 def _difference(picture: Picture, truth: Picture) -> NDArray[np.float64]:

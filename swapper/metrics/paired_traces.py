@@ -120,8 +120,7 @@ class PairedTraces:
         """(U,) whether the performer's low-passed column has a deviation of at least `least`."""
         if not self.enough:
             return np.zeros(self.columns.size, bool)
-        moves: NDArray[np.bool_] = self.slow().joined()[1].std(axis=0) >= least
-        return moves
+        return np.asarray(self.slow().joined()[1].std(axis=0) >= least)
 
     def _mapped(self, change: _Change) -> PairedTraces:
         pieces = tuple((change(swap), change(them)) for swap, them in self.stretches)
@@ -134,8 +133,7 @@ def low_pass(trace: Floats, fps: float, hz: float) -> Floats:
         return trace
     sections = signal.butter(2, hz, fs=fps, output="sos")
     pad = min(len(trace) - 1, round(1.5 * fps / hz))
-    slow: Floats = signal.sosfiltfilt(sections, trace, axis=0, padlen=pad)
-    return slow
+    return np.asarray(signal.sosfiltfilt(sections, trace, axis=0, padlen=pad))
 
 
 def robust_spread(values: Floats) -> Floats:

@@ -108,8 +108,7 @@ class Calibration:
     def apply(self, readings: Floats) -> Floats:
         """Convert readings to intensities (T, U), unbounded; NaN in unreadable columns."""
         gain = np.where(self.readable, self.gain, np.nan)
-        intensities: Floats = (readings - self.offset) / gain
-        return intensities
+        return (readings - self.offset) / gain
 
 
 def _check(trace: Floats, truth: Floats) -> None:
