@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from swapper import __version__
 from swapper.affect.concept_fit import MAX_OVERLAP, MIN_AUC, MIN_COSINE, fit_concept
@@ -37,7 +37,7 @@ class ConceptSummary:
     Attributes:
         concept: Accepted or rejected.
         path: Its file.
-        left_out: Names of pictures that could not be used, by why.
+        skipped: Names of pictures that could not be used, by why.
     """
 
     concept: Concept
@@ -110,10 +110,10 @@ def describe_concept(summary: ConceptSummary) -> list[str]:
     return lines
 
 
-def _checks(figures: Mapping[str, Plain]) -> list[str]:
+def _checks(figures: Mapping[str, Any]) -> list[str]:
     if not figures["people"]:
         return [f"  {figures['unused']} faces, none of people who are in both sets"]
-    turned = ", ".join(f"{key} {_degrees(figures[key])}" for key in ("yaw", "pitch", "roll"))
+    turned = ", ".join(f"{key} {round(figures[key]):+d}" for key in ("yaw", "pitch", "roll"))
     return [
         f"  {figures['positives']} faces that show it, {figures['negatives']} that do not, of the "
         f"same {figures['people']} people; {figures['unused']} of others, not used",
@@ -128,16 +128,11 @@ def _checks(figures: Mapping[str, Plain]) -> list[str]:
     ]
 
 
-def _degrees(value: Plain) -> str:
-    assert isinstance(value, float)
-    return f"{round(value):+d}"
-
-
-def _percent(value: Plain) -> str:
+def _percent(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.0%}"
 
 
-def _plain(value: Plain) -> str:
+def _plain(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.2f}"
 
 

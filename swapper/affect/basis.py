@@ -42,7 +42,7 @@ def expression_basis(
     Returns:
         (D, K), uncorrelated and each of unit mean square over all people.
     """
-    pooled = _mean([each.T @ each / len(each) for each in deviations.values()])
+    pooled = np.mean([each.T @ each / len(each) for each in deviations.values()], axis=0)
     targets = {name: outputs(readings[name]) for name in deviations}
     predictive = _predictive_directions(deviations, targets, pooled)[:, :dim]
     if predictive.shape[1] == dim:
@@ -73,8 +73,10 @@ def _predictive_directions(
 ) -> Floats:
     """(D, L) directions of unit mean square, in order of the outputs' variance explained."""
     centred = {name: each - np.median(each, axis=0) for name, each in targets.items()}
-    power = _mean([(each**2).mean(axis=0) for each in centred.values()])
-    covariance = _mean([deviations[n].T @ centred[n] / len(deviations[n]) for n in deviations])
+    power = np.mean([(each**2).mean(axis=0) for each in centred.values()], axis=0)
+    covariance = np.mean(
+        [deviations[n].T @ centred[n] / len(deviations[n]) for n in deviations], axis=0
+    )
     weights = ridge_slopes(pooled, covariance, _RIDGE)
     explained = (weights * covariance).sum(axis=0)
     predictable = explained > _MIN_EXPLAINED * power.clip(1e-12)
@@ -100,7 +102,3 @@ def _principal_axes(covariance: Floats, largest: float = 0.0, *, scaled: bool = 
     if scaled:
         axes = axes / np.sqrt(values[order])
     return axes
-
-
-def _mean(matrices: list[Floats]) -> Floats:
-    return np.asarray(np.sum(matrices, axis=0) / len(matrices))

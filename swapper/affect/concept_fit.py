@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -97,33 +97,22 @@ class _Sets:
     nuisance: Floats
     people: Mapping[str, tuple[Rows, Rows]]
 
-    def without(self, name: str) -> _Sets:
-        remaining = {each: rows for each, rows in self.people.items() if each != name}
-        return _Sets(self.embedding, self.nuisance, remaining)
-
     def differences(self, values: Floats) -> Floats:
         """(P, M): mean of each person's positives minus the mean of the negatives."""
         return np.stack(
-            [values[a].mean(axis=0) - values[b].mean(axis=0) for a, b in self.rows_by_set]
+            [values[a].mean(axis=0) - values[b].mean(axis=0) for a, b in self.people.values()]
         )
 
     def difference(self, values: Floats) -> Floats:
         """Mean over people of `differences`, (M,)."""
         return np.asarray(self.differences(values).mean(axis=0))
 
-    @property
-    def rows_by_set(self) -> list[tuple[Rows, Rows]]:
-        """Rows of each person's positives and negatives."""
-        return list(self.people.values())
-
     def slope(self) -> Floats:
         """(4, D): regression of the embedding on pose and light, within one set of one person."""
-        subsets = [rows for both in self.rows_by_set for rows in both]
-        moved = np.concatenate(
-            [self.nuisance[rows] - self.nuisance[rows].mean(0) for rows in subsets]
-        )
-        read = np.concatenate(
-            [self.embedding[rows] - self.embedding[rows].mean(0) for rows in subsets]
+        subsets = [rows for both in self.people.values() for rows in both]
+        moved, read = (
+            np.concatenate([values[rows] - values[rows].mean(0) for rows in subsets])
+            for values in (self.nuisance, self.embedding)
         )
         gram = moved.T @ moved + _RIDGE * np.eye(moved.shape[1])
         return np.linalg.solve(gram, moved.T @ read)
@@ -161,9 +150,8 @@ def fit_concept(
     sets, has_people = _sets(positives, negatives)
     direction = sets.difference(sets.levelled())
     figures = _figures(sets, direction, has_people)
-    figures["unused"] = len(positives.people) + len(negatives.people) - (
-        _count(figures["positives"]) + _count(figures["negatives"])
-    )  # fmt: skip
+    faces = len(positives.people) + len(negatives.people)
+    figures["unused"] = faces - figures["positives"] - figures["negatives"]
     if has_people:
         figures |= _leave_one_person_out(sets)
         figures["cosine"] = _expected_cosine(sets, direction)
@@ -172,7 +160,10 @@ def fit_concept(
         name=name,
         lineage=lineage,
         direction=direction.astype(np.float32),
-        figures={key: _rounded(figures.get(key)) for key in FIGURES},
+        figures={
+            key: round(value, 4) if isinstance(value := figures.get(key), float) else value
+            for key in FIGURES
+        },
         verdict=f"rejected: {'; '.join(reasons)}" if reasons else "accepted",
         accepted=not reasons,
         provenance=dict(provenance or {}),
@@ -198,15 +189,15 @@ def _sets(positives: Examples, negatives: Examples) -> tuple[_Sets, bool]:
     return _Sets(embedding, nuisance - nuisance.mean(axis=0), people), bool(both)
 
 
-def _figures(sets: _Sets, direction: Floats, has_people: bool) -> dict[str, Plain]:
+def _figures(sets: _Sets, direction: Floats, has_people: bool) -> dict[str, Any]:
     raw, gap, slope = sets.difference(sets.embedding), sets.difference(sets.nuisance), sets.slope()
     along = _unit(raw)
     length = max(float(np.linalg.norm(raw)), 1e-12)
     degrees = gap * _UNITS
     return {
         "people": len(sets.people) if has_people else 0,
-        "positives": sum(len(positive) for positive, _ in sets.rows_by_set) if has_people else 0,
-        "negatives": sum(len(rest) for _, rest in sets.rows_by_set) if has_people else 0,
+        "positives": sum(len(shown) for shown, _ in sets.people.values()) if has_people else 0,
+        "negatives": sum(len(rest) for _, rest in sets.people.values()) if has_people else 0,
         "pose_overlap": abs(float(gap[:3] @ slope[:3] @ along)) / length,
         "light_overlap": abs(float(gap[3] * slope[3] @ along)) / length,
         "identity_overlap": _identity_overlap(sets, direction) if len(sets.people) > 2 else None,
@@ -219,7 +210,7 @@ def _identity_overlap(sets: _Sets, direction: Floats) -> float:
     """Largest |cosine| with the principal axes of the people's midpoints between their sets."""
     middles = np.stack([
         (sets.embedding[positive].mean(axis=0) + sets.embedding[rest].mean(axis=0)) / 2
-        for positive, rest in sets.rows_by_set
+        for positive, rest in sets.people.values()
     ])  # fmt: skip
     _, spread, axes = np.linalg.svd(middles - middles.mean(axis=0), full_matrices=False)
     held = np.cumsum(spread**2) / max(float((spread**2).sum()), 1e-12)
@@ -227,13 +218,14 @@ def _identity_overlap(sets: _Sets, direction: Floats) -> float:
     return float(np.abs(axes[:count] @ _unit(direction)).max())
 
 
-def _leave_one_person_out(sets: _Sets) -> dict[str, Plain]:
+def _leave_one_person_out(sets: _Sets) -> dict[str, Any]:
     """Leave-one-person-out AUC: mean and minimum."""
     if len(sets.people) < 2:
         return {"auc": None, "auc_lowest": None}
     aucs = []
     for name, (positive, rest) in sets.people.items():
-        training = sets.without(name)
+        others = {each: rows for each, rows in sets.people.items() if each != name}
+        training = replace(sets, people=others)
         levelled = training.levelled()
         score = levelled @ training.difference(levelled)
         above = np.sign(score[positive][:, None] - score[rest][None, :])
@@ -257,14 +249,14 @@ def _expected_cosine(sets: _Sets, direction: Floats) -> float | None:
     return math.sqrt(max(0.0, 1 - scatter / (number * (number - 1)) / power))
 
 
-def _reasons(figures: Mapping[str, Plain], *, unknown: bool) -> list[str]:
+def _reasons(figures: Mapping[str, Any], *, unknown: bool) -> list[str]:
     """Reasons for rejection in plain text; empty if accepted."""
     if unknown:
         return [
             "the people on the pictures are unknown, so it cannot be checked on a person left out; "
             "sort positives and negatives into sub-folders, one a person"
         ]
-    people, positives = _count(figures["people"]), _count(figures["positives"])
+    people, positives = figures["people"], figures["positives"]
     reasons = []
     if people < MIN_PEOPLE:
         reasons.append(
@@ -274,12 +266,12 @@ def _reasons(figures: Mapping[str, Plain], *, unknown: bool) -> list[str]:
     if positives < MIN_POSITIVES:
         reasons.append(f"{positives} positives of them, {MIN_POSITIVES} are needed")
     auc, cosine = figures.get("auc"), figures.get("cosine")
-    if isinstance(auc, float) and auc < MIN_AUC:
+    if auc is not None and auc < MIN_AUC:
         reasons.append(
             f"on a person left out it is right in {auc:.0%} of pairs, {MIN_AUC:.0%} are needed: "
             "it does not hold for other people"
         )
-    if isinstance(cosine, float) and cosine < MIN_COSINE:
+    if cosine is not None and cosine < MIN_COSINE:
         reasons.append(
             f"other pictures would give another direction (cosine {cosine:.2f}, "
             f"{MIN_COSINE:.2f} is needed): use more pictures, or more similar ones"
@@ -287,17 +279,16 @@ def _reasons(figures: Mapping[str, Plain], *, unknown: bool) -> list[str]:
     return reasons + _confounds(figures)
 
 
-def _confounds(figures: Mapping[str, Plain]) -> list[str]:
+def _confounds(figures: Mapping[str, Any]) -> list[str]:
     reasons = []
-    turned = {name: _number(figures[name]) for name in ("yaw", "pitch", "roll")}
-    name, most = max(turned.items(), key=lambda each: abs(each[1]))
-    overlap = _number(figures["pose_overlap"])
+    name = max(("yaw", "pitch", "roll"), key=lambda each: abs(figures[each]))
+    most, overlap = figures[name], figures["pose_overlap"]
     if abs(most) > MAX_DEGREES or overlap >= MAX_OVERLAP:
         reasons.append(
             f"pose differs between the folders ({name} by {most:+.0f} degrees, {overlap:.0%} of "
             "the difference): choose pictures of similar pose"
         )
-    light, overlap = _number(figures["light"]), _number(figures["light_overlap"])
+    light, overlap = figures["light"], figures["light_overlap"]
     if abs(light) > MAX_LIGHT or overlap >= MAX_OVERLAP:
         reasons.append(
             f"brightness differs between the folders (by {light:+.2f} of full scale, {overlap:.0%} "
@@ -308,17 +299,3 @@ def _confounds(figures: Mapping[str, Plain]) -> list[str]:
 
 def _unit(vector: Floats) -> Floats:
     return vector / max(float(np.linalg.norm(vector)), 1e-12)
-
-
-def _count(value: Plain) -> int:
-    assert isinstance(value, int)
-    return value
-
-
-def _number(value: Plain) -> float:
-    assert isinstance(value, float)
-    return value
-
-
-def _rounded(value: Plain) -> Plain:
-    return round(value, 4) if isinstance(value, float) else value

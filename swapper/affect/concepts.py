@@ -34,6 +34,8 @@ _MAX_BYTES: Final = 4 * _MAX_FEATURES + (1 << 16)
 _MAX_CARD_BYTES: Final = 1 << 20
 _MAX_ENTRIES: Final = 64
 _MAX_TEXT: Final = 10_000
+_FIELDS: Final = ("name", "lineage", "verdict", "accepted", "figures", "provenance")
+"""What the metadata has of a concept."""
 _CURE: Final = "restore both files, or make it anew with swapper concept"
 
 Plain = None | bool | int | float | str
@@ -108,16 +110,9 @@ def _check_plain(key: str, values: object) -> None:
 
 
 def save_concept(concept: Concept, folder: Path) -> Path:
-    """Write a concept's two files, whether it is accepted or rejected.
+    """Write a concept's two files to `folder`, which is created; return its ``.safetensors``.
 
-    Both are on the disk before either is replaced, so a kill leaves the previous concept.
-
-    Args:
-        concept: To be written.
-        folder: Created if missing.
-
-    Returns:
-        Path of its ``.safetensors``.
+    It is written whether it is accepted or rejected.
 
     Raises:
         EstimatorError: They cannot be written.
@@ -126,12 +121,7 @@ def save_concept(concept: Concept, folder: Path) -> Path:
     data = save({_TENSOR: np.ascontiguousarray(concept.direction)})
     card = {
         "schema": _SCHEMA,
-        "name": concept.name,
-        "lineage": concept.lineage,
-        "verdict": concept.verdict,
-        "accepted": concept.accepted,
-        "figures": dict(concept.figures),
-        "provenance": dict(concept.provenance),
+        **{name: getattr(concept, name) for name in _FIELDS},
         "sha256": hashlib.sha256(data).hexdigest(),
     }
     text = json.dumps(card, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -160,11 +150,7 @@ def load_concept(path: Path) -> Concept:
     """
     path = Path(path)
     has_suffix = path.suffix in (".safetensors", ".json")
-    weights = (
-        path.with_suffix(".safetensors")
-        if has_suffix
-        else path.with_name(f"{path.name}.safetensors")
-    )
+    weights = path.with_name(f"{path.stem if has_suffix else path.name}.safetensors")
     description = weights.with_suffix(".json")
     card = _read_card(description)
     _check_present(weights)
@@ -174,15 +160,7 @@ def load_concept(path: Path) -> Concept:
             f"{weights}: does not match {description.name} (sha256 differs); {_CURE}"
         )
     try:
-        concept = Concept(
-            name=card["name"],
-            lineage=card["lineage"],
-            direction=_direction(weights),
-            figures=card["figures"],
-            verdict=card["verdict"],
-            accepted=card["accepted"],
-            provenance=card["provenance"],
-        )
+        concept = Concept(direction=_direction(weights), **{name: card[name] for name in _FIELDS})
     except KeyError as error:
         raise EstimatorError(f"{description}: {error} is missing; {_CURE}") from error
     except (OSError, SafetensorError, ValueError) as error:

@@ -21,6 +21,7 @@ from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_metadata import CARD_NAME
 from swapper.files import sha256_of
 from swapper.media.images import list_images, read_image
+from swapper.media.video_reader import Frame
 from swapper.progress import progress
 from swapper.types import Coverage, Face
 
@@ -83,14 +84,6 @@ class _Crop:
     picture: Picture
     person: str
     pose: tuple[float, float, float]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _PictureFrame:
-    """A picture in the form of a frame, as aligners take it."""
-
-    index: int
-    image: Picture
 
 
 def find_examples(spec: object, option: str) -> ExampleSet:
@@ -244,7 +237,7 @@ def _cut(
         except MediaError:
             selection.skip(path, _UNREADABLE)
             continue
-        crop = _crop(image, aligner(_PictureFrame(index, image)), person, min_size)
+        crop = _crop(image, aligner(Frame.of(image, index)), person, min_size)
         if crop is None:
             selection.skip(path, _FACELESS)
         elif selection.is_new(digest, path):

@@ -109,15 +109,9 @@ class AffectSpace:
             neutrals={name: each.astype(np.float32) for name, each in neutrals.items()},
             whitening={name: each.astype(np.float32) for name, each in whitening.items()},
             observed={name: subsample_codes(each) for name, each in own_codes.items()},
-            valence=readout_step(
-                own_codes, {name: each.valence for name, each in readings.items()}
-            ),
-            arousal=readout_step(
-                own_codes, {name: each.arousal for name, each in readings.items()}
-            ),
-            readout_axes=readable_axes(
-                own_codes, {name: outputs(each) for name, each in readings.items()}
-            ),
+            valence=readout_step(own_codes, {n: each.valence for n, each in readings.items()}),
+            arousal=readout_step(own_codes, {n: each.arousal for n, each in readings.items()}),
+            readout_axes=readable_axes(own_codes, {n: outputs(readings[n]) for n in names}),
         )
         return replace(space, figures=_figures(space, readings, rest, clips))
 
