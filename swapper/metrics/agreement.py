@@ -53,7 +53,8 @@ def emotion_agreement(
     Raises:
         ValueError: The shapes differ, a row is not a distribution, or `neutral` is out of range.
     """
-    _check(swap, performer)
+    if swap.shape != performer.shape or swap.ndim != 2 or swap.shape[1] < 2:
+        raise ValueError(f"probabilities {swap.shape} and {performer.shape} must both be (T, C)")
     if neutral is not None and not 0 <= neutral < swap.shape[1]:
         raise ValueError(f"neutral must be a column of {swap.shape[1]}, got {neutral}")
     both_finite = np.isfinite(swap).all(axis=1) & np.isfinite(performer).all(axis=1)
@@ -104,12 +105,9 @@ def concordance(swap: Floats, performer: Floats) -> float:
     Unlike correlation it penalises a wrong gain or offset, though weakly: a gain of 0.6 alone still
     gives 0.88. Report it only together with `traces.gain_and_correlation`.
 
-    Args:
-        swap: NaN without a face.
-        performer: The same.
-
     Returns:
-        In [-1, 1]; NaN with fewer than five frames or if both are constant at the same value.
+        In [-1, 1]; NaN with fewer than five frames with both faces (a trace is NaN without one), or
+        if both are constant at the same value.
 
     Raises:
         ValueError: The shapes differ.
@@ -131,8 +129,3 @@ def _normalised(rows: Floats) -> Floats:
     if len(rows) and (rows.min() < 0 or np.abs(rows.sum(axis=1) - 1).max() > _SUM_TOLERANCE):
         raise ValueError("class probabilities must be 0 or more and sum to 1 in every frame")
     return np.asarray(rows / rows.sum(axis=1, keepdims=True))
-
-
-def _check(swap: Floats, performer: Floats) -> None:
-    if swap.shape != performer.shape or swap.ndim != 2 or swap.shape[1] < 2:
-        raise ValueError(f"probabilities {swap.shape} and {performer.shape} must both be (T, C)")

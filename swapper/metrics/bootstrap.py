@@ -26,17 +26,11 @@ class Interval:
     cells: int
 
     def __str__(self) -> str:
-        """As ``0.81 [0.75, 0.86]``."""
-        return self.format()
-
-    def format(self, digits: int = 2) -> str:
         """As ``0.81 [0.75, 0.86]``, a dash for NaN."""
         if not np.isfinite(self.mean):
             return "–"
-        text = f"{self.mean:.{digits}f}"
-        if np.isfinite(self.low) and np.isfinite(self.high):
-            text += f" [{self.low:.{digits}f}, {self.high:.{digits}f}]"
-        return text
+        has_ends = np.isfinite(self.low) and np.isfinite(self.high)
+        return f"{self.mean:.2f}" + (f" [{self.low:.2f}, {self.high:.2f}]" if has_ends else "")
 
 
 def bootstrap(
@@ -50,12 +44,12 @@ def bootstrap(
 
     Args:
         values: (seeds, clips), NaN where a cell is missing.
-        level: Confidence level.
-        resamples: Number of resamples.
+        level: Confidence level, in (0, 1).
+        resamples: How many.
         seed: Of the resampling.
 
     Raises:
-        ValueError: `values` is not 2-D, or `level` is not in (0, 1).
+        ValueError: `values` or `level` is not as described.
     """
     if values.ndim != 2 or not 0 < level < 1:
         raise ValueError(f"values must be (seeds, clips) and level in (0, 1), got {values.shape}")

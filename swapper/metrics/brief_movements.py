@@ -88,7 +88,10 @@ def brief_movements(
     if not units.enough or not units.columns.size:
         return BriefMovements(0, 0, np.nan)
     width = round(2 * _MAX_HALF_HEIGHT_SECONDS * pair.fps) | 1
-    pieces = [tuple(_high_passed(each, width) for each in both) for both in units.stretches]
+    pieces = [
+        tuple(each - ndimage.median_filter(each, size=(width, 1), mode="nearest") for each in both)
+        for both in units.stretches
+    ]
     swap_noise, noise = (robust_spread(np.concatenate(side)) for side in zip(*pieces, strict=True))
     standard_error = np.sqrt(swap_noise**2 + (gains * noise) ** 2)
     remaining = []
@@ -104,10 +107,6 @@ def brief_movements(
     total = int(clear.sum())
     mean = float(strength[clear].mean()) if total else float("nan")
     return BriefMovements(total, int(lost.sum()), mean)
-
-
-def _high_passed(trace: Floats, width: int) -> Floats:
-    return np.asarray(trace - ndimage.median_filter(trace, size=(width, 1), mode="nearest"))
 
 
 def _movements(brief: Floats, noise: Floats, fps: float) -> list[_Movement]:

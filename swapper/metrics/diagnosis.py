@@ -27,7 +27,7 @@ from swapper.metrics.dynamics import (
     trace_agreement,
 )
 from swapper.metrics.paired_traces import PairedTraces
-from swapper.metrics.traces import gain_and_correlation
+from swapper.metrics.traces import MIN_MOTION, gain_and_correlation
 
 MIN_FOLLOWING: Final = 0.5
 """Least relative score (0 floor, 1 ceiling) of a correlation that counts as following: jitter of
@@ -215,7 +215,7 @@ def clip_figures(
     late = lag(pair)
     frames = round(late.frames) if _is_steady(late, fps) else 0
     aligned = pair.aligned(frames)
-    units = trace_agreement(aligned)
+    units, units_floor = _agreement_and_floor(swap, performer, fps, frames)
     moves = aligned.moving()
     fast_motion = float(np.sqrt((jitter(aligned)[moves] ** 2).mean())) if moves.any() else np.nan
     emotion_scores, emotions_floor = TraceAgreement(np.nan, np.nan, np.nan, np.nan), np.nan
@@ -227,7 +227,7 @@ def clip_figures(
         lag=late,
         lag_frames=frames,
         units=units,
-        units_floor=_agreement_and_floor(swap, performer, fps, frames)[1],
+        units_floor=units_floor,
         jitter=fast_motion / units.motion,
         brief=brief_movements(aligned, brief_gain * _unit_gains(aligned, units.gain), lids),
         brief_gain=brief_gain,
@@ -360,12 +360,11 @@ def _is_steady(late: Lag, fps: float) -> bool:
 
 
 def _agreement_and_floor(
-    swap: Floats, performer: Floats, fps: float, frames: int, least: float | None = None
+    swap: Floats, performer: Floats, fps: float, frames: int, least: float = MIN_MOTION
 ) -> tuple[TraceAgreement, float]:
     """Agreement with a lag of `frames` removed, and the floor of its correlation."""
 
     def follow(them: Floats) -> TraceAgreement:
-        pair = PairedTraces.of(swap, them, fps).aligned(frames)
-        return trace_agreement(pair) if least is None else trace_agreement(pair, least)
+        return trace_agreement(PairedTraces.of(swap, them, fps).aligned(frames), least)
 
     return follow(performer), floor(lambda them: follow(them).correlation, performer, fps)

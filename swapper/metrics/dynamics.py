@@ -113,7 +113,7 @@ def trace_agreement(pair: PairedTraces, least_motion: float = MIN_MOTION) -> Tra
     return TraceAgreement(gain, correlation, float(np.sqrt(performer.var(axis=0).mean())), ratio)
 
 
-def lag(pair: PairedTraces, most_seconds: float = MAX_LAG_SECONDS) -> Lag:
+def lag(pair: PairedTraces) -> Lag:
     """Estimate the delay of the swap, pooled over units.
 
     The maximum of the pooled correlation over lags, refined by a parabola. Both are low-passed at
@@ -121,10 +121,9 @@ def lag(pair: PairedTraces, most_seconds: float = MAX_LAG_SECONDS) -> Lag:
 
     Args:
         pair: Not aligned.
-        most_seconds: Search range, in either direction.
     """
     undetermined = Lag(np.nan, np.nan, np.nan, np.nan)
-    max_frames = round(most_seconds * pair.fps)
+    max_frames = round(MAX_LAG_SECONDS * pair.fps)
     moves = pair.moving()
     if not moves.any() or max_frames < 1:
         return undetermined

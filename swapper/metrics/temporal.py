@@ -44,8 +44,8 @@ class SteadinessMeter:
 
     def __init__(self) -> None:
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        self._errors: list[tuple[float, float]] = []
-        self._levels: list[tuple[float, float]] = []
+        self._errors: list[list[float]] = []
+        self._levels: list[list[float]] = []
 
     def update(
         self,
@@ -64,44 +64,37 @@ class SteadinessMeter:
         share = weight / max(float(weight.sum()), 1e-6)
         levels = [float((picture.mean(axis=2) * share).sum()) for picture in current]
         if before is None:
-            self._levels.append((np.nan, np.nan))
-        self._levels.append((levels[0], levels[1]))
-        if before is None:
+            self._levels += [[np.nan, np.nan], levels]
             return
+        self._levels.append(levels)
         grey = [cv2.cvtColor(each, cv2.COLOR_RGB2GRAY) for each in (current[1], before[1])]
         back = self._flow.calc(grey[0], grey[1], np.zeros((*weight.shape, 2), np.float32))
         side = np.arange(weight.shape[0], dtype=np.float32)
         x, y = np.meshgrid(side, side)
-        errors = [
-            mean_absolute_error(
-                cv2.remap(
-                    earlier,
-                    x + back[..., 0],
-                    y + back[..., 1],
-                    cv2.INTER_LINEAR,
-                    borderMode=cv2.BORDER_REPLICATE,
-                ).astype(np.uint8, copy=False),
-                later,
-                weight,
-            )
-            for earlier, later in zip(before, current, strict=True)
+        x, y = x + back[..., 0], y + back[..., 1]
+        moved = [
+            cv2.remap(each, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            for each in before
         ]
-        self._errors.append((errors[0], errors[1]))
+        self._errors.append(
+            [
+                mean_absolute_error(earlier.astype(np.uint8, copy=False), later, weight)
+                for earlier, later in zip(moved, current, strict=True)
+            ]
+        )
 
     def compute(self) -> Steadiness:
         """Return the means over all frames added."""
         if len(self._errors) < _MIN_FRAMES:
             return Steadiness(np.nan, np.nan, np.nan, np.nan)
         warping = np.nanmean(np.array(self._errors), axis=0)
-        flicker = _flicker(np.array(self._levels))
-        return Steadiness(*(float(each) for each in (warping[0], warping[1], *flicker)))
+        return Steadiness(*map(float, (*warping, *_flicker(np.array(self._levels)))))
 
 
-def _flicker(levels: Floats) -> tuple[float, float]:
-    """Flicker of levels (T, 2); differences across a NaN are skipped."""
+def _flicker(levels: Floats) -> Floats:
+    """(2,) flicker of levels (T, 2); differences across a NaN are skipped."""
     second = levels[2:] - 2 * levels[1:-1] + levels[:-2]
-    is_finite = np.isfinite(second).all(axis=1)
-    if not is_finite.any():
-        return float("nan"), float("nan")
-    swap, performer = np.sqrt((second[is_finite] ** 2).mean(axis=0))
-    return float(swap), float(performer)
+    second = second[np.isfinite(second).all(axis=1)]
+    if not len(second):
+        return np.full(2, np.nan)
+    return np.asarray(np.sqrt((second**2).mean(axis=0)))

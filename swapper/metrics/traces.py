@@ -41,7 +41,8 @@ def gain_and_correlation(
     Raises:
         ValueError: The shapes differ or there are fewer than two frames.
     """
-    _check(trace, truth)
+    if trace.shape != truth.shape or trace.ndim != 2 or len(trace) < 2:
+        raise ValueError(f"traces {trace.shape} and {truth.shape} must both be (T, U), T > 1")
     x, y = truth - truth.mean(axis=0), trace - trace.mean(axis=0)
     together, spread = (x * y).mean(axis=0), (x * x).mean(axis=0)
     moves = np.sqrt(spread) >= max(least_motion, 1e-9)
@@ -109,8 +110,3 @@ class Calibration:
         """Convert readings to intensities (T, U), unbounded; NaN in unreadable columns."""
         gain = np.where(self.readable, self.gain, np.nan)
         return (readings - self.offset) / gain
-
-
-def _check(trace: Floats, truth: Floats) -> None:
-    if trace.shape != truth.shape or trace.ndim != 2 or len(trace) < 2:
-        raise ValueError(f"traces {trace.shape} and {truth.shape} must both be (T, U), T > 1")

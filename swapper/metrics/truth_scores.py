@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from swapper.files import without_nan
 from swapper.metrics.clip_truth import GroundTruth
 from swapper.metrics.image_quality import psnr
 from swapper.metrics.traces import Calibration, gain_and_correlation, pooled_gain
@@ -111,9 +112,7 @@ class ClipScore:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; None stands for NaN."""
-        plain = _without_nan(asdict(self))
-        assert isinstance(plain, dict)
-        return plain
+        return dict(without_nan(asdict(self)))
 
 
 def score(
@@ -140,19 +139,15 @@ def score(
     )
     emotions = {}
     for e, name in enumerate(answer.emotion_names):
-        frames = emotion == e
-        if not frames.any():
-            continue
-        gain_of_emotion = (
-            math.nan if name == "neutral" else pooled_gain(deviations[frames], expected[frames])
-        )
-        emotions[name] = EmotionScore(
-            frames=int(frames.sum()),
-            unseen=name in unseen,
-            gain=gain_of_emotion,
-            units_error=_mean(np.abs(read - truth)[frames]),
-            areas=_by_area(comparison.areas[frames]),
-        )
+        at = emotion == e
+        if at.any():
+            emotions[name] = EmotionScore(
+                frames=int(at.sum()),
+                unseen=name in unseen,
+                gain=math.nan if name == "neutral" else pooled_gain(deviations[at], expected[at]),
+                units_error=_mean(np.abs(read - truth)[at]),
+                areas=_by_area(comparison.areas[at]),
+            )
     return ClipScore(
         frames=len(truth),
         psnr_face=psnr(_mean(comparison.square[:, 0])),
@@ -192,9 +187,3 @@ def _by_area(errors: Floats) -> dict[str, float]:
 def _mean(values: Floats) -> float:
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if finite.size else math.nan
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_nan(each) for key, each in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
