@@ -16,8 +16,8 @@ PACKAGE = ROOT / "swapper"
 FLOORS = (
     "errors types options files progress devices downloads",
     "media kernels metrics head_renderer",
-    "facesets estimators models losses faces provenance report user_study synth",
-    "data affect",
+    "facesets estimators models losses faces provenance report synth",
+    "data affect user_study",
     "training inference evaluation modelcard",
     "extract annotate concept train convert export evaluate study verify synthesize",
     "demo compare studio api",

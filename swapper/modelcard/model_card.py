@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from swapper.affect.space import AffectSpace
@@ -25,6 +24,7 @@ from swapper.modelcard.training_facts import (
 )
 from swapper.models.model_file import LoadedModel
 from swapper.models.onnx_export import TOLERANCE, inputs_of, outputs_of
+from swapper.report.markup import templates
 from swapper.report.report_file import StoredReport
 
 _MEASURES: Final = (
@@ -131,13 +131,11 @@ def _hash(value: str) -> str:
     return value if value.split() else "unknown"
 
 
-_TEMPLATES: Final = Environment(  # noqa: S701, Markdown is escaped by `finalize`
-    loader=PackageLoader("swapper.modelcard", ""),
+_TEMPLATES: Final = templates(
+    "swapper.modelcard",
+    autoescape=False,  # Markdown is escaped by `finalize`
     finalize=lambda value: escaped(value) if type(value) is str else value,
-    trim_blocks=True,
-    lstrip_blocks=True,
     keep_trailing_newline=True,
-    undefined=StrictUndefined,
 )
 _TEMPLATES.filters |= {
     "figure": _figure,

@@ -9,18 +9,12 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from swapper.files import without_nan
 from swapper.metrics.chance import relative_score
 
 Floats = NDArray[np.float64]
 MEASURE_KEYS: Final = (
-    "title",
-    "value",
-    "floor",
-    "ceiling",
-    "self_swap",
-    "better",
-    "unit",
-    "why_not",
+    *("title", "value", "floor", "ceiling", "self_swap", "better", "unit", "why_not"),
 )
 """Fields of a measure in the JSON."""
 
@@ -53,11 +47,9 @@ class Measure:
 
 
 def normalised_score(measure: Measure, value: float | None = None) -> float:
-    """Scale a value so that the floor is 0 and the ceiling 1, as `metrics.chance.relative_score`.
+    """Scale a value (None: the measure's own) so that the floor is 0 and the ceiling 1.
 
-    Args:
-        measure: With its floor and ceiling.
-        value: Of the same kind; None for the measure's own.
+    As `metrics.chance.relative_score`.
     """
     return relative_score(
         measure.value if value is None else value,
@@ -92,10 +84,9 @@ class Group:
 
 @dataclass(frozen=True)
 class UnitAgreement:
-    """Agreement of one expression unit with the performer's.
+    """Agreement of one expression unit, such as "jawOpen" or "AU12", with the performer's.
 
     Attributes:
-        name: Such as "jawOpen" or "AU12".
         gain, correlation: β and ρ.
         motion: Standard deviation of the performer's.
     """
@@ -181,34 +172,27 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, without pictures and traces; None stands for NaN."""
-        return {
+        data = {
             "title": self.title,
             "verdict": self.verdict,
             "expressive": self.expressive,
-            "findings": list(self.findings),
-            "untold": list(self.undetermined),
+            "findings": self.findings,
+            "untold": self.undetermined,
             "measures": {
-                measure.name: {key: _plain(getattr(measure, key)) for key in MEASURE_KEYS}
-                | {"standing": _plain(normalised_score(measure))}
+                measure.name: {key: getattr(measure, key) for key in MEASURE_KEYS}
+                | {"standing": normalised_score(measure)}
                 | {"instrument": group.instrument_label, "group": group.title}
                 | {"partial": bool(group.partial)}
                 for group in self.groups
                 for measure in group.measures
             },
             "units": {
-                unit.name: {
-                    "gain": _plain(unit.gain),
-                    "correlation": _plain(unit.correlation),
-                    "motion": _plain(unit.motion),
-                }
+                unit.name: {key: getattr(unit, key) for key in ("gain", "correlation", "motion")}
                 for unit in self.units
             },
             "worst": [{"frame": each.frame, "words": each.caption} for each in self.worst],
             "strongest": [{"frame": each.frame, "words": each.caption} for each in self.strongest],
-            "lineage": list(self.lineage),
-            "facts": dict(self.facts),
+            "lineage": self.lineage,
+            "facts": self.facts,
         }
-
-
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+        return dict(without_nan(data))

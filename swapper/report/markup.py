@@ -65,18 +65,24 @@ def coordinate(value: float) -> str:
     return "0" if formatted == "-0" else formatted
 
 
+def templates(package: str, **settings: Any) -> Environment:
+    """The templates of a package: text is escaped as HTML, a missing value is an error."""
+    environment = Environment(  # noqa: S701, escaping is a default here
+        loader=PackageLoader(package, ""),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        **{"autoescape": True, **settings},
+    )
+    environment.tests["finite"] = math.isfinite
+    return environment
+
+
 def _cleaned(value: Any) -> Any:
     return clean(value) if type(value) is str else value  # not Markup: it is made of cleaned text
 
 
-TEMPLATES: Final = Environment(
-    loader=PackageLoader("swapper.report", ""),
-    autoescape=True,
-    finalize=_cleaned,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    undefined=StrictUndefined,
-)
+TEMPLATES: Final = templates("swapper.report", finalize=_cleaned)
 """All text is cleaned, then escaped."""
 TEMPLATES.filters |= {
     "clock": clock,
@@ -85,7 +91,6 @@ TEMPLATES.filters |= {
     "number": number,
     "shorten": shorten,
 }
-TEMPLATES.tests["finite"] = math.isfinite
 
 
 def from_template(name: str, **values: Any) -> Markup:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from swapper.files import without_nan
 from swapper.user_study.answers import Exclusion
 from swapper.user_study.counts import StudyCounts
 from swapper.user_study.study_page import TEMPLATES, page_file
@@ -18,7 +19,7 @@ def results_data(
     study: Study, counts: StudyCounts, excluded: Sequence[Exclusion]
 ) -> dict[str, object]:
     """JSON values of the results; None stands for NaN."""
-    return {
+    data = {
         "schema": SCHEMA,
         "study": study.id,
         "counting": (
@@ -28,36 +29,23 @@ def results_data(
         "participants": sum(each.counts for each in counts.attention),
         "answers": counts.answers,
         "cannot_tell": counts.ties,
-        "median_seconds": _or_null(counts.seconds),
+        "median_seconds": counts.seconds,
         "systems": [
-            {
-                "name": name,
-                "strength": _or_null(each.mean),
-                "low": _or_null(each.low),
-                "high": _or_null(each.high),
-            }
+            {"name": name, "strength": each.mean, "low": each.low, "high": each.high}
             for name, each in zip(counts.systems, counts.strengths, strict=True)
         ],
         "pairs": [
-            {
-                "first": first,
-                "second": second,
-                **{name: _or_null(value) for name, value in vars(rate).items()},
-            }
-            for first, second, rate in counts.pairs
+            {"first": first, "second": second, **vars(rate)} for first, second, rate in counts.pairs
         ],
         "attention": [vars(each) for each in counts.attention],
         "left_out": [{"who": each.name, "why": each.reason} for each in excluded],
     }
-
-
-def _or_null(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return dict(without_nan(data))
 
 
 def results_page(study: Study, counts: StudyCounts, excluded: Sequence[Exclusion]) -> str:
     """Render the results as one self-contained HTML file; all text from files is escaped."""
-    return TEMPLATES.get_template("results.html.jinja").render(
+    return TEMPLATES.get_template("pages/results.html.jinja").render(
         study=study,
         counts=counts,
         style=page_file("paper.css") + page_file("results.css"),

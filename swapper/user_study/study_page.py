@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import importlib.resources
-import math
 from typing import Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from swapper.report.markup import templates
 from swapper.user_study.trials import Study
 
-TEMPLATES: Final = Environment(
-    loader=PackageLoader("swapper.user_study", "pages"),
-    autoescape=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    undefined=StrictUndefined,
-)
-TEMPLATES.tests["finite"] = math.isfinite
+TEMPLATES: Final = templates("swapper.user_study")
 
 
 def page_file(name: str) -> str:
@@ -27,7 +18,7 @@ def page_file(name: str) -> str:
 
 def study_page(study: Study) -> str:
     """Render the study page as one file; it contains neutral names only."""
-    return TEMPLATES.get_template("study.html.jinja").render(
+    return TEMPLATES.get_template("pages/study.html.jinja").render(
         study=study,
         style=page_file("paper.css") + page_file("study.css"),
         script=page_file("study.js"),
