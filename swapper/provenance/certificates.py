@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -18,6 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from swapper.errors import ProvenanceError
 
 Algorithm = Literal["ES256", "ES384", "ES512", "PS256", "EdDSA"]
+Extension = TypeVar("Extension", bound=x509.ExtensionType)
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 _CURVES: dict[str, Algorithm] = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
@@ -34,13 +35,11 @@ class Signer:
         chain: Leaf first, each issued by the next.
         key: Private key of the leaf.
         algorithm: Signature algorithm of the key.
-        is_local: Whether this installation created it.
     """
 
     chain: tuple[x509.Certificate, ...]
     key: PrivateKey
     algorithm: Algorithm
-    is_local: bool = False
 
     @classmethod
     def from_files(cls, certificate_chain: Path, private_key: Path) -> Signer:
@@ -55,13 +54,13 @@ class Signer:
         return signer
 
     @classmethod
-    def from_pem(cls, pem: bytes, path: Path, *, is_local: bool = False) -> Signer:
+    def from_pem(cls, pem: bytes, path: Path) -> Signer:
         """Load key and chain from the content of one PEM file.
 
         Raises:
             ProvenanceError: They do not belong together.
         """
-        return _signer(_certificates(path, pem), _private_key(path, pem), path, is_local=is_local)
+        return _signer(_certificates(path, pem), _private_key(path, pem), path)
 
     @classmethod
     def local(cls, home: Path | None = None) -> Signer:
@@ -137,10 +136,9 @@ def verify_signature(leaf: x509.Certificate, algorithm: str, signature: bytes, d
 
 def verify_chain(chain: Sequence[x509.Certificate]) -> bool:
     """Return whether each certificate is issued by the next, which must be a CA."""
-    for lower, upper in itertools.pairwise(chain):
-        if not _is_authority(upper) or not _issued(lower, upper):
-            return False
-    return True
+    return all(
+        _is_authority(upper) and _issued(lower, upper) for lower, upper in itertools.pairwise(chain)
+    )
 
 
 def is_trusted(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]) -> bool:
@@ -156,25 +154,22 @@ def is_current(certificate: x509.Certificate) -> bool:
 
 def missing_requirements(leaf: x509.Certificate) -> list[str]:
     """Return what a certificate lacks to sign content under C2PA's profile; empty if nothing."""
-    missing = []
-    extensions = leaf.extensions
+    usage = _extension(leaf, x509.KeyUsage)
+    uses = _extension(leaf, x509.ExtendedKeyUsage)
+    requirements = {
+        "key usage digitalSignature": usage is not None and usage.digital_signature,
+        "extended key usage emailProtection": uses is not None
+        and any(use in uses for use in SIGNING_USES),
+        "authority key identifier": _extension(leaf, x509.AuthorityKeyIdentifier) is not None,
+    }
+    return [name for name, is_met in requirements.items() if not is_met]
+
+
+def _extension(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:
     try:
-        usage = extensions.get_extension_for_class(x509.KeyUsage).value
-        if not usage.digital_signature:
-            missing.append("key usage digitalSignature")
+        return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
-        missing.append("key usage digitalSignature")
-    try:
-        uses = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        if not any(use in uses for use in SIGNING_USES):
-            missing.append("extended key usage emailProtection")
-    except x509.ExtensionNotFound:
-        missing.append("extended key usage emailProtection")
-    try:
-        extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
-    except x509.ExtensionNotFound:
-        missing.append("authority key identifier")
-    return missing
+        return None
 
 
 def _check_leaf(leaf: x509.Certificate, path: Path) -> None:
@@ -191,9 +186,7 @@ def _check_leaf(leaf: x509.Certificate, path: Path) -> None:
         )
 
 
-def _signer(
-    chain: tuple[x509.Certificate, ...], key: PrivateKey, path: Path, *, is_local: bool = False
-) -> Signer:
+def _signer(chain: tuple[x509.Certificate, ...], key: PrivateKey, path: Path) -> Signer:
     if chain[0].public_key() != key.public_key():
         raise ProvenanceError(
             f"{path}: its first certificate is not that of the private key; "
@@ -211,7 +204,7 @@ def _signer(
         algorithm = "EdDSA"
     if algorithm is None:
         raise ProvenanceError(f"{path}: its key is too weak or odd; use P-256 or RSA of 2048 bits")
-    return Signer(chain, key, algorithm, is_local)
+    return Signer(chain, key, algorithm)
 
 
 def _pem(path: Path) -> bytes:
@@ -251,10 +244,10 @@ def _private_key(path: Path, pem: bytes) -> PrivateKey:
 
 def _is_authority(certificate: x509.Certificate) -> bool:
     try:
-        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
-    except (x509.ExtensionNotFound, ValueError):
+        constraints = _extension(certificate, x509.BasicConstraints)
+    except ValueError:
         return False
-    return constraints.value.ca
+    return constraints is not None and constraints.ca
 
 
 def _issued(lower: x509.Certificate, upper: x509.Certificate) -> bool:
@@ -268,9 +261,7 @@ def _issued(lower: x509.Certificate, upper: x509.Certificate) -> bool:
 def key_bytes(key: PrivateKey) -> bytes:
     """A key as unencrypted PKCS #8 PEM."""
     return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
 
 

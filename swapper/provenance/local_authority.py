@@ -92,8 +92,7 @@ def _load(home: Path) -> Signer:
 
 def _local_bundle(path: Path) -> Signer:
     try:
-        pem = path.read_bytes()
-        return Signer.from_pem(pem, path, is_local=True)
+        return Signer.from_pem(path.read_bytes(), path)
     except ProvenanceError as error:
         raise ProvenanceError(_broken(path)) from error
 
@@ -129,17 +128,12 @@ def _certify(
 ) -> x509.Certificate:
     """Return a leaf issued by `issuer`, or a new self-signed CA."""
     name = LOCAL_NAME if issuer else f"swapper local authority {secrets.token_hex(4)}"
-    subject = x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "swapper"),
-            x509.NameAttribute(NameOID.COMMON_NAME, name),
-        ]
-    )
-    issuer_key, issuer_name, issuer_public = key, subject, key.public_key()
+    subject = x509.Name([
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, "swapper"),
+        x509.NameAttribute(NameOID.COMMON_NAME, name),
+    ])  # fmt: skip
+    issuer_key, issuer_name = (issuer[0], issuer[1].subject) if issuer else (key, subject)
     life = datetime.timedelta(days=_LEAF_DAYS if issuer else 365 * _AUTHORITY_YEARS)
-    if issuer:
-        issuer_key, issuer_name = issuer[0], issuer[1].subject
-        issuer_public = issuer[0].public_key()
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -152,7 +146,8 @@ def _certify(
         .add_extension(_key_usage(is_authority=issuer is None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_public), critical=False
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
+            critical=False,
         )
     )
     if issuer:

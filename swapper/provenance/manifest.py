@@ -24,7 +24,13 @@ from cryptography import x509
 from swapper.errors import ProvenanceError
 from swapper.files import one_line, sha256_of
 from swapper.provenance.certificates import Signer, certificate_bytes, read_certificates
-from swapper.provenance.sidecar import sidecar_path, verify_sidecar, write_sidecar
+from swapper.provenance.sidecar import (
+    Verdict,
+    sidecar_path,
+    unknown_signer,
+    verify_sidecar,
+    write_sidecar,
+)
 
 __all__ = ["Claim", "SignedFile", "Signer", "Verdict", "sign", "verify"]
 
@@ -82,35 +88,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class SignedFile:
-    """Location of the provenance of a signed file.
-
-    Attributes:
-        kind: "embedded" in the file, or "sidecar" next to it.
-        path: The file that holds it.
-    """
+    """Where the provenance of a signed file is: in which file, itself or a sidecar next to it."""
 
     kind: Literal["embedded", "sidecar"]
     path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Result of verifying a file's provenance.
-
-    Attributes:
-        state: "trusted": intact, signed under a given root; "unknown signer": intact, signed by
-            a signer that no given root vouches for; "tampered": file or provenance changed; "none".
-        signer: Name in the signer's certificate.
-        claim: The custom assertion, if present and unchanged.
-        reasons: Human-readable reasons.
-        where: Where the provenance was found.
-    """
-
-    state: Literal["trusted", "unknown signer", "tampered", "none"]
-    signer: str | None = None
-    claim: dict[str, Any] | None = None
-    reasons: list[str] = field(default_factory=list)
-    where: Literal["embedded", "sidecar"] | None = None
 
 
 def sign(path: Path, parent: Path | None, claim: Claim, signer: Signer) -> SignedFile:
@@ -174,12 +155,7 @@ def verify(path: Path, trust: Sequence[Path] = ()) -> Verdict:
     embedded = _verify_embedded(path, roots)
     if embedded.state != "none" or not sidecar_path(path).is_file():
         return embedded
-    sidecar = verify_sidecar(path, roots)
-    state: Literal["trusted", "unknown signer", "tampered"] = "tampered"
-    if sidecar.intact:
-        state = "trusted" if sidecar.trusted else "unknown signer"
-    reasons = sidecar.reasons or _unknown_signer_reasons(state, sidecar.signer)
-    return Verdict(state, sidecar.signer, sidecar.claim, reasons, "sidecar")
+    return verify_sidecar(path, roots)
 
 
 def _builder(
@@ -277,8 +253,9 @@ def _verdict_of(report: Mapping[str, Any]) -> Verdict:
     elif report.get("validation_state") == "Trusted":
         state = "trusted"
     unique_reasons = [reason for reason in dict.fromkeys(reasons) if reason]
-    if "signingCredential.expired" not in (failure["code"] for failure in failures):
-        unique_reasons += _unknown_signer_reasons(state, signer)
+    is_expired = "signingCredential.expired" in (failure["code"] for failure in failures)
+    if state == "unknown signer" and not is_expired:
+        unique_reasons.append(unknown_signer(signer))
     return Verdict(state, signer, _claim(manifest, results), unique_reasons, "embedded")
 
 
@@ -316,15 +293,6 @@ def _claim(manifest: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str,
 
 def _finding(entry: Mapping[str, Any]) -> str:
     return f"{entry.get('explanation') or 'check failed'} ({entry['code']})"
-
-
-def _unknown_signer_reasons(state: str, signer: str | None) -> list[str]:
-    if state != "unknown signer":
-        return []
-    return [
-        f"no trusted root vouches for {signer or 'the signer'}; public verifiers will not know it "
-        "either (pass its root certificate as trust=)"
-    ]
 
 
 def _has_manifest_marker(path: Path) -> bool:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import datetime
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cryptography import x509
 
@@ -30,22 +29,31 @@ _MAX_CERTIFICATES = 10
 
 
 @dataclass(frozen=True, slots=True)
-class SidecarVerdict:
-    """Result of verifying a sidecar.
+class Verdict:
+    """Result of verifying a file's provenance.
 
     Attributes:
-        intact: Whether signature and file are unchanged.
-        trusted: Whether its chain ends in a given root.
-        signer: Common name of the leaf, if it can be read.
-        claim: The signed claim, if the signature is valid.
-        reasons: Human-readable reasons why it is not intact or not trusted.
+        state: "trusted": intact, signed under a given root; "unknown signer": intact, signed by
+            a signer that no given root vouches for; "tampered": file or provenance changed; "none".
+        signer: Name in the signer's certificate.
+        claim: The custom assertion, if present and unchanged.
+        reasons: Human-readable reasons.
+        where: Where the provenance was found.
     """
 
-    intact: bool
-    trusted: bool
-    signer: str | None
-    claim: dict[str, Any] | None
-    reasons: list[str]
+    state: Literal["trusted", "unknown signer", "tampered", "none"]
+    signer: str | None = None
+    claim: dict[str, Any] | None = None
+    reasons: list[str] = field(default_factory=list)
+    where: Literal["embedded", "sidecar"] | None = None
+
+
+def unknown_signer(name: str | None) -> str:
+    """Return the reason that a signer, by name, is unknown."""
+    return (
+        f"no trusted root vouches for {name or 'the signer'}; public verifiers will not know it "
+        "either (pass its root certificate as trust=)"
+    )
 
 
 def sidecar_path(path: Path) -> Path:
@@ -79,7 +87,7 @@ def write_sidecar(path: Path, claim: Mapping[str, Any], signer: Signer) -> Path:
     return target
 
 
-def verify_sidecar(path: Path, roots: Sequence[x509.Certificate]) -> SidecarVerdict:
+def verify_sidecar(path: Path, roots: Sequence[x509.Certificate]) -> Verdict:
     """Verify the sidecar of `path`, which must exist, and `path` against it.
 
     Raises:
@@ -87,25 +95,29 @@ def verify_sidecar(path: Path, roots: Sequence[x509.Certificate]) -> SidecarVerd
     """
     parsed = _parse(sidecar_path(path))
     if parsed is None:
-        return _broken("the sidecar is not a provenance file of this program")
+        return _tampered("the sidecar is not a provenance file of this program")
     payload, algorithm, signature, chain = parsed
     signer = common_name(chain[0])
     if not verify_signature(chain[0], algorithm, signature, _canonical(payload)):
-        return _broken("the sidecar was changed after it was signed", signer)
+        return _tampered("the sidecar was changed after it was signed", signer)
     if missing_requirements(chain[0]) or not verify_chain(chain):
-        return _broken("the sidecar's certificates do not allow its signer to sign", signer)
+        return _tampered("the sidecar's certificates do not allow its signer to sign", signer)
     claim = payload["claim"]
     if payload["sha256"] != sha256_of(path):
-        return SidecarVerdict(
-            False, False, signer, claim, ["the file was changed after it was signed"]
-        )
-    reasons = [] if is_current(chain[0]) else ["the signer's certificate has expired"]
-    trusted = is_trusted(chain, roots) and not reasons
-    return SidecarVerdict(True, trusted, signer, claim, reasons)
+        return _tampered("the file was changed after it was signed", signer, claim)
+    if not is_current(chain[0]):
+        reasons = ["the signer's certificate has expired"]
+    elif is_trusted(chain, roots):
+        return Verdict("trusted", signer, claim, [], "sidecar")
+    else:
+        reasons = [unknown_signer(signer)]
+    return Verdict("unknown signer", signer, claim, reasons, "sidecar")
 
 
-def _broken(reason: str, signer: str | None = None) -> SidecarVerdict:
-    return SidecarVerdict(False, False, signer, None, [reason])
+def _tampered(
+    reason: str, signer: str | None = None, claim: dict[str, Any] | None = None
+) -> Verdict:
+    return Verdict("tampered", signer, claim, [reason], "sidecar")
 
 
 def _canonical(payload: Mapping[str, Any]) -> bytes:
@@ -113,9 +125,7 @@ def _canonical(payload: Mapping[str, Any]) -> bytes:
     return json.dumps(payload, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
-def _parse(
-    path: Path,
-) -> tuple[dict[str, Any], str, bytes, list[x509.Certificate]] | None:
+def _parse(path: Path) -> tuple[dict[str, Any], str, bytes, list[x509.Certificate]] | None:
     """Return payload, algorithm, signature and chain; None if the file is malformed."""
     try:
         if path.stat().st_size > _MAX_BYTES:
@@ -132,14 +142,6 @@ def _parse(
             and 0 < len(chain) <= _MAX_CERTIFICATES
         )
         _canonical(payload)
-    except (
-        OSError,
-        ValueError,  # bad JSON, base64, certificate or encoding
-        binascii.Error,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ):
-        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None  # bad JSON, base64, certificate or encoding
     return (payload, algorithm, signature, chain) if well_formed else None

@@ -33,7 +33,6 @@ def mode(path: Path) -> int:
 def test_a_local_signer_is_made_once_and_kept_private(tmp_path: Path) -> None:
     home = tmp_path / "config" / "identity"
     signer = Signer.local(home)
-    assert signer.is_local
     assert signer.algorithm == "ES256"
     assert signer.name == "swapper local signer"
     assert (mode(home), mode(home / "signer.pem"), mode(home / "authority.pem")) == (
@@ -158,7 +157,7 @@ def test_a_key_without_read_permission(tmp_path: Path, monkeypatch: pytest.Monke
 def test_ones_own_certificate(tmp_path: Path, kind: str, algorithm: str) -> None:
     chain, key, root = write_identity(tmp_path, kind)
     signer = Signer.from_files(chain, key)
-    assert (signer.name, signer.algorithm, signer.is_local) == ("Test Studio", algorithm, False)
+    assert (signer.name, signer.algorithm) == ("Test Studio", algorithm)
     assert is_trusted(signer.chain, read_certificates(root))
     signature = signer.sign(b"data")
     leaf = signer.chain[0]
