@@ -33,11 +33,7 @@ def label_shares(readings: Readings) -> dict[str, float]:
 def draw_affect(faceset: Faceset, readings: Readings) -> NDArray[np.uint8]:
     """Draw rows of faces, most confident first: each label, then the ends of valence and arousal.
 
-    An emotion that the faceset lacks has an empty row.
-
-    Args:
-        faceset: With faces.
-        readings: Of its faces, in the order of its records.
+    An emotion that the faceset lacks has an empty row. Readings are in the order of its records.
 
     Returns:
         (H, W, 3) RGB.

@@ -28,7 +28,7 @@ from swapper.facesets.affect_table import (
     read_affect_table,
 )
 from swapper.facesets.faceset import Faceset
-from swapper.facesets.faceset_errors import damaged, writing
+from swapper.facesets.faceset_errors import damaged, refuse_link, writing
 from swapper.facesets.parquet_footer import write_parquet
 from swapper.files import PARTIAL, open_regular
 from swapper.types import Readings
@@ -113,7 +113,7 @@ def reserving(folder: Path) -> Iterator[None]:
         FacesetError: Another process holds the lock, or the folder cannot be created.
     """
     place = folder / FOLDER_NAME
-    _refuse_link(place)
+    refuse_link(place)
     with writing(place):
         place.mkdir(exist_ok=True)
         descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
@@ -132,12 +132,9 @@ def reserving(folder: Path) -> Iterator[None]:
 
 
 def write_stored(folder: Path, name: str, parts: Sequence[StoredReadings]) -> None:
-    """Replace a file of readings atomically.
+    """Replace the readings by the estimator `name` atomically.
 
-    Args:
-        folder: Of the faceset.
-        name: Of the estimator.
-        parts: At least one; all of the same weights, preprocessing, labels and outputs.
+    `parts` has at least one, all of the same weights, preprocessing, labels and outputs.
 
     Raises:
         ValueError: The parts do not belong together, or are not valid.
@@ -152,18 +149,14 @@ def write_stored(folder: Path, name: str, parts: Sequence[StoredReadings]) -> No
     if len(set(table.column("id").to_pylist())) < table.num_rows:
         raise ValueError("a face is listed twice")
     path = readings_path(folder, name)
-    _refuse_link(path.parent)
+    refuse_link(path.parent)
     with writing(path):
         path.parent.mkdir(exist_ok=True)
         write_parquet(path, table, _ROWS_PER_GROUP)
 
 
 def read_stored(folder: Path, name: str) -> StoredReadings | None:
-    """Read and validate a file of readings; None if there is none.
-
-    Args:
-        folder: Of the faceset.
-        name: Of the estimator.
+    """Read and validate the readings by the estimator `name`; None if there are none.
 
     Raises:
         FacesetError: Foreign, damaged or too large; checked before much is read.
@@ -171,7 +164,7 @@ def read_stored(folder: Path, name: str) -> StoredReadings | None:
     """
     path = readings_path(folder, name)
     cure = f"delete it, then {_cure(folder, name)}"
-    _refuse_link(path.parent)
+    refuse_link(path.parent)
     try:
         with open_regular(path, _MAX_BYTES, FacesetError) as stream:
             return read_affect_table(stream, name)
@@ -186,8 +179,3 @@ def read_stored(folder: Path, name: str) -> StoredReadings | None:
 
 def _cure(folder: Path, name: str) -> str:
     return f"run swapper annotate facesets=[{folder}] affect={name}"
-
-
-def _refuse_link(place: Path) -> None:
-    if place.is_symlink():
-        raise damaged(place, "is a link", "put the folder itself there")

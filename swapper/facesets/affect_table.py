@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from swapper.facesets.faceset_metadata import SHA256
 from swapper.facesets.index import MAX_ROWS, ROW_ID
-from swapper.facesets.parquet_footer import open_parquet
+from swapper.facesets.parquet_footer import column_type, open_parquet
 from swapper.types import Readings
 
 _SCHEMA: Final = 1
@@ -100,11 +100,7 @@ def affect_to_table(part: StoredReadings) -> pa.Table:
 
 
 def read_affect_table(stream: BinaryIO, name: str) -> StoredReadings:
-    """Read and validate the rows of a file.
-
-    Args:
-        stream: Of the file, at its start.
-        name: Of the required estimator.
+    """Read and validate the rows of a file, at its start, of the estimator `name`.
 
     Raises:
         ValueError, TypeError, KeyError, OSError, MemoryError, pyarrow.ArrowException: It is
@@ -175,15 +171,13 @@ def _about(schema: pa.Schema) -> dict[str, Any]:
 def _widths(schema: pa.Schema) -> dict[str, int]:
     """Length of each column's lists; 0 for a column of scalars."""
     for name in ("id", "picture"):
-        index = schema.get_field_index(name)
-        if index < 0 or schema.field(index).type != pa.string():
+        if column_type(schema, name) != pa.string():
             raise ValueError(f"column {name} is missing or no text")
     widths: dict[str, int] = {}
     for name in (*_LISTS, *_NUMBERS):
-        index = schema.get_field_index(name)
-        if index < 0:
+        kind = column_type(schema, name)
+        if kind is None:
             continue
-        kind = schema.field(index).type
         if name in _NUMBERS and kind == pa.float32():
             widths[name] = 0
         elif (
@@ -211,11 +205,7 @@ def _numbers(column: pa.ChunkedArray, width: int) -> NDArray[np.float32]:
 
 
 def _check_about(preprocessing_hash: str, readings: Readings, name: str) -> None:
-    """Validate a file's metadata against its columns.
-
-    Raises:
-        ValueError: They do not fit.
-    """
+    """Validate a file's metadata against its columns; a ValueError if they do not fit."""
     reader, _, weights = readings.lineage.partition(":")
     if reader != name or not SHA256.fullmatch(weights) or not SHA256.fullmatch(preprocessing_hash):
         raise ValueError(f"read by {readings.lineage[:80]!r}, not by {name}")

@@ -20,13 +20,15 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from swapper.errors import FacesetError
-from swapper.facesets.faceset_errors import damaged
+from swapper.facesets.faceset_errors import damaged, refuse_link
 from swapper.facesets.faceset_metadata import FACESET_SCHEMA, FacesetMetadata, read_metadata
 from swapper.facesets.image_codec import MAX_PICTURE_BYTES, decode_picture
 from swapper.facesets.index import INDEX_NAME, read_index, read_journal, table_to_records
@@ -41,6 +43,7 @@ IMAGES_NAME = "images"
 _SUFFIXES = (".png", ".webp", ".jpg", ".jpeg")
 
 
+@dataclass(repr=False, eq=False)
 class Faceset:
     """The faces of one identity; use `open`.
 
@@ -52,20 +55,11 @@ class Faceset:
         num_deleted: Rows whose picture is not there.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        card: FacesetMetadata,
-        records: list[FaceRecord],
-        unindexed: tuple[str, ...],
-        num_deleted: int,
-    ) -> None:
-        self.path = path
-        self.card = card
-        self.records = records
-        self.unindexed = unindexed
-        self.num_deleted = num_deleted
-        self._content_hash: str | None = None
+    path: Path
+    card: FacesetMetadata
+    records: list[FaceRecord]
+    unindexed: tuple[str, ...]
+    num_deleted: int
 
     @classmethod
     def open(cls, path: str | Path) -> Faceset:
@@ -128,23 +122,20 @@ class Faceset:
         except ValueError as error:
             raise damaged(path, error, cure) from error
 
-    @property
+    @cached_property
     def content_hash(self) -> str:
         """sha256 (hex) of all that training depends on: size, coverage, and each face's picture and
         geometry. Independent of the folder's path and the card's texts.
         """
-        if self._content_hash is None:
-            digest = hashlib.sha256()
-            essentials = (FACESET_SCHEMA, self.card.size, self.card.coverage, len(self.records))
-            digest.update(repr(essentials).encode())
-            for record in self.records:
-                digest.update(f"{record.id} {record.sha256}\n".encode())
-                digest.update(np.ascontiguousarray(record.landmarks, "<f4").tobytes())
-                digest.update(np.ascontiguousarray(record.aligned_from_frame, "<f8").tobytes())
-                if record.mesh is not None:
-                    digest.update(np.ascontiguousarray(record.mesh, "<f4").tobytes())
-            self._content_hash = digest.hexdigest()
-        return self._content_hash
+        essentials = (FACESET_SCHEMA, self.card.size, self.card.coverage, len(self.records))
+        digest = hashlib.sha256(repr(essentials).encode())
+        for record in self.records:
+            digest.update(f"{record.id} {record.sha256}\n".encode())
+            digest.update(np.ascontiguousarray(record.landmarks, "<f4").tobytes())
+            digest.update(np.ascontiguousarray(record.aligned_from_frame, "<f8").tobytes())
+            if record.mesh is not None:
+                digest.update(np.ascontiguousarray(record.mesh, "<f4").tobytes())
+        return digest.hexdigest()
 
 
 def picture_names(folder: Path) -> set[str]:
@@ -154,8 +145,7 @@ def picture_names(folder: Path) -> set[str]:
         FacesetError: A link, or the folder of pictures is missing.
     """
     images = folder / IMAGES_NAME
-    if images.is_symlink():
-        raise damaged(images, "is a link", "put the folder itself there")
+    refuse_link(images)
     try:
         with os.scandir(images) as entries:
             return set(_pictures(images, entries))

@@ -17,6 +17,12 @@ def damaged(path: Path, problem: object, cure: str) -> FacesetError:
     return FacesetError(one_line(f"{path}: {problem}; {cure}", _MAX_MESSAGE))
 
 
+def refuse_link(folder: Path) -> None:
+    """Raise a `FacesetError` if `folder` is a symbolic link."""
+    if folder.is_symlink():
+        raise damaged(folder, "is a link", "put the folder itself there")
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn refusals to write into a `FacesetError`."""

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from swapper.errors import FacesetError
 from swapper.facesets.faceset_errors import damaged, writing
 from swapper.facesets.faceset_metadata import FACESET_SCHEMA, SHA256
-from swapper.facesets.parquet_footer import open_parquet, write_parquet
+from swapper.facesets.parquet_footer import column_type, open_parquet, write_parquet
 from swapper.files import open_regular, read_regular
 from swapper.types import MESH_POINTS, NUM_LANDMARKS, FaceRecord
 
@@ -77,9 +77,7 @@ def make_record(row: dict[str, Any]) -> FaceRecord:
         ValueError: A value is missing, of the wrong type or out of its range.
     """
     try:
-        texts: dict[str, Any] = {name: row[name] for name in _TEXTS}
-        counts = {name: row[name] for name in _COUNTS}
-        numbers: dict[str, Any] = {name: row[name] for name in _NUMBERS}
+        values: dict[str, Any] = {name: row[name] for name in (*_TEXTS, *_COUNTS, *_NUMBERS)}
         landmarks = np.asarray(row["landmarks"], np.float32).reshape(NUM_LANDMARKS, 2)
         matrix = np.asarray(row["aligned_from_frame"], np.float64).reshape(2, 3)
         mesh = row.get("mesh")
@@ -89,66 +87,49 @@ def make_record(row: dict[str, Any]) -> FaceRecord:
         raise ValueError(f"{error} is missing") from error
     except (TypeError, OverflowError) as error:
         raise ValueError(f"an array is malformed ({error})") from error
-    _check_scalars(texts, counts, numbers)
-    _check_arrays(landmarks, matrix, mesh)
-    numbers |= {name: float(number) for name, number in numbers.items()}
-    return FaceRecord(
-        **texts,
-        **counts,
-        **numbers,
-        landmarks=landmarks,
-        aligned_from_frame=matrix,
-        mesh=mesh,
-    )
-
-
-def _check_scalars(texts: dict[str, Any], counts: dict[str, Any], numbers: dict[str, Any]) -> None:
-    for name, text in texts.items():
-        if not isinstance(text, str):
-            raise ValueError(f"{name} is no text")
-    if not ROW_ID.fullmatch(texts["id"]):
-        raise ValueError(
-            f"id {texts['id'][:80]!r} has other characters than letters, digits, _ . -"
-        )
-    if not texts["image"].startswith(texts["id"]) or not _IMAGE_SUFFIX.fullmatch(
-        texts["image"][len(texts["id"]) :]
+    _check_scalars(values)
+    for subject, array in (
+        ("mesh is", mesh),
+        ("landmarks are", landmarks),
+        ("aligned_from_frame is", matrix),
     ):
-        raise ValueError(f"image {texts['image'][:80]!r} is not its id with .png, .webp or .jpg")
-    for name in ("source", "sha256"):
-        if not SHA256.fullmatch(texts[name]):
-            raise ValueError(f"{name} {texts[name][:80]!r} is not 64 hex digits")
-    for name, count in counts.items():
-        if type(count) is not int or not -(2**63) <= count < 2**63:
-            raise ValueError(f"{name} {str(count)[:80]} is no whole number of 64 bits")
-    if counts["frame_index"] < 0:
-        raise ValueError(f"frame_index {counts['frame_index']} is negative")
-    for name, number in numbers.items():
-        if type(number) not in (int, float) or not math.isfinite(number):
-            raise ValueError(f"{name} is no finite number")
-
-
-def _check_arrays(
-    landmarks: NDArray[np.float32],
-    matrix: NDArray[np.float64],
-    mesh: NDArray[np.float32] | None,
-) -> None:
-    if mesh is not None and not (np.abs(mesh) <= _MAX_COORDINATE).all():
-        raise ValueError("mesh is not finite or far out")
-    if not (np.abs(landmarks) <= _MAX_COORDINATE).all():
-        raise ValueError("landmarks are not finite or far out")
-    if not (np.abs(matrix) <= _MAX_COORDINATE).all():
-        raise ValueError("aligned_from_frame is not finite or far out")
+        if array is not None and not (np.abs(array) <= _MAX_COORDINATE).all():
+            raise ValueError(f"{subject} not finite or far out")
     if abs(matrix[0, 0] * matrix[1, 1] - matrix[0, 1] * matrix[1, 0]) < 1e-12:
         raise ValueError("aligned_from_frame flattens the picture")
+    values |= {name: float(values[name]) for name in _NUMBERS}
+    return FaceRecord(**values, landmarks=landmarks, aligned_from_frame=matrix, mesh=mesh)
+
+
+def _check_scalars(values: dict[str, Any]) -> None:
+    for name in _TEXTS:
+        if not isinstance(values[name], str):
+            raise ValueError(f"{name} is no text")
+    face, image = values["id"], values["image"]
+    if not ROW_ID.fullmatch(face):
+        raise ValueError(f"id {face[:80]!r} has other characters than letters, digits, _ . -")
+    if not image.startswith(face) or not _IMAGE_SUFFIX.fullmatch(image[len(face) :]):
+        raise ValueError(f"image {image[:80]!r} is not its id with .png, .webp or .jpg")
+    for name in ("source", "sha256"):
+        if not SHA256.fullmatch(values[name]):
+            raise ValueError(f"{name} {values[name][:80]!r} is not 64 hex digits")
+    for name in _COUNTS:
+        if type(values[name]) is not int or not -(2**63) <= values[name] < 2**63:
+            raise ValueError(f"{name} {str(values[name])[:80]} is no whole number of 64 bits")
+    if values["frame_index"] < 0:
+        raise ValueError(f"frame_index {values['frame_index']} is negative")
+    for name in _NUMBERS:
+        if type(values[name]) not in (int, float) or not math.isfinite(values[name]):
+            raise ValueError(f"{name} is no finite number")
 
 
 def plain_row(record: FaceRecord) -> dict[str, Any]:
     """Return the values of `record` by column, numbers as Python types."""
-    row: dict[str, Any] = {name: getattr(record, name) for name in (*_TEXTS, *_ARRAYS)}
-    row["mesh"] = record.mesh
-    row.update({name: int(getattr(record, name)) for name in _COUNTS})
-    row.update({name: float(getattr(record, name)) for name in _NUMBERS})
-    return row
+    return {
+        **{name: getattr(record, name) for name in (*_TEXTS, *_BINARY)},
+        **{name: int(getattr(record, name)) for name in _COUNTS},
+        **{name: float(getattr(record, name)) for name in _NUMBERS},
+    }
 
 
 def records_to_table(records: Sequence[FaceRecord]) -> pa.Table:
@@ -210,9 +191,7 @@ def _meshes(table: pa.Table) -> list[NDArray[np.float32] | None]:
 def read_index(folder: Path, *, everything: bool = False) -> pa.Table:
     """Read the index of the faceset in `folder`; an empty table if there is none yet.
 
-    Args:
-        folder: Of the faceset.
-        everything: Whether to read columns that are not in `SCHEMA`, too.
+    Columns that are not in `SCHEMA` are read only if `everything` is.
 
     Raises:
         FacesetError: Foreign, damaged or too large; checked before much is read.
@@ -251,17 +230,16 @@ def _check_schema(path: Path, schema: pa.Schema) -> None:
     if stamp != str(FACESET_SCHEMA).encode():
         raise damaged(path, f"has schema {stamp!r}", "upgrade swapper, or extract again")
     for field in SCHEMA:
-        index = schema.get_field_index(field.name)
-        if index < 0 or not _types_match(schema.field(index).type, field.type):
+        if not _types_match(column_type(schema, field.name), field.type):
             raise damaged(path, f"column {field.name} is missing or not {field.type}", _CURE)
-    index = schema.get_field_index(_MESH.name)
-    if index >= 0 and not _types_match(schema.field(index).type, _MESH.type):
+    kind = column_type(schema, _MESH.name)
+    if kind is not None and not _types_match(kind, _MESH.type):
         raise damaged(path, f"column {_MESH.name} is not {_MESH.type}", _CURE)
 
 
-def _types_match(actual: pa.DataType, expected: pa.DataType) -> bool:
+def _types_match(actual: pa.DataType | None, expected: pa.DataType) -> bool:
     """Equal except for the names of list items, which differ between writers."""
-    if pa.types.is_fixed_size_list(expected):
+    if actual is not None and pa.types.is_fixed_size_list(expected):
         return bool(
             pa.types.is_fixed_size_list(actual)
             and actual.list_size == expected.list_size

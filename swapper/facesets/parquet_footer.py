@@ -33,12 +33,7 @@ _UNCOMPRESSED = 0
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Sizes stated in a footer.
-
-    Attributes:
-        num_rows: Of the table.
-        unpacked: Uncompressed bytes of all columns.
-    """
+    """Sizes stated in a footer: rows of the table, uncompressed bytes of all columns."""
 
     num_rows: int
     unpacked: int
@@ -80,6 +75,12 @@ def open_parquet(stream: BinaryIO, max_rows: int) -> tuple[pq.ParquetFile, Claim
     if claims.num_rows > max_rows:
         raise ValueError(f"claims {claims.num_rows} rows, more than {max_rows}")
     return pq.ParquetFile(stream, page_checksum_verification=True, pre_buffer=False), claims
+
+
+def column_type(schema: pa.Schema, name: str) -> pa.DataType | None:
+    """Return the type of a column; None if there is none, or several of that name."""
+    index = schema.get_field_index(name)
+    return None if index < 0 else schema.field(index).type
 
 
 def write_parquet(path: Path, table: pa.Table, rows_per_group: int) -> None:

@@ -46,13 +46,7 @@ _FLUSH_EVERY = 512
 
 
 def face_id(source: str, frame_index: int, face: int) -> str:
-    """Return the id of the `face`-th face of a frame.
-
-    Args:
-        source: sha256 (hex) of the file.
-        frame_index: From 0.
-        face: From 0, in the aligner's order.
-    """
+    """Return the id of the `face`-th face of a frame, both from 0, of a file by its sha256."""
     return f"{source[:12]}_{frame_index:07d}_{face}"
 
 
@@ -150,8 +144,7 @@ class FacesetWriter(AbstractContextManager["FacesetWriter"]):
             The record as written.
 
         Raises:
-            ValueError: The record or the picture is malformed, known already, or its source not
-                named.
+            ValueError: Record or picture is malformed, known already, or its source not named.
             FacesetError: It cannot be written; what was written before is safe.
         """
         size = self.card.size

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import yaml
 
 from swapper.affect.observed_range import missing_emotions
 from swapper.errors import FacesetError
+from swapper.facesets.affect_sheet import label_shares
 from swapper.facesets.affect_store import read_readings
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_metadata import FacesetMetadata
@@ -134,9 +134,5 @@ def _readings(model: LoadedModel, facesets: Mapping[str, Faceset]) -> dict[str, 
 
 
 def _emotion_shares(readings: Readings | None) -> dict[str, float]:
-    if readings is None or readings.probabilities is None or not len(readings):
-        return {}
-    labels = readings.probabilities.argmax(axis=1)
-    counts = np.bincount(labels, minlength=len(readings.labels))
-    order = np.argsort(-counts, kind="stable")
-    return {readings.labels[each]: float(counts[each] / len(readings)) for each in order}
+    shares = {} if readings is None else label_shares(readings)
+    return dict(sorted(shares.items(), key=lambda each: -each[1]))
