@@ -257,24 +257,16 @@ def _expression_strength(readings: PairReadings) -> tuple[Floats, dict[int, str]
         None if probabilities is None else probabilities.select(lambda name: name not in NEUTRAL)
     )
     if emotions is not None and emotions.names:
-        strength = np.where(
-            np.isfinite(emotions.values).all(axis=1), emotions.values.max(axis=1), np.nan
+        is_complete = np.isfinite(emotions.values).all(axis=1)
+        strength = np.where(is_complete, emotions.values.max(axis=1), np.nan)
+        return strength, _captions(
+            emotions.values, lambda t, top: f"{emotions.names[top]} {emotions.values[t, top]:.2f}"
         )
-        captions = {
-            t: f"{emotions.names[int(row.argmax())]} {row.max():.2f}"
-            for t, row in enumerate(emotions.values)
-            if np.isfinite(row).all()
-        }
-        return strength, captions
     performer = readings.expression().performer
     deviations = np.abs(readings.performer.deviations(performer))
-    strength = np.linalg.norm(deviations, axis=1)
-    captions = {
-        t: f"{performer.names[int(row.argmax())]} {performer.values[t, row.argmax()]:.2f}"
-        for t, row in enumerate(deviations)
-        if np.isfinite(row).all()
-    }
-    return strength, captions
+    return np.linalg.norm(deviations, axis=1), _captions(
+        deviations, lambda t, top: f"{performer.names[top]} {performer.values[t, top]:.2f}"
+    )
 
 
 def _expression_distance(readings: PairReadings) -> tuple[Floats, dict[int, str]]:
@@ -282,15 +274,19 @@ def _expression_distance(readings: PairReadings) -> tuple[Floats, dict[int, str]
     expression = readings.expression()
     performer, swap = expression.performer, expression.swap
     differences = np.abs(readings.swap.deviations(swap) - readings.performer.deviations(performer))
-    captions = {
-        t: (
-            f"{performer.names[int(row.argmax())]}: {performer.values[t, row.argmax()]:.2f}, "
-            f"swap {swap.values[t, row.argmax()]:.2f}"
-        )
-        for t, row in enumerate(differences)
-        if np.isfinite(row).all()
-    }
-    return np.linalg.norm(differences, axis=1), captions
+    return np.linalg.norm(differences, axis=1), _captions(
+        differences,
+        lambda t, top: (
+            f"{performer.names[top]}: {performer.values[t, top]:.2f}, "
+            f"swap {swap.values[t, top]:.2f}"
+        ),
+    )
+
+
+def _captions(rows: Floats, caption: Callable[[int, int], str]) -> dict[int, str]:
+    """Captions by frame and largest column, of the complete rows of (T, U)."""
+    complete = np.flatnonzero(np.isfinite(rows).all(axis=1)).tolist()
+    return {t: caption(t, int(rows[t].argmax())) for t in complete}
 
 
 def _verdict(readings: PairReadings, figures: Figures, diagnosis: Diagnosis) -> str:

@@ -37,12 +37,7 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Traces:
-    """Time series of one instrument; rows are NaN where no face was detected.
-
-    Attributes:
-        names: U column names.
-        values: (T, U).
-    """
+    """Named columns (T, U) of one instrument; rows are NaN where no face was detected."""
 
     names: tuple[str, ...]
     values: Floats

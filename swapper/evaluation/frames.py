@@ -53,13 +53,7 @@ def compare_frames(
     frame_indices: Sequence[int],
     truth: ClipReadings | None = None,
 ) -> FrameComparison:
-    """Compare the clips frame by frame.
-
-    Args:
-        swap: Readings of the swap.
-        performer: Readings of the performer, of equal length.
-        frame_indices: Frames to crop faces from.
-        truth: Readings of the ground truth, or None.
+    """Compare clips of equal length frame by frame; crop faces from `frame_indices`.
 
     Raises:
         MediaError: A clip can no longer be read.

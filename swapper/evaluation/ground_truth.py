@@ -125,11 +125,7 @@ class _BatchedReader:
 
 
 def _paired_frames(swap: Clip, answer: Clip) -> Iterator[tuple[Frame, Frame]]:
-    """Yield the frames of both clips in pairs.
-
-    Raises:
-        MediaError: They differ in size or number of frames.
-    """
+    """Yield the frames of both clips in pairs; a MediaError if they differ in size or number."""
     ours, theirs = VideoReader(swap.video), VideoReader(answer.video)
     sizes = [(each.info.width, each.info.height) for each in (ours, theirs)]
     if sizes[0] != sizes[1]:
@@ -165,10 +161,7 @@ def area_errors(
 ) -> dict[str, float]:
     """Return mean absolute differences in `AREAS`, in grey levels, after fitting the tone.
 
-    Args:
-        crop: (S, S, 3) aligned crop of the swap.
-        answer: The same of the ground truth.
-        weights: From `area_weights`.
+    Both crops are aligned, (S, S, 3); `weights` are of `area_weights`.
     """
     toned = fit_tone(np.ascontiguousarray(crop), answer, weights["face"])
     return {name: float(mean_absolute_error(toned, answer, weights[name])) for name in AREAS}

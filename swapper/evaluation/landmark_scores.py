@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -21,7 +21,7 @@ from swapper.evaluation.scorecard import (
 )
 from swapper.faces.openface import OpenfaceAligner
 from swapper.faces.shape import SIGNALS
-from swapper.metrics.dynamics import trace_agreement
+from swapper.metrics.dynamics import TraceAgreement, trace_agreement
 from swapper.metrics.paired_traces import PairedTraces
 from swapper.report.content import Group, Report
 
@@ -47,14 +47,11 @@ _FIGURES: Final[tuple[tuple[str, Better], ...]] = (("gain", "one"), ("correlatio
 
 
 def geometry_group(readings: PairReadings, lag_frames: int) -> Group:
-    """Gain and correlation of face parts, from frontalised landmarks.
+    """Gain and correlation of face parts, from frontalised landmarks of each clip's own.
 
     Gain is the slope of the swap's signal on the performer's, independent of their offsets, below
-    2 Hz and with a steady lag removed. NaN where the performer moves by less than `MIN_MOVEMENT`.
-
-    Args:
-        readings: Whose clips have landmarks of their own.
-        lag_frames: Steady lag of the swap in frames.
+    2 Hz and with a steady lag of `lag_frames` removed. NaN where the performer moves by less than
+    `MIN_MOVEMENT`.
     """
     measures = []
     for name, (title, part) in _PARTS.items():
@@ -107,19 +104,21 @@ def head_group(readings: PairReadings) -> Group:
         distances = np.linalg.norm(a[detected] - b[detected], axis=2).mean(axis=1)
         return float((distances / np.maximum(eyes, 1e-6)).mean())
 
-    def gaze_correlation(a: Floats, b: Floats) -> float:
-        return trace_agreement(PairedTraces.of(a, b, readings.swap.fps)).correlation
-
-    def gaze_gain(a: Floats, b: Floats) -> float:
-        return trace_agreement(PairedTraces.of(a, b, readings.swap.fps)).gain
+    def gaze(a: Floats, b: Floats) -> TraceAgreement:
+        return trace_agreement(PairedTraces.of(a, b, readings.swap.fps))
 
     return Group(
         "Head and gaze",
         _instrument_name(readings),
         (
             readings.measure("pose_error", "Pose error", lambda w: w.pose, degrees, "lower", "°"),
-            readings.measure("gaze_gain", "Gaze, gain", gaze_of, gaze_gain, "one"),
-            readings.measure("gaze_correlation", "Gaze, correlation", gaze_of, gaze_correlation),
+            readings.measure(
+                "gaze_gain", "Gaze, gain", gaze_of, lambda a, b: gaze(a, b).gain, "one",
+            ),
+            readings.measure(
+                "gaze_correlation", "Gaze, correlation", gaze_of,
+                lambda a, b: gaze(a, b).correlation,
+            ),
             readings.measure(
                 "landmark_error", "Landmark error, in eye distances",
                 lambda w: w.landmarks, distance, "lower",
@@ -173,78 +172,47 @@ def shared_landmark_warnings(readings: PairReadings) -> list[str]:
     ]
 
 
-@dataclass(frozen=True)
-class AlignerLineage:
-    """The aligner that measures, or one of the same name, took part in training.
-
-    Attributes:
-        aligner: Its name.
-        certain: False if the name does not identify the tracker, as for a CSV of landmarks.
-    """
-
-    aligner: str
-    certain: bool
-
-    @classmethod
-    def from_lineage(cls, aligner: str, lineage: Sequence[str]) -> AlignerLineage | None:
-        """Return None if the model's lineage does not name this aligner."""
-        if f"{LINEAGE_PREFIX}{aligner}" not in lineage:
-            return None
-        return cls(aligner, certain=aligner != OpenfaceAligner.name)
-
-    @property
-    def label(self) -> str:
-        """Mark of every figure that it affects."""
-        return "used in training" if self.certain else "may have been used in training"
-
-    def warning(self, readings: PairReadings) -> str:
-        """Message naming the measures that are not independent."""
-        names = ["geometry", "pose"]
-        if readings.swap.blendshapes is not None:
-            # The same network outputs them.
-            names = ["geometry", "blendshapes", "pose", "gaze"]
-        measures = f"{', '.join(names[:-1])} and {names[-1]}"
-        if self.certain:
-            return (
-                f"{self.aligner}'s landmarks were used in training, so {measures} are biased in "
-                "the model's favour: pass another aligner="
-            )
-        return (
-            f"{self.aligner}: landmarks of the same tracker may have been used in training, so "
-            f"{measures} may be biased in the model's favour: pass a CSV of another tracker, or "
-            "another aligner="
-        )
-
-    def affects(self, instrument: str) -> bool:
-        """Whether an instrument uses its landmarks, or the network that outputs them."""
-        return instrument in (BLENDSHAPES, GEOMETRY) or instrument.startswith(_INSTRUMENT_PREFIX)
-
-
 def mark_dependent_aligner(
     report: Report, readings: PairReadings, lineage: Sequence[str]
 ) -> Report:
-    """Mark the figures of a report whose aligner took part in training.
-
-    Args:
-        report: Of the swap.
-        readings: That it was computed from.
-        lineage: What the swap's model was trained with.
-    """
-    dependence = AlignerLineage.from_lineage(readings.swap.aligner, lineage)
-    if dependence is None:
+    """Mark the figures of a report whose aligner is in the lineage of the swap's model."""
+    aligner = readings.swap.aligner
+    if f"{LINEAGE_PREFIX}{aligner}" not in lineage:
         return report
-    groups = tuple(
-        replace(group, partial=dependence.label) if dependence.affects(group.instrument) else group
-        for group in report.groups
+    certain = aligner != OpenfaceAligner.name  # a CSV of landmarks does not name its tracker
+    label = "used in training" if certain else "may have been used in training"
+    report = replace(
+        report,
+        groups=tuple(
+            replace(group, partial=label) if _is_by_landmarks(group.instrument) else group
+            for group in report.groups
+        ),
+        undetermined=(_dependence_warning(readings, certain), *report.undetermined),
     )
-    marked = replace(
-        report, groups=groups, undetermined=(dependence.warning(readings), *report.undetermined)
-    )
-    if not dependence.affects(report.unit_instrument):
-        return marked
+    if not _is_by_landmarks(report.unit_instrument):
+        return report
     return replace(
-        marked,
-        verdict=f"{report.verdict} Partial: {dependence.aligner} "
-        f"{'was ' if dependence.certain else ''}{dependence.label}.",
-        unit_instrument=f"{report.unit_instrument} ({dependence.label})",
+        report,
+        verdict=f"{report.verdict} Partial: {aligner} {'was ' if certain else ''}{label}.",
+        unit_instrument=f"{report.unit_instrument} ({label})",
+    )
+
+
+def _is_by_landmarks(instrument: str) -> bool:
+    """Whether an instrument uses landmarks, or the network that outputs them."""
+    return instrument in (BLENDSHAPES, GEOMETRY) or instrument.startswith(_INSTRUMENT_PREFIX)
+
+
+def _dependence_warning(readings: PairReadings, certain: bool) -> str:
+    aligner, measures = readings.swap.aligner, "geometry and pose"
+    if readings.swap.blendshapes is not None:  # the same network outputs them
+        measures = "geometry, blendshapes, pose and gaze"
+    if certain:
+        return (
+            f"{aligner}'s landmarks were used in training, so {measures} are biased in the model's "
+            "favour: pass another aligner="
+        )
+    return (
+        f"{aligner}: landmarks of the same tracker may have been used in training, so {measures} "
+        "may be biased in the model's favour: pass a CSV of another tracker, or another aligner="
     )

@@ -9,9 +9,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from swapper.files import without_nan
 from swapper.metrics.bootstrap import Interval
+from swapper.metrics.chance import relative_score
 from swapper.metrics.stats import Test, equivalence, holm, interval, paired_difference
-from swapper.report.content import Measure, normalised_score
 
 SIGNIFICANCE: Final = 0.05
 """Significance level, after Holm's correction over all comparisons."""
@@ -95,49 +96,52 @@ def rank_models(
     gaps = {
         reference: _ceiling_gaps(reports, reference, performers, margin) for reference in REFERENCES
     }
-    rows, tests = [], {}
+    rows: list[LeaderboardRow] = []
+    tests: dict[tuple[str, str], float] = {}
     for name in (each for each in TABLE_MEASURES if each in first):
-        values = {model: _measure_values(clips, name) for model, clips in reports.items()}
-        means = {model: interval(each, performers) for model, each in values.items()}
         better = first[name]["better"]
-        leader = _leading_model(values, better, performers)
-        ceiling_gaps = {
-            reference: by_name[name] for reference, by_name in gaps.items() if name in by_name
+        values = {model: _values(clips, name, "value") for model, clips in reports.items()}
+        losses = {model: _loss(each, better) for model, each in values.items()}
+        leader = _leading_model(losses, performers)
+        tests |= {
+            (name, rival): paired_difference(losses[leader], losses[rival], performers).p
+            for rival in values
+            if leader and rival != leader
         }
         rows.append(
             LeaderboardRow(
-                name,
-                first[name]["title"],
-                better,
-                means,
-                leader,
-                {},
-                ceiling_gaps,
-                _partial_models(reports, name),
+                name=name,
+                title=first[name]["title"],
+                better=better,
+                means={model: interval(each, performers) for model, each in values.items()},
+                best=leader,
+                p={},
+                ceiling_gaps={key: each[name] for key, each in gaps.items() if name in each},
+                partial=frozenset(
+                    model
+                    for model, clips in reports.items()
+                    if any(each["measures"].get(name, {}).get("partial") for each in clips)
+                ),
             )
         )
-        for rival in values:
-            if leader and rival != leader:
-                tests[name, rival] = _paired_test(values, leader, rival, better, performers)
-    adjusted = holm({f"{name} {rival}": test.p for (name, rival), test in tests.items()})
+    adjusted = _holm(tests)
     ranked = []
     for row in rows:
-        p = {rival: adjusted[f"{row.name} {rival}"] for name, rival in tests if name == row.name}
+        p = {rival: each for (name, rival), each in adjusted.items() if name == row.name}
         significant = bool(p) and all(each < SIGNIFICANCE for each in p.values())
         ranked.append(replace(row, p=p, best=row.best if significant else ""))
     return ranked
 
 
-def _partial_models(reports: Mapping[str, Sequence[ClipReport]], name: str) -> frozenset[str]:
-    return frozenset(
-        model
-        for model, clips in reports.items()
-        if any(each["measures"].get(name, {}).get("partial") for each in clips)
-    )
+def _holm(tests: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], float]:
+    """Adjusted p-values by measure and model."""
+    adjusted = holm({" ".join(key): p for key, p in tests.items()})
+    return {key: adjusted[" ".join(key)] for key in tests}
 
 
-def _measure_values(reports: Sequence[ClipReport], name: str) -> Floats:
-    values = [each["measures"].get(name, {}).get("value") for each in reports]
+def _values(reports: Sequence[ClipReport], name: str, key: str) -> Floats:
+    """(clips,) of a measure's field; NaN where it is missing."""
+    values = [each["measures"].get(name, {}).get(key) for each in reports]
     return np.array([np.nan if each is None else each for each in values], np.float64)
 
 
@@ -148,18 +152,10 @@ def _loss(values: Floats, better: str) -> Floats:
     return np.abs(values) if better == "lower" else -values
 
 
-def _leading_model(values: Mapping[str, Floats], better: str, performers: Sequence[str]) -> str:
-    means = {
-        model: interval(_loss(each, better), performers).mean for model, each in values.items()
-    }
+def _leading_model(losses: Mapping[str, Floats], performers: Sequence[str]) -> str:
+    means = {model: interval(each, performers).mean for model, each in losses.items()}
     finite = {model: mean for model, mean in means.items() if np.isfinite(mean)}
     return min(finite, key=lambda model: finite[model]) if len(finite) > 1 else ""
-
-
-def _paired_test(
-    values: Mapping[str, Floats], best: str, rival: str, better: str, performers: Sequence[str]
-) -> Test:
-    return paired_difference(_loss(values[best], better), _loss(values[rival], better), performers)
 
 
 # --- equivalence to the references ----------------------------------------------------------------
@@ -179,36 +175,21 @@ def _ceiling_gaps(
     tests: dict[tuple[str, str], Test] = {}
     for name in TABLE_MEASURES:
         for model, clips in reports.items():
-            ours, theirs = _normalised_scores(clips, name, reference)
+            ours, theirs = (_relative_scores(clips, name, key) for key in ("value", reference))
             if np.isfinite(ours - theirs).any():
                 tests[name, model] = equivalence(ours, theirs, performers, margin)
-    adjusted = holm({f"{name} {model}": test.p for (name, model), test in tests.items()})
     gaps: dict[str, dict[str, CeilingGap]] = {}
-    for (name, model), test in tests.items():
-        p = adjusted[f"{name} {model}"]
-        gaps.setdefault(name, {})[model] = CeilingGap(test.difference, p, p < SIGNIFICANCE)
+    for (name, model), p in _holm({key: test.p for key, test in tests.items()}).items():
+        gap = CeilingGap(tests[name, model].difference, p, p < SIGNIFICANCE)
+        gaps.setdefault(name, {})[model] = gap
     return gaps
 
 
-def _normalised_scores(
-    reports: Sequence[ClipReport], name: str, reference: str
-) -> tuple[Floats, Floats]:
-    """(clips,) of the swaps and of their reference, 0 at the floor and 1 at the ceiling."""
-    scores = []
-    for report in reports:
-        measure_data = report["measures"].get(name, {})
-
-        def number(key: str, measure_data: Mapping[str, Any] = measure_data) -> float:
-            value = measure_data.get(key)
-            return float("nan") if value is None else float(value)
-
-        measure = Measure(
-            name, "", number("value"), number("floor"), number("ceiling"),
-            measure_data.get("better", "higher"),
-        )  # fmt: skip
-        scores.append((normalised_score(measure), normalised_score(measure, number(reference))))
-    ours, theirs = np.array(scores, np.float64).T
-    return ours, theirs
+def _relative_scores(reports: Sequence[ClipReport], name: str, key: str) -> Floats:
+    """(clips,) of a measure's field, 0 at the floor and 1 at the ceiling."""
+    fields = (_values(reports, name, each) for each in (key, "floor", "ceiling"))
+    directions = [each["measures"].get(name, {}).get("better", "higher") for each in reports]
+    return np.array([relative_score(*each) for each in zip(*fields, directions, strict=True)])
 
 
 # --- output ---------------------------------------------------------------------------------------
@@ -286,27 +267,20 @@ def _gap_table(
 def leaderboard_json(rows: Sequence[LeaderboardRow]) -> dict[str, Any]:
     """JSON values by measure; None stands for NaN."""
 
-    def number(value: float) -> float | None:
-        return value if np.isfinite(value) else None
+    def ends(estimate: Interval) -> list[float]:
+        return [estimate.mean, estimate.low, estimate.high]
 
-    def ends(estimate: Interval) -> list[float | None]:
-        return [number(estimate.mean), number(estimate.low), number(estimate.high)]
-
-    return {
+    data = {
         row.name: {
             "title": row.title,
             "better": row.better,
             "best": row.best,
             "partial": sorted(row.partial),
             "models": {model: ends(mean) for model, mean in row.means.items()},
-            "p": {rival: number(p) for rival, p in row.p.items()},
+            "p": row.p,
             "shortfalls": {
                 reference: {
-                    model: {
-                        "share": ends(gap.share),
-                        "p": number(gap.p),
-                        "as_good": gap.equivalent,
-                    }
+                    model: {"share": ends(gap.share), "p": gap.p, "as_good": gap.equivalent}
                     for model, gap in gaps.items()
                 }
                 for reference, gaps in row.ceiling_gaps.items()
@@ -314,3 +288,4 @@ def leaderboard_json(rows: Sequence[LeaderboardRow]) -> dict[str, Any]:
         }
         for row in rows
     }
+    return dict(without_nan(data))

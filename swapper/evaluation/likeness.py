@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -42,19 +42,6 @@ class IdentityFaces:
     embeddings: NDArray[np.float32] | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class _FaceDistances:
-    """Distances of a set of faces to the means of the identity's and of the performer's.
-
-    Attributes:
-        to_identity: (N,), by the recogniser's measure; empty if no identity was named.
-        to_performer: (N,) likewise.
-    """
-
-    to_identity: Floats
-    to_performer: Floats
-
-
 def identity_faces(options: EvaluateOptions, recogniser: Recogniser | None) -> IdentityFaces | None:
     """Embed up to `MAX_FACES` of the identity's faces; None without a recogniser.
 
@@ -84,60 +71,41 @@ def identity_faces(options: EvaluateOptions, recogniser: Recogniser | None) -> I
 def likeness_group(readings: PairReadings, identity_faces: IdentityFaces) -> Group:
     """Distances to identity and performer, and the share of frames nearer the identity.
 
-    The performer's own faces are the floor, the identity's own the ceiling.
+    The performer's own faces are the floor, the identity's own the ceiling; no face is compared
+    with itself.
     """
-    measure = identity_faces.recogniser.measure
-    swap, performer, identity = _face_distances(readings, identity_faces)
-
-    def row(
-        name: str, title: str, better: Better, figure: Callable[[_FaceDistances], float]
-    ) -> Measure:
-        return Measure(name, title, figure(swap), figure(performer), figure(identity), better)
-
-    def to(whose: str) -> str:
-        return f"{measure.title} to {whose} ({measure.kind})"
-
-    further: Better = "lower" if measure.nearer == "higher" else "higher"
-    rows = [
-        row(
-            f"performer_{measure.key}", to("the performer"), further,
-            lambda faces: _mean(faces.to_performer),
-        )
-    ]  # fmt: skip
-    if identity_faces.embeddings is not None:
-        rows = [
-            row(
-                f"identity_{measure.key}", to(identity_faces.identity), measure.nearer,
-                lambda faces: _mean(faces.to_identity),
-            ),
-            *rows,
-            row(
-                "nearer_identity", f"Frames nearer {identity_faces.identity} than the performer",
-                "higher", lambda faces: _share_nearer(faces, measure),
-            ),
-        ]  # fmt: skip
-    return Group("Identity", identity_faces.recogniser.name, tuple(rows))
-
-
-def _face_distances(
-    readings: PairReadings, identity_faces: IdentityFaces
-) -> tuple[_FaceDistances, _FaceDistances, _FaceDistances]:
-    """Distances of swap, performer and identity; no face is compared with itself."""
-    measure = identity_faces.recogniser.measure
+    measure, name = identity_faces.recogniser.measure, identity_faces.identity
     swap, performer = _embeddings(readings.swap), _embeddings(readings.performer)
-    if identity_faces.embeddings is None:
-        nothing = np.empty(0)
-        return (
-            _FaceDistances(nothing, measure.to_mean(swap, performer)),
-            _FaceDistances(nothing, measure.leave_one_out(performer)),
-            _FaceDistances(nothing, nothing),
+    own = identity_faces.embeddings
+    to_performer = [
+        measure.to_mean(swap, performer),
+        measure.leave_one_out(performer),
+        np.empty(0) if own is None else measure.to_mean(own, performer),
+    ]
+    further: Better = "lower" if measure.nearer == "higher" else "higher"
+
+    def row(key: str, title: str, better: Better, figures: Iterable[float]) -> Measure:
+        value, floor, ceiling = figures
+        return Measure(key, title, value, floor, ceiling, better)
+
+    def distances(whose: str, title: str, better: Better, of: list[Floats]) -> Measure:
+        title = f"{measure.title} to {title} ({measure.kind})"
+        return row(f"{whose}_{measure.key}", title, better, map(_mean, of))
+
+    rows = [distances("performer", "the performer", further, to_performer)]
+    if own is not None:
+        to_identity = [
+            measure.to_mean(swap, own),
+            measure.to_mean(performer, own),
+            measure.leave_one_out(own),
+        ]
+        shares = (
+            _share_nearer(*both, measure) for both in zip(to_identity, to_performer, strict=True)
         )
-    identity = identity_faces.embeddings
-    return (
-        _FaceDistances(measure.to_mean(swap, identity), measure.to_mean(swap, performer)),
-        _FaceDistances(measure.to_mean(performer, identity), measure.leave_one_out(performer)),
-        _FaceDistances(measure.leave_one_out(identity), measure.to_mean(identity, performer)),
-    )
+        title = f"Frames nearer {name} than the performer"
+        rows.insert(0, distances("identity", name, measure.nearer, to_identity))
+        rows.append(row("nearer_identity", title, "higher", shares))
+    return Group("Identity", identity_faces.recogniser.name, tuple(rows))
 
 
 def _embeddings(clip: ClipReadings) -> Floats:
@@ -150,8 +118,8 @@ def _mean(values: Floats) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def _share_nearer(faces: _FaceDistances, measure: FaceMeasure) -> float:
+def _share_nearer(to_identity: Floats, to_performer: Floats, measure: FaceMeasure) -> float:
     """Share of faces nearer the identity than the performer; NaN if a distance is missing."""
-    if not np.isfinite(faces.to_identity + faces.to_performer).all():
+    if not np.isfinite(to_identity + to_performer).all():
         return float("nan")
-    return _mean(measure.is_nearer(faces.to_identity, faces.to_performer).astype(np.float64))
+    return _mean(measure.is_nearer(to_identity, to_performer).astype(np.float64))

@@ -63,8 +63,7 @@ class PairReadings:
     Attributes:
         swap: To be evaluated.
         performer: Whose expression it should reproduce.
-        ceiling: The ground truth if there is one, else the performer's own clip,
-            re-encoded; or None.
+        ceiling: The ground truth, else the performer's own clip, re-encoded; or None.
         self_swap: The performer on the performer's own face, by the same model: the loss of the
             network itself, independent of identity; or None.
         has_truth: Whether `ceiling` is the ground truth, on the identity's face.
@@ -116,7 +115,6 @@ class PairReadings:
         figure: Figure,
         better: Better = "higher",
         unit: str = "",
-        shuffled: bool = True,
     ) -> Measure:
         """Compute a figure with its floor and ceiling.
 
@@ -127,15 +125,12 @@ class PairReadings:
             figure: Of swap and performer.
             better: Which direction is better.
             unit: Of the figure.
-            shuffled: Whether the performer shifted in time is its floor.
         """
         swap, performer = select(self.swap), select(self.performer)
         if swap is None or performer is None:
             return Measure(name, title, np.nan, better=better, unit=unit, why_not="not measured")
         value = figure(swap, performer)
-        lowest = np.nan
-        if shuffled:
-            lowest = floor(lambda them: figure(swap, them), performer, self.swap.fps)
+        lowest = floor(lambda them: figure(swap, them), performer, self.swap.fps)
         highest, own = (
             np.nan if selected is None else figure(selected, performer)
             for selected in (
@@ -198,13 +193,9 @@ def expression_group(readings: PairReadings, figures: Figures) -> Group:
     """Agreement of expression units: strength, timing, fast band and left-right asymmetry."""
     expression = readings.expression()
     fps = readings.swap.fps
-    lag_frames = figures.lag_frames
-    # Of the self-swap, for figures without a floor.
-    self_swap = (
-        None
-        if expression.self_swap is None
-        else _figures(readings, expression.self_swap, readings.self_swap, 1.0)
-    )
+    of_self_swap = None
+    if expression.self_swap is not None:
+        of_self_swap = _figures(readings, expression.self_swap, readings.self_swap, 1.0)
 
     def select(clip: ClipReadings) -> Floats | None:
         traces = {
@@ -212,68 +203,49 @@ def expression_group(readings: PairReadings, figures: Figures) -> Group:
             id(readings.performer): expression.performer,
             id(readings.ceiling): expression.ceiling,
             id(readings.self_swap): expression.self_swap,
-        }
-        chosen = traces[id(clip)]
-        return None if chosen is None else chosen.values
-
-    def after_lag(figure: Callable[[PairedTraces], Any], key: str) -> Figure:
-        def of(a: Floats, b: Floats) -> float:
-            pair = PairedTraces.of(a, b, fps)
-            # Ceilings have no lag: they are the performer's own movements.
-            lag = lag_frames if a is expression.swap.values else 0
-            return float(getattr(figure(pair.aligned(lag)), key))
-
-        return of
+        }[id(clip)]
+        return None if traces is None else traces.values
 
     def over_time(
         name: str, title: str, figure: Callable[[PairedTraces], Any], key: str, better: Better
     ) -> Measure:
-        return readings.measure(name, title, select, after_lag(figure, key), better)
+        def after_lag(a: Floats, b: Floats) -> float:
+            # Ceilings have no lag: they are the performer's own movements.
+            lag = figures.lag_frames if a is expression.swap.values else 0
+            return float(getattr(figure(PairedTraces.of(a, b, fps).aligned(lag)), key))
+
+        return readings.measure(name, title, select, after_lag, better)
+
+    def without_floor(
+        name: str,
+        title: str,
+        figure: Callable[[Figures], float],
+        unit: str = "",
+        why_not: str = UNDETERMINED,
+    ) -> Measure:
+        """A measure for which less is better and 0 is the best."""
+        value = figure(figures)
+        reason = "" if np.isfinite(value) else why_not
+        own = np.nan if of_self_swap is None else figure(of_self_swap)
+        return Measure(name, title, value, np.nan, 0.0, "lower", unit, reason, own)
 
     measures = [
         over_time("gain", "Gain β", trace_agreement, "gain", "one"),
         over_time("correlation", "Correlation ρ", trace_agreement, "correlation", "higher"),
-        _without_floor(
-            "lag", "Lag (0 is best)", lambda it: it.lag.frames, figures, self_swap, "frames"
-        ),
+        without_floor("lag", "Lag (0 is best)", lambda it: it.lag.frames, "frames"),
         over_time("onset_slope", "Slope of onsets", velocity, "onset_slope", "one"),
         over_time("velocity_correlation", "ρ of velocities", velocity, "correlation", "higher"),
         over_time("fast_coherence", "Coherence, 2 to 12 Hz", fast_band, "coherence", "higher"),
         over_time("fast_energy", "Energy, 2 to 12 Hz", fast_band, "energy_ratio", "one"),
-        _without_floor(
-            "jitter", "Jitter", _jitter, figures, self_swap
-        ),
-        _without_floor(
-            "brief_lost", "Brief movements lost", _brief_lost, figures, self_swap,
+        without_floor("jitter", "Jitter", lambda it: it.jitter),
+        without_floor(
+            "brief_lost", "Brief movements lost",
+            lambda it: it.brief.lost / it.brief.total if it.brief.total else np.nan,
             why_not="the performer makes none that can be assessed",
         ),
         *_asymmetry_measures(expression, fps),
     ]  # fmt: skip
     return Group("Expression over time", expression.instrument, tuple(measures))
-
-
-def _without_floor(
-    name: str,
-    title: str,
-    figure: Callable[[Figures], float],
-    figures: Figures,
-    self_swap_figures: Figures | None,
-    unit: str = "",
-    why_not: str = UNDETERMINED,
-) -> Measure:
-    """A measure without a floor, for which less is better and 0 is the best."""
-    value = figure(figures)
-    reason = "" if np.isfinite(value) else why_not
-    self_swap = np.nan if self_swap_figures is None else figure(self_swap_figures)
-    return Measure(name, title, value, np.nan, 0.0, "lower", unit, reason, self_swap)
-
-
-def _jitter(figures: Figures) -> float:
-    return figures.jitter
-
-
-def _brief_lost(figures: Figures) -> float:
-    return figures.brief.lost / figures.brief.total if figures.brief.total else float("nan")
 
 
 def _asymmetry_measures(expression: ExpressionReadings, fps: float) -> list[Measure]:
@@ -315,11 +287,9 @@ def diagnose_pair(readings: PairReadings) -> tuple[Figures, Diagnosis]:
     """
     expression = readings.expression()
     figures = _figures(readings, expression.swap, readings.swap)
-    best = (
-        None
-        if expression.ceiling is None
-        else _figures(readings, expression.ceiling, readings.ceiling)
-    )
+    best = None
+    if expression.ceiling is not None:
+        best = _figures(readings, expression.ceiling, readings.ceiling)
     if readings.has_truth and readings.ceiling is not None:
         # On the same face, brief movements are expected at full gain; but even in a re-encoded
         # ground truth instruments miss up to 0.27 on film, so the lost share keeps its allowance.
