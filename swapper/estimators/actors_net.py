@@ -25,12 +25,9 @@ SIZE: Final = 80
 
 
 class ReadingHead(nn.Module):
-    """Linear heads for classes, valence and arousal, and action units.
+    """Linear heads for classes, valence and arousal, and action units of an embedding.
 
     Units are predicted for each side; mean and asymmetry are derived from these.
-
-    Args:
-        features: Length of the embedding.
     """
 
     def __init__(self, features: int) -> None:
@@ -77,11 +74,7 @@ class ActorsNet(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions and a skip connection.
-
-    Args:
-        channels: In and out.
-    """
+    """Two 3x3 convolutions and a skip connection, as many channels in as out."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -31,13 +31,9 @@ class AutoEstimator:
         self.skipped: tuple[str, ...] = ()
 
     def pick(self, lineage: Sequence[str]) -> Estimator | None:
-        """Return the first estimator that can be loaded and is not in `lineage`.
+        """Return the first estimator that can be loaded and is not in the `lineage` of a model.
 
-        Args:
-            lineage: Estimators that a model was trained with, as `Estimator.lineage` names them.
-
-        Returns:
-            None if there is none; `skipped` has the reasons.
+        None if there is none; `skipped` has the reasons.
         """
         skipped = []
         for name, load in PREFERRED.items():

@@ -258,11 +258,7 @@ def load_default(weights: str | None = None) -> Estimator | None:
 
 
 def refuse_measuring_only(estimator: Estimator) -> None:
-    """Refuse an estimator that is reserved for measuring.
-
-    Raises:
-        UsageError: It is reserved for measuring.
-    """
+    """Raise a UsageError for an estimator that is reserved for measuring."""
     if estimator.measuring_only:
         others = ", ".join(name for name in ESTIMATORS if name != estimator.name)
         raise UsageError(

@@ -84,11 +84,7 @@ _WINDOW_MM: Final = (-125.0, -95.0, 125.0, 155.0)
 
 
 class BlendshapeNet(nn.Module):
-    """Landmark network, then blendshape network.
-
-    Args:
-        task: Bytes of ``face_landmarker.task``, its hash checked.
-    """
+    """Landmark network, then blendshape network, of ``face_landmarker.task``, its hash checked."""
 
     def __init__(self, task: bytes) -> None:
         super().__init__()
@@ -116,9 +112,7 @@ class BlendshapeNet(nn.Module):
         scores = self.scores(self.points(x))
         left, right = scores[:, self._left], scores[:, self._right]
         return AffectBatch(
-            embedding=scores[:, self._embedded],
-            units=(left + right) / 2,
-            asymmetry=left - right,
+            embedding=scores[:, self._embedded], units=(left + right) / 2, asymmetry=left - right
         )
 
 

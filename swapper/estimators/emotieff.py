@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from swapper.errors import EstimatorError
 from swapper.estimators.base import AffectBatch, Estimator
 from swapper.estimators.preprocess import Preprocess, Window
-from swapper.estimators.weights_file import blank, converted, load_weights
+from swapper.estimators.weights_file import load_converted
 
 LABELS: Final = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 """AffectNet's eight in the network's order, by swapper's names."""
@@ -72,7 +72,5 @@ def load(weights: str | Path | None = None) -> Estimator:
     Raises:
         EstimatorError: The weights are missing or cannot be used, or timm is not installed.
     """
-    path = converted("emotieff", weights)
-    net = blank(EmotiEffNet)
-    load_weights(net, path, METADATA, "make it anew by scripts/convert_weights.py emotieff")
+    net = load_converted(EmotiEffNet, "emotieff", weights, METADATA)
     return Estimator("emotieff", view(), net, labels=LABELS)

@@ -47,11 +47,7 @@ class JudgeNet(nn.Module):
 
 
 class Tower(nn.Module):
-    """Convolutions and poolings, then a linear layer over the whole last map.
-
-    Args:
-        size: Height and width of its input.
-    """
+    """Convolutions and poolings of height × width, then a linear layer over the last map."""
 
     FEATURES: Final = 128
 
@@ -88,9 +84,7 @@ def _layer(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn
 def normalise_contrast(grey: Tensor, side: int = 15) -> Tensor:
     """Local contrast normalisation: subtract the local mean, divide by the local deviation.
 
-    Args:
-        grey: (N, 1, H, W) in [0, 1].
-        side: Of the local window in pixels, odd.
+    Of (N, 1, H, W) grey in [0, 1]; the local window is `side` pixels wide, odd.
     """
     pad = side // 2
 

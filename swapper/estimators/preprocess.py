@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swapper.types import WINDOW_MM, Coverage
@@ -106,9 +107,19 @@ class Preprocess(nn.Module):
             faces = (faces * grey).sum(dim=1, keepdim=True)
         return (rows @ (faces @ columns.mT) - self.mean) / self.std
 
-    def extra_repr(self) -> str:
-        """Return the fields for `repr`."""
-        return f"{self.window}, size={self.size}"
+
+def pad_same(x: Tensor, kernel: Sequence[int], stride: Sequence[int], value: float = 0.0) -> Tensor:
+    """TensorFlow's SAME padding of (N, C, H, W); `kernel` and `stride` are of height and width.
+
+    Of an odd number of pixels the odd one goes to the right and below; torch's own padding is
+    symmetrical, and moves features by half a pixel a layer.
+    """
+    ends: list[int] = []
+    for axis in (1, 0):
+        size = x.shape[2 + axis]
+        total = max((-(-size // stride[axis]) - 1) * stride[axis] + kernel[axis] - size, 0)
+        ends += [total // 2, total - total // 2]
+    return F.pad(x, ends, value=value) if any(ends) else x
 
 
 @lru_cache(maxsize=256)

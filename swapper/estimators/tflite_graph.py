@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swapper.errors import EstimatorError
+from swapper.estimators.preprocess import pad_same
 
 Operation = Callable[..., Tensor]
 _SAME: Final = 0  # `Padding` of the schema; VALID is 1
@@ -98,16 +99,6 @@ def _options(kind: str, operator: Any) -> Any:
     return options
 
 
-def _padded(x: Tensor, kernel: Sequence[int], stride: Sequence[int], value: float = 0.0) -> Tensor:
-    """TensorFlow's SAME padding of (N, C, H, W): an odd pixel goes to the right and below."""
-    ends: list[int] = []
-    for axis in (1, 0):
-        size = x.shape[2 + axis]
-        total = max((-(-size // stride[axis]) - 1) * stride[axis] + kernel[axis] - size, 0)
-        ends += [total // 2, total - total // 2]
-    return F.pad(x, ends, value=value) if any(ends) else x
-
-
 def _convolution(operator: Any, depthwise: bool) -> Built:
     options = _options("DepthwiseConv2DOptions" if depthwise else "Conv2DOptions", operator)
     stride = (options.StrideH(), options.StrideW())
@@ -118,7 +109,7 @@ def _convolution(operator: Any, depthwise: bool) -> Built:
         kernel = weight.permute(3, 0, 1, 2) if depthwise else weight.permute(0, 3, 1, 2)
         x = x.permute(0, 3, 1, 2)
         if same:
-            x = _padded(x, kernel.shape[2:], stride)
+            x = pad_same(x, kernel.shape[2:], stride)
         groups = x.shape[1] if depthwise else 1
         y: Tensor = activate(F.conv2d(x, kernel, bias, stride, groups=groups))
         return y.permute(0, 2, 3, 1)
@@ -132,7 +123,7 @@ def _max_pool(operator: Any, _: Constants) -> Built:
     stride = (options.StrideH(), options.StrideW())
 
     def run(x: Tensor) -> Tensor:
-        x = _padded(x.permute(0, 3, 1, 2), kernel, stride, value=-torch.inf)
+        x = pad_same(x.permute(0, 3, 1, 2), kernel, stride, -torch.inf)
         return F.max_pool2d(x, kernel, stride).permute(0, 2, 3, 1)
 
     return run, 1

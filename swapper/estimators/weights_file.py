@@ -25,11 +25,7 @@ _CURE: Final = "restore it, or train it with scripts/train_actor_affect.py"
 
 
 def blank(build: Callable[[], Net]) -> Net:
-    """Build a network whose weights will be loaded, without advancing the global random generators.
-
-    Args:
-        build: Returns it, randomly initialised.
-    """
+    """Build a network whose weights will be loaded, without advancing the global generators."""
     with torch.random.fork_rng(devices=()):
         return build()
 
@@ -39,36 +35,36 @@ def cached(network: str) -> Path:
     return cache_folder() / f"{network}.safetensors"
 
 
-def converted(network: str, weights: str | Path | None) -> Path:
-    """The converted weights of somebody else's network.
+def load_converted(
+    build: Callable[[], Net], network: str, weights: str | Path | None, metadata: Mapping[str, str]
+) -> Net:
+    """Build somebody else's network with its converted weights.
 
     Args:
+        build: Returns it, randomly initialised.
         network: As ``affect=`` names it.
         weights: The file; None takes the one in the cache.
+        metadata: What the file must say of itself.
 
     Raises:
-        EstimatorError: There is none.
+        EstimatorError: There is no file, or it cannot be used.
     """
     path = Path(weights) if weights else cached(network)
-    if path.suffix == ".safetensors" and path.is_file():
-        return path
-    problem = "no such file" if not path.exists() else "is no safetensors file"
-    raise EstimatorError(
-        f"{path}: {problem}; make it by python scripts/convert_weights.py {network}, or pass "
-        "affect.weights=FILE.safetensors"
-    )
+    if path.suffix != ".safetensors" or not path.is_file():
+        problem = "no such file" if not path.exists() else "is no safetensors file"
+        raise EstimatorError(
+            f"{path}: {problem}; make it by python scripts/convert_weights.py {network}, or pass "
+            "affect.weights=FILE.safetensors"
+        )
+    net = blank(build)
+    load_weights(net, path, metadata, f"make it anew by scripts/convert_weights.py {network}")
+    return net
 
 
 def save_weights(
     net: nn.Module, path: Path, metadata: Mapping[str, str], dtype: torch.dtype = torch.float16
 ) -> None:
-    """Write a network's weights atomically.
-
-    Args:
-        net: Its integer counters are left out.
-        path: Of the file.
-        metadata: Of the file.
-        dtype: float16 or float32.
+    """Write a network's weights atomically, as float16 or float32, without its integer counters.
 
     Raises:
         EstimatorError: A weight is not finite in that precision, or the file cannot be written.
@@ -103,7 +99,11 @@ def load_weights(
     try:
         _check_size(path, 4 * sum(value.numel() for value in expected.values()))
         with safe_open(path, framework="pt", device="cpu") as file:
-            _check_metadata(file.metadata() or {}, metadata)
+            actual = file.metadata() or {}
+            for key, value in metadata.items():
+                if actual.get(key) != value:
+                    found = str(actual.get(key))[:80]
+                    raise ValueError(f"says {key} {found!r} instead of {value!r}")
             tensors = _read(file, expected)
     except FileNotFoundError as error:
         raise EstimatorError(f"{path}: no such file; {cure}") from error
@@ -146,12 +146,6 @@ def _check_size(path: Path, largest: int) -> None:
         header = int.from_bytes(file.read(8), "little")
     if header > _MAX_HEADER:
         raise ValueError("is not a safetensors file")
-
-
-def _check_metadata(actual: Mapping[str, str], required: Mapping[str, str]) -> None:
-    for key, value in required.items():
-        if actual.get(key) != value:
-            raise ValueError(f"says {key} {str(actual.get(key))[:80]!r} instead of {value!r}")
 
 
 def _read(file: Any, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:

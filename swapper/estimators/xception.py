@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swapper.estimators.base import AffectBatch, Estimator
-from swapper.estimators.preprocess import Preprocess, Window
-from swapper.estimators.weights_file import blank, converted, load_weights
+from swapper.estimators.preprocess import Preprocess, Window, pad_same
+from swapper.estimators.weights_file import load_converted
 
 LABELS: Final = ("anger", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """FER2013's classes in its order, by swapper's names."""
@@ -29,12 +29,7 @@ METADATA: Final = {"network": "mini_xception"}
 
 
 class SeparableConv(nn.Module):
-    """Keras's SeparableConv2D: 3x3 each channel by itself, then 1x1 across them.
-
-    Args:
-        inputs: Channels in.
-        outputs: Channels out.
-    """
+    """Keras's SeparableConv2D: 3x3 each channel by itself, then 1x1 across them."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -48,12 +43,7 @@ class SeparableConv(nn.Module):
 
 
 class Block(nn.Module):
-    """Two separable convolutions and a strided skip connection.
-
-    Args:
-        inputs: Channels in.
-        outputs: Channels out.
-    """
+    """Two separable convolutions and a strided skip connection."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -67,7 +57,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, H/2, W/2), rounded up."""
         deep = self.second_norm(self.second(F.relu(self.first_norm(self.first(x)))))
-        pooled = F.max_pool2d(_pad_same(deep), 3, 2)
+        pooled = F.max_pool2d(pad_same(deep, (3, 3), (2, 2), -torch.inf), 3, 2)
         answer: Tensor = pooled + self.around_norm(self.around(x))
         return answer
 
@@ -91,19 +81,6 @@ class MiniXception(nn.Module):
         return AffectBatch(features.mean((2, 3)), self.classes(features).mean((2, 3)))
 
 
-def _pad_same(x: Tensor) -> Tensor:
-    """TensorFlow's SAME padding of (N, C, H, W) for a 3x3 window of stride 2.
-
-    Where that takes an odd number of pixels, the odd one goes to the right and below; torch's own
-    padding is symmetrical, and moves features by half a pixel a layer.
-    """
-    ends = []
-    for size in (x.shape[3], x.shape[2]):
-        total = max((-(-size // 2) - 1) * 2 + 3 - size, 0)
-        ends += [total // 2, total - total // 2]
-    return F.pad(x, ends, value=-torch.inf)
-
-
 def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3)
 
@@ -123,7 +100,5 @@ def load(weights: str | Path | None = None) -> Estimator:
     Raises:
         EstimatorError: The weights are missing or cannot be used.
     """
-    path = converted("xception", weights)
-    net = blank(MiniXception)
-    load_weights(net, path, METADATA, "make it anew by scripts/convert_weights.py xception")
+    net = load_converted(MiniXception, "xception", weights, METADATA)
     return Estimator("xception", view(), net, labels=LABELS)
