@@ -24,14 +24,11 @@ def annotate(
 ) -> list[AnnotationSummary]:
     """Annotate the facesets of `options`, reusing valid readings, and print a summary of each.
 
-    Args:
-        options: Which facesets, whether to refresh readings, whether to draw a sheet.
-        make_estimator: Called once the facesets are validated.
+    `make_estimator` is called once the facesets are validated.
 
     Raises:
         UsageError: No faceset or no estimator was named, or there is no such device.
-        FacesetError, EstimatorError, MediaError: In one line. Readings made before are
-            kept.
+        FacesetError, EstimatorError, MediaError: In one line. Readings made before are kept.
     """
     paths = [options.facesets] if isinstance(options.facesets, str) else list(options.facesets)
     if not paths:

@@ -77,15 +77,11 @@ class Model:
     """A trained model, ready to swap; `load_model` makes it.
 
     Args:
-        loaded: Network, card and affect space, on `device`.
-        device: Where it runs.
+        loaded: ``loaded.net`` is the torch module, ``loaded.card`` what the file says. Kept, like
+            `device` and `precision`, as an attribute.
+        device: Where the network is and runs.
         precision: "auto" (bf16 on CUDA, else 32), "bf16", "16" or "32".
         estimator: For performers' affect; None to take the one that the model names.
-
-    Attributes:
-        loaded: Likewise; ``loaded.net`` is the torch module, ``loaded.card`` what the file says.
-        device: Likewise.
-        precision: Likewise.
     """
 
     def __init__(

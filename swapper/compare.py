@@ -69,10 +69,6 @@ def compare(options: CompareOptions, factories: PartFactories) -> list[Leaderboa
 
     Swaps that an earlier call converted with the same model are reused.
 
-    Args:
-        options: Models, clips and identity.
-        factories: Of aligner, estimators and recogniser.
-
     Raises:
         SwapperError: In one line; swaps and reports written before it stay.
     """
@@ -105,12 +101,7 @@ def compare(options: CompareOptions, factories: PartFactories) -> list[Leaderboa
 
 
 def _prepare_recogniser(options: CompareOptions, factories: PartFactories) -> Recogniser | None:
-    """Build and prepare the recogniser early, so that missing packages fail before converting.
-
-    Raises:
-        UsageError: A faceset was named, and no recogniser.
-        EstimatorError: The recogniser's package or weights are missing.
-    """
+    """Build and prepare the recogniser early, so that missing packages fail before converting."""
     recogniser = factories.recogniser()
     if recogniser is not None:
         recogniser.prepare(pick_device(options.device))
@@ -152,11 +143,7 @@ def _clip_performers(options: CompareOptions, clips: Mapping[str, Path]) -> list
 
 
 def _load_candidate(options: CompareOptions, path: Path) -> _Candidate:
-    """Load a model to check it before converting.
-
-    Raises:
-        ModelError: It cannot be read, or does not have the identity.
-    """
+    """Load a model to check it, and that it has the identity, before converting."""
     model = load_model(path)
     model.identity(options.identity)
     identities = frozenset(each.name for each in model.card.identities)

@@ -32,13 +32,7 @@ _MAX_TEXT: Final = 5000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConceptSummary:
-    """Result of fitting a concept.
-
-    Attributes:
-        concept: Accepted or rejected.
-        path: Its file.
-        skipped: Names of pictures that could not be used, by why.
-    """
+    """A fitted concept, accepted or rejected, its file, and names of skipped pictures by reason."""
 
     concept: Concept
     path: Path

@@ -26,12 +26,7 @@ _OURS: Final = re.compile(r"model\.(safetensors|json|md)|[A-Za-z0-9_.-]+\.onnx(\
 
 
 def export(options: ExportOptions) -> list[Path]:
-    """Write a model into a folder of its own.
-
-    Equal models give equal bytes.
-
-    Args:
-        options: Which model, where to, with which evaluations, and whether as ONNX too.
+    """Write a model into a folder of its own; equal models give equal bytes.
 
     Returns:
         The files, sorted by name.
@@ -66,11 +61,7 @@ def export(options: ExportOptions) -> list[Path]:
 
 
 def _evaluations(options: ExportOptions, model: LoadedModel) -> list[StoredReport]:
-    """Read the evaluation reports, which must be of swaps by this model.
-
-    Raises:
-        UsageError: A file is not a report, or is of another model.
-    """
+    """Read the evaluation reports; a UsageError if one is not of a swap by this model."""
     evaluation = options.evaluation
     paths = [evaluation] if isinstance(evaluation, str) else list(evaluation)
     reports = []
@@ -93,11 +84,7 @@ def _copy(model: LoadedModel, folder: Path) -> None:
 
 
 def _write_onnx(model: LoadedModel, folder: Path, opset: int) -> list[OnnxFile]:
-    """Write an ONNX file per identity and compare its output with torch.
-
-    Raises:
-        ModelError: The outputs differ by more than `onnx_export.TOLERANCE`.
-    """
+    """Write an ONNX file per identity; a ModelError if its output differs from torch."""
     files = []
     for identity, name in zip(model.net.identities, onnx_names(model.net.identities), strict=True):
         path = folder / name

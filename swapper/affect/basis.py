@@ -88,12 +88,9 @@ def _predictive_directions(
 
 
 def _principal_axes(covariance: Floats, largest: float = 0.0, *, scaled: bool = True) -> Floats:
-    """Principal components as columns, by variance, without noise; unit variance if `scaled`.
+    """Principal components of (M, M) as columns, by variance, without noise.
 
-    Args:
-        covariance: (M, M).
-        largest: Reference variance for the noise floor, if above all of `covariance`.
-        scaled: Divide each by its standard deviation.
+    Noise is relative to `largest` if that is above all variances. Unit variance if `scaled`.
     """
     values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
     order = np.argsort(-values)

@@ -140,10 +140,7 @@ def save_concept(concept: Concept, folder: Path) -> Path:
 
 
 def load_concept(path: Path) -> Concept:
-    """Read a concept; the files are not trusted.
-
-    Args:
-        path: ``FOLDER/NAME``, with or without the suffix of one of its files.
+    """Read ``FOLDER/NAME``, with or without the suffix of a file; its files are not trusted.
 
     Raises:
         EstimatorError: A file is missing, damaged, too large, or does not fit the other.

@@ -90,11 +90,7 @@ class AffectControls:
         return {name: amount for name, amount in amounts.items() if amount}
 
     def check(self, space: AffectSpace, *, force: bool = False) -> None:
-        """Check that the controls apply to codes of `space`.
-
-        Args:
-            space: Of the model.
-            force: Accept concepts that were rejected by their validation.
+        """Check that the controls apply to codes of `space`; `force` accepts rejected concepts.
 
         Raises:
             UsageError: In one line: a concept was read by another estimator or is not accepted, or
@@ -144,15 +140,10 @@ class AffectControls:
     def apply(
         self, space: AffectSpace, codes: NDArray[np.float32], identity: str
     ) -> tuple[NDArray[np.float32], ClampCounts]:
-        """Add the controls' steps to codes.
+        """Add the controls' steps to codes (N, K) for the decoder of `identity`.
 
         All steps are added; then, where the sum lies beyond both the identity's observed range
         along a step and the performer's own code, that step is shortened, to zero if need be.
-
-        Args:
-            space: For which `check` passes.
-            codes: (N, K) for the decoder of `identity`.
-            identity: Whose face appears.
 
         Returns:
             Codes, unchanged if no control is active, and how often controls were clamped.

@@ -56,12 +56,7 @@ class ExampleSet:
 
 @dataclass(slots=True, eq=False)
 class ExampleSelection:
-    """Which pictures are used and which are skipped.
-
-    Attributes:
-        digests: sha256 of each that is used.
-        skipped: Names of those that are not, by reason.
-    """
+    """Which pictures are used (`digests`, their sha256), and names of those skipped, by reason."""
 
     digests: set[str] = field(default_factory=set)
     skipped: dict[str, list[str]] = field(default_factory=dict)

@@ -66,9 +66,8 @@ class Neutral:
     Attributes:
         shape: (P, 3) frontalised points, see `Shapes`.
         weights: (N,) weight of each face; they sum to 1.
-        uncertainty: Standard error of the points, in eye distances, by a jackknife over eight
-            parts of the footage. Four real clips: .006
-            to .024.
+        uncertainty: Standard error of the points in eye distances, by a jackknife over eight parts
+            of the footage. Four real clips: .006 to .024.
         missing: What the footage never shows, such as "closed lips"; that part is extrapolated.
     """
 
@@ -93,11 +92,7 @@ class Neutral:
 
 
 def find_neutrals(shapes: Mapping[str, Shapes]) -> dict[str, Neutral]:
-    """Estimate the neutral of each person, jointly.
-
-    Args:
-        shapes: Of each person's faces, in the order of the footage; all of the same points.
-    """
+    """Estimate neutrals jointly, from each person's shapes in the order of the footage."""
     own = {name: _own_neutral(each) for name, each in shapes.items()}
     return {
         name: _completed(name, neutral, shapes, own) if neutral.missing else neutral
@@ -108,9 +103,7 @@ def find_neutrals(shapes: Mapping[str, Shapes]) -> dict[str, Neutral]:
 def neutral_embedding(readings: Readings, rest: Floats) -> NDArray[np.float32]:
     """Neutral embedding (D,): the median over the 5 % most neutral faces, 20 faces at least.
 
-    Args:
-        readings: Of N >= 1 faces of one person.
-        rest: (N,), see `Neutral.weights`.
+    Of the N >= 1 faces of one person; `rest` is (N,), see `Neutral.weights`.
     """
     count = min(len(readings), max(_MIN_READ, round(_SHARE_READ * len(readings))))
     middle = np.median(readings.embedding[most_at_rest(readings, rest)[:count]], axis=0)

@@ -84,10 +84,7 @@ def missing_emotions(readings: Mapping[str, Readings]) -> list[str]:
     """List emotions that one identity lacks and another one has, one line each.
 
     Lacking is less than 1 % of the faces or fewer than 5; having is more than 3 % of them and 5 at
-    least. A face counts for its most probable class.
-
-    Args:
-        readings: Of each identity's faces; all of one estimator.
+    least. A face counts for its most probable class. All readings are of one estimator.
 
     Returns:
         Such as "alice shows no surprise (bob: 12 %); a swap will have to guess it"; empty where

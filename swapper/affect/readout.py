@@ -48,11 +48,7 @@ def readout_step(
 def readable_axes(
     codes: Mapping[str, Floats], targets: Mapping[str, NDArray[np.floating[Any]]]
 ) -> NDArray[np.float32]:
-    """Compute the directions of codes that predict the estimator's outputs.
-
-    Args:
-        codes: Of each person's faces, (N, K).
-        targets: All outputs for these faces, (N, M).
+    """Compute the directions of codes (N, K) that predict the estimator's outputs (N, M).
 
     Returns:
         (K, L) orthonormal columns, most predictive first; L is 0 where no output is predictable.

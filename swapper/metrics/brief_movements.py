@@ -76,8 +76,7 @@ def brief_movements(
     Args:
         pair: Aligned.
         gain: Of the swap's slow movements, a scalar or (U,) for the pair's columns: a damped swap
-            damps brief ones too without losing them, and gains of units differ between faces. Units
-            with less than `MIN_GAIN` are excluded.
+            damps brief ones too without losing them. Units below `MIN_GAIN` are excluded.
         lids: Columns, as passed to `PairedTraces.of`, that close the eyes; excluded, since blinks
             are brief too and would outnumber what is lost.
     """

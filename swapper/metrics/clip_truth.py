@@ -14,12 +14,7 @@ from swapper.types import NUM_LANDMARKS
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """A clip of one face with landmarks.
-
-    Attributes:
-        video: The file.
-        landmarks: (T, 68, 2) float32, x y in frame pixels.
-    """
+    """A clip of one face, and its landmarks (T, 68, 2) float32, x y in frame pixels."""
 
     video: Path
     landmarks: NDArray[np.float32]

@@ -135,12 +135,7 @@ PERFECT: Final = Ceiling()
 
 @dataclass(frozen=True)
 class Finding:
-    """A fault and its evidence.
-
-    Attributes:
-        fault: Kind of fault.
-        message: One sentence with the figure in it.
-    """
+    """A fault, and one sentence with the figure that is its evidence."""
 
     fault: Fault
     message: str
@@ -148,12 +143,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Diagnosis of one clip.
-
-    Attributes:
-        findings: Worst first; empty without faults.
-        undetermined: What could not be determined from this clip, one reason each.
-    """
+    """Diagnosis of one clip: findings, worst first, and why others are undetermined."""
 
     findings: tuple[Finding, ...]
     undetermined: tuple[str, ...]
@@ -247,12 +237,7 @@ def _unit_gains(pair: PairedTraces, pooled: float) -> Floats:
 
 
 def diagnose(figures: Figures, ceiling: Ceiling = PERFECT) -> Diagnosis:
-    """Derive findings from figures.
-
-    Args:
-        figures: Of one clip.
-        ceiling: Best attainable figures.
-    """
+    """Derive findings from the figures of one clip, given the best attainable ones."""
     undetermined = _undetermined(figures, ceiling)
     findings: list[Finding] = []
     if UNDETERMINED_UNITS not in undetermined:

@@ -114,13 +114,10 @@ def trace_agreement(pair: PairedTraces, least_motion: float = MIN_MOTION) -> Tra
 
 
 def lag(pair: PairedTraces) -> Lag:
-    """Estimate the delay of the swap, pooled over units.
+    """Estimate the delay of the swap, pooled over units, in a pair that is not aligned.
 
     The maximum of the pooled correlation over lags, refined by a parabola. Both are low-passed at
     5 Hz first, so that noise does not decide between neighbours of a broad peak.
-
-    Args:
-        pair: Not aligned.
     """
     undetermined = Lag(np.nan, np.nan, np.nan, np.nan)
     max_frames = round(MAX_LAG_SECONDS * pair.fps)
@@ -140,14 +137,11 @@ def lag(pair: PairedTraces) -> Lag:
 
 
 def velocity(pair: PairedTraces) -> Velocity:
-    """Compute the slope and correlation of velocities.
+    """Slope and correlation of velocities, in an aligned pair.
 
     The slope of the swap's velocity on the performer's, in the faster half of the frames where the
     performer's trace rises. A ratio of speeds would be raised by jitter; a slope is not, since
     jitter is uncorrelated with the performer.
-
-    Args:
-        pair: Aligned.
     """
     moves = pair.moving()
     if not moves.any():
@@ -174,8 +168,7 @@ def velocity(pair: PairedTraces) -> Velocity:
 def fast_band(pair: PairedTraces) -> FastBand:
     """Coherence and energy between 2 and 12 Hz (Welch), weighted by the performer's power.
 
-    Args:
-        pair: Aligned: a lag of more than a third of a segment would reduce the coherence.
+    The pair must be aligned: a lag of more than a third of a segment would reduce the coherence.
     """
     high = min(FAST_HZ, pair.ceiling_hz)
     length = round(_SEGMENT_SECONDS * pair.fps)
@@ -203,14 +196,11 @@ def fast_band(pair: PairedTraces) -> FastBand:
 
 
 def jitter(pair: PairedTraces) -> Floats:
-    """Fast movement of a swap that the performer does not explain.
+    """Fast movement of a swap that the performer does not explain, in a pair aligned to the frame.
 
     The part that a short filter over the performer's neighbouring frames explains is removed, and
     then the contribution of instrument noise, estimated on the performer, to both clips. The spread
     is a median absolute deviation, so that a missing blink is not jitter.
-
-    Args:
-        pair: Aligned to the frame.
 
     Returns:
         (U,) standard deviation above 2 Hz, in the units of the traces; NaN if clip length or frame
@@ -247,12 +237,8 @@ def estimator_noise(pair: PairedTraces) -> Floats:
 def asymmetry(left: PairedTraces, right: PairedTraces) -> TraceAgreement:
     """Agreement of left minus right, such as a crooked smile or one raised brow.
 
-    Args:
-        left: Units of the left side.
-        right: The same units of the right side, over the same frames.
-
     Raises:
-        ValueError: The two have different frames or numbers of units.
+        ValueError: The two sides have different frames or numbers of units.
     """
     shapes = [[swap.shape for swap, _ in side.stretches] for side in (left, right)]
     if shapes[0] != shapes[1] or left.fps != right.fps:

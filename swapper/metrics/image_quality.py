@@ -1,6 +1,4 @@
-"""Image and mask metrics, weighted by a mask: MSE, MAE, PSNR, SSIM, gradient
-energy, IoU, opacity.
-"""
+"""Image and mask metrics, weighted by a mask: error, PSNR, SSIM, gradient energy, IoU, opacity."""
 
 from __future__ import annotations
 
@@ -79,18 +77,10 @@ def ssim(picture: Picture, truth: Picture, weight: Weight | None = None) -> floa
 def gradient_energy(picture: Picture, truth: Picture, weight: Weight) -> float:
     """Sharpness: mean squared gradient of luma, as a share of the truth's.
 
-    Central differences. Noise counts as detail, in both.
-
-    Args:
-        picture: (H, W, 3) in [0, 255].
-        truth: The same shape and range.
-        weight: (H, W) in [0, 1], weight of each pixel.
+    Central differences. Noise counts as detail, in both. Arguments as of `mean_square_error`.
 
     Returns:
         1 if it is as sharp, less if it is blurred; NaN if the truth is flat or all weights are 0.
-
-    Raises:
-        ValueError: The shapes differ.
     """
     _difference(picture, truth)
     energy, expected = (
@@ -114,13 +104,9 @@ def intersection_over_union(mask: Weight, truth: Weight) -> float:
 
 
 def opacity(blend_mask: Weight, truth: Weight) -> float:
-    """Mean of the blend mask (H, W) where it covers the face.
+    """Mean of the blend mask where it covers the face, both (H, W) in [0, 1].
 
     A half-trained mask is half transparent and lets the performer's own face through.
-
-    Args:
-        blend_mask: In [0, 1].
-        truth: Face mask in [0, 1]; only the face counts.
 
     Returns:
         NaN if the swap does not cover the face.
@@ -139,18 +125,11 @@ def fit_tone(picture: Picture, truth: Picture, weight: Weight) -> NDArray[np.flo
     """Match the picture's tone to the truth: gain and offset per channel by least squares.
 
     A swap takes on the performer's skin colour, so that it fits the neck; the truth has the
-    identity's own. The remaining difference is shape, light and detail.
-
-    Args:
-        picture: (H, W, 3) in [0, 255].
-        truth: The same shape and range.
-        weight: (H, W) in [0, 1], where to fit.
+    identity's own. The remaining difference is shape, light and detail. Arguments as of
+    `mean_square_error`; `weight` is where to fit.
 
     Returns:
         (H, W, 3) float32 in [0, 255]. Gains are not negative, so no picture is inverted.
-
-    Raises:
-        ValueError: The shapes differ.
     """
     _difference(picture, truth)
     total = float(weight.sum())

@@ -43,12 +43,7 @@ class PairedTraces:
 
     @classmethod
     def of(cls, swap: Floats, performer: Floats, fps: float) -> PairedTraces:
-        """Pair two sets of traces.
-
-        Args:
-            swap: (T, U), NaN without a face; columns of NaN only are dropped.
-            performer: The same of the performer.
-            fps: Frames per second.
+        """Pair two sets of traces (T, U), NaN without a face; columns of NaN only are dropped.
 
         Raises:
             ValueError: The shapes differ or the frame rate is not above 0.

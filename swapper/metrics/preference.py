@@ -38,8 +38,7 @@ def strengths(wins: Floats, prior: float = PRIOR) -> Floats:
         (..., K) float64, finite.
 
     Raises:
-        ValueError: `wins` is not square with K of 2 or more, negative or infinite; or `prior` is
-            not above 0.
+        ValueError: K is below 2, or a value is not as described, negative or infinite.
     """
     if wins.ndim < 2 or wins.shape[-1] != wins.shape[-2] or wins.shape[-1] < 2:
         raise ValueError(f"wins must be (..., K, K) with K at least 2, got {wins.shape}")
@@ -109,9 +108,8 @@ class WinRate:
 
     Attributes:
         share: Of the answers, 0 to 1, "cannot tell" counting half; NaN without answers.
-        low, high: Ends of the interval.
-        answers: Number of answers.
-        participants: Number of participants who gave them.
+        low, high: Ends of its interval.
+        answers, participants: How many answers, of how many people.
     """
 
     share: float

@@ -79,14 +79,13 @@ def interval(
 ) -> Interval:
     """Mean over clusters with its BCa bootstrap interval (Efron, 1987).
 
-    For seeds × clips, both resampled, see `bootstrap.bootstrap`; this is for one model, with
-    clusters as sampling units.
+    For one model, with clusters as sampling units; for seeds × clips see `bootstrap.bootstrap`.
 
     Args:
         values: (clips,), NaN where undetermined.
         clusters: (clips,) cluster of each clip.
-        level: Confidence level.
-        resamples: Number of resamples.
+        level: Confidence level, in (0, 1).
+        resamples: How many.
         seed: Of the resampling.
 
     Returns:
@@ -120,11 +119,8 @@ def paired_difference(
 ) -> Test:
     """Test whether two models differ: paired Wilcoxon signed-rank test over clusters.
 
-    Args:
-        values: (clips,) of one model.
-        base: (clips,) of the other; clips with a NaN in either are dropped.
-        clusters: (clips,) cluster of each clip.
-        **settings: Of `interval`.
+    Both have (clips,) values, of which those with a NaN in either are dropped. Clusters and
+    settings are those of `interval`.
 
     Raises:
         ValueError: The numbers of clips differ.
@@ -138,24 +134,13 @@ def paired_difference(
 
 
 def equivalence(
-    values: Floats,
-    ceiling: Floats,
-    clusters: Sequence[Hashable],
-    margin: float,
-    **settings: Any,
+    values: Floats, ceiling: Floats, clusters: Sequence[Hashable], margin: float, **settings: Any
 ) -> Test:
     """Test whether a model is equivalent to its ceiling within a margin: two one-sided tests.
 
-    The null hypothesis is a difference of at least `margin`; a small p rejects it in both
-    directions (TOST, Schuirmann, 1987). The one-sided tests are signed-rank tests over clusters, as
-    in `paired_difference`.
-
-    Args:
-        values: (clips,) of the model.
-        ceiling: (clips,) of the ceiling on the same clips.
-        clusters: (clips,) cluster of each clip.
-        margin: Above 0, fixed in advance.
-        **settings: Of `interval`.
+    The null hypothesis is a difference of at least `margin`, which is above 0 and fixed in advance;
+    a small p rejects it in both directions (TOST, Schuirmann, 1987). The one-sided tests are
+    signed-rank tests over clusters, as in `paired_difference`.
 
     Raises:
         ValueError: The numbers of clips differ, or the margin is not above 0.

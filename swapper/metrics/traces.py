@@ -56,9 +56,7 @@ def gain_and_correlation(
 def pooled_gain(trace: Floats, truth: Floats) -> float:
     """Pooled gain of a whole expression: slope through the origin over all units and frames.
 
-    Args:
-        trace: (T, U) deviations from rest.
-        truth: (T, U) deviations from rest.
+    Both are deviations (T, U) from rest.
 
     Returns:
         1 for the expected strength, 0 for no expression; NaN if the truth is at rest throughout.

@@ -45,14 +45,11 @@ def timeline(emotions: Emotions, seconds: Floats, marks: Sequence[tuple[str, flo
     """Stacked class probabilities, the performer's upwards, the swap's mirrored below.
 
     Args:
-        emotions: T rows.
+        emotions: T rows; frames without a face are blank.
         seconds: (T,) frame times, increasing.
         marks: Letter and time of key frames.
-
-    Returns:
-        SVG of full width; frames without a face are blank.
     """
-    places = _places(seconds)
+    places = thinned(_shares(seconds, seconds))
     bands = []
     for traces, top, upwards in (
         (emotions.performer, _BANDS_TOP, True),
@@ -93,18 +90,12 @@ def _description(emotions: Emotions) -> str:
     return " ".join(words)
 
 
-def _share(seconds: Floats, time: float) -> float:
-    """Position of a time between the clip's first and last frame, in [0, 1]."""
+def _shares(seconds: Floats, times: Floats) -> Floats:
+    """Positions of times between the clip's first and last frame, in [0, 1]."""
     length = float(seconds[-1] - seconds[0]) if len(seconds) else 0.0
-    return float(np.clip((time - seconds[0]) / length, 0, 1)) if length > 0 else 0.5
-
-
-def _places(seconds: Floats) -> Floats:
-    """(columns,) position of each column, in [0, 1]."""
-    if not len(seconds):
-        return np.zeros(0)
-    length = float(seconds[-1] - seconds[0])
-    return thinned((seconds - seconds[0]) / length if length > 0 else np.full(len(seconds), 0.5))
+    if length <= 0:
+        return np.full(len(times), 0.5)
+    return np.asarray(np.clip((times - seconds[0]) / length, 0, 1))
 
 
 def _bands(
@@ -165,20 +156,18 @@ def _ticks(seconds: Floats) -> Iterator[tuple[float, str]]:
     step = next(
         (s for s in (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600) if (last - first) / s <= 8), 1800
     )
-    for time in np.arange(np.ceil(first / step) * step, last + 1e-9, step)[:400]:
-        yield _share(seconds, float(time)), _tick_label(float(time))
-
-
-def _tick_label(time: float) -> str:
-    label = clock(time)
-    return label.replace(".0\xa0s", "\xa0s") if "s" in label else label.removesuffix(".0")
+    times = np.arange(np.ceil(first / step) * step, last + 1e-9, step)[:400]
+    for share, time in zip(_shares(seconds, times).tolist(), times.tolist(), strict=True):
+        label = clock(time)
+        short = label.replace(".0\xa0s", "\xa0s") if "s" in label else label.removesuffix(".0")
+        yield share, short
 
 
 def _marks(seconds: Floats, marks: Sequence[tuple[str, float]]) -> Iterator[dict[str, object]]:
     """Yield the letters above the bands; letters that would overlap are grouped."""
-    positions = sorted((_share(seconds, time), letter) for letter, time in marks)
+    shares_of = _shares(seconds, np.array([time for _, time in marks])).tolist()
     groups: list[list[tuple[float, str]]] = []
-    for share, letter in positions:
+    for share, letter in sorted(zip(shares_of, (letter for letter, _ in marks), strict=True)):
         if groups and share - groups[-1][-1][0] < _MIN_LETTER_GAP:
             groups[-1].append((share, letter))
         else:

@@ -21,13 +21,7 @@ _HEADLINES: Final = ("gain", "correlation", "lag", "emotion_kappa", "warping_err
 
 
 def render(report: Report) -> str:
-    """Render a report.
-
-    Args:
-        report: All of its text is escaped.
-
-    Returns:
-        The HTML document, with pictures embedded.
+    """Render a report as an HTML document with pictures embedded; all of its text is escaped.
 
     Raises:
         ValueError: The emotion traces do not match the clip's length or their number of names, or

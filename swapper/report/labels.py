@@ -12,17 +12,12 @@ _GAP: Final = 3.0
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
+Anchor = Literal["start", "middle", "end"]
 
 
 @dataclass(frozen=True)
 class Dot:
-    """A point with an optional label.
-
-    Attributes:
-        x, y: Centre.
-        radius: In the same units.
-        name: Text of its label; "" for none.
-    """
+    """A point: its centre, radius in the same units, and text of its label ("" for none)."""
 
     x: float
     y: float
@@ -32,19 +27,12 @@ class Dot:
 
 @dataclass(frozen=True)
 class Label:
-    """A placed label.
-
-    Attributes:
-        name: Text.
-        x, y: Start, middle or end of its baseline.
-        anchor: Which of these.
-        box: Bounding box.
-    """
+    """A placed label: the start, middle or end (`anchor`) of its baseline, and bounding box."""
 
     name: str
     x: float
     y: float
-    anchor: Literal["start", "middle", "end"]
+    anchor: Anchor
     box: Box
 
 
@@ -59,46 +47,41 @@ def place_labels(dots: Sequence[Dot], room: Box, size: float) -> list[Label]:
     Returns:
         The labels that could be placed, in the order of their points.
     """
-    occupied = [_dot_box(dot) for dot in dots]
+    occupied = [
+        (dot.x - dot.radius, dot.y - dot.radius, dot.x + dot.radius, dot.y + dot.radius)
+        for dot in dots
+    ]
     placed: list[Label] = []
     for index, dot in enumerate(dots):
         if not dot.name:
             continue
-        for label in _candidates(dot, size):
-            obstacles = (box for place, box in enumerate(occupied) if place != index)
-            if _within(label.box, room) and not any(_overlap(label.box, box) for box in obstacles):
-                placed.append(label)
-                occupied.append(label.box)
+        width = _WIDTH * size * len(dot.name)
+        obstacles = [box for place, box in enumerate(occupied) if place != index]
+        for x, y, anchor in _places(dot, size):
+            left = x - {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor] * width
+            box = (left, y - 0.9 * size, left + width, y + 0.35 * size)
+            if _within(box, room) and not any(_overlap(box, each) for each in obstacles):
+                placed.append(Label(dot.name, x, y, anchor, box))
+                occupied.append(box)
                 break
     return placed
 
 
-def _candidates(dot: Dot, size: float) -> list[Label]:
+def _places(dot: Dot, size: float) -> list[tuple[float, float, Anchor]]:
+    """Where a label may stand, best first."""
     away = dot.radius + _GAP
     slant = away * 0.75
     middle, above, below = dot.y + 0.35 * size, dot.y - slant, dot.y + slant + 0.75 * size
     return [
-        _label(dot.name, dot.x + away, middle, "start", size),
-        _label(dot.name, dot.x - away, middle, "end", size),
-        _label(dot.name, dot.x, dot.y - away - 0.15 * size, "middle", size),
-        _label(dot.name, dot.x, dot.y + away + 0.8 * size, "middle", size),
-        _label(dot.name, dot.x + slant, above, "start", size),
-        _label(dot.name, dot.x + slant, below, "start", size),
-        _label(dot.name, dot.x - slant, above, "end", size),
-        _label(dot.name, dot.x - slant, below, "end", size),
+        (dot.x + away, middle, "start"),
+        (dot.x - away, middle, "end"),
+        (dot.x, dot.y - away - 0.15 * size, "middle"),
+        (dot.x, dot.y + away + 0.8 * size, "middle"),
+        (dot.x + slant, above, "start"),
+        (dot.x + slant, below, "start"),
+        (dot.x - slant, above, "end"),
+        (dot.x - slant, below, "end"),
     ]
-
-
-def _label(
-    name: str, x: float, y: float, anchor: Literal["start", "middle", "end"], size: float
-) -> Label:
-    width = _WIDTH * size * len(name)
-    left = x - {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor] * width
-    return Label(name, x, y, anchor, (left, y - 0.9 * size, left + width, y + 0.35 * size))
-
-
-def _dot_box(dot: Dot) -> Box:
-    return dot.x - dot.radius, dot.y - dot.radius, dot.x + dot.radius, dot.y + dot.radius
 
 
 def _within(box: Box, room: Box) -> bool:

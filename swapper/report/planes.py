@@ -35,12 +35,7 @@ _LETTERS: Final = 12.5
 
 
 def affect_path(performer: Floats, swap: Floats) -> Markup:
-    """Trajectories through valence (x) and arousal (y), fading in with time.
-
-    Args:
-        performer: (T, 2) in [-1, 1], NaN where there was no face.
-        swap: Likewise.
-    """
+    """Trajectories (T, 2) through valence (x) and arousal (y) in [-1, 1], fading in with time."""
     limit = _axis_limit(performer, swap)
     return from_template(
         "affect.svg.jinja",

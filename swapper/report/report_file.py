@@ -46,10 +46,7 @@ class StoredReport:
 
 
 def read_report(path: str | Path) -> StoredReport:
-    """Read a report of `swapper evaluate`.
-
-    Args:
-        path: report.json, or the folder that holds it.
+    """Read a report of `swapper evaluate`: report.json, or the folder that holds it.
 
     Raises:
         UsageError: It is missing, too large or not a report.
@@ -59,11 +56,24 @@ def read_report(path: str | Path) -> StoredReport:
         file = file / "report.json"
     try:
         data = read_json(file, _MAX_BYTES, UsageError, "evaluate the swap again", links=True)
+        measures = data["measures"]
+        if len(measures) > _MAX_MEASURES:
+            raise ValueError("too many measures")
         return StoredReport(
             title=_text(data["title"]),
             verdict=_text(data["verdict"]),
             model_sha256=_text(data["facts"].get("model sha256", "")),
-            measures=_measures(data["measures"]),
+            measures={
+                _text(name): StoredMeasure(
+                    title=_text(each["title"]),
+                    value=_number(each["value"]),
+                    floor=_number(each["floor"]),
+                    ceiling=_number(each["ceiling"]),
+                    unit=_text(each["unit"]),
+                    partial=bool(each.get("partial", False)),
+                )
+                for name, each in measures.items()
+            },
         )
     except FileNotFoundError as error:
         raise UsageError(
@@ -73,22 +83,6 @@ def read_report(path: str | Path) -> StoredReport:
         raise UsageError(
             f"{file}: is not a report.json of swapper evaluate; evaluate the swap again"
         ) from error
-
-
-def _measures(data: Mapping[str, Any]) -> dict[str, StoredMeasure]:
-    if len(data) > _MAX_MEASURES:
-        raise ValueError("too many measures")
-    return {
-        _text(name): StoredMeasure(
-            title=_text(measure["title"]),
-            value=_number(measure["value"]),
-            floor=_number(measure["floor"]),
-            ceiling=_number(measure["ceiling"]),
-            unit=_text(measure["unit"]),
-            partial=bool(measure.get("partial", False)),
-        )
-        for name, measure in data.items()
-    }
 
 
 def _text(value: Any) -> str:

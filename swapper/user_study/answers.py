@@ -102,11 +102,7 @@ def read_answers(folder: Path, study: Study) -> tuple[list[Participant], list[Ex
 
 
 def _participant(data: dict[str, object], study: Study) -> Participant:
-    """Validate one file against the schedule of its seed.
-
-    Raises:
-        ValueError: It does not match; names the entry.
-    """
+    """Validate one file against the schedule of its seed; a ValueError names what differs."""
     if data.get("schema") != SCHEMA:
         raise ValueError(f"schema must be {SCHEMA}")
     if data.get("study") != study.id:

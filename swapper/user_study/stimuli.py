@@ -85,11 +85,7 @@ def _is_clip(path: Path) -> bool:
 
 
 def _clip_files(folder: Path) -> dict[str, Path]:
-    """The videos of one clip by name; other files are ignored.
-
-    Raises:
-        StudyError: A name, a format or the number of files is not usable.
-    """
+    """The videos of one clip by name; a StudyError if a name, format or number is not usable."""
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         suffix = path.suffix.lower()
@@ -113,12 +109,7 @@ def _clip_files(folder: Path) -> dict[str, Path]:
 
 
 def _footage(path: Path) -> _Footage:
-    """Decode a clip to its end.
-
-    Raises:
-        MediaError: It cannot be decoded completely.
-        StudyError: Browsers do not play it.
-    """
+    """Decode a clip to its end; a MediaError or StudyError if that, or a browser, cannot."""
     with open_container(path) as container:
         codec = str(video_stream(container, path).codec_context.codec.canonical_name)
     reader = VideoReader(path)
@@ -136,11 +127,7 @@ def _footage(path: Path) -> _Footage:
 
 
 def _check_alike(footage: dict[str, _Footage]) -> None:
-    """Check that all clips of a trial have one size and one length.
-
-    Raises:
-        StudyError: One differs noticeably.
-    """
+    """Raise a StudyError unless all clips of a trial have one size and one length."""
     performer = footage[PERFORMER]
     for shot in footage.values():
         if shot.size != performer.size:

@@ -32,12 +32,9 @@ def neutral_name(*parts: str) -> str:
 
 @dataclass(frozen=True)
 class StudyClip:
-    """A performance and its swaps, by neutral names.
+    """Neutral names of a performance.
 
-    Attributes:
-        performer: The performer's clip.
-        check: Its copy, used in place of a swap in attention checks.
-        systems: The swaps by system name.
+    The performer's clip, its copy in place of a swap in attention checks, and the swaps by system.
     """
 
     performer: str
@@ -179,11 +176,7 @@ def read_key(path: Path) -> Study:
 
 
 def system_name(text: object) -> str:
-    """Validate the name of a system or a clip.
-
-    Raises:
-        ValueError: It is not a valid name.
-    """
+    """Validate the name of a system or a clip; a ValueError if it is not one."""
     if not isinstance(text, str) or not 0 < len(text) <= _MAX_NAME or not text.isprintable():
         raise ValueError(f"a name must be 1 to {_MAX_NAME} printable characters: {one_line(text)}")
     return text
