@@ -8,7 +8,7 @@ and two faults give two.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -203,7 +203,9 @@ def clip_figures(
     """
     pair = PairedTraces.of(swap, performer, fps)
     late = lag(pair)
-    frames = round(late.frames) if _is_steady(late, fps) else 0
+    # Well determined, and not at the edge of the search range.
+    is_steady = abs(late.frames) < MAX_LAG_SECONDS * fps - 1 and late.error < _MAX_LAG_ERROR
+    frames = round(late.frames) if is_steady else 0
     aligned = pair.aligned(frames)
     units, units_floor = _agreement_and_floor(swap, performer, fps, frames)
     moves = aligned.moving()
@@ -257,71 +259,62 @@ def diagnose(figures: Figures, ceiling: Ceiling = PERFECT) -> Diagnosis:
     return Diagnosis(tuple(findings), tuple(undetermined))
 
 
-def _unit_findings(figures: Figures, ceiling: Ceiling) -> list[Finding]:
+def _unit_findings(figures: Figures, ceiling: Ceiling) -> Iterator[Finding]:
     """Findings from movement alone, worst first."""
     units = figures.units
-    if units.gain < FROZEN_BELOW and units.energy_ratio < FROZEN_BELOW:
-        message = f"The face is frozen: {units.gain:.0%} of the performer's expression remains."
-        return [Finding(Fault.FROZEN, message), *_jitter_findings(figures)]
+    is_frozen = units.gain < FROZEN_BELOW and units.energy_ratio < FROZEN_BELOW
     score = relative_score(units.correlation, figures.units_floor, ceiling.correlation)
-    if score < MIN_FOLLOWING:
-        # Strength and timing of an unrelated face are meaningless.
+    if is_frozen:
+        message = f"The face is frozen: {units.gain:.0%} of the performer's expression remains."
+        yield Finding(Fault.FROZEN, message)
+    elif score < MIN_FOLLOWING:
         message = (
             "The expression is unrelated to the performer's: correlation "
             f"{units.correlation:.2f}, chance level {figures.units_floor:.2f}."
         )
-        return [Finding(Fault.UNRELATED, message)]
-    return [
-        *_strength_findings(units, ceiling),
-        *_jitter_findings(figures),
-        *_lag_findings(figures.lag),
-        *_brief_findings(figures, ceiling),
-    ]
+        yield Finding(Fault.UNRELATED, message)
+        return  # strength and timing of an unrelated face are meaningless
+    else:
+        yield from _strength_findings(units, ceiling)
+    if figures.jitter >= JITTERY_FROM:
+        message = (
+            "The face jitters: fast movement that the performer does not make, "
+            f"{figures.jitter:.2f} of the performer's motion."
+        )
+        yield Finding(Fault.JITTERY, message)
+    if not is_frozen:
+        yield from _lag_findings(figures.lag)
+        yield from _brief_findings(figures, ceiling)
 
 
-def _strength_findings(units: TraceAgreement, ceiling: Ceiling) -> list[Finding]:
+def _strength_findings(units: TraceAgreement, ceiling: Ceiling) -> Iterator[Finding]:
     message = f"gain {units.gain:.2f}, correlation {units.correlation:.2f}."
     strength = units.gain / ceiling.gain
     if strength < DAMPED_BELOW * ceiling.other_face_gain:
-        return [Finding(Fault.DAMPED, f"The expression is damped: {message}")]
-    if strength > EXAGGERATED_ABOVE:
-        return [Finding(Fault.EXAGGERATED, f"The expression is exaggerated: {message}")]
-    return []
+        yield Finding(Fault.DAMPED, f"The expression is damped: {message}")
+    elif strength > EXAGGERATED_ABOVE:
+        yield Finding(Fault.EXAGGERATED, f"The expression is exaggerated: {message}")
 
 
-def _jitter_findings(figures: Figures) -> list[Finding]:
-    if not figures.jitter >= JITTERY_FROM:
-        return []
-    message = (
-        "The face jitters: fast movement that the performer does not make, "
-        f"{figures.jitter:.2f} of the performer's motion."
-    )
-    return [Finding(Fault.JITTERY, message)]
+def _lag_findings(late: Lag) -> Iterator[Finding]:
+    if abs(late.frames) >= max(MIN_LAG, LAG_ERRORS * late.error):
+        fault = Fault.LATE if late.frames > 0 else Fault.EARLY
+        message = (
+            f"The expression is {fault.value} by {abs(late.frames):.1f} frames "
+            f"({abs(late.seconds) * 1000:.0f} ms)."
+        )
+        yield Finding(fault, message)
 
 
-def _lag_findings(late: Lag) -> list[Finding]:
-    if not abs(late.frames) >= max(MIN_LAG, LAG_ERRORS * late.error):
-        return []
-    fault = Fault.LATE if late.frames > 0 else Fault.EARLY
-    message = (
-        f"The expression is {fault.value} by {abs(late.frames):.1f} frames "
-        f"({abs(late.seconds) * 1000:.0f} ms)."
-    )
-    return [Finding(fault, message)]
-
-
-def _brief_findings(figures: Figures, ceiling: Ceiling) -> list[Finding]:
-    if not ceiling.assesses_brief:
-        return []
+def _brief_findings(figures: Figures, ceiling: Ceiling) -> Iterator[Finding]:
     # An instrument of lower gain misses more of those that are present.
     brief, share = figures.brief, MIN_BRIEF_LOST_SHARE / figures.brief_gain
-    if brief.lost < MIN_BRIEF_LOST or brief.lost < share * brief.total:
-        return []
-    message = (
-        f"Micro-expressions are lost: {brief.lost} of {brief.total} movements shorter than half "
-        "a second are missing."
-    )
-    return [Finding(Fault.BRIEF_LOST, message)]
+    if ceiling.assesses_brief and brief.lost >= max(MIN_BRIEF_LOST, share * brief.total):
+        message = (
+            f"Micro-expressions are lost: {brief.lost} of {brief.total} movements shorter than "
+            "half a second are missing."
+        )
+        yield Finding(Fault.BRIEF_LOST, message)
 
 
 def _undetermined(figures: Figures, ceiling: Ceiling) -> list[str]:
@@ -336,12 +329,6 @@ def _undetermined(figures: Figures, ceiling: Ceiling) -> list[str]:
         ),
     )
     return [reason for determined, reason in checks if not determined]
-
-
-def _is_steady(late: Lag, fps: float) -> bool:
-    """Whether a lag is well determined and not at the edge of the search range."""
-    edge = MAX_LAG_SECONDS * fps - 1
-    return bool(abs(late.frames) < edge and late.error < _MAX_LAG_ERROR)
 
 
 def _agreement_and_floor(

@@ -152,14 +152,8 @@ def velocity(pair: PairedTraces) -> Velocity:
     ]
     swap, performer = (np.concatenate(each) for each in zip(*rates, strict=True))
     _, correlation, _ = _slope(swap, performer)
-    onsets = performer > 0
-    medians = np.array(
-        [
-            np.median(each[is_onset]) if is_onset.any() else np.inf
-            for each, is_onset in zip(performer.T, onsets.T, strict=True)
-        ]
-    )
-    steep = performer > medians
+    medians = [np.median(each[each > 0]) if (each > 0).any() else np.inf for each in performer.T]
+    steep = performer > np.array(medians)
     power = float((performer[steep] ** 2).sum())
     slope = float((swap[steep] * performer[steep]).sum()) / power if power > 0 else np.nan
     return Velocity(slope, correlation)
@@ -176,12 +170,11 @@ def fast_band(pair: PairedTraces) -> FastBand:
     frames = sum(len(swap) for swap, _ in long)
     if high - SLOW_HZ < _MIN_BAND_HZ or frames < 2 * length or not pair.enough:
         return FastBand(SLOW_HZ, high, np.nan, np.nan)
-    parts = [_spectra(swap, performer, pair.fps, length) for swap, performer in long]
-    frequency = parts[0][0]
-    band = (frequency >= SLOW_HZ) & (frequency <= high)
-    cross = np.sum([part[1] for part in parts], axis=0)[band]
-    own = np.sum([part[2] for part in parts], axis=0)[band]
-    theirs = np.sum([part[3] for part in parts], axis=0)[band]
+    frequencies, *spectra = zip(
+        *(_spectra(swap, performer, pair.fps, length) for swap, performer in long), strict=True
+    )
+    band = (frequencies[0] >= SLOW_HZ) & (frequencies[0] <= high)
+    cross, own, theirs = (np.sum(parts, axis=0)[band] for parts in spectra)
     coherence = np.abs(cross) ** 2 / np.maximum(own * theirs, 1e-18)
     power = float(theirs.sum())
     if power < 1e-12 * frames:

@@ -24,7 +24,6 @@ _NYQUIST_SHARE: Final = 0.8
 """Usable share of half the frame rate; frequencies above are aliased or filtered away."""
 
 Floats = NDArray[np.float64]
-_Change = Callable[[Floats], Floats]
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +116,7 @@ class PairedTraces:
             return np.zeros(self.columns.size, bool)
         return np.asarray(self.slow().joined()[1].std(axis=0) >= least)
 
-    def _mapped(self, change: _Change) -> PairedTraces:
+    def _mapped(self, change: Callable[[Floats], Floats]) -> PairedTraces:
         pieces = tuple((change(swap), change(them)) for swap, them in self.stretches)
         return replace(self, stretches=pieces)
 

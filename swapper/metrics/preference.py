@@ -157,10 +157,7 @@ def win_rate(won: Floats, met: Floats, level: float = 0.95) -> WinRate:
 def _wilson(share: float, answers: float, level: float) -> tuple[float, float]:
     """Wilson, "Probable inference", Journal of the American Statistical Association 1927."""
     z = float(stats.norm.ppf((1 + level) / 2))
-    middle = (share + z * z / (2 * answers)) / (1 + z * z / answers)
-    half = (
-        z
-        / (1 + z * z / answers)
-        * np.sqrt(share * (1 - share) / answers + z * z / (4 * answers**2))
-    )
+    scale = 1 + z * z / answers
+    middle = (share + z * z / (2 * answers)) / scale
+    half = z / scale * np.sqrt(share * (1 - share) / answers + z * z / (4 * answers**2))
     return max(0.0, float(middle - half)), min(1.0, float(middle + half))

@@ -36,9 +36,8 @@ class Test:
     """Result of a test.
 
     Attributes:
-        p: p-value; NaN with too few clusters.
+        p: p-value; NaN with too few clusters, for that `reason`.
         difference: Mean over clusters of the difference, with its interval.
-        reason: Why p is NaN; else empty.
     """
 
     __test__ = False  # not a pytest class
