@@ -107,11 +107,7 @@ def _participant(data: dict[str, object], study: Study) -> Participant:
         raise ValueError(f"schema must be {SCHEMA}")
     if data.get("study") != study.id:
         raise ValueError("is for another study")
-    participant_id, seed, answers_given = (
-        data.get("participant"),
-        data.get("seed"),
-        data.get("answers"),
-    )
+    participant_id, seed, given = (data.get(key) for key in ("participant", "seed", "answers"))
     if not isinstance(participant_id, str) or not NEUTRAL.fullmatch(participant_id):
         raise ValueError("participant is not 16 hex digits")
     if type(seed) is not int or not 0 <= seed < SEEDS:
@@ -124,10 +120,10 @@ def _participant(data: dict[str, object], study: Study) -> Participant:
         [each.id for each in study.checks],
         (limits.pairs, limits.checks, limits.repeats),
     )
-    if not isinstance(answers_given, list) or len(answers_given) != len(questions):
+    if not isinstance(given, list) or len(given) != len(questions):
         raise ValueError(f"does not have an answer to each of its {len(questions)} questions")
     answers = []
-    for number, (entry, question) in enumerate(zip(answers_given, questions, strict=True), start=1):
+    for number, (entry, question) in enumerate(zip(given, questions, strict=True), start=1):
         if not isinstance(entry, dict) or set(entry) != _FIELDS:
             raise ValueError(f"answer {number} does not have the expected fields")
         if not isinstance(entry["trial"], str) or entry["trial"] not in trials:

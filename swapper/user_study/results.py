@@ -45,28 +45,41 @@ def results_data(
 
 def results_page(study: Study, counts: StudyCounts, excluded: Sequence[Exclusion]) -> str:
     """Render the results as one self-contained HTML file; all text from files is escaped."""
+    counted = [each for each in counts.attention if each.counts]
+    repeats, same = (sum(getattr(each, key) for each in counted) for key in ("repeats", "same"))
     return TEMPLATES.get_template("pages/results.html.jinja").render(
         study=study,
         counts=counts,
         style=page_file("paper.css") + page_file("results.css"),
         facts=[
-            (sum(each.counts for each in counts.attention), "participants count"),
+            (len(counted), "participants count"),
             (counts.answers, "comparisons"),
-            (
-                f"{counts.ties / counts.answers:.0%}" if counts.answers else "–",
-                "answered “cannot tell”",
-            ),
-            (_consistency(counts), "same answer on repeats"),
+            (_percent(counts.ties, counts.answers), "answered “cannot tell”"),
+            (_percent(same, repeats), "same answer on repeats"),
         ],
         forest={
-            name: [_across(_share(value)) for value in (each.low, each.mean, each.high)]
+            name: [
+                _across(1 / (1 + math.exp(-log_odds)))
+                for log_odds in (each.low, each.mean, each.high)
+            ]
             for name, each in zip(counts.systems, counts.strengths, strict=True)
         },
         across=_across,
         row_height=_ROW,
         top=_TOP,
         width=_WIDTH,
-        pair_rows=_pair_rows(counts),
+        pair_rows=[
+            (
+                first,
+                second,
+                f"{rate.share:.0%} [{rate.low:.0%}, {rate.high:.0%}]"
+                if rate.answers
+                else "not compared",
+                rate.answers,
+                rate.participants,
+            )
+            for first, second, rate in counts.pairs
+        ],
         strength_rows=zip(counts.systems, counts.strengths, strict=True),
         attention_rows=[
             (
@@ -81,30 +94,9 @@ def results_page(study: Study, counts: StudyCounts, excluded: Sequence[Exclusion
     )
 
 
-def _consistency(counts: StudyCounts) -> str:
-    counted = [each for each in counts.attention if each.counts]
-    repeats = sum(each.repeats for each in counted)
-    return f"{sum(each.same for each in counted) / repeats:.0%}" if repeats else "–"
-
-
-def _share(log_odds: float) -> float:
-    return 1 / (1 + math.exp(-log_odds))
+def _percent(part: int, whole: int) -> str:
+    return f"{part / whole:.0%}" if whole else "–"
 
 
 def _across(share: float) -> float:
     return round(_LEFT + share * (_RIGHT - _LEFT), 1)
-
-
-def _pair_rows(counts: StudyCounts) -> list[tuple[object, ...]]:
-    return [
-        (
-            first,
-            second,
-            f"{rate.share:.0%} [{rate.low:.0%}, {rate.high:.0%}]"
-            if rate.answers
-            else "not compared",
-            rate.answers,
-            rate.participants,
-        )
-        for first, second, rate in counts.pairs
-    ]

@@ -48,7 +48,9 @@ def collect_study(folder: Path, limits: Limits) -> tuple[Study, dict[str, Path]]
     if not folder.is_dir():
         raise StudyError(f"clips={folder}: no such folder; {_LAYOUT}")
     files_by_clip = {
-        label.name: _clip_files(label) for label in sorted(folder.iterdir()) if _is_clip(label)
+        label.name: _clip_files(label)
+        for label in sorted(folder.iterdir())
+        if label.is_dir() and not label.name.startswith(".")
     }
     if not files_by_clip:
         raise StudyError(f"clips={folder}: holds no folder of clips; {_LAYOUT}")
@@ -78,10 +80,6 @@ def collect_study(folder: Path, limits: Limits) -> tuple[Study, dict[str, Path]]
         sources |= {neutral[label]: shot.path for label, shot in footage.items()}
         sources |= {own: performer.path, check: performer.path}
     return Study(clips, limits, kinds.pop()), dict(sorted(sources.items()))
-
-
-def _is_clip(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith(".")
 
 
 def _clip_files(folder: Path) -> dict[str, Path]:
@@ -131,15 +129,12 @@ def _check_alike(footage: dict[str, _Footage]) -> None:
     performer = footage[PERFORMER]
     for shot in footage.values():
         if shot.size != performer.size:
-            raise StudyError(f"{shot.path}: is {_dimensions(shot)}, {performer.path.name} is "
-                             f"{_dimensions(performer)}; scale it to the same")  # fmt: skip
+            sizes = ["x".join(map(str, each.size)) for each in (shot, performer)]
+            raise StudyError(f"{shot.path}: is {sizes[0]}, {performer.path.name} is {sizes[1]}; "
+                             "scale it to the same")  # fmt: skip
         difference = abs(shot.seconds - performer.seconds)
         if difference > (_MAX_FRAME_DIFFERENCE + 0.5) / performer.rate:
             raise StudyError(
                 f"{shot.path}: lasts {shot.seconds:.2f} s, {performer.path.name} "
                 f"{performer.seconds:.2f} s; cut them to the same length"
             )
-
-
-def _dimensions(shot: _Footage) -> str:
-    return f"{shot.size[0]}x{shot.size[1]}"

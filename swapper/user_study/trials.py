@@ -74,13 +74,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Study:
-    """The trials of a study, and the key to its names.
-
-    Attributes:
-        clips: By folder name.
-        limits: Of one participant.
-        kind: Suffix of every clip.
-    """
+    """A study: its clips by folder name, limits of one participant, and the clips' suffix."""
 
     clips: Mapping[str, StudyClip]
     limits: Limits
