@@ -35,18 +35,16 @@ class AutoEstimator:
 
         None if there is none; `skipped` has the reasons.
         """
-        skipped = []
+        self.skipped = ()
         for name, load in PREFERRED.items():
             if any(each.split(":")[0] == name for each in lineage):
-                skipped.append(f"{name}: the model was trained with it")
+                self.skipped += (f"{name}: the model was trained with it",)
                 continue
             try:
                 estimator = load()
             except EstimatorError as error:
-                skipped.append(f"{name}: {error}")
+                self.skipped += (f"{name}: {error}",)
                 continue
-            self.skipped = tuple(skipped)
             log.info("affect=auto: %s reads emotions", name)
             return estimator
-        self.skipped = tuple(skipped)
         return None

@@ -178,22 +178,15 @@ class Estimator(nn.Module):
         self, pictures: NDArray[np.uint8], coverage: Coverage = "face", batch_size: int = 64
     ) -> Readings:
         """Predict affect of pictures as arrays; arguments as `read`."""
-        predicted = self.read(pictures, coverage, batch_size)
-        shares = predicted.probabilities
-
-        def plain(value: Tensor | None) -> NDArray[np.float32] | None:
-            return None if value is None else value.numpy()
-
-        return Readings(
-            lineage=self.lineage,
-            labels=self.labels,
-            units=self.units,
-            embedding=predicted.embedding.numpy(),
-            probabilities=plain(shares),
-            valence=plain(predicted.valence),
-            arousal=plain(predicted.arousal),
-            intensities=plain(predicted.units),
-        )
+        read = self.read(pictures, coverage, batch_size)
+        optional = {
+            "probabilities": read.probabilities,
+            "valence": read.valence,
+            "arousal": read.arousal,
+            "intensities": read.units,
+        }
+        arrays = {name: each.numpy() for name, each in optional.items() if each is not None}
+        return Readings(self.lineage, self.labels, self.units, read.embedding.numpy(), **arrays)
 
     def train(self, mode: bool = True) -> Estimator:
         """No effect: it stays in evaluation mode when a parent module is trained."""

@@ -40,11 +40,8 @@ class TfliteGraph(nn.Module):
         self.input = int(graph.Inputs(0))
         self.output = int(graph.Outputs(0))
         self._steps: list[tuple[Operation, tuple[str | int, ...], int]] = []
-        constants: dict[int, np.ndarray[Any, Any]] = {}
-        for index in range(graph.TensorsLength()):
-            values = _constant(root, graph.Tensors(index))
-            if values is not None:
-                constants[index] = values
+        tensors = (_constant(root, graph.Tensors(each)) for each in range(graph.TensorsLength()))
+        constants = {index: each for index, each in enumerate(tensors) if each is not None}
         used: set[int] = set()
         for index in range(graph.OperatorsLength()):
             operator = graph.Operators(index)

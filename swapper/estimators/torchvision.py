@@ -109,11 +109,7 @@ def load(
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
-    """Read a state dict; the file is not trusted.
-
-    Raises:
-        EstimatorError: It holds no state dict.
-    """
+    """Read a state dict; the file is not trusted, and an EstimatorError if it holds none."""
     if path.stat().st_size > _MAX_BYTES:
         raise EstimatorError(f"{path}: larger than 2 GiB; no classifier is")
     if path.suffix == ".safetensors":
