@@ -162,9 +162,7 @@ class Model:
             space,
         )
         if conditioner is not None:
-            self._estimator = (
-                conditioner.estimator
-            )  # reused: loading it for every picture would be slow
+            self._estimator = conditioner.estimator  # loading it for every picture is slow
         return conditioner
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,15 @@ def compare(options: CompareOptions, factories: PartFactories) -> list[Leaderboa
     lines = "\n".join(leaderboard_table(rows, list(models), options.margin))
     folder = Path(options.output)
     write_atomically(folder / TABLE, f"{lines}\n".encode())
-    write_atomically(folder / ROWS, _json(rows, reports, clips, performers, options).encode())
+    data = {
+        "clips": dict(zip(map(str, clips.values()), performers, strict=True)),
+        "identity": options.identity,
+        "margin": options.margin,
+        "measures": leaderboard_json(rows),
+        "reports": {model: [each["report"] for each in clip] for model, clip in reports.items()},
+    }
+    text = json.dumps(data, indent=2, allow_nan=False) + "\n"
+    write_atomically(folder / ROWS, text.encode())
     print(lines)
     return rows
 
@@ -207,20 +215,3 @@ def _convert_clip(
         factories.aligner,
         make_estimator=factories.model_estimator,
     )  # fmt: skip
-
-
-def _json(
-    rows: Sequence[LeaderboardRow],
-    reports: Mapping[str, Sequence[Mapping[str, Any]]],
-    clips: Mapping[str, Path],
-    performers: Sequence[str],
-    options: CompareOptions,
-) -> str:
-    data = {
-        "clips": dict(zip(map(str, clips.values()), performers, strict=True)),
-        "identity": options.identity,
-        "margin": options.margin,
-        "measures": leaderboard_json(rows),
-        "reports": {model: [each["report"] for each in clip] for model, clip in reports.items()},
-    }
-    return json.dumps(data, indent=2, allow_nan=False) + "\n"

@@ -20,10 +20,6 @@ from swapper.options.verbs import ConceptOptions
 if TYPE_CHECKING:
     from swapper.estimators.base import Estimator
 
-_RIGHTS_CURE: Final = (
-    'rights is missing: say by what right these pictures are used, such as rights="signed '
-    'releases, 2026-03-01"; it is kept with the concept'
-)
 _RESERVED: Final = ("valence", "arousal")
 """Names of conversion's built-in controls."""
 _NAMED: Final = 3
@@ -132,7 +128,10 @@ def _plain(value: float | None) -> str:
 
 def _check(options: ConceptOptions) -> None:
     if not options.rights.strip():
-        raise UsageError(_RIGHTS_CURE)
+        raise UsageError(
+            "rights is missing: say by what right these pictures are used, such as rights="
+            '"signed releases, 2026-03-01"; it is kept with the concept'
+        )
     if not CONCEPT.fullmatch(options.name):
         raise UsageError(f"name={options.name}: must be {NAMING}")
     if options.name in _RESERVED:
@@ -149,6 +148,7 @@ def _provenance(
     selection: ExampleSelection,
 ) -> dict[str, Plain]:
     rights = sorted({each.card.rights for side in example_sets for each in side.facesets})
+    digests = "\n".join(sorted(selection.digests))
     return {
         "rights": options.rights,
         "faceset_rights": "; ".join(rights)[:_MAX_TEXT],
@@ -156,8 +156,6 @@ def _provenance(
         "swapper": __version__,
         "aligner": aligner,
         "pictures": len(selection.digests),
-        "pictures_sha256": hashlib.sha256(
-            "\n".join(sorted(selection.digests)).encode()
-        ).hexdigest(),
+        "pictures_sha256": hashlib.sha256(digests.encode()).hexdigest(),
         "left_out": sum(map(len, selection.skipped.values())),
     }

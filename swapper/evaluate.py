@@ -65,12 +65,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SwapOrigin:
-    """How a swap was made, as far as known.
-
-    Attributes:
-        lineage: Estimators that its model was trained with; None if unknown.
-        facts: Name to text, for the report.
-    """
+    """What a swap's model was trained with, None if unknown; and facts for the report."""
 
     lineage: tuple[str, ...] | None
     facts: dict[str, str]

@@ -46,7 +46,9 @@ def export(options: ExportOptions) -> list[Path]:
     evaluations = _evaluations(options, model)
     try:
         with partial_folder(output) as partial:
-            _copy(model, partial)
+            shutil.copyfile(model.path, partial / WEIGHTS)
+            (partial / CARD).write_text(model.card.to_json(), encoding="utf-8")
+            load_model(partial)  # to check the copy
             files = _write_onnx(model, partial, options.opset) if options.onnx else []
             page = model_page(model, affect_space_of(model), origin, files, evaluations)
             (partial / PAGE).write_text(page, encoding="utf-8")
@@ -74,13 +76,6 @@ def _evaluations(options: ExportOptions, model: LoadedModel) -> list[StoredRepor
             )
         reports.append(report)
     return reports
-
-
-def _copy(model: LoadedModel, folder: Path) -> None:
-    """Copy weights and metadata under their usual names, and check the copy by loading it."""
-    shutil.copyfile(model.path, folder / WEIGHTS)
-    (folder / CARD).write_text(model.card.to_json(), encoding="utf-8")
-    load_model(folder)
 
 
 def _write_onnx(model: LoadedModel, folder: Path, opset: int) -> list[OnnxFile]:

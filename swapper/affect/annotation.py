@@ -79,14 +79,13 @@ def annotate_faceset(
     """
     name = estimator.name
     with reserving(faceset.path):
+        new, parts = faceset.records, []
         stored = None if refresh else read_stored(faceset.path, name)
-        reusable = stored if stored is not None and _same_estimator(stored, estimator) else None
-        rows = (
-            rows_of(faceset, reusable) if reusable else np.full(len(faceset.records), -1, np.int64)
-        )
-        new = [each for each, row in zip(faceset.records, rows, strict=True) if row < 0]
+        if stored is not None and _same_estimator(stored, estimator):
+            rows = rows_of(faceset, stored)
+            new = [each for each, row in zip(faceset.records, rows, strict=True) if row < 0]
+            parts = [_unchanged(faceset, stored)]
         if new:
-            parts = [] if reusable is None else [_unchanged(faceset, reusable)]
             _read_new(faceset, estimator, new, parts, save_seconds)
         readings = read_readings(
             faceset,
@@ -154,8 +153,7 @@ def _read_new(
         "face",
         initial=len(faceset.records) - len(records),
     )
-    saved = len(parts)
-    due = time.monotonic() + save_seconds
+    saved, due = len(parts), time.monotonic() + save_seconds
     try:
         for batch, pictures in _batches(faceset, records):
             part = StoredReadings(
@@ -164,7 +162,13 @@ def _read_new(
                 preprocessing_hash,
                 estimator.readings(pictures, faceset.card.coverage),
             )
-            _check(part, estimator.name)
+            try:
+                check_stored(part, estimator.name)
+            except ValueError as error:
+                raise EstimatorError(
+                    f"affect={estimator.name}: invalid output ({error}); its weights, or the "
+                    "options that it was loaded with, are another network's"
+                ) from error
             parts.append(part)
             bar.update(len(batch))
             if time.monotonic() >= due:
@@ -177,16 +181,6 @@ def _read_new(
         bar.close()
         if len(parts) > saved:
             write_stored(faceset.path, estimator.name, parts)
-
-
-def _check(part: StoredReadings, name: str) -> None:
-    try:
-        check_stored(part, name)
-    except ValueError as error:
-        raise EstimatorError(
-            f"affect={name}: invalid output ({error}); its weights, or the options that it was "
-            "loaded with, are another network's"
-        ) from error
 
 
 def _batches(

@@ -73,10 +73,8 @@ class AffectControls:
 
     def __post_init__(self) -> None:
         amounts = [(concept.name, amount, MAX_CONCEPT) for concept, amount in self.concepts]
-        amounts += [
-            ("valence", self.valence, MAX_VALENCE_AROUSAL),
-            ("arousal", self.arousal, MAX_VALENCE_AROUSAL),
-        ]
+        for name in ("valence", "arousal"):
+            amounts.append((name, getattr(self, name), MAX_VALENCE_AROUSAL))
         if len({name for name, *_ in amounts}) < len(amounts):
             raise ValueError("two controls have one name")
         for name, amount, most in amounts:

@@ -41,13 +41,7 @@ _UNREADABLE, _FACELESS, _DUPLICATE = "cannot be read", "without a face", "duplic
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExampleSet:
-    """Contents of one option's folders.
-
-    Attributes:
-        option: Its name.
-        pictures: Each with the person on it, "" if unknown.
-        facesets: Taken as they are; their identity is the person.
-    """
+    """An option's pictures, each with the person on it ("" if unknown), and its facesets."""
 
     option: str
     pictures: list[tuple[Path, str]]

@@ -84,11 +84,10 @@ class Neutral:
     def describe(self) -> str:
         """Return one line for the log."""
         words = f"neutral has a standard error of {self.uncertainty:.3f} eye distances"
-        if self.missing:
-            words += (
-                f"; the footage never shows {' or '.join(self.missing)}, so that is extrapolated"
-            )
-        return words
+        if not self.missing:
+            return words
+        lacking = " or ".join(self.missing)
+        return f"{words}; the footage never shows {lacking}, so that is extrapolated"
 
 
 def find_neutrals(shapes: Mapping[str, Shapes]) -> dict[str, Neutral]:

@@ -77,11 +77,9 @@ def compare_frames(
         else:
             before = None
         if index in chosen and all(has_face):
-            images = (theirs, ours, *(each.image for each in frames[2:]))
-            landmarks_of = (landmarks[1], landmarks[0], *landmarks[2:])
             crops[index] = tuple(
-                _jpeg(crop_face(image, points, CROP)[0])
-                for image, points in zip(images, landmarks_of, strict=True)
+                _jpeg(crop_face(frames[clip].image, landmarks[clip], CROP)[0])
+                for clip in (1, 0, 2)[: len(clips)]
             )
         if truth is not None and has_face[0] and has_face[2]:
             for name, value in _truth_errors(ours, landmarks[0], frames[2].image, landmarks[2]):

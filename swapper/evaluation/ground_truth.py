@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Final
 
 import numpy as np
@@ -66,9 +66,7 @@ def compare_with_truth(
     with ExitStack() as stack:
         aligners = None
         if make_aligner is not None:
-            aligners = make_aligner(), make_aligner()
-            stack.callback(aligners[0].close)
-            stack.callback(aligners[1].close)
+            aligners = [stack.enter_context(closing(make_aligner())) for _ in range(2)]
         for t, (ours, theirs) in enumerate(_paired_frames(swap, answer)):
             crop, _ = crop_face(ours.image, swap.landmarks[t], CROP)
             answer_crop, aligned_from_frame = crop_face(theirs.image, answer.landmarks[t], CROP)
@@ -82,7 +80,7 @@ def compare_with_truth(
                 mean_square_error(ours.image, theirs.image),
                 math.nan if blend is None else intersection_over_union(blend, mask),
                 math.nan if blend is None else opacity(blend, mask),
-                math.nan if aligners is None else _landmark_error(*aligners, ours, theirs),
+                math.nan if aligners is None else _landmark_error(aligners, ours, theirs),
                 gradient_energy(crop, answer_crop, weights["face"]),
                 *area_errors(crop, answer_crop, weights).values(),
             ))  # fmt: skip
@@ -167,8 +165,8 @@ def area_errors(
     return {name: float(mean_absolute_error(toned, answer, weights[name])) for name in AREAS}
 
 
-def _landmark_error(of_swap: Aligner, of_answer: Aligner, ours: Frame, theirs: Frame) -> float:
-    swap_faces, answer_faces = of_swap(ours), of_answer(theirs)
+def _landmark_error(aligners: Sequence[Aligner], ours: Frame, theirs: Frame) -> float:
+    swap_faces, answer_faces = aligners[0](ours), aligners[1](theirs)
     if not swap_faces or not answer_faces:
         return math.nan
     points, truth = swap_faces[0].landmarks, answer_faces[0].landmarks

@@ -23,11 +23,8 @@ def label_shares(readings: Readings) -> dict[str, float]:
     if readings.probabilities is None or not len(readings):
         return {}
     surest = readings.probabilities.argmax(axis=1)
-    counts = np.bincount(surest, minlength=len(readings.labels))
-    return {
-        label: float(count) / len(readings)
-        for label, count in zip(readings.labels, counts, strict=True)
-    }
+    shares = np.bincount(surest, minlength=len(readings.labels)) / len(readings)
+    return dict(zip(readings.labels, shares.tolist(), strict=True))
 
 
 def draw_affect(faceset: Faceset, readings: Readings) -> NDArray[np.uint8]:
@@ -57,15 +54,11 @@ def draw_affect(faceset: Faceset, readings: Readings) -> NDArray[np.uint8]:
             rows.append((most, _spread(faceset.records, np.argsort(-values, kind="stable"))))
             rows.append((least, _spread(faceset.records, np.argsort(values, kind="stable"))))
     blank = np.full((_TILE, _TILE, 3), _PAPER, np.uint8)
-    pictures = [
-        (label, [faceset.image(faceset.records[face]) for face in faces] + [blank] * _COLUMNS)
-        for label, faces in rows
-    ]
-    return draw_strip(
-        [(label, found[:_COLUMNS]) for label, found in pictures],
-        ["surest", *[""] * (_COLUMNS - 1)],
-        _TILE,
-    )
+    pictures = []
+    for label, faces in rows:
+        found = [faceset.image(faceset.records[face]) for face in faces]
+        pictures.append((label, found + [blank] * (_COLUMNS - len(found))))
+    return draw_strip(pictures, ["surest", *[""] * (_COLUMNS - 1)], _TILE)
 
 
 def _spread(records: list[FaceRecord], order: NDArray[np.int64]) -> list[int]:

@@ -149,7 +149,8 @@ def is_trusted(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certifica
 
 def is_current(certificate: x509.Certificate) -> bool:
     """Return whether the certificate is valid now."""
-    return certificate.not_valid_before_utc <= _now() <= certificate.not_valid_after_utc
+    now = datetime.datetime.now(datetime.UTC)
+    return certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
 
 
 def missing_requirements(leaf: x509.Certificate) -> list[str]:
@@ -276,7 +277,3 @@ def _hash(algorithm: str) -> hashes.HashAlgorithm:
 
 def _pss() -> padding.PSS:
     return padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)

@@ -165,10 +165,10 @@ def _builder(
     definition = _definition(path, media_type, claim_data)
     if parent is not None:
         formats = (_FORMATS.get(parent.suffix.lower(), _UNKNOWN_FORMAT), _UNKNOWN_FORMAT)
+        ingredient = {"title": parent.name, "relationship": "parentOf"}
         for media_format in dict.fromkeys(formats):
             builder = c2pa.Builder(definition, context=c2pa.Context.from_dict(_SETTINGS))
             builder.set_intent(c2pa.C2paBuilderIntent.EDIT)
-            ingredient = {"title": parent.name, "relationship": "parentOf"}
             try:
                 with parent.open("rb") as stream:
                     builder.add_ingredient(ingredient, media_format, stream)

@@ -125,22 +125,22 @@ def is_outside(unit: UnitAgreement) -> bool:
     )
 
 
+def _share(value: float, axis: tuple[float, float]) -> float:
+    return float(np.clip((value - axis[0]) / (axis[1] - axis[0]), 0, 1))
+
+
 def _across(gain: float) -> float:
-    share = (gain - _GAINS[0]) / (_GAINS[1] - _GAINS[0])
-    return round(_BOX[0] + float(np.clip(share, 0, 1)) * (_BOX[2] - _BOX[0]), 1)
+    return round(_BOX[0] + _share(gain, _GAINS) * (_BOX[2] - _BOX[0]), 1)
 
 
 def _down(correlation: float) -> float:
-    share = (correlation - _CORRELATIONS[0]) / (_CORRELATIONS[1] - _CORRELATIONS[0])
-    return round(_BOX[3] - float(np.clip(share, 0, 1)) * (_BOX[3] - _BOX[1]), 1)
+    return round(_BOX[3] - _share(correlation, _CORRELATIONS) * (_BOX[3] - _BOX[1]), 1)
 
 
 def _dot(unit: UnitAgreement, most: float, name: str) -> Dot:
     share = unit.motion / most if most > 0 and np.isfinite(unit.motion) else 0.0
     # The area is proportional to motion, not the radius.
-    radius = 2.5 + 7.0 * float(np.sqrt(np.clip(share, 0, 1)))
-    if is_outside(unit):
-        radius = 6.0
+    radius = 6.0 if is_outside(unit) else 2.5 + 7.0 * float(np.sqrt(np.clip(share, 0, 1)))
     return Dot(_across(unit.gain), _down(unit.correlation), radius, name)
 
 
