@@ -26,11 +26,16 @@ class Interval:
     cells: int
 
     def __str__(self) -> str:
+        return self.format()
+
+    def format(self, digits: int = 2) -> str:
         """As ``0.81 [0.75, 0.86]``, a dash for NaN."""
         if not np.isfinite(self.mean):
             return "–"
-        has_ends = np.isfinite(self.low) and np.isfinite(self.high)
-        return f"{self.mean:.2f}" + (f" [{self.low:.2f}, {self.high:.2f}]" if has_ends else "")
+        text = f"{self.mean:.{digits}f}"
+        if np.isfinite(self.low) and np.isfinite(self.high):
+            text += f" [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+        return text
 
 
 def bootstrap(
