@@ -97,7 +97,7 @@ def _beyond_hairy_tails(
     not be taken for a brow.
     """
     size, unit = len(other), float(np.linalg.norm(up))
-    place = np.stack(np.indices((size, size))[::-1], axis=-1)
+    place = np.moveaxis(np.indices((size, size))[::-1], 0, -1)
     beyond = np.zeros((size, size))
     across = points[_TAILS[1][1]] - points[_TAILS[0][1]]
     across *= unit / max(float(np.linalg.norm(across)), 1e-6)
