@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from swapper.faces.brow_cover import cover_brows
-from swapper.faces.color_transfer import ColourMatch, match_colour
-from swapper.faces.compositing import composite, shape_mask
 from swapper.faces.geometry import resized, transform_points, warp
-from swapper.faces.hairline import skin_weight
-from swapper.faces.masks import eyes_mouth_mask, face_mask
 from swapper.inference.affect_conditioner import AffectConditioner
+from swapper.inference.paste import paste
 from swapper.inference.region_warp import RegionWarp
 from swapper.media.video_reader import Frame
 from swapper.models.model_file import LoadedModel
@@ -148,23 +143,6 @@ class FaceSwapper:
         Returns:
             The new frame; (H, W) which pixels changed; and the blend mask (R, R), aligned.
         """
-        landmarks = transform_points(placed.aligned_from_frame, placed.face.landmarks)
-        hull = face_mask(landmarks, self.size).astype(np.float32) / np.float32(255)
-        masks = {"product": mask * hull, "model": mask, "landmarks": hull}
-        blend_mask = self._shaped(masks[self.blend.mask])
-        # Brows count in full as well: the mask has them at half.
-        features = np.minimum(eyes_mouth_mask(landmarks, self.size) / np.float32(127.5), 1)
-        coloured = match_colour(
-            swap, placed.aligned, blend_mask, features, cast("ColourMatch", self.blend.colour)
+        return paste(
+            frame, placed.face, placed.aligned_from_frame, placed.aligned, swap, mask, self.blend
         )
-        if self.blend.exclude_hair:
-            weight = skin_weight(coloured, landmarks)
-            blend_mask = self._shaped(masks[self.blend.mask] * weight)
-        if self.blend.cover_brows:
-            coloured, blend_mask = cover_brows(coloured, blend_mask, placed.aligned, landmarks)
-        picture, changed = composite(frame, coloured, blend_mask, placed.aligned_from_frame)
-        return picture, changed, blend_mask
-
-    def _shaped(self, mask: NDArray[np.float32]) -> NDArray[np.float32]:
-        erode, feather = (each * self.size for each in (self.blend.erode, self.blend.feather))
-        return shape_mask(mask, erode, feather)
