@@ -127,7 +127,9 @@ class Casting:
         landmarker: MediaPipe's ``face_landmarker.task``; with ``aligner="mediapipe"``.
     """
 
-    def __init__(self, cell: Cell, out: Path, judge: Estimator, landmarker: str | None) -> None:
+    def __init__(
+        self, cell: Cell, out: Path, judge: Estimator, landmarker: str | None = None
+    ) -> None:
         footage, self.judge = cell.footage, judge
         self.make_aligner = None
         if footage.aligner == "mediapipe":

@@ -22,18 +22,14 @@ from typing import Any
 
 import bench_affect
 import numpy as np
+from pseudo_pair import PseudoPair
 
-from swapper.affect.neutral import find_neutrals
-from swapper.data.cache import FaceCache
-from swapper.data.pseudo_samples import draw_rows
-from swapper.data.pseudo_targets import PseudoTargets
 from swapper.errors import SwapperError
 from swapper.estimators.base import load_estimator
 from swapper.evaluation.ground_truth import area_errors, area_weights
 from swapper.extract import extract
 from swapper.faces.geometry import transform_points
 from swapper.faces.openface import OpenfaceAligner
-from swapper.faces.shape import Shapes, aligned_points
 from swapper.facesets.faceset import Faceset
 from swapper.files import write_atomically
 from swapper.metrics.truth_scores import AREAS
@@ -69,22 +65,10 @@ def frames(casting: bench_affect.Casting, folder: Path, every: int) -> list[dict
 def _compare(
     performer: Faceset, answer: Faceset, identity: Faceset, every: int
 ) -> list[dict[str, Any]]:
-    people = [performer, identity]
-    shapes = [
-        Shapes.of(aligned_points(each.records, each.card.size, "face", mesh=False))
-        for each in people
-    ]
-    neutral_of = find_neutrals(dict(enumerate(shapes)))  # type: ignore[arg-type]
-    neutrals = list(neutral_of.values())
-    caches = [FaceCache.open(each, SIDE) for each in people]
-    usable = [np.arange(len(each)) for each in people]
-    neutral_shapes = [each.shape for each in neutrals]
-    table = PseudoTargets().prepare(people, caches, usable, shapes, neutral_shapes)[0, 1]
-    chosen = np.flatnonzero(table["base"] >= 0)[::every]
-    pseudo_targets = (
-        draw_rows(caches, (0, 1), table, chosen, SIDE)[:, :3].permute(0, 2, 3, 1).numpy()
-    )
-    neutral_picture = caches[1].array[int(neutrals[1].weights.argmax()), ..., :3]
+    pair = PseudoPair(performer, identity, mesh=False)
+    chosen = np.flatnonzero(pair.table["base"] >= 0)[::every]
+    pseudo_targets = pair.draw(chosen, SIDE)[:, :3].transpose(0, 2, 3, 1)
+    neutral_picture = pair.caches[1].array[int(pair.neutrals[1].weights.argmax()), ..., :3]
     truths = {each.frame_index: each for each in answer.records}
     rows = []
     for face, picture in zip(chosen, pseudo_targets, strict=True):
@@ -95,16 +79,16 @@ def _compare(
         points = transform_points(truth.aligned_from_frame, truth.landmarks)
         pictures = {
             "pseudo": (picture * 255).round().astype(np.uint8),
-            "base": caches[1].array[table["base"][face], ..., :3],
+            "base": pair.caches[1].array[pair.table["base"][face], ..., :3],
             "rest": neutral_picture,
-            "performer": caches[0].array[face, ..., :3],
+            "performer": pair.caches[0].array[face, ..., :3],
         }
         weights = area_weights(points, SIDE)
         row: dict[str, Any] = {
             name: list(area_errors(each, exact, weights).values())
             for name, each in pictures.items()
         }
-        confidence, move = (float(table[each][face]) for each in ("confidence", "move"))
+        confidence, move = (float(pair.table[each][face]) for each in ("confidence", "move"))
         rows.append({"confidence": confidence, "move": move, **row})
     return rows
 
