@@ -120,6 +120,7 @@ def real_label(name: str) -> int:
     return xception.LABELS.index(name)
 
 
+@pytest.mark.slow
 def test_reads_actors_rightly_more_often_than_not(real: Estimator) -> None:
     emotions = ("neutral", "happy", "surprise")
     crops, played = [], []

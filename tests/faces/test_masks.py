@@ -126,7 +126,14 @@ def test_regions_refuse_what_is_no_face() -> None:
 
 
 @pytest.mark.parametrize("brow_height", [-1.0, 1.0])
-@pytest.mark.parametrize("pose", [(0.0, 0.0, 0.0), (25.0, 0.0, 0.0), (0.0, 15.0, 0.0)])
+@pytest.mark.parametrize(
+    "pose",
+    [
+        (25.0, 0.0, 0.0),
+        pytest.param((0.0, 0.0, 0.0), marks=pytest.mark.slow),
+        pytest.param((0.0, 15.0, 0.0), marks=pytest.mark.slow),
+    ],
+)
 def test_no_brow_of_the_performer_is_left_in_the_swapped_face(
     brow_height: float, pose: tuple[float, float, float]
 ) -> None:

@@ -251,6 +251,7 @@ def test_the_operators_keep_torchs_rules(device: str) -> None:
     torch.library.opcheck(kernel._dssim_l1_backward, arguments)
 
 
+@pytest.mark.slow
 def test_compiles_without_a_break(device: str) -> None:
     pred, target, mask = draw((2, 3, 5, 4), torch.float32, device)
     torch._dynamo.reset()

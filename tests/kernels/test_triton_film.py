@@ -283,6 +283,7 @@ def test_compiles_without_a_break(device: str) -> None:
         assert a.stride() == b.stride()
 
 
+@pytest.mark.slow
 def test_offsets_beyond_31_bits(device: str) -> None:
     """Three samples 2**30 and some elements apart, in memory of which the rest is never touched."""
     apart = 2**30 + 65

@@ -9,6 +9,8 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from swapper.metrics.diagnosis import Fault
 from tests.metrics.test_diagnosis import PLANTS, TAKES, diagnosed
 
@@ -40,6 +42,7 @@ def table() -> str:
     return "\n".join(lines)
 
 
+@pytest.mark.slow
 def test_the_table_is_true() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     head, _, rest = text.partition(BEGIN)

@@ -214,6 +214,7 @@ def toy(folder: Path, with_loss: bool) -> tuple[float, float]:
     return float(error), float((swap - truth)[:, :, :30].abs().mean())
 
 
+@pytest.mark.slow
 def test_a_trained_toy_opens_a_mouth_that_its_identity_never_opened(tmp_path: Path) -> None:
     without, beside_without = toy(tmp_path, with_loss=False)
     error, beside = toy(tmp_path, with_loss=True)
