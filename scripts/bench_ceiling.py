@@ -8,6 +8,8 @@ Composites pictures into the performer's clip in place of a network's output, an
 - ``pseudo``: the frame's pseudo-target. It bounds what training with pseudo-targets can reach; the
   difference to a trained model is the network's.
 - ``self``: the performer's own face at that size. It bounds what resolution and compositing allow.
+- ``aligner``: nothing is composited; the aligner's landmarks of the performer's clip stand for the
+  judge's. Targets made from the aligner's landmarks are bounded by how far the two agree.
 
 A face without a pseudo-target keeps the one before. The table is printed and written to
 ``OUT/ceiling.md``.
@@ -19,6 +21,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,7 +45,7 @@ from swapper.inference.paste import paste
 from swapper.media.clip_writer import ClipWriter
 from swapper.media.video_reader import VideoReader
 from swapper.options.groups import BlendOptions
-from swapper.types import Face
+from swapper.types import NUM_LANDMARKS, Face
 
 log = logging.getLogger("bench")
 
@@ -63,6 +66,14 @@ def own(pair: PseudoPair, row: int, size: int) -> Drawn:
     stored = pair.caches[0].array[row]
     small = cv2.resize(stored, (size, size), interpolation=cv2.INTER_AREA) / np.float32(255)
     return np.ascontiguousarray(small[..., :3]), small[..., 3]
+
+
+def landmarks_of(faces: Faceset, count: int) -> NDArray[np.float64]:
+    """Return the aligner's landmarks (T, 68, 2) of a clip, NaN where it found no face."""
+    landmarks = np.full((count, NUM_LANDMARKS, 2), np.nan)
+    for record in faces.records:
+        landmarks[record.frame_index] = record.landmarks
+    return landmarks
 
 
 def composite_clip(
@@ -111,14 +122,18 @@ def main() -> int:
             facesets = [Faceset.open(workshop.faceset(clip, cell)) for clip in clips]
             pair = PseudoPair(*facesets, mesh=arguments.aligner == "mediapipe")
             performer, identity = (workshop.reading(clip, judges) for clip in clips)
+            tracked = replace(performer, landmarks=landmarks_of(facesets[0], len(performer.rough)))
+            scores[cell.pair] = {
+                "aligner": {(cell.pair, 0): score_swap(tracked, performer, identity, neutral)}
+            }
             for size in arguments.sizes:
                 for name, draw in (("pseudo", pseudo), ("self", own)):
                     output = arguments.out / "ceiling" / f"{cell.pair}-{name}-{size}.mp4"
                     output.parent.mkdir(parents=True, exist_ok=True)
                     composite_clip(clips[0].video, facesets[0], partial(draw, pair), size, output)
                     swap = judges.read(output, performer.rough, performer.landmarks)
-                    rows = scores.setdefault(cell.pair, {}).setdefault(f"{name}, {size} px", {})
-                    rows[cell.pair, 0] = score_swap(swap, performer, identity, neutral)
+                    row = score_swap(swap, performer, identity, neutral)
+                    scores[cell.pair][f"{name}, {size} px"] = {(cell.pair, 0): row}
     except SwapperError as error:
         print(f"bench_ceiling: {error}", file=sys.stderr)
         return error.exit_code
