@@ -152,7 +152,7 @@ def test_the_performer_on_the_own_face_stands_beside(
         assert told[name]["value"] < 1
     assert told["lag"]["self_swap"] == pytest.approx(0, abs=0.01)
     assert told["landmark_error"]["self_swap"] == 0
-    assert told["gain"]["standing"] == pytest.approx(told["gain"]["value"], abs=0.35)
+    assert told["gain"]["normalised"] == pytest.approx(told["gain"]["value"], abs=0.35)
     assert first.facts["self-swap"] == str(performer.video)
     assert set(memory) == {
         (title, performer.video.resolve()) for title in ("performer", "re-encoded")

@@ -278,7 +278,7 @@ def leaderboard_json(rows: Sequence[LeaderboardRow]) -> dict[str, Any]:
             "partial": sorted(row.partial),
             "models": {model: ends(mean) for model, mean in row.means.items()},
             "p": row.p,
-            "shortfalls": {
+            "ceiling_gaps": {
                 reference: {
                     model: {"share": ends(gap.share), "p": gap.p, "as_good": gap.equivalent}
                     for model, gap in gaps.items()

@@ -24,7 +24,7 @@ _FAR_WEIGHT: Final = 0.02
 # across it there is no skin to fill it with.
 _RISE: Final = 0.25
 _SOME_SKIN, _ENOUGH_SKIN = 0.3, 0.6
-_LEAST_SHOWN: Final = 0.02
+_LEAST_VISIBLE: Final = 0.02
 
 Picture = NDArray[np.float32]
 
@@ -52,8 +52,8 @@ def cover_brows(
         each.astype(np.float32) / np.float32(255)
         for each in (face_mask(landmarks_aligned, size), masks["brows"], masks["eyes"])
     )
-    shown = brows * hull * (1 - eyes) * (1 - blend_mask)
-    if shown.max(initial=0) < _LEAST_SHOWN:
+    visible = brows * hull * (1 - eyes) * (1 - blend_mask)
+    if visible.max(initial=0) < _LEAST_VISIBLE:
         return swap, blend_mask
     performer = aligned.astype(np.float32) / np.float32(255)
     around = hull * (1 - brows) * (1 - eyes)
@@ -69,8 +69,8 @@ def cover_brows(
     fill = spread(skin[..., None] * seen) / np.maximum(found, 1e-6)[..., None]
     rise = round(_RISE * nose)
     above = np.pad(found / np.maximum(spread(around), 1e-6), ((rise, 0), (0, 0)))[:size]
-    shown = shown * np.clip((above - _SOME_SKIN) / (_ENOUGH_SKIN - _SOME_SKIN), 0, 1)
-    covered = blend_mask + shown
-    mixed = blend_mask[..., None] * swap + shown[..., None] * fill
-    extended = np.where(shown[..., None] > 0, mixed / np.maximum(covered, 1e-6)[..., None], swap)
+    visible = visible * np.clip((above - _SOME_SKIN) / (_ENOUGH_SKIN - _SOME_SKIN), 0, 1)
+    covered = blend_mask + visible
+    mixed = blend_mask[..., None] * swap + visible[..., None] * fill
+    extended = np.where(visible[..., None] > 0, mixed / np.maximum(covered, 1e-6)[..., None], swap)
     return extended.astype(np.float32), covered.astype(np.float32)

@@ -104,8 +104,8 @@ def _beyond_hairy_tails(
     for (tail, corner), outward in zip(_TAILS, (-across, across), strict=True):
         level = np.abs((place - points[tail]) @ up / unit**2) < _BESIDE[1]
         away = (place - points[tail]) @ outward / unit**2
-        beside = level & (away > 0) & (away < _BESIDE[0])
-        hairy = float(other[beside].mean()) if beside.any() else 0.0
+        patch = level & (away > 0) & (away < _BESIDE[0])
+        hairy = float(other[patch].mean()) if patch.any() else 0.0
         lateral = (place - points[corner]) @ outward / unit**2
         beyond = np.maximum(beyond, hairy * np.clip(lateral / _TAIL - 1, 0, 1))
     return beyond

@@ -177,10 +177,10 @@ class Report:
             "verdict": self.verdict,
             "expressive": self.expressive,
             "findings": self.findings,
-            "untold": self.undetermined,
+            "undetermined": self.undetermined,
             "measures": {
                 measure.name: {key: getattr(measure, key) for key in MEASURE_KEYS}
-                | {"standing": normalised_score(measure)}
+                | {"normalised": normalised_score(measure)}
                 | {"instrument": group.instrument_label, "group": group.title}
                 | {"partial": bool(group.partial)}
                 for group in self.groups
