@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,25 +37,6 @@ _SWAPS, _SELF_SWAPS = "swaps", "self_swaps"
 
 
 @dataclass(frozen=True)
-class PartFactories:
-    """Factories of the parts.
-
-    Attributes:
-        aligner: Called for every pass over a clip.
-        estimator: Builds the emotion estimator that measures; it must not be in the lineage of any
-            model; may return None.
-        model_estimator: Builds the estimator that conditions the models; may return None to use the
-            one that each model names.
-        recogniser: Builds the face recogniser; may return None.
-    """
-
-    aligner: Callable[[], Aligner]
-    estimator: Callable[[], Estimator | AutoEstimator | None] = lambda: None
-    model_estimator: Callable[[], Estimator | None] = lambda: None
-    recogniser: Callable[[], Recogniser | None] = lambda: None
-
-
-@dataclass(frozen=True)
 class _Candidate:
     """A model to compare: sha256 of its weights, its identities and its training lineage."""
 
@@ -64,10 +46,25 @@ class _Candidate:
     lineage: tuple[str, ...]
 
 
-def compare(options: CompareOptions, factories: PartFactories) -> list[LeaderboardRow]:
+def compare(
+    options: CompareOptions,
+    make_aligner: Callable[[], Aligner],
+    make_estimator: Callable[[], Estimator | AutoEstimator | None] = lambda: None,
+    make_recogniser: Callable[[], Recogniser | None] = lambda: None,
+    make_model_estimator: Callable[[], Estimator | None] = lambda: None,
+) -> list[LeaderboardRow]:
     """Convert every clip with every model, evaluate each swap and write the leaderboard.
 
     Swaps that an earlier call converted with the same model are reused.
+
+    Args:
+        options: What to compare, and where to write.
+        make_aligner: Called for every pass over a clip.
+        make_estimator: Builds the emotion estimator that measures; it must not be in the lineage of
+            any model; may return None.
+        make_recogniser: Builds the face recogniser; may return None.
+        make_model_estimator: Builds the estimator that conditions the models; may return None to
+            use the one that each model names.
 
     Raises:
         SwapperError: In one line; swaps and reports written before it stay.
@@ -77,24 +74,27 @@ def compare(options: CompareOptions, factories: PartFactories) -> list[Leaderboa
     models = {name: _load_candidate(options, path) for name, path in paths.items()}
     # One estimator, independent of all models: otherwise their figures are not comparable.
     lineages = [each for candidate in models.values() for each in candidate.lineage]
-    estimator, skipped = independent_estimator(factories.estimator(), lineages, options.device)
+    estimator, skipped = independent_estimator(make_estimator(), lineages, options.device)
     if estimator is None:
         log.warning("emotions are not read: %s", "; ".join(skipped) or "affect=none")
-    recogniser = _prepare_recogniser(options, factories)
-    factories = replace(factories, estimator=lambda: estimator, recogniser=lambda: recogniser)
-    reports: dict[str, list[dict[str, Any]]] = {}
+    recogniser = _prepared(options, make_recogniser())
     cache: ReadingsCache = {}
+    convert_clip = partial(convert, make_aligner=make_aligner, make_estimator=make_model_estimator)
+    evaluate_clip = partial(
+        evaluate, make_aligner=make_aligner, make_estimator=lambda: estimator,
+        make_recogniser=lambda: recogniser, cache=cache,
+    )  # fmt: skip
+    reports: dict[str, list[dict[str, Any]]] = {}
     for model, candidate in models.items():
         for (clip, video), performer in zip(clips.items(), performers, strict=True):
             report = _evaluate_clip(
-                options, factories, (model, candidate), (clip, video), performer, cache
+                options, convert_clip, evaluate_clip, (model, candidate), (clip, video), performer
             )
             reports.setdefault(model, []).append(report)
             log.info("%s, %s: %s", model, clip, report["verdict"])
     rows = rank_models(reports, performers, options.margin)
-    lines = "\n".join(leaderboard_table(rows, list(models), options.margin))
-    folder = Path(options.output)
-    write_atomically(folder / TABLE, f"{lines}\n".encode())
+    table = "\n".join(leaderboard_table(rows, list(models), options.margin))
+    write_atomically(Path(options.output) / TABLE, f"{table}\n".encode())
     data = {
         "clips": dict(zip(map(str, clips.values()), performers, strict=True)),
         "identity": options.identity,
@@ -103,14 +103,13 @@ def compare(options: CompareOptions, factories: PartFactories) -> list[Leaderboa
         "reports": {model: [each["report"] for each in clip] for model, clip in reports.items()},
     }
     text = json.dumps(data, indent=2, allow_nan=False) + "\n"
-    write_atomically(folder / ROWS, text.encode())
-    print(lines)
+    write_atomically(Path(options.output) / ROWS, text.encode())
+    print(table)
     return rows
 
 
-def _prepare_recogniser(options: CompareOptions, factories: PartFactories) -> Recogniser | None:
-    """Build and prepare the recogniser early, so that missing packages fail before converting."""
-    recogniser = factories.recogniser()
+def _prepared(options: CompareOptions, recogniser: Recogniser | None) -> Recogniser | None:
+    """Prepare the recogniser early, so that missing packages fail before converting."""
     if recogniser is not None:
         recogniser.prepare(pick_device(options.device))
     elif options.faceset:
@@ -160,41 +159,37 @@ def _load_candidate(options: CompareOptions, path: Path) -> _Candidate:
 
 def _evaluate_clip(
     options: CompareOptions,
-    factories: PartFactories,
+    convert_clip: Callable[[ConvertOptions], object],
+    evaluate_clip: Callable[[EvaluateOptions], object],
     model: tuple[str, _Candidate],
     clip: tuple[str, Path],
     performer: str,
-    cache: ReadingsCache,
 ) -> dict[str, Any]:
     """Convert and evaluate one clip; return report.json as a dict plus the path of the report."""
     name, candidate = model
     title, video = clip
     folder = Path(options.output)
     swap = folder / _SWAPS / name / f"{title}.mp4"
-    _convert_clip(options, factories, candidate, options.identity, video, swap)
+    _convert_once(convert_clip, options.device, candidate, options.identity, video, swap)
     self_swap = None
     if options.self_swaps and performer in candidate.identities - {options.identity}:
         self_swap = folder / _SELF_SWAPS / name / f"{title}.mp4"
-        _convert_clip(options, factories, candidate, performer, video, self_swap)
+        _convert_once(convert_clip, options.device, candidate, performer, video, self_swap)
     output = folder / "reports" / name / title
-    evaluate(
+    evaluate_clip(
         EvaluateOptions(
             performer=str(video), swap=str(swap), identity=options.faceset,
             model=str(candidate.path), output=str(output), overwrite=True, ceiling=options.ceiling,
             self_swap="" if self_swap is None else str(self_swap), device=options.device,
-        ),
-        factories.aligner,
-        factories.estimator,
-        factories.recogniser,
-        cache,
+        )
     )  # fmt: skip
     report: dict[str, Any] = json.loads((output / FIGURES).read_text(encoding="utf-8"))
     return report | {"report": str(output / REPORT)}
 
 
-def _convert_clip(
-    options: CompareOptions,
-    factories: PartFactories,
+def _convert_once(
+    convert_clip: Callable[[ConvertOptions], object],
+    device: str,
     candidate: _Candidate,
     identity: str,
     video: Path,
@@ -207,11 +202,9 @@ def _convert_clip(
         if (claim.get("model_sha256"), swapped_identity) == (candidate.sha256, identity):
             return
     swap.parent.mkdir(parents=True, exist_ok=True)
-    convert(
+    convert_clip(
         ConvertOptions(
             model=str(candidate.path), video=str(video), output=str(swap), identity=identity,
-            overwrite=True, device=options.device,
-        ),
-        factories.aligner,
-        make_estimator=factories.model_estimator,
+            overwrite=True, device=device,
+        )
     )  # fmt: skip

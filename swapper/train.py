@@ -34,47 +34,42 @@ from swapper.training.optim import Optim
 from swapper.training.pseudo_target_sheet import draw_pseudo_sheet
 from swapper.training.reverse_step import ReversePairs
 from swapper.training.swap_step import PseudoTargetLoss
-from swapper.training.trainer import (
-    fit,
-    is_first_rank,
-    lock_run,
-    seed,
-)
+from swapper.training.trainer import fit, is_first_rank, lock_run, seed
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Objects that a training config instantiates.
+    """Objects that a training config instantiates, in this order.
 
     Attributes:
         data: Facesets, sampling and augmentation.
         model: Makes the network from ``identities=``.
         loss: Reconstruction loss.
-        affect: Estimator that conditions the decoders and guides the expression loss, or None.
-        expression: Expression loss, not bound yet, or None.
-        pseudo: Pseudo-target settings, or None.
-        reverse: Reverse-pair settings, or None.
         optim: Optimiser and schedule.
         trainer: Makes Lightning's trainer.
         speed: Acceleration settings.
         callbacks: By name; None entries are left out.
         logger: By name; None or empty for none.
+        affect: Estimator that conditions the decoders and guides the expression loss, or None.
+        expression: Expression loss, not bound yet, or None.
+        pseudo: Pseudo-target settings, or None.
+        reverse: Reverse-pair settings, or None.
     """
 
     data: FaceDataModule
     model: Callable[..., Autoencoder]
     loss: ReconstructionLoss
-    affect: Estimator | None
-    expression: ExpressionLoss | None
-    pseudo: PseudoTargets | None
-    reverse: ReversePairs | None
     optim: Optim
     trainer: Callable[..., Any]
     speed: Acceleration
     callbacks: Mapping[str, Any] | None
     logger: Mapping[str, Any] | None
+    affect: Estimator | None
+    expression: ExpressionLoss | None
+    pseudo: PseudoTargets | None
+    reverse: ReversePairs | None
 
 
 def train(options: TrainOptions, parts: Parts, config: Mapping[str, Any]) -> float | None:
@@ -208,7 +203,9 @@ def _lineage(
     """Estimators and aligners that shaped the model, including those before it was resumed."""
     lineage = [] if space is None else [space.lineage]
     if swap is not None:
-        lineage += sorted({f"landmarks:{card.aligner.partition('(')[0]}" for card in data.cards})
+        lineage += sorted(
+            {f"landmarks:{each.card.aligner.partition('(')[0]}" for each in data.facesets}
+        )
     before = [] if checkpoint is None else read_checkpoint(checkpoint)["swapper"].get("lineage", [])
     return list(dict.fromkeys([*lineage, *before]))
 
@@ -222,16 +219,16 @@ def _exporter(
 ) -> Callable[..., None]:
     """Return a function that writes the run's model file from averaged weights."""
     identities = [
-        ModelIdentity(name=card.identity, rights=card.rights, faceset=digest)
-        for card, digest in zip(data.cards, data.content_hashes, strict=True)
+        ModelIdentity(each.card.identity, each.card.rights, each.content_hash)
+        for each in data.facesets
     ]
 
     def export(state: Mapping[str, Any], step: int) -> None:
         card = ModelMetadata(
             architecture=net.config,
             identities=identities,
-            coverage=data.cards[0].coverage,
-            aligned_size=min(card.size for card in data.cards),
+            coverage=data.facesets[0].card.coverage,
+            aligned_size=min(each.card.size for each in data.facesets),
             step=step,
             software=f"swapper/{__version__}",
             lineage=lineage,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from swapper.compare import ROWS, TABLE, PartFactories, compare
+from swapper.compare import ROWS, TABLE, compare
 from swapper.errors import EstimatorError, ModelError, UsageError
 from swapper.estimators.base import load_estimator
 from swapper.evaluation.leaderboard import LeaderboardRow
@@ -23,7 +23,7 @@ from swapper.options.verbs import CompareOptions
 from swapper.provenance.manifest import verify
 from tests.drawing import ALICE, write_clip
 
-NOBODY = PartFactories(aligner=lambda: pytest.fail("not needed"))
+NOBODY = {"make_aligner": lambda: pytest.fail("not needed")}
 FRAMES = 24
 
 
@@ -43,18 +43,18 @@ def contest(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def compared(contest: Path, parts: PartFactories | None = None, **changes: Any) -> list[Any]:
+def compared(contest: Path, parts: dict[str, Any] | None = None, **changes: Any) -> list[Any]:
     """Compare both models on the clip, as bob unless told otherwise, by the judge."""
     options = CompareOptions(
         models=[str(contest / name) for name in ("one", "two")], clips=str(contest / "clip.mp4"),
         identity="bob", performers=["alice"], output=str(contest / "out"), ceiling=False,
         device="cpu",
     )  # fmt: skip
-    judged = PartFactories(
-        aligner=lambda: OpenfaceAligner(str(contest / "clip.csv")),
-        estimator=lambda: load_estimator("judge", "measuring"),
-    )
-    rows: list[LeaderboardRow] = compare(replace(options, **changes), parts or judged)
+    judged: dict[str, Any] = {
+        "make_aligner": lambda: OpenfaceAligner(str(contest / "clip.csv")),
+        "make_estimator": lambda: load_estimator("judge", "measuring"),
+    }
+    rows: list[LeaderboardRow] = compare(replace(options, **changes), **(parts or judged))
     return rows
 
 
@@ -129,11 +129,11 @@ def test_what_cannot_end_well_is_not_begun(contest: Path, tmp_path: Path) -> Non
     with pytest.raises(ModelError, match=r"one.*'carol'"):
         compared(contest, NOBODY, output=output, identity="carol")
     with pytest.raises(UsageError, match="affect=actors"):
-        compared(contest, replace(NOBODY, estimator=lambda: taught_by), output=output)
+        compared(contest, NOBODY | {"make_estimator": lambda: taught_by}, output=output)
     with pytest.raises(UsageError, match=r"faceset=bob: .* recogniser="):
         compared(contest, NOBODY, output=output, faceset="bob")
     with pytest.raises(EstimatorError, match="needs dlib"):
-        compared(contest, replace(NOBODY, recogniser=Absent), output=output)
+        compared(contest, NOBODY | {"make_recogniser": Absent}, output=output)
     assert not Path(output).exists()
 
 
@@ -156,4 +156,4 @@ def test_what_does_not_fit_is_one_line(
     settings: dict[str, Any] = {"models": ["one", "two"], "clips": ["clip.mp4"]}
     options = CompareOptions(identity="anna", **settings | changes)
     with pytest.raises(UsageError, match=words):
-        compare(options, NOBODY)
+        compare(options, **NOBODY)

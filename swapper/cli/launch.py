@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import pkgutil
@@ -19,8 +20,9 @@ from swapper.options.verbs import fields_of
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-_ALIGNER_AND_AFFECT = {"make_aligner": "aligner", "make_estimator": "affect"}
 # Each verb's function, and which of its arguments builds which part of the config.
+_ALIGNER_AND_AFFECT = {"make_aligner": "aligner", "make_estimator": "affect"}
+_JUDGED = _ALIGNER_AND_AFFECT | {"make_recogniser": "recogniser"}
 _FUNCTIONS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "extract": ("swapper.extract:extract", _ALIGNER_AND_AFFECT),
     "annotate": ("swapper.annotate:annotate", {"make_estimator": "affect"}),
@@ -29,20 +31,14 @@ _FUNCTIONS: Mapping[str, tuple[str, Mapping[str, str]]] = {
         "swapper.convert:convert",
         {"make_aligner": "aligner", "make_estimator": "estimator"},
     ),
-    "evaluate": (
-        "swapper.evaluate:evaluate",
-        _ALIGNER_AND_AFFECT | {"make_recogniser": "recogniser"},
-    ),
+    "evaluate": ("swapper.evaluate:evaluate", _JUDGED),
+    "compare": ("swapper.compare:compare", _JUDGED | {"make_model_estimator": "estimator"}),
     "export": ("swapper.export:export", {}),
     "study": ("swapper.study:study", {}),
     "verify": ("swapper.verify:verify_file", {}),
     "synthesize": ("swapper.synthesize:synthesize", {}),
     "demo": ("swapper.demo.demo:demo", {}),
 }
-_TRAIN_PARTS = (
-    "data", "model", "loss", "optim", "trainer", "speed", "callbacks", "logger", "affect",
-    "expression", "pseudo", "reverse",
-)  # fmt: skip
 
 
 def call(verb: str, cfg: DictConfig) -> Any:
@@ -57,44 +53,23 @@ def call(verb: str, cfg: DictConfig) -> Any:
         option = fields_of(verb).get(missing[0])
         help_text = f" ({option.metadata['help']})" if option and option.metadata else ""
         raise UsageError(f"{missing[0]} is missing: pass {missing[0]}=...{help_text}")
-    options = OmegaConf.to_object(cfg)
+    options: Any = OmegaConf.to_object(cfg)
     check_option(options)
     # Of several ranks on a machine only the first logs at INFO; all log warnings.
     first = os.environ.get("LOCAL_RANK", "0") == "0"
     level = logging.INFO if first else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
-    if verb == "train":
-        return _train(options, cfg)
+    if verb == "train":  # needs its parts at once, and the config itself
+        from swapper.train import Parts, train
+
+        parts = Parts(**{each.name: build(cfg, each.name) for each in dataclasses.fields(Parts)})
+        config: Any = OmegaConf.to_container(cfg, resolve=True)
+        return train(options, parts, config)
     if verb in ("evaluate", "compare") and "purpose" in cfg.affect:
         cfg.affect.purpose = "measuring"  # permits estimators that no training may use
-    if verb == "compare":
-        return _compare(options, cfg)
-    name, parts = _FUNCTIONS[verb]
-    factories = {argument: partial(build, cfg, part) for argument, part in parts.items()}
+    name, arguments = _FUNCTIONS[verb]
+    factories = {argument: partial(build, cfg, part) for argument, part in arguments.items()}
     return pkgutil.resolve_name(name)(options, **factories)
-
-
-def _train(options: Any, cfg: DictConfig) -> float | None:
-    from omegaconf import OmegaConf
-
-    from swapper.train import Parts, train
-
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
-    parts = Parts(**{name: build(cfg, name) for name in _TRAIN_PARTS})
-    return train(options, parts, {str(key): value for key, value in config.items()})
-
-
-def _compare(options: Any, cfg: DictConfig) -> Any:
-    from swapper.compare import PartFactories, compare
-
-    factories = PartFactories(
-        aligner=partial(build, cfg, "aligner"),
-        estimator=partial(build, cfg, "affect"),
-        model_estimator=partial(build, cfg, "estimator"),
-        recogniser=partial(build, cfg, "recogniser"),
-    )
-    return compare(options, factories)
 
 
 def build(cfg: DictConfig, key: str) -> Any:

@@ -18,6 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from swapper.options.fields import check_range
+
 _MAX_RATIO = 2.5
 _CUT = 2.5
 _MAX_CELLS = 32
@@ -87,25 +89,15 @@ class Augment:
         noise: float = 0.04,
         jpeg: int = 35,
     ) -> None:
+        check_range(0, 180, rotation=rotation)
+        check_range(0, 4, scale=scale)
+        check_range(0, 1, shift=shift, flip=flip, borrow=borrow, degrade=degrade, noise=noise)
         # Beyond half a cell neighbouring points could pass each other and fold the face.
-        for name, value, least, most in (
-            ("rotation", rotation, 0, 180),
-            ("scale", scale, 0, 4),
-            ("shift", shift, 0, 1),
-            ("flip", flip, 0, 1),
-            ("warp", warp, 0, 0.5),
-            ("gain", gain, 0, 0.9),
-            ("tint", tint, 0, 0.9),
-            ("bias", bias, 0, 0.9),
-            ("borrow", borrow, 0, 1),
-            ("degrade", degrade, 0, 1),
-            ("blur", blur, 0, 0.1),
-            ("downscale", downscale, 0.05, 1),
-            ("noise", noise, 0, 1),
-            ("jpeg", jpeg, 1, 100),
-        ):
-            if not least <= value <= most:
-                raise ValueError(f"{name} must be between {least} and {most}, got {value}")
+        check_range(0, 0.5, warp=warp)
+        check_range(0, 0.9, gain=gain, tint=tint, bias=bias)
+        check_range(0, 0.1, blur=blur)
+        check_range(0.05, 1, downscale=downscale)
+        check_range(1, 100, jpeg=jpeg)
         if not cells or min(cells) < 2 or math.lcm(*cells) > _MAX_CELLS:
             raise ValueError(
                 f"cells must list numbers from 2 on whose least common multiple is at most "
@@ -123,17 +115,9 @@ class Augment:
     def none(cls) -> Augment:
         """Return the augmentation that leaves faces unchanged."""
         return cls(
-            rotation=0,
-            scale=0,
-            shift=0,
-            warp=0,
-            cells=(2,),
-            gain=0,
-            tint=0,
-            bias=0,
-            borrow=0,
+            rotation=0, scale=0, shift=0, warp=0, cells=(2,), gain=0, tint=0, bias=0, borrow=0,
             degrade=0,
-        )
+        )  # fmt: skip
 
     @property
     def points(self) -> int:

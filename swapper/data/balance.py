@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from swapper.data.near_duplicates import FootageIndex, near_copy_runs
 from swapper.data.sampling import generator
+from swapper.options.fields import check_range
 
 YAW_EDGES = (-45.0, -25.0, -10.0, 10.0, 25.0, 45.0)
 PITCH_EDGES = (-12.0, 12.0)
@@ -61,14 +62,9 @@ class Balance:
     clusters: int = 16
 
     def __post_init__(self) -> None:
-        for name, value, least, most in (
-            ("temper", self.temper, 0, 1),
-            ("cap", self.cap, 1, 1000),
-            ("uniform", self.uniform, 0, 1),
-            ("clusters", self.clusters, 1, 256),
-        ):
-            if not least <= value <= most:
-                raise ValueError(f"{name} must be between {least} and {most}, got {value}")
+        check_range(0, 1, temper=self.temper, uniform=self.uniform)
+        check_range(1, 1000, cap=self.cap)
+        check_range(1, 256, clusters=self.clusters)
 
     def rates(self, footage: FootageIndex, codes: NDArray[np.float32]) -> Rates:
         """Compute the rates of the faces of one identity.

@@ -11,10 +11,12 @@ import io
 import logging
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -28,6 +30,8 @@ from swapper.files import PARTIAL, replacing
 from swapper.types import FaceRecord
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 CHANNELS = 5
 """Red, green, blue, face mask, eyes-and-mouth mask."""
@@ -76,7 +80,7 @@ class FaceCache:
         faceset: Faceset,
         size: int,
         *,
-        progress: Callable[[int, int], object] | None = None,
+        progress: Callable[[int, int], object] = lambda *_: None,
     ) -> FaceCache:
         """Open the cache of `faceset`; build it if it is missing, damaged or outdated.
 
@@ -92,31 +96,61 @@ class FaceCache:
         """
         if not len(faceset):
             raise ValueError("an empty faceset has no cache")
-        name = _name(faceset, size)
         shape = (len(faceset), size, size, CHANNELS)
-        for folder in cache_folders(faceset):
-            cache = _find(folder / name, shape)
-            if cache is not None:
-                return cache
-        refusals: list[str] = []
-        for folder in cache_folders(faceset):
-            try:
-                return _make(faceset, folder / name, shape, progress)
-            except OSError as error:
-                refusals.append(error.strerror or str(error))
-                log.warning("%s: cannot hold the cache (%s)", folder, refusals[-1])
-        raise damaged(
-            faceset.path,
-            f"its cache of {np.prod(shape, dtype=np.int64) / 2**20:.0f} MiB cannot be written "
-            f"({', '.join(refusals)})",
-            "make room there, or set SWAPPER_HOME to a folder with room",
+        # All that the cached pixels depend on.
+        key = f"{_VERSION} {faceset.content_hash} {size}"
+        return open_or_make(
+            faceset,
+            f"faces_{size}_{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy",
+            f"cache of {np.prod(shape, dtype=np.int64) / 2**20:.0f} MiB",
+            partial(_find, shape=shape),
+            partial(_make, faceset=faceset, shape=shape, progress=progress),
         )
 
 
-def _name(faceset: Faceset, size: int) -> str:
-    """File name with a hash of everything that the cached pixels depend on."""
-    key = f"{_VERSION} {faceset.content_hash} {size}"
-    return f"faces_{size}_{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
+def open_or_make(
+    faceset: Faceset,
+    name: str,
+    what: str,
+    find: Callable[[Path], T | None],
+    make: Callable[[Path], None],
+) -> T:
+    """Open a file of the faceset's cache; make it in the first of its folders that allows it.
+
+    Args:
+        faceset: Whose cache.
+        name: Of the file.
+        what: It is, for the message.
+        find: Opens a path; None if it is missing or not valid.
+        make: Writes a path, while other processes that want to wait for it.
+
+    Raises:
+        FacesetError: There is no room.
+    """
+    folders = cache_folders(faceset)
+    for folder in folders:
+        if (found := find(folder / name)) is not None:
+            return found
+    refusals: list[str] = []
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with single_process(folder):
+                found = find(folder / name)  # another process may have made it while we waited
+                if found is None:
+                    make(folder / name)
+                    found = find(folder / name)
+        except OSError as error:
+            refusals.append(error.strerror or str(error))
+            log.warning("%s: cannot hold the cache (%s)", folder, refusals[-1])
+        else:
+            assert found is not None
+            return found
+    raise damaged(
+        faceset.path,
+        f"its {what} cannot be written ({', '.join(refusals)})",
+        "make room there, or set SWAPPER_HOME to a folder with room",
+    )
 
 
 def cache_folders(faceset: Faceset) -> list[Path]:
@@ -127,16 +161,17 @@ def cache_folders(faceset: Faceset) -> list[Path]:
     return [faceset.path / "cache", base / f"{faceset.card.identity}-{place}"]
 
 
-def _header(shape: Sequence[int]) -> bytes:
-    stream = io.BytesIO()
-    description = {"descr": "|u1", "fortran_order": False, "shape": tuple(shape)}
+def array_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """Return the first bytes of a ``.npy`` file."""
+    stream, descr = io.BytesIO(), np.lib.format.dtype_to_descr(dtype)
+    description = {"descr": descr, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(stream, description)
     return stream.getvalue()
 
 
 def _find(path: Path, shape: tuple[int, int, int, int]) -> FaceCache | None:
     """Open the cache at `path`; None if it is missing or not valid."""
-    header = _header(shape)
+    header = array_header(np.dtype(np.uint8), shape)
     face_bytes = shape[1] * shape[2] * shape[3]
     expected = len(header) + shape[0] * (face_bytes + 4)
     try:
@@ -159,41 +194,33 @@ def _find(path: Path, shape: tuple[int, int, int, int]) -> FaceCache | None:
 
 
 def _make(
-    faceset: Faceset,
     path: Path,
+    faceset: Faceset,
     shape: tuple[int, int, int, int],
-    progress: Callable[[int, int], object] | None,
-) -> FaceCache:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with single_process(path.parent):
-        cache = _find(path, shape)  # another process may have made it while we waited
-        if cache is not None:
-            return cache
-        for old in path.parent.glob(f"faces_{shape[1]}_*.npy"):
-            old.unlink(missing_ok=True)
-        for leftover in path.parent.glob(f".*{PARTIAL}"):
-            leftover.unlink(missing_ok=True)
-        log.info("%s: making the cache of %d faces at %d px", faceset.path, shape[0], shape[1])
-        with replacing(path) as stream:
-            stream.write(_header(shape))
-            sums = []
-            for done, face in enumerate(_faces(faceset, shape[1]), start=1):
-                data = face.tobytes()
-                stream.write(data)
-                sums.append(zlib.crc32(data))
-                if progress is not None:
-                    progress(done, shape[0])
-            stream.write(np.array(sums, "<u4").tobytes())
-    return FaceCache(path, shape, len(_header(shape)))
+    progress: Callable[[int, int], object],
+) -> None:
+    for old in path.parent.glob(f"faces_{shape[1]}_*.npy"):
+        old.unlink(missing_ok=True)
+    for leftover in path.parent.glob(f".*{PARTIAL}"):
+        leftover.unlink(missing_ok=True)
+    log.info("%s: making the cache of %d faces at %d px", faceset.path, shape[0], shape[1])
+    with replacing(path) as stream:
+        stream.write(array_header(np.dtype(np.uint8), shape))
+        sums = []
+        for done, face in enumerate(_faces(faceset, shape[1]), start=1):
+            data = face.tobytes()
+            stream.write(data)
+            sums.append(zlib.crc32(data))
+            progress(done, shape[0])
+        stream.write(np.array(sums, "<u4").tobytes())
 
 
 @contextmanager
 def single_process(folder: Path) -> Iterator[None]:
     """Lock `folder` so that only one process builds a cache; others wait and then open it."""
     with (folder / ".lock").open("w") as stream:
-        with suppress(
-            OSError
-        ):  # file system without locks: each builds its own, the last one stays
+        # On a file system without locks each builds its own, and the last one stays.
+        with suppress(OSError):
             fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 

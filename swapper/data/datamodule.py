@@ -32,7 +32,7 @@ from swapper.data.pseudo_targets import PseudoTargets, Table
 from swapper.data.sampling import FaceSampler
 from swapper.faces.shape import Shapes
 from swapper.facesets.faceset import Faceset, check_together
-from swapper.facesets.faceset_metadata import FacesetMetadata
+from swapper.options.fields import check_range
 from swapper.progress import progress_logger
 from swapper.types import FaceBatch
 
@@ -82,8 +82,8 @@ class FaceDataModule(LightningDataModule):
         next_step: The first step not yet trained on: set by the training loop, stored in
             checkpoints; the next loader starts there.
         facesets: Opened; available after `setup`, as are the rest.
-        cards: Of the facesets.
-        content_hashes: Of the facesets.
+        caches: Of the facesets.
+        trained: Training faces of each faceset, as indices into its records.
 
     Raises:
         ValueError: A number is out of its range.
@@ -105,18 +105,15 @@ class FaceDataModule(LightningDataModule):
         resident: bool | Literal["auto"] = "auto",
     ) -> None:
         super().__init__()
-        for name, value, least, most in (
-            ("resolution", resolution, 1, 4096),
-            ("batch_size", batch_size, 1, 65536),
-            ("num_workers", num_workers, 0, 1024),
-            ("holdout", holdout, 0, 0.5),
-            ("val_batches", val_batches, 0, 65536),
-            ("seed", seed, 0, 2**63 - 1),
-            ("pairs", pairs, 0, 1),
-            ("neighbours (at most half of batch_size)", neighbours, 0, batch_size // 2),
-        ):
-            if not least <= value <= most:
-                raise ValueError(f"{name} must be between {least} and {most}, got {value}")
+        check_range(1, 4096, resolution=resolution)
+        check_range(1, 65536, batch_size=batch_size)
+        check_range(0, 1024, num_workers=num_workers)
+        check_range(0, 0.5, holdout=holdout)
+        check_range(0, 65536, val_batches=val_batches)
+        check_range(0, 2**63 - 1, seed=seed)
+        check_range(0, 1, pairs=pairs)
+        half = {"neighbours (at most half of batch_size)": neighbours}
+        check_range(0, batch_size // 2, **half)
         if resident != "auto" and not isinstance(resident, bool):
             raise ValueError(f"resident must be true, false or auto, got {resident}")
         self.folders = [facesets] if isinstance(facesets, str) else [str(each) for each in facesets]
@@ -133,10 +130,8 @@ class FaceDataModule(LightningDataModule):
         self.resident = resident
         self.next_step = 0
         self.facesets: tuple[Faceset, ...] = ()
-        self.cards: tuple[FacesetMetadata, ...] = ()
-        self.content_hashes: tuple[str, ...] = ()
-        self._caches: list[FaceCache] = []
-        self._trained: list[NDArray[np.int64]] = []
+        self.caches: tuple[FaceCache, ...] = ()
+        self.trained: list[NDArray[np.int64]] = []
         self._held_out: list[NDArray[np.int64]] = []
         self._codes: list[NDArray[np.float32]] = []
         self._samplers: list[FaceSampler] = []
@@ -148,12 +143,7 @@ class FaceDataModule(LightningDataModule):
     @property
     def identities(self) -> tuple[str, ...]:
         """Names in the order of the facesets; available after `setup`."""
-        return tuple(card.identity for card in self.cards)
-
-    @property
-    def num_faces(self) -> tuple[int, ...]:
-        """Number of training faces of each identity; available after `setup`."""
-        return tuple(len(each) for each in self._trained)
+        return tuple(each.card.identity for each in self.facesets)
 
     def setup(self, stage: str | None = None) -> None:
         """Open the facesets and their caches, building these if need be; idempotent.
@@ -161,16 +151,16 @@ class FaceDataModule(LightningDataModule):
         Raises:
             FacesetError: Fewer than two, two of one identity, unlike coverage, or damage.
         """
-        if self._caches:
+        if self.caches:
             return
         facesets = [Faceset.open(each) for each in self.folders]
         check_together(facesets)
         size = self._stored_size(facesets)
         report = progress_logger(log, "prepared")
-        caches = [
+        caches = tuple(
             FaceCache.open(each, size, progress=partial(report, str(each.path)))
             for each in facesets
-        ]
+        )
         for faceset in facesets:
             sources = [source.sha256 for source in faceset.card.sources]
             trained, held_out = split_holdout(faceset.records, sources, self.holdout)
@@ -183,23 +173,11 @@ class FaceDataModule(LightningDataModule):
                         faceset.path,
                         len(trained),
                     )
-            self._trained.append(trained)
+            self.trained.append(trained)
             self._held_out.append(held_out)
-        self._caches = caches
+        self.caches = caches
         self._codes = [np.zeros((len(each), 0), np.float32) for each in facesets]
         self.facesets = tuple(facesets)
-        self.cards = tuple(faceset.card for faceset in facesets)
-        self.content_hashes = tuple(faceset.content_hash for faceset in facesets)
-
-    @property
-    def caches(self) -> tuple[FaceCache, ...]:
-        """Faces of each identity; available after `setup`."""
-        return tuple(self._caches)
-
-    @property
-    def trained(self) -> tuple[NDArray[np.int64], ...]:
-        """Training faces of each faceset, as indices into its records."""
-        return tuple(self._trained)
 
     def condition(self, codes: Sequence[NDArray[np.float32]]) -> None:
         """Set every face's affect code; after `setup`, before a loader is created.
@@ -238,8 +216,8 @@ class FaceDataModule(LightningDataModule):
         """
         tables = pseudo.prepare(
             self.facesets,
-            self._caches,
-            self._trained,
+            self.caches,
+            self.trained,
             shapes,
             rests,
             progress_logger(log, "warped"),
@@ -255,7 +233,7 @@ class FaceDataModule(LightningDataModule):
             return
         self._partners, self._draw_counters = [], []
         for number, (faceset, rows, all_codes) in enumerate(
-            zip(self.facesets, self._trained, self._codes, strict=True)
+            zip(self.facesets, self.trained, self._codes, strict=True)
         ):
             records = [faceset.records[row] for row in rows]
             footage, codes = FootageIndex.of(records), all_codes[rows]
@@ -303,8 +281,8 @@ class FaceDataModule(LightningDataModule):
         self._build_samplers()
         self._load_resident()
         dataset = StepDataset(
-            self._caches,
-            self._trained,
+            self.caches,
+            self.trained,
             self.augment,
             self._codes,
             samplers=self._samplers,
@@ -337,9 +315,9 @@ class FaceDataModule(LightningDataModule):
         """Load the faces onto the training device, if they are to stay there."""
         strategy = getattr(self.trainer, "strategy", None)
         device = torch.device("cpu") if strategy is None else strategy.root_device
-        stay = fits(self._caches, device) if self.resident == "auto" else self.resident
+        stay = fits(self.caches, device) if self.resident == "auto" else self.resident
         if stay and self._resident is None:
-            self._resident = resident_faces(self._caches, device)
+            self._resident = resident_faces(self.caches, device)
 
     def val_dataloader(self) -> DataLoader[FaceBatch]:
         """Return held-out faces spread over each identity's footage, only resized; deterministic.
@@ -356,7 +334,7 @@ class FaceDataModule(LightningDataModule):
             for number in range(count)
         ]
         return DataLoader(
-            ValidationDataset(self._caches, self._codes, batches, self.resolution),
+            ValidationDataset(self.caches, self._codes, batches, self.resolution),
             batch_size=None,
             generator=torch.Generator().manual_seed(self.seed),
         )
@@ -364,7 +342,7 @@ class FaceDataModule(LightningDataModule):
     def preview_batch(self, count: int) -> FaceBatch:
         """Return `count` held-out faces of each identity, spread over its footage, only resized."""
         chosen = [_spread(each, count) for each in self._held_out]
-        return ValidationDataset(self._caches, self._codes, [chosen], self.resolution)[0]
+        return ValidationDataset(self.caches, self._codes, [chosen], self.resolution)[0]
 
     def transfer_batch_to_device(
         self, batch: FaceBatch, device: torch.device, dataloader_idx: int

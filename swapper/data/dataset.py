@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
@@ -23,10 +23,11 @@ from swapper.types import FaceBatch, PseudoBatch
 _PAIRING = 1  # the stream of generators that chooses inputs, so that it moves no other draw
 
 
+@dataclass(eq=False)
 class StepDataset(Dataset[FaceBatch]):
     """Item ``step`` is the whole batch of that step, a function of (seed, step, rank).
 
-    Args:
+    Attributes:
         caches: Faces of each identity, all of one size.
         allowed: For each identity, indices of the faces that may be drawn.
         augment: Augmentation.
@@ -44,38 +45,24 @@ class StepDataset(Dataset[FaceBatch]):
         pseudo: Chooses the pseudo-targets of a batch; None for none.
     """
 
-    def __init__(
-        self,
-        caches: Sequence[FaceCache],
-        allowed: Sequence[NDArray[np.int64]],
-        augment: Augment,
-        codes: Sequence[NDArray[np.float32]],
-        *,
-        samplers: Sequence[FaceSampler],
-        partners: Sequence[PosePairs] = (),
-        pairs: float = 0.0,
-        resolution: int,
-        seed: int = 0,
-        rank: int = 0,
-        world: int = 1,
-        resident: bool = False,
-        pseudo: PseudoSamples | None = None,
-    ) -> None:
-        self.pseudo = pseudo
-        self.caches = caches
-        self.allowed = allowed
-        self.augment = augment
-        self.codes = codes
-        self.samplers = samplers
-        self.partners = partners
-        self.pairs = pairs
-        self.resolution = resolution
-        self.batch_size = samplers[0].block
-        self.seed = seed
-        self.rank = rank
-        self.world = world
-        self.resident = resident
-        self._lights = [np.full((len(each), 2, 3), np.nan) for each in caches]
+    caches: Sequence[FaceCache]
+    allowed: Sequence[NDArray[np.int64]]
+    augment: Augment
+    codes: Sequence[NDArray[np.float32]]
+    _: KW_ONLY
+    samplers: Sequence[FaceSampler]
+    partners: Sequence[PosePairs] = ()
+    pairs: float = 0.0
+    resolution: int
+    seed: int = 0
+    rank: int = 0
+    world: int = 1
+    resident: bool = False
+    pseudo: PseudoSamples | None = None
+
+    def __post_init__(self) -> None:
+        self.batch_size = self.samplers[0].block
+        self._lights = [np.full((len(each), 2, 3), np.nan) for each in self.caches]
 
     def __getitem__(self, step: int) -> FaceBatch:
         blocks = [sampler.blocks(step * self.world + self.rank, 1) for sampler in self.samplers]
@@ -196,27 +183,21 @@ class StepDataset(Dataset[FaceBatch]):
         return place + (self.batch_size if place // self.batch_size >= own else 0)
 
 
+@dataclass(eq=False)
 class ValidationDataset(Dataset[FaceBatch]):
     """A few fixed batches of resized faces, without augmentation.
 
-    Args:
+    Attributes:
         caches: Faces of each identity, all of one size.
         codes: For each identity the affect codes of its faces, (N, K) float32, N as its cache.
         batches: For each batch and identity the indices of its faces.
         resolution: Side of the target in pixels.
     """
 
-    def __init__(
-        self,
-        caches: Sequence[FaceCache],
-        codes: Sequence[NDArray[np.float32]],
-        batches: Sequence[Sequence[NDArray[np.int64]]],
-        resolution: int,
-    ) -> None:
-        self.caches = caches
-        self.codes = codes
-        self.batches = batches
-        self.resolution = resolution
+    caches: Sequence[FaceCache]
+    codes: Sequence[NDArray[np.float32]]
+    batches: Sequence[Sequence[NDArray[np.int64]]]
+    resolution: int
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -234,13 +215,12 @@ def gather_faces(
 ) -> NDArray[np.uint8]:
     """The chosen faces of each identity in blocks, (N, S, S, 5) uint8."""
     size = caches[0].size
-    counts = [len(indices) for indices in chosen]
-    faces = np.empty((sum(counts), size, size, CHANNELS), np.uint8)
-    for cache, indices, end, count in zip(
-        caches, chosen, itertools.accumulate(counts), counts, strict=True
-    ):
+    faces = np.empty((sum(map(len, chosen)), size, size, CHANNELS), np.uint8)
+    end = 0
+    for cache, indices in zip(caches, chosen, strict=True):
+        begin, end = end, end + len(indices)
         # "clip" writes straight into `out`; "raise" would go through a copy.
-        np.take(cache.array, indices, axis=0, out=faces[end - count : end], mode="clip")
+        np.take(cache.array, indices, axis=0, out=faces[begin:end], mode="clip")
     return faces
 
 

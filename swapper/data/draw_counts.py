@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -39,24 +40,25 @@ class DrawCounts:
     drawn: NDArray[np.int64]
 
 
+@dataclass(frozen=True, eq=False)
 class DrawCounter:
     """Counts the draws of one identity's faces; a function of how many blocks were drawn.
 
-    Args:
+    Attributes:
         identity: Its name.
         ids: Of its faces that are trained on.
         rates: Of these faces.
         sampler: Of these faces.
     """
 
-    def __init__(
-        self, identity: str, ids: Sequence[str], rates: Rates, sampler: FaceSampler
-    ) -> None:
-        self.identity = identity
-        self.ids = ids
-        self._rates = rates
-        self._sampler = sampler
-        self._cells = [cell_name(each) for each in rates.cell]
+    identity: str
+    ids: Sequence[str]
+    rates: Rates
+    sampler: FaceSampler
+
+    @cached_property
+    def _cells(self) -> list[str]:
+        return [cell_name(each) for each in self.rates.cell]
 
     def until(self, blocks: int) -> DrawCounts:
         """Count the draws of the first `blocks` blocks."""
@@ -64,16 +66,16 @@ class DrawCounter:
             self.identity,
             self.ids,
             self._cells,
-            self._rates.run,
-            self._sampler.expected(blocks),
-            self._sampler.counts(blocks),
+            self.rates.run,
+            self.sampler.expected(blocks),
+            self.sampler.counts(blocks),
         )
 
     def summary(self) -> str:
         """Return one line about the sampling rates."""
-        rate = self._sampler.expected(1) * (self._sampler.n / self._sampler.block)
+        rate = self.sampler.expected(1) * (self.sampler.n / self.sampler.block)
         return (
-            f"{len(self.ids)} faces, {1 + int(self._rates.run.max())} that differ, in "
+            f"{len(self.ids)} faces, {1 + int(self.rates.run.max())} that differ, in "
             f"{len(set(self._cells))} cells of pose and affect; a face is drawn {rate.min():.2g} "
             f"to {rate.max():.2g} times an epoch"
         )

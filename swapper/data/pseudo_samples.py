@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,22 +18,23 @@ from swapper.kernels.pseudo_target import draw_pseudo_targets
 from swapper.types import PseudoBatch
 
 
-def swapped_as(performer: int, step: int, num_identities: int) -> int:
-    """Return the identity that a performer is swapped to at a step: each other one in turn."""
-    return (performer + 1 + step % (num_identities - 1)) % num_identities
+def swapped_as(step: int, num_identities: int) -> list[int]:
+    """Return the identity that each performer is swapped to at a step: each other one in turn."""
+    offset = 1 + step % (num_identities - 1)
+    return [(performer + offset) % num_identities for performer in range(num_identities)]
 
 
+@dataclass(eq=False)
 class PseudoSamples:
     """Looks up the pseudo-targets of a batch; a function of the step.
 
-    Args:
+    Attributes:
         tables: Of every ordered pair (performer, identity).
         faces: Share of each identity's faces in a batch that are swapped, in (0, 1].
     """
 
-    def __init__(self, tables: Mapping[tuple[int, int], Table], faces: float = 1.0) -> None:
-        self.tables = tables
-        self.faces = faces
+    tables: Mapping[tuple[int, int], Table]
+    faces: float = 1.0
 
     def resident(
         self, chosen: Sequence[NDArray[np.int64]], step: int, first: NDArray[np.int64]
@@ -89,7 +91,7 @@ class PseudoSamples:
         """Recipes (M,), places of their samples in the batch, performers and identities."""
         count, block = len(chosen), len(chosen[0])
         per_identity = math.ceil(self.faces * block)
-        identities = [swapped_as(performer, step, count) for performer in range(count)]
+        identities = swapped_as(step, count)
         recipes = [
             self.tables[performer, identity][rows[:per_identity]]
             for performer, (identity, rows) in enumerate(zip(identities, chosen, strict=True))

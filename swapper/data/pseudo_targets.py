@@ -22,13 +22,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.data.cache import FaceCache, cache_folders, single_process
+from swapper.data.cache import FaceCache, array_header, open_or_make
 from swapper.data.pseudo_bases import Person
 from swapper.data.pseudo_recipes import LIP_POINTS, NODES, REASONS, RecipeMaker, WarpLimits
 from swapper.faces.shape import Shapes
 from swapper.facesets.faceset import Faceset
-from swapper.facesets.faceset_errors import damaged
 from swapper.files import PARTIAL, replacing
+from swapper.options.fields import check_range
 
 log = logging.getLogger(__name__)
 
@@ -89,18 +89,14 @@ class PseudoTargets:
         most_turn: float = 12.0,
         least_confidence: float = 0.1,
     ) -> None:
-        for name, value, least, most in (
-            ("weight", weight, 0, 100),
-            ("faces", faces, 0.01, 1),
-            ("resolution", resolution, 8, 4096),
-            ("move", move, 0.01, 10),
-            ("turn", turn, 0.1, 180),
-            ("pose_share", pose_share, 0, 1),
-            ("most_turn", most_turn, 0, 45),
-            ("least_confidence", least_confidence, 0.001, 1),
-        ):
-            if not least <= value <= most:
-                raise ValueError(f"{name} must be between {least} and {most}, got {value}")
+        check_range(0, 100, weight=weight)
+        check_range(0.01, 1, faces=faces)
+        check_range(8, 4096, resolution=resolution)
+        check_range(0.01, 10, move=move)
+        check_range(0.1, 180, turn=turn)
+        check_range(0, 1, pose_share=pose_share)
+        check_range(0, 45, most_turn=most_turn)
+        check_range(0.001, 1, least_confidence=least_confidence)
         self.weight, self.faces, self.resolution = weight, faces, resolution
         self.limits = WarpLimits(move, turn, pose_share, most_turn, least_confidence)
 
@@ -146,9 +142,7 @@ class PseudoTargets:
                 if performer == identity:
                     continue
                 title = f"{performer_faceset.card.identity} as {identity_faceset.card.identity}"
-                name = (
-                    f"pseudo_{identity_faceset.card.identity}_{_digest(key, performer, identity)}"
-                )
+                digest, count = _digest(key, performer, identity), len(performer_faceset)
                 maker = RecipeMaker(
                     people[performer],
                     people[identity],
@@ -156,10 +150,13 @@ class PseudoTargets:
                     performer_faceset.card.coverage,
                     self.limits,
                 )
-                store = _Store(
-                    performer_faceset, name, len(performer_faceset), len(identity_faceset)
+                table = open_or_make(
+                    performer_faceset,
+                    f"pseudo_{identity_faceset.card.identity}_{digest}.npy",
+                    f"pseudo-targets ({count * ROW.itemsize / 2**20:.0f} MiB)",
+                    partial(_find, count=count, bases=len(identity_faceset)),
+                    partial(_make, count=count, maker=maker, progress=partial(progress, title)),
                 )
-                table = store.open(maker, partial(progress, title))
                 tables[performer, identity] = table
                 log.info("%s: %s", title, describe_pseudo_targets(table[usable[performer]]))
         return tables
@@ -191,107 +188,64 @@ def describe_pseudo_targets(table: Table) -> str:
     return f"{words}; of the others {', '.join(counted)}" if counted else words
 
 
-class _Store:
-    """One table on disk.
+def _find(path: Path, count: int, bases: int) -> Table | None:
+    """Open the table of `count` faces at `path`; None if it is missing or not valid."""
+    if path.is_symlink() or not path.is_file():
+        return None
+    try:
+        table = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        return None
+    if table.dtype != ROW or table.shape != (count,) or not _sound(table, bases):
+        log.warning("%s: damaged, rebuilding", path)
+        return None
+    plain: Table = table.view(np.ndarray)
+    return plain
 
-    Args:
-        faceset: The performer's; the table lies in its cache.
-        name: File stem, with a hash of all that the table depends on.
-        count: Faces of the performer.
-        bases: Faces of the identity.
-    """
 
-    def __init__(self, faceset: Faceset, name: str, count: int, bases: int) -> None:
-        self.faceset, self.name = faceset, name
-        self.count, self.bases = count, bases
+def _sound(table: Table, bases: int) -> bool:
+    donors = np.where(table["own_mouth"] > 0, bases, len(table))
+    numbers = ("confidence", "donor_from_place", "gain", "move", "lips", "flow")
+    return bool(
+        (table["base"] >= -1).all()
+        and (table["base"] < bases).all()
+        and (table["donor"] >= -1).all()
+        and (table["donor"] < donors).all()
+        # Comparisons that NaN does not pass.
+        and all((np.abs(table[name]) <= _MAX_MAGNITUDE).all() for name in numbers)
+    )
 
-    def open(self, maker: RecipeMaker, progress: Callable[[int, int], object]) -> Table:
-        for folder in cache_folders(self.faceset):
-            table = self._find(folder / f"{self.name}.npy")
-            if table is not None:
-                return table
-        refusals: list[str] = []
-        for folder in cache_folders(self.faceset):
-            try:
-                return self._make(folder, maker, progress)
-            except OSError as error:
-                refusals.append(error.strerror or str(error))
-        raise damaged(
-            self.faceset.path,
-            f"its pseudo-targets ({self.count * ROW.itemsize / 2**20:.0f} MiB) cannot be written "
-            f"({', '.join(refusals)})",
-            "make room there, or set SWAPPER_HOME to a folder with room",
-        )
 
-    def _find(self, path: Path) -> Table | None:
-        """Open the table at `path`; None if it is missing or not valid."""
-        if path.is_symlink() or not path.is_file():
-            return None
-        try:
-            table = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError):
-            return None
-        if table.dtype != ROW or table.shape != (self.count,) or not self._sound(table):
-            log.warning("%s: damaged, rebuilding", path)
-            return None
-        plain: Table = table.view(np.ndarray)
-        return plain
+def _make(
+    path: Path, count: int, maker: RecipeMaker, progress: Callable[[int, int], object]
+) -> None:
+    """Compute the table in parts, so that an interrupted run can be resumed."""
+    firsts = range(0, count, _PART)
 
-    def _sound(self, table: Table) -> bool:
-        donors = np.where(table["own_mouth"] > 0, self.bases, self.count)
-        numbers = ("confidence", "donor_from_place", "gain", "move", "lips", "flow")
-        return bool(
-            (table["base"] >= -1).all()
-            and (table["base"] < self.bases).all()
-            and (table["donor"] >= -1).all()
-            and (table["donor"] < donors).all()
-            # Comparisons that NaN does not pass.
-            and all((np.abs(table[name]) <= _MAX_MAGNITUDE).all() for name in numbers)
-        )
+    def part(first: int) -> Path:
+        place = path.with_name(f".{path.stem}.{first:08d}{PARTIAL}")
+        last = min(first + _PART, count)
+        if not _is_whole(place, last - first):
+            rows = _rows(maker, np.arange(first, last))
+            with replacing(place, durable=False) as stream:
+                stream.write(rows.tobytes())
+        return place
 
-    def _make(
-        self, folder: Path, maker: RecipeMaker, progress: Callable[[int, int], object]
-    ) -> Table:
-        """Compute the table in parts, so that an interrupted run can be resumed."""
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{self.name}.npy"
-        with single_process(folder):
-            table = self._find(path)  # another process may have made it while we waited
-            if table is not None:
-                return table
-            firsts = range(0, self.count, _PART)
-
-            def part(first: int) -> Path:
-                place = folder / f".{self.name}.{first:08d}{PARTIAL}"
-                last = min(first + _PART, self.count)
-                if not _is_whole(place, last - first):
-                    rows = _rows(maker, np.arange(first, last))
-                    with replacing(place, durable=False) as stream:
-                        stream.write(rows.tobytes())
-                return place
-
-            with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-                places = []
-                for done, place in enumerate(pool.map(part, firsts), start=1):
-                    places.append(place)
-                    progress(min(done * _PART, self.count), self.count)
-            with replacing(path) as stream:
-                _write_header(stream, self.count)
-                for place in places:
-                    stream.write(place.read_bytes())
-            for place in places:
-                place.unlink(missing_ok=True)
-            self._prune(folder)
-        table = self._find(path)
-        assert table is not None
-        return table
-
-    def _prune(self, folder: Path) -> None:
-        """Delete all but the newest tables of this pair; a few are kept for other settings."""
-        stem = self.name.rpartition("_")[0]
-        tables = sorted(folder.glob(f"{stem}_*.npy"), key=lambda each: -each.stat().st_mtime)
-        for old in tables[_MAX_TABLES:]:
-            old.unlink(missing_ok=True)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        places = []
+        for done, place in enumerate(pool.map(part, firsts), start=1):
+            places.append(place)
+            progress(min(done * _PART, count), count)
+    with replacing(path) as stream:
+        stream.write(array_header(ROW, (count,)))
+        for place in places:
+            stream.write(place.read_bytes())
+    for place in places:
+        place.unlink(missing_ok=True)
+    # A few of this pair are kept for other settings.
+    tables = path.parent.glob(f"{path.stem.rpartition('_')[0]}_*.npy")
+    for old in sorted(tables, key=lambda each: -each.stat().st_mtime)[_MAX_TABLES:]:
+        old.unlink(missing_ok=True)
 
 
 def _is_whole(place: Path, count: int) -> bool:
@@ -308,13 +262,6 @@ def _rows(maker: RecipeMaker, faces: NDArray[np.int64]) -> Table:
         for name in ROW.names or ():
             row[name] = getattr(recipe, name)
     return rows
-
-
-def _write_header(stream: Any, count: int) -> None:
-    description = {
-        "descr": np.lib.format.dtype_to_descr(ROW), "fortran_order": False, "shape": (count,),
-    }  # fmt: skip
-    np.lib.format.write_array_header_1_0(stream, description)
 
 
 def _measure_light(cache: FaceCache) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -13,47 +13,24 @@ and `trained_layers` are ours, see docs/LOG.md.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from swapper.losses.random_view import RandomView
+from swapper.losses.reduce import check_weights
 from swapper.types import Coverage
+
+if TYPE_CHECKING:
+    from swapper.estimators.base import AffectBatch, Estimator
 
 TrainedLayers = Literal["conditioning", "coarse"]
 """What the loss trains: the layers conditioned on the code; or besides them the encoder and all
 stages up to 64 px, but never the colour and mask heads."""
-
-
-class AffectOutput(Protocol):
-    """Estimator outputs that the loss uses."""
-
-    @property
-    def embedding(self) -> Tensor:
-        """(N, D)."""
-
-    @property
-    def valence(self) -> Tensor | None:
-        """(N,)."""
-
-    @property
-    def arousal(self) -> Tensor | None:
-        """(N,)."""
-
-
-class AffectEstimator(Protocol):
-    """A frozen, differentiable estimator."""
-
-    def __call__(self, faces: Tensor, coverage: Coverage) -> AffectOutput:
-        """Predict from (N, 3, S, S) in [0, 1]."""
-
-    def to(self, device: torch.device) -> AffectEstimator:
-        """Move to `device`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,12 +84,8 @@ class ExpressionLoss:
         faces: float = 1.0,
         view: RandomView | None = None,
     ) -> None:
-        for name, value in (
-            ("swap", swap), ("recon", recon), ("circumplex", circumplex), ("change", change),
-            ("color_anchor", color_anchor),
-        ):  # fmt: skip
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be a finite number, at least 0, got {value}")
+        weights = {"circumplex": circumplex, "change": change, "color_anchor": color_anchor}
+        check_weights(swap=swap, recon=recon, **weights)
         if start < 0 or ramp < 0:
             raise ValueError(f"start and ramp must be at least 0, got {start} and {ramp}")
         if not 0 < faces <= 1:
@@ -129,11 +102,11 @@ class ExpressionLoss:
         self.trained_layers: TrainedLayers = trained_layers
         self.faces = faces
         self.view = RandomView() if view is None else view
-        self._estimator: AffectEstimator | None = None
+        self._estimator: Estimator | None = None
         self._coverage: Coverage = "face"
         self._maps: Sequence[CodeMap] = ()
 
-    def bind(self, estimator: AffectEstimator, coverage: Coverage, maps: Sequence[CodeMap]) -> None:
+    def bind(self, estimator: Estimator, coverage: Coverage, maps: Sequence[CodeMap]) -> None:
         """Set the estimator and each identity's map from embeddings to codes, in order."""
         self._estimator, self._coverage, self._maps = estimator, coverage, tuple(maps)
 
@@ -198,7 +171,7 @@ class ExpressionLoss:
             parts["affect_change"] = _change(error, previous)
         return parts
 
-    def _code(self, affect: AffectOutput, identity: Tensor) -> Tensor:
+    def _code(self, affect: AffectBatch, identity: Tensor) -> Tensor:
         code = affect.embedding.new_empty(len(identity), self._maps[0].matrix.shape[1])
         for index, code_map in enumerate(self._maps):
             rows = (identity == index).nonzero()[:, 0]

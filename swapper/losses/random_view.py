@@ -7,20 +7,25 @@ summed in a fixed order on CUDA too, so that resumed runs stay bitwise equal.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+
+from swapper.options.fields import check_range
 
 _SHARPEST = 0.35
 """Least deviation in pixels of the Gaussian taps: nearly no blur, the centre tap has 94 %."""
 
 
+@dataclass(kw_only=True)
 class RandomView:
     """Randomly shifts, zooms, blurs, relights faces and adds noise, each independently.
 
     Differentiable. Random numbers come from torch's global generator on the faces' device; seed it
     for reproducible results.
 
-    Args:
+    Attributes:
         shift: Largest move along each axis, as a share of the side.
         scale: Largest zoom, by a factor from ``1 / (1 + scale)`` to ``1 + scale``.
         blur: Largest deviation of a Gaussian, as a share of the side.
@@ -31,22 +36,14 @@ class RandomView:
         ValueError: An argument is out of range.
     """
 
-    def __init__(
-        self,
-        *,
-        shift: float = 0.04,
-        scale: float = 0.06,
-        blur: float = 0.012,
-        light: float = 0.1,
-        noise: float = 0.03,
-    ) -> None:
-        for name, value in (
-            ("shift", shift), ("scale", scale), ("blur", blur), ("light", light), ("noise", noise),
-        ):  # fmt: skip
-            if not 0 <= value <= 0.5:
-                raise ValueError(f"{name} must be between 0 and 0.5, got {value}")
-        self.shift, self.scale, self.blur = shift, scale, blur
-        self.light, self.noise = light, noise
+    shift: float = 0.04
+    scale: float = 0.06
+    blur: float = 0.012
+    light: float = 0.1
+    noise: float = 0.03
+
+    def __post_init__(self) -> None:
+        check_range(0, 0.5, **vars(self))
 
     def __call__(self, *pictures: Tensor) -> tuple[Tensor, ...]:
         """Apply the same random view to each of `pictures`, with independent noise.

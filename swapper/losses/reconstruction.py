@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from swapper.kernels.dssim import dssim_l1
-from swapper.losses.reduce import mean_parts
+from swapper.losses.reduce import check_weights, mean_parts
 from swapper.types import SwapOutput
 
 MIN_AREA = 0.01
@@ -56,9 +54,7 @@ class ReconstructionLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.weights = {"dssim": dssim, "l1": l1, "eyes_mouth": eyes_mouth, "mask": mask}
-        for name, value in {**self.weights, "background": background}.items():
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be a finite number, at least 0, got {value}")
+        check_weights(**self.weights, background=background)
         if not any(self.weights.values()):
             raise ValueError("one weight of the loss must be above 0, all are 0")
         self.background = background

@@ -1,11 +1,23 @@
-"""Reduce named per-sample losses to one scalar."""
+"""Weights of named losses, and their reduction to one scalar."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+
+
+def check_weights(**weights: float) -> None:
+    """Check weights by name.
+
+    Raises:
+        ValueError: One is negative or not finite.
+    """
+    for name, value in weights.items():
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} must be a finite number, at least 0, got {value}")
 
 
 def mean_parts(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:

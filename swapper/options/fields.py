@@ -72,6 +72,17 @@ def check_option(options: Any, prefix: str = "") -> None:
                 raise UsageError(f"{name}={number}: must be {kind}{_range(least, most)}")
 
 
+def check_range(least: float, most: float, **values: float) -> None:
+    """Hold arguments, by name, to [least, most].
+
+    Raises:
+        ValueError: One is out of it.
+    """
+    for name, value in values.items():
+        if not least <= value <= most:
+            raise ValueError(f"{name} must be between {least} and {most}, got {value}")
+
+
 def build_checked(kind: type[T], values: Mapping[str, Any], owner: str) -> T:
     """Build a dataclass from plain values.
 

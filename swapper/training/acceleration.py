@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import sysconfig
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,10 +24,11 @@ _MAX_RECOMPILES = 64
 """Recompilation limit: blocks share code, so torch counts all shapes and modes together."""
 
 
+@dataclass
 class Acceleration:
     """Kernels, memory format and compilation; all that "auto" enables can be disabled.
 
-    Args:
+    Attributes:
         kernels: Backend of the hot operations, see `swapper.kernels.dispatch`.
         channels_last: Weights and features with their channels innermost; "auto": on CUDA.
         compile: Each block of the network and the loss through `torch.compile`, for its one shape;
@@ -39,22 +41,16 @@ class Acceleration:
         UsageError: A value has another type.
     """
 
-    def __init__(
-        self,
-        kernels: dispatch.Backend = "auto",
-        channels_last: Switch = "auto",
-        compile: Switch = "auto",  # noqa: A002  # its name everywhere
-        cuda_graphs: bool = False,
-        backend: str = "inductor",
-    ) -> None:
-        for name, value in (("channels_last", channels_last), ("compile", compile)):
+    kernels: dispatch.Backend = "auto"
+    channels_last: Switch = "auto"
+    compile: Switch = "auto"
+    cuda_graphs: bool = False
+    backend: str = "inductor"
+
+    def __post_init__(self) -> None:
+        for name, value in (("channels_last", self.channels_last), ("compile", self.compile)):
             if value != "auto" and not isinstance(value, bool):
                 raise UsageError(f"speed.{name}={value}: must be true, false or auto")
-        self.kernels = kernels
-        self.channels_last = channels_last
-        self.compile = compile
-        self.cuda_graphs = cuda_graphs
-        self.backend = backend
 
     def prepare(self, module: SwapModule, device: torch.device) -> None:
         """Set up `module`, in place, for training on `device`, and log the settings.

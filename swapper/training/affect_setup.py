@@ -113,7 +113,7 @@ def set_up_affect(
         maps = [space.linear(name) for name in net.identities]
         loss.bind(
             estimator,
-            data.cards[0].coverage,
+            data.facesets[0].card.coverage,
             [CodeMap(torch.from_numpy(n), torch.from_numpy(m)) for m, n in maps],
         )
     return space

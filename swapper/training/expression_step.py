@@ -6,11 +6,13 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from swapper.data.pseudo_samples import swapped_as
 from swapper.losses.expression import ExpressionLoss, TrainedLayers, bound_gradient
 from swapper.models.autoencoder import Autoencoder
-from swapper.types import FaceBatch, SwapOutput
+from swapper.training.reconstruct import decode_blocks
+from swapper.types import FaceBatch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,63 +41,19 @@ class SwapAssignment:
         first = torch.arange(num_identities, device=device) * block
         rows = (first[:, None] + torch.arange(per_performer, device=device)).flatten()
         performer = batch.identity[rows]
-        offset = 1 + batch.step % (num_identities - 1)
+        identities = torch.tensor(swapped_as(batch.step, num_identities), device=device)
         place = torch.full((count + 1,), -1, dtype=torch.int64, device=device)
         place[rows] = torch.arange(len(rows), device=device)
         # An index of -1 reads the entry behind the last, which stays -1.
         previous = place[batch.previous[rows]]
-        return cls(rows, performer, (performer + offset) % num_identities, previous)
-
-
-class _Decoding(nn.Module):
-    """`Autoencoder.decode` as a module, so that its weights can be handed in."""
-
-    def __init__(self, net: Autoencoder) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, latent: Tensor, identity: str, code: Tensor | None) -> SwapOutput:
-        return self.net.decode(latent, identity, code)
-
-
-def decode_swaps(
-    net: Autoencoder,
-    latent: Tensor,
-    assignment: SwapAssignment,
-    code: Tensor | None,
-    trained_layers: TrainedLayers | None = None,
-) -> SwapOutput:
-    """Decode each performer as the assigned identity.
-
-    Args:
-        net: The network.
-        latent: (M, C, h, w) of the performers.
-        assignment: Performers and identities.
-        code: (M, K) or None.
-        trained_layers: Which weights receive gradients; None for all.
-    """
-    weights = {} if trained_layers is None else _trainable_weights(net, trained_layers)
-    decoding = _Decoding(net)
-    blocks = len(torch.unique_consecutive(assignment.performer))
-    latents = latent.chunk(blocks)
-    codes = [None] * blocks if code is None else code.chunk(blocks)
-    outputs = []
-    for block, block_code, index in zip(
-        latents, codes, assignment.identity[:: len(assignment.rows) // blocks].tolist(), strict=True
-    ):
-        arguments = (block, net.identities[index], block_code)
-        outputs.append(torch.func.functional_call(decoding, weights, arguments))
-    return SwapOutput(
-        image=torch.cat([each.image for each in outputs]),
-        mask=torch.cat([each.mask for each in outputs]),
-    )
+        return cls(rows, performer, identities[performer], previous)
 
 
 def _trainable_weights(net: Autoencoder, trained_layers: TrainedLayers) -> dict[str, Tensor]:
-    """All weights by `_Decoding`'s names, detached where `trained_layers` does not include them."""
+    """All weights by name, detached where `trained_layers` does not include them."""
     trained = net.trained_by_expression(fine=trained_layers == "coarse")
     return {
-        f"net.{name}": weight if name in trained else weight.detach()
+        name: weight if name in trained else weight.detach()
         for name, weight in net.named_parameters()
     }
 
@@ -165,11 +123,13 @@ def _swap(
     """Swapped pictures, and their colour difference to swaps without a code."""
     code = batch.code[assignment.rows] if net.code_dim else None
     performers = latent[assignment.rows]
+    identities = swapped_as(batch.step, len(net.identities))
     if loss.trained_layers == "conditioning":
         performers = performers.detach()
-    swap = decode_swaps(net, performers, assignment, code, loss.trained_layers).image
+    weights = _trainable_weights(net, loss.trained_layers)
+    swap = decode_blocks(net, performers, identities, code, weights).image
     if not loss.color_anchor or code is None:
         return swap, None
     with torch.no_grad():
-        plain = decode_swaps(net, performers, assignment, None).image
+        plain = decode_blocks(net, performers, identities, None).image
     return swap, loss.colours(swap, plain).mean()

@@ -17,6 +17,7 @@ from swapper.losses.expression import ExpressionLoss
 from swapper.losses.reconstruction import ReconstructionLoss
 from swapper.losses.reduce import total
 from swapper.models.autoencoder import Autoencoder
+from swapper.options.fields import check_range
 from swapper.training.expression_step import expression_step
 from swapper.training.optim import Optim
 from swapper.training.reconstruct import decode_blocks
@@ -60,8 +61,7 @@ class SwapModule(LightningModule):
         record: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        if not 0 <= cond_drop_prob <= 1:
-            raise ValueError(f"cond_drop_prob must be between 0 and 1, got {cond_drop_prob}")
+        check_range(0, 1, cond_drop_prob=cond_drop_prob)
         self.net = net
         self.loss = loss
         self.optim = optim

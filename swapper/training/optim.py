@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from swapper.options.fields import check_range
 
+
+@dataclass
 class Optim:
     """Optimiser factory and learning-rate schedule.
 
-    Args:
+    Attributes:
         optimizer: Returns the optimiser for an iterable of parameters (a partial).
         lr: Learning rate after the warm-up.
         warmup_steps: Steps over which the rate rises linearly from near 0.
@@ -21,27 +25,20 @@ class Optim:
         floor: Share of `lr` left at the end of a decay, in [0, 1].
     """
 
-    def __init__(
-        self,
-        optimizer: Callable[..., Optimizer],
-        lr: float,
-        warmup_steps: int = 100,
-        decay: Literal["none", "cosine"] = "none",
-        floor: float = 0.05,
-    ) -> None:
-        if lr <= 0:
-            raise ValueError(f"lr must be positive, got {lr}")
-        if warmup_steps < 0:
-            raise ValueError(f"warmup_steps must be at least 0, got {warmup_steps}")
-        if not 0 <= floor <= 1:
-            raise ValueError(f"floor must be between 0 and 1, got {floor}")
-        if decay not in ("none", "cosine"):
-            raise ValueError(f"decay must be none or cosine, got {decay}")
-        self.optimizer = optimizer
-        self.lr = lr
-        self.warmup_steps = warmup_steps
-        self.decay = decay
-        self.floor = floor
+    optimizer: Callable[..., Optimizer]
+    lr: float
+    warmup_steps: int = 100
+    decay: Literal["none", "cosine"] = "none"
+    floor: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.lr <= 0:
+            raise ValueError(f"lr must be positive, got {self.lr}")
+        if self.warmup_steps < 0:
+            raise ValueError(f"warmup_steps must be at least 0, got {self.warmup_steps}")
+        check_range(0, 1, floor=self.floor)
+        if self.decay not in ("none", "cosine"):
+            raise ValueError(f"decay must be none or cosine, got {self.decay}")
 
     def build(self, parameters: Iterable[Parameter]) -> Optimizer:
         """Return the optimiser over `parameters`."""

@@ -64,7 +64,7 @@ class ReversePairs:
             A scalar, and its parts to be logged.
         """
         count = len(net.identities)
-        others = [swapped_as(performer, step, count) for performer in range(count)]
+        others = swapped_as(step, count)
         with torch.no_grad():
             swaps = decode_blocks(averaged, averaged.encode(warped), others, code).image
         output = decode_blocks(net, net.encode(swaps.clamp(0, 1)), range(count), code)

@@ -52,8 +52,7 @@ class PseudoTargetLoss:
         assert pseudo is not None
         target = pseudo_targets(batch, net.resolution)
         codes = None if code is None else code[pseudo.sample]
-        count = len(net.identities)
-        identities = [swapped_as(performer, batch.step, count) for performer in range(count)]
+        identities = swapped_as(batch.step, len(net.identities))
         output = decode_blocks(net, latent[pseudo.sample], identities, codes)
         output, target = _shrunk(output, target, self.resolution)
         parts = {

@@ -92,7 +92,7 @@ def which(data: FaceDataModule, batch: FaceBatch) -> list[tuple[int, int]]:
     """(identity, row) of each face of a batch."""
     found = []
     for face, identity in zip(batch.faces.numpy(), batch.identity.tolist(), strict=True):
-        same = (data._caches[identity].array == face).all(axis=(1, 2, 3))
+        same = (data.caches[identity].array == face).all(axis=(1, 2, 3))
         assert same.sum() == 1
         found.append((identity, int(same.argmax())))
     return found
@@ -101,8 +101,8 @@ def which(data: FaceDataModule, batch: FaceBatch) -> list[tuple[int, int]]:
 def test_a_batch_is_as_the_types_say(facesets: list[str]) -> None:
     data = module(facesets)
     assert data.identities == ("anna", "bert")
-    assert [card.identity for card in data.cards] == ["anna", "bert"]
-    assert [len(each) for each in data.content_hashes] == [64, 64]
+    assert [each.card.identity for each in data.facesets] == ["anna", "bert"]
+    assert [len(each.content_hash) for each in data.facesets] == [64, 64]
     for number, batch in enumerate(first(data, 2)):
         assert batch.step == number
         assert batch.faces.shape == (6, SIZE, SIZE, 5)
@@ -148,7 +148,7 @@ def test_ranks_share_the_faces_out(facesets: list[str]) -> None:
     for rank in range(3):
         data = module(facesets, batch_size=1, augment=None)
         data.trainer = SimpleNamespace(global_rank=rank, world_size=3)  # type: ignore[assignment]
-        assert data.num_faces[0] == 48
+        assert len(data.trained[0]) == 48
         for batch in first(data, 16):
             seen += which(data, batch)
     anna = [row for identity, row in seen if identity == 0]
@@ -196,7 +196,7 @@ def test_too_few_to_hold_out_is_said(tmp_path: Path, caplog: pytest.LogCaptureFi
     paths = [str(make_faceset(tmp_path, name, 6)) for name in ("anna", "bert")]
     data = module(paths)
     assert "too few to hold any out" in caplog.text
-    assert data.num_faces == (6, 6)
+    assert [len(each) for each in data.trained] == [6, 6]
     assert len(list(data.val_dataloader())) == 2
     caplog.clear()
     module(paths, holdout=0.0)
@@ -328,7 +328,7 @@ def test_pairs_lend_the_input_of_another_moment(tmp_path: Path) -> None:
     lent = total = 0
     for batch in first(data, 40):
         for sample, (identity, row) in enumerate(which(data, batch)):
-            pictures = data._caches[identity].array[..., :3]
+            pictures = data.caches[identity].array[..., :3]
             same = (pictures == inputs(batch)[sample].numpy()).all(axis=(1, 2, 3))
             source = int(same.argmax())
             assert same.sum() == 1
@@ -373,7 +373,7 @@ def test_repeats_are_counted(facesets: list[str], tmp_path: Path) -> None:
     write_draw_counts(tmp_path / "run" / "repeats.csv", found)
     with (tmp_path / "run" / "repeats.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert len(rows) == sum(data.num_faces)
+    assert len(rows) == sum(map(len, data.trained))
     assert set(rows[0]) == {"identity", "id", "cell", "run", "expected", "drawn"}
     assert int(rows[0]["drawn"]) == max(found[0].drawn)
     assert sum(int(row["drawn"]) for row in rows if row["identity"] == "bert") == 90

@@ -383,8 +383,8 @@ def test_a_target_shares_the_affine_of_its_sample(run: Run) -> None:
 
 
 def test_performers_take_turns_as_each_other_identity() -> None:
-    assert [swapped_as(0, step, 2) for step in range(3)] == [1, 1, 1]
-    turns = np.array([[swapped_as(who, step, 4) for who in range(4)] for step in range(3)])
+    assert [swapped_as(step, 2)[0] for step in range(3)] == [1, 1, 1]
+    turns = np.array([swapped_as(step, 4) for step in range(3)])
     for who in range(4):
         assert set(turns[:, who].tolist()) == set(range(4)) - {who}
     for step in range(3):
