@@ -62,8 +62,8 @@ def call(verb: str, cfg: DictConfig) -> Any:
     if verb == "train":  # needs its parts at once, and the config itself
         from swapper.train import Parts, train
 
-        parts = Parts(**{each.name: build(cfg, each.name) for each in dataclasses.fields(Parts)})
         config: Any = OmegaConf.to_container(cfg, resolve=True)
+        parts = Parts(**{each.name: build(cfg, each.name) for each in dataclasses.fields(Parts)})
         return train(options, parts, config)
     if verb in ("evaluate", "compare") and "purpose" in cfg.affect:
         cfg.affect.purpose = "measuring"  # permits estimators that no training may use

@@ -27,8 +27,9 @@ from swapper.data.draw_counts import DrawCounter, DrawCounts
 from swapper.data.holdout import split_holdout
 from swapper.data.near_duplicates import FootageIndex, next_frames
 from swapper.data.pose_pairs import PosePairs
+from swapper.data.pseudo_recipes import Table
 from swapper.data.pseudo_samples import PseudoSamples
-from swapper.data.pseudo_targets import PseudoTargets, Table
+from swapper.data.pseudo_targets import PseudoTargets
 from swapper.data.sampling import FaceSampler
 from swapper.faces.shape import Shapes
 from swapper.facesets.faceset import Faceset, check_together

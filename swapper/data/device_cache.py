@@ -18,17 +18,12 @@ _AT_ONCE = 1 << 28
 """Bytes copied at a time."""
 
 
-def num_bytes(caches: Sequence[FaceCache]) -> int:
-    """Return the bytes that the faces of `caches` take."""
-    return sum(len(each) * each.size**2 * CHANNELS for each in caches)
-
-
 def fits(caches: Sequence[FaceCache], device: torch.device) -> bool:
     """Whether `device` is a GPU with room for all faces."""
     if device.type != "cuda":
         return False
     free, _ = torch.cuda.mem_get_info(device)
-    return num_bytes(caches) <= MAX_SHARE * free
+    return sum(each.array.nbytes for each in caches) <= MAX_SHARE * free
 
 
 def resident_faces(caches: Sequence[FaceCache], device: torch.device) -> Tensor:

@@ -6,6 +6,7 @@ on each side.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -47,9 +48,7 @@ def split_holdout(
             records[i].id,
         ),
     )
-    counts: dict[str, int] = {}
-    for record in records:
-        counts[record.source] = counts.get(record.source, 0) + 1
+    counts = Counter(record.source for record in records)
     timelines: dict[str, list[int]] = {}
     for index in order:
         source = records[index].source

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -91,34 +91,36 @@ class WarpLimits:
     least: float
 
 
-@dataclass(frozen=True, eq=False)
-class Recipe:
-    """Recipe of one pseudo-target.
+ROW: Final = np.dtype(
+    [
+        ("base", "<i4"),
+        ("confidence", "<f4"),
+        ("reason", "u1"),
+        ("own_mouth", "u1"),
+        ("donor", "<i4"),
+        ("donor_from_place", "<f4", (2, 3)),
+        ("gain", "<f4", (3, 2)),
+        ("move", "<f4"),
+        ("lips", "<f2", (LIP_POINTS, 2)),
+        ("flow", "<f2", (NODES, NODES, 2)),
+    ]
+)
+"""The recipe of one pseudo-target, as it is stored.
 
-    Attributes:
-        base: Row of the identity's face that is warped; -1 for no pseudo-target.
-        confidence: In [0, 1].
-        reason: Why there is none.
-        flow: (NODES, NODES, 2) float32, (dx, dy) from a place of the pseudo-target to that of the
-            base.
-        own_mouth: Whether the donor of the mouth's inside is the identity, not the performer.
-        donor: Row of that face, or -1.
-        donor_from_place: (2, 3) float32.
-        lips: (LIP_POINTS, 2) float32, outline of the mouth's inside in the pseudo-target.
-        gain: (3, 2) float32, scale and shift of the donor's colours on [0, 1].
-        move: Largest displacement of a point, in eye distances.
-    """
+- base: Row of the identity's face that is warped; -1 for no pseudo-target.
+- confidence: In [0, 1].
+- reason: Why there is none, a `Reason`.
+- own_mouth: Whether the donor of the mouth's inside is the identity, not the performer.
+- donor: Row of that face, or -1.
+- donor_from_place: Of the mouth's inside.
+- gain: Scale and shift of the donor's colours on [0, 1].
+- move: Largest displacement of a point, in eye distances.
+- lips: Outline of the mouth's inside in the pseudo-target.
+- flow: (dx, dy) from a place of the pseudo-target to that of the base.
+"""
 
-    base: int
-    confidence: float
-    reason: Reason
-    flow: NDArray[np.float32]
-    own_mouth: bool
-    donor: int
-    donor_from_place: NDArray[np.float32]
-    lips: NDArray[np.float32]
-    gain: NDArray[np.float32]
-    move: float
+Table = NDArray[Any]
+"""(N,) of `ROW`, one for each of the performer's faces; read-only."""
 
 
 class RecipeMaker:
@@ -146,18 +148,17 @@ class RecipeMaker:
         self._border = self._units(_border())
         self._bases = Bases(performer, identity)
 
-    def make(self, rows: NDArray[np.int64]) -> list[Recipe]:
+    def make(self, rows: NDArray[np.int64]) -> Table:
         """Compute the recipes of some of the performer's faces."""
-        recipes = []
+        recipes = np.zeros(len(rows), ROW)
         for first in range(0, len(rows), _AT_ONCE):
-            batch = rows[first : first + _AT_ONCE]
-            recipes += [
-                self._recipe(row, base)
-                for row, base in zip(batch, self._bases.nearest(batch), strict=True)
-            ]
+            bases = self._bases.nearest(rows[first : first + _AT_ONCE])
+            for place, base in enumerate(bases, start=first):
+                self._fill(recipes[place], rows[place], base)
         return recipes
 
-    def _recipe(self, row: int, base: int) -> Recipe:
+    def _fill(self, recipe: np.void, row: int, base: int) -> None:
+        """Compute one recipe, in place."""
         performer, identity = self.performer, self.identity
         moved = performer.departures[row] - identity.departures[base]
         moved[RIGID_MESH if identity.mesh else RIGID] = 0
@@ -178,19 +179,14 @@ class RecipeMaker:
         move = float(np.linalg.norm(moved[steering, :2], axis=1).max())
         confidence, reason = self._confidence(row, base, left, move, flow)
         share = self._unit / self.size
-        mouth = self._mouth(row, base, source, target)
-        return Recipe(
-            base=base if confidence else -1,
-            confidence=confidence,
-            reason=reason,
-            flow=(flow * share).astype(np.float32),
-            own_mouth=mouth[0],
-            donor=mouth[1] if confidence else -1,
-            donor_from_place=mouth[2],
-            lips=self._places(_resampled(target[self._ring])).astype(np.float32),
-            gain=self._gain(base, *mouth[:2]),
-            move=move,
-        )
+        own, donor, donor_from_place = self._mouth(row, base, source, target)
+        recipe["base"], recipe["donor"] = (base, donor) if confidence else (-1, -1)
+        recipe["confidence"], recipe["reason"], recipe["move"] = confidence, reason, move
+        recipe["own_mouth"], recipe["donor_from_place"] = own, donor_from_place
+        recipe["gain"] = self._gain(base, own, donor)
+        # By way of float32, as the tables of former versions were.
+        recipe["lips"] = self._places(_resampled(target[self._ring])).astype(np.float32)
+        recipe["flow"] = (flow * share).astype(np.float32)
 
     # --- places -----------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from swapper.data.augment import Augment
 from swapper.data.cache import FaceCache
-from swapper.data.pseudo_targets import Table
+from swapper.data.pseudo_recipes import Table
 from swapper.data.sampling import generator
 from swapper.kernels.pseudo_target import draw_pseudo_targets
 from swapper.types import PseudoBatch

@@ -17,14 +17,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from swapper.data.cache import FaceCache, array_header, open_or_make
 from swapper.data.pseudo_bases import Person
-from swapper.data.pseudo_recipes import LIP_POINTS, NODES, REASONS, RecipeMaker, WarpLimits
+from swapper.data.pseudo_recipes import REASONS, ROW, RecipeMaker, Table, WarpLimits
 from swapper.faces.shape import Shapes
 from swapper.facesets.faceset import Faceset
 from swapper.files import PARTIAL, replacing
@@ -32,21 +32,6 @@ from swapper.options.fields import check_range
 
 log = logging.getLogger(__name__)
 
-ROW: Final = np.dtype(
-    [
-        ("base", "<i4"),
-        ("confidence", "<f4"),
-        ("reason", "u1"),
-        ("own_mouth", "u1"),
-        ("donor", "<i4"),
-        ("donor_from_place", "<f4", (2, 3)),
-        ("gain", "<f4", (3, 2)),
-        ("move", "<f4"),
-        ("lips", "<f2", (LIP_POINTS, 2)),
-        ("flow", "<f2", (NODES, NODES, 2)),
-    ]
-)
-"""A `Recipe` on disk."""
 _VERSION: Final = 4
 """To be raised when recipes change: old tables are then rebuilt."""
 _PART: Final = 256
@@ -54,9 +39,6 @@ _MAX_TABLES: Final = 4
 _MAX_MAGNITUDE: Final = 4.0
 _EYE_LINE: Final = 0.42
 """Height between brows and forehead above, cheeks and chin below, as a share of the crop's side."""
-
-Table = NDArray[Any]
-"""(N,) of `ROW`, one for each of the performer's faces; read-only."""
 
 
 class PseudoTargets:
@@ -226,7 +208,7 @@ def _make(
         place = path.with_name(f".{path.stem}.{first:08d}{PARTIAL}")
         last = min(first + _PART, count)
         if not _is_whole(place, last - first):
-            rows = _rows(maker, np.arange(first, last))
+            rows = maker.make(np.arange(first, last))
             with replacing(place, durable=False) as stream:
                 stream.write(rows.tobytes())
         return place
@@ -254,14 +236,6 @@ def _is_whole(place: Path, count: int) -> bool:
         and place.is_file()
         and (place.stat().st_size == count * ROW.itemsize)
     )
-
-
-def _rows(maker: RecipeMaker, faces: NDArray[np.int64]) -> Table:
-    rows = np.zeros(len(faces), ROW)
-    for row, recipe in zip(rows, maker.make(faces), strict=True):
-        for name in ROW.names or ():
-            row[name] = getattr(recipe, name)
-    return rows
 
 
 def _measure_light(cache: FaceCache) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -52,37 +52,6 @@ def _order(seed: int, identity: int, epoch: int, n: int) -> NDArray[np.int64]:
     return order
 
 
-def face_indices(seed: int, identity: int, first: int, count: int, n: int) -> NDArray[np.int64]:
-    """Return the faces of one identity for draws ``first`` to ``first + count - 1``.
-
-    Each face is drawn once before any is drawn again, every epoch in a fresh order.
-
-    Args:
-        seed: Of the run.
-        identity: Index of the identity; identities are shuffled independently.
-        first: Number of the first draw, counted over the whole run from 0.
-        count: How many.
-        n: Number of faces, at least 1.
-
-    Returns:
-        (count,) int64 in [0, n).
-
-    Raises:
-        ValueError: No faces, or a counter is negative.
-    """
-    if n < 1 or min(seed, identity, first, count) < 0:
-        raise ValueError(
-            f"need n >= 1 and no negative counter, got {(seed, identity, first, count, n)}"
-        )
-    parts = [np.empty(0, np.int64)]
-    while count:
-        epoch, place = divmod(first, n)
-        part = _order(seed, identity, epoch, n)[place : place + count]
-        parts.append(part)
-        first, count = first + len(part), count - len(part)
-    return np.concatenate(parts)
-
-
 class FaceSampler:
     """Chooses the faces of one identity in each batch's block: a function of the block's number.
 
@@ -153,8 +122,6 @@ class FaceSampler:
         return faces, previous
 
     def _drawn(self, first: int, count: int) -> NDArray[np.int64]:
-        if self._ends is None:
-            return face_indices(self.seed, self.identity, first, count, self.n)
         parts = [np.empty(0, np.int64)]
         while count:
             epoch, place = divmod(first, self.n)
@@ -164,12 +131,13 @@ class FaceSampler:
         return np.concatenate(parts)
 
     def _epoch(self, epoch: int) -> NDArray[np.int64]:
-        """Faces drawn in one epoch; each as often as its rate, rounded up or down.
+        """Faces drawn in one epoch, in a fresh order: each once, or its rate rounded up or down.
 
-        Systematic sampling whose start moves by the golden ratio from epoch to epoch, so that over
-        many epochs counts follow the rates far more closely than independent draws would.
+        Systematic sampling, whose start moves by the golden ratio from epoch to epoch: over many
+        epochs counts follow the rates far more closely than independent draws would.
         """
-        assert self._ends is not None
+        if self._ends is None:
+            return _order(self.seed, self.identity, epoch, self.n)
         if epoch not in self._epochs:
             begin = _philox((self.seed, _ORDER), (1, self.identity, 0)).random()
             start = (begin + epoch * _GOLDEN) % 1.0

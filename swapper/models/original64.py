@@ -5,6 +5,8 @@ Source: the 'original' model of the deepfakes community, rebuilt from its publis
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -56,12 +58,8 @@ class OriginalEncoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.downs = nn.Sequential(
-            OriginalDown(3, 128),
-            OriginalDown(128, 256),
-            OriginalDown(256, 512),
-            OriginalDown(512, 1024),
-        )
+        widths = itertools.pairwise((3, 128, 256, 512, 1024))
+        self.downs = nn.Sequential(*(OriginalDown(a, b) for a, b in widths))
         self.squeeze = glorot_uniform(nn.Linear(1024 * LATENT_SIDE**2, 1024))
         self.spread = glorot_uniform(nn.Linear(1024, 1024 * LATENT_SIDE**2))
         self.up = OriginalUp(1024, 512)

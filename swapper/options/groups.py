@@ -42,17 +42,10 @@ class CodecOptions:
         "medium",
         "speed of x264 and x265",
         choices=(
-            "ultrafast",
-            "superfast",
-            "veryfast",
-            "faster",
-            "fast",
-            "medium",
-            "slow",
-            "slower",
+            "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower",
             "veryslow",
         ),
-    )
+    )  # fmt: skip
 
 
 @dataclass

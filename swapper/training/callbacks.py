@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar, WeightAveraging
 from torch import Tensor
 
+from swapper.errors import CheckpointError
 from swapper.files import replacing
 from swapper.progress import progress
 from swapper.training.module import SwapModule
@@ -69,22 +71,15 @@ class Ema(WeightAveraging):
         if self._swapped:
             self._swap_models(pl_module)
 
-    def state_of(self, module: LightningModule) -> dict[str, Tensor]:
-        """The averaged weights of `module`, by the names of its own state."""
-        if self._average_model is None:
-            return module.state_dict()
-        return self._average_model.module.state_dict()
-
 
 def averaged_state(trainer: Trainer, module: LightningModule) -> dict[str, Tensor]:
     """Return the weights of ``module.net`` for use: averaged where `Ema` runs."""
-    state = module.state_dict()
+    net: Any = module.net
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, Ema) and not callback._swapped:
-            state = callback.state_of(module)
-    return {
-        name.removeprefix("net."): value for name, value in state.items() if name.startswith("net.")
-    }
+        if isinstance(callback, Ema) and not callback._swapped and callback._average_model:
+            net = callback._average_model.module.net
+    state: dict[str, Tensor] = net.state_dict()
+    return state
 
 
 class SaveLast(Checkpoint):
@@ -135,8 +130,6 @@ class SaveLast(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Save on an exception, unless it came from saving."""
-        from swapper.errors import CheckpointError
-
         if trainer.global_step > 0 and not isinstance(exception, CheckpointError):
             self._save(trainer, pl_module)
 
@@ -193,8 +186,6 @@ class Preview(Callback):
         return path
 
     def _log_picture(self, trainer: Trainer, picture: Any, step: int) -> None:
-        import numpy as np
-
         for logger in trainer.loggers:
             if hasattr(logger, "log_image"):
                 logger.log_image(key="preview", images=[picture], step=step)
@@ -216,7 +207,6 @@ class Progress(ProgressBar):
         self.every_n_steps = every_n_steps
         self._enabled = True
         self._bar: Any = None
-        self._began = 0.0
 
     def enable(self) -> None:
         """Lightning turns the bar on on rank 0."""
@@ -228,7 +218,6 @@ class Progress(ProgressBar):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the bar at the step resumed from."""
-        self._began = time.monotonic()
         if self._enabled:
             total = trainer.max_steps if trainer.max_steps > 0 else None
             self._bar = progress(total, "train", "step", initial=trainer.global_step)

@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw
 
 from swapper.data.cache import FaceCache
 from swapper.data.datamodule import FaceDataModule
+from swapper.data.pseudo_recipes import Table
 from swapper.data.pseudo_samples import draw_rows
-from swapper.data.pseudo_targets import Table
 from swapper.files import replacing
 
 _CELL_PX: Final = 128

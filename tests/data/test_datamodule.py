@@ -19,7 +19,7 @@ from swapper.data.balance import Balance
 from swapper.data.datamodule import FaceDataModule
 from swapper.data.dataset import warped_and_target
 from swapper.data.draw_counts import write_draw_counts
-from swapper.data.sampling import face_indices
+from swapper.data.sampling import FaceSampler
 from swapper.errors import FacesetError
 from swapper.facesets.faceset_metadata import Source
 from swapper.facesets.writer import FacesetWriter
@@ -264,7 +264,7 @@ def test_without_balance_every_face_is_drawn_once_an_epoch(facesets: list[str]) 
     batches = first(plain, 16)
     assert [digest(batch) for batch in batches] == want
     seen = [row for batch in batches for identity, row in which(plain, batch) if identity == 0]
-    assert seen == plain.trained[0][face_indices(11, 0, 0, 48, 48)].tolist()
+    assert seen == plain.trained[0][FaceSampler(11, 0, 48, 48).blocks(0, 1)[0][0]].tolist()
 
 
 @pytest.mark.parametrize("workers", [0, 2])

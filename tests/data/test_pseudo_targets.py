@@ -19,8 +19,9 @@ from swapper.data.augment import Augment
 from swapper.data.cache import FaceCache
 from swapper.data.dataset import StepDataset, pseudo_targets, warped_and_target
 from swapper.data.device_cache import resident_faces
+from swapper.data.pseudo_recipes import ROW, RecipeMaker, Table
 from swapper.data.pseudo_samples import PseudoSamples, draw_rows, swapped_as
-from swapper.data.pseudo_targets import ROW, PseudoTargets, Table, describe_pseudo_targets
+from swapper.data.pseudo_targets import PseudoTargets, describe_pseudo_targets
 from swapper.data.sampling import FaceSampler
 from swapper.errors import FacesetError
 from swapper.faces.geometry import similarity_from_landmarks, transform_points, warp
@@ -290,16 +291,13 @@ def test_parts_of_a_killed_making_are_used(run: Run, monkeypatch: pytest.MonkeyP
         part.write_bytes(table[first : first + 8].tobytes())
     (folder / f".{path.stem}.{16:08d}.partial").write_bytes(table[16:19].tobytes())
     made: list[int] = []
-    make = "swapper.data.pseudo_targets._rows"
-    from swapper.data import pseudo_targets as module
+    make = RecipeMaker.make
 
-    original = module._rows
-
-    def count(maker: object, faces: NDArray[np.int64]) -> Table:
+    def count(maker: RecipeMaker, faces: NDArray[np.int64]) -> Table:
         made.extend(faces.tolist())
-        return original(maker, faces)  # type: ignore[arg-type]
+        return make(maker, faces)
 
-    monkeypatch.setattr(make, count)
+    monkeypatch.setattr(RecipeMaker, "make", count)
     assert run.tables()[0, 1].tobytes() == whole
     assert sorted(each for each in made if each < len(TALK)) == list(range(16, len(TALK)))
     assert not list(folder.glob("*.partial"))
