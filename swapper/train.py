@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 import yaml
-from torch import Tensor
 
 from swapper import __version__
 from swapper.affect.space import AffectSpace
@@ -134,17 +133,21 @@ def _train(
         space = set_up_affect(parts.data, net, parts.affect, parts.expression, rests, checkpoint)
         swap = _pseudo(parts, rests, run)
     lineage = _lineage(parts.data, space, swap, checkpoint)
+    affect: dict[str, Any] = {}
+    if space is not None:
+        tensors = {name: torch.from_numpy(each) for name, each in space.tensors().items()}
+        affect = {"summary": space.summary(), "tensors": tensors}
     callbacks = [each for each in (parts.callbacks or {}).values() if each is not None]
     for callback in callbacks:
         if isinstance(callback, SaveLast) and callback.export is None:
-            callback.export = _exporter(run, net, parts.data, space, lineage)
+            callback.export = _exporter(run, net, parts.data, affect, lineage)
     record: dict[str, Any] = {
         "config": dict(config),
         "identities": list(parts.data.identities),
         "lineage": lineage,
     }
-    if space is not None:
-        record["affect_space"] = {"summary": space.summary(), "tensors": _tensors(space)}
+    if affect:
+        record["affect_space"] = affect
     module = SwapModule(
         net,
         parts.loss,
@@ -190,10 +193,6 @@ def _pseudo(parts: Parts, rests: RunNeutrals, run: Path) -> PseudoTargetLoss | N
     return PseudoTargetLoss(pseudo.weight, pseudo.resolution)
 
 
-def _tensors(space: AffectSpace) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(each) for name, each in space.tensors().items()}
-
-
 def _lineage(
     data: FaceDataModule,
     space: AffectSpace | None,
@@ -211,11 +210,7 @@ def _lineage(
 
 
 def _exporter(
-    run: Path,
-    net: Autoencoder,
-    data: FaceDataModule,
-    space: AffectSpace | None,
-    lineage: list[str],
+    run: Path, net: Autoencoder, data: FaceDataModule, affect: Mapping[str, Any], lineage: list[str]
 ) -> Callable[..., None]:
     """Return a function that writes the run's model file from averaged weights."""
     identities = [
@@ -232,8 +227,8 @@ def _exporter(
             step=step,
             software=f"swapper/{__version__}",
             lineage=lineage,
-            affect_space=None if space is None else space.summary(),
+            affect_space=affect.get("summary"),
         )
-        save_model(run, card, state, affect_space=None if space is None else _tensors(space))
+        save_model(run, card, state, affect_space=affect.get("tensors"))
 
     return export

@@ -14,9 +14,8 @@ from torch.utils.data import Dataset
 from swapper.data.augment import Augment, AugmentParams, light_of
 from swapper.data.cache import CHANNELS, FaceCache
 from swapper.data.pose_pairs import PosePairs
-from swapper.data.pseudo_samples import PseudoSamples
+from swapper.data.pseudo_samples import PseudoSamples, render
 from swapper.data.sampling import FaceSampler, generator
-from swapper.kernels.pseudo_target import draw_pseudo_targets
 from swapper.kernels.warp import warp_pair
 from swapper.types import FaceBatch, PseudoBatch
 
@@ -287,17 +286,7 @@ def pseudo_targets(batch: FaceBatch, size: int) -> Tensor:
     pseudo = batch.pseudo
     if pseudo is None:
         raise ValueError("the batch has no pseudo-targets")
-    return draw_pseudo_targets(
-        batch.faces,
-        batch.faces_from_target[pseudo.sample],
-        base=pseudo.base,
-        flow=pseudo.flow,
-        donor=pseudo.donor,
-        donor_from_place=pseudo.donor_from_place,
-        lips=pseudo.lips,
-        gain=pseudo.gain,
-        size=size,
-    )
+    return render(batch.faces, batch.faces_from_target[pseudo.sample], pseudo, size)
 
 
 def warped_and_target(batch: FaceBatch, size: int) -> tuple[Tensor, Tensor]:

@@ -74,15 +74,7 @@ REASONS: Final = {
 
 @dataclass(frozen=True)
 class WarpLimits:
-    """Limits of a warp: `move` and `turn` are the values that halve the confidence.
-
-    Attributes:
-        move: Farthest move of a point, in eye distances.
-        turn: Degrees of remaining pose difference between the pseudo-target and the performer.
-        pose_share: Share of the difference in pose that the warp corrects, in [0, 1].
-        most_turn: Largest correction in degrees.
-        least: Confidence below which there is no pseudo-target.
-    """
+    """Limits of a warp; see `swapper.data.pseudo_targets.PseudoTargets`."""
 
     move: float
     turn: float

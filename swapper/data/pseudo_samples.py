@@ -157,14 +157,33 @@ def draw_rows(
         np.arange(count),
         np.where(rows["donor"] >= 0, count + np.arange(count), -1),
     )
-    return draw_pseudo_targets(
+    return render(
         torch.from_numpy(np.stack(pictures)),
         torch.from_numpy(straight).expand(count, 2, 3),
-        base=batch.base,
-        flow=batch.flow,
-        donor=batch.donor,
-        donor_from_place=batch.donor_from_place,
-        lips=batch.lips,
-        gain=batch.gain,
+        batch,
+        size,
+    )
+
+
+def render(
+    faces: torch.Tensor, faces_from_target: torch.Tensor, pseudo: PseudoBatch, size: int
+) -> torch.Tensor:
+    """Render M pseudo-targets, (M, 5, size, size) in [0, 1], on the device of `faces`.
+
+    Args:
+        faces: (K, S, S, 5) uint8, those that `pseudo` refers to.
+        faces_from_target: (M, 2, 3), of each.
+        pseudo: The pseudo-targets.
+        size: Side of the pictures in pixels.
+    """
+    return draw_pseudo_targets(
+        faces,
+        faces_from_target,
+        base=pseudo.base,
+        flow=pseudo.flow,
+        donor=pseudo.donor,
+        donor_from_place=pseudo.donor_from_place,
+        lips=pseudo.lips,
+        gain=pseudo.gain,
         size=size,
     )

@@ -129,18 +129,20 @@ def demo(options: DemoOptions) -> int:
         )
     with _step(2, "cutting out their faces", seconds):
         facesets = extract_faces(casting_clips, folder / "facesets", 128)
+    often = budget.steps // 8
+    intervals = ("trainer.val_check_interval", "callbacks.preview.every_n_steps",
+                 "callbacks.checkpoint.every_n_steps")  # fmt: skip
+    overrides = [*TRAINING, *(f"{each}={often}" for each in intervals)]
     with _step(3, f"training to step {budget.steps // 2}", seconds):
-        train_run(run, facesets, [*TRAINING, *_schedule(budget)], budget.steps // 2)
+        train_run(run, facesets, overrides, budget.steps // 2)
     with _step(4, f"resuming, to step {budget.steps}", seconds):
-        train_run(run, facesets, [*TRAINING, *_schedule(budget)], budget.steps)
+        train_run(run, facesets, overrides, budget.steps)
     with _step(5, "putting the identity's face on the performance", seconds):
         check_unbiased(run, judge)
         clip, masks = convert_clip(run, casting_clips["held_out"][0], folder / "swap.mp4")
     with _step(6, "comparing with the exact answer", seconds):
-        performer, answer = (
-            actor_clip(casting_clips["held_out"][0]),
-            actor_truth(casting_clips["truth"][0]),
-        )
+        performer = actor_clip(casting_clips["held_out"][0])
+        answer = actor_truth(casting_clips["truth"][0])
         outcome = _judge_swap(clip, masks, performer, answer, read)
         write_image(folder / "strip.png", _strip(performer, clip, answer))
     with _step(7, "asking whether the feeling survived", seconds):
@@ -164,13 +166,9 @@ def _evaluate_swap(
     # The swap was aligned by the performer's landmarks.
     tables = {performer.video: performer, video: performer, truth.video: truth}
     options = EvaluateOptions(
-        performer=str(performer.video),
-        swap=str(video),
-        truth=str(truth.video),
-        model=str(run),
-        output=str(output),
-        overwrite=True,
-    )
+        performer=str(performer.video), swap=str(video), truth=str(truth.video), model=str(run),
+        output=str(output), overwrite=True,
+    )  # fmt: skip
     landmarks = {clip.resolve(): files.landmarks for clip, files in tables.items()}
     return evaluate(options, lambda: ExactAligner(landmarks), lambda: judge)
 
@@ -209,16 +207,6 @@ def _prepare_folder(folder: Path, recipe: Mapping[str, Any]) -> None:
     write_atomically(card, recipe_text.encode())
 
 
-def _schedule(budget: Budget) -> list[str]:
-    """Return the overrides for validation, preview and checkpoint intervals."""
-    often = budget.steps // 8
-    return [
-        f"trainer.val_check_interval={often}",
-        f"callbacks.preview.every_n_steps={often}",
-        f"callbacks.checkpoint.every_n_steps={often}",
-    ]
-
-
 @contextmanager
 def _step(number: int, label: str, seconds: dict[str, float]) -> Iterator[None]:
     log.info("\n[%d/7] %s", number, label)
@@ -234,14 +222,13 @@ def _judge_swap(
     answer: GroundTruth,
     read: Reader,
 ) -> Outcome:
-    swap_comparison = compare_with_truth(clip, answer, read, blend_masks=masks)
-    performer_comparison = compare_with_truth(performer, answer, read)
-    answer_comparison = compare_with_truth(answer, answer, read)
-    calibration = Calibration.fit(answer_comparison.answer_readings, answer.units)
-    swapped, performed, ideal = (
-        score(each, answer, calibration)
-        for each in (swap_comparison, performer_comparison, answer_comparison)
+    comparisons = (
+        compare_with_truth(clip, answer, read, blend_masks=masks),
+        compare_with_truth(performer, answer, read),
+        compare_with_truth(answer, answer, read),
     )
+    calibration = Calibration.fit(comparisons[2].answer_readings, answer.units)
+    swapped, performed, ideal = (score(each, answer, calibration) for each in comparisons)
     broken = []
     if verify(clip.video).state not in ("trusted", "unknown signer"):
         broken.append(f"{clip.video} does not carry its provenance")
@@ -284,31 +271,25 @@ def _strip(performer: Clip, clip: Clip, answer: GroundTruth) -> NDArray[np.uint8
 
 def _summary(outcome: Outcome, folder: Path, run: Path) -> list[str]:
     """Return the outcome as lines of text."""
-    rows: list[tuple[str, str, list[float]]] = []
-
-    def row(title: str, form: str, *path: str) -> None:
-        values = []
-        for scores in (outcome.swap, outcome.performer, outcome.answer):
-            value: Any = getattr(scores, path[0])
-            values.append(value[path[1]] if path[1:] else value)
-        rows.append((title, form, values))
-
-    row("PSNR inside the face, dB", ".1f", "psnr_face")
-    row("PSNR of the whole frame, dB", ".1f", "psnr_frame")
-    row("mask IoU", ".2f", "mask_iou")
-    row("opacity: how little of the performer shines through", ".2f", "opacity")
-    for area in AREAS:
-        row(f"error of the aligned {area}, grey levels", ".1f", "areas", area)
-    row("gradient energy of the aligned face, share of the truth's", ".2f", "gradient_energy")
-    row("expression error, action units from 0 to 1", ".3f", "units_error")
-    row("expression gain (1 is as strong as it should be)", ".2f", "gain")
-    row("expression correlation over time", ".2f", "correlation")
-    previews = sorted((run / "previews").glob("*.png"))
+    areas = [(f"error of the aligned {each}, grey levels", ".1f", each) for each in AREAS]
+    rows = [
+        ("PSNR inside the face, dB", ".1f", "psnr_face"),
+        ("PSNR of the whole frame, dB", ".1f", "psnr_frame"),
+        ("mask IoU", ".2f", "mask_iou"),
+        ("opacity: how little of the performer shines through", ".2f", "opacity"),
+        *areas,
+        ("gradient energy of the aligned face, share of the truth's", ".2f", "gradient_energy"),
+        ("expression error, action units from 0 to 1", ".3f", "units_error"),
+        ("expression gain (1 is as strong as it should be)", ".2f", "gain"),
+        ("expression correlation over time", ".2f", "correlation"),
+    ]
+    scores = [vars(each) | each.areas for each in (outcome.swap, outcome.performer, outcome.answer)]
     lines = ["", f"{'compared with the ground truth':57} {'swap':>9} {'performer':>9} {'truth':>9}"]
     lines += [
-        f"{title:57} " + " ".join(f"{_number(value, form):>9}" for value in values)
-        for title, form, values in rows
+        f"{title:57} " + " ".join(f"{_number(each[name], form):>9}" for each in scores)
+        for title, form, name in rows
     ]
+    previews = sorted((run / "previews").glob("*.png"))
     places = {
         "swapped clip": folder / "swap.mp4",
         "side by side": folder / "strip.png",

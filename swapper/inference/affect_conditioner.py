@@ -34,24 +34,23 @@ _MIN_EXPRESSIBLE: Final = 0.5
 Picture = NDArray[np.uint8]
 
 
+@dataclass(eq=False)
 class ConditioningStats:
     """Statistics of a conversion's codes against an identity's observed range.
 
-    Args:
+    Attributes:
         identity: Its name.
         observed: Its observed range.
-
-    Attributes:
         faces: Faces counted.
         exceeding: Of these, how many have a code beyond the observed range.
         clamped: How often controls were clamped.
     """
 
-    def __init__(self, identity: str, observed: ObservedRange) -> None:
-        self.identity = identity
-        self.observed = observed
-        self.faces = self.exceeding = 0
-        self.clamped = ClampCounts()
+    identity: str
+    observed: ObservedRange
+    faces: int = 0
+    exceeding: int = 0
+    clamped: ClampCounts = field(default_factory=ClampCounts)
 
     def add(self, codes: NDArray[np.float32], clamped: ClampCounts) -> None:
         """Count faces by their codes (N, K), after controls."""

@@ -147,17 +147,21 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> LoadedModel:
         ModelError: A file is missing, damaged, not a model, or does not fit the other.
     """
     weights, description = _locate(Path(path))
-    card = _read_card(description)
+    data = read_json(description, MAX_CARD_BYTES, ModelError, "restore the file", links=True)
     try:
+        card = parse_metadata(data)
         net = _outline(card.architecture)
-    except ModelError as error:
+    except (ValueError, ModelError) as error:
         raise ModelError(f"{description}: {error}") from error
     if [each.name for each in card.identities] != list(net.identities):
         raise ModelError(
             f"{description}: identities and architecture name different people; restore the file"
         )
     try:
-        if weights.stat().st_size > _max_bytes(net, card):
+        numbers = sum(each.numel() for each in net.state_dict().values())
+        if card.affect_space is not None:
+            numbers += MAX_AFFECT_NUMBERS
+        if weights.stat().st_size > 4 * numbers + MAX_HEADER_BYTES:
             raise ModelError(f"{weights}: is larger than its architecture; restore the file")
         digest = sha256_of(weights)
         if digest != card.weights_sha256:
@@ -183,14 +187,6 @@ def _shapes(net: Autoencoder) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in net.state_dict().items()}
 
 
-def _max_bytes(net: Autoencoder, card: ModelMetadata) -> int:
-    """Upper bound of the size of its weights file."""
-    numbers: int = sum(each.numel() for each in net.state_dict().values())
-    if card.affect_space is not None:
-        numbers += MAX_AFFECT_NUMBERS
-    return 4 * numbers + MAX_HEADER_BYTES
-
-
 def _locate(path: Path) -> tuple[Path, Path]:
     """Resolve `path` to the two files."""
     if path.is_dir():
@@ -206,14 +202,6 @@ def _locate(path: Path) -> tuple[Path, Path]:
         if not each.is_file():
             raise ModelError(f"{each}: missing; a model is {WEIGHTS} and {CARD} side by side")
     return weights, description
-
-
-def _read_card(path: Path) -> ModelMetadata:
-    data = read_json(path, MAX_CARD_BYTES, ModelError, "restore the file", links=True)
-    try:
-        return parse_metadata(data)
-    except ValueError as error:
-        raise ModelError(f"{path}: {error}") from error
 
 
 def _read_weights(

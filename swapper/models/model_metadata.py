@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from swapper.types import COVERAGES, Coverage
 
@@ -98,7 +98,6 @@ def parse_metadata(data: object) -> ModelMetadata:
             raise ValueError(f"{key} must be {legal}, is {shortened(fields[key])}")
     fields["identities"] = tuple(ModelIdentity(**each) for each in fields["identities"])
     fields["lineage"] = tuple(fields["lineage"])
-    fields["coverage"] = cast(Coverage, fields["coverage"])
     return ModelMetadata(**fields)
 
 

@@ -166,13 +166,11 @@ def _fit_space(
     }
     weights = {name: neutral.weights for name, neutral in neutrals.neutrals.items()}
     space = AffectSpace.fit(trained, weights, sources, dim=dim)
-    identity_leak = space.figures["identity_leak"]
+    leak = space.figures["identity_leak"]
     log.info(
         "affect space of %d directions; a linear probe predicts the identity from a code in "
         "%.0f %% of held-out faces (embedding: %.0f %%, chance: %.0f %%)",
         space.dim,
-        100 * identity_leak["code"],
-        100 * identity_leak["embedding"],
-        100 * identity_leak["chance"],
+        *(100 * leak[name] for name in ("code", "embedding", "chance")),
     )
     return space

@@ -14,8 +14,8 @@ from swapper.data.dataset import warped_and_target
 from swapper.models.autoencoder import Autoencoder
 from swapper.types import FaceBatch
 
-_LABEL_PX = 18
-_CELL_PX = 128
+LABEL_PX = 18
+CELL_PX = 128
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,15 @@ def draw_preview_sheet(
     rows: Sequence[SheetRow], identities: Sequence[str], title: str
 ) -> Image.Image:
     """One picture of all rows, labelled; reconstructions have a frame around them."""
-    cell = max(_CELL_PX, rows[0].cells[0].shape[0])
+    cell = max(CELL_PX, rows[0].cells[0].shape[0])
     width = cell * (len(identities) + 1)
-    sheet = Image.new("RGB", (width, (cell + _LABEL_PX) * len(rows) + _LABEL_PX), "#16181d")
+    sheet = Image.new("RGB", (width, (cell + LABEL_PX) * len(rows) + LABEL_PX), "#16181d")
     draw = ImageDraw.Draw(sheet)
     draw.text((4, 3), title, fill="#e6e6e6")
     for column, name in enumerate(identities, 1):
         draw.text((column * cell + 4, 3), f"as {name}", fill="#e6e6e6")
     for index, row in enumerate(rows):
-        top = _LABEL_PX + index * (cell + _LABEL_PX)
+        top = LABEL_PX + index * (cell + LABEL_PX)
         for column, picture in enumerate(row.cells):
             tile = Image.fromarray(picture).resize((cell, cell), Image.Resampling.BICUBIC)
             sheet.paste(tile, (column * cell, top))

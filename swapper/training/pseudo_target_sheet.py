@@ -16,9 +16,8 @@ from swapper.data.datamodule import FaceDataModule
 from swapper.data.pseudo_recipes import Table
 from swapper.data.pseudo_samples import draw_rows
 from swapper.files import replacing
+from swapper.training.preview_sheet import CELL_PX, LABEL_PX
 
-_CELL_PX: Final = 128
-_LABEL_PX: Final = 18
 _PER_RANK: Final = 2
 _RANKS: Final = {"best": 0.02, "median": 0.5, "worst": 0.98}
 """Places among the faces that have a pseudo-target, by confidence."""
@@ -38,11 +37,11 @@ def draw_pseudo_sheet(
     """
     pairs = [pair for pair, table in tables.items() if (table["base"] >= 0).any()]
     columns = 3 * _PER_RANK * len(_RANKS)
-    height = (_CELL_PX + _LABEL_PX) * len(pairs)
-    sheet = Image.new("RGB", (columns * _CELL_PX, height), "#16181d")
+    height = (CELL_PX + LABEL_PX) * len(pairs)
+    sheet = Image.new("RGB", (columns * CELL_PX, height), "#16181d")
     draw = ImageDraw.Draw(sheet)
     for row, pair in enumerate(pairs):
-        top = row * (_CELL_PX + _LABEL_PX)
+        top = row * (CELL_PX + LABEL_PX)
         title = f"{data.identities[pair[0]]} as {data.identities[pair[1]]}"
         usable = data.trained[pair[0]]
         chosen = _ranked(tables[pair], usable)
@@ -50,11 +49,11 @@ def draw_pseudo_sheet(
             data.caches, pair, tables[pair], np.array([face for _, face in chosen])
         )
         for place, ((rank, face), triple) in enumerate(zip(chosen, pictures, strict=True)):
-            left = 3 * place * _CELL_PX
+            left = 3 * place * CELL_PX
             confidence = tables[pair]["confidence"][face]
             draw.text((left + 4, top + 3), f"{title}: {rank}, {confidence:.2f}", fill="#e6e6e6")
             for cell, picture in enumerate(triple):
-                sheet.paste(Image.fromarray(picture), (left + cell * _CELL_PX, top + _LABEL_PX))
+                sheet.paste(Image.fromarray(picture), (left + cell * CELL_PX, top + LABEL_PX))
     with replacing(path, durable=False) as stream:
         sheet.save(stream, format="PNG")
     return path
@@ -77,9 +76,9 @@ def _ranked(table: Table, usable: NDArray[np.int64]) -> list[tuple[str, int]]:
 def _pictures(
     caches: tuple[FaceCache, ...], pair: tuple[int, int], table: Table, faces: NDArray[np.int64]
 ) -> list[tuple[NDArray[np.uint8], ...]]:
-    """Performer, base and pseudo-target of each face, (_CELL_PX, _CELL_PX, 3)."""
+    """Performer, base and pseudo-target of each face, (CELL_PX, CELL_PX, 3)."""
     performer, identity = pair
-    drawn = draw_rows(caches, pair, table, faces, _CELL_PX)
+    drawn = draw_rows(caches, pair, table, faces, CELL_PX)
     colours = (drawn[:, :3] * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     triples = []
     for face, picture in zip(faces, colours, strict=True):
@@ -90,6 +89,6 @@ def _pictures(
 
 def _cell(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     resized = Image.fromarray(np.ascontiguousarray(picture)).resize(
-        (_CELL_PX, _CELL_PX), Image.Resampling.BICUBIC
+        (CELL_PX, CELL_PX), Image.Resampling.BICUBIC
     )
     return np.asarray(resized)
