@@ -205,12 +205,7 @@ class Augment:
         return random.random() < self.degrading
 
     def degrade(self, random: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Degrade a picture (S, S, 3) uint8 RGB; not in place.
-
-        Args:
-            random: The sample's own generator.
-            image: To be degraded.
-        """
+        """Degrade a picture (S, S, 3) uint8 RGB by the sample's own generator; not in place."""
         side = image.shape[0]
         if side not in self._archives:
             self._archives[side] = self._archive(side)

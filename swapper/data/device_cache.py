@@ -27,15 +27,7 @@ def fits(caches: Sequence[FaceCache], device: torch.device) -> bool:
 
 
 def resident_faces(caches: Sequence[FaceCache], device: torch.device) -> Tensor:
-    """Return the faces of all `caches`, concatenated, on `device`.
-
-    Args:
-        caches: All of one size S.
-        device: A CPU gets a copy, too.
-
-    Returns:
-        (M, S, S, 5) uint8.
-    """
+    """Return the faces of all `caches`, of one size S, as (M, S, S, 5) uint8 on `device`."""
     size = caches[0].size
     table = torch.empty(
         (sum(map(len, caches)), size, size, CHANNELS), dtype=torch.uint8, device=device

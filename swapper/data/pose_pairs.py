@@ -26,20 +26,14 @@ class PosePairs:
     def __init__(self, footage: FootageIndex, codes: NDArray[np.float32]) -> None:
         self._order = np.argsort(footage.pose[:, 0], kind="stable")
         self._yaw = footage.pose[self._order, 0]
-        self._pose = footage.pose
-        self._source, self._frame = footage.source, footage.frame
-        self._codes = codes
+        self._footage, self._codes = footage, codes
 
     def draw_partner(self, random: np.random.Generator, face: int) -> int | None:
-        """Draw a face in similar pose; None if there is none.
+        """Draw another of the N faces in similar pose; None if there is none.
 
         Of up to four random candidates, the one whose affect differs most.
-
-        Args:
-            random: The sample's own generator.
-            face: Of N.
         """
-        yaw = self._pose[face, 0]
+        yaw = self._footage.pose[face, 0]
         first, end = np.searchsorted(self._yaw, (yaw - DEGREES, yaw + DEGREES), side="left")
         sampled = self._order[random.integers(first, max(end, first + 1), _TRIES)]
         matches = self._in_like_pose(np.unique(sampled), face)
@@ -54,9 +48,9 @@ class PosePairs:
         return int(candidates[difference.argmax()])
 
     def _in_like_pose(self, faces: NDArray[np.int64], face: int) -> NDArray[np.int64]:
-        pose = np.abs(self._pose[faces] - self._pose[face]).max(axis=1) <= DEGREES
-        too_close = (self._source[faces] == self._source[face]) & (
-            np.abs(self._frame[faces] - self._frame[face]) < MIN_FRAME_GAP
-        )
-        matches: NDArray[np.int64] = faces[pose & ~too_close]
+        pose, source, frame = self._footage.pose, self._footage.source, self._footage.frame
+        alike = np.abs(pose[faces] - pose[face]).max(axis=1) <= DEGREES
+        too_close = np.abs(frame[faces] - frame[face]) < MIN_FRAME_GAP
+        too_close &= source[faces] == source[face]
+        matches: NDArray[np.int64] = faces[alike & ~too_close]
         return matches

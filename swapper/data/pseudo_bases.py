@@ -123,12 +123,7 @@ class Person:
 
 
 class Bases:
-    """Nearest-neighbour search for the identity's base faces.
-
-    Args:
-        performer: Whose expressions.
-        identity: Whose faces.
-    """
+    """Nearest-neighbour search for the identity's base faces of the performer's expressions."""
 
     def __init__(self, performer: Person, identity: Person) -> None:
         self.performer, self.identity = performer, identity

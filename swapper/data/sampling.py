@@ -8,6 +8,7 @@ Source of the generator: Salmon et al. 2011, "Parallel random numbers: as easy a
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -52,12 +53,13 @@ def _order(seed: int, identity: int, epoch: int, n: int) -> NDArray[np.int64]:
     return order
 
 
+@dataclass(eq=False)
 class FaceSampler:
     """Chooses the faces of one identity in each batch's block: a function of the block's number.
 
     Block b of rank r at step s has the number s * ranks + r.
 
-    Args:
+    Attributes:
         seed: Of the run.
         identity: Index of the identity.
         n: Number of faces, at least 1.
@@ -73,37 +75,34 @@ class FaceSampler:
         ValueError: An argument is out of range, or one is missing that another needs.
     """
 
-    def __init__(
-        self,
-        seed: int,
-        identity: int,
-        n: int,
-        block: int,
-        *,
-        rate: NDArray[np.float64] | None = None,
-        order: NDArray[np.int64] | None = None,
-        following: NDArray[np.int64] | None = None,
-        neighbours: int = 0,
-    ) -> None:
-        if n < 1 or block < 1 or min(seed, identity) < 0:
+    seed: int
+    identity: int
+    n: int
+    block: int
+    _: KW_ONLY
+    rate: NDArray[np.float64] | None = None
+    order: NDArray[np.int64] | None = None
+    following: NDArray[np.int64] | None = None
+    neighbours: int = 0
+
+    def __post_init__(self) -> None:
+        key = (self.n, self.block, self.seed, self.identity)
+        if self.n < 1 or self.block < 1 or min(self.seed, self.identity) < 0:
+            raise ValueError(f"need faces, a block and no negative counter, got {key}")
+        if not 0 <= 2 * self.neighbours <= self.block:
             raise ValueError(
-                f"need faces, a block and no negative counter, got {(n, block, seed, identity)}"
+                f"neighbours must be at most half of a block of {self.block}, got {self.neighbours}"
             )
-        if not 0 <= 2 * neighbours <= block:
-            raise ValueError(
-                f"neighbours must be at most half of a block of {block}, got {neighbours}"
-            )
-        if (rate is None) != (order is None) or (neighbours > 0 and following is None):
+        missing = self.neighbours > 0 and self.following is None
+        if (self.rate is None) != (self.order is None) or missing:
             raise ValueError("rate needs order, neighbours need following")
-        self.seed, self.identity, self.n, self.block = seed, identity, n, block
-        self.rate, self.following, self.neighbours = rate, following, neighbours
         self._ends: NDArray[np.float64] | None = None
-        if rate is not None and order is not None:
-            ends = np.cumsum(rate[order])
-            self._ends, self._faces = ends * (n / ends[-1]), order
-            self._ends[-1] = n
+        if self.rate is not None and self.order is not None:
+            ends = np.cumsum(self.rate[self.order])
+            self._ends, self._faces = ends * (self.n / ends[-1]), self.order
+            self._ends[-1] = self.n
         self._epochs: dict[int, NDArray[np.int64]] = {}
-        self._counted = 0, np.zeros(n, np.int64)
+        self._counted = 0, np.zeros(self.n, np.int64)
 
     def blocks(self, first: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Faces of blocks ``first`` to ``first + count - 1``.

@@ -283,7 +283,9 @@ def _summary(outcome: Outcome, folder: Path, run: Path) -> list[str]:
         ("expression gain (1 is as strong as it should be)", ".2f", "gain"),
         ("expression correlation over time", ".2f", "correlation"),
     ]
-    scores = [vars(each) | each.areas for each in (outcome.swap, outcome.performer, outcome.answer)]
+    scores = [
+        vars(each) | dict(each.areas) for each in (outcome.swap, outcome.performer, outcome.answer)
+    ]
     lines = ["", f"{'compared with the ground truth':57} {'swap':>9} {'performer':>9} {'truth':>9}"]
     lines += [
         f"{title:57} " + " ".join(f"{_number(each[name], form):>9}" for each in scores)

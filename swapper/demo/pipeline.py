@@ -97,13 +97,7 @@ def extract_faces(
 
 
 def train_run(run: Path, facesets: Sequence[Path], overrides: Sequence[str], steps: int) -> None:
-    """Train a run up to a step in a subprocess, resuming if it exists.
-
-    Args:
-        run: Run folder.
-        facesets: Facesets of the identities.
-        overrides: Overrides for ``swapper train``.
-        steps: Last step; a run that has reached it is left unchanged.
+    """Train in a subprocess up to a step, resuming the run; one that has reached it is left as is.
 
     Raises:
         TrainingError: Training failed; its output is on stderr.
@@ -168,11 +162,7 @@ def convert_clip(
 
 
 def check_unbiased(model: Path, estimator: Estimator) -> None:
-    """Check that a model was not trained or selected with an estimator.
-
-    Args:
-        model: Run folder.
-        estimator: Estimator to measure with.
+    """Check that a run's model was not trained or selected with an estimator.
 
     Raises:
         ModelError: The estimator is in the model's lineage, or the model cannot be read.

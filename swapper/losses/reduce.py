@@ -21,14 +21,7 @@ def check_weights(**weights: float) -> None:
 
 
 def mean_parts(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Mean of each part over the samples.
-
-    Args:
-        parts: Name to (N,).
-
-    Returns:
-        Name to scalar.
-    """
+    """Mean over the samples of each part (N,), by name."""
     return {name: value.mean() for name, value in parts.items()}
 
 

@@ -52,12 +52,7 @@ def zero_(layer: nn.Module) -> None:
 
 
 class Down(nn.Module):
-    """Halve each side: 5x5 convolution of stride 2, bias, leaky ReLU.
-
-    Args:
-        channels: In.
-        out_channels: Out.
-    """
+    """Halve each side: 5x5 convolution of stride 2, bias, leaky ReLU."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
@@ -71,12 +66,7 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """Double each side: 3x3 convolution to 4x the channels, FiLM, leaky ReLU, pixel shuffle.
-
-    Args:
-        channels: In.
-        out_channels: Out.
-    """
+    """Double each side: 3x3 convolution to 4x the channels, FiLM, leaky ReLU, pixel shuffle."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()

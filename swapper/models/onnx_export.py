@@ -161,12 +161,7 @@ def _strip_source_metadata(model: Any) -> None:
 
 
 def torch_difference(model: LoadedModel, identity: str, path: Path) -> float | None:
-    """Return the file's largest difference from torch, on random faces in batches of 1 and 3.
-
-    Args:
-        model: That was exported.
-        identity: That was exported.
-        path: The file.
+    """Return the exported file's largest difference from torch, on random batches of 1 and 3.
 
     Returns:
         In units of the outputs, which lie in [0, 1]; None where onnxruntime is not installed.

@@ -19,12 +19,7 @@ LATENT_SIDE = 4
 
 
 class OriginalDown(nn.Module):
-    """5x5 convolution of stride 2 and leaky ReLU, padded as Keras' "same" is: one left, two right.
-
-    Args:
-        channels: In.
-        out_channels: Out.
-    """
+    """5x5 convolution of stride 2, leaky ReLU; padded as Keras' "same": one left, two right."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
@@ -36,12 +31,7 @@ class OriginalDown(nn.Module):
 
 
 class OriginalUp(nn.Module):
-    """3x3 convolution to four times the channels, leaky ReLU, pixel shuffle.
-
-    Args:
-        channels: In.
-        out_channels: Out.
-    """
+    """3x3 convolution to four times the channels, leaky ReLU, pixel shuffle."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()

@@ -84,12 +84,7 @@ def check_range(least: float, most: float, **values: float) -> None:
 
 
 def build_checked(kind: type[T], values: Mapping[str, Any], owner: str) -> T:
-    """Build a dataclass from plain values.
-
-    Args:
-        kind: The dataclass.
-        values: By field.
-        owner: Its name in messages.
+    """Build a dataclass from plain values by field; messages call it `owner`.
 
     Raises:
         UsageError: A field is unknown or out of its range.

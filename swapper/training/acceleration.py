@@ -55,10 +55,6 @@ class Acceleration:
     def prepare(self, module: SwapModule, device: torch.device) -> None:
         """Set up `module`, in place, for training on `device`, and log the settings.
 
-        Args:
-            module: On any device.
-            device: Where the training will run.
-
         Raises:
             UsageError: A setting is not available there.
         """
