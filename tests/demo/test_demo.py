@@ -73,7 +73,8 @@ def test_it_leaves_a_clip_a_strip_and_a_report(played: tuple[Path, int]) -> None
     assert told["verdict"] == report["verdict"]
     assert told["facts"]["truth"].endswith("held_out_1.mp4")
     assert any(
-        "head pose and geometry of the swap were not measured" in each for each in told["undetermined"]
+        "head pose and geometry of the swap were not measured" in each
+        for each in told["undetermined"]
     )
     assert (folder / "evaluation" / "report.html").stat().st_size > 1000
     assert status == (1 if report["broken"] else 0)
