@@ -35,7 +35,7 @@ def train_line(world: Path, runs: Path, name: str, steps: int, *more: str) -> li
         "data.batch_size=4", "data.num_workers=0", f"trainer.max_steps={steps}",
         "trainer.val_check_interval=6", "trainer.log_every_n_steps=1",
         "callbacks.checkpoint.every_n_steps=6", "callbacks.preview.every_n_steps=6",
-        "expression.swap=0.3", *more,
+        "expression=default", "expression.swap=0.3", *more,
     ]  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from swapper.options.verbs import DemoOptions
 from swapper.synthesize import ClipFiles
 
 FRAMES = 18
-TINY = Budget(5.0, 4.0, held_out=4.4, fps=4.0, size=128, steps=8)
+TINY = Budget(5.0, 4.0, held_out=4.4, fps=4.0, size=128, resolution=64, steps=8)
 
 
 def untaught(name: str, purpose: str) -> Estimator:
