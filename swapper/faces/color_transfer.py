@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-ColourMatch = Literal["none", "lab", "mkl"]
-COLOUR_MATCHES: Final[tuple[ColourMatch, ...]] = get_args(ColourMatch)
+ColorMatch = Literal["none", "lab", "mkl"]
+COLOR_MATCHES: Final[tuple[ColorMatch, ...]] = get_args(ColorMatch)
 
 # Largest gain of the transfer on skin: more amplifies noise and shadows.
 _LARGEST_GAIN: Final = 2.0
@@ -22,12 +22,12 @@ _FEWEST_PIXELS: Final = 16.0
 Floats = NDArray[np.float64]
 
 
-def match_colour(
+def match_color(
     swap: NDArray[np.float32],
     aligned: NDArray[np.uint8] | NDArray[np.float32],
     mask: NDArray[np.float32],
     features: NDArray[np.float32],
-    method: ColourMatch = "mkl",
+    method: ColorMatch = "mkl",
 ) -> NDArray[np.float32]:
     """Transfer the colour statistics of the replaced face to a swap.
 
@@ -51,8 +51,8 @@ def match_colour(
     Source: Reinhard et al. 2001, doi:10.1109/38.946629 (here in CIE Lab); Pitié and Kokaram 2007,
     doi:10.1049/cp:20070055.
     """
-    if method not in COLOUR_MATCHES:
-        raise ValueError(f"method must be one of {', '.join(COLOUR_MATCHES)}, got {method!r}")
+    if method not in COLOR_MATCHES:
+        raise ValueError(f"method must be one of {', '.join(COLOR_MATCHES)}, got {method!r}")
     if swap.shape != aligned.shape or not mask.shape == features.shape == swap.shape[:2]:
         shapes = swap.shape, aligned.shape, mask.shape, features.shape
         raise ValueError(f"shapes {', '.join(map(str, shapes))} do not fit")

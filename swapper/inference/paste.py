@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.faces.brow_cover import cover_brows
-from swapper.faces.color_transfer import ColourMatch, match_colour
+from swapper.faces.color_transfer import ColorMatch, match_color
 from swapper.faces.compositing import composite, shape_mask
 from swapper.faces.geometry import transform_points
 from swapper.faces.hairline import skin_weight
@@ -50,7 +50,7 @@ def paste(
     blend_mask = shape_mask(chosen, erode, feather)
     # Brows count in full as well: the mask has them at half.
     features = np.minimum(eyes_mouth_mask(landmarks, size) / np.float32(127.5), 1)
-    coloured = match_colour(swap, aligned, blend_mask, features, cast("ColourMatch", blend.colour))
+    coloured = match_color(swap, aligned, blend_mask, features, cast("ColorMatch", blend.color))
     if blend.exclude_hair:
         blend_mask = shape_mask(chosen * skin_weight(coloured, landmarks), erode, feather)
     if blend.cover_brows:

@@ -19,7 +19,7 @@ class BlendOptions:
     )
     erode: float = option(0.02, "shrink the mask, share of the crop's side", least=0, most=0.5)
     feather: float = option(0.06, "soften its edge, share of the crop's side", least=0, most=0.5)
-    colour: str = option(
+    color: str = option(
         "mkl",
         "match the colours of skin to the frame's: covariance (mkl) or deviations (lab)",
         choices=("none", "lab", "mkl"),

@@ -111,7 +111,7 @@ def test_cfg_job_prints_the_config(verb: str, swapper: Command) -> None:
         ),
         ("train name=x facesets=[a,b] optim.lr=-1", "lr must be positive"),
         ("train name=../x facesets=[a,b]", "name=../x: use letters"),
-        ("convert blend.erod=1", "legal under blend: colour, cover_brows, erode"),
+        ("convert blend.erod=1", "legal under blend: color, cover_brows, erode"),
         ("convert input=[a", "quote values that hold special characters"),
     ],
 )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from swapper.faces.color_transfer import ColourMatch, match_colour
+from swapper.faces.color_transfer import ColorMatch, match_color
 from tests.faces.test_compositing import disc, solid
 
 SIZE = 64
@@ -25,9 +25,9 @@ class TestMatchColour:
     pale, dark = skin((0.8, 0.65, 0.6), 0.05, 0), skin((0.35, 0.22, 0.15), 0.03, 1)
 
     @pytest.mark.parametrize("method", ["lab", "mkl"])
-    def test_the_inside_takes_the_frames_mean_and_contrast(self, method: ColourMatch) -> None:
+    def test_the_inside_takes_the_frames_mean_and_contrast(self, method: ColorMatch) -> None:
         inside = disc() > 0.99
-        matched = match_colour(self.pale, self.dark, disc(), NO_FEATURES, method)
+        matched = match_color(self.pale, self.dark, disc(), NO_FEATURES, method)
         assert matched.dtype == np.float32
         np.testing.assert_allclose(
             matched[inside].mean(axis=0), self.dark[inside].mean(axis=0), atol=0.01
@@ -41,42 +41,42 @@ class TestMatchColour:
     def test_mkl_matches_the_covariance(self) -> None:
         mixed = np.clip(self.dark @ np.array([[1, 0.5, 0], [0, 1, 0.4], [0, 0, 1]]).T * 0.7, 0, 1)
         weights = np.ones((SIZE, SIZE), np.float32)
-        matched = match_colour(self.pale, mixed.astype(np.float32), weights, NO_FEATURES, "mkl")
+        matched = match_color(self.pale, mixed.astype(np.float32), weights, NO_FEATURES, "mkl")
         found, wanted = (np.cov(each.reshape(-1, 3).T) for each in (matched, mixed))
         np.testing.assert_allclose(found, wanted, atol=0.06 * np.abs(wanted).max())
 
     @pytest.mark.parametrize("method", ["lab", "mkl"])
-    def test_what_lies_outside_the_mask_has_no_say(self, method: ColourMatch) -> None:
+    def test_what_lies_outside_the_mask_has_no_say(self, method: ColorMatch) -> None:
         outside = disc() == 0
         loud, quiet = self.dark.copy(), self.dark.copy()
         loud[outside], quiet[outside] = 1.0, 0.0
         np.testing.assert_array_equal(
-            match_colour(self.pale, loud, disc(), NO_FEATURES, method),
-            match_colour(self.pale, quiet, disc(), NO_FEATURES, method),
+            match_color(self.pale, loud, disc(), NO_FEATURES, method),
+            match_color(self.pale, quiet, disc(), NO_FEATURES, method),
         )
 
     @pytest.mark.parametrize("method", ["lab", "mkl"])
-    def test_equal_pictures_stay_equal(self, method: ColourMatch) -> None:
-        matched = match_colour(self.pale, self.pale, disc(), NO_FEATURES, method)
+    def test_equal_pictures_stay_equal(self, method: ColorMatch) -> None:
+        matched = match_color(self.pale, self.pale, disc(), NO_FEATURES, method)
         np.testing.assert_allclose(matched, self.pale, atol=2e-3)
 
     @pytest.mark.parametrize("method", ["lab", "mkl"])
-    def test_bytes_and_fractions_are_one(self, method: ColourMatch) -> None:
+    def test_bytes_and_fractions_are_one(self, method: ColorMatch) -> None:
         bytes_ = np.rint(self.dark * 255).astype(np.uint8)
         np.testing.assert_allclose(
-            match_colour(self.pale, bytes_, disc(), NO_FEATURES, method),
-            match_colour(self.pale, bytes_.astype(np.float32) / 255, disc(), NO_FEATURES, method),
+            match_color(self.pale, bytes_, disc(), NO_FEATURES, method),
+            match_color(self.pale, bytes_.astype(np.float32) / 255, disc(), NO_FEATURES, method),
             atol=1e-5,
         )
 
     @pytest.mark.parametrize("method", ["none", "lab", "mkl"])
-    def test_empty_masks_and_flat_pictures_are_safe(self, method: ColourMatch) -> None:
+    def test_empty_masks_and_flat_pictures_are_safe(self, method: ColorMatch) -> None:
         empty = np.zeros((SIZE, SIZE), np.float32)
         np.testing.assert_array_equal(
-            match_colour(self.pale, self.dark, empty, NO_FEATURES, method), self.pale
+            match_color(self.pale, self.dark, empty, NO_FEATURES, method), self.pale
         )
         for swap in (solid(0.0), solid(1.0), solid(0.4)):
-            matched = match_colour(swap, self.dark, disc(), NO_FEATURES, method)
+            matched = match_color(swap, self.dark, disc(), NO_FEATURES, method)
             assert np.isfinite(matched).all()
             assert matched.min() >= 0
             assert matched.max() <= 1
@@ -84,34 +84,34 @@ class TestMatchColour:
 
     def test_none_changes_nothing(self) -> None:
         np.testing.assert_array_equal(
-            match_colour(self.pale, self.dark, disc(), NO_FEATURES, "none"), self.pale
+            match_color(self.pale, self.dark, disc(), NO_FEATURES, "none"), self.pale
         )
 
     def test_misuse_is_refused(self) -> None:
         with pytest.raises(ValueError, match="none, lab, mkl"):
-            match_colour(self.pale, self.dark, disc(), NO_FEATURES, "rct")  # type: ignore[arg-type]
+            match_color(self.pale, self.dark, disc(), NO_FEATURES, "rct")  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="fit"):
-            match_colour(self.pale, self.dark[:32], disc(), NO_FEATURES, "lab")
+            match_color(self.pale, self.dark[:32], disc(), NO_FEATURES, "lab")
 
     @pytest.mark.parametrize("method", ["lab", "mkl"])
-    def test_features_have_no_say_in_the_statistics(self, method: ColourMatch) -> None:
+    def test_features_have_no_say_in_the_statistics(self, method: ColorMatch) -> None:
         features = disc(radius=8)
         marked, plain = self.pale.copy(), self.pale
         marked[features == 1] = (0.1, 0.2, 0.9)
         inside = (disc() > 0) & (features < 1)
         for of_swap, of_frame in ((marked, self.dark), (plain, self.dark)):
-            matched = match_colour(of_swap, of_frame, disc(), features, method)
-            expected = match_colour(plain, self.dark, disc(), features, method)
+            matched = match_color(of_swap, of_frame, disc(), features, method)
+            expected = match_color(plain, self.dark, disc(), features, method)
             np.testing.assert_allclose(matched[inside], expected[inside], atol=1e-6)
 
     @pytest.mark.parametrize("method", ["lab", "mkl"])
-    def test_features_are_not_stretched(self, method: ColourMatch) -> None:
+    def test_features_are_not_stretched(self, method: ColorMatch) -> None:
         """An eye keeps its distance from the skin, where skin as far off is amplified."""
         colour, features = (0.55, 0.6, 0.7), disc(radius=8)
         flat, lively = skin((0.7, 0.6, 0.55), 0.02, 2), skin((0.6, 0.45, 0.4), 0.08, 3)
         flat[features == 1] = colour
         flat[SIZE // 2, SIZE // 2 + 15] = colour
-        matched = match_colour(flat, lively, disc(), features, method)
+        matched = match_color(flat, lively, disc(), features, method)
         middle = lively[(disc() > 0.99) & (features == 0)].mean(axis=0)
         before = np.linalg.norm(np.array(colour) - (0.7, 0.6, 0.55))
         eye = np.linalg.norm(matched[features == 1].mean(axis=0) - middle)
