@@ -58,7 +58,7 @@ def cover_brows(
     performer = aligned.astype(np.float32) / np.float32(255)
     around = hull * (1 - brows) * (1 - eyes)
     skin = around * skin_weight(performer, landmarks_aligned, keep_features=False)
-    nose = float(np.linalg.norm(landmarks_aligned[27] - landmarks_aligned[33]))
+    nose = max(float(np.linalg.norm(landmarks_aligned[27] - landmarks_aligned[33])), 1.0)
 
     def spread(values: NDArray[np.float32]) -> NDArray[np.float32]:
         near, far = (cv2.GaussianBlur(values, (0, 0), each * nose) for each in (_NEAR, _FAR))
