@@ -196,7 +196,7 @@ def _figures(sets: _Sets, direction: Floats, has_people: bool) -> dict[str, Any]
     degrees = gap * _UNITS
     return {
         "people": len(sets.people) if has_people else 0,
-        "positives": sum(len(shown) for shown, _ in sets.people.values()) if has_people else 0,
+        "positives": sum(len(each) for each, _ in sets.people.values()) if has_people else 0,
         "negatives": sum(len(rest) for _, rest in sets.people.values()) if has_people else 0,
         "pose_overlap": abs(float(gap[:3] @ slope[:3] @ along)) / length,
         "light_overlap": abs(float(gap[3] * slope[3] @ along)) / length,

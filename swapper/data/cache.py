@@ -140,12 +140,12 @@ def open_or_make(
                 if found is None:
                     make(folder / name)
                     found = find(folder / name)
+                if found is None:
+                    raise OSError("what was written there reads back damaged")
+                return found
         except OSError as error:
             refusals.append(error.strerror or str(error))
             log.warning("%s: cannot hold the cache (%s)", folder, refusals[-1])
-        else:
-            assert found is not None
-            return found
     raise damaged(
         faceset.path,
         f"its {what} cannot be written ({', '.join(refusals)})",

@@ -153,8 +153,8 @@ class VideoReader(AbstractContextManager["VideoReader"]):
                     if following is None and not state.damaged and 0 < stream.frames <= index + 1:
                         duration = _last_duration(raw, _claimed_end(stream), state.last_pts)
                     frame = self._frame(index, raw, duration)
-                    shown = (frame.duration or 0) * self.coded.time_base
-                    end = frame.time + float(shown or 1 / self.info.rate)
+                    seconds = (frame.duration or 0) * self.coded.time_base
+                    end = frame.time + float(seconds or 1 / self.info.rate)
                     yield frame
             if state.damaged or self._cut_short(stream, index + 1, end):
                 self.stopped = end

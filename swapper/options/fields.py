@@ -110,8 +110,8 @@ def describe_option(options: type[Any], prefix: str = "") -> list[tuple[str, str
         text = str(each.metadata["help"])
         if each.metadata["choices"]:
             text += f" [{', '.join(each.metadata['choices'])}]"
-        shown = "..." if default == MISSING else as_yaml(default)
-        rows.append((f"{prefix}{each.name}={shown}", text))
+        text_of_default = "..." if default == MISSING else as_yaml(default)
+        rows.append((f"{prefix}{each.name}={text_of_default}", text))
     return rows
 
 

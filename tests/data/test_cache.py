@@ -175,3 +175,9 @@ def test_processes_that_want_it_at_once_make_it_once(
 def test_an_empty_faceset_has_none(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="empty"):
         FaceCache.open(Faceset.open(make_faceset(tmp_path, count=0)), SIZE)
+
+
+def test_a_disk_that_does_not_keep_what_is_written_is_one_line(tmp_path: Path) -> None:
+    faceset = Faceset.open(make_faceset(tmp_path))
+    with pytest.raises(FacesetError, match="reads back damaged"):
+        cache_module.open_or_make(faceset, "lost.npy", "cache", lambda _: None, lambda _: None)
