@@ -169,9 +169,10 @@ class AffectSpace:
         for index, name in enumerate(self.neutrals):
             tensors[f"neutral.{index}"] = self.neutrals[name]
             tensors[f"whitening.{index}"] = self.whitening[name]
-            tensors[f"shown.{index}"] = self.observed[name]
-        optional = {"valence": self.valence, "arousal": self.arousal, "told": self.readout_axes}
-        return tensors | {name: each for name, each in optional.items() if each.size}
+            tensors[f"observed.{index}"] = self.observed[name]
+        optional = ("valence", "arousal", "readout_axes")
+        arrays = {name: getattr(self, name) for name in optional}
+        return tensors | {name: each for name, each in arrays.items() if each.size}
 
     def summary(self) -> dict[str, Any]:
         """Everything but the arrays, as plain values."""
@@ -191,6 +192,7 @@ class AffectSpace:
         Raises:
             ValueError: They are not a valid affect space.
         """
+        tensors = {_current_name(name): each for name, each in tensors.items()}
         lineage, names = summary.get("lineage"), summary.get("identities")
         dim, figures = summary.get("dim"), summary.get("figures")
         if not isinstance(lineage, str) or len(lineage) > 200 or not isinstance(figures, dict):
@@ -207,13 +209,14 @@ class AffectSpace:
         shapes = {"basis": basis.shape}
         for index in range(len(names)):
             shapes |= {f"neutral.{index}": (len(basis),), f"whitening.{index}": (dim, dim)}
-            shapes[f"shown.{index}"] = (_observed_count(tensors, f"shown.{index}"), dim)
+            shapes[f"observed.{index}"] = (_observed_count(tensors, f"observed.{index}"), dim)
         shapes |= {name: (dim,) for name in ("valence", "arousal") if name in tensors}
         none, nowhere = np.zeros(0, np.float32), np.zeros((dim, 0), np.float32)
-        readout_axes = tensors.get("told", nowhere)
+        readout_axes = tensors.get("readout_axes", nowhere)
         if readout_axes.ndim != 2 or readout_axes.shape[1] > dim:
-            raise ValueError("readout_axes (told) has more directions than the affect space")
-        shapes |= {"told": (dim, readout_axes.shape[1])} if "told" in tensors else {}
+            raise ValueError("readout_axes has more directions than the affect space")
+        if "readout_axes" in tensors:
+            shapes["readout_axes"] = (dim, readout_axes.shape[1])
         if {name: each.shape for name, each in tensors.items()} != shapes:
             raise ValueError("the affect space's numbers are not those of its identities")
         if not all(np.isfinite(each).all() for each in tensors.values()):
@@ -223,7 +226,7 @@ class AffectSpace:
             basis,
             {name: tensors[f"neutral.{index}"] for index, name in enumerate(names)},
             {name: tensors[f"whitening.{index}"] for index, name in enumerate(names)},
-            {name: tensors[f"shown.{index}"] for index, name in enumerate(names)},
+            {name: tensors[f"observed.{index}"] for index, name in enumerate(names)},
             tensors.get("valence", none),
             tensors.get("arousal", none),
             readout_axes,
@@ -231,10 +234,15 @@ class AffectSpace:
         )
 
 
+def _current_name(name: str) -> str:
+    """Translate the name of an array as swapper wrote it before December 2026."""
+    return {"told": "readout_axes"}.get(name, name.replace("shown.", "observed."))
+
+
 def _observed_count(tensors: Mapping[str, NDArray[np.float32]], name: str) -> int:
     if name not in tensors:
         raise ValueError(
-            "the affect space lacks its identities' observed codes (shown); if an older swapper "
+            "the affect space lacks its identities' observed codes; if an older swapper "
             "made it, train again"
         )
     count = len(tensors[name]) if tensors[name].ndim else 0

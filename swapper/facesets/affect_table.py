@@ -2,7 +2,7 @@
 
 One row per face: ``id``, ``picture`` (sha256 of the picture that was read), ``embedding`` and those
 of ``probabilities``, ``intensities`` (lists), ``valence`` and ``arousal`` that the estimator has.
-One key of the schema's metadata holds, as JSON, the lineage, the preprocessing's hash (``look``),
+One key of the schema's metadata holds, as JSON, the lineage, the preprocessing's hash,
 labels and units.
 """
 
@@ -51,7 +51,7 @@ class StoredReadings:
     Attributes:
         ids: Names of the N faces, each once.
         pictures: sha256 (hex) of the picture file that each was read from.
-        preprocessing_hash: sha256 (hex) of the estimator's preprocessing; ``look`` in files.
+        preprocessing_hash: sha256 (hex) of the estimator's preprocessing.
         readings: Of the N faces.
     """
 
@@ -90,7 +90,7 @@ def affect_to_table(part: StoredReadings) -> pa.Table:
     about = {
         "schema": _SCHEMA,
         "lineage": readings.lineage,
-        "look": part.preprocessing_hash,
+        "preprocessing_hash": part.preprocessing_hash,
         "labels": list(readings.labels),
         "units": list(readings.units),
     }
@@ -133,7 +133,7 @@ def read_affect_table(stream: BinaryIO, name: str) -> StoredReadings:
     stored = StoredReadings(
         tuple(texts["id"]),
         tuple(texts["picture"]),
-        about["look"],
+        about["preprocessing_hash"],
         Readings(about["lineage"], about["labels"], about["units"], **arrays),
     )
     check_stored(stored, name)
@@ -159,7 +159,9 @@ def _about(schema: pa.Schema) -> dict[str, Any]:
     about = json.loads(text.decode())
     if not isinstance(about, dict) or about.get("schema") != _SCHEMA:
         raise ValueError("of another version of swapper")
-    if not all(isinstance(about.get(key), str) for key in ("lineage", "look")):
+    if "look" in about:  # as swapper wrote it before December 2026
+        about["preprocessing_hash"] = about.pop("look")
+    if not all(isinstance(about.get(key), str) for key in ("lineage", "preprocessing_hash")):
         raise ValueError("does not name its estimator")
     if not all(isinstance(about.get(key), list) for key in ("labels", "units")):
         raise ValueError("does not name its labels and units")

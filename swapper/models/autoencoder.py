@@ -253,7 +253,7 @@ class DfAutoencoder(Autoencoder):
         conditioned = {
             name
             for name, _ in self.named_parameters()
-            if ".listen." in name or name.startswith("shift.")
+            if ".code_film." in name or name.startswith("shift.")
         }
         if not fine:
             return conditioned

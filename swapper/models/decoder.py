@@ -19,6 +19,11 @@ def stage_widths(num_stages: int, width: int) -> list[int]:
     return [width * min(1 << (num_stages - 1 - stage), 8) for stage in range(num_stages)]
 
 
+def current_weight_name(name: str) -> str:
+    """Translate the name of a weight as swapper wrote it before December 2026."""
+    return name.replace(".listen.", ".code_film.")
+
+
 class DecoderStage(nn.Module):
     """Upsampling stage: double the side, modulate, refine.
 
@@ -32,7 +37,7 @@ class DecoderStage(nn.Module):
         super().__init__()
         self.up = Up(channels, out_channels)
         self.refine = Residual(out_channels)
-        self.listen = CodeFilm(code_dim, out_channels) if code_dim else None
+        self.code_film = CodeFilm(code_dim, out_channels) if code_dim else None
 
     def forward(self, x: Tensor, code: Tensor | None = None, film: Film | None = None) -> Tensor:
         """Upsample.
@@ -45,9 +50,9 @@ class DecoderStage(nn.Module):
         Returns:
             (N, C_out, 2h, 2w).
         """
-        if self.listen is not None and code is not None:
-            code_film: Film = self.listen(code)
-            film = code_film if film is None else film + code_film
+        if self.code_film is not None and code is not None:
+            modulation: Film = self.code_film(code)
+            film = modulation if film is None else film + modulation
         larger = self.up(x) if film is None else self.up(x, film.gamma, film.beta)
         refined: Tensor = self.refine(larger)
         return refined

@@ -20,6 +20,7 @@ from torch import Tensor
 from swapper.errors import ModelError
 from swapper.files import one_line, partial_path, read_json, replacing, sha256_of
 from swapper.models.autoencoder import Autoencoder, build_model
+from swapper.models.decoder import current_weight_name
 from swapper.models.model_metadata import ModelIdentity, ModelMetadata, parse_metadata, shortened
 
 WEIGHTS = "model.safetensors"
@@ -220,17 +221,18 @@ def _read_weights(
                 raise ModelError(
                     f"{path}: its affect space does not fit {CARD} beside it; restore both"
                 )
-            if set(file.keys()) - extra != set(expected):
-                wrong = min((set(file.keys()) - extra) ^ set(expected))
+            stored = {current_weight_name(name): name for name in file.keys()}  # noqa: SIM118
+            if set(stored) - extra != set(expected):
+                wrong = min((set(stored) - extra) ^ set(expected))
                 raise ModelError(f"{path}: is of another architecture ({wrong[:80]!r} differs)")
             for name, shape in expected.items():
-                view = file.get_slice(name)
+                view = file.get_slice(stored[name])
                 if tuple(view.get_shape()) != shape or view.get_dtype() not in _DTYPES:
                     raise ModelError(
                         f"{path}: {name} should be {shape}, is {view.get_dtype()} "
                         f"{tuple(view.get_shape())}; it is of another architecture"
                     )
-                tensors[name] = _finite(path, name, file.get_tensor(name))
+                tensors[name] = _finite(path, name, file.get_tensor(stored[name]))
             for name in extra:
                 affect[name.removeprefix(AFFECT)] = _finite(path, name, file.get_tensor(name))
     except SafetensorError as error:

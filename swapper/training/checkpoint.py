@@ -13,6 +13,7 @@ from lightning.fabric.plugins import CheckpointIO
 
 from swapper.errors import CheckpointError
 from swapper.files import one_line, replacing
+from swapper.models.decoder import current_weight_name
 
 # Keys that must not change on resume: weights or optimiser state would not fit.
 _BINDING = ("model", "facesets", "affect.name", "optim.optimizer._target_")
@@ -78,7 +79,18 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise damaged from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("swapper"), dict):
         raise CheckpointError(f"{path}: not a checkpoint of swapper; pass another name=")
-    return checkpoint
+    renamed: dict[str, Any] = _with_current_names(checkpoint)
+    return renamed
+
+
+def _with_current_names(value: Any) -> Any:
+    """Rename weights that an earlier version wrote, in the network's state and its average."""
+    if isinstance(value, dict):
+        return {
+            current_weight_name(key) if isinstance(key, str) else key: _with_current_names(each)
+            for key, each in value.items()
+        }
+    return value
 
 
 def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -176,6 +176,18 @@ def test_it_comes_back_from_plain_values(two: dict[str, Readings]) -> None:
         np.testing.assert_array_equal(back.tensors()[name], tensor)
 
 
+def test_arrays_under_earlier_names_come_back(two: dict[str, Readings]) -> None:
+    space = fit(two)
+    earlier = {
+        {"readout_axes": "told"}.get(name, name.replace("observed.", "shown.")): each
+        for name, each in space.tensors().items()
+    }
+    back = AffectSpace.restore(space.summary(), earlier).tensors()
+    assert back.keys() == space.tensors().keys() != earlier.keys()
+    for name, tensor in space.tensors().items():
+        np.testing.assert_array_equal(back[name], tensor)
+
+
 def test_what_was_shown_is_the_persons_own_codes(two: dict[str, Readings]) -> None:
     space = fit(two)
     for name, each in two.items():
@@ -209,11 +221,14 @@ def test_valence_has_a_direction_where_it_is_told(two: dict[str, Readings]) -> N
         (lambda s, _: s.update(identities="ab"), "1 to 64 identities"),
         (lambda s, _: s.update(identities=["alice"]), "not those of its identities"),
         (lambda _, t: t.pop("neutral.1"), "not those of its identities"),
-        (lambda _, t: t.pop("shown.1"), "lacks .* observed codes"),
-        (lambda _, t: t.update({"shown.0": np.zeros((300, 3), np.float32)}), "1 to 256 codes"),
-        (lambda _, t: t.update({"shown.0": np.zeros((9, 4), np.float32)}), "not those of its"),
-        (lambda _, t: t.update(told=np.zeros((3, 9), np.float32)), "more directions than"),
-        (lambda _, t: t.update(told=np.zeros((2, 1), np.float32)), "not those of its identities"),
+        (lambda _, t: t.pop("observed.1"), "lacks .* observed codes"),
+        (lambda _, t: t.update({"observed.0": np.zeros((300, 3), np.float32)}), "1 to 256 codes"),
+        (lambda _, t: t.update({"observed.0": np.zeros((9, 4), np.float32)}), "not those of its"),
+        (lambda _, t: t.update(readout_axes=np.zeros((3, 9), np.float32)), "more directions than"),
+        (
+            lambda _, t: t.update(readout_axes=np.zeros((2, 1), np.float32)),
+            "not those of its identities",
+        ),
         (lambda _, t: t.update(valence=np.zeros(2, np.float32)), "not those of its identities"),
         (lambda _, t: t.update(basis=np.zeros((9000, 3), np.float32)), "another shape"),
         (lambda _, t: t.update({"neutral.0": np.full(D, np.nan, np.float32)}), "not finite"),

@@ -29,6 +29,7 @@ from swapper.facesets.affect_store import (
 from swapper.facesets.affect_table import StoredReadings, affect_to_table
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_metadata import Source
+from swapper.facesets.parquet_footer import write_parquet
 from swapper.facesets.writer import FacesetWriter
 from swapper.types import Readings
 from tests.facesets.making import SOURCE, make_card, make_faceset, make_image, make_record
@@ -215,6 +216,18 @@ def _with(**changes: Any) -> Callable[[StoredReadings], StoredReadings]:
         )
 
     return change
+
+
+def test_a_table_under_earlier_names_is_read(faceset: Faceset) -> None:
+    write_stored(faceset.path, "drawn", [stored_of(faceset)])
+    path = readings_path(faceset.path, "drawn")
+    table = pq.read_table(path)
+    ((key, text),) = table.schema.metadata.items()
+    about = json.loads(text)
+    about["look"] = about.pop("preprocessing_hash")
+    earlier = table.replace_schema_metadata({key: json.dumps(about).encode()})
+    write_parquet(path, earlier, 1024)
+    same(read_readings(faceset, "drawn", preprocessing_hash=LOOK), stored_of(faceset).readings)
 
 
 SPOILED = {

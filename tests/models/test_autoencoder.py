@@ -158,10 +158,10 @@ def test_code_conditions_all_but_the_finest_stage(shared: int) -> None:
     assert torch.equal(net.decode(latent, "alice", code).image, plain), "must start silent"
     net.decode(latent, "alice", code).image.sum().backward()
     names = [name for name, _ in net.named_parameters()]
-    listening = [name for name in names if "listen" in name or name.startswith("shift.")]
-    assert len(listening) == (5 if shared == 0 else 3)
+    conditioned = [name for name in names if ".code_film." in name or name.startswith("shift.")]
+    assert len(conditioned) == (5 if shared == 0 else 3)
     heard = dict(net.named_parameters())
-    for name in listening:
+    for name in conditioned:
         gradient = heard[name].grad
         assert (gradient is not None) == ("decoders.1" not in name)
         assert gradient is None or gradient.any()
@@ -186,9 +186,9 @@ def test_what_is_told_can_be_blended_and_exaggerated() -> None:
     mixed = net.guide(code, torch.tensor([1.0, 0.0, 1.0]))
     torch.testing.assert_close(mixed[1], net.null)
     torch.testing.assert_close(mixed[2], code[2])
-    # Stages listen linearly: half the way in the code is half the way in what it does to them.
-    listen = net.decoders[0].stages[0].listen
-    whole, half, none = (listen(net.guide(code, share)).gamma for share in (1.0, 0.5, 0.0))
+    # Modulation is linear in the code.
+    film = net.decoders[0].stages[0].code_film
+    whole, half, none = (film(net.guide(code, share)).gamma for share in (1.0, 0.5, 0.0))
     torch.testing.assert_close(half, (whole + none) / 2)
 
 
@@ -201,7 +201,7 @@ def test_a_code_shifts_the_latent_for_all_identities_alike(resolution: int) -> N
     wake(net)
     with torch.no_grad():
         for name, each in net.named_parameters():
-            if ".listen." in name:
+            if ".code_film." in name:
                 each.zero_()
     for identity in net.identities:
         moved = net.decode(latent + net.shift(code), identity, torch.zeros(2, 5)).image
@@ -216,10 +216,10 @@ def test_a_code_shifts_the_latent_for_all_identities_alike(resolution: int) -> N
 def test_what_an_expression_loss_may_train(resolution: int, shared: int) -> None:
     net = make(resolution=resolution, latent=64, code_dim=3, shared_stages=shared)
     names = {name for name, _ in net.named_parameters()}
-    listening = {name for name in names if ".listen." in name or name == "shift.linear.weight"}
-    assert net.trained_by_expression(fine=False) == listening
+    conditioned = {name for name in names if ".code_film." in name or name == "shift.linear.weight"}
+    assert net.trained_by_expression(fine=False) == conditioned
     coarse = net.trained_by_expression(fine=True)
-    assert coarse > listening
+    assert coarse > conditioned
     assert {name for name in names if name.startswith("encoder.")} < coarse
     rest = names - coarse
     # At 64 px colours, masks and what tunes the trunk are left alone; at 256 also the last stage.

@@ -96,6 +96,17 @@ def test_round_trip_is_bit_equal(saved: Path, net: DfAutoencoder, card: ModelMet
     assert sorted(each.name for each in saved.iterdir()) == ["model.json", "model.safetensors"]
 
 
+def test_weights_under_earlier_names_load(saved: Path, net: DfAutoencoder) -> None:
+    path = saved / "model.safetensors"
+    tensors = load_file(path)
+    earlier = {name.replace(".code_film.", ".listen."): each for name, each in tensors.items()}
+    assert earlier.keys() != tensors.keys()
+    save_file(earlier, path)
+    trust(saved)
+    loaded = load_model(saved).net.state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in net.state_dict().items())
+
+
 def test_any_of_its_paths_will_do(saved: Path) -> None:
     for path in (saved, saved / "model.safetensors", saved / "model.json"):
         assert load_model(path).path == saved / "model.safetensors"

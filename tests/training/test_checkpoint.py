@@ -57,6 +57,18 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     assert [each.name for each in tmp_path.iterdir()] == ["last.ckpt"]
 
 
+def test_weights_under_earlier_names_are_renamed(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    weight = torch.ones(2)
+    states = {"state_dict": {"net.stages.0.listen.gamma": weight}}
+    earlier = {**PLAIN, **states, "callbacks": {"EmaCallback": {"averaged": states}}}
+    AtomicCheckpointIO().save_checkpoint(earlier, path)
+    read = AtomicCheckpointIO().load_checkpoint(path)
+    assert list(read["state_dict"]) == ["net.stages.0.code_film.gamma"]
+    averaged = read["callbacks"]["EmaCallback"]["averaged"]["state_dict"]
+    assert list(averaged) == ["net.stages.0.code_film.gamma"]
+
+
 def test_a_truly_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")

@@ -42,7 +42,7 @@ def woken(identities: int = 2, **settings: Any) -> DfAutoencoder:
     net = DfAutoencoder(NAMES[:identities], 64, **options)
     with torch.no_grad():
         for name, each in net.named_parameters():
-            each.add_(torch.randn_like(each), alpha=0.3 if ".listen." in name else 0.05)
+            each.add_(torch.randn_like(each), alpha=0.3 if ".code_film." in name else 0.05)
     return net
 
 
