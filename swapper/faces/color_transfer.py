@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 ColorMatch = Literal["none", "lab", "mkl"]
 COLOR_MATCHES: Final[tuple[ColorMatch, ...]] = get_args(ColorMatch)
 
-# Largest gain of the transfer on skin: more amplifies noise and shadows.
+# Largest gain of lightness: more amplifies noise and shadows.
 _LARGEST_GAIN: Final = 2.0
-# Largest gain of the chroma of eyes, lips and brows. They lie far from the skin's mean, so that a
-# gain which fits the skin's spread turns eyes vivid blue (observed on real clips).
-_LARGEST_FEATURE_GAIN: Final = 1.0
+# Largest gain of chroma. A plate of livelier colours would turn what a network left of blush and
+# shade into blotches, and eyes, which lie far from the skin's mean, vivid blue (real clips).
+_LARGEST_CHROMA_GAIN: Final = 1.0
+# Rec. 601, as video has it.
+_LUMA: Final = np.array([0.299, 0.587, 0.114])
 # Fewest pixels of skin for colour statistics.
 _FEWEST_PIXELS: Final = 16.0
 
@@ -32,7 +34,8 @@ def match_color(
     """Transfer the colour statistics of the replaced face to a swap.
 
     Statistics are those of the skin: the mask without the features. They are applied to the whole
-    crop, which avoids a seam where the mask fades; the chroma of features is not amplified.
+    crop, which avoids a seam where the mask fades. Chroma is not amplified, and its shift fades
+    towards black, as the light's would: else pupils, nostrils and shadows take a tint.
 
     Args:
         swap: (S, S, 3) RGB in [0, 1].
@@ -65,12 +68,12 @@ def match_color(
     scale = 1.0 / 255.0 if aligned.dtype == np.uint8 else 1.0
     reference = np.clip(aligned.astype(np.float32) * np.float32(scale), 0.0, 1.0)
     match = _match_deviations if method == "lab" else _match_covariances
-    matched = match(clipped, reference, weights, skin.reshape(-1, 1))
+    matched = match(clipped, reference, weights)
     return np.asarray(np.clip(matched, 0.0, 1.0), np.float32)
 
 
 def _match_deviations(
-    swap: NDArray[np.float32], reference: NDArray[np.float32], weights: Floats, skin: Floats
+    swap: NDArray[np.float32], reference: NDArray[np.float32], weights: Floats
 ) -> NDArray[np.float32]:
     lab, goal = (
         np.asarray(cv2.cvtColor(each, cv2.COLOR_RGB2LAB)).reshape(-1, 3).astype(np.float64)
@@ -80,16 +83,16 @@ def _match_deviations(
     deviation, goal_deviation = (
         np.sqrt(weights @ (each - middle) ** 2) for each, middle in ((lab, mean), (goal, goal_mean))
     )
-    gain = np.minimum(goal_deviation / np.maximum(deviation, 1e-3), _LARGEST_GAIN)
-    bounded = np.minimum(gain, (_LARGEST_GAIN, _LARGEST_FEATURE_GAIN, _LARGEST_FEATURE_GAIN))
-    gains = skin * gain + (1 - skin) * bounded
-    moved = ((lab - mean) * gains + goal_mean).reshape(swap.shape)
-    matched = cv2.cvtColor(moved.astype(np.float32), cv2.COLOR_LAB2RGB)
+    most = (_LARGEST_GAIN, _LARGEST_CHROMA_GAIN, _LARGEST_CHROMA_GAIN)
+    moved = (lab - mean) * np.minimum(goal_deviation / np.maximum(deviation, 1e-3), most)
+    moved += goal_mean
+    moved[:, 1:] = _fade_to_black(lab[:, 1:], moved[:, 1:], lab[:, 0], goal_mean[1:], weights)
+    matched = cv2.cvtColor(moved.reshape(swap.shape).astype(np.float32), cv2.COLOR_LAB2RGB)
     return np.asarray(matched, dtype=np.float32)
 
 
 def _match_covariances(
-    swap: NDArray[np.float32], reference: NDArray[np.float32], weights: Floats, skin: Floats
+    swap: NDArray[np.float32], reference: NDArray[np.float32], weights: Floats
 ) -> NDArray[np.float32]:
     pixels = swap.reshape(-1, 3).astype(np.float64)
     goal = reference.reshape(-1, 3).astype(np.float64)
@@ -99,14 +102,36 @@ def _match_covariances(
     inverse = _power(covariance, -0.5)
     middle = _power(root @ _covariance(goal - goal_mean, weights) @ root, 0.5)
     gains, axes = np.linalg.eigh(inverse @ middle @ inverse)
-    on_skin, on_features = (
-        (pixels - mean) @ ((axes * np.clip(gains, 0.0, most)) @ axes.T)
-        for most in (_LARGEST_GAIN, _LARGEST_FEATURE_GAIN)
+    lively, bounded = (
+        (pixels - mean) @ ((axes * np.clip(gains, 0.0, most)) @ axes.T) + goal_mean
+        for most in (_LARGEST_GAIN, _LARGEST_CHROMA_GAIN)
     )
-    # Contrast is that of the plate's light, for features as for skin; only their chroma is bounded.
-    on_features = on_features + (on_skin - on_features).mean(axis=1, keepdims=True)
-    moved = skin * on_skin + (1 - skin) * on_features + goal_mean
-    return np.asarray(moved.reshape(swap.shape), dtype=np.float32)
+    moved = _fade_to_black(
+        _chroma(pixels), _chroma(bounded), pixels @ _LUMA, _chroma(goal_mean), weights
+    )
+    return np.asarray((moved + (lively @ _LUMA)[:, None]).reshape(swap.shape), dtype=np.float32)
+
+
+def _chroma(pixels: Floats) -> Floats:
+    return np.asarray(pixels - (pixels @ _LUMA)[..., None])
+
+
+def _fade_to_black(
+    before: Floats, after: Floats, lightness: Floats, goal_mean: Floats, weights: Floats
+) -> Floats:
+    """Mix chroma before and after the transfer; dark pixels keep theirs.
+
+    Args:
+        before: (N, C).
+        after: (N, C).
+        lightness: (N,), 0 = black.
+        goal_mean: (C,), of the skin; kept exactly.
+        weights: (N,), of skin, sum 1.
+    """
+    share = np.clip(lightness / max(float(weights @ lightness), 1e-3), 0.0, 1.0)[:, None]
+    mixed = share * after + (1 - share) * before
+    missing = (goal_mean - weights @ mixed) / max(float(weights @ share[:, 0]), 1e-3)
+    return np.asarray(mixed + share * missing)
 
 
 def _covariance(centred: Floats, weights: Floats) -> Floats:

@@ -43,7 +43,8 @@ class TestMatchColour:
         weights = np.ones((SIZE, SIZE), np.float32)
         matched = match_color(self.pale, mixed.astype(np.float32), weights, NO_FEATURES, "mkl")
         found, wanted = (np.cov(each.reshape(-1, 3).T) for each in (matched, mixed))
-        np.testing.assert_allclose(found, wanted, atol=0.06 * np.abs(wanted).max())
+        # Not exactly, since darker pixels take less of the shift in chroma.
+        np.testing.assert_allclose(found, wanted, atol=0.1 * np.abs(wanted).max())
 
     @pytest.mark.parametrize("method", ["lab", "mkl"])
     def test_what_lies_outside_the_mask_has_no_say(self, method: ColorMatch) -> None:
@@ -105,16 +106,33 @@ class TestMatchColour:
             np.testing.assert_allclose(matched[inside], expected[inside], atol=1e-6)
 
     @pytest.mark.parametrize("method", ["lab", "mkl"])
-    def test_features_are_not_stretched(self, method: ColorMatch) -> None:
-        """An eye keeps its distance from the skin, where skin as far off is amplified."""
-        colour, features = (0.55, 0.6, 0.7), disc(radius=8)
+    def test_contrast_is_amplified_and_chroma_is_not(self, method: ColorMatch) -> None:
+        """A livelier plate turns neither eyes blue nor shades of skin blotchy."""
         flat, lively = skin((0.7, 0.6, 0.55), 0.02, 2), skin((0.6, 0.45, 0.4), 0.08, 3)
-        flat[features == 1] = colour
-        flat[SIZE // 2, SIZE // 2 + 15] = colour
+        features = disc(radius=8)
+        flat[features == 1] = (0.55, 0.6, 0.7)
         matched = match_color(flat, lively, disc(), features, method)
-        middle = lively[(disc() > 0.99) & (features == 0)].mean(axis=0)
-        before = np.linalg.norm(np.array(colour) - (0.7, 0.6, 0.55))
-        eye = np.linalg.norm(matched[features == 1].mean(axis=0) - middle)
-        blemish = np.linalg.norm(matched[SIZE // 2, SIZE // 2 + 15] - middle)
+        inside = (disc() > 0.99) & (features == 0)
+        luma = np.array([0.299, 0.587, 0.114], np.float32)
+
+        def chroma(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+            return picture - (picture @ luma)[..., None]
+
+        assert (matched[inside] @ luma).std() > 1.3 * (flat[inside] @ luma).std()
+        assert chroma(matched)[inside].std(axis=0).max() < 1.1 * chroma(flat)[inside].std()
+        middle = chroma(lively)[inside].mean(axis=0)
+        before = np.linalg.norm(chroma(flat)[features == 1].mean(0) - chroma(flat)[inside].mean(0))
+        eye = np.linalg.norm(chroma(matched)[features == 1].mean(axis=0) - middle)
         assert 0.5 * before < eye < 1.1 * before
-        assert blemish > 1.3 * eye
+
+    @pytest.mark.parametrize("method", ["lab", "mkl"])
+    def test_what_is_dark_takes_no_tint(self, method: ColorMatch) -> None:
+        """A shift that fits the skin would turn pupils and shadows blue."""
+        warm, cold = skin((0.8, 0.6, 0.5), 0.03, 4), skin((0.5, 0.55, 0.65), 0.03, 5)
+        shadow = disc(radius=6)
+        warm[shadow == 1] = (0.06, 0.05, 0.04)
+        matched = match_color(warm, cold, disc(), NO_FEATURES, method)
+        lit = (disc() > 0.99) & (shadow == 0)
+        assert matched[lit].mean(axis=0)[2] > matched[lit].mean(axis=0)[0] + 0.1  # cold, as asked
+        dark = matched[shadow == 1].mean(axis=0)
+        assert np.ptp(dark) < 0.05

@@ -335,7 +335,7 @@ def test_a_run_of_an_older_swapper_is_not_continued(
     def older(path: Path) -> dict[str, Any]:
         saved = read_checkpoint(path)
         for name in [*saved["swapper"]["affect_space"]["tensors"]]:
-            if name.startswith("shown"):
+            if name.startswith("observed"):
                 del saved["swapper"]["affect_space"]["tensors"][name]
         return saved
 
