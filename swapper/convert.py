@@ -30,7 +30,7 @@ from swapper.inference.affect_conditioner import (
 )
 from swapper.inference.clip_neutral import estimate_neutral, find_clip_neutral, mean_neutral
 from swapper.inference.face_swapper import AlignedFace, FaceSwapper, Picture
-from swapper.inference.region_warp import REGION_LANDMARKS, RegionWarp
+from swapper.inference.region_warp import RegionWarp
 from swapper.media.sink import Sink, open_sink
 from swapper.media.source import Footage, open_footage
 from swapper.media.video_reader import Frame, VideoReader
@@ -137,16 +137,9 @@ def _check_regions(options: ConvertOptions) -> None:
     """Refuse region dials that cannot work, before anything is read.
 
     Raises:
-        UsageError: A region has no landmarks, or the dials would apply to several people.
+        UsageError: The dials would apply to several people.
     """
-    amounts = region_amounts(options.affect)
-    for region, amount in amounts.items():
-        if region not in REGION_LANDMARKS:
-            raise UsageError(
-                f"affect.regions.{region}={amount:g}: no landmarks lie there; drop it, or change "
-                f"{', '.join(REGION_LANDMARKS)}"
-            )
-    if amounts and options.faces == "all":
+    if region_amounts(options.affect) and options.faces == "all":
         raise UsageError(
             "affect.regions: scale deviations from one performer's neutral; pass faces=largest"
         )
@@ -156,7 +149,7 @@ def _region_warp(options: ConvertOptions, make_aligner: Callable[[], Aligner]) -
     """Prepare the region dials: find the performer's neutral in a first pass over the clip.
 
     Raises:
-        UsageError: The clip has too few faces to find a neutral.
+        UsageError: The clip has too few faces to find a neutral, or a region has no landmarks.
     """
     amounts = region_amounts(options.affect)
     if not amounts:
@@ -167,7 +160,12 @@ def _region_warp(options: ConvertOptions, make_aligner: Callable[[], Aligner]) -
             f"affect.regions: {options.video} has too few faces to find the performer's neutral; "
             "drop the dials"
         )
-    return RegionWarp(neutral.shape, amounts)
+    try:
+        return RegionWarp(neutral.shape, amounts)
+    except ValueError as error:
+        raise UsageError(
+            f"affect.regions: {error} by this aligner; pass aligner=mediapipe, or drop the dial"
+        ) from error
 
 
 def _first_pass(

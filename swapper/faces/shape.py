@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from swapper.faces.geometry import MIRROR, scale_of, similarity_from_landmarks, transform_points
 from swapper.faces.mediapipe import MESH_OF_LANDMARK
-from swapper.types import MESH_POINTS, NUM_LANDMARKS, WINDOW_MM, Coverage, FaceRecord
+from swapper.types import MESH_POINTS, NUM_LANDMARKS, WINDOW_MM, Coverage, Face, FaceRecord
 
 Floats = NDArray[np.float64]
 
@@ -153,19 +153,46 @@ def aligned_points(
     Returns:
         (N, 478, 3), or (N, 68, 2).
     """
-    unit = pixels_per_unit(size, coverage)
     points = []
     for record in records:
         if mesh and record.mesh is None:
             raise ValueError(f"face {record.id} has no mesh")
         face = record.mesh if mesh and record.mesh is not None else record.landmarks
-        place = transform_points(record.aligned_from_frame, face[:, :2]).astype(np.float64)
-        place = (place - origin(size, coverage)) / unit
-        if mesh:
-            scale = scale_of(record.aligned_from_frame)
-            place = np.column_stack([place, face[:, 2].astype(np.float64) * (scale / unit)])
-        points.append(place)
+        points.append(_in_crop(face, record.aligned_from_frame, size, coverage))
     return np.array(points)
+
+
+def aligned_faces(faces: Sequence[Face]) -> Floats:
+    """Convert N faces in frame pixels to input of `Shapes.of`.
+
+    Returns:
+        (N, 478, 3) if all have the mesh, else (N, 68, 2).
+
+    Raises:
+        ValueError: As `similarity_from_landmarks`.
+    """
+    size: int = 256
+    mesh = all(face.mesh is not None for face in faces)
+    points = []
+    for face in faces:
+        matrix = similarity_from_landmarks(face.landmarks, size, "face")
+        place = face.mesh if mesh and face.mesh is not None else face.landmarks
+        points.append(_in_crop(place, matrix, size, "face"))
+    return np.array(points)
+
+
+def _in_crop(
+    points: NDArray[np.float32],
+    aligned_from_frame: NDArray[np.float64],
+    size: int,
+    coverage: Coverage,
+) -> Floats:
+    """Return points (P, 2 or 3) in eye distances relative to `origin`; the depth is scaled."""
+    unit = pixels_per_unit(size, coverage)
+    place = transform_points(aligned_from_frame, points[:, :2]).astype(np.float64)
+    place = (place - origin(size, coverage)) / unit
+    depth = points[:, 2:].astype(np.float64) * (scale_of(aligned_from_frame) / unit)
+    return np.concatenate([place, depth], axis=1)
 
 
 def aligned_landmarks(landmarks: NDArray[np.floating[Any]]) -> Floats:

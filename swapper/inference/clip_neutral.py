@@ -14,9 +14,9 @@ from swapper.affect.space import AffectSpace
 from swapper.estimators.base import Estimator
 from swapper.faces.aligner import Aligner
 from swapper.faces.crop import crop_face
-from swapper.faces.shape import Shapes, aligned_landmarks
+from swapper.faces.shape import Shapes, aligned_faces
 from swapper.media.source import Footage
-from swapper.types import Coverage
+from swapper.types import Coverage, Face
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +44,9 @@ def estimate_neutral(
         None where too few faces are found.
     """
     found = _spread_faces(
-        footage, aligner, lambda image, points: crop_face(image, points, side, coverage)[0]
+        footage, aligner, lambda image, face: crop_face(image, face.landmarks, side, coverage)[0]
     )
-    neutral = _neutral_of([points for _, points in found])
+    neutral = _neutral_of([face for _, face in found])
     if neutral is None:
         return None
     crops = np.stack([crop for crop, _ in found])
@@ -55,32 +55,31 @@ def estimate_neutral(
 
 def find_clip_neutral(footage: Footage, aligner: Aligner) -> Neutral | None:
     """Find the neutral shape of a clip's largest face, as `estimate_neutral` does."""
-    return _neutral_of([points for _, points in _spread_faces(footage, aligner, lambda *_: None)])
+    return _neutral_of([face for _, face in _spread_faces(footage, aligner, lambda *_: None)])
 
 
-def _neutral_of(landmarks: list[NDArray[np.float32]]) -> Neutral | None:
-    if len(landmarks) < _MIN_FACES:
+def _neutral_of(faces: list[Face]) -> Neutral | None:
+    if len(faces) < _MIN_FACES:
         return None
-    shapes = Shapes.of(aligned_landmarks(np.stack(landmarks)))
+    shapes = Shapes.of(aligned_faces(faces))
     neutral = find_neutrals({"performer": shapes})["performer"]
     log.info("performer: %s", neutral.describe())
     return neutral
 
 
 def _spread_faces(
-    footage: Footage, aligner: Aligner, keep: Callable[[Picture, NDArray[np.float32]], Kept]
-) -> list[tuple[Kept, NDArray[np.float32]]]:
-    """Return what `keep` makes of frames spread over the clip, and the largest face's points."""
+    footage: Footage, aligner: Aligner, keep: Callable[[Picture, Face], Kept]
+) -> list[tuple[Kept, Face]]:
+    """Return what `keep` makes of frames spread over the clip, and the largest faces."""
     stride = max(1, (footage.info.num_frames or 0) // _NEUTRAL_FRAMES)
-    found: dict[int, tuple[Kept, NDArray[np.float32]]] = {}
+    found: dict[int, tuple[Kept, Face]] = {}
     for frame in footage:
         if frame.index % stride:
             continue
         faces = aligner(frame)
         if not faces:
             continue
-        points = faces[0].landmarks
-        found[frame.index] = keep(frame.image, points), points
+        found[frame.index] = keep(frame.image, faces[0]), faces[0]
         if len(found) >= 2 * _NEUTRAL_FRAMES:
             # Not every container knows its length: thinned as it goes, they stay spread over all.
             stride *= 2

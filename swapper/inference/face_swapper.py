@@ -91,7 +91,10 @@ class FaceSwapper:
         if self.region_warp is None:
             return crop
         landmarks = transform_points(aligned_from_frame, face.landmarks)
-        return self.region_warp(crop, landmarks, self.model.card.coverage)
+        mesh = None
+        if face.mesh is not None:
+            mesh = transform_points(aligned_from_frame, face.mesh[:, :2])
+        return self.region_warp(crop, landmarks, self.model.card.coverage, mesh)
 
     @torch.inference_mode()
     def swap(

@@ -54,7 +54,7 @@ class RegionOptions:
 
     brows: float = option(1.0, "scale of the performer's deviation from neutral", least=0, most=2)
     eyes: float = option(1.0, "likewise, lids and gaze", least=0, most=2)
-    cheeks: float = option(1.0, "refused unless 1: no landmarks lie there", least=0, most=2)
+    cheeks: float = option(1.0, "likewise; needs aligner=mediapipe", least=0, most=2)
     lips: float = option(1.0, "likewise", least=0, most=2)
     jaw: float = option(1.0, "likewise", least=0, most=2)
 

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from swapper.faces.geometry import similarity_from_landmarks, transform_points, warp
-from swapper.faces.shape import Shapes, aligned_landmarks, signals
+from swapper.faces.mediapipe import MESH_OF_LANDMARK
+from swapper.faces.shape import Shapes, aligned_landmarks, origin, pixels_per_unit, signals
 from swapper.head_renderer.identity import sample_identity
 from swapper.head_renderer.pose import HeadState
 from swapper.head_renderer.stage import Stage
@@ -20,6 +21,7 @@ from swapper.inference.affect_conditioner import conditioning_claim, describe_co
 from swapper.inference.region_warp import RegionWarp
 from swapper.options.groups import AffectOptions, RegionOptions
 from swapper.synth.actor import Actor
+from swapper.types import MESH_POINTS
 
 SIZE = 96
 MOUTH, BROWS = (66, 62), (24, 44)
@@ -115,6 +117,30 @@ def test_dials_at_1_change_next_to_nothing_and_the_border_stays(
 def test_a_region_without_landmarks_is_refused(neutral: NDArray[np.float64]) -> None:
     with pytest.raises(ValueError, match="cheeks"):
         RegionWarp(neutral, {"cheeks": 2.0})
+
+
+def test_cheeks_follow_where_the_mesh_has_points_on_them(
+    actor: Actor, neutral: NDArray[np.float64]
+) -> None:
+    _, landmarks = shot(actor, HeadState())
+    cheek = 205  # a mesh point below the image's left eye
+    rest = np.zeros((MESH_POINTS, 3))
+    rest[MESH_OF_LANDMARK] = neutral
+    unit, start = pixels_per_unit(SIZE, "face"), origin(SIZE, "face")
+    rest[cheek] = (-0.35, 0.5, 0.0)
+    raised = rest[:, :2] * unit + start
+    raised[cheek] += (0, -0.06 * unit)
+    dot = np.zeros((SIZE, SIZE, 3), np.uint8)
+    cv2.circle(dot, [round(v) for v in raised[cheek]], 2, (255, 255, 255), -1)
+
+    def height(amount: float) -> float:
+        change = RegionWarp(rest, {"cheeks": amount})
+        seen = change(dot, landmarks, "face", raised.astype(np.float32))[..., 0].astype(float)
+        return float((seen.sum(axis=1) * np.arange(SIZE)).sum() / seen.sum())
+
+    lift = 0.06 * unit
+    assert height(2.0) - height(1.0) == pytest.approx(-lift, rel=0.3)
+    assert height(0.0) - height(1.0) == pytest.approx(lift, rel=0.3)
 
 
 def test_dials_are_named_in_log_and_manifest() -> None:
