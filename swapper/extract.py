@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -40,21 +41,48 @@ RIGHTS_CURE = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class ExtractSummary:
-    """Result of an extraction.
+    """Result of an extraction, counted as it goes on.
 
     Attributes:
         faceset: Folder of the faceset.
         frames: Frames processed.
         added: Faces added.
         skipped: Frames that an earlier run had processed.
+        dropped: Faces that were found and not added, by reason.
     """
 
     faceset: Path
-    frames: int
-    added: int
-    skipped: int
+    frames: int = 0
+    added: int = 0
+    skipped: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def describe(self) -> str:
+        """Return one line for the log."""
+        words = f"{self.faceset}: {self.added} faces of {self.frames - self.skipped} frames"
+        if self.skipped:
+            words += f"; {self.skipped} frames were extracted before"
+        if self.dropped:
+            words += f"; dropped: {self._reasons()}"
+        return words
+
+    def _reasons(self) -> str:
+        return ", ".join(f"{count} {reason}" for reason, count in self.dropped.items())
+
+    def check(self, inputs: Sequence[str]) -> None:
+        """Refuse a result without any face.
+
+        Raises:
+            MediaError: No face was found, or all were dropped.
+        """
+        if self.added or self.skipped:
+            return
+        names = ", ".join(inputs)
+        if self.dropped:
+            raise MediaError(f"{names}: all faces were dropped: {self._reasons()}")
+        raise MediaError(f"{names}: no face found; try another aligner=")
 
 
 def extract(
@@ -83,19 +111,15 @@ def extract(
     if not inputs:
         raise UsageError("input is empty: pass a video, a folder of pictures or a list of them")
     estimator = make_estimator()
-    total = ExtractSummary(Path(options.facesets) / options.identity, 0, 0, 0)
+    total = ExtractSummary(Path(options.facesets) / options.identity)
     for path in inputs:
         with open_footage(str(path)) as footage:
             aligner = make_aligner()
             check_num_faces(aligner, options.faces)
             with opened(aligner, footage.info.path, footage.info.num_frames):
-                total = _extract_one(options, aligner, footage, total)
-    if total.added == 0 and total.skipped == 0:
-        raise MediaError(
-            f"{', '.join(str(path) for path in inputs)}: no face found; try another aligner=, or "
-            "lower min_size"
-        )
-    log.info("%s: %d faces of %d frames", total.faceset, total.added, total.frames)
+                _extract_one(options, aligner, footage, total)
+    total.check([str(path) for path in inputs])
+    log.info("%s", total.describe())
     _read_affect(total.faceset, estimator)
     return total
 
@@ -137,35 +161,39 @@ def _card(options: ExtractOptions, aligner: str) -> FacesetMetadata:
 
 
 def _extract_one(
-    options: ExtractOptions, aligner: Aligner, footage: Footage, before: ExtractSummary
-) -> ExtractSummary:
+    options: ExtractOptions, aligner: Aligner, footage: Footage, total: ExtractSummary
+) -> None:
+    """Extract one input and add its numbers to `total`."""
     card = _card(options, aligner.fingerprint)
     hashes = {path: sha256_of(path) for path in footage.paths}
-    frames = added = skipped = 0
+    frames, before = 0, total.added
     detail: list[float] = []
     name = footage.paths[0].name if len(footage.paths) == 1 else footage.paths[0].parent.name
-    with FacesetWriter(before.faceset, card) as writer:
+    with FacesetWriter(total.faceset, card) as writer:
         for path, digest in hashes.items():
             writer.add_source(Source(name=path.name, sha256=digest))
         bar = progress(footage.info.num_frames, f"extract {name}", "frame")
         for frame in footage:
             bar.update()
             frames += 1
+            total.frames += 1
             single = len(footage.paths) == 1
             digest = hashes[footage.paths[0 if single else frame.index]]
             number = frame.index if single else 0
             if frame.index % options.every:
                 continue
             if writer.has(digest, number, 0):
-                skipped += 1
+                total.skipped += 1
                 continue
-            added += _add_faces(options, writer, frame, aligner(frame), digest, number, detail)
-            bar.set_postfix(faces=before.added + added, refresh=False)
+            faces = _selected(options, frame, aligner(frame), total.dropped)
+            total.added += _add_faces(options, writer, frame, faces, digest, number, detail)
+            bar.set_postfix(faces=total.added, refresh=False)
         bar.close()
     if footage.stopped is not None:
         raise MediaError(
             f"{footage.paths[0]}: damaged or truncated, decoding stopped at "
-            f"{footage.stopped:.3f} s after {frames} frames; {added} faces found before are kept"
+            f"{footage.stopped:.3f} s after {frames} frames; the {total.added - before} faces before "
+            "that are kept"
         )
     aligner.finish(frames)
     if len(detail) >= _MIN_CHECKED and np.median(detail) < LEAST_DETAIL:
@@ -175,9 +203,23 @@ def _extract_one(
             footage.paths[0],
             writer.path / "images",
         )
-    return ExtractSummary(
-        before.faceset, before.frames + frames, before.added + added, before.skipped + skipped
-    )
+
+
+def _selected(
+    options: ExtractOptions, frame: Frame, faces: list[Face], dropped: Counter[str]
+) -> list[Face]:
+    """Return the faces of a frame to keep; count the others by reason."""
+    kept = []
+    size = np.array(frame.image.shape[1::-1])
+    for face in faces:
+        inside = np.all((face.landmarks >= 0) & (face.landmarks <= size - 1), axis=1).mean()
+        if np.subtract(face.box[2:], face.box[:2]).min() < options.min_size:
+            dropped[f"smaller than min_size={options.min_size}"] += 1
+        elif inside < options.min_visible:
+            dropped[f"cut off by the frame's edge (min_visible={options.min_visible:g})"] += 1
+        else:
+            kept.append(face)
+    return kept[:1] if options.faces == "largest" else kept
 
 
 def _add_faces(
@@ -189,15 +231,10 @@ def _add_faces(
     number: int,
     detail: list[float],
 ) -> int:
-    """Crop and index the selected faces of one frame; return how many, append to `detail`."""
-    selected = [
-        face for face in faces if np.subtract(face.box[2:], face.box[:2]).min() >= options.min_size
-    ]
-    if options.faces == "largest":
-        selected = selected[:1]
+    """Crop and index faces of one frame; return how many, append to `detail`."""
     height, width = frame.image.shape[:2]
     added = 0
-    for index, face in enumerate(selected):
+    for index, face in enumerate(faces):
         try:
             aligned, aligned_from_frame = crop_face(
                 frame.image, face.landmarks, options.size, writer.card.coverage

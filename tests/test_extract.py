@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -12,13 +13,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from swapper.cli import main as cli
 from swapper.extract import extract
 from swapper.faces.openface import OpenfaceAligner
 from swapper.facesets.faceset import Faceset
 from swapper.options.verbs import ExtractOptions
-from tests.drawing import ALICE, cut_clip, draw, write_clip
+from tests.drawing import ALICE, cut_clip, draw, write_clip, write_openface
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +164,38 @@ def test_faces_that_are_too_small_are_dropped(
     clip: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.run(line(tmp_path, *clip, "min_size=500")) == 1
-    assert "no face found" in only_error(capsys)
+    assert "alice.mp4: all faces were dropped: 40 smaller than min_size=500" in only_error(capsys)
+
+
+def test_faces_that_the_frame_cuts_off_are_dropped_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of 12 frames the last 5 show half a face, which is filled with smeared pixels."""
+    caplog.set_level(logging.INFO)
+    stills, landmarks = tmp_path / "stills", []
+    stills.mkdir()
+    for index in range(12):
+        picture, points = draw(160, index / 25, ALICE)
+        if index >= 7:
+            picture = picture[:, : round(float(points[30, 0]))]
+        Image.fromarray(picture).save(stills / f"{index:02}.png")
+        landmarks.append(points)
+    csv = write_openface(tmp_path / "stills.csv", landmarks)
+    assert cli.run(line(tmp_path, stills, csv)) == 0
+    assert "7 faces of 12 frames; dropped: 5 cut off by the frame's edge" in caplog.text
+    assert len(Faceset.open(tmp_path / "alice")) == 7
+    again = tmp_path / "again"
+    assert cli.run(line(again, stills, csv, "min_visible=0")) == 0
+    assert len(Faceset.open(again / "alice")) == 12
+
+
+def test_extracting_again_says_what_was_extracted_before(
+    clip: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for said in ("40 faces of 40 frames", "0 faces of 0 frames; 40 frames were extracted before"):
+        assert cli.run(line(tmp_path, *clip)) == 0
+        assert said in caplog.text
 
 
 @pytest.mark.slow

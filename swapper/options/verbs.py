@@ -36,6 +36,9 @@ class ExtractOptions:
     )
     every: int = option(1, "keep every n-th frame", least=1)
     min_size: int = option(40, "drop faces whose landmarks span fewer pixels", least=0)
+    min_visible: float = option(
+        0.85, "drop faces of whose landmarks a smaller share lies within the frame", least=0, most=1
+    )
     format: str = option("png", "picture format", choices=("png", "webp", "jpg"))
     aligner: Any = None
     affect: Any = None
