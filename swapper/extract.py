@@ -192,8 +192,8 @@ def _extract_one(
     if footage.stopped is not None:
         raise MediaError(
             f"{footage.paths[0]}: damaged or truncated, decoding stopped at "
-            f"{footage.stopped:.3f} s after {frames} frames; the {total.added - before} faces before "
-            "that are kept"
+            f"{footage.stopped:.3f} s after {frames} frames; its {total.added - before} faces are "
+            "kept"
         )
     aligner.finish(frames)
     if len(detail) >= _MIN_CHECKED and np.median(detail) < LEAST_DETAIL:
