@@ -19,6 +19,7 @@ from swapper.errors import MediaError, ProvenanceError, UsageError
 from swapper.estimators.base import Estimator
 from swapper.faces.aligner import Aligner, check_num_faces, opened
 from swapper.faces.compositing import mask_in_frame
+from swapper.faces.mediapipe import MediapipeAligner
 from swapper.faces.tracking import smooth_alignments
 from swapper.inference.affect_conditioner import (
     AffectConditioner,
@@ -100,8 +101,9 @@ def convert(
         # After the cheap checks: it may read the whole clip.
         estimate = partial(_performer_neutral, options, model, make_aligner)
         conditioner = make_conditioner(
-            model, options.identity, options.affect, make_estimator, estimate, device
-        )
+            model, options.identity, options.affect, make_estimator, estimate, device,
+            settings=_shared_files(make_aligner),
+        )  # fmt: skip
         region_warp = _region_warp(options, make_aligner)
         aligner = make_aligner()
         check_num_faces(aligner, options.faces)
@@ -143,6 +145,14 @@ def _check_regions(options: ConvertOptions) -> None:
         raise UsageError(
             "affect.regions: scale deviations from one performer's neutral; pass faces=largest"
         )
+
+
+def _shared_files(make_aligner: Callable[[], Aligner]) -> dict[str, dict[str, str]]:
+    """Return the settings of estimators whose weights are in the aligner's file."""
+    aligner = make_aligner()
+    if isinstance(aligner, MediapipeAligner) and aligner.model:
+        return {"mediapipe": {"weights": aligner.model}}
+    return {}
 
 
 def _region_warp(options: ConvertOptions, make_aligner: Callable[[], Aligner]) -> RegionWarp | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -202,6 +203,7 @@ def make_conditioner(
     find_neutral: Callable[[Estimator, int], NDArray[np.float32]],
     device: torch.device,
     space: AffectSpace | None = None,
+    settings: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> AffectConditioner | None:
     """Build the conditioner of a model; None if its decoders are not conditioned.
 
@@ -214,6 +216,7 @@ def make_conditioner(
             and the side of the crops to read.
         device: Where the estimator runs.
         space: The model's affect space, where the caller has restored it; None to restore it.
+        settings: By name of an estimator, how to load it where none is named.
 
     Raises:
         ModelError: The affect space is damaged.
@@ -237,7 +240,7 @@ def make_conditioner(
             log.warning(
                 "%s: the model's codes express %.0f %% of it, only that is added", name, 100 * share
             )
-    estimator = _estimator(space, make_estimator).to(device)
+    estimator = _estimator(space, make_estimator, settings).to(device)
     side = model.card.aligned_size or max(DEFAULT_SIDE, model.net.resolution)
     performer: str | NDArray[np.float32] = options.performer
     if options.performer not in ("", *space.neutrals):
@@ -253,12 +256,16 @@ def make_conditioner(
     )
 
 
-def _estimator(space: AffectSpace, make: Callable[[], Estimator | None]) -> Estimator:
+def _estimator(
+    space: AffectSpace,
+    make: Callable[[], Estimator | None],
+    settings: Mapping[str, Mapping[str, Any]],
+) -> Estimator:
     name = space.lineage.partition(":")[0]
     estimator = make()
     if estimator is None:
         try:
-            estimator = load_estimator(name, "measuring")
+            estimator = load_estimator(name, "measuring", **settings.get(name, {}))
         except (SwapperError, TypeError) as error:
             raise UsageError(
                 f"the model was trained with affect={name}, which needs more to be loaded: pass "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 
 from swapper.errors import MediaError
+from swapper.media.clock import TrackClock
 from swapper.media.container import open_container
+from swapper.media.video_reader import VideoReader
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ _LOSSLESS = re.compile("pcm_.*|flac|alac|wavpack|tta|ape|truehd|mlp")
 
 
 class AudioTracks(AbstractContextManager["AudioTracks"]):
-    """Copies the audio tracks of `source` into `output`, written to `path`, amid the video.
+    """Copies the audio tracks of a clip into `output`, written to `path`, amid the video.
 
     The tracks are added at once.
 
@@ -40,33 +42,52 @@ class AudioTracks(AbstractContextManager["AudioTracks"]):
         MediaError: A track can be neither copied nor transcoded.
     """
 
-    def __init__(self, source: Path, output: OutputContainer, path: Path) -> None:
-        self._container = open_container(source)
+    def __init__(self, source: VideoReader, output: OutputContainer, path: Path) -> None:
+        self._source = source
+        self._container = open_container(source.path)
         self._output = output
         self._path = path
         self._tracks: dict[int, tuple[AudioStream, bool]] = {}
-        self._held: av.Packet[Any] | None = None
+        self._held: tuple[av.Packet[Any], int | None] | None = None
+        self._clocks: dict[int, TrackClock] = {}
         streams = list(self._container.streams.audio)
         for stream in streams:
             self._tracks[stream.index] = self._add(stream)
-        self._packets: Iterator[av.Packet[Any]] = iter(())
-        if streams:
-            self._packets = self._container.demux(*streams)
+            assert stream.time_base is not None, "demuxers always set a time base"
+            leaps = "mpegts" in self._container.format.name
+            self._clocks[stream.index] = TrackClock(stream.time_base, source.coded.start, leaps)
+        self._packets = self._with_following(streams)
 
     def __exit__(self, *error: object) -> None:
         self._container.close()
 
     def copy_until(self, time: Fraction | None) -> None:
-        """Write the packets that begin before `time` in seconds; all remaining ones for None."""
+        """Write the packets that begin before `time` in seconds; all remaining ones for None.
+
+        `time` is on the clip's clock. Where a track's own steps back, it waits for the video's to
+        do so as well, and breaks in step with it.
+        """
         while True:
-            packet = self._held or self._next()
+            self._held = self._held or next(self._packets, None)
+            if self._held is None:
+                return
+            packet, following = self._held
+            clock = self._clocks[packet.stream.index]
+            assert packet.dts is not None, "_intact leaves the others out"
+            if time is not None:
+                steps_back = clock.is_break(packet.dts, following)
+                if (clock.now + 1 if steps_back else clock.seconds(packet.dts)) >= time:
+                    return
             self._held = None
-            if packet is None:
-                return
-            assert packet.dts is not None, "_next leaves the others out"
-            if time is not None and packet.dts * packet.time_base >= time:
-                self._held = packet
-                return
+            placed = clock.place_in_step(
+                packet.dts, packet.duration or 1, following, self._source.clock.offsets
+            )
+            if placed is None:
+                continue
+            moved = placed - packet.dts
+            packet.dts = placed
+            if packet.pts is not None:
+                packet.pts += moved
             self._write(packet)
 
     def finish(self) -> None:
@@ -115,15 +136,27 @@ class AudioTracks(AbstractContextManager["AudioTracks"]):
             track.codec_context.bit_rate = 96_000 * channels
         return track
 
-    def _next(self) -> av.Packet[Any] | None:
-        """Return the next packet with a timestamp, None at the end or at damage."""
-        try:
-            for packet in self._packets:
+    def _with_following(
+        self, streams: list[AudioStream]
+    ) -> Iterator[tuple[av.Packet[Any], int | None]]:
+        """Yield packets, each with the timestamp of its track's next one."""
+        waiting: dict[int, av.Packet[Any]] = {}
+        for packet in self._intact(streams):
+            before = waiting.pop(packet.stream.index, None)
+            waiting[packet.stream.index] = packet
+            if before is not None:
+                yield before, packet.dts
+        for packet in waiting.values():
+            yield packet, None
+
+    def _intact(self, streams: list[AudioStream]) -> Iterator[av.Packet[Any]]:
+        """Yield packets with a timestamp, up to the end or damage."""
+        if not streams:
+            return
+        with suppress(av.FFmpegError):
+            for packet in self._container.demux(*streams):
                 if packet.dts is not None and packet.size and not packet.is_corrupt:
-                    return packet
-        except av.FFmpegError:
-            self._packets = iter(())
-        return None
+                    yield packet
 
     def _write(self, packet: av.Packet[Any]) -> None:
         track, copied = self._tracks[packet.stream.index]

@@ -1,19 +1,19 @@
-"""Timestamps that start at zero and never step back."""
+"""Timestamps that never step back, also where a file's do."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 _LEAP = 10
-"""Seconds that a clock may jump ahead in MPEG-TS, whose parts may bear clocks of their own."""
-_IN_STEP = 1
-"""Seconds within which one stream's break is another's."""
+"""Seconds. In MPEG-TS, whose parts may bear clocks of their own, a longer leap ahead is a break.
+Nor do two streams of one part begin further apart."""
 
 
 @dataclass
 class Clock:
-    """Places one stream's timestamps on a clock that goes on where the stream's steps back.
+    """Places a stream's timestamps on a clock that goes on where the stream's steps back.
 
     A single timestamp that is out of line is moved by as little as possible. Where all that follows
     is earlier, as in spliced recordings, the rest is moved to follow on; where the first clock
@@ -25,7 +25,7 @@ class Clock:
         leaps: Whether a leap of more than ten seconds ahead is a break as well.
 
     Attributes:
-        offsets: Seconds added to the timestamps after each break, in order; `start` left out.
+        offsets: Seconds added after each break, in order, besides `start`.
         breaks: Seconds at which they occurred, on the clock that goes on.
         repeats: Single timestamps that were moved.
     """
@@ -38,50 +38,33 @@ class Clock:
     repeats: int = 0
 
     def __post_init__(self) -> None:
-        self._begin = -round(self.start / self.time_base)
-        self._offset = self._begin
-        self._before: list[int] = []  # offsets of clocks that may come back
-        self._end: int | None = None  # of the last frame or packet
-        self._last = 0
+        self._begin = self._offset = -round(self.start / self.time_base)
+        self._former: list[int] = []  # offsets of clocks that may come back
+        self._last: int | None = None
+        self._end = 0  # of the last frame or packet
 
-    def place(
-        self,
-        timestamp: int,
-        duration: int,
-        following: int | None,
-        known: list[Fraction] | None = None,
-    ) -> int:
+    def place(self, timestamp: int, duration: int, following: int | None) -> int:
         """Return where a timestamp goes.
 
         Args:
             timestamp: In ticks, as in the file.
             duration: Of its frame or packet, in ticks; at least 1.
             following: The stream's next timestamp; None at its end.
-            known: `offsets` of another stream of the same file, to break in step with it.
         """
-        placed = timestamp + self._offset
-        if self._end is not None and not self._goes_on(placed):
-            ahead = None if following is None else following + self._offset
-            if ahead is not None and self._goes_on(ahead) and ahead > self._last + 1:
-                self.repeats += 1
-                placed = max(self._last + 1, min(self._end, ahead - 1))
-            else:
-                self._offset = self._new_offset(timestamp, self._end, known or [])
-                self.offsets.append((self._offset - self._begin) * self.time_base)
-                self.breaks.append(self._end * self.time_base)
-                placed = max(timestamp + self._offset, self._last + 1)
-        elif self._end is not None and self._before and placed > self._end + duration:
-            self._come_back(timestamp, self._end, duration)
-            placed = timestamp + self._offset
-        self._last, self._end = placed, placed + duration
-        return placed
+        if self._is_single(timestamp, following):
+            assert following is not None, "it is what the others go on with"
+            self.repeats += 1
+            ahead = following + self._offset
+            return self._put(max(self._after_last, min(self._end, ahead - 1)), duration)
+        if self.is_break(timestamp, following):
+            self._break(self._end - timestamp)
+        elif self._former and timestamp + self._offset > self._end + duration:
+            self._come_back(timestamp, duration)
+        return self._put(max(timestamp + self._offset, self._after_last), duration)
 
     def is_break(self, timestamp: int, following: int | None) -> bool:
-        """Return whether `place` would find a break there."""
-        if self._end is None or self._goes_on(timestamp + self._offset):
-            return False
-        ahead = None if following is None else following + self._offset
-        return ahead is None or not self._goes_on(ahead) or ahead <= self._last + 1
+        """Return whether a timestamp, and what follows, is on another clock than before."""
+        return not (self._goes_on(timestamp) or self._is_single(timestamp, following))
 
     def seconds(self, timestamp: int) -> Fraction:
         """Return where a timestamp lies if nothing breaks before it."""
@@ -90,24 +73,84 @@ class Clock:
     @property
     def now(self) -> Fraction:
         """Seconds at which the stream has arrived."""
-        return (self._end or 0) * self.time_base
+        return self._end * self.time_base
 
-    def _goes_on(self, placed: int) -> bool:
-        assert self._end is not None, "only after the first"
-        ahead = (placed - self._end) * self.time_base
-        return placed > self._last and not (self.leaps and ahead > _LEAP)
+    def describe(self) -> str:
+        """Return what was done to the clock, for the log; or nothing."""
+        parts = [
+            f"steps back at {float(when):.3f} s, and goes on from there" for when in self.breaks
+        ]
+        if self.repeats:
+            parts.append(f"repeats itself {self.repeats} times")
+        return ", ".join(parts)
 
-    def _new_offset(self, timestamp: int, end: int, known: list[Fraction]) -> int:
-        """Return the offset that lets `timestamp` follow on, or another stream's near to it."""
-        own = end - timestamp
-        self._before.append(self._offset)
-        others = [round(each / self.time_base) + self._begin for each in known]
-        near = [each for each in others if abs(each - own) * self.time_base < _IN_STEP]
-        return min(near, key=lambda each: abs(each - own), default=own)
+    @property
+    def _after_last(self) -> int:
+        return -(1 << 62) if self._last is None else self._last + 1
 
-    def _come_back(self, timestamp: int, end: int, duration: int) -> None:
+    def _put(self, placed: int, duration: int) -> int:
+        self._last, self._end = placed, placed + duration
+        return placed
+
+    def _goes_on(self, timestamp: int) -> bool:
+        if self._last is None:
+            return True
+        placed = timestamp + self._offset
+        leaps = self.leaps and (placed - self._end) * self.time_base > _LEAP
+        return placed > self._last and not leaps
+
+    def _is_single(self, timestamp: int, following: int | None) -> bool:
+        """Return whether only this timestamp is out of line, with room for it before the next."""
+        if following is None or self._last is None or self._goes_on(timestamp):
+            return False
+        return self._goes_on(following) and following + self._offset > self._last + 1
+
+    def _break(self, offset: int) -> None:
+        self._former.append(self._offset)
+        self._offset = offset
+        self.offsets.append((offset - self._begin) * self.time_base)
+        self.breaks.append(self.now)
+
+    def _come_back(self, timestamp: int, duration: int) -> None:
         """Take an earlier offset again, if it lets `timestamp` follow on."""
-        for earlier in self._before:
-            if abs(timestamp + earlier - end) <= duration and timestamp + earlier > self._last:
-                self._offset, self._before = earlier, []
+        for earlier in self._former:
+            placed = timestamp + earlier
+            if abs(placed - self._end) <= duration and placed >= self._after_last:
+                self._offset, self._former = earlier, []
                 return
+
+
+@dataclass
+class TrackClock(Clock):
+    """Clock of a track that stays in step with the video's.
+
+    Where both step back, it takes the video's offset. Where only the track does, as after a cut
+    that kept sound from before its first frame, it drops what it has had already.
+    """
+
+    _drops: bool = field(default=False, init=False)
+
+    def place_in_step(
+        self, timestamp: int, duration: int, following: int | None, video: Sequence[Fraction]
+    ) -> int | None:
+        """Return where a timestamp goes, or None to drop its packet.
+
+        Args:
+            timestamp: As of `place`, like the next two.
+            duration: Of the packet.
+            following: The track's next timestamp.
+            video: `offsets` of the video's clock so far.
+        """
+        if not self._drops and self.is_break(timestamp, following):
+            own = self._end - timestamp
+            known = [self._begin, *(self._begin + round(each / self.time_base) for each in video)]
+            nearest = min(known, key=lambda each: abs(each - own))
+            if abs(nearest - own) * self.time_base <= _LEAP:
+                self._break(nearest)
+                self._drops = True
+        if self._drops:
+            if timestamp + self._offset + duration // 2 < self._end:
+                return None
+            self._drops = False
+            return self._put(max(timestamp + self._offset, self._after_last), duration)
+        return self.place(timestamp, duration, following)

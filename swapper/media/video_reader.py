@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import KW_ONLY, dataclass, field
 from fractions import Fraction
@@ -17,9 +17,13 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from swapper.errors import MediaError
+from swapper.media.clock import Clock
 from swapper.media.colorspace import FULL, Colour, layout_of, rgb_from_frame
 from swapper.media.container import is_cut, open_container, video_stream
 from swapper.media.orientation import Orientation, display_matrix
+
+_LATE_START = 1
+"""Seconds at which a clip's clock may start and be kept; from there on it is moved to zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,8 @@ class CodedVideo:
         colour: Colour encoding.
         tags: The file's tags (colorspace, range, primaries, transfer); unspecified stays so.
         time_base: Seconds per tick of every pts and duration.
-        first_pts: pts of the first frame.
+        first_pts: pts of the first frame, on the clip's clock.
+        start: Seconds by which the clip's clock is earlier than the file's, which starts late.
         sample_aspect_ratio: Pixel aspect ratio, or None.
         matrix: Display matrix (nine integers), or None.
         metadata: Title, creation time and the like.
@@ -68,6 +73,7 @@ class CodedVideo:
     tags: tuple[int, int, int, int]
     time_base: Fraction
     first_pts: int
+    start: Fraction
     sample_aspect_ratio: Fraction | None
     matrix: tuple[int, ...] | None
     metadata: dict[str, str]
@@ -84,7 +90,8 @@ class Frame:
 
     Attributes:
         index: From 0.
-        pts: Presentation timestamp in the stream's time base, or None.
+        pts: Presentation timestamp in the stream's time base, on a clock that starts at 0 and
+            never steps back; None if the file has none.
         time: Seconds since the clip's first frame.
         duration: Display duration in the stream's time base, or None.
         raw: The decoded frame; None for an image.
@@ -120,6 +127,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         coded: Stream parameters for a writer.
         stopped: After a pass, the time in seconds up to which a damaged or truncated file could be
             decoded; None if it was decoded to its end.
+        clock: Of the current pass: where the file's timestamps step back, if they do.
 
     Raises:
         MediaError: Missing, empty, not a video, only audio, or no frame can be decoded.
@@ -135,6 +143,8 @@ class VideoReader(AbstractContextManager["VideoReader"]):
             if first is None:
                 raise MediaError(f"{self.path}: no frame can be decoded; copy or download it again")
             self.coded = _coded_video(container, stream, first)
+            self._leaps = "mpegts" in container.format.name
+            self.clock = self._new_clock()
             self.info = _info(self.path, stream, self.coded)
 
     def __exit__(self, *error: object) -> None:
@@ -145,40 +155,64 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         state = _Pass(damaged=is_cut(self.path))
         with open_container(self.path) as container:
             stream = video_stream(container, self.path)
+            self.clock = self._new_clock()
             index, end = -1, 0.0
             with closing(_decoded(container, stream, state)) as raws:
-                for index, (raw, following) in enumerate(pairwise(chain(raws, (None,)))):
-                    assert raw is not None, "None only follows the last"
-                    duration = _ticks_to(raw, following)
-                    if following is None and not state.damaged and 0 < stream.frames <= index + 1:
+                placed = self._placed(raws)
+                for index, (this, following) in enumerate(pairwise(chain(placed, (None,)))):
+                    assert this is not None, "None only follows the last"
+                    raw, pts = this
+                    duration = _ticks_between(pts, following and following[1])
+                    whole = not state.damaged and not self.clock.breaks
+                    if following is None and whole and 0 < stream.frames <= index + 1:
                         duration = _last_duration(raw, _claimed_end(stream), state.last_pts)
-                    frame = self._frame(index, raw, duration)
+                    frame = self._frame(index, raw, pts, duration or raw.duration or None)
                     seconds = (frame.duration or 0) * self.coded.time_base
                     end = frame.time + float(seconds or 1 / self.info.rate)
                     yield frame
             if state.damaged or self._cut_short(stream, index + 1, end):
                 self.stopped = end
 
-    def _frame(self, index: int, raw: av.VideoFrame, duration: int | None) -> Frame:
+    def _new_clock(self) -> Clock:
+        return Clock(self.coded.time_base, self.coded.start, self._leaps)
+
+    def _placed(self, raws: Iterable[av.VideoFrame]) -> Iterator[tuple[av.VideoFrame, int | None]]:
+        """Yield frames with their pts on the clip's clock."""
+        usual = max(1, round(1 / (self.info.rate * self.coded.time_base)))
+        for raw, following in pairwise(chain(raws, (None,))):
+            assert raw is not None, "None only follows the last"
+            if raw.pts is None:
+                yield raw, None
+                continue
+            ahead = None if following is None else following.pts
+            ticks = _ticks_between(raw.pts, ahead) or raw.duration or usual
+            yield raw, self.clock.place(raw.pts, min(ticks, 2 * usual), ahead)
+
+    def _frame(
+        self, index: int, raw: av.VideoFrame, pts: int | None, duration: int | None
+    ) -> Frame:
         coded, orientation = self.coded, self.coded.orientation
         if (raw.width, raw.height, raw.format.name) != (coded.width, coded.height, coded.pix_fmt):
             # Some streams change size; a clip has one size.
             raw = raw.reformat(width=coded.width, height=coded.height, format=coded.pix_fmt)
         time = float(index / self.info.rate)
-        if raw.pts is not None:
-            time = float((raw.pts - coded.first_pts) * coded.time_base)
+        if pts is not None:
+            time = float((pts - coded.first_pts) * coded.time_base)
 
         def load() -> NDArray[np.uint8]:
             return np.ascontiguousarray(orientation.upright(rgb_from_frame(raw, coded.colour)))
 
-        return Frame(index, time, load, pts=raw.pts, duration=duration, raw=raw)
+        return Frame(index, time, load, pts=pts, duration=duration, raw=raw)
 
     def _cut_short(self, stream: VideoStream, num_frames: int, end: float) -> bool:
         """Return whether the container claims clearly more than was decoded."""
         claimed = _claimed_end(stream)
-        if claimed is None or (stream.frames and num_frames >= stream.frames):
+        known = stream.frames and num_frames >= stream.frames
+        if claimed is None or known or self.clock.breaks:
             return False
-        missing = float((claimed - self.coded.first_pts) * self.coded.time_base) - end
+        coded = self.coded
+        missing = float(claimed * coded.time_base - coded.start) - end
+        missing -= float(coded.first_pts * coded.time_base)
         return missing > max(0.1, float(2.5 / self.info.rate))
 
 
@@ -246,15 +280,15 @@ def _flush_decoder(stream: VideoStream, state: _Pass) -> list[av.VideoFrame]:
     return [frame for frame in held if not lost or frame.pts is None or frame.pts < min(lost)]
 
 
-def _ticks_to(raw: av.VideoFrame, following: av.VideoFrame | None) -> int | None:
-    """Return the ticks up to the next frame, or else the packet's duration.
+def _ticks_between(pts: int | None, following: int | None) -> int | None:
+    """Return the ticks up to the next frame, if it is later.
 
     MP4 counts a packet's duration in decoding order: wrong for frames of uneven length that
     were reordered, so the timestamps come first.
     """
-    if following is None or raw.pts is None or following.pts is None or following.pts <= raw.pts:
-        return raw.duration or None
-    return int(following.pts - raw.pts)
+    if pts is None or following is None or following <= pts:
+        return None
+    return following - pts
 
 
 def _last_duration(
@@ -295,6 +329,10 @@ def _coded_video(
         int(context.color_trc),
     )
     assert stream.time_base is not None, "demuxers always set a time base"
+    # A clip cut out of a longer one may start hours in; sound may start before the picture.
+    start = Fraction(container.start_time or 0, av.time_base)
+    start = start if start >= _LATE_START else Fraction(0)
+    first_pts = (first.pts or 0) - round(start / stream.time_base)
     return CodedVideo(
         width=first.width,
         height=first.height,
@@ -302,7 +340,8 @@ def _coded_video(
         colour=Colour.guess(tags[0], tags[1], pix_fmt, first.width, first.height),
         tags=(tags[0], FULL if pix_fmt.startswith("yuvj") else tags[1], tags[2], tags[3]),
         time_base=stream.time_base,
-        first_pts=first.pts or 0,
+        first_pts=first_pts,
+        start=start,
         sample_aspect_ratio=stream.sample_aspect_ratio or None,
         matrix=display_matrix(first),
         metadata=dict(container.metadata),

@@ -93,7 +93,7 @@ class VideoWriter(ContainerWriter):
             context.codec_tag = "hvc1"  # Apple's players require it instead of hev1
         if coded.matrix is not None:
             stream.set_display_matrix(coded.matrix)
-        self._audio = stack.enter_context(AudioTracks(self.template.path, output, self.path))
+        self._audio = stack.enter_context(AudioTracks(self.template, output, self.path))
         metadata = coded.metadata.items()
         output.metadata.update({k: v for k, v in metadata if k.lower() not in _OWN_METADATA})
 
@@ -137,6 +137,8 @@ class VideoWriter(ContainerWriter):
         self._audio.copy_until(None if self.template.stopped is None else self._end)
         self._audio.finish()
         self._mux(None, output)
+        if told := self.template.clock.describe():
+            _log.warning("%s: the clock of %s %s", self.path, self.template.path.name, told)
 
     def _prepare(
         self, frame: Frame, image: NDArray[np.uint8] | None, changed: NDArray[np.bool_] | None
