@@ -73,6 +73,7 @@ class VideoWriter(ContainerWriter):
             _log.warning("%s: %s cannot keep all bits", self.path, self.codec)
         self._durations: dict[int, int] = {}
         self._lengths: set[int] = set()
+        self._delay: int | None = None  # from decoding to presentation
         self._last_pts: int | None = None
         self._held: av.Packet[VideoStream] | None = None
         self._end = Fraction(0)
@@ -186,7 +187,8 @@ class VideoWriter(ContainerWriter):
                 output.mux(self._held)
             self._held = packet
         if raw is None and self._held is not None:
-            self._lengthen(self._held)
+            if self.path.suffix.lower() in (".mp4", ".mov"):
+                self._end_in_time(self._held)
             output.mux(self._held)
 
     def _fix_timestamps(self, packet: av.Packet[VideoStream]) -> None:
@@ -199,15 +201,22 @@ class VideoWriter(ContainerWriter):
         hour = 3600 / self.template.coded.time_base
         if packet.dts is None or not 0 <= packet.pts - packet.dts <= hour:
             packet.dts = packet.pts
+        if self._delay is None:
+            self._delay = packet.pts - packet.dts
 
-    def _lengthen(self, last: av.Packet[VideoStream]) -> None:
-        """Extend the last packet to the end of the last frame: MP4 counts in decoding order.
+    def _end_in_time(self, last: av.Packet[VideoStream]) -> None:
+        """Let the last packet in decoding order end with the last frame.
 
-        Not needed at a constant frame duration, where it would change the average rate.
+        MP4 stores the length of a track as the sum of its packets' in decoding order, and that of
+        its edit list by the latest end of a packet. With uneven frames that are reordered both are
+        right only if the last packet is decoded late enough.
         """
-        if len(self._lengths) > 1 and last.pts != self._last_pts and last.dts is not None:
-            end = round(self._end / last.time_base)
-            last.duration = max(last.duration or 0, end - last.dts)
+        if len(self._lengths) < 2 or last.pts is None or last.dts is None:
+            return
+        end = round(self._end / last.time_base)
+        decoded_by, own = end - (self._delay or 0), last.duration or 0
+        last.dts = max(last.dts, min(last.pts, decoded_by - own))
+        last.duration = min(max(own, decoded_by - last.dts), max(own, end - last.pts))
 
 
 def _output_colour(template: VideoReader, pix_fmt: str) -> tuple[Colour, tuple[int, int, int, int]]:

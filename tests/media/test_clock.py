@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from swapper.media.clock import Clock, TrackClock
 from swapper.media.video_reader import VideoReader
+from swapper.media.video_writer import VideoWriter
 from tests.media.clips import FRAME, sound_packets, write_clip
 from tests.media.splices import segment, splice, stamp_again
 from tests.media.test_video import copy
@@ -160,3 +161,26 @@ def test_a_start_within_the_first_second_is_kept(
     times = [frame.pts * reader.coded.time_base for frame in reader if frame.pts is not None]
     assert times == [Fraction(each, 90_000) for each in stamps]
     assert not caplog.records
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("frames", [19, 20, 21, 22, 23])
+def test_uneven_frames_that_are_reordered_end_in_time(
+    tmp_path: Path, suffix: str, frames: int
+) -> None:
+    uneven = (3600, 1800, 7200, 3000, 5400, 9000)
+    stamps = write_clip(tmp_path / "in.mkv", frames=frames, durations=uneven)
+    end = (stamps[-1] + uneven[(frames - 1) % 6]) / 90_000
+    reader = VideoReader(tmp_path / "in.mkv")
+    with VideoWriter(tmp_path / f"out{suffix}", reader, preset="medium") as writer:
+        for frame in reader:
+            writer.write(frame)
+    with av.open(str(tmp_path / f"out{suffix}")) as container:
+        (stream,) = container.streams.video
+        assert stream.codec_context.has_b_frames
+        lengths = [(container.duration or 0) / 1e6]  # of the edit list, or of Matroska's header
+        if stream.duration is not None and stream.time_base is not None:
+            lengths.append(float(stream.duration * stream.time_base))  # of the packets
+    assert lengths == pytest.approx([end] * len(lengths), abs=0.002)
+    if suffix == ".mkv":  # of MP4 packets no reader knows the end, if they were reordered
+        assert ends(tmp_path / "out.mkv")["video"][1] == pytest.approx(end, abs=0.002)
