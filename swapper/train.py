@@ -27,7 +27,7 @@ from swapper.options.verbs import TrainOptions
 from swapper.training.acceleration import Acceleration
 from swapper.training.affect_setup import RunNeutrals, find_run_neutrals, set_up_affect
 from swapper.training.callbacks import SaveLast
-from swapper.training.checkpoint import check_resumable, read_checkpoint
+from swapper.training.checkpoint import check_resumable, check_same_faces, read_checkpoint
 from swapper.training.module import SwapModule
 from swapper.training.optim import Optim
 from swapper.training.pseudo_target_sheet import draw_pseudo_sheet
@@ -91,12 +91,12 @@ def train(options: TrainOptions, parts: Parts, config: Mapping[str, Any]) -> flo
     parts.data.setup("fit")  # before anything is written: most mistakes are in the facesets
     run.mkdir(parents=True, exist_ok=True)
     with lock_run(run):
-        checkpoint = _checkpoint_to_resume(options, run, config)
+        checkpoint = _checkpoint_to_resume(options, run, config, parts.data)
         return _train(options, parts, config, run, checkpoint)
 
 
 def _checkpoint_to_resume(
-    options: TrainOptions, run: Path, config: Mapping[str, Any]
+    options: TrainOptions, run: Path, config: Mapping[str, Any], data: FaceDataModule
 ) -> Path | None:
     """Return the newest checkpoint of the run, if it can be resumed under `config`."""
     last = run / "checkpoints" / "last.ckpt"
@@ -111,7 +111,9 @@ def _checkpoint_to_resume(
     if options.resume == "never":
         raise UsageError(f"{run}: has a checkpoint; pass resume=auto to go on, or another name=")
     saved = read_checkpoint(last)
-    for change in check_resumable(last, saved["swapper"]["config"], config):
+    hashes = [each.content_hash for each in data.facesets]
+    changes = check_same_faces(last, saved["swapper"], data.identities, hashes)
+    for change in [*changes, *check_resumable(last, saved["swapper"]["config"], config)]:
         log.warning("resuming with a change: %s", change)
     log.info("resuming %s at step %d", run, saved["global_step"])
     return last
@@ -144,6 +146,7 @@ def _train(
     record: dict[str, Any] = {
         "config": dict(config),
         "identities": list(parts.data.identities),
+        "facesets": [each.content_hash for each in parts.data.facesets],
         "lineage": lineage,
     }
     if affect:

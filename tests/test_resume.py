@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,6 +134,16 @@ def test_more_steps_continue_a_finished_run_bitwise(
     assert done.returncode == 0, done.stderr
     assert "with a change" not in done.stderr
     assert learnt(tmp_path) == learnt(uninterrupted)
+
+
+def test_facesets_may_lie_elsewhere(
+    world: Path, own_runs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copies = shutil.copytree(world / "facesets", tmp_path / "moved")
+    line = made.train_line(world, own_runs, "run", made.STEPS + 1, "affect=actors")
+    where = f"facesets=[{copies}/alice/,{world}/facesets/../facesets/bob]"
+    assert cli.run([*line, where]) == 0
+    assert "with a change" not in caplog.text
 
 
 def test_a_meaningless_resume_is_refused_with_a_diff(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,13 @@ from swapper.files import one_line, replacing
 from swapper.models.decoder import current_weight_name
 
 # Keys that must not change on resume: weights or optimiser state would not fit.
-_BINDING = ("model", "facesets", "affect.name", "optim.optimizer._target_")
+_BINDING = ("model", "affect.name", "optim.optimizer._target_")
 # Keys that do not affect training.
 _HARMLESS = (
-    "name", "runs", "resume", "trainer.max_steps", "trainer.max_time", "trainer.accelerator",
-    "trainer.devices", "trainer.log_every_n_steps", "trainer.val_check_interval", "logger",
-    "callbacks.checkpoint", "callbacks.best", "callbacks.preview", "callbacks.progress",
-    "data.num_workers",
+    "name", "runs", "resume", "facesets", "data.facesets", "data.num_workers", "logger",
+    "trainer.max_steps", "trainer.max_time", "trainer.accelerator", "trainer.devices",
+    "trainer.log_every_n_steps", "trainer.val_check_interval", "callbacks.checkpoint",
+    "callbacks.best", "callbacks.preview", "callbacks.progress", "callbacks.repeats.path",
 )  # fmt: skip
 
 
@@ -126,6 +126,37 @@ def compare_configs(
         )
         (refused if _under(key, _BINDING) else noted).append(line)
     return refused, noted
+
+
+def check_same_faces(
+    path: Path, saved: Mapping[str, Any], identities: Sequence[str], hashes: Sequence[str]
+) -> list[str]:
+    """Refuse to resume `path` with other people; where their facesets lie does not matter.
+
+    Args:
+        path: Of the checkpoint.
+        saved: Its record.
+        identities: Of the facesets, in order.
+        hashes: Of the facesets' contents.
+
+    Returns:
+        A line for each faceset whose faces have changed.
+
+    Raises:
+        CheckpointError: The identities differ, or their order.
+    """
+    before = [str(each) for each in saved.get("identities", ())]
+    if before != list(identities):
+        raise CheckpointError(
+            f"{path}: was trained on the facesets of {', '.join(before)}, in this order; these are "
+            f"of {', '.join(identities)}: pass those, or another name= to start afresh"
+        )
+    known = saved.get("facesets") or hashes
+    return [
+        f"the faces of {name} have changed"
+        for name, was, now in zip(identities, known, hashes, strict=True)
+        if was != now
+    ]
 
 
 def check_resumable(

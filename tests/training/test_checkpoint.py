@@ -16,6 +16,7 @@ from swapper.errors import CheckpointError
 from swapper.training.checkpoint import (
     AtomicCheckpointIO,
     check_resumable,
+    check_same_faces,
     compare_configs,
     read_checkpoint,
 )
@@ -128,12 +129,25 @@ CONFIG: dict[str, Any] = {
         ({"optim": {"lr": 1e-5, "optimizer": {"_target_": "AdamW"}}}, 0, 1),
         ({"optim": {"lr": 1e-4, "optimizer": {"_target_": "SGD"}}}, 1, 0),
         ({"model": {"_target_": "Df", "width": 64}}, 1, 0),
-        ({"facesets": ["alice", "carol"]}, 1, 0),
+        ({"facesets": ["/elsewhere/alice/", "bob"]}, 0, 0),  # `check_same_faces` looks into them
     ],
 )
 def test_changes_are_told_apart(change: dict[str, Any], refused: int, noted: int) -> None:
     found = compare_configs(CONFIG, {**CONFIG, **change})
     assert [len(each) for each in found] == [refused, noted]
+
+
+def test_a_run_is_bound_to_people_and_told_of_other_faces() -> None:
+    path = Path("runs/x/last.ckpt")
+    saved = {"identities": ["alice", "bob"], "facesets": ["1" * 64, "2" * 64]}
+    assert check_same_faces(path, saved, ["alice", "bob"], ["1" * 64, "2" * 64]) == []
+    (change,) = check_same_faces(path, saved, ["alice", "bob"], ["1" * 64, "3" * 64])
+    assert "bob" in change
+    del saved["facesets"]  # as earlier versions wrote it
+    assert check_same_faces(path, saved, ["alice", "bob"], ["4" * 64, "3" * 64]) == []
+    for people in (["bob", "alice"], ["alice"], ["alice", "carol"]):
+        with pytest.raises(CheckpointError, match=r"alice, bob.*another name="):
+            check_same_faces(path, saved, people, ["1" * 64] * len(people))
 
 
 def test_a_refusal_shows_the_diff_and_the_cure() -> None:
