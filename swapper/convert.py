@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from swapper import __version__
 from swapper.devices import pick_device
-from swapper.errors import MediaError, ProvenanceError, UsageError
+from swapper.errors import MediaError, NothingSwappedError, ProvenanceError, UsageError
 from swapper.estimators.base import Estimator
 from swapper.faces.aligner import Aligner, check_num_faces, opened
 from swapper.faces.compositing import mask_in_frame
@@ -57,12 +57,17 @@ class ConvertSummary:
     Attributes:
         outputs: Files written.
         frames: Frames written.
-        swapped: Frames with a swapped face.
+        swapped_frames: Indices of the frames with a swapped face.
     """
 
     outputs: list[Path]
     frames: int
-    swapped: int
+    swapped_frames: frozenset[int]
+
+    @property
+    def swapped(self) -> int:
+        """Number of frames with a swapped face."""
+        return len(self.swapped_frames)
 
 
 def convert(
@@ -81,6 +86,7 @@ def convert(
             model names.
 
     Raises:
+        NothingSwappedError: No face was found; the output is the footage as it was, unsigned.
         SwapperError: In one line. If footage is truncated, the decoded part is converted and
             signed; in all other cases no output is left.
     """
@@ -119,6 +125,11 @@ def convert(
         raise MediaError(
             f"{options.video}: damaged or truncated, decoding stopped at {footage.stopped:.3f} s; "
             f"the {summary.frames} frames before are in {options.output}"
+        )
+    if not summary.swapped:
+        raise NothingSwappedError(
+            f"{options.output}: nothing was swapped, no face was found in {summary.frames} frames; "
+            "the footage is written as it was, unsigned. Try another aligner="
         )
     return summary
 
@@ -223,7 +234,7 @@ def _unsigned(output: Path) -> Path:
 def _publish(
     summary: ConvertSummary, output: Path, footage: Footage, claim: Claim, signer: Signer | None
 ) -> ConvertSummary:
-    """Sign the output and move it to its final name.
+    """Sign the output, where a face was swapped, and move it to its final name.
 
     Raises:
         ProvenanceError: It cannot be signed; names the path of the unsigned file.
@@ -232,10 +243,17 @@ def _publish(
         sidecar_path(output).unlink(missing_ok=True)  # of an earlier conversion, no longer valid
         return summary
     if not isinstance(footage, VideoReader):
-        for parent, path in zip(footage.paths, summary.outputs, strict=True):
-            sign(path, parent, claim, signer)
+        for index, (parent, path) in enumerate(zip(footage.paths, summary.outputs, strict=True)):
+            if index in summary.swapped_frames:
+                sign(path, parent, claim, signer)
+            else:
+                sidecar_path(path).unlink(missing_ok=True)
         return summary
     waiting = _unsigned(output)
+    if not summary.swapped:
+        sidecar_path(output).unlink(missing_ok=True)
+        waiting.replace(output)
+        return replace(summary, outputs=[output])
     try:
         signed = sign(waiting, footage.paths[0], claim, signer)
     except ProvenanceError as error:
@@ -312,7 +330,7 @@ def _run(
     swapper: FaceSwapper,
     on_frame: FrameCallback | None,
 ) -> ConvertSummary:
-    frames = swapped = 0
+    frames, swapped = 0, set[int]()
     aligned = smooth_alignments(
         _detect(footage, aligner, options.faces),
         radius=options.smooth if isinstance(footage, VideoReader) else 0,
@@ -326,15 +344,15 @@ def _run(
     bar = progress(footage.info.num_frames, f"convert {footage.paths[0].name}", "frame")
     with sink, contextlib.closing(bar):
         for chunk in _chunks(placed, options.batch_size):
-            swapped += _write(sink, swapper, chunk, on_frame)
+            swapped |= _write(sink, swapper, chunk, on_frame)
             frames += len(chunk)
             bar.update(len(chunk))
-            bar.set_postfix(swapped=swapped, refresh=False)
+            bar.set_postfix(swapped=len(swapped), refresh=False)
         if frames == 0:
             raise MediaError(f"{options.video}: not one frame could be decoded; nothing written")
         if footage.stopped is None:
             aligner.finish(frames)
-    return ConvertSummary(sink.outputs, frames, swapped)
+    return ConvertSummary(sink.outputs, frames, frozenset(swapped))
 
 
 def _write(
@@ -342,11 +360,11 @@ def _write(
     swapper: FaceSwapper,
     chunk: list[tuple[Frame, list[AlignedFace]]],
     on_frame: FrameCallback | None,
-) -> int:
-    """Swap, blend and write one chunk; returns how many frames were changed."""
+) -> set[int]:
+    """Swap, blend and write one chunk; returns the indices of the changed frames."""
     all_faces = [face for _, faces in chunk for face in faces]
     results = iter(swapper.swap(all_faces))
-    swapped = 0
+    swapped = set()
     for frame, faces in chunk:
         picture = frame.image
         height, width = picture.shape[:2]
@@ -365,5 +383,6 @@ def _write(
             sink.write(frame)
         if on_frame is not None:
             on_frame(frame.index, picture, covered)
-        swapped += bool(faces)
+        if faces:
+            swapped.add(frame.index)
     return swapped

@@ -26,6 +26,12 @@ class MediaError(SwapperError):
     """A video or picture that cannot be read or written."""
 
 
+class NothingSwappedError(SwapperError):
+    """Footage in which no face was found; it is written as it was, without a claim."""
+
+    exit_code = 5
+
+
 class AlignerError(SwapperError):
     """An aligner whose weights, model or landmark file cannot be used."""
 

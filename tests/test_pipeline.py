@@ -151,14 +151,32 @@ def test_a_signature_that_fails_keeps_the_conversion(
     assert not (tmp_path / "out.mp4").exists()
 
 
-def test_frames_without_a_face_pass_untouched(world: Path, plain: Path, tmp_path: Path) -> None:
-    rows = (world / "alice.csv").read_text().splitlines()
+def hide_faces(source: Path, csv: Path, numbers: range) -> Path:
+    """A copy of landmarks in which the tracker failed on some frames."""
+    rows = source.read_text().splitlines()
     hidden = [rows[0]] + [
-        row.replace(", 0.98, 1,", ", 0.98, 0,", 1) if 10 <= number < 20 else row
+        row.replace(", 0.98, 1,", ", 0.98, 0,", 1) if number in numbers else row
         for number, row in enumerate(rows[1:])
     ]
-    csv = tmp_path / "gaps.csv"
     csv.write_text("\n".join(hidden) + "\n")
+    return csv
+
+
+def test_where_nothing_is_swapped_nothing_is_claimed(
+    world: Path, plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    csv = hide_faces(world / "alice.csv", tmp_path / "none.csv", range(FRAMES))
+    output = tmp_path / "out.mp4"
+    assert cli.run([*convert_line(world, plain, output), f"aligner.csv={csv}"]) == 5
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("swapper: ")]
+    assert f"out.mp4: nothing was swapped, no face was found in {FRAMES} frames" in line
+    assert len(frames(output)) == FRAMES
+    assert cli.run(["verify", str(output)]) == 4
+    assert [each.name for each in tmp_path.iterdir() if "out" in each.name] == ["out.mp4"]
+
+
+def test_frames_without_a_face_pass_untouched(world: Path, plain: Path, tmp_path: Path) -> None:
+    csv = hide_faces(world / "alice.csv", tmp_path / "gaps.csv", range(10, 20))
     output = tmp_path / "out.mp4"
     line = convert_line(world, plain, output, "codec.crf=0", "codec.preset=ultrafast")
     assert cli.run([*line, f"aligner.csv={csv}"]) == 0
@@ -186,13 +204,14 @@ def test_pictures_convert_to_pictures(world: Path, plain: Path, tmp_path: Path) 
     stills.mkdir()
     for number, frame in enumerate(frames(world / "alice.mp4")[:2]):
         frame.to_image().save(stills / f"{number}.png")
-    rows = (world / "alice.csv").read_text().splitlines()[:3]
-    (tmp_path / "two.csv").write_text("\n".join(rows) + "\n")
+    csv = hide_faces(world / "alice.csv", tmp_path / "two.csv", range(1, 2))
+    csv.write_text("\n".join(csv.read_text().splitlines()[:3]) + "\n")
     output = tmp_path / "swapped"
     line = convert_line(world, plain, output)
     assert cli.run([*line, f"video={stills}", f"aligner.csv={tmp_path / 'two.csv'}"]) == 0
     assert sorted(each.name for each in output.iterdir()) == ["0.png", "1.png"]
     assert cli.run(["verify", str(output / "0.png")]) == 0
+    assert cli.run(["verify", str(output / "1.png")]) == 4, "nothing was swapped in it"
 
 
 @pytest.mark.parametrize(
