@@ -21,7 +21,7 @@ from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_metadata import FacesetMetadata, ImageFormat, Source
 from swapper.facesets.writer import FacesetWriter, face_id
 from swapper.files import sha256_of
-from swapper.media.source import Footage, open_footage
+from swapper.media.source import Footage, list_footage, open_footage
 from swapper.media.video_reader import Frame
 from swapper.options.verbs import ExtractOptions
 from swapper.progress import progress
@@ -110,6 +110,7 @@ def extract(
     inputs = [options.input] if isinstance(options.input, str) else list(options.input)
     if not inputs:
         raise UsageError("input is empty: pass a video, a folder of pictures or a list of them")
+    inputs = [path for each in inputs for path in list_footage(each)]
     estimator = make_estimator()
     total = ExtractSummary(Path(options.facesets) / options.identity)
     for path in inputs:

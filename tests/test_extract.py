@@ -189,6 +189,18 @@ def test_faces_that_the_frame_cuts_off_are_dropped_and_counted(
     assert len(Faceset.open(again / "alice")) == 12
 
 
+def test_a_folder_of_videos_is_extracted(clip: tuple[Path, Path], tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for name, number in (("take10.mp4", 10), ("take2.mp4", 6)):
+        write_clip(videos / name, ALICE, frames=number)
+    (videos / "notes.txt").write_text("not footage")
+    assert cli.run(line(tmp_path, videos, videos)) == 0
+    sources = [each.name for each in Faceset.open(tmp_path / "alice").card.sources]
+    assert sources == ["take2.mp4", "take10.mp4"]
+    assert len(Faceset.open(tmp_path / "alice")) == 16
+
+
 def test_extracting_again_says_what_was_extracted_before(
     clip: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 from swapper import __version__
 from swapper.cli.help import CONFIGS, config_root, group_choices, usage, verb_help
 from swapper.cli.launch import call, causes
+from swapper.cli.overrides import prepare_overrides
 from swapper.errors import SwapperError, UsageError, choices_text
 from swapper.files import one_line
-from swapper.options.fields import MISSING, describe_option
-from swapper.options.verbs import VERBS, fields_of
+from swapper.options.fields import describe_option
+from swapper.options.verbs import VERBS
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -70,41 +71,17 @@ def _dispatch(arguments: list[str]) -> int:
             f"{CONFIGS}: not found, {checkout} is a checkout that is not installed; run "
             f"pip install --editable {checkout}"
         )
-    if "-h" in overrides or "--help" in overrides:
+    if {"-h", "--help", "help"} & set(overrides):
         print(verb_help(verb))
         return 0
     if verb == "verify" and overrides and not re.match(r"-|[+~]?[\w.@/]+=", overrides[0]):
         overrides[0] = f"file={overrides[0]}"
     status: list[int] = []
-    _compose_and_call(verb, quote_text(verb, overrides), status)
+    _compose_and_call(verb, prepare_overrides(verb, overrides), status)
     return max(status, default=0)
 
 
 # --- composing ------------------------------------------------------------------------------------
-
-
-def quote_text(verb: str, overrides: Sequence[str]) -> list[str]:
-    """Quote free text, so that paths and rights statements need no Hydra quoting.
-
-    Otherwise ``rights=signed release, 2026`` would be parsed as a sweep over two values. Under
-    ``--multirun`` a value with a comma is left unquoted, since it means a sweep.
-    """
-    fields = fields_of(verb)
-    sweeping = "-m" in overrides or "--multirun" in overrides
-    quoted = []
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        option = fields.get(key)
-        text = option is not None and option.type == "str" and not option.metadata["choices"]
-        listed = option is not None and option.type == "Any" and bool(option.metadata)
-        literal = value in ("", "null", MISSING)
-        unquoted = not literal and not value.startswith(("'", '"', "[", "${"))
-        if equals and unquoted and (text or listed) and not (sweeping and "," in value):
-            escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
-            trailing = len(escaped) - len(escaped.rstrip("\\"))
-            override = f'{key}="{escaped}{chr(92) * trailing}"'
-        quoted.append(override)
-    return quoted
 
 
 def _register_schemas() -> None:

@@ -132,7 +132,7 @@ def list_images(spec: str | Path) -> list[Path]:
     if not images:
         kinds = ", ".join(IMAGE_SUFFIXES)
         raise MediaError(f"{spec}: holds or matches no picture ({kinds}); check the path")
-    return sorted(images, key=_natural)
+    return sorted(images, key=natural_key)
 
 
 def is_video(path: str | Path) -> bool:
@@ -140,8 +140,8 @@ def is_video(path: str | Path) -> bool:
     return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """Return a natural sort key: digits by value, the rest by letters, ties by the name."""
+def natural_key(path: Path) -> list[tuple[int, int, str]]:
+    """Return a key that sorts 2 before 10; ties are sorted by the name."""
     parts = re.split(r"(\d+)", str(path).casefold())
     key = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
     return [*key, (2, 0, str(path))]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from swapper.errors import MediaError
-from swapper.media.images import IMAGE_SUFFIXES, is_video, list_images, read_image
+from swapper.media.images import IMAGE_SUFFIXES, is_video, list_images, natural_key, read_image
 from swapper.media.video_reader import Frame, VideoInfo, VideoReader
 
 PICTURE_RATE = Fraction(25)
@@ -67,6 +67,19 @@ class PictureReader(AbstractContextManager["PictureReader"]):
     def __iter__(self) -> Iterator[Frame]:
         for index, path in enumerate(self.paths):
             yield Frame(index, float(index / PICTURE_RATE), partial(read_image, path))
+
+
+def list_footage(spec: str | Path) -> list[Path]:
+    """Return the videos of a folder that holds videos and no picture, in natural order; else the
+    input itself, for `open_footage`.
+    """
+    path = Path(spec)
+    if not path.is_dir():
+        return [path]
+    files = [each for each in path.iterdir() if each.is_file() and each.name[0] != "."]
+    if any(each.suffix.lower() in IMAGE_SUFFIXES for each in files):
+        return [path]
+    return sorted(filter(is_video, files), key=natural_key) or [path]
 
 
 def open_footage(spec: str | Path) -> Footage:

@@ -19,7 +19,9 @@ from swapper.options.groups import AffectOptions, BlendOptions, CodecOptions, St
 class ExtractOptions:
     """Cut the faces of one identity out of footage into a faceset."""
 
-    input: Any = option(MISSING, "video, picture, folder of pictures or glob; or a list of them")
+    input: Any = option(
+        MISSING, "video, picture, folder of pictures or videos, glob; or a list of them"
+    )
     identity: str = option(MISSING, "whose face it is; names the faceset")
     rights: str = option(
         "", "rights statement for these faces; stored in everything made from them"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from swapper.cli import main as cli
+from swapper.cli.overrides import prepare_overrides, quote_text
 from swapper.options.verbs import VERBS
 
 Command = Callable[..., tuple[int, str, str]]
@@ -76,6 +77,13 @@ def test_cfg_job_prints_the_config(verb: str, swapper: Command) -> None:
         ("extract input=a identity=b", "rights is missing"),
         ("extract input=a identity=../b rights=c", "identity must be 1 to 64 letters"),
         ("train name=x facesets=a", "must be a list"),
+        ("train name=x facesets=a,b", "facesets=a,b: a list is written facesets=[a,b]"),
+        ("train name=x facesets=[a, b] optim.lr=-1", "lr must be positive"),
+        ("extract in/base.mp4 a", "options are written key=value, such as input=in/base.mp4 iden"),
+        ("extract --input x", "--input: options are written without dashes: input=x"),
+        ("extract --covrage=full", "did you mean coverage?"),
+        ("extract rights=signed release", 'release: quote a value with spaces: rights="signed rel'),
+        ("extract input=https://x.org/a.mp4", "only local files are read; download it first"),
         ("annotate", "facesets is missing: pass facesets=..."),
         ("annotate facesets=x affect=huge", "affect=huge: choose from actors, auto, emotieff"),
         (
@@ -132,6 +140,20 @@ def test_a_mistake_is_one_line_with_the_cure(
 
 
 @pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("input=~/a.mp4", 'input="/home/me/a.mp4"'),
+        ("input=[~/a.mp4, ~/b.mp4]", "input=[/home/me/a.mp4, /home/me/b.mp4]"),
+        ("aligner.csv=~/x.csv", "aligner.csv=/home/me/x.csv"),
+        ("rights=from ~/x", 'rights="from ~/x"'),
+    ],
+)
+def test_home_is_expanded(override: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert prepare_overrides("extract", [override]) == [expected]
+
+
+@pytest.mark.parametrize(
     ("override", "quoted"),
     [
         ("rights=signed, 2026 (Jane)", 'rights="signed, 2026 (Jane)"'),
@@ -145,14 +167,14 @@ def test_a_mistake_is_one_line_with_the_cure(
     ],
 )
 def test_free_text_needs_no_hydra_quoting(override: str, quoted: str) -> None:
-    assert cli.quote_text("extract", [override]) == [quoted]
+    assert quote_text("extract", [override]) == [quoted]
 
 
 @pytest.mark.parametrize("text", ['a "b" c', "back\\slash", "ends\\", "${not} me", "x=y", "ü, é"])
 def test_quoted_text_arrives_as_it_was(text: str) -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    (override,) = cli.quote_text("extract", [f"rights=a{text}"])
+    (override,) = quote_text("extract", [f"rights=a{text}"])
     assert OverridesParser.create().parse_override(override).value() == f"a{text}"
 
 
