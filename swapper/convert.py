@@ -33,7 +33,7 @@ from swapper.inference.clip_neutral import estimate_neutral, find_clip_neutral, 
 from swapper.inference.face_swapper import AlignedFace, FaceSwapper, Picture
 from swapper.inference.region_warp import RegionWarp
 from swapper.media.sink import Sink, open_sink
-from swapper.media.source import Footage, open_footage
+from swapper.media.source import Footage, faults_text, open_footage
 from swapper.media.video_reader import Frame, VideoReader
 from swapper.models.model_file import LoadedModel, load_model
 from swapper.options.verbs import ConvertOptions
@@ -57,12 +57,18 @@ class ConvertSummary:
     Attributes:
         outputs: Files written.
         frames: Frames written.
+        indices: Of the frames written.
         swapped_frames: Indices of the frames with a swapped face.
     """
 
     outputs: list[Path]
-    frames: int
+    indices: list[int]
     swapped_frames: frozenset[int]
+
+    @property
+    def frames(self) -> int:
+        """Number of frames written."""
+        return len(self.indices)
 
     @property
     def swapped(self) -> int:
@@ -126,6 +132,8 @@ def convert(
             f"{options.video}: damaged or truncated, decoding stopped at {footage.stopped:.3f} s; "
             f"the {summary.frames} frames before are in {options.output}"
         )
+    if footage.faults:
+        raise MediaError(faults_text(footage.faults, f"the rest is in {options.output}"))
     if not summary.swapped:
         raise NothingSwappedError(
             f"{options.output}: nothing was swapped, no face was found in {summary.frames} frames; "
@@ -243,9 +251,9 @@ def _publish(
         sidecar_path(output).unlink(missing_ok=True)  # of an earlier conversion, no longer valid
         return summary
     if not isinstance(footage, VideoReader):
-        for index, (parent, path) in enumerate(zip(footage.paths, summary.outputs, strict=True)):
+        for index, path in zip(summary.indices, summary.outputs, strict=True):
             if index in summary.swapped_frames:
-                sign(path, parent, claim, signer)
+                sign(path, footage.paths[index], claim, signer)
             else:
                 sidecar_path(path).unlink(missing_ok=True)
         return summary
@@ -330,7 +338,7 @@ def _run(
     swapper: FaceSwapper,
     on_frame: FrameCallback | None,
 ) -> ConvertSummary:
-    frames, swapped = 0, set[int]()
+    indices, swapped = list[int](), set[int]()
     aligned = smooth_alignments(
         _detect(footage, aligner, options.faces),
         radius=options.smooth if isinstance(footage, VideoReader) else 0,
@@ -345,14 +353,14 @@ def _run(
     with sink, contextlib.closing(bar):
         for chunk in _chunks(placed, options.batch_size):
             swapped |= _write(sink, swapper, chunk, on_frame)
-            frames += len(chunk)
+            indices += [frame.index for frame, _ in chunk]
             bar.update(len(chunk))
             bar.set_postfix(swapped=len(swapped), refresh=False)
-        if frames == 0:
+        if not indices:
             raise MediaError(f"{options.video}: not one frame could be decoded; nothing written")
         if footage.stopped is None:
-            aligner.finish(frames)
-    return ConvertSummary(sink.outputs, frames, frozenset(swapped))
+            aligner.finish(len(indices) + len(footage.faults))
+    return ConvertSummary(sink.outputs, indices, frozenset(swapped))
 
 
 def _write(

@@ -21,7 +21,7 @@ from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_metadata import FacesetMetadata, ImageFormat, Source
 from swapper.facesets.writer import FacesetWriter, face_id
 from swapper.files import sha256_of
-from swapper.media.source import Footage, list_footage, open_footage
+from swapper.media.source import Footage, faults_text, list_footage, open_footage
 from swapper.media.video_reader import Frame
 from swapper.options.verbs import ExtractOptions
 from swapper.progress import progress
@@ -51,6 +51,7 @@ class ExtractSummary:
         added: Faces added.
         skipped: Frames that an earlier run had processed.
         dropped: Faces that were found and not added, by reason.
+        faults: What of the footage could not be read, one line each.
     """
 
     faceset: Path
@@ -58,6 +59,7 @@ class ExtractSummary:
     added: int = 0
     skipped: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
 
     def describe(self) -> str:
         """Return one line for the log."""
@@ -122,6 +124,8 @@ def extract(
     total.check([str(path) for path in inputs])
     log.info("%s", total.describe())
     _read_affect(total.faceset, estimator)
+    if total.faults:
+        raise MediaError(faults_text(total.faults, f"the rest is in {total.faceset}"))
     return total
 
 
@@ -196,7 +200,8 @@ def _extract_one(
             f"{footage.stopped:.3f} s after {frames} frames; its {total.added - before} faces are "
             "kept"
         )
-    aligner.finish(frames)
+    total.faults += footage.faults
+    aligner.finish(frames + len(footage.faults))
     if len(detail) >= _MIN_CHECKED and np.median(detail) < LEAST_DETAIL:
         log.warning(
             "%s: the landmarks do not seem to lie on the face; look at %s, and if they are another "

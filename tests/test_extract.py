@@ -189,6 +189,26 @@ def test_faces_that_the_frame_cuts_off_are_dropped_and_counted(
     assert len(Faceset.open(again / "alice")) == 12
 
 
+def test_broken_pictures_are_skipped_and_named_at_the_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stills, landmarks = tmp_path / "stills", []
+    stills.mkdir()
+    for index in range(20):
+        picture, points = draw(160, index / 25, ALICE)
+        Image.fromarray(picture).save(stills / f"{index:02}.png")
+        landmarks.append(points)
+    for broken in ("03.png", "11.png"):
+        (stills / broken).write_bytes((stills / broken).read_bytes()[:400])
+    csv = write_openface(tmp_path / "stills.csv", landmarks)
+    assert cli.run(line(tmp_path, stills, csv)) == 1
+    error = only_error(capsys)
+    assert "2 pictures were left out" in error
+    assert "03.png: is damaged" in error
+    assert "11.png: is damaged" in error
+    assert len(Faceset.open(tmp_path / "alice")) == 18
+
+
 def test_a_folder_of_videos_is_extracted(clip: tuple[Path, Path], tmp_path: Path) -> None:
     videos = tmp_path / "videos"
     videos.mkdir()

@@ -214,6 +214,25 @@ def test_pictures_convert_to_pictures(world: Path, plain: Path, tmp_path: Path) 
     assert cli.run(["verify", str(output / "1.png")]) == 4, "nothing was swapped in it"
 
 
+def test_a_broken_picture_is_left_out_and_named(
+    world: Path, plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stills = tmp_path / "stills"
+    stills.mkdir()
+    for number, frame in enumerate(frames(world / "alice.mp4")[:3]):
+        frame.to_image().save(stills / f"{number}.png")
+    (stills / "1.png").write_bytes(b"no picture")
+    csv = tmp_path / "three.csv"
+    csv.write_text("\n".join((world / "alice.csv").read_text().splitlines()[:4]) + "\n")
+    output = tmp_path / "swapped"
+    line = [*convert_line(world, plain, output), f"video={stills}", f"aligner.csv={csv}"]
+    assert cli.run(line) == 1
+    assert "1.png: not a picture" in capsys.readouterr().err
+    assert sorted(each.name for each in output.iterdir()) == ["0.png", "2.png"]
+    for name in ("0.png", "2.png"):
+        assert cli.run(["verify", str(output / name)]) == 0
+
+
 @pytest.mark.parametrize(
     ("change", "status", "expected"),
     [

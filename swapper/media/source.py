@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from swapper.errors import MediaError
 from swapper.media.images import IMAGE_SUFFIXES, is_video, list_images, natural_key, read_image
@@ -16,6 +18,7 @@ from swapper.media.video_reader import Frame, VideoInfo, VideoReader
 
 PICTURE_RATE = Fraction(25)
 """Frame rate of images: 1/25 s each."""
+_MOST_NAMED = 10
 
 
 class Footage(AbstractContextManager["Footage"], Protocol):
@@ -25,24 +28,26 @@ class Footage(AbstractContextManager["Footage"], Protocol):
         info: Properties of the footage.
         paths: The files that the frames come from.
         stopped: After a pass, the second up to which damaged footage could be decoded, or None.
+        faults: What the pass had to leave out, one line each.
     """
 
     info: VideoInfo
     paths: list[Path]
     stopped: float | None
+    faults: list[str]
 
     def __iter__(self) -> Iterator[Frame]: ...
 
 
 class PictureReader(AbstractContextManager["PictureReader"]):
-    """Images as frames, read lazily.
+    """Images as frames. Those that cannot be read are left out, and named in `faults`.
 
     Args:
         paths: At least one, in order; sizes may differ.
         name: The requested folder or image.
 
     Raises:
-        MediaError: The first image cannot be read.
+        MediaError: No image can be read.
     """
 
     def __init__(self, paths: list[Path], name: Path) -> None:
@@ -50,7 +55,8 @@ class PictureReader(AbstractContextManager["PictureReader"]):
             raise ValueError("paths must not be empty")
         self.paths = paths
         self.stopped: float | None = None
-        height, width = read_image(paths[0]).shape[:2]
+        self.faults: list[str] = []
+        height, width = self._first().shape[:2]
         self.info = VideoInfo(
             path=name,
             width=width,
@@ -65,8 +71,32 @@ class PictureReader(AbstractContextManager["PictureReader"]):
         """Nothing stays open."""
 
     def __iter__(self) -> Iterator[Frame]:
+        self.faults = []
         for index, path in enumerate(self.paths):
-            yield Frame(index, float(index / PICTURE_RATE), partial(read_image, path))
+            try:
+                image = read_image(path)
+            except MediaError as error:
+                self.faults.append(str(error))
+                continue
+            yield Frame.of(image, index, float(index / PICTURE_RATE))
+
+    def _first(self) -> NDArray[np.uint8]:
+        """Return the first image that can be read."""
+        faults = []
+        for path in self.paths:
+            try:
+                return read_image(path)
+            except MediaError as error:
+                faults.append(error)
+        raise faults[0]
+
+
+def faults_text(faults: Sequence[str], rest: str) -> str:
+    """Return the faults of some footage as one line; `rest` says what became of the others."""
+    named = "; ".join(faults[:_MOST_NAMED])
+    more = len(faults) - _MOST_NAMED
+    named += f"; and {more} more" if more > 0 else ""
+    return f"{len(faults)} pictures were left out, {rest}: {named}"
 
 
 def list_footage(spec: str | Path) -> list[Path]:

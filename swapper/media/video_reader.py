@@ -127,6 +127,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         coded: Stream parameters for a writer.
         stopped: After a pass, the time in seconds up to which a damaged or truncated file could be
             decoded; None if it was decoded to its end.
+        faults: What the pass had to leave out, one line each.
         clock: Of the current pass: where the file's timestamps step back, if they do.
 
     Raises:
@@ -137,6 +138,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         self.path = Path(path)
         self.paths = [self.path]
         self.stopped: float | None = None
+        self.faults: list[str] = []
         with open_container(self.path) as container:
             stream = video_stream(container, self.path)
             first = next(_decoded(container, stream, _Pass()), None)

@@ -47,14 +47,19 @@ def test_a_glob_and_a_single_picture(tmp_path: Path) -> None:
     np.testing.assert_array_equal(only.image, picture(3))
 
 
-def test_a_corrupt_picture_is_named(tmp_path: Path) -> None:
+def test_corrupt_pictures_are_left_out_and_named(tmp_path: Path) -> None:
     write_image(tmp_path / "f1.png", picture(0))
     (tmp_path / "f2.png").write_bytes((tmp_path / "f1.png").read_bytes()[:300])
-    frames = list(open_footage(tmp_path))
-    assert frames[0].image.shape == (64, 96, 3)
-    with pytest.raises(MediaError, match=r"f2\.png: is damaged"):
-        _ = frames[1].image
     (tmp_path / "f0.png").write_text("no picture")
+    write_image(tmp_path / "f3.png", picture(0))
+    footage = open_footage(tmp_path)
+    for _ in range(2):
+        assert [frame.index for frame in footage] == [1, 3]
+        not_one, damaged = footage.faults
+        assert "f0.png: not a picture" in not_one
+        assert "f2.png: is damaged" in damaged
+    for whole in ("f1.png", "f3.png"):
+        (tmp_path / whole).unlink()
     with pytest.raises(MediaError, match=r"f0\.png: not a picture"):
         open_footage(tmp_path)
 
