@@ -126,7 +126,7 @@ def convert(
             )  # fmt: skip
             summary = _run(options, footage, sink, aligner, swapper, on_frame)
         summary = _publish(summary, output, footage, _claim(options, model), signer)
-    _log_summary(options, summary, conditioner)
+    _log_summary(options, summary, footage, conditioner)
     if footage.stopped is not None:
         raise MediaError(
             f"{options.video}: damaged or truncated, decoding stopped at {footage.stopped:.3f} s; "
@@ -143,8 +143,13 @@ def convert(
 
 
 def _log_summary(
-    options: ConvertOptions, summary: ConvertSummary, conditioner: AffectConditioner | None
+    options: ConvertOptions,
+    summary: ConvertSummary,
+    footage: Footage,
+    conditioner: AffectConditioner | None,
 ) -> None:
+    for note in footage.notes:
+        log.warning("%s: %s", options.video, note)
     named = describe_controls(options.affect)
     log.info(
         "%s: %d frames, %d of them swapped%s", options.output, summary.frames, summary.swapped,

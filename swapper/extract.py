@@ -201,6 +201,8 @@ def _extract_one(
             "kept"
         )
     total.faults += footage.faults
+    for note in footage.notes:
+        log.warning("%s: %s", name, note)
     aligner.finish(frames + len(footage.faults))
     if len(detail) >= _MIN_CHECKED and np.median(detail) < LEAST_DETAIL:
         log.warning(

@@ -10,6 +10,8 @@ _LEAP = 10
 """Seconds. In MPEG-TS, whose parts may bear clocks of their own, a longer leap ahead is a break.
 Nor do two streams of one part begin further apart."""
 
+_MOST_NAMED = 5
+
 
 @dataclass
 class Clock:
@@ -78,11 +80,14 @@ class Clock:
     def describe(self) -> str:
         """Return what was done to the clock, for the log; or nothing."""
         parts = [
-            f"steps back at {float(when):.3f} s, and goes on from there" for when in self.breaks
+            f"steps back or leaps at {float(when):.3f} s; what follows was moved to go on there"
+            for when in self.breaks[:_MOST_NAMED]
         ]
+        if len(self.breaks) > _MOST_NAMED:
+            parts.append(f"does so {len(self.breaks) - _MOST_NAMED} times more")
         if self.repeats:
-            parts.append(f"repeats itself {self.repeats} times")
-        return ", ".join(parts)
+            parts.append(f"has {self.repeats} timestamps out of line, which were moved")
+        return f"its clock {', '.join(parts)}" if parts else ""
 
     @property
     def _after_last(self) -> int:

@@ -29,12 +29,14 @@ class Footage(AbstractContextManager["Footage"], Protocol):
         paths: The files that the frames come from.
         stopped: After a pass, the second up to which damaged footage could be decoded, or None.
         faults: What the pass had to leave out, one line each.
+        notes: What is wrong with the footage and was mended or passed over, likewise.
     """
 
     info: VideoInfo
     paths: list[Path]
     stopped: float | None
     faults: list[str]
+    notes: list[str]
 
     def __iter__(self) -> Iterator[Frame]: ...
 
@@ -56,6 +58,7 @@ class PictureReader(AbstractContextManager["PictureReader"]):
         self.paths = paths
         self.stopped: float | None = None
         self.faults: list[str] = []
+        self.notes: list[str] = []
         height, width = self._first().shape[:2]
         self.info = VideoInfo(
             path=name,

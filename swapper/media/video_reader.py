@@ -20,6 +20,7 @@ from swapper.errors import MediaError
 from swapper.media.clock import Clock
 from swapper.media.colorspace import FULL, Colour, layout_of, rgb_from_frame
 from swapper.media.container import is_cut, open_container, video_stream
+from swapper.media.damage import DamageLog
 from swapper.media.orientation import Orientation, display_matrix
 
 _LATE_START = 1
@@ -128,6 +129,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         stopped: After a pass, the time in seconds up to which a damaged or truncated file could be
             decoded; None if it was decoded to its end.
         faults: What the pass had to leave out, one line each.
+        notes: After a pass, what is wrong with the clip and was mended or passed over.
         clock: Of the current pass: where the file's timestamps step back, if they do.
 
     Raises:
@@ -139,6 +141,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         self.paths = [self.path]
         self.stopped: float | None = None
         self.faults: list[str] = []
+        self.notes: list[str] = []
         with open_container(self.path) as container:
             stream = video_stream(container, self.path)
             first = next(_decoded(container, stream, _Pass()), None)
@@ -154,7 +157,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
 
     def __iter__(self) -> Iterator[Frame]:
         self.stopped = None
-        state = _Pass(damaged=is_cut(self.path))
+        state, log = _Pass(damaged=is_cut(self.path)), DamageLog()
         with open_container(self.path) as container:
             stream = video_stream(container, self.path)
             self.clock = self._new_clock()
@@ -169,11 +172,15 @@ class VideoReader(AbstractContextManager["VideoReader"]):
                     if following is None and whole and 0 < stream.frames <= index + 1:
                         duration = _last_duration(raw, _claimed_end(stream), state.last_pts)
                     frame = self._frame(index, raw, pts, duration or raw.duration or None)
+                    ticks = None if following is None else duration
+                    log.add(frame.time, ticks, corrupt=raw.is_corrupt)
                     seconds = (frame.duration or 0) * self.coded.time_base
                     end = frame.time + float(seconds or 1 / self.info.rate)
                     yield frame
             if state.damaged or self._cut_short(stream, index + 1, end):
                 self.stopped = end
+            told = self.clock.describe()
+            self.notes = [*([told] if told else []), *log.describe()]
 
     def _new_clock(self) -> Clock:
         return Clock(self.coded.time_base, self.coded.start, self._leaps)
@@ -222,7 +229,8 @@ class VideoReader(AbstractContextManager["VideoReader"]):
 class _Pass:
     """Decoder state of one pass over the file."""
 
-    damaged: bool = False
+    damaged: bool = False  # and cannot be decoded from here on
+    failing: bool = False  # since the last frame
     last_pts: int | None = None  # of the last packet read, not necessarily of the last frame
     waiting: set[int] = field(default_factory=set)  # of packets whose frames are still to come
 
@@ -262,12 +270,13 @@ def _decoded(
             except av.error.EOFError:
                 return
             except av.FFmpegError:
-                if started:
-                    raise
                 state.waiting.clear()
-                continue  # captures often begin between key frames
+                state.failing = started  # captures often begin between key frames
+                continue
             started = started or bool(frames)
+            state.failing = state.failing and not frames
             yield from frames
+        state.damaged |= state.failing
     except av.FFmpegError:
         state.damaged = True
         yield from _flush_decoder(stream, state)

@@ -138,8 +138,6 @@ class VideoWriter(ContainerWriter):
         self._audio.copy_until(None if self.template.stopped is None else self._end)
         self._audio.finish()
         self._mux(None, output)
-        if told := self.template.clock.describe():
-            _log.warning("%s: the clock of %s %s", self.path, self.template.path.name, told)
 
     def _prepare(
         self, frame: Frame, image: NDArray[np.uint8] | None, changed: NDArray[np.bool_] | None

@@ -137,12 +137,11 @@ def test_a_file_cut_after_its_pictures_says_so_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("codec", "suffix", "options"),
     [
-        ("libx264", ".mp4", {"qp": "0", "g": "5", "bf": "0"}),
         ("ffv1", ".mkv", {"slicecrc": "1", "level": "3"}),
         ("libvpx-vp9", ".webm", {"lossless": "1"}),
     ],
 )
-def test_damage_in_the_middle_ends_the_pass_there(
+def test_what_cannot_be_decoded_after_damage_ends_the_pass(
     tmp_path: Path, codec: str, suffix: str, options: dict[str, str]
 ) -> None:
     path = tmp_path / f"in{suffix}"
@@ -156,6 +155,49 @@ def test_damage_in_the_middle_ends_the_pass_there(
     reader = VideoReader(path)
     assert len(list(reader)) == 12
     assert reader.stopped == pytest.approx(0.48)
+
+
+def test_damage_inside_is_passed_over_counted_and_placed(tmp_path: Path) -> None:
+    path = tmp_path / "in.mp4"
+    write_clip(path, frames=40, noise=True, options={"qp": "0", "g": "10", "bf": "0"})
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][19]
+        position, size = packet.pos, packet.size
+    data = bytearray(path.read_bytes())
+    data[position : position + size] = b"\xff" * size
+    path.write_bytes(data)
+    reader = VideoReader(path)
+    frames = list(reader)
+    assert reader.stopped is None
+    assert len(frames) == 39
+    assert reader.notes == ["1 frame lost at 00:00.720"]
+    with VideoWriter(tmp_path / "out.mp4", reader, preset="ultrafast") as writer:
+        for frame in reader:
+            writer.write(frame)
+    assert VideoReader(tmp_path / "out.mp4").info.num_frames == 39
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_missing_packets_are_counted_and_placed(tmp_path: Path, suffix: str) -> None:
+    write_clip(tmp_path / "whole.mp4", frames=50, options={"qp": "0", "g": "1"})
+    path = tmp_path / f"in{suffix}"
+    with av.open(str(tmp_path / "whole.mp4")) as source, av.open(str(path), "w") as output:
+        (stream,) = source.streams.video
+        copied = output.add_stream_from_template(stream)
+        for number, packet in enumerate(source.demux(stream)):
+            if packet.dts is not None and number not in (20, 21, 35):
+                packet.stream = copied
+                output.mux(packet)
+    reader = VideoReader(path)
+    assert len(list(reader)) == 47
+    assert reader.notes == ["3 frames lost at 00:00.760, 00:01.360"]
+
+
+def test_uneven_frames_are_no_losses(tmp_path: Path) -> None:
+    write_clip(tmp_path / "in.mp4", frames=30, durations=(3600, 3600, 7200, 3000))
+    reader = VideoReader(tmp_path / "in.mp4")
+    assert len(list(reader)) == 30
+    assert not reader.notes
 
 
 def test_trailing_rubbish_is_not_a_cut(tmp_path: Path) -> None:
