@@ -107,9 +107,11 @@ def convert(
     with open_footage(options.video) as footage:
         if output in footage.paths or output.resolve() in [p.resolve() for p in footage.paths]:
             raise UsageError(f"{output}: is the performer's own footage; pass another output=")
-        written = _unsigned(output) if signer and isinstance(footage, VideoReader) else output
         codec = options.codec
-        sink = open_sink(written, footage, codec=codec.name, crf=codec.crf, preset=codec.preset)
+        sink = open_sink(
+            output, footage, codec=codec.name, crf=codec.crf, preset=codec.preset,
+            target=_unsigned(output) if signer else None,
+        )  # fmt: skip
         # After the cheap checks: it may read the whole clip.
         estimate = partial(_performer_neutral, options, model, make_aligner)
         conditioner = make_conditioner(

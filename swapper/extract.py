@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -174,10 +175,10 @@ def _extract_one(
     frames, before = 0, total.added
     detail: list[float] = []
     name = footage.paths[0].name if len(footage.paths) == 1 else footage.paths[0].parent.name
-    with FacesetWriter(total.faceset, card) as writer:
+    bar = progress(footage.info.num_frames, f"extract {name}", "frame")
+    with FacesetWriter(total.faceset, card) as writer, closing(bar):
         for path, digest in hashes.items():
             writer.add_source(Source(name=path.name, sha256=digest))
-        bar = progress(footage.info.num_frames, f"extract {name}", "frame")
         for frame in footage:
             bar.update()
             frames += 1
@@ -193,7 +194,6 @@ def _extract_one(
             faces = _selected(options, frame, aligner(frame), total.dropped)
             total.added += _add_faces(options, writer, frame, faces, digest, number, detail)
             bar.set_postfix(faces=total.added, refresh=False)
-        bar.close()
     if footage.stopped is not None:
         raise MediaError(
             f"{footage.paths[0]}: damaged or truncated, decoding stopped at "

@@ -18,6 +18,9 @@ from typing import Any, BinaryIO, NoReturn
 from swapper.errors import MediaError, SwapperError, UsageError
 
 PARTIAL = ".partial"
+# Libraries that write by themselves may leave a file that only its owner can read.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
 """Suffix of a file that is being written."""
 
 
@@ -79,6 +82,7 @@ def partial_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     partial = path.with_name(name)
     try:
         yield partial
+        partial.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_UMASK)
         if durable:
             sync(partial)
         partial.replace(path)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,19 @@ def test_a_file_is_the_old_or_the_new_one(tmp_path: Path) -> None:
         assert path.read_bytes() == b"old"
     assert path.read_bytes() == b"new"
     assert sorted(path.parent.iterdir()) == [path]
+
+
+def test_what_a_library_wrote_is_as_readable_as_other_files(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.touch()
+    for name in ("new", "old"):
+        path = tmp_path / name
+        if name == "old":
+            path.touch(mode=0o640)
+        with partial_path(path) as partial:
+            partial.touch(mode=0o600)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+    assert stat.S_IMODE((tmp_path / "old").stat().st_mode) == 0o640
 
 
 def test_what_cannot_be_written_names_the_file(tmp_path: Path) -> None:

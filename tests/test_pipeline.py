@@ -241,7 +241,7 @@ def test_a_broken_picture_is_left_out_and_named(
         ("model=gone", 1, "gone"),
         ("output={world}/bob.mp4", 2, "overwrite=true"),
         ("output={world}/alice.mp4 overwrite=true", 2, "performer's own footage"),
-        ("output=out.avi", 1, ".mp4"),
+        ("output=out.avi", 1, ": out.avi: unknown suffix"),
         ("aligner.csv={short}", 1, "bob_short.csv"),
         ("certificate=mine.pem", 2, "private_key"),
         ("device=cuda:9", 2, "device=cuda:9: not available"),

@@ -217,21 +217,20 @@ def _cut(
     examples: ExampleSet, aligner: Aligner, first: int, min_size: int, selection: ExampleSelection
 ) -> Iterator[_Crop]:
     """The largest face of each picture; `first` is the number of the first among all pictures."""
-    bar = progress(len(examples.pictures), f"read {examples.option}", "picture")
-    for index, (path, person) in enumerate(examples.pictures, first):
-        bar.update()
-        try:
-            image = read_image(path)
-            digest = sha256_of(path)
-        except MediaError:
-            selection.skip(path, _UNREADABLE)
-            continue
-        crop = _crop(image, aligner(Frame.of(image, index)), person, min_size)
-        if crop is None:
-            selection.skip(path, _FACELESS)
-        elif selection.is_new(digest, path):
-            yield crop
-    bar.close()
+    with progress(len(examples.pictures), f"read {examples.option}", "picture") as bar:
+        for index, (path, person) in enumerate(examples.pictures, first):
+            bar.update()
+            try:
+                image = read_image(path)
+                digest = sha256_of(path)
+            except MediaError:
+                selection.skip(path, _UNREADABLE)
+                continue
+            crop = _crop(image, aligner(Frame.of(image, index)), person, min_size)
+            if crop is None:
+                selection.skip(path, _FACELESS)
+            elif selection.is_new(digest, path):
+                yield crop
 
 
 def _crop(image: Picture, faces: list[Face], person: str, min_size: int) -> _Crop | None:

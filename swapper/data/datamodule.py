@@ -39,6 +39,9 @@ from swapper.types import FaceBatch
 
 log = logging.getLogger(__name__)
 
+_FEW = 100
+"""Faces of an identity below which training is told what to expect."""
+
 
 class _StepSampler(Sampler[int]):
     """Counts steps endlessly; it has no length, so Lightning treats it as infinite."""
@@ -166,6 +169,13 @@ class FaceDataModule(LightningDataModule):
             sources = [source.sha256 for source in faceset.card.sources]
             trained, held_out = split_holdout(faceset.records, sources, self.holdout)
             log.info("%s: %d faces, %d held out", faceset.path, len(trained), len(held_out))
+            if len(trained) < _FEW:
+                log.warning(
+                    "%s: with %d faces expect a face that hardly moves and lacks detail; have some "
+                    "hundreds, better thousands, in many poses and expressions",
+                    faceset.path,
+                    len(trained),
+                )
             if not len(held_out):
                 held_out = trained
                 if self.holdout > 0:

@@ -24,8 +24,12 @@ _MUXERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 class ContainerWriter(ABC):
     """A video file being written, as ``.<stem>.partial<suffix>`` beside `path`; a context manager.
 
-    Attributes:
+    Args:
         path: Output; an existing file is replaced at the end. Its folder is created.
+        target: Where the finished file is moved instead, if it is not to appear as `path` yet.
+
+    Attributes:
+        path: As given.
         codec, options: A key of `CODECS` and its encoder's options; set by subclasses before they
             are entered.
     """
@@ -34,8 +38,9 @@ class ContainerWriter(ABC):
     options: dict[str, str]
     _empty_cure = "check the input"
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, target: Path | None = None) -> None:
         self.path = Path(path)
+        self._target = target or self.path
         self._count = 0  # of frames written
         self._partial = self.path.with_name(f".{self.path.stem}.partial{self.path.suffix}")
         self._stack = ExitStack()
@@ -64,7 +69,7 @@ class ContainerWriter(ABC):
             self._flush(output)
             output.close()
             sync(self._partial)
-            self._partial.replace(self.path)
+            self._partial.replace(self._target)
             sync(self.path.parent)
             self._stack.close()
 

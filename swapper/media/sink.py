@@ -78,15 +78,21 @@ class PictureSink(AbstractContextManager["PictureSink"]):
 
 
 def open_sink(
-    output: Path, footage: Footage, *, codec: str = "auto", crf: int = 16, preset: str = "medium"
+    output: Path,
+    footage: Footage,
+    *,
+    codec: str = "auto",
+    crf: int = 16,
+    preset: str = "medium",
+    target: Path | None = None,
 ) -> Sink:
-    """Open the sink for footage and output.
+    """Open the sink for footage and output; a video appears as `target`, if there is one.
 
     Raises:
         MediaError: A video's output is not a video file, or several pictures go into one file.
     """
     if isinstance(footage, VideoReader):
-        return VideoWriter(output, footage, codec=codec, crf=crf, preset=preset)
+        return VideoWriter(output, footage, codec=codec, crf=crf, preset=preset, target=target)
     one_file = output.suffix.lower() in PICTURE_SUFFIXES
     if one_file and len(footage.paths) > 1:
         raise MediaError(f"{output}: is one file for {len(footage.paths)} pictures; name a folder")

@@ -45,6 +45,7 @@ class VideoWriter(ContainerWriter):
         codec: "auto" keeps bit depth: H.264, HEVC above 8 bits; VP9 or AV1 in WebM. Or a name.
         crf: Quality, lower is better; 0 is lossless where the encoder can.
         preset: Speed, by x264's names.
+        target: Where the finished file is moved instead of `path`.
 
     Raises:
         MediaError: Unknown suffix, a codec that does not fit it, or output and input are the same
@@ -60,8 +61,9 @@ class VideoWriter(ContainerWriter):
         codec: str = "auto",
         crf: int = 16,
         preset: str = "medium",
+        target: Path | None = None,
     ) -> None:
-        super().__init__(path)
+        super().__init__(path, target)
         self.template = template
         self.outputs = [self.path]
         self.codec = choose_codec(self.path, codec, template.info.bit_depth)

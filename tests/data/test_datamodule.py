@@ -196,6 +196,7 @@ def test_too_few_to_hold_out_is_said(tmp_path: Path, caplog: pytest.LogCaptureFi
     paths = [str(make_faceset(tmp_path, name, 6)) for name in ("anna", "bert")]
     data = module(paths)
     assert "too few to hold any out" in caplog.text
+    assert "expect a face that hardly moves" in caplog.text
     assert [len(each) for each in data.trained] == [6, 6]
     assert len(list(data.val_dataloader())) == 2
     caplog.clear()
