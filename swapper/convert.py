@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -356,8 +355,8 @@ def _run(
         (frame, [swapper.crop(frame, face, matrix) for face, matrix in faces])
         for frame, faces in aligned
     )
-    bar = progress(footage.info.num_frames, f"convert {footage.paths[0].name}", "frame")
-    with sink, contextlib.closing(bar):
+    title = f"convert {footage.paths[0].name}"
+    with sink, progress(footage.info.num_frames, title, "frame") as bar:
         for chunk in _chunks(placed, options.batch_size):
             swapped |= _write(sink, swapper, chunk, on_frame)
             indices += [frame.index for frame, _ in chunk]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -175,8 +174,10 @@ def _extract_one(
     frames, before = 0, total.added
     detail: list[float] = []
     name = footage.paths[0].name if len(footage.paths) == 1 else footage.paths[0].parent.name
-    bar = progress(footage.info.num_frames, f"extract {name}", "frame")
-    with FacesetWriter(total.faceset, card) as writer, closing(bar):
+    with (
+        FacesetWriter(total.faceset, card) as writer,
+        progress(footage.info.num_frames, f"extract {name}", "frame") as bar,
+    ):
         for path, digest in hashes.items():
             writer.add_source(Source(name=path.name, sha256=digest))
         for frame in footage:

@@ -41,9 +41,6 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit status."""
     try:
         return _dispatch(list(arguments))
-    except SwapperError as error:
-        print(f"swapper: {one_line(error, _MAX_MESSAGE)}", file=sys.stderr)
-        return error.exit_code
     except KeyboardInterrupt:
         print("swapper: interrupted", file=sys.stderr)
         return 130
@@ -51,6 +48,23 @@ def run(arguments: Sequence[str]) -> int:
         # stdout was closed by its reader; avoid the interpreter's error message on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except (SwapperError, OSError) as error:
+        return _report(error)
+
+
+def _report(error: SwapperError | OSError) -> int:
+    """Print an error as one line and return the exit status."""
+    if isinstance(error, SwapperError):
+        print(f"swapper: {one_line(error, _MAX_MESSAGE)}", file=sys.stderr)
+        return error.exit_code
+    # Of the system, on any path: a disk that is full or read-only, a file that vanished.
+    where = "a file" if error.filename is None else one_line(error.filename)
+    print(
+        f"swapper: {where}: {error.strerror or one_line(error)}; check permissions, free space and "
+        "whether the disk can be written",
+        file=sys.stderr,
+    )
+    return 1
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -128,9 +142,10 @@ def _compose_and_call(verb: str, overrides: list[str], status: list[int]) -> Non
         sys.argv = before
         try:
             result = call(verb, cfg)
-        except SwapperError as error:  # Hydra would print a preamble of its own
-            print(f"swapper: {one_line(error, _MAX_MESSAGE)}", file=sys.stderr)
-            status.append(error.exit_code)
+        except BrokenPipeError:
+            raise
+        except (SwapperError, OSError) as error:  # Hydra would print a preamble of its own
+            status.append(_report(error))
             return None
         status.append(result if isinstance(result, int) else 0)
         return result if isinstance(result, float) else None

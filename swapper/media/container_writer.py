@@ -98,7 +98,7 @@ class ContainerWriter(ABC):
         os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 has no other option
         with self._guard(), ExitStack() as stack:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            stack.callback(self._partial.unlink, missing_ok=True)
+            stack.callback(_remove_quietly, self._partial)
             muxer = _MUXERS[self.path.suffix.lower()]
             fast = {"movflags": "+faststart"} if muxer in ("mp4", "mov") else {}
             output = av.open(f"file:{self._partial}", "w", format=muxer, options=fast)
@@ -127,6 +127,12 @@ class ContainerWriter(ABC):
                 f"{self.path}: {self.codec} cannot encode this clip "
                 f"({error.strerror or error}); choose another codec"
             ) from error
+
+
+def _remove_quietly(path: Path) -> None:
+    """Remove what is left of an abandoned file; a disk that is read-only has none."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _close_quietly(output: OutputContainer) -> None:

@@ -232,3 +232,13 @@ def test_a_checkout_that_is_not_installed_says_so(
     error = capsys.readouterr().err
     assert "pip install --editable" in error
     assert error.count("\n") == 1
+
+
+def test_a_place_that_cannot_be_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()  # stands where a folder should be
+    assert cli.run(["demo", f"output={tmp_path}/file/demo"]) == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"swapper: {tmp_path}/file")
+    assert "Not a directory" in error
