@@ -9,6 +9,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
@@ -62,6 +63,7 @@ class CodedVideo:
         time_base: Seconds per tick of every pts and duration.
         first_pts: pts of the first frame, on the clip's clock.
         start: Seconds by which the clip's clock is earlier than the file's, which starts late.
+        fields: Of interlaced video "tff" or "bff", which field is first; "" if it is progressive.
         sample_aspect_ratio: Pixel aspect ratio, or None.
         matrix: Display matrix (nine integers), or None.
         metadata: Title, creation time and the like.
@@ -75,6 +77,7 @@ class CodedVideo:
     time_base: Fraction
     first_pts: int
     start: Fraction
+    fields: Literal["", "tff", "bff"]
     sample_aspect_ratio: Fraction | None
     matrix: tuple[int, ...] | None
     metadata: dict[str, str]
@@ -181,6 +184,10 @@ class VideoReader(AbstractContextManager["VideoReader"]):
                 self.stopped = end
             told = self.clock.describe()
             self.notes = [*([told] if told else []), *log.describe()]
+            if self.coded.fields:
+                self.notes.append(
+                    "it is interlaced: faces in motion are combed; deinterlace it first if you can"
+                )
 
     def _new_clock(self) -> Clock:
         return Clock(self.coded.time_base, self.coded.start, self._leaps)
@@ -353,10 +360,16 @@ def _coded_video(
         time_base=stream.time_base,
         first_pts=first_pts,
         start=start,
+        fields=_fields(context.field_order) if first.interlaced_frame else "",
         sample_aspect_ratio=stream.sample_aspect_ratio or None,
         matrix=display_matrix(first),
         metadata=dict(container.metadata),
     )
+
+
+def _fields(order: int) -> Literal["tff", "bff"]:
+    """Return which field is displayed first, from FFmpeg's AVFieldOrder; top if unknown."""
+    return "bff" if order in (3, 4) else "tff"
 
 
 def _info(path: Path, stream: VideoStream, coded: CodedVideo) -> VideoInfo:

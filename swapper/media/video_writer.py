@@ -26,12 +26,15 @@ from swapper.media.colorspace import (
     write_planes,
 )
 from swapper.media.container_writer import ContainerWriter
-from swapper.media.video_reader import Frame, VideoReader
+from swapper.media.video_reader import CodedVideo, Frame, VideoReader
 
 _log = logging.getLogger(__name__)
 
 # AV_CODEC_FLAG_FRAME_DURATION: encoders keep each frame's duration, where they can.
 _FRAME_DURATION = 1 << 8
+# AV_CODEC_FLAG_INTERLACED_DCT and _ME, and the encoders that know them.
+_INTERLACED = 1 << 18 | 1 << 29
+_INTERLACING = ("h264", "prores", "ffv1")
 # Written by the muxer itself, or invalid for the copy.
 _OWN_METADATA = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
 
@@ -71,8 +74,10 @@ class VideoWriter(ContainerWriter):
         self.pix_fmt = choose_pixel_format(self.codec, coded.pix_fmt, coded.width, coded.height)
         self.options = encoder_options(self.path, self.codec, crf, preset, layout_of(self.pix_fmt))
         self._colour, self._tags = _output_colour(template, self.pix_fmt)
-        if layout_of(self.pix_fmt).bits < template.info.bit_depth:
-            _log.warning("%s: %s cannot keep all bits", self.path, self.codec)
+        if self.codec == "h264" and coded.fields:
+            self.options["x264-params"] = f"{coded.fields}=1"
+        self._warn_of_losses()
+        self._fields: av.filter.Graph | None = None
         self._durations: dict[int, int] = {}
         self._lengths: set[int] = set()
         self._delay: int | None = None  # from decoding to presentation
@@ -90,6 +95,10 @@ class VideoWriter(ContainerWriter):
         )
         context = stream.codec_context
         context.flags |= _FRAME_DURATION
+        if coded.fields and self.codec in _INTERLACING:
+            context.flags |= _INTERLACED
+            context.field_order = 2 if coded.fields == "tff" else 3  # AV_FIELD_TT, _BB
+            self._fields = _field_setter(self, coded)
         if coded.sample_aspect_ratio:
             context.sample_aspect_ratio = coded.sample_aspect_ratio
         if self.codec == "hevc" and self.path.suffix.lower() != ".mkv":
@@ -99,6 +108,23 @@ class VideoWriter(ContainerWriter):
         self._audio = stack.enter_context(AudioTracks(self.template, output, self.path))
         metadata = coded.metadata.items()
         output.metadata.update({k: v for k, v in metadata if k.lower() not in _OWN_METADATA})
+
+    def _warn_of_losses(self) -> None:
+        coded, layout = self.template.coded, layout_of(self.pix_fmt)
+        if layout.bits < self.template.info.bit_depth:
+            _log.warning("%s: %s cannot keep all bits", self.path, self.codec)
+        if coded.fields and self.codec not in _INTERLACING:
+            _log.warning(
+                "%s: %s loses the field order of this interlaced clip; pass codec.name=h264, "
+                "prores or ffv1, or deinterlace it first", self.path, self.codec,
+            )  # fmt: skip
+        odd = coded.width % 2 or coded.height % 2
+        if odd and layout_of(coded.pix_fmt).chroma_shift > layout.chroma_shift:
+            _log.warning(
+                "%s: %d x %d is odd, so colour is stored in full (%s), which many players refuse; "
+                "crop the clip to even sides, or pass codec.name=vp9 or av1",
+                self.path, coded.width, coded.height, self.pix_fmt,
+            )  # fmt: skip
 
     def write(
         self,
@@ -181,6 +207,8 @@ class VideoWriter(ContainerWriter):
         return round(1 / (self.template.info.rate * self.template.coded.time_base))
 
     def _mux(self, raw: av.VideoFrame | None, output: OutputContainer) -> None:
+        if raw is not None and self._fields is not None:
+            raw = self._with_fields(raw, self._fields)
         for packet in self._video.encode(raw):
             self._fix_timestamps(packet)
             if self._held is not None:
@@ -190,6 +218,16 @@ class VideoWriter(ContainerWriter):
             if self.path.suffix.lower() in (".mp4", ".mov"):
                 self._end_in_time(self._held)
             output.mux(self._held)
+
+    def _with_fields(self, raw: av.VideoFrame, graph: av.filter.Graph) -> av.VideoFrame:
+        """Return the frame marked as interlaced, which conversions of its format forget."""
+        pts, duration = raw.pts, raw.duration
+        graph.push(raw)
+        marked = graph.pull()
+        assert isinstance(marked, av.VideoFrame), "the graph has pictures only"
+        marked.pts, marked.time_base = pts, self.template.coded.time_base
+        marked.duration, marked.pict_type = duration, 0
+        return marked
 
     def _fix_timestamps(self, packet: av.Packet[VideoStream]) -> None:
         """Correct durations and decoding times that encoders get wrong."""
@@ -217,6 +255,20 @@ class VideoWriter(ContainerWriter):
         decoded_by, own = end - (self._delay or 0), last.duration or 0
         last.dts = max(last.dts, min(last.pts, decoded_by - own))
         last.duration = min(max(own, decoded_by - last.dts), max(own, end - last.pts))
+
+
+def _field_setter(writer: VideoWriter, coded: CodedVideo) -> av.filter.Graph:
+    graph = av.filter.Graph()
+    size = coded.width, coded.height
+    pix_fmt = av.VideoFormat(writer.pix_fmt, *size)
+    source = graph.add_buffer(
+        width=size[0], height=size[1], format=pix_fmt, time_base=coded.time_base
+    )
+    marker, sink = graph.add("setfield", coded.fields), graph.add("buffersink")
+    source.link_to(marker)
+    marker.link_to(sink)
+    graph.configure()
+    return graph
 
 
 def _output_colour(template: VideoReader, pix_fmt: str) -> tuple[Colour, tuple[int, int, int, int]]:
