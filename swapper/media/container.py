@@ -76,6 +76,12 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     return stream
 
 
+def timecode_of(container: InputContainer) -> str:
+    """Return a clip's timecode, of the container or any of its tracks; or nothing."""
+    places = [container.metadata, *(stream.metadata for stream in container.streams)]
+    return next((each["timecode"] for each in places if each.get("timecode")), "")
+
+
 def is_cut(path: Path) -> bool:
     """Return whether an MP4/MOV, Matroska/WebM or AVI is shorter than its headers claim."""
     size = path.stat().st_size

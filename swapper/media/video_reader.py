@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from swapper.errors import MediaError
 from swapper.media.clock import Clock
 from swapper.media.colorspace import FULL, Colour, layout_of, rgb_from_frame
-from swapper.media.container import is_cut, open_container, video_stream
+from swapper.media.container import is_cut, open_container, timecode_of, video_stream
 from swapper.media.damage import DamageLog
 from swapper.media.orientation import Orientation, display_matrix
 
@@ -66,6 +66,7 @@ class CodedVideo:
         fields: Of interlaced video "tff" or "bff", which field is first; "" if it is progressive.
         sample_aspect_ratio: Pixel aspect ratio, or None.
         matrix: Display matrix (nine integers), or None.
+        timecode: Of the first frame, "HH:MM:SS:FF"; "" without.
         metadata: Title, creation time and the like.
     """
 
@@ -80,6 +81,7 @@ class CodedVideo:
     fields: Literal["", "tff", "bff"]
     sample_aspect_ratio: Fraction | None
     matrix: tuple[int, ...] | None
+    timecode: str
     metadata: dict[str, str]
 
     @property
@@ -363,6 +365,7 @@ def _coded_video(
         fields=_fields(context.field_order) if first.interlaced_frame else "",
         sample_aspect_ratio=stream.sample_aspect_ratio or None,
         matrix=display_matrix(first),
+        timecode=timecode_of(container),
         metadata=dict(container.metadata),
     )
 

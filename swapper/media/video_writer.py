@@ -26,6 +26,7 @@ from swapper.media.colorspace import (
     write_planes,
 )
 from swapper.media.container_writer import ContainerWriter
+from swapper.media.side_streams import SideStreams
 from swapper.media.video_reader import CodedVideo, Frame, VideoReader
 
 _log = logging.getLogger(__name__)
@@ -106,6 +107,9 @@ class VideoWriter(ContainerWriter):
         if coded.matrix is not None:
             stream.set_display_matrix(coded.matrix)
         self._audio = stack.enter_context(AudioTracks(self.template, output, self.path))
+        self._side = stack.enter_context(SideStreams(self.template, output, self.path))
+        if coded.timecode:
+            stream.metadata["timecode"] = coded.timecode  # MP4 and MOV make a track of it
         metadata = coded.metadata.items()
         output.metadata.update({k: v for k, v in metadata if k.lower() not in _OWN_METADATA})
 
@@ -159,11 +163,14 @@ class VideoWriter(ContainerWriter):
         self._end = (pts + duration) * self.template.coded.time_base
         with self._guard():
             self._audio.copy_until(pts * self.template.coded.time_base)
+            self._side.copy_until(pts * self.template.coded.time_base)
             self._mux(raw, self._output)
 
     def _flush(self, output: OutputContainer) -> None:
         # The sound of a damaged clip ends with its last frame.
-        self._audio.copy_until(None if self.template.stopped is None else self._end)
+        end = None if self.template.stopped is None else self._end
+        self._audio.copy_until(end)
+        self._side.copy_until(end)
         self._audio.finish()
         self._mux(None, output)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import struct
+from fractions import Fraction
 from pathlib import Path
 
-from tests.media.clips import write_clip
+import av
+
+from tests.media.clips import HEIGHT, WIDTH, picture, write_clip
 
 _CLUSTER, _SIMPLE_BLOCK, _BLOCK_GROUP, _BLOCK = 0x1F43B675, 0xA3, 0xA0, 0xA1
 _SEGMENT = 0x18538067
@@ -52,3 +55,30 @@ def _number(data: bytearray, at: int, *, keep_marker: bool = False) -> tuple[int
     length = 9 - data[at].bit_length()
     value = int.from_bytes(data[at : at + length], "big")
     return value if keep_marker else value & ((1 << 7 * length) - 1), at + length
+
+
+def write_interlaced(path: Path, fields: str, codec: str = "libx264", frames: int = 6) -> None:
+    """A clip whose frames are flagged as interlaced, "tff" or "bff"."""
+    with av.open(str(path), "w") as output:
+        options = {"x264-params": f"{fields}=1"} if codec == "libx264" else {}
+        stream = output.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height = WIDTH, HEIGHT
+        stream.pix_fmt = "yuv420p" if codec == "libx264" else "yuv422p10le"
+        stream.codec_context.flags |= 1 << 18 | 1 << 29
+        graph = av.filter.Graph()
+        pix_fmt = av.VideoFormat(stream.pix_fmt, WIDTH, HEIGHT)
+        tick = Fraction(1, 25)
+        source = graph.add_buffer(width=WIDTH, height=HEIGHT, format=pix_fmt, time_base=tick)
+        marker, sink = graph.add("setfield", fields), graph.add("buffersink")
+        source.link_to(marker)
+        marker.link_to(sink)
+        graph.configure()
+        for index in range(frames):
+            frame = av.VideoFrame.from_ndarray(picture(index), format="rgb24")
+            frame = frame.reformat(format=stream.pix_fmt)
+            frame.pts, frame.time_base = index, tick
+            graph.push(frame)
+            marked = graph.pull()
+            marked.pts, marked.time_base, marked.pict_type = index, tick, 0  # type: ignore[union-attr]
+            output.mux(stream.encode(marked))  # type: ignore[arg-type]
+        output.mux(stream.encode(None))
