@@ -380,7 +380,8 @@ def _write(
     results = iter(swapper.swap(all_faces))
     swapped = set()
     for frame, faces in chunk:
-        picture = frame.image
+        deep = frame.deep
+        picture: NDArray[Any] = frame.image if deep is None else deep
         height, width = picture.shape[:2]
         touched = np.zeros((height, width), dtype=bool)
         covered = np.zeros((height, width), np.float32)
@@ -396,7 +397,7 @@ def _write(
         else:
             sink.write(frame)
         if on_frame is not None:
-            on_frame(frame.index, picture, covered)
+            on_frame(frame.index, np.rint(picture).astype(np.uint8), covered)
         if faces:
             swapped.add(frame.index)
     return swapped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -10,25 +11,27 @@ from numpy.typing import NDArray
 
 from swapper.faces.geometry import compose, invert, transform_points, warp
 
+Frames = TypeVar("Frames", NDArray[np.uint8], NDArray[np.float32])
+
 
 def composite(
-    frame: NDArray[np.uint8],
+    frame: Frames,
     swap: NDArray[np.float32],
     blend_mask: NDArray[np.float32],
     aligned_from_frame: NDArray[np.float64],
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+) -> tuple[Frames, NDArray[np.bool_]]:
     """Blend an aligned face into its frame.
 
     Computes only the mask's bounding box. Where the mask is zero the frame's pixels are unchanged.
 
     Args:
-        frame: (H, W, 3) RGB; not changed.
+        frame: (H, W, 3) RGB, uint8, or float32 in [0, 255] for more depth; not changed.
         swap: (S, S, 3) RGB in [0, 1].
         blend_mask: (S, S) in [0, 1], 1 = swap.
         aligned_from_frame: (2, 3).
 
     Returns:
-        The new frame (H, W, 3), and (H, W) True where a pixel differs from the input.
+        The new frame, alike, and (H, W) True where a pixel differs from the input.
 
     Raises:
         ValueError: Shapes do not fit, the transform is singular, or swap or mask is not finite.
@@ -51,7 +54,7 @@ def composite(
     window = picture[box]
     old = window.astype(np.float32)
     blended = old + mask[..., None] * (np.clip(warped, 0.0, 1.0) * 255.0 - old)
-    new = np.rint(blended).astype(np.uint8)
+    new = blended if frame.dtype == np.float32 else np.rint(blended).astype(np.uint8)
     differs = new != window
     # Several times faster than any() along an axis of three.
     changed[box] = differs[..., 0] | differs[..., 1] | differs[..., 2]

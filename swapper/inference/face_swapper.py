@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from swapper.faces.compositing import Frames
 from swapper.faces.geometry import resized, transform_points, warp
 from swapper.inference.affect_conditioner import AffectConditioner
 from swapper.inference.paste import paste
@@ -130,11 +131,11 @@ class FaceSwapper:
 
     def paste(
         self,
-        frame: Picture,
+        frame: Frames,
         placed: AlignedFace,
         swap: NDArray[np.float32],
         mask: NDArray[np.float32],
-    ) -> tuple[Picture, NDArray[np.bool_], NDArray[np.float32]]:
+    ) -> tuple[Frames, NDArray[np.bool_], NDArray[np.float32]]:
         """Match the colours of one swapped face and blend it into the frame.
 
         Args:

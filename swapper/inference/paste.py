@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from swapper.faces.brow_cover import cover_brows
 from swapper.faces.color_transfer import ColorMatch, match_color
-from swapper.faces.compositing import composite, shape_mask
+from swapper.faces.compositing import Frames, composite, shape_mask
 from swapper.faces.geometry import transform_points
 from swapper.faces.hairline import skin_weight
 from swapper.faces.masks import eyes_mouth_mask, face_mask
@@ -20,18 +20,18 @@ Picture = NDArray[np.uint8]
 
 
 def paste(
-    frame: Picture,
+    frame: Frames,
     face: Face,
     aligned_from_frame: NDArray[np.float64],
     aligned: Picture,
     swap: NDArray[np.float32],
     mask: NDArray[np.float32],
     blend: BlendOptions,
-) -> tuple[Picture, NDArray[np.bool_], NDArray[np.float32]]:
+) -> tuple[Frames, NDArray[np.bool_], NDArray[np.float32]]:
     """Match the colours of a swapped face and blend it into the frame.
 
     Args:
-        frame: (H, W, 3).
+        frame: (H, W, 3), uint8, or float32 in [0, 255].
         face: The performer's, which is replaced.
         aligned_from_frame: (2, 3).
         aligned: (S, S, 3), its crop.

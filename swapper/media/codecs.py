@@ -48,13 +48,14 @@ _AV1_PRESETS = dict(zip(PRESETS, (12, 11, 10, 9, 8, 7, 5, 4, 3), strict=True))
 _VP9_SPEEDS = dict(zip(PRESETS, (8, 7, 6, 5, 4, 3, 2, 1, 0), strict=True))
 
 
-def choose_codec(path: Path, name: str, bit_depth: int) -> str:
+def choose_codec(path: Path, name: str, bit_depth: int, *, alpha: bool = False) -> str:
     """Choose the codec of an output file.
 
     Args:
         path: Output; its suffix names the container.
         name: A key of `CODECS`, or "auto": H.264, HEVC above 8 bits; in WebM VP9, AV1 above 8.
         bit_depth: Of the footage.
+        alpha: Whether it has an alpha channel, which "auto" keeps in .mov (ProRes) and .mkv (FFV1).
 
     Raises:
         MediaError: Unknown suffix, or one that cannot hold the codec.
@@ -63,6 +64,8 @@ def choose_codec(path: Path, name: str, bit_depth: int) -> str:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise MediaError(f"{path}: unknown suffix {suffix!r}; use one of {', '.join(SUFFIXES)}")
+    if name == "auto" and alpha and suffix in (".mov", ".mkv"):
+        return "prores" if suffix == ".mov" else "ffv1"
     if name == "auto":
         standard, deep = ("vp9", "av1") if suffix == ".webm" else ("h264", "hevc")
         return deep if bit_depth > 8 else standard

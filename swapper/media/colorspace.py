@@ -121,18 +121,27 @@ def rgb_from_frame(frame: av.VideoFrame, colour: Colour) -> NDArray[np.uint8]:
 
     Any pixel format; the frame's own tags are ignored.
     """
+    return np.asarray(_rgb(frame, colour, "rgb24"), dtype=np.uint8)
+
+
+def deep_rgb_from_frame(frame: av.VideoFrame, colour: Colour) -> NDArray[np.float32]:
+    """As `rgb_from_frame` with all bits: float32 in [0, 255]."""
+    return _rgb(frame, colour, "rgb48le").astype(np.float32) / np.float32(257)
+
+
+def _rgb(frame: av.VideoFrame, colour: Colour, pix_fmt: str) -> NDArray[Any]:
     if layout_of(frame.format.name).family == "rgb":
-        return np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+        return frame.to_ndarray(format=pix_fmt)
     matrix = _SWS_MATRIX[colour.matrix]
     rgb = _centred(frame).reformat(
-        format="rgb24",
+        format=pix_fmt,
         src_colorspace=matrix,
         dst_colorspace=matrix,
         src_color_range=colour._range,
         dst_color_range=FULL,
         interpolation=_EXACT,
     )
-    return np.asarray(rgb.to_ndarray(), dtype=np.uint8)
+    return rgb.to_ndarray()
 
 
 def _centred(frame: av.VideoFrame) -> av.VideoFrame:
@@ -214,7 +223,7 @@ def _forward(layout: Layout, colour: Colour) -> NDArray[np.float32]:
 
 def write_planes(
     frame: av.VideoFrame,
-    image: NDArray[np.uint8],
+    image: NDArray[Any],
     changed: NDArray[np.bool_] | None,
     colour: Colour,
 ) -> None:
@@ -224,7 +233,7 @@ def write_planes(
 
     Args:
         frame: Planar, little-endian, its planes not shared with a decoder.
-        image: (H, W, 3) uint8 RGB, in coded orientation.
+        image: (H, W, 3) RGB, uint8, or float32 in [0, 255], in coded orientation.
         changed: (H, W); None means everywhere.
         colour: Colour encoding of the frame.
     """

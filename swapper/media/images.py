@@ -7,6 +7,7 @@ import io
 import re
 import warnings
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -24,6 +25,8 @@ VIDEO_SUFFIXES = (
 MAX_PIXELS = 100_000_000
 """Largest image that is decoded."""
 _MAX_BYTES = 1 << 30
+_WITH_ALPHA = (".png", ".webp", ".tif", ".tiff")
+_DEEP = (".png", ".tif", ".tiff")
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 _DAMAGED = "is damaged or cut off; copy it again or leave it out"
 
@@ -47,6 +50,36 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     if bgr is None:
         raise MediaError(f"{path}: {_DAMAGED}")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+class Plate(NamedTuple):
+    """An image with all that its file holds.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB, as of `read_image`.
+        deep: The same as float32 in [0, 255]; None if the file has 8 bits.
+        alpha: (H, W) uint8 or uint16; None without.
+    """
+
+    image: NDArray[np.uint8]
+    deep: NDArray[np.float32] | None
+    alpha: NDArray[Any] | None
+
+
+def read_plate(path: str | Path) -> Plate:
+    """Read an image with all its bits and its alpha channel; raises as `read_image`."""
+    image = read_image(path)
+    encoded = np.frombuffer(_bytes_of(Path(path)), dtype=np.uint8)
+    stored: NDArray[Any] = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED))
+    # Unlike `read_image` it ignores EXIF's orientation; images that have one have 8 bits and no
+    # transparency.
+    if stored.shape[:2] != image.shape[:2] or stored.dtype not in (np.uint8, np.uint16):
+        return Plate(image, None, None)
+    alpha = stored[..., 3] if stored.ndim == 3 and stored.shape[2] == 4 else None
+    if stored.dtype == np.uint8:
+        return Plate(image, None, alpha)
+    colour = np.repeat(stored[..., None], 3, axis=2) if stored.ndim == 2 else stored[..., 2::-1]
+    return Plate(image, colour.astype(np.float32) / np.float32(257), alpha)
 
 
 def _check(path: Path, data: bytes) -> None:
@@ -73,12 +106,15 @@ def _check(path: Path, data: bytes) -> None:
         raise MediaError(f"{path}: {_DAMAGED}") from error
 
 
-def write_image(path: str | Path, image: NDArray[np.uint8], quality: int = 95) -> None:
+def write_image(
+    path: str | Path, image: NDArray[np.unsignedinteger[Any]], quality: int = 95
+) -> None:
     """Write an image atomically; creates its folder.
 
     Args:
         path: The suffix names the format.
-        image: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) RGB or (H, W, 4) RGBA, uint8 or uint16; formats without room for alpha or
+            more than 8 bits drop them.
         quality: 1 to 100, for JPEG and WebP (100 is lossless WebP).
 
     Raises:
@@ -91,8 +127,11 @@ def write_image(path: str | Path, image: NDArray[np.uint8], quality: int = 95) -
         raise MediaError(
             f"{path}: unknown suffix {suffix!r}; use one of {', '.join(IMAGE_SUFFIXES)}"
         )
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"image must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
+    shaped = image.ndim == 3 and image.shape[2] in (3, 4)
+    if not shaped or image.dtype not in (np.uint8, np.uint16):
+        raise ValueError(
+            f"image must be (H, W, 3 or 4) uint8 or uint16, got {image.shape} {image.dtype}"
+        )
     if not 1 <= quality <= 100:
         raise ValueError(f"quality must be 1 to 100, got {quality}")
     options: list[int] = []
@@ -103,7 +142,12 @@ def write_image(path: str | Path, image: NDArray[np.uint8], quality: int = 95) -
         options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
     elif suffix == ".webp":
         options = [cv2.IMWRITE_WEBP_QUALITY, quality + (quality == 100)]
-    coded, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    if image.shape[2] == 4 and suffix not in _WITH_ALPHA:
+        image = image[..., :3]
+    if image.dtype == np.uint16 and suffix not in _DEEP:
+        image = np.rint(image / 257).astype(np.uint8)
+    order = cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
+    coded, data = cv2.imencode(suffix, cv2.cvtColor(image, order), options)
     assert coded, f"OpenCV cannot encode {suffix}"
     write_atomically(path, data.tobytes())
 

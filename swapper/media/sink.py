@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ class Sink(AbstractContextManager["Sink"], Protocol):
     def write(
         self,
         frame: Frame,
-        image: NDArray[np.uint8] | None = None,
+        image: NDArray[np.uint8] | NDArray[np.float32] | None = None,
         changed: NDArray[np.bool_] | None = None,
     ) -> None:
         """Append `frame`, replaced by `image` where `changed`; unmodified if None."""
@@ -54,17 +54,17 @@ class PictureSink(AbstractContextManager["PictureSink"]):
     def write(
         self,
         frame: Frame,
-        image: NDArray[np.uint8] | None = None,
+        image: NDArray[np.uint8] | NDArray[np.float32] | None = None,
         changed: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Write one image."""
+        """Write one image, of the depth of its source and with its alpha channel."""
         if self.output.suffix.lower() in PICTURE_SUFFIXES:
             path = self.output
         else:
             self._created_folder |= not self.output.exists()
             self.output.mkdir(parents=True, exist_ok=True)
             path = self.output / f"{self.sources[frame.index].stem}.png"
-        write_image(path, frame.image if image is None else image)
+        write_image(path, _with_depth(frame, image))
         self.outputs.append(path)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -75,6 +75,19 @@ class PictureSink(AbstractContextManager["PictureSink"]):
             path.unlink(missing_ok=True)
         if self._created_folder and not any(self.output.iterdir()):
             self.output.rmdir()
+
+
+def _with_depth(
+    frame: Frame, image: NDArray[np.uint8] | NDArray[np.float32] | None
+) -> NDArray[np.unsignedinteger[Any]]:
+    """Return the image to write, (H, W, 3 or 4): `image`, or the frame's own."""
+    if image is None:
+        deep = frame.deep
+        image = frame.image if deep is None else deep
+    whole: NDArray[Any] = image
+    if image.dtype == np.float32:
+        whole = np.rint(image * np.float32(257)).astype(np.uint16)
+    return whole if frame.alpha is None else np.dstack([whole, frame.alpha])
 
 
 def open_sink(

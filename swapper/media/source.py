@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.errors import MediaError
-from swapper.media.images import IMAGE_SUFFIXES, is_video, list_images, natural_key, read_image
+from swapper.media.images import (
+    IMAGE_SUFFIXES,
+    is_video,
+    list_images,
+    natural_key,
+    read_image,
+    read_plate,
+)
 from swapper.media.video_reader import Frame, VideoInfo, VideoReader
 
 PICTURE_RATE = Fraction(25)
@@ -77,11 +84,11 @@ class PictureReader(AbstractContextManager["PictureReader"]):
         self.faults = []
         for index, path in enumerate(self.paths):
             try:
-                image = read_image(path)
+                plate = read_plate(path)
             except MediaError as error:
                 self.faults.append(str(error))
                 continue
-            yield Frame.of(image, index, float(index / PICTURE_RATE))
+            yield Frame.of_plate(plate, index, float(index / PICTURE_RATE))
 
     def _first(self) -> NDArray[np.uint8]:
         """Return the first image that can be read."""

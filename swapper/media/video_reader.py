@@ -9,7 +9,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from swapper.errors import MediaError
 from swapper.media.clock import Clock
-from swapper.media.colorspace import FULL, Colour, layout_of, rgb_from_frame
+from swapper.media.colorspace import FULL, Colour, deep_rgb_from_frame, layout_of, rgb_from_frame
 from swapper.media.container import is_cut, open_container, timecode_of, video_stream
 from swapper.media.damage import DamageLog
+from swapper.media.images import Plate
 from swapper.media.orientation import Orientation, display_matrix
 
 _LATE_START = 1
@@ -101,6 +102,7 @@ class Frame:
         time: Seconds since the clip's first frame.
         duration: Display duration in the stream's time base, or None.
         raw: The decoded frame; None for an image.
+        alpha: (H, W) uint8 or uint16 of an image with transparency.
     """
 
     index: int
@@ -110,6 +112,9 @@ class Frame:
     pts: int | None = None
     duration: int | None = None
     raw: av.VideoFrame | None = None
+    alpha: NDArray[Any] | None = None
+    _load_deep: Callable[[], NDArray[np.float32]] | None = None
+    _deep: NDArray[np.float32] | None = field(default=None, repr=False)
     _image: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     @classmethod
@@ -117,12 +122,22 @@ class Frame:
         """Create a frame from an image in memory, (H, W, 3) uint8 RGB."""
         return cls(index, index / 25 if time is None else time, lambda: image)
 
+    @classmethod
+    def of_plate(cls, plate: Plate, index: int, time: float) -> Frame:
+        """Create a frame from an image file."""
+        return cls(index, time, lambda: plate.image, alpha=plate.alpha, _deep=plate.deep)
+
     @property
     def image(self) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB, upright; cached, so copy it before modifying it."""
         if self._image is None:
             self._image = self._load()
         return self._image
+
+    @property
+    def deep(self) -> NDArray[np.float32] | None:
+        """(H, W, 3) float32 RGB in [0, 255], upright; None where 8 bits are all there is."""
+        return self._deep if self._load_deep is None else self._load_deep()
 
 
 class VideoReader(AbstractContextManager["VideoReader"]):
@@ -220,7 +235,11 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         def load() -> NDArray[np.uint8]:
             return np.ascontiguousarray(orientation.upright(rgb_from_frame(raw, coded.colour)))
 
-        return Frame(index, time, load, pts=pts, duration=duration, raw=raw)
+        def load_deep() -> NDArray[np.float32]:
+            return np.ascontiguousarray(orientation.upright(deep_rgb_from_frame(raw, coded.colour)))
+
+        deep = load_deep if self.info.bit_depth > 8 else None
+        return Frame(index, time, load, pts=pts, duration=duration, raw=raw, _load_deep=deep)
 
     def _cut_short(self, stream: VideoStream, num_frames: int, end: float) -> bool:
         """Return whether the container claims clearly more than was decoded."""

@@ -70,8 +70,9 @@ class VideoWriter(ContainerWriter):
         super().__init__(path, target)
         self.template = template
         self.outputs = [self.path]
-        self.codec = choose_codec(self.path, codec, template.info.bit_depth)
         coded = template.coded
+        alpha = layout_of(coded.pix_fmt).alpha
+        self.codec = choose_codec(self.path, codec, template.info.bit_depth, alpha=alpha)
         self.pix_fmt = choose_pixel_format(self.codec, coded.pix_fmt, coded.width, coded.height)
         self.options = encoder_options(self.path, self.codec, crf, preset, layout_of(self.pix_fmt))
         self._colour, self._tags = _output_colour(template, self.pix_fmt)
@@ -117,6 +118,11 @@ class VideoWriter(ContainerWriter):
         coded, layout = self.template.coded, layout_of(self.pix_fmt)
         if layout.bits < self.template.info.bit_depth:
             _log.warning("%s: %s cannot keep all bits", self.path, self.codec)
+        if layout_of(coded.pix_fmt).alpha and not layout.alpha:
+            _log.warning(
+                "%s: %s drops the alpha channel; write .mov (ProRes 4444) or .mkv (FFV1)",
+                self.path, self.codec,
+            )  # fmt: skip
         if coded.fields and self.codec not in _INTERLACING:
             _log.warning(
                 "%s: %s loses the field order of this interlaced clip; pass codec.name=h264, "
@@ -133,15 +139,15 @@ class VideoWriter(ContainerWriter):
     def write(
         self,
         frame: Frame,
-        image: NDArray[np.uint8] | None = None,
+        image: NDArray[np.uint8] | NDArray[np.float32] | None = None,
         changed: NDArray[np.bool_] | None = None,
     ) -> None:
         """Append a frame.
 
         Args:
             frame: From `template`, in order.
-            image: (H, W, 3) uint8 RGB, upright, that replaces it; None writes the decoded planes
-                unmodified.
+            image: (H, W, 3) RGB, uint8, or float32 in [0, 255] for more depth, upright, that
+                replaces it; None writes the decoded planes unmodified.
             changed: (H, W) bool, upright: pixels outside keep the decoded planes, a chroma
                 sample all of whose pixels are outside too. None means all changed.
 
@@ -175,7 +181,10 @@ class VideoWriter(ContainerWriter):
         self._mux(None, output)
 
     def _prepare(
-        self, frame: Frame, image: NDArray[np.uint8] | None, changed: NDArray[np.bool_] | None
+        self,
+        frame: Frame,
+        image: NDArray[np.uint8] | NDArray[np.float32] | None,
+        changed: NDArray[np.bool_] | None,
     ) -> av.VideoFrame:
         """Return the frame to encode: the decoded one, or a modified copy."""
         coded, info = self.template.coded, self.template.info
@@ -187,9 +196,9 @@ class VideoWriter(ContainerWriter):
         new.colorspace, new.color_range, new.color_primaries, new.color_trc = self._tags
         if image is None:
             return new
-        if image.shape != (info.height, info.width, 3) or image.dtype != np.uint8:
+        if image.shape != (info.height, info.width, 3) or image.dtype not in (np.uint8, np.float32):
             raise ValueError(
-                f"image must be ({info.height}, {info.width}, 3) uint8, "
+                f"image must be ({info.height}, {info.width}, 3) uint8 or float32, "
                 f"got {image.shape} {image.dtype}"
             )
         if changed is not None and (changed.shape != image.shape[:2] or changed.dtype != np.bool_):

@@ -1,0 +1,115 @@
+"""Depth and alpha: what the plate holds is in the output, outside a swap and inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from swapper.faces.compositing import composite
+from swapper.media.sink import open_sink
+from swapper.media.source import open_footage
+from swapper.media.video_reader import VideoReader
+from swapper.media.video_writer import VideoWriter
+from tests.faces.test_compositing import disc, similarity
+from tests.media.clips import HEIGHT, WIDTH, decoded, planes, write_clip
+from tests.media.test_video import copy
+
+IDENTITY = similarity(1, 0, 16, 0)
+"""Puts the middle of a 64 px crop into a 96 x 64 px frame."""
+
+
+def stored(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Noise that uses all bits."""
+    top = np.iinfo(dtype).max
+    return np.random.default_rng(0).integers(0, top, shape, dtype=dtype, endpoint=True)
+
+
+def swapped(frame: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The frame with a grey disc in it, as conversion makes it."""
+    picture = frame.image if frame.deep is None else frame.deep
+    grey = np.full((64, 64, 3), 0.4321, np.float32)
+    return composite(picture, grey, disc(), np.linalg.inv(np.vstack([IDENTITY, [0, 0, 1]]))[:2])
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_pictures_keep_their_depth_and_alpha(
+    tmp_path: Path, channels: int, dtype: Any, suffix: str
+) -> None:
+    (tmp_path / "in").mkdir()
+    shape = (HEIGHT, WIDTH) if channels == 1 else (HEIGHT, WIDTH, channels)
+    before = stored(shape, dtype)
+    cv2.imwrite(str(tmp_path / f"in/1{suffix}"), before)
+    footage = open_footage(tmp_path / "in")
+    with open_sink(tmp_path / "out", footage) as sink:
+        for frame in footage:
+            picture, changed = swapped(frame)
+            sink.write(frame, picture, changed)
+    after = cv2.imread(str(tmp_path / "out/1.png"), cv2.IMREAD_UNCHANGED)
+    assert after is not None
+    assert after.dtype == dtype
+    assert after.shape == (HEIGHT, WIDTH, max(3, channels))
+    assert changed.any()
+    expected = np.repeat(before[..., None], 3, axis=2) if channels == 1 else before
+    np.testing.assert_array_equal(after[~changed], expected[~changed])
+    if channels == 4:
+        np.testing.assert_array_equal(after[..., 3], before[..., 3])
+    middle = after[HEIGHT // 2, WIDTH // 2, :3]
+    np.testing.assert_allclose(middle, 0.4321 * np.iinfo(dtype).max, atol=1)
+
+
+def test_a_picture_without_a_face_is_written_bit_by_bit(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    before = stored((HEIGHT, WIDTH, 4), np.uint16)
+    cv2.imwrite(str(tmp_path / "in/1.png"), before)
+    footage = open_footage(tmp_path / "in")
+    with open_sink(tmp_path / "out", footage) as sink:
+        for frame in footage:
+            sink.write(frame)
+    after = cv2.imread(str(tmp_path / "out/1.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(after, before)
+
+
+def test_a_swap_has_the_depth_of_a_ten_bit_clip(tmp_path: Path) -> None:
+    write_clip(tmp_path / "in.mkv", codec="ffv1", pix_fmt="yuv444p10le", options={"level": "3"})
+    reader = VideoReader(tmp_path / "in.mkv")
+    ramp = np.linspace(100, 110, WIDTH, dtype=np.float32)
+    with VideoWriter(tmp_path / "out.mkv", reader, codec="ffv1") as writer:
+        for frame in reader:
+            assert frame.deep is not None
+            assert np.abs(frame.deep - frame.image).max() < 1.1
+            writer.write(frame, np.broadcast_to(ramp[None, :, None], frame.deep.shape).copy())
+    luma = planes(decoded(tmp_path / "out.mkv")[0])[0][0]
+    assert len(np.unique(luma)) > 25  # in eight bits they were nine steps
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mov", "prores"), (".mkv", "ffv1")])
+def test_alpha_is_kept_by_auto(tmp_path: Path, suffix: str, codec: str) -> None:
+    path = tmp_path / "in.mov"
+    write_clip(
+        path, codec="prores_ks", pix_fmt="yuva444p10le", options={"profile": "4"}, frames=3,
+        noise=True,
+    )  # fmt: skip
+    assert "yuva444p" in VideoReader(path).coded.pix_fmt
+    copy(path, tmp_path / f"out{suffix}", crf=16)
+    with av.open(str(tmp_path / f"out{suffix}")) as container:
+        assert container.streams.video[0].codec_context.name == codec
+    for old, new in zip(decoded(path), decoded(tmp_path / f"out{suffix}"), strict=True):
+        assert new.format.name.startswith("yuva444p")
+        was, is_ = planes(old)[3], planes(new)[3]
+        assert np.ptp(was) > 100
+        np.testing.assert_allclose(is_ / is_.max(), was / was.max(), atol=0.01)
+
+
+def test_alpha_that_is_dropped_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "in.mov"
+    write_clip(path, codec="prores_ks", pix_fmt="yuva444p10le", options={"profile": "4"}, frames=2)
+    copy(path, tmp_path / "out.mp4", crf=16)
+    assert "out.mp4: hevc drops the alpha channel" in caplog.text
