@@ -106,6 +106,7 @@ def convert(
     with open_footage(options.video) as footage:
         if output in footage.paths or output.resolve() in [p.resolve() for p in footage.paths]:
             raise UsageError(f"{output}: is the performer's own footage; pass another output=")
+        _check_range(footage)
         codec = options.codec
         sink = open_sink(
             output, footage, codec=codec.name, crf=codec.crf, preset=codec.preset,
@@ -158,6 +159,20 @@ def _log_summary(
     )  # fmt: skip
     if conditioner is not None and (message := conditioner.stats.describe()):
         log.info("%s: %s", options.output, message)
+
+
+def _check_range(footage: Footage) -> None:
+    """Refuse HDR, whose range and mastering data a conversion would lose.
+
+    Raises:
+        MediaError: It is HDR.
+    """
+    if isinstance(footage, VideoReader) and footage.coded.hdr is not None:
+        raise MediaError(
+            f"{footage.path}: is HDR ({footage.coded.hdr}), whose range a swap cannot keep; make "
+            "it SDR first: ffmpeg -i IN -vf zscale=t=linear:npl=203,tonemap=hable,"
+            "zscale=p=bt709:t=bt709:m=bt709:r=tv,format=yuv420p10 OUT"
+        )
 
 
 def _check_regions(options: ConvertOptions) -> None:

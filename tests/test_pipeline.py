@@ -17,6 +17,7 @@ from swapper.media.video_reader import VideoReader
 from swapper.options.verbs import ConvertOptions
 from tests import world as made
 from tests.drawing import cut_clip
+from tests.media.clips import write_clip
 from tests.world import FRAMES, RIGHTS, extract_line
 
 
@@ -269,6 +270,19 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert expected in error[0]
     assert list(tmp_path.iterdir()) == []
     assert (world / "bob.mp4").read_bytes() == keep
+
+
+def test_hdr_is_refused_with_the_cure(
+    world: Path, plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video, tags = tmp_path / "hdr.mkv", (9, 1, 9, 16)
+    write_hdr = {"codec": "ffv1", "pix_fmt": "yuv420p10le", "options": {"level": "3"}}
+    write_clip(video, tags=tags, **write_hdr)  # type: ignore[arg-type]
+    output = tmp_path / "out.mp4"
+    assert cli.run([*convert_line(world, plain, output), f"video={video}"]) == 1
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("swapper: ")]
+    assert "hdr.mkv: is HDR (PQ), whose range a swap cannot keep; make it SDR first" in line
+    assert not output.exists()
 
 
 def test_truncated_footage_converts_what_decodes_and_says_where_it_stopped(

@@ -22,6 +22,7 @@ from swapper.media.clock import Clock
 from swapper.media.colorspace import FULL, Colour, deep_rgb_from_frame, layout_of, rgb_from_frame
 from swapper.media.container import is_cut, open_container, timecode_of, video_stream
 from swapper.media.damage import DamageLog
+from swapper.media.hdr import TRANSFERS, Transfer, display_picture
 from swapper.media.images import Plate
 from swapper.media.orientation import Orientation, display_matrix
 
@@ -86,6 +87,11 @@ class CodedVideo:
     metadata: dict[str, str]
 
     @property
+    def hdr(self) -> Transfer | None:
+        """Transfer curve of HDR video; None for any other."""
+        return TRANSFERS.get(self.tags[3])
+
+    @property
     def orientation(self) -> Orientation:
         """Display orientation."""
         return Orientation.from_matrix(self.matrix)
@@ -129,7 +135,9 @@ class Frame:
 
     @property
     def image(self) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 RGB, upright; cached, so copy it before modifying it."""
+        """(H, W, 3) uint8 RGB, upright, HDR as on an ordinary display; cached, so copy it before
+        modifying it.
+        """
         if self._image is None:
             self._image = self._load()
         return self._image
@@ -201,6 +209,10 @@ class VideoReader(AbstractContextManager["VideoReader"]):
                 self.stopped = end
             told = self.clock.describe()
             self.notes = [*([told] if told else []), *log.describe()]
+            if self.coded.hdr:
+                self.notes.append(
+                    f"it is HDR ({self.coded.hdr}); its faces are taken as on an ordinary display"
+                )
             if self.coded.fields:
                 self.notes.append(
                     "it is interlaced: faces in motion are combed; deinterlace it first if you can"
@@ -233,12 +245,16 @@ class VideoReader(AbstractContextManager["VideoReader"]):
             time = float((pts - coded.first_pts) * coded.time_base)
 
         def load() -> NDArray[np.uint8]:
-            return np.ascontiguousarray(orientation.upright(rgb_from_frame(raw, coded.colour)))
+            if coded.hdr is not None:
+                rgb = display_picture(deep_rgb_from_frame(raw, coded.colour), coded.hdr)
+            else:
+                rgb = rgb_from_frame(raw, coded.colour)
+            return np.ascontiguousarray(orientation.upright(rgb))
 
         def load_deep() -> NDArray[np.float32]:
             return np.ascontiguousarray(orientation.upright(deep_rgb_from_frame(raw, coded.colour)))
 
-        deep = load_deep if self.info.bit_depth > 8 else None
+        deep = load_deep if self.info.bit_depth > 8 and coded.hdr is None else None
         return Frame(index, time, load, pts=pts, duration=duration, raw=raw, _load_deep=deep)
 
     def _cut_short(self, stream: VideoStream, num_frames: int, end: float) -> bool:
