@@ -126,7 +126,11 @@ def rgb_from_frame(frame: av.VideoFrame, colour: Colour) -> NDArray[np.uint8]:
 
 def deep_rgb_from_frame(frame: av.VideoFrame, colour: Colour) -> NDArray[np.float32]:
     """As `rgb_from_frame` with all bits: float32 in [0, 255]."""
-    return _rgb(frame, colour, "rgb48le").astype(np.float32) / np.float32(257)
+    layout = layout_of(frame.format.name)
+    # libswscale's white: that of RGB is shifted to 16 bits, that of YUV is 255 * 256. (Its packed
+    # 16 bits are wrong from subsampled chroma.)
+    white = (2**layout.bits - 1) << (16 - layout.bits) if layout.family == "rgb" else 65280
+    return _rgb(frame, colour, "gbrp16le").astype(np.float32) * np.float32(255 / white)
 
 
 def _rgb(frame: av.VideoFrame, colour: Colour, pix_fmt: str) -> NDArray[Any]:

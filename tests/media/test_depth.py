@@ -90,6 +90,22 @@ def test_a_swap_has_the_depth_of_a_ten_bit_clip(tmp_path: Path) -> None:
     assert len(np.unique(luma)) > 25  # in eight bits they were nine steps
 
 
+@pytest.mark.parametrize(
+    "pix_fmt", ["yuv420p10le", "yuv422p10le", "yuv444p12le", "gbrp10le", "gbrp16le"]
+)
+@pytest.mark.parametrize("matrix", [1, 9])
+def test_deep_pictures_are_the_ordinary_ones(tmp_path: Path, pix_fmt: str, matrix: int) -> None:
+    tags = None if pix_fmt.startswith("gbr") else (matrix, 1, 1, 1)
+    options = {"level": "3"}
+    write_clip(tmp_path / "in.mkv", codec="ffv1", pix_fmt=pix_fmt, options=options, tags=tags)
+    for frame in VideoReader(tmp_path / "in.mkv"):
+        assert frame.deep is not None
+        error = frame.deep - frame.image
+        assert np.abs(error).max() <= 1
+        # Of RGB libswscale cuts the bits that eight do not hold; of YUV it rounds.
+        assert np.abs(error.mean(axis=(0, 1))).max() < (0.1 if tags else 0.6)
+
+
 @pytest.mark.parametrize(("suffix", "codec"), [(".mov", "prores"), (".mkv", "ffv1")])
 def test_alpha_is_kept_by_auto(tmp_path: Path, suffix: str, codec: str) -> None:
     path = tmp_path / "in.mov"
