@@ -18,19 +18,23 @@ from swapper.errors import MediaError, NothingSwappedError, ProvenanceError, Usa
 from swapper.estimators.base import Estimator
 from swapper.faces.aligner import Aligner, check_num_faces, opened
 from swapper.faces.compositing import mask_in_frame
-from swapper.faces.mediapipe import MediapipeAligner
+from swapper.faces.person import PersonFollower
 from swapper.faces.tracking import smooth_alignments
 from swapper.inference.affect_conditioner import (
     AffectConditioner,
-    affect_space_of,
     conditioning_claim,
     describe_controls,
     make_conditioner,
-    region_amounts,
 )
-from swapper.inference.clip_neutral import estimate_neutral, find_clip_neutral, mean_neutral
 from swapper.inference.face_swapper import AlignedFace, FaceSwapper, Picture
-from swapper.inference.region_warp import RegionWarp
+from swapper.inference.performer import (
+    check_range,
+    check_regions,
+    follower_of,
+    make_region_warp,
+    performer_neutral,
+    shared_files,
+)
 from swapper.media.sink import Sink, open_sink
 from swapper.media.source import Footage, faults_text, open_footage
 from swapper.media.video_reader import Frame, VideoReader
@@ -95,7 +99,7 @@ def convert(
         SwapperError: In one line. If footage is truncated, the decoded part is converted and
             signed; in all other cases no output is left.
     """
-    _check_regions(options)
+    check_regions(options)
     device = pick_device(options.device)
     model = load_model(Path(options.model), device)
     model.identity(options.identity)
@@ -106,21 +110,22 @@ def convert(
     with open_footage(options.video) as footage:
         if output in footage.paths or output.resolve() in [p.resolve() for p in footage.paths]:
             raise UsageError(f"{output}: is the performer's own footage; pass another output=")
-        _check_range(footage)
+        check_range(footage)
+        follower_of(options, footage)  # refuses what does not fit
         codec = options.codec
         sink = open_sink(
             output, footage, codec=codec.name, crf=codec.crf, preset=codec.preset,
             target=_unsigned(output) if signer else None,
         )  # fmt: skip
         # After the cheap checks: it may read the whole clip.
-        estimate = partial(_performer_neutral, options, model, make_aligner)
+        estimate = partial(performer_neutral, options, model, make_aligner)
         conditioner = make_conditioner(
             model, options.identity, options.affect, make_estimator, estimate, device,
-            settings=_shared_files(make_aligner),
+            settings=shared_files(make_aligner),
         )  # fmt: skip
-        region_warp = _region_warp(options, make_aligner)
+        region_warp = make_region_warp(options, make_aligner)
         aligner = make_aligner()
-        check_num_faces(aligner, options.faces)
+        check_num_faces(aligner, options.faces, options.person)
         with opened(aligner, footage.info.path, footage.info.num_frames):
             swapper = FaceSwapper(
                 model, options.identity, options.blend, device, options.precision, conditioner,
@@ -129,6 +134,17 @@ def convert(
             summary = _run(options, footage, sink, aligner, swapper, on_frame)
         summary = _publish(summary, output, footage, _claim(options, model), signer)
     _log_summary(options, summary, footage, conditioner)
+    _check_result(options, summary, footage)
+    return summary
+
+
+def _check_result(options: ConvertOptions, summary: ConvertSummary, footage: Footage) -> None:
+    """Report what the footage, or the conversion, lacked.
+
+    Raises:
+        MediaError: Footage was truncated, or pictures could not be read.
+        NothingSwappedError: No face was found.
+    """
     if footage.stopped is not None:
         raise MediaError(
             f"{options.video}: damaged or truncated, decoding stopped at {footage.stopped:.3f} s; "
@@ -141,7 +157,6 @@ def convert(
             f"{options.output}: nothing was swapped, no face was found in {summary.frames} frames; "
             "the footage is written as it was, unsigned. Try another aligner="
         )
-    return summary
 
 
 def _log_summary(
@@ -159,100 +174,6 @@ def _log_summary(
     )  # fmt: skip
     if conditioner is not None and (message := conditioner.stats.describe()):
         log.info("%s: %s", options.output, message)
-
-
-def _check_range(footage: Footage) -> None:
-    """Refuse HDR, whose range and mastering data a conversion would lose.
-
-    Raises:
-        MediaError: It is HDR.
-    """
-    if isinstance(footage, VideoReader) and footage.coded.hdr is not None:
-        raise MediaError(
-            f"{footage.path}: is HDR ({footage.coded.hdr}), whose range a swap cannot keep; make "
-            "it SDR first: ffmpeg -i IN -vf zscale=t=linear:npl=203,tonemap=hable,"
-            "zscale=p=bt709:t=bt709:m=bt709:r=tv,format=yuv420p10 OUT"
-        )
-
-
-def _check_regions(options: ConvertOptions) -> None:
-    """Refuse region dials that cannot work, before anything is read.
-
-    Raises:
-        UsageError: The dials would apply to several people.
-    """
-    if region_amounts(options.affect) and options.faces == "all":
-        raise UsageError(
-            "affect.regions: scale deviations from one performer's neutral; pass faces=largest"
-        )
-
-
-def _shared_files(make_aligner: Callable[[], Aligner]) -> dict[str, dict[str, str]]:
-    """Return the settings of estimators whose weights are in the aligner's file."""
-    aligner = make_aligner()
-    if isinstance(aligner, MediapipeAligner) and aligner.model:
-        return {"mediapipe": {"weights": aligner.model}}
-    return {}
-
-
-def _region_warp(options: ConvertOptions, make_aligner: Callable[[], Aligner]) -> RegionWarp | None:
-    """Prepare the region dials: find the performer's neutral in a first pass over the clip.
-
-    Raises:
-        UsageError: The clip has too few faces to find a neutral, or a region has no landmarks.
-    """
-    amounts = region_amounts(options.affect)
-    if not amounts:
-        return None
-    neutral = _first_pass(options, make_aligner, find_clip_neutral)
-    if neutral is None:
-        raise UsageError(
-            f"affect.regions: {options.video} has too few faces to find the performer's neutral; "
-            "drop the dials"
-        )
-    try:
-        return RegionWarp(neutral.shape, amounts)
-    except ValueError as error:
-        raise UsageError(
-            f"affect.regions: {error} by this aligner; pass aligner=mediapipe, or drop the dial"
-        ) from error
-
-
-def _first_pass(
-    options: ConvertOptions,
-    make_aligner: Callable[[], Aligner],
-    estimate: Callable[[Footage, Aligner], T],
-) -> T:
-    with (
-        open_footage(options.video) as footage,
-        opened(make_aligner(), footage.info.path, footage.info.num_frames) as aligner,
-    ):
-        return estimate(footage, aligner)
-
-
-def _performer_neutral(
-    options: ConvertOptions,
-    model: LoadedModel,
-    make_aligner: Callable[[], Aligner],
-    estimator: Estimator,
-    side: int,
-) -> NDArray[np.float32]:
-    """Estimate the performer's neutral in a first pass over the clip."""
-    estimate = partial(
-        estimate_neutral, estimator=estimator, coverage=model.card.coverage, side=side
-    )
-    neutral = _first_pass(options, make_aligner, estimate)
-    if neutral is None:
-        space = affect_space_of(model)
-        assert space is not None
-        log.warning(
-            "%s: too few faces to estimate the performer's neutral; the mean of %s is taken. Pass "
-            "affect.performer= if one of them performs",
-            options.video,
-            ", ".join(space.neutrals),
-        )
-        return mean_neutral(space)
-    return neutral
 
 
 def _unsigned(output: Path) -> Path:
@@ -329,10 +250,12 @@ def _claim(options: ConvertOptions, model: LoadedModel) -> Claim:
     )
 
 
-def _detect(footage: Footage, aligner: Aligner, which: str) -> Iterator[tuple[Frame, list[Face]]]:
+def _detect(
+    footage: Footage, aligner: Aligner, choose: PersonFollower | None
+) -> Iterator[tuple[Frame, list[Face]]]:
     for frame in footage:
         faces = aligner(frame)
-        yield frame, faces[:1] if which == "largest" else faces
+        yield frame, faces if choose is None else choose(frame, faces)
 
 
 def _chunks(
@@ -360,8 +283,9 @@ def _run(
     on_frame: FrameCallback | None,
 ) -> ConvertSummary:
     indices, swapped = list[int](), set[int]()
+    follower = follower_of(options, footage)
     aligned = smooth_alignments(
-        _detect(footage, aligner, options.faces),
+        _detect(footage, aligner, follower),
         radius=options.smooth if isinstance(footage, VideoReader) else 0,
         size=swapper.size,
         coverage=swapper.model.card.coverage,
@@ -381,6 +305,8 @@ def _run(
             raise MediaError(f"{options.video}: not one frame could be decoded; nothing written")
         if footage.stopped is None:
             aligner.finish(len(indices) + len(footage.faults))
+    if follower is not None and (told := follower.describe()):
+        log.warning("%s: %s", options.video, told)
     return ConvertSummary(sink.outputs, indices, frozenset(swapped))
 
 

@@ -17,12 +17,13 @@ from swapper.faces.aligner import Aligner, check_num_faces, opened
 from swapper.faces.crop import crop_face
 from swapper.faces.geometry import head_pose, sharpness, transform_points
 from swapper.faces.landmark_check import LEAST_DETAIL, feature_detail
+from swapper.faces.person import make_follower
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_metadata import FacesetMetadata, ImageFormat, Source
 from swapper.facesets.writer import FacesetWriter, face_id
 from swapper.files import sha256_of
 from swapper.media.source import Footage, faults_text, list_footage, open_footage
-from swapper.media.video_reader import Frame
+from swapper.media.video_reader import Frame, VideoReader
 from swapper.options.verbs import ExtractOptions
 from swapper.progress import progress
 from swapper.types import Coverage, Face, FaceRecord
@@ -118,7 +119,7 @@ def extract(
     for path in inputs:
         with open_footage(str(path)) as footage:
             aligner = make_aligner()
-            check_num_faces(aligner, options.faces)
+            check_num_faces(aligner, options.faces, options.person)
             with opened(aligner, footage.info.path, footage.info.num_frames):
                 _extract_one(options, aligner, footage, total)
     total.check([str(path) for path in inputs])
@@ -172,6 +173,8 @@ def _extract_one(
     card = _card(options, aligner.fingerprint)
     hashes = {path: sha256_of(path) for path in footage.paths}
     frames, before = 0, total.added
+    still = not isinstance(footage, VideoReader)
+    follower = make_follower(options.faces, options.person, still=still)
     detail: list[float] = []
     name = footage.paths[0].name if len(footage.paths) == 1 else footage.paths[0].parent.name
     with (
@@ -192,7 +195,10 @@ def _extract_one(
             if writer.has(digest, number, 0):
                 total.skipped += 1
                 continue
-            faces = _selected(options, frame, aligner(frame), total.dropped)
+            faces = aligner(frame)
+            if follower is not None:
+                faces = follower(frame, faces)
+            faces = _large_and_whole(options, frame, faces, total.dropped)
             total.added += _add_faces(options, writer, frame, faces, digest, number, detail)
             bar.set_postfix(faces=total.added, refresh=False)
     if footage.stopped is not None:
@@ -201,6 +207,8 @@ def _extract_one(
             f"{footage.stopped:.3f} s after {frames} frames; its {total.added - before} faces are "
             "kept"
         )
+    if follower is not None and (told := follower.describe()):
+        log.warning("%s: %s", name, told)
     total.faults += footage.faults
     for note in footage.notes:
         log.warning("%s: %s", name, note)
@@ -214,10 +222,10 @@ def _extract_one(
         )
 
 
-def _selected(
+def _large_and_whole(
     options: ExtractOptions, frame: Frame, faces: list[Face], dropped: Counter[str]
 ) -> list[Face]:
-    """Return the faces of a frame to keep; count the others by reason."""
+    """Return the faces of a frame that can be used; count the others by reason."""
     kept = []
     size = np.array(frame.image.shape[1::-1])
     for face in faces:
@@ -228,7 +236,7 @@ def _selected(
             dropped[f"cut off by the frame's edge (min_visible={options.min_visible:g})"] += 1
         else:
             kept.append(face)
-    return kept[:1] if options.faces == "largest" else kept
+    return kept
 
 
 def _add_faces(

@@ -17,6 +17,7 @@ from swapper.estimators.base import AffectBatch, Estimator
 from swapper.faces.aligner import Aligner
 from swapper.faces.crop import crop_face
 from swapper.faces.geometry import head_pose
+from swapper.faces.person import PersonFollower
 from swapper.faces.recognition import Recogniser
 from swapper.faces.shape import SIGNALS, Shapes, aligned_landmarks, signals
 from swapper.media.video_reader import VideoReader
@@ -148,10 +149,11 @@ def read_clip(
     collector = _Collector(aligner, estimator, recogniser)
     bar = progress(reader.info.num_frames, f"{title} {video.name}", "frame")
     seconds: list[float] = []
+    follower = PersonFollower()
     with reader, bar:
         for frame in reader:
             seconds.append(frame.time)
-            faces = aligner(frame)
+            faces = follower(frame, aligner(frame))
             collector.add(frame.image, faces[0] if faces else None)
             bar.update()
     if not seconds:

@@ -88,15 +88,16 @@ class ClipAware(Protocol):
         """Set the clip of the next frames; call before `Aligner.prepare`."""
 
 
-def check_num_faces(aligner: Aligner, faces: str) -> None:
-    """Refuse ``faces=all`` with an aligner that is set to find one face a frame.
+def check_num_faces(aligner: Aligner, faces: str, person: str) -> None:
+    """Refuse a choice of faces with an aligner that is set to find one face a frame.
 
     Raises:
         UsageError: Names the option to raise.
     """
-    if faces == "all" and getattr(aligner, "max_faces", None) == 1:
+    if (faces == "all" or person) and getattr(aligner, "max_faces", None) == 1:
+        option = f"person={person}" if person else "faces=all"
         raise UsageError(
-            f"faces=all: aligner={aligner.name} is set to find one face a frame; pass "
+            f"{option}: aligner={aligner.name} is set to find one face a frame; pass "
             "aligner.max_faces=N as well"
         )
 

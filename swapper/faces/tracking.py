@@ -50,6 +50,10 @@ class Tracker:
         """Drop all tracks, as at a cut; numbers are not reused."""
         self._last.clear()
 
+    def remembers(self, track: int | None) -> bool:
+        """Return whether a track may still be continued."""
+        return track in self._last
+
     def __call__(self, faces: Sequence[Face]) -> list[Face]:
         """Return the next frame's faces in the same order, each with its track (from 1)."""
         pairs = sorted(

@@ -14,6 +14,7 @@ from swapper.affect.space import AffectSpace
 from swapper.estimators.base import Estimator
 from swapper.faces.aligner import Aligner
 from swapper.faces.crop import crop_face
+from swapper.faces.person import PersonFollower
 from swapper.faces.shape import Shapes, aligned_faces
 from swapper.media.source import Footage
 from swapper.types import Coverage, Face
@@ -29,9 +30,14 @@ Kept = TypeVar("Kept")
 
 
 def estimate_neutral(
-    footage: Footage, aligner: Aligner, estimator: Estimator, coverage: Coverage, side: int
+    footage: Footage,
+    aligner: Aligner,
+    estimator: Estimator,
+    coverage: Coverage,
+    side: int,
+    follower: PersonFollower | None = None,
 ) -> NDArray[np.float32] | None:
-    """Estimate the neutral embedding (D,) of a clip's largest face, from frames spread over it.
+    """Estimate the neutral embedding (D,) of a clip's performer, from frames spread over it.
 
     Args:
         footage: Not read yet; read to its end.
@@ -39,12 +45,16 @@ def estimate_neutral(
         estimator: Reads the crops.
         coverage: Of the crops.
         side: Of the crops, in pixels.
+        follower: Chooses the performer; None for the largest face.
 
     Returns:
         None where too few faces are found.
     """
     found = _spread_faces(
-        footage, aligner, lambda image, face: crop_face(image, face.landmarks, side, coverage)[0]
+        footage,
+        aligner,
+        lambda image, face: crop_face(image, face.landmarks, side, coverage)[0],
+        follower,
     )
     neutral = _neutral_of([face for _, face in found])
     if neutral is None:
@@ -53,9 +63,12 @@ def estimate_neutral(
     return neutral_embedding(estimator.readings(crops, coverage), neutral.weights)
 
 
-def find_clip_neutral(footage: Footage, aligner: Aligner) -> Neutral | None:
-    """Find the neutral shape of a clip's largest face, as `estimate_neutral` does."""
-    return _neutral_of([face for _, face in _spread_faces(footage, aligner, lambda *_: None)])
+def find_clip_neutral(
+    footage: Footage, aligner: Aligner, follower: PersonFollower | None = None
+) -> Neutral | None:
+    """Find the neutral shape of a clip's performer, as `estimate_neutral` does."""
+    found = _spread_faces(footage, aligner, lambda *_: None, follower)
+    return _neutral_of([face for _, face in found])
 
 
 def _neutral_of(faces: list[Face]) -> Neutral | None:
@@ -68,16 +81,21 @@ def _neutral_of(faces: list[Face]) -> Neutral | None:
 
 
 def _spread_faces(
-    footage: Footage, aligner: Aligner, keep: Callable[[Picture, Face], Kept]
+    footage: Footage,
+    aligner: Aligner,
+    keep: Callable[[Picture, Face], Kept],
+    follower: PersonFollower | None,
 ) -> list[tuple[Kept, Face]]:
-    """Return what `keep` makes of frames spread over the clip, and the largest faces."""
+    """Return what `keep` makes of frames spread over the clip, and the faces it was given."""
+    follower = follower or PersonFollower()
     stride = max(1, (footage.info.num_frames or 0) // _NEUTRAL_FRAMES)
     found: dict[int, tuple[Kept, Face]] = {}
     for frame in footage:
-        if frame.index % stride:
+        passed_over = frame.index % stride > 0
+        if passed_over and not follower.needs_every_frame:
             continue
-        faces = aligner(frame)
-        if not faces:
+        faces = follower(frame, aligner(frame))
+        if passed_over or not faces:
             continue
         found[frame.index] = keep(frame.image, faces[0]), faces[0]
         if len(found) >= 2 * _NEUTRAL_FRAMES:

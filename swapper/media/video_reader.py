@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, closing, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, closing
 from dataclasses import KW_ONLY, dataclass, field
 from fractions import Fraction
 from itertools import chain, pairwise
@@ -22,6 +22,7 @@ from swapper.media.clock import Clock
 from swapper.media.colorspace import FULL, Colour, deep_rgb_from_frame, layout_of, rgb_from_frame
 from swapper.media.container import is_cut, open_container, timecode_of, video_stream
 from swapper.media.damage import DamageLog
+from swapper.media.decoding import DecoderState, decoded_frames
 from swapper.media.hdr import TRANSFERS, Transfer, display_picture
 from swapper.media.images import Plate
 from swapper.media.orientation import Orientation, display_matrix
@@ -172,7 +173,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         self.notes: list[str] = []
         with open_container(self.path) as container:
             stream = video_stream(container, self.path)
-            first = next(_decoded(container, stream, _Pass()), None)
+            first = next(decoded_frames(container, stream, DecoderState()), None)
             if first is None:
                 raise MediaError(f"{self.path}: no frame can be decoded; copy or download it again")
             self.coded = _coded_video(container, stream, first)
@@ -185,12 +186,12 @@ class VideoReader(AbstractContextManager["VideoReader"]):
 
     def __iter__(self) -> Iterator[Frame]:
         self.stopped = None
-        state, log = _Pass(damaged=is_cut(self.path)), DamageLog()
+        state, log = DecoderState(damaged=is_cut(self.path)), DamageLog()
         with open_container(self.path) as container:
             stream = video_stream(container, self.path)
             self.clock = self._new_clock()
             index, end = -1, 0.0
-            with closing(_decoded(container, stream, state)) as raws:
+            with closing(decoded_frames(container, stream, state)) as raws:
                 placed = self._placed(raws)
                 for index, (this, following) in enumerate(pairwise(chain(placed, (None,)))):
                     assert this is not None, "None only follows the last"
@@ -267,72 +268,6 @@ class VideoReader(AbstractContextManager["VideoReader"]):
         missing = float(claimed * coded.time_base - coded.start) - end
         missing -= float(coded.first_pts * coded.time_base)
         return missing > max(0.1, float(2.5 / self.info.rate))
-
-
-@dataclass(slots=True)
-class _Pass:
-    """Decoder state of one pass over the file."""
-
-    damaged: bool = False  # and cannot be decoded from here on
-    failing: bool = False  # since the last frame
-    last_pts: int | None = None  # of the last packet read, not necessarily of the last frame
-    waiting: set[int] = field(default_factory=set)  # of packets whose frames are still to come
-
-    def decode(self, stream: VideoStream, packet: av.Packet[VideoStream]) -> list[av.VideoFrame]:
-        """Decode a packet and update the pending timestamps."""
-        if packet.pts is not None:
-            self.waiting.add(packet.pts)
-        frames = stream.decode(packet)
-        for frame in frames:
-            if frame.pts is not None:
-                self.waiting = {pts for pts in self.waiting if pts > frame.pts}
-        return frames
-
-
-def _decoded(
-    container: InputContainer, stream: VideoStream, state: _Pass
-) -> Generator[av.VideoFrame, None, None]:
-    """Yield frames in order of presentation, up to the first damage."""
-    stream.thread_type = "AUTO"
-    started = False
-    held: av.Packet[VideoStream] | None = None
-    try:
-        for packet in container.demux(stream):
-            # A packet marked corrupt is truncated if it is the last, else it may be valid.
-            suspect, held = held, None
-            if packet.size:
-                state.last_pts = packet.pts
-                if suspect is not None:
-                    yield from state.decode(stream, suspect)
-            elif suspect is not None:
-                state.damaged = True
-            if packet.is_corrupt:
-                held = packet
-                continue
-            try:
-                frames = state.decode(stream, packet)
-            except av.error.EOFError:
-                return
-            except av.FFmpegError:
-                state.waiting.clear()
-                state.failing = started  # captures often begin between key frames
-                continue
-            started = started or bool(frames)
-            state.failing = state.failing and not frames
-            yield from frames
-        state.damaged |= state.failing
-    except av.FFmpegError:
-        state.damaged = True
-        yield from _flush_decoder(stream, state)
-
-
-def _flush_decoder(stream: VideoStream, state: _Pass) -> list[av.VideoFrame]:
-    """Return the buffered frames from before the damage."""
-    held: list[av.VideoFrame] = []
-    with suppress(av.FFmpegError):
-        held = stream.decode(None)
-    lost = state.waiting - {frame.pts for frame in held if frame.pts is not None}
-    return [frame for frame in held if not lost or frame.pts is None or frame.pts < min(lost)]
 
 
 def _ticks_between(pts: int | None, following: int | None) -> int | None:

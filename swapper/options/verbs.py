@@ -36,6 +36,11 @@ class ExtractOptions:
         "which faces of a frame to keep; 'all' if the footage is of one person",
         choices=("largest", "all"),
     )
+    person: str = option(
+        "",
+        "whom to follow of several people: left, right, top, bottom, center, or numbers of tracks "
+        "as an earlier run listed them; empty: the largest face, then its track",
+    )
     every: int = option(1, "keep every n-th frame", least=1)
     min_size: int = option(40, "drop faces whose landmarks span fewer pixels", least=0)
     min_visible: float = option(
@@ -117,6 +122,11 @@ class ConvertOptions:
     output: str = option(MISSING, "video file, or a folder (or .png) for pictures")
     overwrite: bool = option(False, "replace an existing output")
     faces: str = option("largest", "which faces of a frame to swap", choices=("largest", "all"))
+    person: str = option(
+        "",
+        "whom to follow of several people: left, right, top, bottom, center, or numbers of tracks "
+        "as an earlier run listed them; empty: the largest face, then its track",
+    )
     smooth: int = option(2, "smooth the crop over this many frames on each side", least=0, most=30)
     batch_size: int = option(16, "faces per batch", least=1, most=1024)
     device: str = option("auto", "auto, cpu, cuda, cuda:1, mps ...")

@@ -1,0 +1,162 @@
+"""Follow one person over a clip in which several are seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from swapper.errors import UsageError
+from swapper.faces.aligner import FrameLike
+from swapper.faces.tracking import CutDetector, Tracker
+from swapper.types import Face
+
+_CENTRE: Final = 0.5
+_POSITIONS: Final[dict[str, Callable[[float, float], float]]] = {
+    "left": lambda x, _: x,
+    "right": lambda x, _: -x,
+    "top": lambda _, y: y,
+    "bottom": lambda _, y: -y,
+    "center": lambda x, y: (x - _CENTRE) ** 2 + (y - _CENTRE) ** 2,
+}
+# A second face of this share of the largest one's area makes the choice of the largest a guess.
+_RIVAL: Final = 0.3
+_FEWEST: Final = 3
+"""Frames of a track below which it is not listed: detectors err now and then."""
+_MOST_LISTED: Final = 8
+
+
+@dataclass
+class _Track:
+    """Where and how long a track was seen; positions and size in shares of the frame."""
+
+    first: int
+    last: int = 0
+    frames: int = 0
+    places: list[tuple[float, float, float]] = field(default_factory=list)
+
+    def describe(self, number: int) -> str:
+        x, y, size = np.mean(self.places, axis=0)
+        return (
+            f"{number} (at {100 * x:.0f} % from the left and {100 * y:.0f} % from the top, "
+            f"{100 * size:.0f} % of the height, in {self.frames} frames from {self.first} to "
+            f"{self.last})"
+        )
+
+
+class PersonFollower:
+    """Keeps the faces of one person of a clip.
+
+    The track of a face is followed as long as it lasts; at the start, at cuts and where the track
+    is lost, a face is chosen by `person`.
+
+    Args:
+        person: "left", "right", "top", "bottom" or "center"; numbers of tracks, as `describe`
+            lists them, separated by commas; or "" for the largest face.
+        still: The frames are unrelated pictures: a face is chosen in each.
+
+    Raises:
+        UsageError: `person` is none of these, or a number of a track in pictures.
+    """
+
+    def __init__(self, person: str = "", *, still: bool = False) -> None:
+        self.person = person
+        self._still = still
+        parts = [each.strip() for each in person.split(",")] if person else []
+        self._wanted = {int(each) for each in parts if each.isdecimal()}
+        if person and person not in _POSITIONS and len(self._wanted) < len(parts):
+            raise UsageError(
+                f"person={person}: choose from {', '.join(_POSITIONS)}, or numbers of tracks"
+            )
+        if still and self._wanted:
+            raise UsageError(f"person={person}: pictures have no tracks; name a position")
+        self._tracker, self._is_cut = Tracker(), CutDetector()
+        self._tracks: dict[int, _Track] = {}
+        self._followed: dict[int, int] = {}  # frames by track
+        self._current: int | None = None
+        self._guesses = 0
+
+    def __call__(self, frame: FrameLike, faces: Sequence[Face]) -> list[Face]:
+        """Return the person's face in the next frame; empty if it is not seen."""
+        if self._still or self._is_cut(frame.image):
+            self._tracker.reset()
+            self._current = None
+        tracked = self._tracker(faces)
+        height, width = frame.image.shape[:2]
+        for face in () if self._still else tracked:
+            self._note(frame.index, face, width, height)
+        chosen = self._chosen(tracked, width, height)
+        if chosen is None:
+            return []
+        self._followed[chosen.track] = self._followed.get(chosen.track, 0) + 1
+        return [chosen]
+
+    @property
+    def needs_every_frame(self) -> bool:
+        """Whether the choice depends on frames that are passed over."""
+        return bool(self._wanted)
+
+    def describe(self) -> str:
+        """Return a line that lists the tracks, where the choice was a guess; else nothing."""
+        if self._still and self._guesses:
+            return (
+                f"{self._guesses} pictures show several people, of whom the largest was taken; "
+                "pass person= for another"
+            )
+        seen = {number: each for number, each in self._tracks.items() if each.frames >= _FEWEST}
+        missing = self._wanted - set(self._tracks)
+        if not (self._guesses or missing) or len(seen) < 2:
+            return ""
+        most = sorted(seen, key=lambda number: -seen[number].frames)[:_MOST_LISTED]
+        listed = ", ".join(seen[number].describe(number) for number in sorted(most))
+        followed = ", ".join(str(each) for each in self._followed if each in seen) or "none"
+        return (
+            f"several people are seen, track {followed} was followed; pass person= for others: "
+            f"{listed}"
+        )
+
+    def _note(self, index: int, face: Face, width: int, height: int) -> None:
+        track = self._tracks.setdefault(face.track, _Track(index))
+        track.last = index
+        track.frames += 1
+        if track.frames & (track.frames - 1) == 0 or track.frames % 100 == 0:  # a few are enough
+            left, top, right, bottom = face.box
+            place = (left + right) / 2 / width, (top + bottom) / 2 / height
+            track.places.append((*place, (bottom - top) / height))
+
+    def _chosen(self, tracked: list[Face], width: int, height: int) -> Face | None:
+        if self._wanted:
+            return next((face for face in tracked if face.track in self._wanted), None)
+        current = next((face for face in tracked if face.track == self._current), None)
+        if current is not None:
+            return current
+        if not tracked or self._tracker.remembers(self._current):
+            return None  # hidden for a moment: nobody else takes the place
+        if self.person:
+            position = _POSITIONS[self.person]
+
+            def key(face: Face) -> float:
+                left, top, right, bottom = face.box
+                return position((left + right) / 2 / width, (top + bottom) / 2 / height)
+
+            chosen = min(tracked, key=key)
+        else:
+            chosen, *others = sorted(tracked, key=lambda face: -face.area)
+            self._guesses += bool(others) and others[0].area > _RIVAL * chosen.area
+        self._current = chosen.track
+        return chosen
+
+
+def make_follower(faces: str, person: str, *, still: bool) -> PersonFollower | None:
+    """Return what chooses faces by the options of a verb; None to take all.
+
+    Raises:
+        UsageError: They do not fit each other.
+    """
+    if faces == "all":
+        if person:
+            raise UsageError(f"person={person}: with faces=all there is nobody to choose; drop one")
+        return None
+    return PersonFollower(person, still=still)
