@@ -27,6 +27,8 @@ from swapper.media.hdr import TRANSFERS, Transfer, display_picture
 from swapper.media.images import Plate
 from swapper.media.orientation import Orientation, display_matrix
 
+_FASTEST = 1000
+"""Frames a second above which a claimed rate is none."""
 _LATE_START = 1
 """Seconds at which a clip's clock may start and be kept; from there on it is moved to zero."""
 
@@ -321,7 +323,9 @@ def _coded_video(
     assert stream.time_base is not None, "demuxers always set a time base"
     # A clip cut out of a longer one may start hours in; sound may start before the picture.
     start = Fraction(container.start_time or 0, av.time_base)
-    start = start if start >= _LATE_START else Fraction(0)
+    # MPEG's streams never start at zero; nothing is meant by it.
+    mpeg = container.format.name in ("mpeg", "mpegts")
+    start = start if start >= _LATE_START or (mpeg and start > 0) else Fraction(0)
     first_pts = (first.pts or 0) - round(start / stream.time_base)
     return CodedVideo(
         width=first.width,
@@ -332,7 +336,7 @@ def _coded_video(
         time_base=stream.time_base,
         first_pts=first_pts,
         start=start,
-        fields=_fields(context.field_order) if first.interlaced_frame else "",
+        fields=_fields(context.field_order, context.name) if first.interlaced_frame else "",
         sample_aspect_ratio=stream.sample_aspect_ratio or None,
         matrix=display_matrix(first),
         timecode=timecode_of(container),
@@ -340,9 +344,19 @@ def _coded_video(
     )
 
 
-def _fields(order: int) -> Literal["tff", "bff"]:
-    """Return which field is displayed first, from FFmpeg's AVFieldOrder; top if unknown."""
-    return "bff" if order in (3, 4) else "tff"
+def _fields(order: int, codec: str) -> Literal["tff", "bff"]:
+    """Return which field is displayed first, from FFmpeg's AVFieldOrder.
+
+    Unknown it is the top one, but the bottom one of DV.
+    """
+    known = order in (2, 3, 4, 5)
+    return "bff" if order in (3, 4) or (not known and codec == "dvvideo") else "tff"
+
+
+def _rate(stream: VideoStream) -> Fraction:
+    """Return the average frame rate; containers without one may claim anything."""
+    rates = stream.average_rate, stream.guessed_rate, stream.base_rate
+    return next((rate for rate in rates if rate and rate <= _FASTEST), Fraction(25))
 
 
 def _info(path: Path, stream: VideoStream, coded: CodedVideo) -> VideoInfo:
@@ -353,7 +367,7 @@ def _info(path: Path, stream: VideoStream, coded: CodedVideo) -> VideoInfo:
         path=path,
         width=width,
         height=height,
-        rate=stream.average_rate or stream.guessed_rate or Fraction(25),
+        rate=_rate(stream),
         num_frames=stream.frames or None,
         pix_fmt=coded.pix_fmt,
         bit_depth=layout_of(coded.pix_fmt).bits,

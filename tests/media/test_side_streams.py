@@ -128,6 +128,15 @@ def test_the_field_order_is_kept(fields: str, codec: str, suffix: str, tmp_path:
     assert all(each.interlaced_frame for each in frames)
 
 
+def test_dv_has_a_frame_rate_and_shows_the_bottom_field_first(tmp_path: Path) -> None:
+    """Its demuxer claims 60,000 frames a second, and no field order."""
+    write_clip(tmp_path / "in.dv", codec="dvvideo", size=(720, 576), frames=5, options={})
+    reader = copy(tmp_path / "in.dv", tmp_path / "out.mp4", crf=20)
+    assert reader.info.rate == 25
+    again = VideoReader(tmp_path / "out.mp4")
+    assert (again.info.rate, again.info.num_frames, again.coded.fields) == (25, 5, "bff")
+
+
 def test_a_codec_without_fields_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_interlaced(tmp_path / "in.mp4", "tff")
     copy(tmp_path / "in.mp4", tmp_path / "out.mp4", codec="hevc")
