@@ -209,13 +209,14 @@ def test_broken_pictures_are_skipped_and_named_at_the_end(
     assert len(Faceset.open(tmp_path / "alice")) == 18
 
 
-def test_a_folder_of_videos_is_extracted(clip: tuple[Path, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("spec", ["videos", "videos/*.mp4"])
+def test_a_folder_or_glob_of_videos_is_extracted(tmp_path: Path, spec: str) -> None:
     videos = tmp_path / "videos"
     videos.mkdir()
     for name, number in (("take10.mp4", 10), ("take2.mp4", 6)):
         write_clip(videos / name, ALICE, frames=number)
     (videos / "notes.txt").write_text("not footage")
-    assert cli.run(line(tmp_path, videos, videos)) == 0
+    assert cli.run(line(tmp_path, tmp_path / spec, videos)) == 0
     sources = [each.name for each in Faceset.open(tmp_path / "alice").card.sources]
     assert sources == ["take2.mp4", "take10.mp4"]
     assert len(Faceset.open(tmp_path / "alice")) == 16

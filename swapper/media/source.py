@@ -110,12 +110,13 @@ def faults_text(faults: Sequence[str], rest: str) -> str:
 
 
 def list_footage(spec: str | Path) -> list[Path]:
-    """Return the videos of a folder that holds videos and no picture, in natural order; else the
-    input itself, for `open_footage`.
+    """Return the videos of a folder that holds videos and no picture, or of a glob, in natural
+    order; else the input itself, for `open_footage`.
     """
     path = Path(spec)
     if not path.is_dir():
-        return [path]
+        matched = [] if path.exists() else glob.glob(str(spec), recursive=True)  # noqa: PTH207
+        return sorted(map(Path, filter(is_video, matched)), key=natural_key) or [path]
     files = [each for each in path.iterdir() if each.is_file() and each.name[0] != "."]
     if any(each.suffix.lower() in IMAGE_SUFFIXES for each in files):
         return [path]
@@ -130,6 +131,8 @@ def open_footage(spec: str | Path) -> Footage:
     """
     path = Path(spec)
     if path.is_dir():
+        if (videos := list_footage(path)) != [path]:
+            raise MediaError(f"{spec}: a folder of {len(videos)} videos; pass them one by one")
         return PictureReader(list_images(path), path)
     if path.exists():
         if path.suffix.lower() in IMAGE_SUFFIXES:

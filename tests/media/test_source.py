@@ -47,6 +47,13 @@ def test_a_glob_and_a_single_picture(tmp_path: Path) -> None:
     np.testing.assert_array_equal(only.image, picture(3))
 
 
+def test_a_folder_of_videos_is_not_one_clip(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        write_clip(tmp_path / name, frames=2)
+    with pytest.raises(MediaError, match="a folder of 2 videos"):
+        open_footage(tmp_path)
+
+
 def test_corrupt_pictures_are_left_out_and_named(tmp_path: Path) -> None:
     write_image(tmp_path / "f1.png", picture(0))
     (tmp_path / "f2.png").write_bytes((tmp_path / "f1.png").read_bytes()[:300])
