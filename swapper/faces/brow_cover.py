@@ -25,6 +25,9 @@ _FAR_WEIGHT: Final = 0.02
 _RISE: Final = 0.25
 _SOME_SKIN, _ENOUGH_SKIN = 0.3, 0.6
 _LEAST_VISIBLE: Final = 0.02
+# Softness of the filled area's edge, in the same unit.
+_SOFT: Final = 0.06
+_TRACE: Final = 1e-4
 
 Picture = NDArray[np.float32]
 
@@ -52,13 +55,14 @@ def cover_brows(
         each.astype(np.float32) / np.float32(255)
         for each in (face_mask(landmarks_aligned, size), masks["brows"], masks["eyes"])
     )
-    visible = brows * hull * (1 - eyes) * (1 - blend_mask)
+    nose = max(float(np.linalg.norm(landmarks_aligned[27] - landmarks_aligned[33])), 1.0)
+    soft = np.asarray(cv2.GaussianBlur(brows, (0, 0), _SOFT * nose), np.float32)
+    visible = soft * hull * (1 - eyes) * (1 - blend_mask)
     if visible.max(initial=0) < _LEAST_VISIBLE:
         return swap, blend_mask
     performer = aligned.astype(np.float32) / np.float32(255)
     around = hull * (1 - brows) * (1 - eyes)
     skin = around * skin_weight(performer, landmarks_aligned, keep_features=False)
-    nose = max(float(np.linalg.norm(landmarks_aligned[27] - landmarks_aligned[33])), 1.0)
 
     def spread(values: NDArray[np.float32]) -> NDArray[np.float32]:
         near, far = (cv2.GaussianBlur(values, (0, 0), each * nose) for each in (_NEAR, _FAR))
@@ -72,5 +76,10 @@ def cover_brows(
     visible = visible * np.clip((above - _SOME_SKIN) / (_ENOUGH_SKIN - _SOME_SKIN), 0, 1)
     covered = blend_mask + visible
     mixed = blend_mask[..., None] * swap + visible[..., None] * fill
-    extended = np.where(visible[..., None] > 0, mixed / np.maximum(covered, 1e-6)[..., None], swap)
+    # Just outside it is the fill too: what lies there shines through where the mask's edge is
+    # resampled, and of the swap that is often dark hair.
+    beside = cv2.GaussianBlur(visible, (0, 0), 2 * _SOFT * nose) > _TRACE
+    trace = np.where(beside, _LEAST_VISIBLE, 0)[..., None]
+    weight = covered[..., None] + trace
+    extended = np.where(weight > _TRACE, (mixed + trace * fill) / np.maximum(weight, _TRACE), swap)
     return extended.astype(np.float32), covered.astype(np.float32)

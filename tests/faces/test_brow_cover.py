@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from swapper.faces.brow_cover import cover_brows
+from swapper.faces.compositing import composite
 from swapper.faces.geometry import similarity_from_landmarks, transform_points
 from tests.faces.conftest import drawn_landmarks, placed
 
@@ -73,3 +74,20 @@ def test_a_fringe_across_the_brows_is_not_painted_over(points: NDArray[np.float3
     brow = cv2.dilate((performer(points)[..., 0] < 100).astype(np.uint8), np.ones((3, 3))) > 0
     assert (fringe & brow & (mask < 0.5)).sum() > 20
     assert np.abs(after - before)[fringe].mean(axis=1).max() < 0.1
+
+
+def test_dark_hair_beside_the_cover_does_not_shine_through_its_edge(
+    points: NDArray[np.float32],
+) -> None:
+    """Masks are resampled with the swap: what lies just outside of them counts as well."""
+    plate, mask = performer(points), narrow_mask(points)
+    swap = np.full((SIZE, SIZE, 3), OTHER_SKIN, np.float32)
+    swap[mask < 0.01] = 0.0
+    extended, covered = cover_brows(swap, mask, plate, points)
+    matrix = np.array([[1.7, 0.3, 5.4], [-0.3, 1.7, 40.2]])
+    frame = np.full((300, 300, 3), SKIN, np.uint8)
+    picture, changed = composite(frame, extended, covered, np.linalg.inv(
+        np.vstack([matrix, [0, 0, 1]])
+    )[:2])  # fmt: skip
+    assert changed.any()
+    assert picture.min() > 100
