@@ -90,4 +90,4 @@ def test_dark_hair_beside_the_cover_does_not_shine_through_its_edge(
         np.vstack([matrix, [0, 0, 1]])
     )[:2])  # fmt: skip
     assert changed.any()
-    assert picture.min() > 100
+    assert picture.min() > 120  # both skins are lighter
