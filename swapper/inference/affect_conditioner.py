@@ -230,7 +230,7 @@ def make_conditioner(
         if named := describe_controls(replace(options, regions=RegionOptions())):
             raise UsageError(
                 f"{named}: {model.path} is not conditioned on affect, so controls have no effect; "
-                "train with experiment=affect64, or drop affect.concepts, affect.valence and "
+                "train with experiment=affect128, or drop affect.concepts, affect.valence and "
                 "affect.arousal"
             )
         return None
