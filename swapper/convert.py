@@ -18,7 +18,8 @@ from swapper.errors import MediaError, NothingSwappedError, ProvenanceError, Usa
 from swapper.estimators.base import Estimator
 from swapper.faces.aligner import Aligner, check_num_faces, opened
 from swapper.faces.compositing import mask_in_frame
-from swapper.faces.person import PersonFollower
+from swapper.faces.person import PersonFollower, find_reference
+from swapper.faces.recognition import Recogniser
 from swapper.faces.tracking import smooth_alignments
 from swapper.inference.affect_conditioner import (
     AffectConditioner,
@@ -84,6 +85,7 @@ def convert(
     make_aligner: Callable[[], Aligner],
     on_frame: FrameCallback | None = None,
     make_estimator: Callable[[], Estimator | None] = lambda: None,
+    make_recogniser: Callable[[], Recogniser | None] = lambda: None,
 ) -> ConvertSummary:
     """Swap the performer in `options.video` for `options.identity`.
 
@@ -93,6 +95,7 @@ def convert(
         on_frame: Called with every frame, in order; for measuring.
         make_estimator: For a model that is conditioned on affect; None to take the one that the
             model names.
+        make_recogniser: For ``person=`` by pictures.
 
     Raises:
         NothingSwappedError: No face was found; the output is the footage as it was, unsigned.
@@ -111,19 +114,20 @@ def convert(
         if output in footage.paths or output.resolve() in [p.resolve() for p in footage.paths]:
             raise UsageError(f"{output}: is the performer's own footage; pass another output=")
         check_range(footage)
-        follower_of(options, footage)  # refuses what does not fit
+        reference = find_reference(options.person, make_aligner, make_recogniser)
+        follower = follower_of(options, footage, reference)
         codec = options.codec
         sink = open_sink(
             output, footage, codec=codec.name, crf=codec.crf, preset=codec.preset,
             target=_unsigned(output) if signer else None,
         )  # fmt: skip
         # After the cheap checks: it may read the whole clip.
-        estimate = partial(performer_neutral, options, model, make_aligner)
+        estimate = partial(performer_neutral, options, model, make_aligner, reference)
         conditioner = make_conditioner(
             model, options.identity, options.affect, make_estimator, estimate, device,
             settings=shared_files(make_aligner),
         )  # fmt: skip
-        region_warp = make_region_warp(options, make_aligner)
+        region_warp = make_region_warp(options, make_aligner, reference)
         aligner = make_aligner()
         check_num_faces(aligner, options.faces, options.person)
         with opened(aligner, footage.info.path, footage.info.num_frames):
@@ -131,7 +135,7 @@ def convert(
                 model, options.identity, options.blend, device, options.precision, conditioner,
                 region_warp,
             )  # fmt: skip
-            summary = _run(options, footage, sink, aligner, swapper, on_frame)
+            summary = _run(options, footage, sink, aligner, follower, swapper, on_frame)
         summary = _publish(summary, output, footage, _claim(options, model), signer)
     _log_summary(options, summary, footage, conditioner)
     _check_result(options, summary, footage)
@@ -279,11 +283,11 @@ def _run(
     footage: Footage,
     sink: Sink,
     aligner: Aligner,
+    follower: PersonFollower | None,
     swapper: FaceSwapper,
     on_frame: FrameCallback | None,
 ) -> ConvertSummary:
     indices, swapped = list[int](), set[int]()
-    follower = follower_of(options, footage)
     aligned = smooth_alignments(
         _detect(footage, aligner, follower),
         radius=options.smooth if isinstance(footage, VideoReader) else 0,

@@ -17,7 +17,8 @@ from swapper.faces.aligner import Aligner, check_num_faces, opened
 from swapper.faces.crop import crop_face
 from swapper.faces.geometry import head_pose, sharpness, transform_points
 from swapper.faces.landmark_check import LEAST_DETAIL, feature_detail
-from swapper.faces.person import make_follower
+from swapper.faces.person import PersonFollower, find_reference, make_follower
+from swapper.faces.recognition import Recogniser
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_metadata import FacesetMetadata, ImageFormat, Source
 from swapper.facesets.writer import FacesetWriter, face_id
@@ -92,6 +93,7 @@ def extract(
     options: ExtractOptions,
     make_aligner: Callable[[], Aligner],
     make_estimator: Callable[[], Estimator | None] = lambda: None,
+    make_recogniser: Callable[[], Recogniser | None] = lambda: None,
 ) -> ExtractSummary:
     """Add the faces of `options.input` to the identity's faceset.
 
@@ -101,6 +103,7 @@ def extract(
         options: Of the command line.
         make_aligner: Called once the cheap checks have passed; once for each input.
         make_estimator: Called before extraction; the estimator annotates the faces at the end.
+        make_recogniser: For ``person=`` by pictures.
 
     Raises:
         UsageError: No rights statement.
@@ -115,13 +118,16 @@ def extract(
         raise UsageError("input is empty: pass a video, a folder of pictures or a list of them")
     inputs = [path for each in inputs for path in list_footage(each)]
     estimator = make_estimator()
+    reference = find_reference(options.person, make_aligner, make_recogniser)
     total = ExtractSummary(Path(options.facesets) / options.identity)
     for path in inputs:
         with open_footage(str(path)) as footage:
             aligner = make_aligner()
             check_num_faces(aligner, options.faces, options.person)
             with opened(aligner, footage.info.path, footage.info.num_frames):
-                _extract_one(options, aligner, footage, total)
+                still = not isinstance(footage, VideoReader)
+                follower = make_follower(options.faces, options.person, reference, still=still)
+                _extract_one(options, aligner, follower, footage, total)
     total.check([str(path) for path in inputs])
     log.info("%s", total.describe())
     _read_affect(total.faceset, estimator)
@@ -167,14 +173,16 @@ def _card(options: ExtractOptions, aligner: str) -> FacesetMetadata:
 
 
 def _extract_one(
-    options: ExtractOptions, aligner: Aligner, footage: Footage, total: ExtractSummary
+    options: ExtractOptions,
+    aligner: Aligner,
+    follower: PersonFollower | None,
+    footage: Footage,
+    total: ExtractSummary,
 ) -> None:
     """Extract one input and add its numbers to `total`."""
     card = _card(options, aligner.fingerprint)
     hashes = {path: sha256_of(path) for path in footage.paths}
     frames, before = 0, total.added
-    still = not isinstance(footage, VideoReader)
-    follower = make_follower(options.faces, options.person, still=still)
     detail: list[float] = []
     name = footage.paths[0].name if len(footage.paths) == 1 else footage.paths[0].parent.name
     with (

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 _ALIGNER_AND_AFFECT = {"make_aligner": "aligner", "make_estimator": "affect"}
 _JUDGED = _ALIGNER_AND_AFFECT | {"make_recogniser": "recogniser"}
 _FUNCTIONS: Mapping[str, tuple[str, Mapping[str, str]]] = {
-    "extract": ("swapper.extract:extract", _ALIGNER_AND_AFFECT),
+    "extract": ("swapper.extract:extract", _JUDGED),
     "annotate": ("swapper.annotate:annotate", {"make_estimator": "affect"}),
     "concept": ("swapper.concept:concept", _ALIGNER_AND_AFFECT),
     "convert": (
         "swapper.convert:convert",
-        {"make_aligner": "aligner", "make_estimator": "estimator"},
+        {"make_aligner": "aligner", "make_estimator": "estimator", "make_recogniser": "recogniser"},
     ),
     "evaluate": ("swapper.evaluate:evaluate", _JUDGED),
     "compare": ("swapper.compare:compare", _JUDGED | {"make_model_estimator": "estimator"}),

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from swapper.errors import UsageError
-from swapper.faces.aligner import FrameLike
+from swapper.faces.aligner import Aligner, FrameLike
+from swapper.faces.recognition import Recogniser
 from swapper.faces.tracking import CutDetector, Tracker
+from swapper.media.images import list_images, read_image
+from swapper.media.video_reader import Frame
 from swapper.types import Face
 
 _CENTRE: Final = 0.5
@@ -26,6 +31,7 @@ _RIVAL: Final = 0.3
 _FEWEST: Final = 3
 """Frames of a track below which it is not listed: detectors err now and then."""
 _MOST_LISTED: Final = 8
+_COMPARE_EVERY: Final = 25
 
 
 @dataclass
@@ -46,6 +52,59 @@ class _Track:
         )
 
 
+@dataclass(frozen=True)
+class Reference:
+    """Pictures of the person to follow.
+
+    Attributes:
+        recogniser: Prepared.
+        embeddings: (N, D), its embeddings of the pictures.
+    """
+
+    recogniser: Recogniser
+    embeddings: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, person: str, aligner: Aligner, recogniser: Recogniser | None) -> Reference:
+        """Read pictures of a person.
+
+        Args:
+            person: A picture, folder or glob of pictures; the largest face of each counts.
+            aligner: Not prepared yet; closed at the end.
+            recogniser: None is refused.
+
+        Raises:
+            UsageError: There is no recogniser, or no face.
+            MediaError: There is no picture.
+            AlignerError: It cannot be used.
+            EstimatorError: The recogniser cannot be used.
+        """
+        if recogniser is None:
+            raise UsageError(f"person={person}: to find a person by pictures pass recogniser=dlib")
+        crops = []
+        try:
+            for index, path in enumerate(list_images(person)):
+                image = read_image(path)
+                if faces := aligner(Frame.of(image, index)):
+                    crops.append(recogniser.crop(image, faces[0].landmarks))
+        finally:
+            aligner.close()
+        if not crops:
+            raise UsageError(f"person={person}: no face found there; pass other pictures")
+        recogniser.prepare()
+        return cls(recogniser, recogniser.embed(np.stack(crops)))
+
+    def choose(self, image: NDArray[np.uint8], faces: Sequence[Face]) -> Face | None:
+        """Return the face that is most the person's, if one is."""
+        if not faces:
+            return None
+        crops = np.stack([self.recogniser.crop(image, face.landmarks) for face in faces])
+        measure = self.recogniser.measure
+        values = measure.to_mean(self.recogniser.embed(crops), self.embeddings)
+        best = int(np.argmax(values) if measure.nearer == "higher" else np.argmin(values))
+        return faces[best] if measure.is_same(float(values[best])) else None
+
+
 class PersonFollower:
     """Keeps the faces of one person of a clip.
 
@@ -55,20 +114,26 @@ class PersonFollower:
     Args:
         person: "left", "right", "top", "bottom" or "center"; numbers of tracks, as `describe`
             lists them, separated by commas; or "" for the largest face.
+        reference: Pictures of the person, instead; a track is compared with them at its beginning
+            and every second, since tracks of people who cross may change places.
         still: The frames are unrelated pictures: a face is chosen in each.
 
     Raises:
         UsageError: `person` is none of these, or a number of a track in pictures.
     """
 
-    def __init__(self, person: str = "", *, still: bool = False) -> None:
-        self.person = person
+    def __init__(
+        self, person: str = "", *, reference: Reference | None = None, still: bool = False
+    ) -> None:
+        self.person = person = "" if reference is not None else person
+        self._reference = reference
         self._still = still
         parts = [each.strip() for each in person.split(",")] if person else []
         self._wanted = {int(each) for each in parts if each.isdecimal()}
         if person and person not in _POSITIONS and len(self._wanted) < len(parts):
             raise UsageError(
-                f"person={person}: choose from {', '.join(_POSITIONS)}, or numbers of tracks"
+                f"person={person}: is no picture; choose one, or from {', '.join(_POSITIONS)}, or "
+                "numbers of tracks"
             )
         if still and self._wanted:
             raise UsageError(f"person={person}: pictures have no tracks; name a position")
@@ -77,6 +142,7 @@ class PersonFollower:
         self._followed: dict[int, int] = {}  # frames by track
         self._current: int | None = None
         self._guesses = 0
+        self._since_compared = 0
 
     def __call__(self, frame: FrameLike, faces: Sequence[Face]) -> list[Face]:
         """Return the person's face in the next frame; empty if it is not seen."""
@@ -87,7 +153,7 @@ class PersonFollower:
         height, width = frame.image.shape[:2]
         for face in () if self._still else tracked:
             self._note(frame.index, face, width, height)
-        chosen = self._chosen(tracked, width, height)
+        chosen = self._chosen(frame.image, tracked)
         if chosen is None:
             return []
         self._followed[chosen.track] = self._followed.get(chosen.track, 0) + 1
@@ -126,16 +192,24 @@ class PersonFollower:
             place = (left + right) / 2 / width, (top + bottom) / 2 / height
             track.places.append((*place, (bottom - top) / height))
 
-    def _chosen(self, tracked: list[Face], width: int, height: int) -> Face | None:
+    def _chosen(self, image: NDArray[np.uint8], tracked: list[Face]) -> Face | None:
         if self._wanted:
             return next((face for face in tracked if face.track in self._wanted), None)
         current = next((face for face in tracked if face.track == self._current), None)
+        if self._reference is not None:
+            if current is None or self._since_compared >= _COMPARE_EVERY:
+                current = self._reference.choose(image, tracked)
+                self._current = None if current is None else current.track
+                self._since_compared = 0
+            self._since_compared += 1
+            return current
         if current is not None:
             return current
         if not tracked or self._tracker.remembers(self._current):
             return None  # hidden for a moment: nobody else takes the place
         if self.person:
             position = _POSITIONS[self.person]
+            height, width = image.shape[:2]
 
             def key(face: Face) -> float:
                 left, top, right, bottom = face.box
@@ -149,7 +223,20 @@ class PersonFollower:
         return chosen
 
 
-def make_follower(faces: str, person: str, *, still: bool) -> PersonFollower | None:
+def find_reference(
+    person: str,
+    make_aligner: Callable[[], Aligner],
+    make_recogniser: Callable[[], Recogniser | None],
+) -> Reference | None:
+    """Read the pictures that `person` names; None if it names none."""
+    if not person or person in _POSITIONS or not Path(person).exists():
+        return None
+    return Reference.of(person, make_aligner(), make_recogniser())
+
+
+def make_follower(
+    faces: str, person: str, reference: Reference | None = None, *, still: bool
+) -> PersonFollower | None:
     """Return what chooses faces by the options of a verb; None to take all.
 
     Raises:
@@ -159,4 +246,4 @@ def make_follower(faces: str, person: str, *, still: bool) -> PersonFollower | N
         if person:
             raise UsageError(f"person={person}: with faces=all there is nobody to choose; drop one")
         return None
-    return PersonFollower(person, still=still)
+    return PersonFollower(person, reference=reference, still=still)

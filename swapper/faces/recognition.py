@@ -32,6 +32,7 @@ class FaceMeasure:
         title: Display name, such as "Distance".
         kind: Type, such as "Euclidean".
         nearer: Whether higher or lower values mean the same person.
+        same: Value at which two faces are taken for one person's.
         between: Function of embeddings (N, D) and references (D,) or (N, D) to (N,).
     """
 
@@ -39,6 +40,7 @@ class FaceMeasure:
     title: str
     kind: str
     nearer: Literal["higher", "lower"]
+    same: float
     between: Callable[[Floats, Floats], Floats]
 
     def to_mean(self, embeddings: Embeddings, of: Embeddings) -> Floats:
@@ -52,6 +54,10 @@ class FaceMeasure:
         vectors = embeddings.astype(np.float64)
         # Leave-one-out: the mean excludes the embedding itself.
         return self.between(vectors, (vectors.sum(axis=0) - vectors) / (len(vectors) - 1))
+
+    def is_same(self, value: float) -> bool:
+        """Return whether a value is that of one person."""
+        return value >= self.same if self.nearer == "higher" else value <= self.same
 
     def is_nearer(self, first: Floats, second: Floats) -> NDArray[np.bool_]:
         """Return (N,) whether `first` is nearer to the same person; False for ties."""
@@ -67,8 +73,9 @@ def _euclidean(embeddings: Floats, against: Floats) -> Floats:
     return np.asarray(np.linalg.norm(embeddings - against, axis=-1))
 
 
-COSINE: Final = FaceMeasure("similarity", "Likeness", "cosine", "higher", _cosine)
-EUCLIDEAN: Final = FaceMeasure("distance", "Distance", "Euclidean", "lower", _euclidean)
+COSINE: Final = FaceMeasure("similarity", "Likeness", "cosine", "higher", 0.3, _cosine)
+# The threshold that dlib's author gives for its network.
+EUCLIDEAN: Final = FaceMeasure("distance", "Distance", "Euclidean", "lower", 0.6, _euclidean)
 
 
 class Recogniser(Protocol):

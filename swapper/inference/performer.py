@@ -14,7 +14,7 @@ from swapper.errors import MediaError, UsageError
 from swapper.estimators.base import Estimator
 from swapper.faces.aligner import Aligner, opened
 from swapper.faces.mediapipe import MediapipeAligner
-from swapper.faces.person import PersonFollower, make_follower
+from swapper.faces.person import PersonFollower, Reference, make_follower
 from swapper.inference.affect_conditioner import affect_space_of, region_amounts
 from swapper.inference.clip_neutral import estimate_neutral, find_clip_neutral, mean_neutral
 from swapper.inference.region_warp import RegionWarp
@@ -54,14 +54,16 @@ def check_range(footage: Footage) -> None:
         )
 
 
-def follower_of(options: ConvertOptions, footage: Footage) -> PersonFollower | None:
+def follower_of(
+    options: ConvertOptions, footage: Footage, reference: Reference | None
+) -> PersonFollower | None:
     """Return what chooses the performer's face; None to take all faces.
 
     Raises:
         UsageError: The options do not fit each other, or pictures.
     """
     still = not isinstance(footage, VideoReader)
-    return make_follower(options.faces, options.person, still=still)
+    return make_follower(options.faces, options.person, reference, still=still)
 
 
 def shared_files(make_aligner: Callable[[], Aligner]) -> dict[str, dict[str, str]]:
@@ -73,7 +75,7 @@ def shared_files(make_aligner: Callable[[], Aligner]) -> dict[str, dict[str, str
 
 
 def make_region_warp(
-    options: ConvertOptions, make_aligner: Callable[[], Aligner]
+    options: ConvertOptions, make_aligner: Callable[[], Aligner], reference: Reference | None
 ) -> RegionWarp | None:
     """Prepare the region dials: find the performer's neutral in a first pass over the clip.
 
@@ -83,7 +85,7 @@ def make_region_warp(
     amounts = region_amounts(options.affect)
     if not amounts:
         return None
-    neutral = _first_pass(options, make_aligner, find_clip_neutral)
+    neutral = _first_pass(options, make_aligner, reference, find_clip_neutral)
     if neutral is None:
         raise UsageError(
             f"affect.regions: {options.video} has too few faces to find the performer's neutral; "
@@ -101,6 +103,7 @@ def performer_neutral(
     options: ConvertOptions,
     model: LoadedModel,
     make_aligner: Callable[[], Aligner],
+    reference: Reference | None,
     estimator: Estimator,
     side: int,
 ) -> NDArray[np.float32]:
@@ -108,7 +111,7 @@ def performer_neutral(
     estimate = partial(
         estimate_neutral, estimator=estimator, coverage=model.card.coverage, side=side
     )
-    neutral = _first_pass(options, make_aligner, estimate)
+    neutral = _first_pass(options, make_aligner, reference, estimate)
     if neutral is None:
         space = affect_space_of(model)
         assert space is not None
@@ -125,10 +128,11 @@ def performer_neutral(
 def _first_pass(
     options: ConvertOptions,
     make_aligner: Callable[[], Aligner],
+    reference: Reference | None,
     estimate: Callable[..., T],
 ) -> T:
     with (
         open_footage(options.video) as footage,
         opened(make_aligner(), footage.info.path, footage.info.num_frames) as aligner,
     ):
-        return estimate(footage, aligner, follower=follower_of(options, footage))
+        return estimate(footage, aligner, follower=follower_of(options, footage, reference))

@@ -131,8 +131,8 @@ def open_footage(spec: str | Path) -> Footage:
     """
     path = Path(spec)
     if path.is_dir():
-        if (videos := list_footage(path)) != [path]:
-            raise MediaError(f"{spec}: a folder of {len(videos)} videos; pass them one by one")
+        if (found := list_footage(path)) != [path]:
+            raise MediaError(f"{spec}: a folder of {len(found)} videos; pass them one by one")
         return PictureReader(list_images(path), path)
     if path.exists():
         if path.suffix.lower() in IMAGE_SUFFIXES:

@@ -38,8 +38,9 @@ class ExtractOptions:
     )
     person: str = option(
         "",
-        "whom to follow of several people: left, right, top, bottom, center, or numbers of tracks "
-        "as an earlier run listed them; empty: the largest face, then its track",
+        "whom to follow of several people: left, right, top, bottom, center, numbers of tracks as "
+        "an earlier run listed them, or a picture (or folder) of the person, which needs "
+        "recogniser=; empty: the largest face, then its track",
     )
     every: int = option(1, "keep every n-th frame", least=1)
     min_size: int = option(40, "drop faces whose landmarks span fewer pixels", least=0)
@@ -49,6 +50,7 @@ class ExtractOptions:
     format: str = option("png", "picture format", choices=("png", "webp", "jpg"))
     aligner: Any = None
     affect: Any = None
+    recogniser: Any = None
 
 
 @dataclass
@@ -124,8 +126,9 @@ class ConvertOptions:
     faces: str = option("largest", "which faces of a frame to swap", choices=("largest", "all"))
     person: str = option(
         "",
-        "whom to follow of several people: left, right, top, bottom, center, or numbers of tracks "
-        "as an earlier run listed them; empty: the largest face, then its track",
+        "whom to follow of several people: left, right, top, bottom, center, numbers of tracks as "
+        "an earlier run listed them, or a picture (or folder) of the person, which needs "
+        "recogniser=; empty: the largest face, then its track",
     )
     smooth: int = option(2, "smooth the crop over this many frames on each side", least=0, most=30)
     batch_size: int = option(16, "faces per batch", least=1, most=1024)
@@ -144,6 +147,7 @@ class ConvertOptions:
     affect: AffectOptions = field(default_factory=AffectOptions)
     aligner: Any = None
     estimator: Any = None
+    recogniser: Any = None
 
 
 @dataclass

@@ -35,7 +35,7 @@ GROUPS = sorted(
     if path.parent.name != "experiment"
 )
 ALIGNERS = sorted(path.stem for path in (ROOT / "configs" / "aligner").glob("*.yaml"))
-RECOGNISERS = sorted(path.stem for path in (ROOT / "configs/judged/recogniser").glob("*.yaml"))
+RECOGNISERS = sorted(path.stem for path in (ROOT / "configs/recogniser").glob("*.yaml"))
 ESTIMATORS_BY_CONFIG = sorted(path.stem for path in (ROOT / "configs" / "affect").glob("*.yaml"))
 REQUIRED = {"train": ["name=x", "facesets=[alice,bob]"], "annotate": ["facesets=[alice]"]}
 

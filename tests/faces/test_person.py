@@ -6,13 +6,15 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from swapper.errors import UsageError
 from swapper.extract import extract
-from swapper.faces.person import PersonFollower, make_follower
+from swapper.faces.person import PersonFollower, find_reference, make_follower
+from swapper.faces.recognition import EUCLIDEAN
 from swapper.facesets.faceset import Faceset
 from swapper.media.clip_writer import ClipWriter
 from swapper.media.video_reader import Frame
@@ -146,6 +148,70 @@ class TwoFaces:
     def prepare(self) -> None: ...
     def finish(self, num_frames: int) -> None: ...
     def close(self) -> None: ...
+
+
+class BrightnessRecogniser:
+    """Tells people by how bright they are."""
+
+    name = lineage = licence = "brightness"
+    measure = EUCLIDEAN
+
+    def prepare(self, device: object = "cpu") -> None: ...
+
+    def crop(self, image: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> NDArray[np.uint8]:
+        left, top = landmarks.min(axis=0).astype(int)
+        right, bottom = landmarks.max(axis=0).astype(int)
+        value = image[max(top, 0) : bottom, max(left, 0) : right].mean()
+        return np.full((4, 4, 3), round(float(value)), np.uint8)
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return crops[:, :1, 0, :1].reshape(-1, 1).astype(np.float32) / 20
+
+
+def test_pictures_name_the_person_also_where_two_cross(tmp_path: Path) -> None:
+    """The dark one and the bright one walk through each other and swap places."""
+
+    def picture(index: int, frames: int = 60) -> tuple[NDArray[np.uint8], list[Face]]:
+        image = np.full((160, 320, 3), 60, np.uint8)
+        there = 60 + 200 * index / frames
+        faces = [face(there, 80, 60), face(320 - there, 80, 62)]
+        for each, grey in zip(faces, (40, 220), strict=True):
+            left, top, right, bottom = (int(value) for value in each.box)
+            image[top:bottom, left:right] = grey
+        return image, faces
+
+    image, faces = picture(0)
+    cv2.imwrite(str(tmp_path / "her.png"), image)
+
+    class Aligner(TwoFaces):
+        def __call__(self, frame: Frame) -> list[Face]:
+            return [faces[1]]  # the bright one is the largest in the picture
+
+    reference = find_reference(
+        str(tmp_path / "her.png"),
+        lambda: Aligner([]),  # type: ignore[arg-type, return-value]
+        lambda: BrightnessRecogniser(),  # type: ignore[arg-type, return-value]
+    )
+    follower = PersonFollower(reference=reference)
+    wrong = 0
+    for index in range(60):
+        image, faces = picture(index)
+        chosen = follower(Frame.of(image, index), sorted(faces, key=lambda each: -each.area))
+        x = 320 - (60 + 200 * index / 60)
+        wrong += bool(chosen) and abs(chosen[0].landmarks[:, 0].mean() - x) > 30
+    assert wrong <= 25, "a second at most"
+    assert chosen, "and she is found again"
+    assert abs(chosen[0].landmarks[:, 0].mean() - x) < 5
+    assert follower.describe() == ""
+    nobody = Frame.of(np.zeros((160, 320, 3), np.uint8), 60)
+    assert PersonFollower(reference=reference)(nobody, faces) == []
+
+
+def test_a_picture_needs_a_recogniser(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "her.png"), np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(UsageError, match="recogniser=dlib"):
+        find_reference(str(tmp_path / "her.png"), lambda: TwoFaces([]), lambda: None)  # type: ignore[arg-type, return-value]
+    assert find_reference("left", lambda: TwoFaces([]), lambda: None) is None  # type: ignore[arg-type, return-value]
 
 
 @pytest.mark.parametrize(("person", "middle"), [("", 80), ("right", 240)])
