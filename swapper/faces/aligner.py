@@ -88,7 +88,7 @@ class ClipAware(Protocol):
         """Set the clip of the next frames; call before `Aligner.prepare`."""
 
 
-def check_num_faces(aligner: Aligner, faces: str, person: str) -> None:
+def check_num_faces(aligner: Aligner, faces: str, person: str = "") -> None:
     """Refuse a choice of faces with an aligner that is set to find one face a frame.
 
     Raises:

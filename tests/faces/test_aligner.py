@@ -74,6 +74,9 @@ def test_a_container_may_miscount_by_a_frame_but_not_by_a_clip(tmp_path: Path) -
 def test_all_faces_are_not_looked_for_by_an_aligner_that_finds_one() -> None:
     with pytest.raises(UsageError, match=r"faces=all: aligner=mediapipe .*aligner\.max_faces=N"):
         check_num_faces(MediapipeAligner(), "all")
+    with pytest.raises(UsageError, match=r"person=left: aligner=mediapipe .*aligner\.max_faces=N"):
+        check_num_faces(MediapipeAligner(), "largest", "left")
     check_num_faces(MediapipeAligner(max_faces=2), "all")
+    check_num_faces(MediapipeAligner(max_faces=2), "largest", "left")
     check_num_faces(MediapipeAligner(), "largest")
     check_num_faces(OpenfaceAligner("x.csv"), "all")
