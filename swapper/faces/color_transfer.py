@@ -18,6 +18,9 @@ _LARGEST_GAIN: Final = 2.0
 _LARGEST_CHROMA_GAIN: Final = 1.0
 # Rec. 601, as video has it.
 _LUMA: Final = np.array([0.299, 0.587, 0.114])
+# Deviations from the median from which a colour of the plate counts less, and not at all as skin.
+_NEAR, _FURTHEST = 3.5, 5.0
+_LEAST_SPREAD: Final = 0.02
 # Fewest pixels of skin for colour statistics.
 _FEWEST_PIXELS: Final = 16.0
 
@@ -68,21 +71,36 @@ def match_color(
     scale = 1.0 / 255.0 if aligned.dtype == np.uint8 else 1.0
     reference = np.clip(aligned.astype(np.float32) * np.float32(scale), 0.0, 1.0)
     match = _match_deviations if method == "lab" else _match_covariances
-    matched = match(clipped, reference, weights)
+    matched = match(clipped, reference, _of_skin(clipped, weights), _of_skin(reference, weights))
     return np.asarray(np.clip(matched, 0.0, 1.0), np.float32)
 
 
+def _of_skin(reference: NDArray[np.float32], weights: Floats) -> Floats:
+    """Return weights without what lies before the skin, such as a hand or a microphone.
+
+    Colours far from the median, in median deviations from it, are left out.
+    """
+    pixels = reference.reshape(-1, 3).astype(np.float64)
+    inside = weights > 0
+    middle = np.median(pixels[inside], axis=0)
+    deviations = np.abs(pixels - middle)
+    spread = np.maximum(1.4826 * np.median(deviations[inside], axis=0), _LEAST_SPREAD)
+    furthest = (deviations / spread).max(axis=1)
+    near = np.clip((_FURTHEST - furthest) / (_FURTHEST - _NEAR), 0.0, 1.0)
+    kept = weights * near
+    return np.asarray(kept / kept.sum())
+
+
 def _match_deviations(
-    swap: NDArray[np.float32], reference: NDArray[np.float32], weights: Floats
+    swap: NDArray[np.float32], reference: NDArray[np.float32], weights: Floats, of_skin: Floats
 ) -> NDArray[np.float32]:
     lab, goal = (
         np.asarray(cv2.cvtColor(each, cv2.COLOR_RGB2LAB)).reshape(-1, 3).astype(np.float64)
         for each in (swap, reference)
     )
-    mean, goal_mean = weights @ lab, weights @ goal
-    deviation, goal_deviation = (
-        np.sqrt(weights @ (each - middle) ** 2) for each, middle in ((lab, mean), (goal, goal_mean))
-    )
+    mean, goal_mean = weights @ lab, of_skin @ goal
+    deviation = np.sqrt(weights @ (lab - mean) ** 2)
+    goal_deviation = np.sqrt(of_skin @ (goal - goal_mean) ** 2)
     most = (_LARGEST_GAIN, _LARGEST_CHROMA_GAIN, _LARGEST_CHROMA_GAIN)
     moved = (lab - mean) * np.minimum(goal_deviation / np.maximum(deviation, 1e-3), most)
     moved += goal_mean
@@ -92,15 +110,15 @@ def _match_deviations(
 
 
 def _match_covariances(
-    swap: NDArray[np.float32], reference: NDArray[np.float32], weights: Floats
+    swap: NDArray[np.float32], reference: NDArray[np.float32], weights: Floats, of_skin: Floats
 ) -> NDArray[np.float32]:
     pixels = swap.reshape(-1, 3).astype(np.float64)
     goal = reference.reshape(-1, 3).astype(np.float64)
-    mean, goal_mean = weights @ pixels, weights @ goal
+    mean, goal_mean = weights @ pixels, of_skin @ goal
     covariance = _covariance(pixels - mean, weights)
     root = _power(covariance, 0.5)
     inverse = _power(covariance, -0.5)
-    middle = _power(root @ _covariance(goal - goal_mean, weights) @ root, 0.5)
+    middle = _power(root @ _covariance(goal - goal_mean, of_skin) @ root, 0.5)
     gains, axes = np.linalg.eigh(inverse @ middle @ inverse)
     lively, bounded = (
         (pixels - mean) @ ((axes * np.clip(gains, 0.0, most)) @ axes.T) + goal_mean

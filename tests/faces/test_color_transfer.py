@@ -136,3 +136,19 @@ class TestMatchColour:
         assert matched[lit].mean(axis=0)[2] > matched[lit].mean(axis=0)[0] + 0.1  # cold, as asked
         dark = matched[shadow == 1].mean(axis=0)
         assert np.ptp(dark) < 0.05
+
+    @pytest.mark.parametrize("method", ["lab", "mkl"])
+    @pytest.mark.parametrize("colour", [(0.1, 0.2, 0.8), (0.02, 0.02, 0.02), (0.95, 0.95, 0.95)])
+    def test_what_is_held_before_the_face_has_no_say(
+        self, method: ColorMatch, colour: tuple[float, float, float]
+    ) -> None:
+        """A hand in a glove, a microphone, a sheet of paper over a third of the face."""
+        occluded = self.dark.copy()
+        occluded[: round(0.4 * SIZE)] = colour
+        share = (disc() * (np.indices((SIZE, SIZE))[0] < round(0.4 * SIZE))).sum() / disc().sum()
+        assert 0.3 < share < 0.45
+        inside = disc() > 0.99
+        matched = match_color(self.pale, occluded, disc(), NO_FEATURES, method)[inside]
+        expected = match_color(self.pale, self.dark, disc(), NO_FEATURES, method)[inside]
+        np.testing.assert_allclose(matched.mean(axis=0), expected.mean(axis=0), atol=0.02)
+        np.testing.assert_allclose(matched.std(axis=0), expected.std(axis=0), atol=0.01)
