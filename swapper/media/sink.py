@@ -114,7 +114,10 @@ def open_sink(
             f"{output}: pictures become a folder of pictures, or one of "
             f"{', '.join(PICTURE_SUFFIXES)}"
         )
-    stems = [path.stem for path in footage.paths]
-    if not one_file and len(set(stems)) < len(stems):
-        raise MediaError(f"{output}: two pictures have the same name but for their suffix")
+    names: dict[str, Path] = {}
+    for path in () if one_file else footage.paths:
+        if (other := names.setdefault(path.stem, path)) != path:
+            raise MediaError(
+                f"{output}: {other} and {path} would become the same {path.stem}.png; rename one"
+            )
     return PictureSink(output, footage.paths)

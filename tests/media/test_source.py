@@ -9,6 +9,7 @@ import pytest
 
 from swapper.errors import MediaError
 from swapper.media.images import write_image
+from swapper.media.sink import open_sink
 from swapper.media.source import open_footage
 from swapper.media.video_reader import Frame, VideoReader
 from tests.media.clips import picture, write_clip
@@ -89,3 +90,10 @@ def test_a_frame_in_memory() -> None:
     assert frame.time == 0.2
     assert frame.image is frame.image
     assert (frame.pts, frame.raw, frame.duration) == (None, None, None)
+
+
+def test_pictures_that_would_overwrite_each_other_are_named(tmp_path: Path) -> None:
+    for name in ("a.png", "b.jpg", "b.png"):
+        write_image(tmp_path / name, picture(0))
+    with pytest.raises(MediaError, match=r"b\.jpg and .*b\.png would become the same b\.png"):
+        open_sink(tmp_path / "out", open_footage(tmp_path))
