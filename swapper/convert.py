@@ -155,7 +155,7 @@ def _check_result(options: ConvertOptions, summary: ConvertSummary, footage: Foo
             f"the {summary.frames} frames before are in {options.output}"
         )
     if footage.faults:
-        raise MediaError(faults_text(footage.faults, f"the rest is in {options.output}"))
+        raise MediaError(faults_text(footage.faults, options.output))
     if not summary.swapped:
         raise NothingSwappedError(
             f"{options.output}: nothing was swapped, no face was found in {summary.frames} frames; "
@@ -197,11 +197,18 @@ def _publish(
         sidecar_path(output).unlink(missing_ok=True)  # of an earlier conversion, no longer valid
         return summary
     if not isinstance(footage, VideoReader):
-        for index, path in zip(summary.indices, summary.outputs, strict=True):
-            if index in summary.swapped_frames:
-                sign(path, footage.paths[index], claim, signer)
-            else:
-                sidecar_path(path).unlink(missing_ok=True)
+        unsigned = list(summary.outputs)
+        try:
+            for index, path in zip(summary.indices, summary.outputs, strict=True):
+                if index in summary.swapped_frames:
+                    sign(path, footage.paths[index], claim, signer)
+                else:
+                    sidecar_path(path).unlink(missing_ok=True)
+                unsigned.remove(path)
+        except ProvenanceError:
+            for path in unsigned:  # else swaps would stay that nothing marks
+                path.unlink(missing_ok=True)
+            raise
         return summary
     waiting = _unsigned(output)
     if not summary.swapped:

@@ -132,7 +132,7 @@ def extract(
     log.info("%s", total.describe())
     _read_affect(total.faceset, estimator)
     if total.faults:
-        raise MediaError(faults_text(total.faults, f"the rest is in {total.faceset}"))
+        raise MediaError(faults_text(total.faults, str(total.faceset)))
     return total
 
 
@@ -183,6 +183,8 @@ def _extract_one(
     card = _card(options, aligner.fingerprint)
     hashes = {path: sha256_of(path) for path in footage.paths}
     frames, before = 0, total.added
+    several = getattr(aligner, "max_faces", None) != 1
+    follows = isinstance(footage, VideoReader) and several
     detail: list[float] = []
     name = footage.paths[0].name if len(footage.paths) == 1 else footage.paths[0].parent.name
     with (
@@ -202,6 +204,8 @@ def _extract_one(
                 continue
             if writer.has(digest, number, 0):
                 total.skipped += 1
+                if follower is not None and follows:  # the frames before decide whom
+                    follower(frame, aligner(frame))
                 continue
             faces = aligner(frame)
             if follower is not None:
@@ -210,11 +214,12 @@ def _extract_one(
             total.added += _add_faces(options, writer, frame, faces, digest, number, detail)
             bar.set_postfix(faces=total.added, refresh=False)
     if footage.stopped is not None:
-        raise MediaError(
+        total.faults.append(
             f"{footage.paths[0]}: damaged or truncated, decoding stopped at "
             f"{footage.stopped:.3f} s after {frames} frames; its {total.added - before} faces are "
             "kept"
         )
+        return
     if follower is not None and (told := follower.describe()):
         log.warning("%s: %s", name, told)
     total.faults += footage.faults

@@ -203,10 +203,25 @@ def test_broken_pictures_are_skipped_and_named_at_the_end(
     csv = write_openface(tmp_path / "stills.csv", landmarks)
     assert cli.run(line(tmp_path, stills, csv)) == 1
     error = only_error(capsys)
-    assert "2 pictures were left out" in error
+    assert "2 files are damaged" in error
     assert "03.png: is damaged" in error
     assert "11.png: is damaged" in error
     assert len(Faceset.open(tmp_path / "alice")) == 18
+
+
+def test_a_truncated_clip_does_not_hold_up_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, _ = write_clip(tmp_path / "b.mp4", ALICE, frames=10)
+    long, _ = write_clip(tmp_path / "long.mp4", ALICE, frames=40)
+    cut_clip(long, tmp_path / "a.mp4")
+    (tmp_path / "long.csv").rename(tmp_path / "a.csv")
+    args = line(tmp_path, Path(f"[{tmp_path / 'a.mp4'},{whole}]"), tmp_path)
+    assert cli.run(args) == 1
+    assert "a.mp4: damaged or truncated" in only_error(capsys)
+    faceset = Faceset.open(tmp_path / "alice")
+    assert {each.name for each in faceset.card.sources} == {"a.mp4", "b.mp4"}
+    assert 10 < len(faceset) < 50
 
 
 @pytest.mark.parametrize("spec", ["videos", "videos/*.mp4"])

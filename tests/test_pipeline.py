@@ -215,6 +215,27 @@ def test_pictures_convert_to_pictures(world: Path, plain: Path, tmp_path: Path) 
     assert cli.run(["verify", str(output / "1.png")]) == 4, "nothing was swapped in it"
 
 
+def test_pictures_that_cannot_be_signed_do_not_stay(
+    world: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stills = tmp_path / "stills"
+    stills.mkdir()
+    for number, frame in enumerate(frames(world / "alice.mp4")[:3]):
+        frame.to_image().save(stills / f"{number}.png")
+    csv = tmp_path / "three.csv"
+    csv.write_text("\n".join((world / "alice.csv").read_text().splitlines()[:4]) + "\n")
+
+    def fail(path: Path, *_: object) -> None:
+        if path.name == "1.png":
+            raise ProvenanceError(f"{path}: cannot be signed")
+
+    monkeypatch.setattr("swapper.convert.sign", fail)
+    output = tmp_path / "swapped"
+    line = [*convert_line(world, plain, output), f"video={stills}", f"aligner.csv={csv}"]
+    assert cli.run(line) == 1
+    assert [each.name for each in output.iterdir()] == ["0.png"]
+
+
 def test_a_broken_picture_is_left_out_and_named(
     world: Path, plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ from swapper.errors import UsageError, choices_text
 from swapper.options.fields import MISSING
 from swapper.options.verbs import fields_of
 
-_OVERRIDE = re.compile(r"\+{0,2}[\w@./]+=|~[\w@./]+(?:=|$)")
+_OVERRIDE = re.compile(r"\+{0,2}[\w@./-]+=|~[\w@./-]+(?:=|$)")
 # Hydra's flags that are followed by a value, and the others.
 _WITH_VALUE = (
     "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn",
@@ -107,7 +107,7 @@ def _check_value(verb: str, key: str, value: str, *, sweeping: bool) -> None:
     option = fields_of(verb).get(key)
     if option is None or not option.metadata or option.type not in ("str", "Any"):
         return
-    if re.match(r"[a-z]+://", value):
+    if re.match(r"[a-z]+://", value) and not key.endswith("rights"):
         raise UsageError(f"{key}={value}: only local files are read; download it first")
     listed = option.type == "Any" and not value.startswith(("[", "'", '"'))
     if listed and "," in value and not sweeping and not Path(value).expanduser().exists():

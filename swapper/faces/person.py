@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,12 +144,13 @@ class PersonFollower:
         self._current: int | None = None
         self._guesses = 0
         self._since_compared = 0
+        self._area = 0.0  # of the face at last
 
     def __call__(self, frame: FrameLike, faces: Sequence[Face]) -> list[Face]:
         """Return the person's face in the next frame; empty if it is not seen."""
         if self._still or self._is_cut(frame.image):
             self._tracker.reset()
-            self._current = None
+            self._current, self._area = None, 0.0
         tracked = self._tracker(faces)
         height, width = frame.image.shape[:2]
         for face in () if self._still else tracked:
@@ -162,7 +164,7 @@ class PersonFollower:
     @property
     def needs_every_frame(self) -> bool:
         """Whether the choice depends on frames that are passed over."""
-        return bool(self._wanted)
+        return self._reference is None and bool(self.person)
 
     def describe(self) -> str:
         """Return a line that lists the tracks, where the choice was a guess; else nothing."""
@@ -196,6 +198,8 @@ class PersonFollower:
         if self._wanted:
             return next((face for face in tracked if face.track in self._wanted), None)
         current = next((face for face in tracked if face.track == self._current), None)
+        if current is not None:
+            self._area = current.area
         if self._reference is not None:
             if current is None or self._since_compared >= _COMPARE_EVERY:
                 current = self._reference.choose(image, tracked)
@@ -205,8 +209,10 @@ class PersonFollower:
             return current
         if current is not None:
             return current
-        if not tracked or self._tracker.remembers(self._current):
-            return None  # hidden for a moment: nobody else takes the place
+        # Who was hidden for a moment is not replaced, nor, without a cut, by somebody far smaller.
+        likely = [face for face in tracked if face.area > _RIVAL * self._area]
+        if not likely or self._tracker.remembers(self._current):
+            return None
         if self.person:
             position = _POSITIONS[self.person]
             height, width = image.shape[:2]
@@ -215,11 +221,12 @@ class PersonFollower:
                 left, top, right, bottom = face.box
                 return position((left + right) / 2 / width, (top + bottom) / 2 / height)
 
-            chosen = min(tracked, key=key)
+            chosen = min(likely, key=key)
         else:
-            chosen, *others = sorted(tracked, key=lambda face: -face.area)
+            chosen, *others = sorted(likely, key=lambda face: -face.area)
             self._guesses += bool(others) and others[0].area > _RIVAL * chosen.area
-        self._current = chosen.track
+        self._guesses += self._current is not None  # without a cut
+        self._current, self._area = chosen.track, chosen.area
         return chosen
 
 
@@ -229,7 +236,9 @@ def find_reference(
     make_recogniser: Callable[[], Recogniser | None],
 ) -> Reference | None:
     """Read the pictures that `person` names; None if it names none."""
-    if not person or person in _POSITIONS or not Path(person).exists():
+    if not person or person in _POSITIONS:
+        return None
+    if not Path(person).exists() and not glob.glob(person):  # noqa: PTH207
         return None
     return Reference.of(person, make_aligner(), make_recogniser())
 

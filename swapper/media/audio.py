@@ -50,6 +50,7 @@ class AudioTracks(AbstractContextManager["AudioTracks"]):
         self._tracks: dict[int, tuple[AudioStream, bool]] = {}
         self._held: tuple[av.Packet[Any], int | None] | None = None
         self._clocks: dict[int, TrackClock] = {}
+        self._resamplers: dict[int, tuple[tuple[str, str, int], av.AudioResampler]] = {}
         streams = list(self._container.streams.audio)
         for stream in streams:
             self._tracks[stream.index] = self._add(stream)
@@ -129,8 +130,9 @@ class AudioTracks(AbstractContextManager["AudioTracks"]):
         channels = stream.layout.nb_channels
         named = "channels" not in stream.layout.name  # WAV and AVI often store only their number
         track.codec_context.layout = (
-            stream.layout.name if named else _LAYOUTS.get(channels, "stereo")
-        )
+            _LAYOUTS.get(channels, "stereo") if not named or "(" in stream.layout.name
+            else stream.layout.name
+        )  # fmt: skip
         if fallback != "alac":
             # 96 kbit/s per channel: transparent for Opus, good for AAC.
             track.codec_context.bit_rate = 96_000 * channels
@@ -158,6 +160,15 @@ class AudioTracks(AbstractContextManager["AudioTracks"]):
                 if packet.dts is not None and packet.size and not packet.is_corrupt:
                     yield packet
 
+    def _resampled(self, track: AudioStream, frame: av.AudioFrame) -> list[av.AudioFrame]:
+        """Bring a frame to the encoder's format; recordings may change theirs on the way."""
+        known = self._resamplers.get(track.index)
+        if known is None or known[0] != _like(frame):
+            context = track.codec_context
+            resampler = av.AudioResampler(context.format, context.layout, context.sample_rate)
+            known = self._resamplers[track.index] = (_like(frame), resampler)
+        return known[1].resample(frame)
+
     def _write(self, packet: av.Packet[Any]) -> None:
         track, copied = self._tracks[packet.stream.index]
         if copied:
@@ -170,7 +181,12 @@ class AudioTracks(AbstractContextManager["AudioTracks"]):
         except av.FFmpegError:
             return  # a damaged audio packet is skipped
         for frame in frames:
-            self._output.mux(track.encode(frame))
+            for each in self._resampled(track, frame):
+                self._output.mux(track.encode(each))
+
+
+def _like(frame: av.AudioFrame) -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.sample_rate
 
 
 def _codec_name(stream: AudioStream) -> str:

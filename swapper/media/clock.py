@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-_LEAP = 10
-"""Seconds. In MPEG-TS, whose parts may bear clocks of their own, a longer leap ahead is a break.
-Nor do two streams of one part begin further apart."""
+_LEAP = 120
+"""Seconds. In MPEG-TS, whose parts may bear clocks of their own, a longer leap ahead is a break."""
+_IN_STEP = 10
+"""Seconds. The streams of one part begin no further apart."""
 
 _MOST_NAMED = 5
 
@@ -24,7 +25,7 @@ class Clock:
     Args:
         time_base: Seconds per tick.
         start: Seconds by which everything is moved towards zero.
-        leaps: Whether a leap of more than ten seconds ahead is a break as well.
+        leaps: Whether a leap of more than two minutes ahead is a break as well.
 
     Attributes:
         offsets: Seconds added after each break, in order, besides `start`.
@@ -150,9 +151,11 @@ class TrackClock(Clock):
             own = self._end - timestamp
             known = [self._begin, *(self._begin + round(each / self.time_base) for each in video)]
             nearest = min(known, key=lambda each: abs(each - own))
-            if abs(nearest - own) * self.time_base <= _LEAP:
+            if abs(nearest - own) * self.time_base <= _IN_STEP:
                 self._break(nearest)
                 self._drops = True
+            elif own < self._offset:  # ahead, and the video is not: a gap in the sound
+                return self._put(timestamp + self._offset, duration)
         if self._drops:
             if timestamp + self._offset + duration // 2 < self._end:
                 return None

@@ -6,8 +6,9 @@ import glob
 import io
 import re
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -25,6 +26,17 @@ VIDEO_SUFFIXES = (
 MAX_PIXELS = 100_000_000
 """Largest image that is decoded."""
 _MAX_BYTES = 1 << 30
+_ORIENTATION = 274  # EXIF's tag
+_TURNS: Final[dict[int, Callable[[NDArray[Any]], NDArray[Any]]]] = {
+    2: np.fliplr,
+    3: lambda stored: np.rot90(stored, 2),
+    4: np.flipud,
+    5: lambda stored: np.swapaxes(stored, 0, 1),
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: np.swapaxes(np.rot90(stored, 2), 0, 1),
+    8: np.rot90,
+}
+"""What makes an image upright, by its orientation."""
 _WITH_ALPHA = (".png", ".webp", ".tif", ".tiff")
 _DEEP = (".png", ".tif", ".tiff")
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
@@ -69,12 +81,19 @@ class Plate(NamedTuple):
 def read_plate(path: str | Path) -> Plate:
     """Read an image with all its bits and its alpha channel; raises as `read_image`."""
     image = read_image(path)
-    encoded = np.frombuffer(_bytes_of(Path(path)), dtype=np.uint8)
-    stored: NDArray[Any] = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED))
-    # Unlike `read_image` it ignores EXIF's orientation; images that have one have 8 bits and no
-    # transparency.
-    if stored.shape[:2] != image.shape[:2] or stored.dtype not in (np.uint8, np.uint16):
+    data = _bytes_of(Path(path))
+    stored: NDArray[Any] = np.asarray(
+        cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    )
+    if stored.dtype not in (np.uint8, np.uint16):
         return Plate(image, None, None)
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as header:
+        turn = _TURNS.get(header.getexif().get(_ORIENTATION, 1), np.asarray)
+        flat = header.format == "TIFF" and header.mode == "RGBA" and stored.dtype == np.uint8
+        if flat:  # OpenCV premultiplies these
+            straight = turn(np.asarray(header))
+            return Plate(np.ascontiguousarray(straight[..., :3]), None, straight[..., 3])
+    stored = turn(stored)  # unlike `read_image` this read ignores EXIF's orientation
     alpha = stored[..., 3] if stored.ndim == 3 and stored.shape[2] == 4 else None
     if stored.dtype == np.uint8:
         return Plate(image, None, alpha)
@@ -148,7 +167,8 @@ def write_image(
         image = np.rint(image / 257).astype(np.uint8)
     order = cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
     coded, data = cv2.imencode(suffix, cv2.cvtColor(image, order), options)
-    assert coded, f"OpenCV cannot encode {suffix}"
+    if not coded:
+        raise MediaError(f"{path}: {image.shape[1]} x {image.shape[0]} is too large for {suffix}")
     write_atomically(path, data.tobytes())
 
 

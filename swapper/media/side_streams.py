@@ -109,12 +109,14 @@ class SideStreams(AbstractContextManager["SideStreams"]):
         return ""
 
     def _add_chapters(self) -> None:
-        chapters = self._container.chapters()
-        for each in chapters:
+        kept = []
+        for each in self._container.chapters():
             moved = round(self._start / Fraction(each["time_base"] or 1))
-            each["start"], each["end"] = each["start"] - moved, each["end"] - moved
-        if chapters:
-            self._output.set_chapters(chapters)
+            each["start"], each["end"] = max(0, each["start"] - moved), each["end"] - moved
+            if each["end"] > each["start"]:  # else it ends before the clip begins
+                kept.append(each)
+        if kept:
+            self._output.set_chapters(kept)
 
     def _subtitles(self, streams: list[Stream]) -> Iterator[av.Packet[Any]]:
         if streams:

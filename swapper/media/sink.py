@@ -114,6 +114,10 @@ def open_sink(
             f"{output}: pictures become a folder of pictures, or one of "
             f"{', '.join(PICTURE_SUFFIXES)}"
         )
+    sources = {path.resolve() for path in footage.paths}
+    targets = [output] if one_file else [output / f"{path.stem}.png" for path in footage.paths]
+    if own := next((path for path in targets if path.resolve() in sources), None):
+        raise MediaError(f"{own}: is one of the pictures themselves; choose another output")
     names: dict[str, Path] = {}
     for path in () if one_file else footage.paths:
         if (other := names.setdefault(path.stem, path)) != path:

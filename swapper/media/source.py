@@ -102,11 +102,13 @@ class PictureReader(AbstractContextManager["PictureReader"]):
 
 
 def faults_text(faults: Sequence[str], rest: str) -> str:
-    """Return the faults of some footage as one line; `rest` says what became of the others."""
+    """Return the faults of some footage as one line; `rest` is where the others are."""
+    if len(faults) == 1:
+        return f"{faults[0]}; the rest is in {rest}"
     named = "; ".join(faults[:_MOST_NAMED])
     more = len(faults) - _MOST_NAMED
     named += f"; and {more} more" if more > 0 else ""
-    return f"{len(faults)} pictures were left out, {rest}: {named}"
+    return f"{len(faults)} files are damaged, the rest is in {rest}: {named}"
 
 
 def list_footage(spec: str | Path) -> list[Path]:

@@ -146,6 +146,8 @@ def test_a_mistake_is_one_line_with_the_cure(
         ("input=[~/a.mp4, ~/b.mp4]", "input=[/home/me/a.mp4, /home/me/b.mp4]"),
         ("aligner.csv=~/x.csv", "aligner.csv=/home/me/x.csv"),
         ("rights=from ~/x", 'rights="from ~/x"'),
+        ("rights=https://example.org/by", 'rights="https://example.org/by"'),
+        ("affect.concepts.very-tired=0.5", "affect.concepts.very-tired=0.5"),
     ],
 )
 def test_home_is_expanded(override: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,19 @@ def test_a_poster_does_not_take_over_from_a_performer_who_turns_away() -> None:
     np.testing.assert_allclose(follow(large, person="left"), 100, atol=1)
 
 
+@pytest.mark.parametrize("person", ["", "left"])
+def test_a_passer_by_does_not_take_the_place_of_who_turned_away(person: str) -> None:
+    """He is out of sight for longer than a track is remembered."""
+
+    def scene(index: int) -> list[tuple[float, float, float]]:
+        passer_by, performer = (40.0, 60.0, 30.0), (100.0, 90.0, 100.0)
+        return [passer_by] if 10 <= index < 22 else [passer_by, performer][index < 10 :]
+
+    found = follow(scene, frames=40, person=person)
+    np.testing.assert_allclose(found[:10] + found[23:], 100, atol=1)
+    assert np.isnan(found[10:22]).all()
+
+
 def test_at_a_cut_a_face_is_chosen_anew() -> None:
     def scene(index: int) -> list[tuple[float, float, float]]:
         return [(80, 80, 90), (240, 80, 60)] if index < 15 else [(80, 80, 60), (240, 80, 90)]
@@ -214,10 +227,16 @@ def test_a_picture_needs_a_recogniser(tmp_path: Path) -> None:
     assert find_reference("left", lambda: TwoFaces([]), lambda: None) is None  # type: ignore[arg-type, return-value]
 
 
+@pytest.mark.parametrize("resumed", [False, True])
 @pytest.mark.parametrize(("person", "middle"), [("", 80), ("right", 240)])
 def test_extraction_keeps_one_of_two_people(
-    tmp_path: Path, person: str, middle: float, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    person: str,
+    middle: float,
+    resumed: bool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """By the end the other one is larger: a resumed extraction has to know whom it followed."""
     caplog.set_level(logging.INFO)
     landmarks = []
     with ClipWriter(tmp_path / "two.mp4", (320, 160), 25) as writer:
@@ -234,6 +253,10 @@ def test_extraction_keeps_one_of_two_people(
         input=str(tmp_path / "two.mp4"), identity="anna", rights="mine", person=person,
         facesets=str(tmp_path), size=64, min_size=20,
     )  # fmt: skip
+    if resumed:
+        cut = landmarks[:19]
+        with pytest.raises(IndexError):
+            extract(options, lambda: TwoFaces(cut))  # type: ignore[arg-type, return-value]
     extract(options, lambda: TwoFaces(landmarks))  # type: ignore[arg-type, return-value]
     records = Faceset.open(tmp_path / "anna").records
     assert len(records) == 20

@@ -81,6 +81,23 @@ def test_a_track_that_steps_back_alone_drops_what_it_had() -> None:
     assert found == [0, 20, 40, 60, None, None, None, 80, 100]
 
 
+def test_a_gap_in_a_track_alone_stays_a_gap() -> None:
+    track = TrackClock(MS, leaps=True)
+    stamps = [0, 20, 300_000, 300_020]
+    following = [*stamps[1:], None]
+    found = [
+        track.place_in_step(each, 20, ahead, [])
+        for each, ahead in zip(stamps, following, strict=True)
+    ]
+    assert found == stamps
+    track = TrackClock(MS, leaps=True)
+    found = [
+        track.place_in_step(each, 20, ahead, [Fraction(-299_950, 1000)])
+        for each, ahead in zip(stamps, following, strict=True)
+    ]
+    assert found == [0, 20, 50, 70]  # the picture leapt as well
+
+
 def ends(path: Path) -> dict[str, tuple[float, float]]:
     """First and last time of each kind of stream, in seconds."""
     found: dict[str, tuple[float, float]] = {}

@@ -10,8 +10,10 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from swapper.faces.compositing import composite
+from swapper.media.images import read_plate
 from swapper.media.sink import open_sink
 from swapper.media.source import open_footage
 from swapper.media.video_reader import VideoReader
@@ -63,6 +65,50 @@ def test_pictures_keep_their_depth_and_alpha(
         np.testing.assert_array_equal(after[..., 3], before[..., 3])
     middle = after[HEIGHT // 2, WIDTH // 2, :3]
     np.testing.assert_allclose(middle, 0.4321 * np.iinfo(dtype).max, atol=1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    ("suffix", "dtype"), [(".png", np.uint16), (".png", np.uint8), (".webp", np.uint8)]
+)
+def test_depth_and_alpha_are_upright_as_the_picture_is(
+    tmp_path: Path, orientation: int, suffix: str, dtype: Any
+) -> None:
+    """OpenCV turns what it reads as a picture, and nothing else."""
+    pixels = np.zeros((8, 16, 4), np.uint8)
+    pixels[:2, :4] = (200, 100, 50, 255)
+    pixels[4:, 8:] = (20, 200, 250, 130)
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = tmp_path / f"in{suffix}"
+    Image.fromarray(pixels).save(
+        path, exif=exif, **({"lossless": True, "exact": True} if suffix == ".webp" else {})
+    )
+    if dtype == np.uint16:
+        coded = cv2.imencode(".png", pixels[..., [2, 1, 0, 3]].astype(np.uint16) * 257)[1].tobytes()
+        mark = path.read_bytes()
+        at = mark.index(b"eXIf") - 4
+        chunk = mark[at : at + 12 + int.from_bytes(mark[at : at + 4], "big")]
+        path.write_bytes(coded[:33] + chunk + coded[33:])  # after IHDR
+    image, deep, alpha = read_plate(path)
+    assert alpha is not None
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGBA"))
+    np.testing.assert_array_equal(image, upright[..., :3])
+    np.testing.assert_array_equal(
+        np.rint(alpha / (257 if dtype == np.uint16 else 1)), upright[..., 3]
+    )
+    assert (deep is not None) == (dtype == np.uint16)
+    if deep is not None:
+        np.testing.assert_allclose(deep, image, atol=0.6)
+
+
+def test_a_transparent_tiff_keeps_its_colours(tmp_path: Path) -> None:
+    pixels = np.full((4, 4, 4), (200, 0, 0, 100), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "in.tif")
+    plate = read_plate(tmp_path / "in.tif")
+    np.testing.assert_array_equal(plate.image, pixels[..., :3])
+    assert plate.alpha is not None
+    np.testing.assert_array_equal(plate.alpha, pixels[..., 3])
 
 
 def test_a_picture_without_a_face_is_written_bit_by_bit(tmp_path: Path) -> None:

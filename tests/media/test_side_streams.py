@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from swapper.media.video_reader import VideoReader
@@ -154,3 +155,56 @@ def test_odd_sizes_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
     caplog.clear()
     copy(tmp_path / "in.mkv", tmp_path / "out.webm")
     assert "odd" not in caplog.text
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("ac3", ".webm"), ("flac", ".mov"), ("ac3", ".mp4")])
+def test_surround_sound_is_kept_or_transcoded(codec: str, suffix: str, tmp_path: Path) -> None:
+    layout = "5.1(side)"
+    with av.open(str(tmp_path / "in.mkv"), "w") as output:
+        video = output.add_stream("ffv1", rate=25, options={"level": "3"})
+        video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+        sound = output.add_stream(codec, rate=48000)
+        sound.codec_context.layout = layout
+        for index in range(10):
+            frame = av.VideoFrame(96, 64, "yuv420p")
+            frame.pts = index
+            output.mux(video.encode(frame))
+        planar = codec == "ac3"
+        shape, kind = ((6, 19200), np.float32) if planar else ((1, 6 * 19200), np.int16)
+        samples = av.AudioFrame.from_ndarray(
+            np.zeros(shape, kind), format="fltp" if planar else "s16", layout=layout
+        )
+        samples.rate, samples.pts = 48000, 0
+        output.mux([*sound.encode(samples), *sound.encode(None)])
+        output.mux(video.encode(None))
+    copy(tmp_path / "in.mkv", tmp_path / f"out{suffix}", crf=20)
+    with av.open(str(tmp_path / f"out{suffix}")) as container:
+        (track,) = container.streams.audio
+        assert track.layout.nb_channels == 6
+        packets = [each for each in container.demux(track) if each.pts is not None]
+        assert len(packets) > 3
+
+
+def test_chapters_before_a_late_start_are_left_out(tmp_path: Path) -> None:
+    write_clip(tmp_path / "plain.mkv", frames=25, first_pts=5 * 90_000)
+    with (
+        av.open(str(tmp_path / "plain.mkv")) as source,
+        av.open(str(tmp_path / "in.mkv"), "w") as output,
+    ):
+        (stream,) = source.streams.video
+        track = output.add_stream_from_template(stream)
+        tick = Fraction(1, 1000)
+        output.set_chapters([
+            {"id": 1, "start": 0, "end": 4000, "time_base": tick, "metadata": {"title": "Gone"}},
+            {"id": 2, "start": 4000, "end": 5500, "time_base": tick, "metadata": {"title": "Cut"}},
+            {"id": 3, "start": 5500, "end": 6000, "time_base": tick, "metadata": {"title": "Kept"}},
+        ])  # fmt: skip
+        for packet in source.demux(stream):
+            if packet.dts is not None:
+                packet.stream = track
+                output.mux(packet)
+    for suffix in (".mkv", ".mp4"):
+        copy(tmp_path / "in.mkv", tmp_path / f"out{suffix}")
+        found = chapters(tmp_path / f"out{suffix}")
+        assert [title for _, title in found] == ["Cut", "Kept"]
+        assert [float(start) for start, _ in found] == pytest.approx([0, 0.5], abs=0.01)

@@ -92,6 +92,15 @@ def test_a_frame_in_memory() -> None:
     assert (frame.pts, frame.raw, frame.duration) == (None, None, None)
 
 
+@pytest.mark.parametrize("spec", ["", "*.png", "a.png"])
+def test_the_pictures_themselves_are_never_the_output(tmp_path: Path, spec: str) -> None:
+    for name in ("a.png", "b.png"):
+        write_image(tmp_path / name, picture(0))
+    output = tmp_path / "a.png" if spec == "a.png" else tmp_path
+    with pytest.raises(MediaError, match=r"a\.png: is one of the pictures themselves"):
+        open_sink(output, open_footage(tmp_path / spec))
+
+
 def test_pictures_that_would_overwrite_each_other_are_named(tmp_path: Path) -> None:
     for name in ("a.png", "b.jpg", "b.png"):
         write_image(tmp_path / name, picture(0))
