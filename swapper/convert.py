@@ -316,8 +316,8 @@ def _run(
             raise MediaError(f"{options.video}: not one frame could be decoded; nothing written")
         if footage.stopped is None:
             aligner.finish(len(indices) + len(footage.faults))
-    if follower is not None and (told := follower.describe()):
-        log.warning("%s: %s", options.video, told)
+    if follower is not None and (note := follower.describe()):
+        log.warning("%s: %s", options.video, note)
     return ConvertSummary(sink.outputs, indices, frozenset(swapped))
 
 
@@ -332,7 +332,7 @@ def _write(
     results = iter(swapper.swap(all_faces))
     swapped = set()
     for frame, faces in chunk:
-        deep = frame.deep
+        deep = frame.deep if faces else None
         picture: NDArray[Any] = frame.image if deep is None else deep
         height, width = picture.shape[:2]
         touched = np.zeros((height, width), dtype=bool)

@@ -128,6 +128,8 @@ def extract(
                 still = not isinstance(footage, VideoReader)
                 follower = make_follower(options.faces, options.person, reference, still=still)
                 _extract_one(options, aligner, follower, footage, total)
+    if total.faults and not (total.added or total.skipped):
+        raise MediaError(faults_text(total.faults, str(total.faceset)))
     total.check([str(path) for path in inputs])
     log.info("%s", total.describe())
     _read_affect(total.faceset, estimator)
@@ -220,8 +222,8 @@ def _extract_one(
             "kept"
         )
         return
-    if follower is not None and (told := follower.describe()):
-        log.warning("%s: %s", name, told)
+    if follower is not None and (line := follower.describe()):
+        log.warning("%s: %s", name, line)
     total.faults += footage.faults
     for note in footage.notes:
         log.warning("%s: %s", name, note)

@@ -78,8 +78,8 @@ def cover_brows(
     mixed = blend_mask[..., None] * swap + visible[..., None] * fill
     # Just outside it is the fill too: what lies there shines through where the mask's edge is
     # resampled, and of the swap that is often dark hair.
-    beside = cv2.GaussianBlur(visible, (0, 0), 2 * _SOFT * nose) > _TRACE
-    trace = np.where(beside, _LEAST_VISIBLE, 0)[..., None]
+    margin = cv2.GaussianBlur(visible, (0, 0), 2 * _SOFT * nose) > _TRACE
+    trace = np.where(margin, _LEAST_VISIBLE, 0)[..., None]
     weight = covered[..., None] + trace
     extended = np.where(weight > _TRACE, (mixed + trace * fill) / np.maximum(weight, _TRACE), swap)
     return extended.astype(np.float32), covered.astype(np.float32)

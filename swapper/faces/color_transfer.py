@@ -21,6 +21,7 @@ _LUMA: Final = np.array([0.299, 0.587, 0.114])
 # Deviations from the median from which a colour of the plate counts less, and not at all as skin.
 _NEAR, _FURTHEST = 3.5, 5.0
 _LEAST_SPREAD: Final = 0.02
+_LEAST_KEPT: Final = 0.1
 # Fewest pixels of skin for colour statistics.
 _FEWEST_PIXELS: Final = 16.0
 
@@ -88,7 +89,8 @@ def _of_skin(reference: NDArray[np.float32], weights: Floats) -> Floats:
     furthest = (deviations / spread).max(axis=1)
     near = np.clip((_FURTHEST - furthest) / (_FURTHEST - _NEAR), 0.0, 1.0)
     kept = weights * near
-    return np.asarray(kept / kept.sum())
+    # Of colours without a middle, as in a picture of stripes, all count.
+    return np.asarray(kept / kept.sum()) if kept.sum() > _LEAST_KEPT else weights
 
 
 def _match_deviations(

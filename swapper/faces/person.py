@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.errors import UsageError
-from swapper.faces.aligner import Aligner, FrameLike
+from swapper.faces.aligner import Aligner, ClipAware, FrameLike
 from swapper.faces.recognition import Recogniser
 from swapper.faces.tracking import CutDetector, Tracker
 from swapper.media.images import list_images, read_image
@@ -82,6 +82,11 @@ class Reference:
         """
         if recogniser is None:
             raise UsageError(f"person={person}: to find a person by pictures pass recogniser=dlib")
+        if isinstance(aligner, ClipAware):
+            raise UsageError(
+                f"person={person}: aligner={aligner.name} reads landmarks of clips, none of "
+                "pictures; name a position or tracks, or pass another aligner"
+            )
         crops = []
         try:
             for index, path in enumerate(list_images(person)):

@@ -210,8 +210,7 @@ class VideoReader(AbstractContextManager["VideoReader"]):
                     yield frame
             if state.damaged or self._cut_short(stream, index + 1, end):
                 self.stopped = end
-            told = self.clock.describe()
-            self.notes = [*([told] if told else []), *log.describe()]
+            self.notes = [*filter(None, [self.clock.describe()]), *log.describe()]
             if self.coded.hdr:
                 self.notes.append(
                     f"it is HDR ({self.coded.hdr}); its faces are taken as on an ordinary display"

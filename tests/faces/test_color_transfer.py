@@ -152,3 +152,12 @@ class TestMatchColour:
         expected = match_color(self.pale, self.dark, disc(), NO_FEATURES, method)[inside]
         np.testing.assert_allclose(matched.mean(axis=0), expected.mean(axis=0), atol=0.02)
         np.testing.assert_allclose(matched.std(axis=0), expected.std(axis=0), atol=0.01)
+
+    @pytest.mark.parametrize("method", ["lab", "mkl"])
+    def test_a_plate_without_a_middle_colour_is_safe(self, method: ColorMatch) -> None:
+        """Stripes of which each is far from the median in one channel."""
+        stripes = np.full((SIZE, SIZE, 3), 0.5, np.float32)
+        for channel in range(3):
+            stripes[channel::3, :, channel] = 1.0
+        matched = match_color(self.pale, stripes, disc(), NO_FEATURES, method)
+        assert np.isfinite(matched).all()

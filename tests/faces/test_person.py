@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from swapper.errors import UsageError
 from swapper.extract import extract
+from swapper.faces.openface import OpenfaceAligner
 from swapper.faces.person import PersonFollower, find_reference, make_follower
 from swapper.faces.recognition import EUCLIDEAN
 from swapper.facesets.faceset import Faceset
@@ -161,6 +162,16 @@ class TwoFaces:
     def prepare(self) -> None: ...
     def finish(self, num_frames: int) -> None: ...
     def close(self) -> None: ...
+
+
+def test_landmarks_from_a_file_are_not_laid_on_a_reference_picture(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "her.png"), np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(UsageError, match="aligner=openface"):
+        find_reference(
+            str(tmp_path / "her.png"),
+            lambda: OpenfaceAligner("clip.csv"),
+            lambda: BrightnessRecogniser(),  # type: ignore[arg-type, return-value]
+        )
 
 
 class BrightnessRecogniser:
