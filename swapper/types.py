@@ -180,6 +180,7 @@ class PseudoBatch:
         donor_from_place: (M, 2, 3) float32.
         lips: (M, L, 2) float16.
         gain: (M, 3, 2) float32.
+        shade: (M, G, G) int8.
     """
 
     sample: Tensor
@@ -190,6 +191,7 @@ class PseudoBatch:
     donor_from_place: Tensor
     lips: Tensor
     gain: Tensor
+    shade: Tensor
 
     def map(self, move: Callable[[Tensor], Tensor]) -> PseudoBatch:
         """Apply `move` to every tensor."""

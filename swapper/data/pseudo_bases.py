@@ -95,18 +95,17 @@ class Person:
         return np.concatenate(offsets, axis=1)
 
     @cached_property
-    def features(self) -> Floats:
-        """(N, F) deviations, each in units of its tolerance."""
+    def expression(self) -> Floats:
+        """(N, E) deviations of signals and lips, each in units of its tolerance."""
         lips = landmarks_of(self.departures)[:, 48:, :2].reshape(len(self.shapes), -1)
-        return np.concatenate(
-            [
-                self.signals / _TOLERANCE,
-                lips / (_LIPS_TOLERANCE * np.sqrt(lips.shape[1] / 2)),
-                self.gaze / _GAZE_TOLERANCE,
-                self.shading / _SHADING_TOLERANCE,
-            ],
-            axis=1,
-        )
+        tolerance = _LIPS_TOLERANCE * np.sqrt(lips.shape[1] / 2)
+        return np.concatenate([self.signals / _TOLERANCE, lips / tolerance], axis=1)
+
+    @cached_property
+    def features(self) -> Floats:
+        """(N, F) expression, gaze and shading, each in units of its tolerance."""
+        gaze, shading = self.gaze / _GAZE_TOLERANCE, self.shading / _SHADING_TOLERANCE
+        return np.concatenate([self.expression, gaze, shading], axis=1)
 
     @cached_property
     def motion(self) -> Floats:
@@ -115,6 +114,10 @@ class Person:
         """
         steps = np.linalg.norm(np.diff(self.features, axis=0, prepend=self.features[:1]), axis=1)
         return np.asarray(np.maximum(steps, np.append(steps[1:], 0)))
+
+    def projected(self, row: int) -> Floats:
+        """(P, 2) points of a face in its crop."""
+        return self.shapes.projected(self.shapes.front[row], row)
 
     @cached_property
     def pose(self) -> Floats:

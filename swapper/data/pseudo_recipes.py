@@ -9,7 +9,6 @@ any size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
@@ -19,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.data.pseudo_bases import LIDS, OPENING, SLACK, Bases, Person
+from swapper.data.pseudo_detail import DetailReader
+from swapper.data.pseudo_warp import NODES, CropPlaces, at_places, visible, warp_points
 from swapper.faces.geometry import similarity_from_landmarks, transform_points
-from swapper.faces.mediapipe import MESH_OF_LANDMARK
 from swapper.faces.shape import (
     INNER_LIPS,
     INNER_LIPS_MESH,
@@ -29,27 +29,18 @@ from swapper.faces.shape import (
     RIGID_MESH,
     eye,
     landmarks_of,
-    origin,
-    pixels_per_unit,
 )
-from swapper.faces.thin_plate import smallest_area, thin_plate_flow
-from swapper.types import MESH_POINTS, Coverage
+from swapper.faces.thin_plate import smallest_area
+from swapper.kernels.pseudo_target import SHADE_SCALE
+from swapper.types import Coverage
 
 Floats = NDArray[np.float64]
 
-NODES: Final = 64
-"""Points along a side of a recipe's flow: with 32 the corners of the mouth move a tenth less."""
 LIP_POINTS: Final = 20
 _AT_ONCE: Final = 64
-# Points of the head that face away from the camera by more than this are occluded.
-_HIDDEN_DEGREES: Final = 60.0
-_HEAD_CENTRE: Final = 0.9
-_SPACING: Final = 0.05
-_FINE_SPACING: Final = 0.018
-_SMOOTHING: Final = 5e-4
+_COARSE_NODES: Final = 24
 _FILL_FROM: Final = 0.015
 _DONOR_RATIO: Final = 1.25
-_OWN_DONOR: Final = 0.35
 
 
 class Reason(IntEnum):
@@ -95,6 +86,7 @@ ROW: Final = np.dtype(
         ("move", "<f4"),
         ("lips", "<f2", (LIP_POINTS, 2)),
         ("flow", "<f2", (NODES, NODES, 2)),
+        ("shade", "i1", (NODES, NODES)),
     ]
 )
 """The recipe of one pseudo-target, as it is stored.
@@ -109,6 +101,7 @@ ROW: Final = np.dtype(
 - move: Largest displacement of a point, in eye distances.
 - lips: Outline of the mouth's inside in the pseudo-target.
 - flow: (dx, dy) from a place of the pseudo-target to that of the base.
+- shade: Logarithm of the factor of brightness, times `SHADE_SCALE`.
 """
 
 Table = NDArray[Any]
@@ -121,23 +114,27 @@ class RecipeMaker:
     Args:
         performer: Whose expressions.
         identity: Whose faces are warped.
+        details: Readers of both, if what the points miss is to be added.
         size: Side of the aligned crops that the points refer to; any value.
         coverage: Of the crops.
         limits: Of the warp.
     """
 
     def __init__(
-        self, performer: Person, identity: Person, size: int, coverage: Coverage, limits: WarpLimits
+        self,
+        performer: Person,
+        identity: Person,
+        details: tuple[DetailReader, DetailReader] | None,
+        size: int,
+        coverage: Coverage,
+        limits: WarpLimits,
     ) -> None:
         self.performer, self.identity, self.limits = performer, identity, limits
-        self.size, self.coverage = size, coverage
-        self._origin, self._unit = origin(size, coverage), pixels_per_unit(size, coverage)
-        self._warped = _warp_points(identity.rest)
+        self._details = details
+        self.crop = CropPlaces(size, coverage)
+        self._coarse = CropPlaces(size, coverage, _COARSE_NODES)
+        self._warped = warp_points(identity.rest)
         self._ring = INNER_LIPS_MESH if identity.mesh else INNER_LIPS
-        places = np.linspace(0, 1, NODES)
-        grid = np.stack(np.meshgrid(places, places), axis=-1)
-        self._nodes = self._units(grid.reshape(-1, 2))
-        self._border = self._units(_border())
         self._bases = Bases(performer, identity)
 
     def make(self, rows: NDArray[np.int64]) -> Table:
@@ -146,7 +143,7 @@ class RecipeMaker:
         for first in range(0, len(rows), _AT_ONCE):
             bases = self._bases.nearest(rows[first : first + _AT_ONCE])
             for place, base in enumerate(bases, start=first):
-                self._fill(recipes[place], rows[place], base)
+                self._fill(recipes[place], int(rows[place]), int(base))
         return recipes
 
     def _fill(self, recipe: np.void, row: int, base: int) -> None:
@@ -158,50 +155,56 @@ class RecipeMaker:
         if identity.mesh:
             _move_irises(front, identity.shapes.front[base], performer.gaze[row])
         rotation, left = self._turn(row, base)
-        source = self._flat(identity.shapes.front[base], base, identity.shapes.rotation[base])
-        target = self._realigned(self._flat(front, base, rotation))
-        yaws = identity.pose[base, 0], np.degrees(np.arctan2(rotation[2, 0], rotation[2, 2]))
-        steering = self._warped[_visible(identity.rest[self._warped], yaws)]
-        flow = thin_plate_flow(
-            np.concatenate([target[steering], self._border]),
-            np.concatenate([source[steering], self._border]),
-            self._nodes,
-            _SMOOTHING,
-        ).reshape(NODES, NODES, 2)
+        source = identity.projected(base)
+        target = self._realigned(identity.shapes.projected(front, base, rotation))
+        yaw = np.degrees(np.arctan2(rotation[2, 0], rotation[2, 2]))
+        steering = self._seen(identity.pose[base, 0], yaw)
+        flow = self.crop.flow(target[steering], source[steering])
         move = float(np.linalg.norm(moved[steering, :2], axis=1).max())
+        if self._details is not None:
+            flow, recipe["shade"] = self._with_detail(flow, target, row, base, yaw)
         confidence, reason = self._confidence(row, base, left, move, flow)
-        share = self._unit / self.size
         own, donor, donor_from_place = self._mouth(row, base, source, target)
         recipe["base"], recipe["donor"] = (base, donor) if confidence else (-1, -1)
         recipe["confidence"], recipe["reason"], recipe["move"] = confidence, reason, move
         recipe["own_mouth"], recipe["donor_from_place"] = own, donor_from_place
         recipe["gain"] = self._gain(base, own, donor)
         # By way of float32, as the tables of former versions were.
-        recipe["lips"] = self._places(_resampled(target[self._ring])).astype(np.float32)
-        recipe["flow"] = (flow * share).astype(np.float32)
+        recipe["lips"] = self.crop.places(_resampled(target[self._ring])).astype(np.float32)
+        recipe["flow"] = flow.astype(np.float32)
+
+    def _with_detail(
+        self, flow: Floats, target: Floats, row: int, base: int, yaw: float
+    ) -> tuple[Floats, NDArray[np.int8]]:
+        """Add what the performer's points miss, less what the base's miss.
+
+        Returns:
+            The flow (G, G, 2), and the shade (G, G) as it is stored.
+        """
+        assert self._details is not None
+        ours, theirs = self._details
+        seen = self._seen(self.performer.pose[row, 0], yaw)
+        nodes = self.crop.nodes
+        to_performer = self._coarse.flow(target[seen], self.performer.projected(row)[seen])
+        at_performer = nodes + at_places(to_performer, nodes)
+        detail, own = ours.read(row), theirs.read(base)
+        residual = at_places(detail.flow, at_performer) - at_places(own.flow, nodes + flow)
+        shade = at_places(detail.shade, at_performer) - at_places(own.shade, nodes + flow)
+        stored: NDArray[np.int8] = np.rint(shade * SHADE_SCALE).clip(-127, 127).astype(np.int8)
+        return np.asarray(residual + at_places(flow, nodes + residual), np.float64), stored
 
     # --- places -----------------------------------------------------------------------------------
 
-    def _units(self, places: Floats) -> Floats:
-        """Convert shares of the side to eye distances from between the eyes."""
-        return np.asarray((places * self.size - 0.5 - self._origin) / self._unit)
-
-    def _places(self, points: Floats) -> Floats:
-        return np.asarray((points * self._unit + self._origin + 0.5) / self.size)
-
-    def _flat(self, front: Floats, base: int, rotation: Floats) -> Floats:
-        """Project points (P, 3) into the base's crop under a rotation, (P, 2)."""
-        shapes = self.identity.shapes
-        projected = shapes.scale[base] * front @ rotation.T + shapes.offset[base]
-        return np.asarray(projected[:, :2])
+    def _seen(self, *yaws: float) -> NDArray[np.int64]:
+        """Control points that are visible at all of `yaws`, in degrees."""
+        return self._warped[visible(self.identity.rest[self._warped], yaws)]
 
     def _realigned(self, points: Floats) -> Floats:
         """Align points (P, 2) by their own landmarks."""
-        pixels = points * self._unit + self._origin
+        pixels = self.crop.pixels(points)
         landmarks = landmarks_of(pixels).astype(np.float32)
-        matrix = similarity_from_landmarks(landmarks, self.size, self.coverage)
-        aligned = transform_points(matrix, pixels).astype(np.float64)
-        return np.asarray((aligned - self._origin) / self._unit)
+        matrix = similarity_from_landmarks(landmarks, self.crop.size, self.crop.coverage)
+        return self.crop.from_pixels(transform_points(matrix, pixels).astype(np.float64))
 
     def _turn(self, row: int, base: int) -> tuple[Floats, float]:
         """Rotation (3, 3) of the pseudo-target, and the remaining pose difference in degrees."""
@@ -219,9 +222,8 @@ class RecipeMaker:
     ) -> tuple[float, Reason]:
         target_state = self._bases.target_state(np.array([row]))[0]
         base_signals = self.identity.signals[base]
-        spacing = self.size / self._unit / (NODES - 1)
         inside = slice(NODES // 5, -NODES // 5)
-        area = float(np.quantile(smallest_area(flow, spacing)[inside, inside], 0.01))
+        area = float(np.quantile(smallest_area(flow, 1 / (NODES - 1))[inside, inside], 0.01))
         parts = {
             Reason.MOVE: _half_at(move, self.limits.move),
             Reason.POSE: _half_at(left, self.limits.turn),
@@ -248,10 +250,8 @@ class RecipeMaker:
             return no_donor
         own = self._bases.open_mouth(row)
         person, donor = (self.performer, row) if own is None else (self.identity, own)
-        shapes = person.shapes
-        projected = shapes.scale[donor] * shapes.front[donor][ring] @ shapes.rotation[donor].T
-        donor_places = self._places((projected + shapes.offset[donor])[:, :2])
-        own_places = np.column_stack([self._places(target_ring), np.ones(len(ring))])
+        donor_places = self.crop.places(person.projected(donor)[ring])
+        own_places = np.column_stack([self.crop.places(target_ring), np.ones(len(ring))])
         matrix, *_ = np.linalg.lstsq(own_places, donor_places, rcond=None)
         return own is not None, donor, matrix.T.astype(np.float32)
 
@@ -263,7 +263,7 @@ class RecipeMaker:
             ratio = self.identity.light[base] / np.maximum(light, 0.02)
             # Skin tones differ, teeth do not: match brightness mostly, tint little.
             bright = float(ratio.mean())
-            gain[:, 0] = np.clip(bright**0.7 * (ratio / bright) ** 0.25, 0.5, 2)
+            gain[:, 0] = np.clip(bright**0.7 * (ratio / bright) ** 0.5, 0.5, 2)
         return gain
 
 
@@ -274,37 +274,6 @@ def _move_irises(front: Floats, base: Floats, gaze: Floats) -> None:
         place = base[iris[0]].copy()
         place[:2] = middle[:2] + gaze[2 * number : 2 * number + 2] * width
         front[list(iris)] = base[list(iris)] - base[iris[0]] + place
-
-
-def _warp_points(rest: Floats) -> NDArray[np.int64]:
-    """Select the warp's control points: a subset of the mesh, dense at lips and lids."""
-    if len(rest) != MESH_POINTS:
-        return np.arange(len(rest))
-    fine = {point for iris, *_ in IRISES for point in iris} | set(INNER_LIPS_MESH.tolist())
-    landmarks = MESH_OF_LANDMARK
-    first = [*landmarks[36:].tolist(), *sorted(fine), *landmarks[:36].tolist()]
-    near_lids = np.abs(rest[:, 1]) < 0.2
-    near_lips = np.linalg.norm(rest[:, :2] - rest[INNER_LIPS_MESH, :2].mean(axis=0), axis=1) < 0.4
-    spacing = np.where(near_lids | near_lips, _FINE_SPACING * 2, _SPACING)
-    chosen: list[int] = []
-    for point in [*first, *(each for each in range(MESH_POINTS) if each not in set(first))]:
-        distance = np.linalg.norm(rest[chosen, :2] - rest[point, :2], axis=1)
-        least = _FINE_SPACING if point in fine or point in first else spacing[point]
-        if not chosen or distance.min() >= least:
-            chosen.append(point)
-    return np.array(sorted(chosen))
-
-
-def _visible(rest: Floats, yaws: Sequence[float]) -> NDArray[np.bool_]:
-    """Which points (P, 3) are visible at all of `yaws`."""
-    around = np.degrees(np.arctan2(rest[:, 0], _HEAD_CENTRE - rest[:, 2]))
-    return np.asarray(np.all([np.abs(around + yaw) < _HIDDEN_DEGREES for yaw in yaws], axis=0))
-
-
-def _border() -> Floats:
-    """(12, 2) fixed places along the border of the crop."""
-    steps = np.linspace(0, 1, 4)
-    return np.array([(x, y) for x in steps for y in steps if {x, y} & {0.0, 1.0}])
 
 
 def _half_at(excess: float, half: float) -> float:

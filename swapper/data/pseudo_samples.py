@@ -122,6 +122,7 @@ def _batch(
         donor_from_place=tensor("donor_from_place"),
         lips=tensor("lips"),
         gain=tensor("gain"),
+        shade=tensor("shade"),
     )
 
 
@@ -185,5 +186,6 @@ def render(
         donor_from_place=pseudo.donor_from_place,
         lips=pseudo.lips,
         gain=pseudo.gain,
+        shade=pseudo.shade,
         size=size,
     )

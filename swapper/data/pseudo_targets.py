@@ -2,7 +2,7 @@
 
 Training with a decoder per identity has no target for the *swap*. A pseudo-target is the identity's
 nearest face, warped so that its points deviate from its neutral as the performer's do. Its recipe
-(`swapper.data.pseudo_recipes`) takes about 17 kB a face; recipes are computed once for each ordered
+(`swapper.data.pseudo_recipes`) takes about 21 kB a face; recipes are computed once for each ordered
 pair of identities, stored with the performer's faceset, and rendered on the device.
 
 Source: effect on swaps in docs/affect.md, development in docs/LOG.md.
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from swapper.data.cache import FaceCache, array_header, open_or_make
 from swapper.data.pseudo_bases import Person
+from swapper.data.pseudo_detail import DetailReader
 from swapper.data.pseudo_recipes import REASONS, ROW, RecipeMaker, Table, WarpLimits
 from swapper.faces.shape import Shapes
 from swapper.facesets.faceset import Faceset
@@ -32,7 +33,7 @@ from swapper.options.fields import check_range
 
 log = logging.getLogger(__name__)
 
-_VERSION: Final = 4
+_VERSION: Final = 5
 """To be raised when recipes change: old tables are then rebuilt."""
 _PART: Final = 256
 _MAX_TABLES: Final = 4
@@ -54,6 +55,8 @@ class PseudoTargets:
         pose_share: Share of a difference in pose that the warp corrects, in [0, 1].
         most_turn: Largest correction in degrees.
         least_confidence: Below this there is no pseudo-target.
+        detail: Whether movement of the brows and shading that the landmarks miss are transferred
+            as well, such as frowns; see `swapper.data.pseudo_detail`.
 
     Raises:
         ValueError: A number is out of its range.
@@ -70,6 +73,7 @@ class PseudoTargets:
         pose_share: float = 1.0,
         most_turn: float = 12.0,
         least_confidence: float = 0.1,
+        detail: bool = True,
     ) -> None:
         check_range(0, 100, weight=weight)
         check_range(0.01, 1, faces=faces)
@@ -80,6 +84,7 @@ class PseudoTargets:
         check_range(0, 45, most_turn=most_turn)
         check_range(0.001, 1, least_confidence=least_confidence)
         self.weight, self.faces, self.resolution = weight, faces, resolution
+        self.detail = detail
         self.limits = WarpLimits(move, turn, pose_share, most_turn, least_confidence)
 
     def prepare(
@@ -104,18 +109,10 @@ class PseudoTargets:
         Raises:
             FacesetError: There is no room for them.
         """
-        people = [
-            Person(
-                shapes=shape,
-                rest=rest,
-                usable=rows,
-                sharpness=np.array([each.sharpness for each in faceset.records]),
-                light=light,
-                shading=shading,
-            )
-            for faceset, (light, shading), rows, shape, rest in zip(
-                facesets, map(_measure_light, caches), usable, shapes, rests, strict=True
-            )
+        people = _people(facesets, caches, usable, shapes, rests)
+        details = [
+            DetailReader(person, cache.array, faceset.card.coverage)
+            for person, cache, faceset in zip(people, caches, facesets, strict=True)
         ]
         key = self._key(facesets, usable, shapes)
         tables = {}
@@ -128,6 +125,7 @@ class PseudoTargets:
                 maker = RecipeMaker(
                     people[performer],
                     people[identity],
+                    (details[performer], details[identity]) if self.detail else None,
                     performer_faceset.card.size,
                     performer_faceset.card.coverage,
                     self.limits,
@@ -150,10 +148,33 @@ class PseudoTargets:
         shapes: Sequence[Shapes],
     ) -> str:
         """Return a key of everything that recipes depend on; neutrals depend on all people."""
-        parts = [f"{_VERSION} {self.limits} {shapes[0].front.shape[1]}"]
+        parts = [f"{_VERSION} {self.limits} {self.detail} {shapes[0].front.shape[1]}"]
         for faceset, rows in zip(facesets, usable, strict=True):
             parts.append(f"{faceset.content_hash} {_digest(rows.astype('<i8').tobytes())}")
         return "\n".join(parts)
+
+
+def _people(
+    facesets: Sequence[Faceset],
+    caches: Sequence[FaceCache],
+    usable: Sequence[NDArray[np.int64]],
+    shapes: Sequence[Shapes],
+    rests: Sequence[NDArray[np.float64]],
+) -> list[Person]:
+    """Gather what recipes need of each identity; arguments as of `PseudoTargets.prepare`."""
+    return [
+        Person(
+            shapes=shape,
+            rest=rest,
+            usable=rows,
+            sharpness=np.array([each.sharpness for each in faceset.records]),
+            light=light,
+            shading=shading,
+        )
+        for faceset, (light, shading), rows, shape, rest in zip(
+            facesets, map(_measure_light, caches), usable, shapes, rests, strict=True
+        )
+    ]
 
 
 def describe_pseudo_targets(table: Table) -> str:

@@ -77,6 +77,13 @@ def region_masks(
     }
 
 
+def brow_zone(landmarks_aligned: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
+    """Mask of both brows, what lies between them, and the skin around."""
+    points = checked_shape(landmarks_aligned)
+    unit = float(np.linalg.norm(points[_NASION] - points[_NOSE_BASE]))
+    return _grown(_filled([points[_BROWS]], size), 0.45 * unit)
+
+
 def _fixed_point(points: NDArray[np.float64], size: int) -> NDArray[np.int32]:
     """Convert points to OpenCV's fixed point; distant points are clipped to fit its integers."""
     bounded = np.clip(points, -8.0 * size, 9.0 * size)

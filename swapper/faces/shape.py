@@ -110,6 +110,12 @@ class Shapes:
         roll = np.arctan2(-turn[:, 0, 1], turn[:, 1, 1])
         return np.asarray(np.degrees(np.stack([yaw, pitch, roll], axis=1)))
 
+    def projected(self, front: Floats, row: int, rotation: Floats | None = None) -> Floats:
+        """Project points (P, 3) into the crop of a face, under its rotation or another, (P, 2)."""
+        turn = self.rotation[row] if rotation is None else rotation
+        projected = self.scale[row] * front @ turn.T + self.offset[row]
+        return np.asarray(projected[:, :2])
+
     def take(self, rows: NDArray[Any]) -> Shapes:
         """Select `rows`, indices or a mask."""
         return Shapes(self.front[rows], self.rotation[rows], self.scale[rows], self.offset[rows])

@@ -4,11 +4,12 @@ Conventions, besides those of `swapper.kernels.warp`: a place is a share of the 
 ``(pixel + 0.5) / S``. With ``p`` the place of ``faces_from_target @ (x, y, 1)``::
 
     pseudo_target(x, y) = faces[base](p + flow(p))              all channels
+    colours                            * exp(shade(p) / 128)
     colours inside the lips: faces[donor](donor_from_place @ (p, 1)) * scale + shift
 
-The flow is interpolated bilinearly between G × G nodes, node (i, j) at the place (j, i) / (G - 1).
-The lips' outline gets a soft edge. There is no kernel of its own for it: it reads half of what
-`warp_pair` does, once a step.
+Flow and shade are interpolated bilinearly between G × G nodes, node (i, j) at the place (j, i) /
+(G - 1). The lips' outline gets a soft edge. There is no kernel of its own for it: it reads half of
+what `warp_pair` does, once a step.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from swapper.kernels.warp import read_bilinear, transform
 
+SHADE_SCALE = 128
 _EDGE = 0.008
 """Half the width of the lips' soft edge, as a share of the side; at least half a pixel is drawn."""
 
@@ -32,6 +34,7 @@ def draw_pseudo_targets(
     donor_from_place: Tensor,
     lips: Tensor,
     gain: Tensor,
+    shade: Tensor,
     size: int,
 ) -> Tensor:
     """Render pseudo-targets; without gradient.
@@ -45,6 +48,7 @@ def draw_pseudo_targets(
         donor_from_place: (N, 2, 3).
         lips: (N, L, 2), outline of the mouth's inside, places.
         gain: (N, 3, 2), scale and shift of the donor's colours on [0, 1].
+        shade: (N, G', G'), logarithm of the factor of the base's colours, times `SHADE_SCALE`.
         size: Side of the result in pixels.
 
     Returns:
@@ -56,9 +60,11 @@ def draw_pseudo_targets(
         pixels = transform(faces_from_target.float(), ramp[None, None, :], ramp[None, :, None])
         x, y = ((each + 0.5) / side for each in pixels)
         moved = _interpolated(flow.float(), x, y) * side
+        factor = _interpolated(shade[..., None].float() / SHADE_SCALE, x, y).exp()
         # From the pixel, not from the place and back, which would round off unwarped faces.
         across, down = (each + moved[..., n] for n, each in enumerate(pixels))
         picture = read_bilinear(faces, base, across, down) / 255
+        picture[..., :3] = (picture[..., :3] * factor).clamp(0, 1)
         # On a GPU all of them: selecting those with a donor would synchronise with the device.
         all_rows = torch.arange(len(donor), device=donor.device)
         filled = all_rows if faces.is_cuda else torch.nonzero(donor >= 0)[:, 0]
@@ -76,15 +82,15 @@ def draw_pseudo_targets(
     return picture.permute(0, 3, 1, 2)
 
 
-def _interpolated(flow: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Displacements (N, h, w, 2) at places (N, h, w), from nodes (N, G, G, 2); the rim held."""
-    samples, nodes = flow.shape[:2]
+def _interpolated(grid: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Values (N, h, w, D) at places (N, h, w), from nodes (N, G, G, D); the rim held."""
+    samples, nodes = grid.shape[:2]
     u, v = ((place * (nodes - 1)).clamp(0, nodes - 1) for place in (x, y))
     left, top = (place.floor().clamp(max=nodes - 2) for place in (u, v))
     right, below = (u - left)[..., None], (v - top)[..., None]
-    first = torch.arange(samples, device=flow.device)[:, None, None] * nodes
+    first = torch.arange(samples, device=grid.device)[:, None, None] * nodes
     row = (first + top.long()) * nodes + left.long()
-    table = flow.reshape(-1, 2)
+    table = grid.flatten(0, 2)
     upper = torch.lerp(table[row], table[row + 1], right)
     lower = torch.lerp(table[row + nodes], table[row + nodes + 1], right)
     return torch.lerp(upper, lower, below)

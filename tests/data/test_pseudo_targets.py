@@ -75,8 +75,8 @@ class Run:
         found = find_neutrals(dict(zip(names, self.shapes, strict=True)))
         self.rests = [found[name].shape for name in names]
 
-    def tables(self, **settings: float) -> dict[tuple[int, int], Table]:
-        return PseudoTargets(**settings).prepare(  # type: ignore[arg-type]
+    def tables(self, *, detail: bool = False, **settings: float) -> dict[tuple[int, int], Table]:
+        return PseudoTargets(detail=detail, **settings).prepare(  # type: ignore[arg-type]
             self.facesets, self.caches, self.usable, self.shapes, self.rests
         )
 

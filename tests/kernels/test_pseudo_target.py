@@ -38,6 +38,7 @@ def drawn(faces: Tensor, samples: int = 1, size: int | None = None, **changes: A
         "donor_from_place": STRAIGHT.expand(samples, 2, 3),
         "lips": SQUARE.expand(samples, 4, 2),
         "gain": torch.tensor([1.0, 0.0]).expand(samples, 3, 2),
+        "shade": torch.zeros(samples, 2, 2, dtype=torch.int8),
     } | changes
     return draw_pseudo_targets(faces, size=size or faces.shape[1], **arguments)
 
@@ -58,6 +59,7 @@ def some_samples(side: int = 24) -> tuple[Tensor, dict[str, Any]]:
         "donor_from_place": STRAIGHT + near(5, 2, 3, by=0.1),
         "lips": SQUARE + near(5, 4, 2, by=0.05),
         "gain": torch.tensor([1.1, -0.05]) + near(5, 3, 2, by=0.1),
+        "shade": near(5, NODES, NODES, by=40).clamp(-127, 127).to(torch.int8),
     }
 
 

@@ -41,6 +41,7 @@ def batch(identities: int = 2, each: int = 2, step: int = 0, weight: float = 1.0
         donor_from_place=torch.zeros(count, 2, 3),
         lips=torch.zeros(count, LIP_POINTS, 2, dtype=torch.float16),
         gain=torch.tensor([1.0, 0.0]).expand(count, 3, 2),
+        shade=torch.zeros(count, NODES, NODES, dtype=torch.int8),
     )
     return replace(face_batch(identities, each, step, SIDE), pseudo=pseudo)
 
