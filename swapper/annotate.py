@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from swapper.affect.annotation import AnnotationSummary, annotate_faceset, describe_annotation
 from swapper.errors import UsageError
 from swapper.facesets.affect_sheet import draw_affect
-from swapper.facesets.affect_store import readings_path
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_errors import damaged
 from swapper.media.images import write_image
@@ -52,7 +51,8 @@ def annotate(
         summaries.append(summary)
         print(describe_annotation(summary))
         if options.sheet:
-            path = readings_path(faceset.path, estimator.name).with_suffix(".png")
+            path = faceset.path / "affect" / f"{estimator.name}.png"
+            path.parent.mkdir(exist_ok=True)
             write_image(path, draw_affect(faceset, summary.readings))
             print(f"  {path}")
     return summaries

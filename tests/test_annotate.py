@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,7 +28,7 @@ from swapper.errors import EstimatorError, FacesetError
 from swapper.estimators.base import AffectBatch, Estimator
 from swapper.estimators.preprocess import Preprocess, Window
 from swapper.facesets.affect_sheet import draw_affect, label_shares
-from swapper.facesets.affect_store import read_readings, read_stored
+from swapper.facesets.affect_store import read_readings, read_stored, write_stored
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_metadata import Source
 from swapper.facesets.writer import FacesetWriter
@@ -114,7 +116,7 @@ def test_every_face_is_read_once_and_as_the_estimator_reads_it(path: Path) -> No
 
 def test_nothing_new_writes_nothing(path: Path) -> None:
     read(path)
-    file = path / "affect" / "light.parquet"
+    file = path / "faceset.db"
     before = file.stat().st_mtime_ns
     assert read(path) == 0
     assert file.stat().st_mtime_ns == before
@@ -140,7 +142,9 @@ def test_a_face_cut_anew_is_read_anew(path: Path, tmp_path: Path) -> None:
     """The same name with another picture, as from an extraction into a folder of its own."""
     read(path)
     other = make_faceset(tmp_path / "other", count=150, seed=1)
-    (path / "affect").rename(other / "affect")
+    readings = read_stored(path, "light")
+    assert readings is not None
+    write_stored(other, "light", [readings])
     (other / "images" / Faceset.open(other).records[0].image).unlink()
     with pytest.raises(FacesetError, match=r"149 faces .*149 changed"):
         read_readings(Faceset.open(other), "light")
@@ -223,9 +227,9 @@ def test_an_answer_that_is_none_is_told_and_not_kept(path: Path) -> None:
 
 def test_damaged_readings_are_named_and_a_refresh_mends_them(path: Path) -> None:
     read(path)
-    file = path / "affect" / "light.parquet"
-    file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(FacesetError, match="swapper annotate"):
+    with closing(sqlite3.connect(path / "faceset.db")) as database, database:
+        database.execute("UPDATE readings SET embedding = 'x' WHERE rowid = 7")
+    with pytest.raises(FacesetError, match=r"swapper annotate .* refresh=true"):
         read(path)
     assert read(path, refresh=True) == 150
 
@@ -388,9 +392,12 @@ def test_a_killed_reading_goes_on(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(path)], stderr=subprocess.DEVNULL
     )
-    file = path / "affect" / "light.parquet"
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not file.exists() and process.poll() is None:
+    while (
+        time.monotonic() < deadline
+        and read_stored(path, "light") is None
+        and process.poll() is None
+    ):
         time.sleep(0.002)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
@@ -398,6 +405,4 @@ def test_a_killed_reading_goes_on(tmp_path: Path) -> None:
     assert stored is not None
     assert len(stored) >= 64
     assert read(path) == 400 - len(stored)
-    assert not list((path / "affect").glob("*.partial"))
-    assert not list((path / "affect").glob(".*"))
     assert len(read_readings(Faceset.open(path), "light")) == 400

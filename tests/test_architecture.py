@@ -19,7 +19,7 @@ FLOORS = (
     "facesets estimators models losses faces provenance report synth",
     "data affect user_study",
     "training inference evaluation modelcard",
-    "extract annotate concept train convert export evaluate study verify synthesize",
+    "extract annotate curate concept train convert export evaluate study verify synthesize",
     "demo compare studio api",
     "cli",
 )

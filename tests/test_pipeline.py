@@ -61,7 +61,7 @@ def test_extraction_leaves_a_faceset_that_a_person_can_read(world: Path) -> None
     card = json.loads((faceset / "faceset.json").read_text())
     assert card["rights"] == RIGHTS
     assert len(list((faceset / "images").glob("*.png"))) == FRAMES
-    assert (faceset / "faces.parquet").exists()
+    assert (faceset / "faceset.db").exists()
 
 
 def test_extracting_again_adds_nothing(own_world: Path) -> None:

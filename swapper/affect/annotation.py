@@ -33,8 +33,6 @@ _BATCH_PIXELS: Final = 1 << 24
 """Limit on the pixels of one batch."""
 _THREADS: Final = 8
 _SAVE_SECONDS: Final = 30.0
-_SAVE_SHARE: Final = 20.0
-"""Saving takes at most one part in this many of the run time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +69,7 @@ def annotate_faceset(
         faceset: Opened, with faces.
         estimator: On its device.
         refresh: Whether to read all faces again.
-        save_seconds: Minimum time between two saves; large files are saved less often.
+        save_seconds: Minimum time between two saves.
 
     Raises:
         FacesetError: A picture or the folder cannot be used, or another process is reading.
@@ -79,14 +77,13 @@ def annotate_faceset(
     """
     name = estimator.name
     with reserving(faceset.path):
-        new, parts = faceset.records, []
+        new, add = faceset.records, False
         stored = None if refresh else read_stored(faceset.path, name)
         if stored is not None and _same_estimator(stored, estimator):
-            rows = rows_of(faceset, stored)
+            rows, add = rows_of(faceset, stored), True
             new = [each for each, row in zip(faceset.records, rows, strict=True) if row < 0]
-            parts = [_unchanged(faceset, stored)]
         if new:
-            _read_new(faceset, estimator, new, parts, save_seconds)
+            _read_new(faceset, estimator, new, save_seconds, add=add)
         readings = read_readings(
             faceset,
             name,
@@ -127,25 +124,15 @@ def _same_estimator(stored: StoredReadings, estimator: Estimator) -> bool:
     )
 
 
-def _unchanged(faceset: Faceset, stored: StoredReadings) -> StoredReadings:
-    """Return `stored` without the rows of pictures that have changed.
-
-    A face whose picture was deleted keeps its row, as in the index: the picture may be restored.
-    """
-    now = {record.id: record.sha256 for record in faceset.records}
-    pairs = zip(stored.ids, stored.pictures, strict=True)
-    keep = [row for row, (face, picture) in enumerate(pairs) if now.get(face, picture) == picture]
-    return stored.take(np.array(keep, np.int64))
-
-
 def _read_new(
     faceset: Faceset,
     estimator: Estimator,
     records: Sequence[FaceRecord],
-    parts: list[StoredReadings],
     save_seconds: float,
+    *,
+    add: bool,
 ) -> None:
-    """Read `records`, append the readings to `parts` and write them."""
+    """Read `records` and store the readings, added to what is stored or in its place."""
     preprocessing_hash = estimator.preprocessing_hash
     bar = progress(
         len(faceset.records),
@@ -153,7 +140,8 @@ def _read_new(
         "face",
         initial=len(faceset.records) - len(records),
     )
-    saved, due = len(parts), time.monotonic() + save_seconds
+    parts: list[StoredReadings] = []
+    due = time.monotonic() + save_seconds
     try:
         for batch, pictures in _batches(faceset, records):
             part = StoredReadings(
@@ -172,15 +160,13 @@ def _read_new(
             parts.append(part)
             bar.update(len(batch))
             if time.monotonic() >= due:
-                started = time.monotonic()
-                write_stored(faceset.path, estimator.name, parts)
-                saved = len(parts)
-                took = time.monotonic() - started
-                due = time.monotonic() + max(save_seconds, _SAVE_SHARE * took)
+                write_stored(faceset.path, estimator.name, parts, add=add)
+                parts, add = [], True
+                due = time.monotonic() + save_seconds
     finally:
         bar.close()
-        if len(parts) > saved:
-            write_stored(faceset.path, estimator.name, parts)
+        if parts:
+            write_stored(faceset.path, estimator.name, parts, add=add)
 
 
 def _batches(

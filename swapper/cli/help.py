@@ -14,6 +14,8 @@ _ROOTS = {
     "evaluate": f"{CONFIGS}.judged",
     "train": f"{CONFIGS}.train",
 }
+FIRST_OPTION = {"verify": "file", "faceset": "action"}
+"""The option that may be given as the first word, without its key."""
 _HYDRA_FLAGS = (
     ("--cfg job", "print the composed config and stop (add --resolve to fill in references)"),
     ("--multirun, -m", "run once for each combination of comma-separated values"),
@@ -58,8 +60,8 @@ def verb_help(verb: str) -> str:
     rows = describe_option(kind)
     width = min(34, max(len(key) for key, _ in rows))
     lines = [f"usage: swapper {verb} [key=value ...]", "", (kind.__doc__ or "").strip(), ""]
-    if verb == "verify":
-        lines[0] = "usage: swapper verify FILE [key=value ...]"
+    if verb in FIRST_OPTION:
+        lines[0] = f"usage: swapper {verb} {FIRST_OPTION[verb].upper()} [key=value ...]"
     lines += ["options:"] + [f"  {key:{width}}  {text}" for key, text in rows]
     groups = {name: group_choices(verb, name) for name in fields_of(verb)}
     if verb == "train":

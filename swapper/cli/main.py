@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swapper import __version__
-from swapper.cli.help import CONFIGS, config_root, group_choices, usage, verb_help
+from swapper.cli.help import CONFIGS, FIRST_OPTION, config_root, group_choices, usage, verb_help
 from swapper.cli.launch import call, causes
 from swapper.cli.overrides import prepare_overrides
 from swapper.errors import SwapperError, UsageError, choices_text
@@ -88,8 +88,9 @@ def _dispatch(arguments: list[str]) -> int:
     if {"-h", "--help", "help"} & set(overrides):
         print(verb_help(verb))
         return 0
-    if verb == "verify" and overrides and not re.match(r"-|[+~]?[\w.@/]+=", overrides[0]):
-        overrides[0] = f"file={overrides[0]}"
+    first = FIRST_OPTION.get(verb)
+    if first and overrides and not re.match(r"-|[+~]?[\w.@/]+=", overrides[0]):
+        overrides[0] = f"{first}={overrides[0]}"
     status: list[int] = []
     _compose_and_call(verb, prepare_overrides(verb, overrides), status)
     return max(status, default=0)

@@ -1,9 +1,7 @@
-"""Store of estimators' readings of a faceset: ``affect/<estimator>.parquet``, one row per face.
+"""Store of estimators' readings of a faceset: a row per estimator and face, in its database.
 
-One file per estimator, separate from the index: new readings change neither the index nor those of
-another estimator, and opening a faceset does not load embeddings that only training needs. A row
-has its face's id and the sha256 of the picture that was read, so that outdated rows are detected.
-Written like the index: uncompressed, atomically.
+A row has its face's id and the sha256 of the picture that was read, so that outdated rows are
+detected. Opening a faceset does not load embeddings, which only training needs.
 """
 
 from __future__ import annotations
@@ -11,43 +9,36 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from swapper.errors import FacesetError
 from swapper.facesets.affect_table import (
+    LISTS,
+    NUMBERS,
     StoredReadings,
-    affect_to_table,
+    about_text,
     check_stored,
-    read_affect_table,
+    parse_about,
 )
+from swapper.facesets.database import DATABASE_NAME, checked, open_for_writing, reading
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_errors import damaged, refuse_link, writing
-from swapper.facesets.parquet_footer import write_parquet
-from swapper.files import PARTIAL, open_regular
 from swapper.types import Readings
 
-FOLDER_NAME: Final = "affect"
-_MAX_BYTES: Final = 8 << 30
-_ROWS_PER_GROUP: Final = 8192
+_MAX_WIDTH: Final = 4096
 _NAME: Final = re.compile(r"[a-z0-9_-]{1,64}")
-
-
-def readings_path(folder: Path, name: str) -> Path:
-    """Return the path of the readings by the estimator `name` in the faceset `folder`.
-
-    Raises:
-        ValueError: `name` is not a legal name.
-    """
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"an estimator's name has a-z, 0-9, _ and - only, not {name[:80]!r}")
-    return folder / FOLDER_NAME / f"{name}.parquet"
+_COLUMNS: Final = ("face", "picture", *LISTS, *NUMBERS)
+_SELECT: Final = (
+    "SELECT face, picture, embedding, probabilities, intensities, valence, arousal FROM readings"
+    " WHERE estimator = ? ORDER BY face"
+)
+_INSERT: Final = "INSERT OR REPLACE INTO readings VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 def read_readings(
@@ -72,14 +63,15 @@ def read_readings(
         FacesetError: Missing, incomplete, made with other weights or preprocessing, or damaged.
         ValueError: `name` is not a legal name.
     """
-    path, cure = readings_path(faceset.path, name), _cure(faceset.path, name)
-    stored = read_stored(faceset.path, name)
+    path, cure = faceset.path, _cure(faceset.path, name)
+    stored = read_stored(path, name)
     if stored is None:
-        raise damaged(path, f"not there: {name} has not read these faces", cure)
+        raise damaged(path, f"{name} has not read these faces", cure)
     if lineage is not None and stored.readings.lineage != lineage:
-        raise damaged(path, f"was read by other weights ({stored.readings.lineage[:80]})", cure)
+        lineage = stored.readings.lineage[:80]
+        raise damaged(path, f"was read by other weights of {name} ({lineage})", cure)
     if preprocessing_hash is not None and stored.preprocessing_hash != preprocessing_hash:
-        raise damaged(path, "was read through another window or normalisation", cure)
+        raise damaged(path, f"{name} read it through another window or normalisation", cure)
     rows = rows_of(faceset, stored)
     if lacking := int((rows < 0).sum()):
         stored_ids = set(stored.ids)
@@ -90,6 +82,18 @@ def read_readings(
             cure,
         )
     return stored.readings.take(rows)
+
+
+def annotated_by(folder: Path) -> list[str]:
+    """Return the names of the estimators that have read the faceset `folder`, sorted.
+
+    Raises:
+        FacesetError: The database is foreign or damaged.
+    """
+    with reading(folder) as database:
+        if database is None:
+            return []
+        return [name for (name,) in database.execute("SELECT name FROM estimators ORDER BY name")]
 
 
 def rows_of(faceset: Faceset, stored: StoredReadings) -> NDArray[np.int64]:
@@ -107,74 +111,137 @@ def rows_of(faceset: Faceset, stored: StoredReadings) -> NDArray[np.int64]:
 
 @contextmanager
 def reserving(folder: Path) -> Iterator[None]:
-    """Lock the readings of the faceset `folder` against other processes; remove leftovers.
+    """Lock the readings of the faceset `folder` against other processes.
 
     Raises:
-        FacesetError: Another process holds the lock, or the folder cannot be created.
+        FacesetError: Another process holds the lock, or the folder cannot be opened.
     """
-    place = folder / FOLDER_NAME
-    refuse_link(place)
-    with writing(place):
-        place.mkdir(exist_ok=True)
-        descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+    refuse_link(folder)
+    with writing(folder):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise damaged(
-                place, "another process is reading affect there", "wait for that to end"
+                folder, "another process is reading affect there", "wait for that to end"
             ) from error
-        for leftover in place.glob(f".*.parquet.*{PARTIAL}"):
-            leftover.unlink(missing_ok=True)
         yield
     finally:
         os.close(descriptor)
 
 
-def write_stored(folder: Path, name: str, parts: Sequence[StoredReadings]) -> None:
-    """Replace the readings by the estimator `name` atomically.
+def write_stored(
+    folder: Path, name: str, parts: Sequence[StoredReadings], *, add: bool = False
+) -> None:
+    """Replace the readings by the estimator `name`, or add to them, in one transaction.
 
     `parts` has at least one, all of the same weights, preprocessing, labels and outputs.
 
     Raises:
         ValueError: The parts do not belong together, or are not valid.
-        FacesetError: It cannot be written; the old file is untouched.
+        FacesetError: It cannot be written; the old readings are untouched.
     """
+    _check_name(name)
     for part in parts:
         check_stored(part, name)
-    tables = [affect_to_table(part) for part in parts]
-    if any(not table.schema.equals(tables[0].schema, check_metadata=True) for table in tables):
+    about = about_text(parts[0])
+    if any(about_text(part) != about for part in parts):
         raise ValueError("parts of different readings")
-    table = pa.concat_tables(tables)
-    if len(set(table.column("id").to_pylist())) < table.num_rows:
+    ids = [face for part in parts for face in part.ids]
+    if len(set(ids)) < len(ids):
         raise ValueError("a face is listed twice")
-    path = readings_path(folder, name)
-    refuse_link(path.parent)
-    with writing(path):
-        path.parent.mkdir(exist_ok=True)
-        write_parquet(path, table, _ROWS_PER_GROUP)
+    path = folder / DATABASE_NAME
+    with closing(open_for_writing(folder)) as database, checked(path):
+        if not add:
+            database.execute("DELETE FROM readings WHERE estimator = ?", [name])
+        database.execute("INSERT OR REPLACE INTO estimators VALUES (?, ?)", [name, about])
+        for part in parts:
+            rows = ([name, *row] for row in _rows(part))
+            database.executemany(_INSERT, rows)
+        database.execute("COMMIT")
+
+
+def _rows(part: StoredReadings) -> Iterator[list[Any]]:
+    """Values of `_COLUMNS`, a row per face."""
+    lists = [getattr(part.readings, name) for name in LISTS]
+    numbers = [getattr(part.readings, name) for name in NUMBERS]
+    for row, (face, picture) in enumerate(zip(part.ids, part.pictures, strict=True)):
+        yield [
+            face,
+            picture,
+            *(None if each is None else each[row].astype("<f4").tobytes() for each in lists),
+            *(None if each is None else float(each[row]) for each in numbers),
+        ]
 
 
 def read_stored(folder: Path, name: str) -> StoredReadings | None:
     """Read and validate the readings by the estimator `name`; None if there are none.
 
     Raises:
-        FacesetError: Foreign, damaged or too large; checked before much is read.
+        FacesetError: The database is foreign or damaged, or a row is.
         ValueError: `name` is not a legal name.
     """
-    path = readings_path(folder, name)
-    cure = f"delete it, then {_cure(folder, name)}"
-    refuse_link(path.parent)
-    try:
-        with open_regular(path, _MAX_BYTES, FacesetError) as stream:
-            return read_affect_table(stream, name)
-    except FileNotFoundError:
+    _check_name(name)
+    path = folder / DATABASE_NAME
+    with reading(folder) as database:
+        if database is None:
+            return None
+        try:
+            return _read(database, name)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            cure = f"{_cure(folder, name)} refresh=true"
+            raise damaged(path, f"holds no readings of ours ({error})", cure) from error
+
+
+def _read(database: sqlite3.Connection, name: str) -> StoredReadings | None:
+    found = database.execute("SELECT about FROM estimators WHERE name = ?", [name]).fetchone()
+    if found is None:
         return None
-    except FacesetError:
-        raise
-    except (pa.ArrowException, ValueError, OSError, TypeError, KeyError, MemoryError,
-            RecursionError) as error:  # fmt: skip
-        raise damaged(path, f"is damaged or no readings of ours ({error})", cure) from error
+    about = parse_about(found[0])
+    rows = database.execute(_SELECT, [name]).fetchall()
+    columns = dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True)) if rows else {}
+    if not columns:
+        return None
+    embedding, probabilities, intensities = (_matrix(each, columns[each]) for each in LISTS)
+    valence, arousal = (_vector(each, columns[each]) for each in NUMBERS)
+    if embedding is None:
+        raise ValueError("embedding has gaps")
+    readings = Readings(
+        about["lineage"], about["labels"], about["units"],
+        embedding, probabilities, valence, arousal, intensities,
+    )  # fmt: skip
+    stored = StoredReadings(
+        columns["face"], columns["picture"], about["preprocessing_hash"], readings
+    )
+    check_stored(stored, name)
+    return stored
+
+
+def _matrix(name: str, values: Sequence[Any]) -> NDArray[np.float32] | None:
+    """(N, width) of blobs; None where none has any."""
+    if all(each is None for each in values):
+        return None
+    if not all(isinstance(each, bytes) and len(each) == len(values[0]) for each in values):
+        raise ValueError(f"{name} has gaps")
+    width = len(values[0]) / 4
+    if not 0 < width <= _MAX_WIDTH or width % 1:
+        raise ValueError(f"{name} has {width:g} numbers")
+    return np.frombuffer(b"".join(values), "<f4").astype(np.float32).reshape(len(values), -1)
+
+
+def _vector(name: str, values: Sequence[Any]) -> NDArray[np.float32] | None:
+    """(N,) of numbers; None where none has any."""
+    if all(each is None for each in values):
+        return None
+    if not all(isinstance(each, float) for each in values):
+        raise ValueError(f"{name} has gaps")
+    return np.array(values, np.float32)
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"an estimator's name has a-z, 0-9, _ and - only, not {name[:80]!r}")
 
 
 def _cure(folder: Path, name: str) -> str:

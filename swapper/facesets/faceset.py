@@ -4,10 +4,9 @@
 
     facesets/<identity>/
       faceset.json     the card: identity, rights, sources, size
-      faces.parquet    one row per face
-      faces.journal    rows since the index was last written (normally empty)
+      faceset.db       a row per face, and readings of estimators (`swapper.facesets.database`)
       images/          the pictures; may be browsed, and deleted one by one
-      affect/          readings of estimators (`swapper.facesets.affect_store`)
+      removed/         pictures that `swapper faceset filter` took out, by batch
       cache/           of training; may be deleted at any time
 
 A row whose picture was deleted is left out (and comes back with it). A picture without a row has no
@@ -31,7 +30,7 @@ from swapper.errors import FacesetError
 from swapper.facesets.faceset_errors import damaged, refuse_link
 from swapper.facesets.faceset_metadata import FACESET_SCHEMA, FacesetMetadata, read_metadata
 from swapper.facesets.image_codec import MAX_PICTURE_BYTES, decode_picture
-from swapper.facesets.index import INDEX_NAME, read_index, read_journal, table_to_records
+from swapper.facesets.index import read_faces
 from swapper.files import read_regular
 from swapper.types import FaceRecord
 
@@ -74,18 +73,12 @@ class Faceset:
                 path, "no such faceset", "make it with swapper extract, or correct the path"
             )
         card = read_metadata(path)
-        # The journal first: a writer moves rows from it to the index, never back.
-        late = read_journal(path)
-        rows = table_to_records(read_index(path), path / INDEX_NAME)
+        # Rows first: a writer makes the pictures before them.
+        records = read_faces(path)
         present = picture_names(path)
-        records = {record.id: record for record in rows}
-        if len(records) != len(rows):
-            raise damaged(path / INDEX_NAME, "lists a face twice", "restore it from a copy")
-        for record in late:
-            records.setdefault(record.id, record)
-        alive = [record for record in records.values() if record.image in present]
+        alive = [record for record in records if record.image in present]
         deleted = len(records) - len(alive)
-        unindexed = sorted(present - {record.image for record in records.values()})
+        unindexed = sorted(present - {record.image for record in records})
         if deleted:
             log.info("%s: %d faces left out, their pictures were deleted", path, deleted)
         if unindexed:
@@ -96,7 +89,7 @@ class Faceset:
                 len(unindexed),
                 unindexed[0],
             )
-        return cls(path, card, sorted(alive, key=lambda each: each.id), tuple(unindexed), deleted)
+        return cls(path, card, alive, tuple(unindexed), deleted)
 
     def __len__(self) -> int:
         return len(self.records)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import hashlib
-import os
+import sqlite3
+import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swapper.errors import FacesetError
+from swapper.facesets.database import DATABASE_NAME, MAX_ROWS, checked, open_for_writing
 from swapper.facesets.faceset import IMAGES_NAME, picture_names
 from swapper.facesets.faceset_errors import damaged, writing
 from swapper.facesets.faceset_metadata import (
@@ -24,25 +25,12 @@ from swapper.facesets.faceset_metadata import (
     write_metadata,
 )
 from swapper.facesets.image_codec import encode_picture
-from swapper.facesets.index import (
-    INDEX_NAME,
-    JOURNAL_NAME,
-    MAX_ROWS,
-    extend_index,
-    journal_line,
-    make_record,
-    plain_row,
-    read_index,
-    read_journal,
-    table_to_records,
-    write_index,
-)
+from swapper.facesets.index import all_ids, insert_face, make_record, plain_row
 from swapper.files import PARTIAL, replacing, sync
 from swapper.types import FaceRecord
 
-_SYNC_EVERY = 64
-# Rows that wait pin the heap between the pictures that come and go: with more of them it grows.
-_FLUSH_EVERY = 512
+_COMMIT_EVERY = 64
+_COMMIT_SECONDS = 1.0
 
 
 def face_id(source: str, frame_index: int, face: int) -> str:
@@ -53,8 +41,8 @@ def face_id(source: str, frame_index: int, face: int) -> str:
 class FacesetWriter(AbstractContextManager["FacesetWriter"]):
     """Creates or extends a faceset; a context manager.
 
-    A face is safe against a kill as soon as `add` returns, and against a power cut within
-    64 faces. Rows of deleted pictures are kept, so that those faces are not extracted again.
+    Faces are committed every second, or every 64: a kill or a power cut loses at most those. Rows
+    of deleted pictures are kept, so that those faces are not extracted again.
 
     Args:
         path: Folder; created if missing.
@@ -71,36 +59,22 @@ class FacesetWriter(AbstractContextManager["FacesetWriter"]):
         with writing(self._images):
             self._images.mkdir(parents=True, exist_ok=True)
         # Before anything is written, so that a second writer changes nothing.
-        self._journal = self._lock_journal()
+        self._database: sqlite3.Connection | None = open_for_writing(self.path)
         try:
             self._open(card)
         except BaseException:
-            os.close(self._journal)
+            self._database.close()
             raise
 
-    def _lock_journal(self) -> int:
-        path = self.path / JOURNAL_NAME
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        with writing(path):
-            journal = os.open(path, flags, 0o666)
-        try:
-            fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(journal)
-            raise damaged(
-                self.path, "another process is adding faces to it", "wait for that to end"
-            ) from error
-        return journal
-
     def _open(self, card: FacesetMetadata) -> None:
-        rows = read_index(self.path)
-        late = read_journal(self.path)
+        assert self._database is not None
+        self._ids = all_ids(self._database, self.path)
         if (self.path / CARD_NAME).exists():
             self.card = read_metadata(self.path)
             check_extends(self.path, self.card, card)
             # Pictures made from now on are written as the newer card says.
             self.card = dataclasses.replace(self.card, image_format=card.image_format)
-        elif rows.num_rows or late:
+        elif self._ids:
             raise damaged(
                 self.path / CARD_NAME, "missing though there are faces", "restore it from a copy"
             )
@@ -110,10 +84,7 @@ class FacesetWriter(AbstractContextManager["FacesetWriter"]):
         picture_names(self.path)
         for leftover in self._images.glob(f".*{PARTIAL}"):
             leftover.unlink(missing_ok=True)
-        self._ids = {record.id for record in table_to_records(rows, self.path / INDEX_NAME)}
-        self._pending = [record for record in late if record.id not in self._ids]
-        self._ids.update(record.id for record in self._pending)
-        self._unsynced: list[Path] = []
+        self._uncommitted: list[Path] = []
         self._sources = {source.sha256 for source in self.card.sources}
         self._card_is_stale = False
         self.flush()
@@ -167,38 +138,24 @@ class FacesetWriter(AbstractContextManager["FacesetWriter"]):
         path = self._images / record.image
         with writing(path), replacing(path, durable=False) as stream:
             stream.write(data)
-        self._append(journal_line(record))
+        with checked(self._database_path):
+            insert_face(self._open_database, record)
         self._ids.add(record.id)
-        self._pending.append(record)
-        self._unsynced.append(path)
-        if len(self._pending) >= _FLUSH_EVERY:
+        self._uncommitted.append(path)
+        late = time.monotonic() - self._committed >= _COMMIT_SECONDS
+        if late or len(self._uncommitted) >= _COMMIT_EVERY:
             self.flush()
-        elif len(self._unsynced) >= _SYNC_EVERY:
-            self._sync()
         return record
 
-    def _append(self, line: bytes) -> None:
-        path = self.path / JOURNAL_NAME
-        end = os.lseek(self._journal, 0, os.SEEK_END)
-        try:
-            with writing(path):
-                written = 0
-                while written < len(line):
-                    written += os.write(self._journal, line[written:])
-        except FacesetError:
-            os.ftruncate(self._journal, end)  # no half a line before the next one
-            raise
+    @property
+    def _database_path(self) -> Path:
+        return self.path / DATABASE_NAME
 
-    def _sync(self) -> None:
-        """Fsync pictures before the journal: a row on the disk implies its picture."""
-        with writing(self._images):
-            for path in self._unsynced:
-                if path.exists():  # a person may thin out while we write
-                    sync(path)
-            sync(self._images)
-        self._unsynced.clear()
-        with writing(self.path / JOURNAL_NAME):
-            os.fsync(self._journal)
+    @property
+    def _open_database(self) -> sqlite3.Connection:
+        if self._database is None:
+            raise ValueError(f"{self.path} is closed")
+        return self._database
 
     def _write_card_if_stale(self) -> None:
         if self._card_is_stale:
@@ -206,36 +163,37 @@ class FacesetWriter(AbstractContextManager["FacesetWriter"]):
             self._card_is_stale = False
 
     def flush(self) -> None:
-        """Move the journal's rows to the index atomically.
+        """Commit the faces that were added.
 
         Raises:
-            FacesetError: It cannot be written; the journal still has the rows.
+            FacesetError: It cannot be written; those of the last commit are safe.
         """
         self._write_card_if_stale()
-        if self._pending:
-            self._sync()
-            table = read_index(self.path, everything=True)
-            write_index(self.path, extend_index(table, self._pending))
-            self._pending = []
-        elif not (self.path / INDEX_NAME).exists():
-            write_index(self.path, extend_index(read_index(self.path), []))
-        with writing(self.path / JOURNAL_NAME):
-            os.ftruncate(self._journal, 0)
-            os.fsync(self._journal)
+        # Pictures before rows: a row on the disk implies its picture.
+        with writing(self._images):
+            for path in self._uncommitted:
+                if path.exists():  # a person may thin out while we write
+                    sync(path)
+            sync(self._images)
+        with checked(self._database_path):
+            self._open_database.execute("COMMIT")
+            self._uncommitted.clear()
+            self._committed = time.monotonic()
+            self._open_database.execute("BEGIN IMMEDIATE")
 
     def close(self) -> None:
-        """Flush and release the lock; idempotent."""
-        if self._journal < 0:
+        """Commit and release the lock; idempotent."""
+        if self._database is None:
             return
         try:
             self.flush()
         finally:
-            os.close(self._journal)
-            self._journal = -1
+            self._database.close()
+            self._database = None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
             self.close()
         except FacesetError:
-            if error is None:  # else the first error tells more, and the journal has the rows
+            if error is None:  # else the first error tells more
                 raise

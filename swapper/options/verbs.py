@@ -65,6 +65,29 @@ class AnnotateOptions:
 
 
 @dataclass
+class FacesetOptions:
+    """Look through facesets; take faces out of them and bring them back."""
+
+    action: str = option(
+        MISSING,
+        "what to do: statistics; list or remove the faces where=...; sort them by=...; check every "
+        "picture; bring the last removed faces back",
+        choices=("stats", "filter", "sort", "verify", "undo"),
+    )
+    facesets: Any = option(MISSING, "faceset folder, or a list of them")
+    where: str = option(
+        "",
+        "an expression such as 'yaw > 20 and sharpness < .2'; columns: frame, file, yaw, pitch, "
+        "roll, sharpness, confidence, size, exposure, clipped, duplicate, emotion, valence, "
+        "arousal",
+    )
+    by: str = option("sharpness", "column to sort by")
+    apply: bool = option(False, "remove the faces that were found; without it they are counted")
+    readings: str = option("", "estimator whose readings count; empty: the only one")
+    sheet: str = option("", "picture of the faces found or sorted, such as s.png")
+
+
+@dataclass
 class ConceptOptions:
     """Fit a concept such as tired, a direction of affect, to example pictures."""
 
@@ -294,6 +317,7 @@ class DemoOptions:
 VERBS: Mapping[str, type[Any]] = {
     "extract": ExtractOptions,
     "annotate": AnnotateOptions,
+    "faceset": FacesetOptions,
     "concept": ConceptOptions,
     "train": TrainOptions,
     "convert": ConvertOptions,

@@ -65,8 +65,8 @@ def test_cfg_job_prints_the_config(verb: str, swapper: Command) -> None:
     [
         (
             "extrct",
-            "choose from extract, annotate, concept, train, convert, export, evaluate, compare, "
-            "study, verify, synthesize, demo; did you mean extract",
+            "choose from extract, annotate, faceset, concept, train, convert, export, evaluate, "
+            "compare, study, verify, synthesize, demo; did you mean extract",
         ),
         ("extract coverag=full", "did you mean coverage?"),
         ("extract size=big", "size: Value 'big' of type 'str' could not be converted to Integer"),

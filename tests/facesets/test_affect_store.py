@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
-import json
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from swapper.errors import FacesetError
 from swapper.facesets.affect_store import (
+    _rows,
     read_readings,
     read_stored,
-    readings_path,
     reserving,
     rows_of,
     write_stored,
 )
-from swapper.facesets.affect_table import StoredReadings, affect_to_table
+from swapper.facesets.affect_table import StoredReadings, about_text
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_metadata import Source
-from swapper.facesets.parquet_footer import write_parquet
 from swapper.facesets.writer import FacesetWriter
 from swapper.types import Readings
 from tests.facesets.making import SOURCE, make_card, make_faceset, make_image, make_record
@@ -98,8 +96,8 @@ def test_what_is_written_comes_back_in_the_order_of_the_records(faceset: Faceset
     back = read_stored(faceset.path, "drawn")
     assert back is not None
     assert (back.ids, back.pictures, back.preprocessing_hash) == (
-        shuffled.ids,
-        shuffled.pictures,
+        stored.ids,
+        stored.pictures,
         LOOK,
     )
 
@@ -120,13 +118,11 @@ def test_what_an_estimator_has_no_opinion_of_stays_none(
 
 
 def test_estimators_keep_out_of_each_other_s_way(faceset: Faceset) -> None:
-    index = (faceset.path / "faces.parquet").read_bytes()
     other = "other:" + "12" * 32
     write_stored(faceset.path, "drawn", [stored_of(faceset)])
     write_stored(faceset.path, "other", [stored_of(faceset, 1, other)])
     same(read_readings(faceset, "drawn"), invented(5))
     same(read_readings(faceset, "other"), invented(5, 1, other))
-    assert (faceset.path / "faces.parquet").read_bytes() == index
     assert Faceset.open(faceset.path).content_hash == faceset.content_hash
 
 
@@ -134,7 +130,7 @@ def test_readings_that_are_not_there_name_the_command(faceset: Faceset) -> None:
     with pytest.raises(FacesetError) as error:
         read_readings(faceset, "drawn")
     assert f"run swapper annotate facesets=[{faceset.path}] affect=drawn" in one_line(error)
-    assert "has not read these faces" in one_line(error)
+    assert "drawn has not read these faces" in one_line(error)
 
 
 def test_a_deleted_picture_needs_no_reading(faceset: Faceset) -> None:
@@ -165,46 +161,38 @@ def test_faces_added_or_changed_since_are_counted(faceset: Faceset) -> None:
 
 def test_other_weights_and_another_window_are_told(faceset: Faceset) -> None:
     write_stored(faceset.path, "drawn", [stored_of(faceset)])
-    with pytest.raises(FacesetError, match="was read by other weights"):
+    with pytest.raises(FacesetError, match="was read by other weights of drawn"):
         read_readings(faceset, "drawn", lineage="drawn:" + "00" * 32)
-    with pytest.raises(FacesetError, match="through another window"):
+    with pytest.raises(FacesetError, match="drawn read it through another window"):
         read_readings(faceset, "drawn", preprocessing_hash="00" * 32)
 
 
-def test_a_link_in_place_of_the_folder_is_refused(faceset: Faceset, tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (faceset.path / "affect").symlink_to(tmp_path / "elsewhere")
-    for act in (
-        lambda: read_readings(faceset, "drawn"),
-        lambda: write_stored(faceset.path, "drawn", [stored_of(faceset)]),
-        lambda: reserving(faceset.path).__enter__(),
-    ):
-        with pytest.raises(FacesetError, match="is a link"):
-            act()
-    assert not list((tmp_path / "elsewhere").iterdir())
+def test_readings_are_added_to(faceset: Faceset) -> None:
+    stored = stored_of(faceset)
+    write_stored(faceset.path, "drawn", [stored.take(np.arange(3))])
+    write_stored(faceset.path, "drawn", [stored.take(np.arange(2, 5))], add=True)
+    same(read_readings(faceset, "drawn"), stored.readings)
+    write_stored(faceset.path, "drawn", [stored.take(np.arange(1))])
+    back = read_stored(faceset.path, "drawn")
+    assert back is not None
+    assert back.ids == stored.ids[:1]
 
 
 @pytest.mark.parametrize("name", ["../x", "", "a/b", "A", "x" * 65])
 def test_a_name_is_no_path(faceset: Faceset, name: str) -> None:
     with pytest.raises(ValueError, match="an estimator's name"):
-        readings_path(faceset.path, name)
+        read_stored(faceset.path, name)
 
 
-def test_one_process_reads_at_a_time_and_clears_up_after_kills(faceset: Faceset) -> None:
-    place = faceset.path / "affect"
-    place.mkdir()
-    leftover = place / ".drawn.parquet.123.partial"
-    leftover.write_bytes(b"half")
-    holder = os.open(place, os.O_RDONLY)
+def test_one_process_reads_at_a_time(faceset: Faceset) -> None:
+    holder = os.open(faceset.path, os.O_RDONLY)
     fcntl.flock(holder, fcntl.LOCK_EX)
     with pytest.raises(FacesetError, match="another process is reading"), reserving(faceset.path):
         pass
-    assert leftover.exists()
     os.close(holder)
-    with reserving(faceset.path):
-        assert not leftover.exists()
-    with reserving(faceset.path):
-        pass
+    for _ in range(2):
+        with reserving(faceset.path):
+            pass
 
 
 def _with(**changes: Any) -> Callable[[StoredReadings], StoredReadings]:
@@ -216,18 +204,6 @@ def _with(**changes: Any) -> Callable[[StoredReadings], StoredReadings]:
         )
 
     return change
-
-
-def test_a_table_under_earlier_names_is_read(faceset: Faceset) -> None:
-    write_stored(faceset.path, "drawn", [stored_of(faceset)])
-    path = readings_path(faceset.path, "drawn")
-    table = pq.read_table(path)
-    ((key, text),) = table.schema.metadata.items()
-    about = json.loads(text)
-    about["look"] = about.pop("preprocessing_hash")
-    earlier = table.replace_schema_metadata({key: json.dumps(about).encode()})
-    write_parquet(path, earlier, 1024)
-    same(read_readings(faceset, "drawn", preprocessing_hash=LOOK), stored_of(faceset).readings)
 
 
 SPOILED = {
@@ -254,13 +230,14 @@ def test_what_cannot_be_is_neither_written_nor_read(faceset: Faceset, how: str) 
     spoiled = change(stored_of(faceset))
     with pytest.raises(ValueError, match=expected):
         write_stored(faceset.path, "drawn", [spoiled])
-    path = readings_path(faceset.path, "drawn")
-    assert not path.exists()
-    path.parent.mkdir()
-    _raw(affect_to_table(spoiled), path)
+    assert read_stored(faceset.path, "drawn") is None
+    if how == "a face twice":
+        return  # a database cannot hold it
+    _raw(faceset.path, spoiled)
     with pytest.raises(FacesetError, match=expected) as error:
         read_stored(faceset.path, "drawn")
-    assert "delete it, then run swapper annotate" in one_line(error)
+    assert "run swapper annotate" in one_line(error)
+    assert "refresh=true" in one_line(error)
 
 
 def test_parts_of_different_readings_are_not_mixed(faceset: Faceset) -> None:
@@ -272,66 +249,47 @@ def test_parts_of_different_readings_are_not_mixed(faceset: Faceset) -> None:
         write_stored(faceset.path, "drawn", [one, one])
 
 
-def _raw(table: pa.Table, path: Path, **changes: Any) -> None:
-    ours = {"compression": "none", "use_dictionary": False, "write_page_checksum": True}
-    pq.write_table(table, path, **{**ours, **changes})
+def edit(path: Path, statement: str, *values: Any) -> None:
+    """Change the database behind swapper's back."""
+    with closing(sqlite3.connect(path / "faceset.db")) as database, database:
+        database.execute(statement, values)
 
 
-def _about(table: pa.Table, **changes: Any) -> pa.Table:
-    about = json.loads(table.schema.metadata[b"swapper.readings"])
-    said = {key: value for key, value in {**about, **changes}.items() if value is not None}
-    return table.replace_schema_metadata({b"swapper.readings": json.dumps(said).encode()})
+def _raw(path: Path, stored: StoredReadings) -> None:
+    """Store readings that are not valid."""
+    edit(path, "INSERT INTO estimators VALUES ('drawn', ?)", about_text(stored))
+    statement = "INSERT INTO readings VALUES ('drawn', ?, ?, ?, ?, ?, ?, ?)"
+    for row in _rows(stored):
+        edit(path, statement, *row)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "changes", "expected"),
+    ("statement", "value", "expected"),
     [
-        (lambda table: table, {"compression": "snappy"}, "compressed"),
-        (lambda table: table, {"use_dictionary": True}, "compressed"),
-        (lambda table: table.replace_schema_metadata(None), {}, "foreign"),
-        (lambda table: _about(table, schema=2), {}, "another version"),
-        (lambda table: _about(table, lineage=7), {}, "its estimator"),
-        (lambda table: _about(table, labels="abc"), {}, "its labels and units"),
-        (lambda table: _about(table, labels=[1, 2, 3]), {}, "labels"),
-        (lambda table: _about(table, units=[True, 1]), {}, "units"),
-        (lambda table: _about(table, units=[[], []]), {}, "units"),
-        (lambda table: _about(table, more="x" * 100_000), {}, "foreign"),
-        (lambda table: table.drop(["embedding"]), {}, "embedding is missing"),
-        (lambda table: table.drop(["picture"]), {}, "picture is missing"),
-        (
-            lambda table: table.set_column(2, "embedding", pa.array([[1.0]] * 5)),
-            {},
-            "another kind",
-        ),
-        (
-            lambda table: table.set_column(
-                2, "embedding", pa.array([None] * 5, table.field(2).type)
-            ),
-            {},
-            "has gaps",
-        ),
+        ("UPDATE estimators SET about = ?", "{", "Expecting"),
+        ("UPDATE estimators SET about = ?", "7", "its estimator"),
+        ("UPDATE estimators SET about = json_set(about, '$.lineage', ?)", 7, "its estimator"),
+        ("UPDATE estimators SET about = json_set(about, '$.labels', ?)", "a", "labels and units"),
+        ("UPDATE estimators SET about = json_set(about, '$.labels[0]', ?)", 1, "labels"),
+        ("UPDATE estimators SET about = json_set(about, '$.units[0]', ?)", "x", "units"),
+        ("UPDATE estimators SET about = ?", "[" * 100_000, "holds no readings of ours"),
+        ("UPDATE readings SET embedding = ? WHERE rowid = 2", bytes(8), "embedding has gaps"),
+        ("UPDATE readings SET embedding = ?", bytes(7), "embedding has 1.75 numbers"),
+        ("UPDATE readings SET embedding = ?", "text", "embedding has gaps"),
+        ("UPDATE readings SET valence = ? WHERE rowid = 2", None, "valence has gaps"),
+        ("UPDATE readings SET valence = ?", "x", "valence has gaps"),
+        ("UPDATE readings SET intensities = ?", None, "do not fit"),
+        ("UPDATE readings SET picture = ?", "x", "64 hex"),
     ],
 )
-def test_foreign_tables_are_refused(
-    faceset: Faceset,
-    spoil: Callable[[pa.Table], pa.Table],
-    changes: dict[str, Any],
-    expected: str,
+def test_foreign_rows_are_refused(
+    faceset: Faceset, statement: str, value: Any, expected: str
 ) -> None:
-    path = readings_path(faceset.path, "drawn")
-    path.parent.mkdir()
-    _raw(spoil(affect_to_table(stored_of(faceset))), path, **changes)
+    write_stored(faceset.path, "drawn", [stored_of(faceset)])
+    edit(faceset.path, statement, value)
     with pytest.raises(FacesetError, match=expected) as error:
         read_stored(faceset.path, "drawn")
     one_line(error)
-
-
-def test_what_is_no_plain_file_is_refused(faceset: Faceset) -> None:
-    path = readings_path(faceset.path, "drawn")
-    path.parent.mkdir()
-    os.mkfifo(path)
-    with pytest.raises(FacesetError, match="not a plain file"):
-        read_stored(faceset.path, "drawn")
 
 
 @pytest.fixture(scope="module")
@@ -348,12 +306,11 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Faceset:
 def test_whatever_stands_in_the_file_it_reads_or_says_why(
     written: Faceset, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    path = readings_path(written.path, "drawn")
+    path = written.path / "faceset.db"
     whole = path.read_bytes()
     spoiled = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 4))):
-        # More often in the footer: it decides what is read.
-        low = data.draw(st.sampled_from([0, len(whole) * 2 // 3]))
+        low = data.draw(st.sampled_from([0, len(whole) // 2]))
         place = data.draw(st.integers(low, len(whole) - 1))
         spoiled[place] = data.draw(st.integers(0, 255))
     end = data.draw(
@@ -366,28 +323,4 @@ def test_whatever_stands_in_the_file_it_reads_or_says_why(
         one_line(error)
     finally:
         path.write_bytes(whole)
-
-
-def test_a_claim_of_many_rows_makes_no_room_for_them(
-    faceset: Faceset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The footer's count of rows is held to the bytes that are there."""
-    from swapper.facesets import parquet_footer
-
-    write_stored(faceset.path, "drawn", [stored_of(faceset)])
-    real = parquet_footer.read_footer
-    monkeypatch.setattr(
-        parquet_footer,
-        "read_footer",
-        lambda stream: dataclasses.replace(real(stream), num_rows=4_000_000),
-    )
-    with pytest.raises(FacesetError, match="more numbers"):
-        read_stored(faceset.path, "drawn")
-
-
-def test_a_file_in_place_of_the_folder_says_so(faceset: Faceset) -> None:
-    (faceset.path / "affect").write_bytes(b"")
-    with pytest.raises(FacesetError, match="cannot be written"):
-        write_stored(faceset.path, "drawn", [stored_of(faceset)])
-    with pytest.raises(FacesetError, match="Not a directory"):
-        read_readings(faceset, "drawn")
+        path.with_name("faceset.db-journal").unlink(missing_ok=True)

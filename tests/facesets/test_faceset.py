@@ -2,18 +2,19 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
+import sqlite3
 import struct
 import zlib
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from swapper.errors import FacesetError
-from swapper.facesets import index
+from swapper.facesets import database
 from swapper.facesets.faceset import Faceset, check_together
 from swapper.facesets.faceset_metadata import Source
 from swapper.facesets.writer import FacesetWriter
@@ -26,16 +27,16 @@ def refused(path: Path, words: str) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
-def rewrite(path: Path, change: Any) -> None:
-    """Pass the index through `change`, a function of the table."""
-    index.write_index(path, change(index.read_index(path, everything=True)))
+def edit(path: Path, statement: str, *values: Any) -> None:
+    """Change the database behind swapper's back."""
+    with closing(sqlite3.connect(path / "faceset.db")) as connection, connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(statement, values)
 
 
-def set_value(table: pa.Table, name: str, row: int, value: Any) -> pa.Table:
-    values = table.column(name).to_pylist()
-    values[row] = value
-    place = table.schema.get_field_index(name)
-    return table.set_column(place, table.schema.field(name), pa.array(values, table[name].type))
+def set_value(path: Path, name: str, row: int, value: Any) -> None:
+    face = Faceset.open(path).records[row].id
+    edit(path, f"UPDATE faces SET {name} = ? WHERE id = ?", value, face)
 
 
 @pytest.mark.parametrize("image_format", ["png", "webp", "jpg"])
@@ -126,7 +127,7 @@ def test_a_hostile_picture_with_the_right_hash(tmp_path: Path, data: bytes, word
     path = make_faceset(tmp_path, count=1)
     (image,) = (path / "images").iterdir()
     image.write_bytes(data)
-    rewrite(path, lambda table: set_value(table, "sha256", 0, hashlib.sha256(data).hexdigest()))
+    set_value(path, "sha256", 0, hashlib.sha256(data).hexdigest())
     faceset = Faceset.open(path)
     with pytest.raises(FacesetError, match=words):
         faceset.image(faceset.records[0])
@@ -160,72 +161,99 @@ def test_a_picture_that_is_a_link_is_refused(tmp_path: Path) -> None:
         ("source", "clip.mp4", "64 hex digits"),
         ("sha256", "Z" * 64, "64 hex digits"),
         ("frame_index", -1, "negative"),
-        ("yaw", float("nan"), "no finite number"),
-        ("landmarks", [float("inf")] * 136, "landmarks are not finite"),
-        ("landmarks", [1e30] * 136, "landmarks are not finite or far out"),
-        ("aligned_from_frame", [0.0] * 6, "flattens"),
+        ("yaw", float("inf"), "no finite number"),
+        ("yaw", "left", "no finite number"),
+        ("landmarks", np.full(136, np.inf, "<f4").tobytes(), "landmarks are not finite"),
+        ("landmarks", np.full(136, 1e30, "<f4").tobytes(), "landmarks are not finite or far out"),
+        ("landmarks", bytes(135 * 4), "landmarks is not 136 numbers"),
+        ("landmarks", "text", "landmarks is not 136 numbers"),
+        ("mesh", bytes(8), "mesh is not 1434 numbers"),
+        ("aligned_from_frame", bytes(48), "flattens"),
+        ("frame_index", 0.5, "frame_index 0.5 is no whole number"),
+        ("image", b"blob", "image is no text"),
         ("id", "line\nbreak", "id"),
     ],
 )
 def test_hostile_rows(tmp_path: Path, name: str, value: Any, words: str) -> None:
     path = make_faceset(tmp_path)
-    rewrite(path, lambda table: set_value(table, name, 3, value))
+    set_value(path, name, 3, value)
     refused(path, words)
 
 
-def test_hostile_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("CREATE TABLE more (a)", "other tables than ours"),
+        ("CREATE VIEW more AS SELECT load_extension('x')", "other tables than ours"),
+        (
+            "CREATE TRIGGER more AFTER DELETE ON faces BEGIN DELETE FROM readings; END",
+            "other tables than ours",
+        ),
+        ("DROP TABLE readings", "other tables than ours"),
+        ("ALTER TABLE faces ADD COLUMN more", "other tables than ours"),
+        ("PRAGMA user_version = 9", "has version 9; upgrade swapper"),
+        ("PRAGMA application_id = 7", "a foreign database"),
+        ("PRAGMA journal_mode = WAL", "no database of ours"),
+        (
+            "UPDATE sqlite_schema SET rootpage = 99 WHERE name = 'faces'",
+            "is damaged",
+        ),
+    ],
+)
+def test_foreign_databases(tmp_path: Path, statement: str, words: str) -> None:
     path = make_faceset(tmp_path)
-    good = index.read_index(path)
-    place = path / "faces.parquet"
+    edit(path, statement)
+    refused(path, words)
+    with pytest.raises(FacesetError, match=words):
+        FacesetWriter(path, make_card())
 
-    def write(table: pa.Table, **settings: Any) -> None:
-        plain: dict[str, Any] = {"compression": "none", "use_dictionary": False}
-        pq.write_table(table, place, **plain | settings)
 
-    write(pa.table({"a": [1]}))
-    refused(path, "foreign Parquet")
-    write(good.drop_columns(["pts"]))
-    refused(path, "column pts is missing")
-    write(good.set_column(4, "frame_index", pa.array([0.5] * 5)))
-    refused(path, "column frame_index is missing or not int64")
-    write(good.replace_schema_metadata({b"swapper.faceset.schema": b"9"}))
-    refused(path, "upgrade swapper")
-    write(good, compression="zstd")
-    refused(path, "compressed by another program")
-    write(good, use_dictionary=True)
-    refused(path, "compressed by another program")
-    nullable = pa.schema([each.with_nullable(True) for each in good.schema], good.schema.metadata)
-    write(set_value(good.cast(nullable), "source", 0, None))
-    refused(path, "column source has gaps")
-    write(pa.concat_tables([good, good]))
-    refused(path, "lists a face twice")
-    write(good)
-    assert len(Faceset.open(path)) == 5
+def test_what_is_no_database_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_faceset(tmp_path)
+    place = path / "faceset.db"
     data = place.read_bytes()
-    for bad, words in (
-        (b"", "too short"),
-        (data[:-1], "footer is damaged"),
-        (data[:-8] + b"\xff\xff\xff\x7fPAR1", "footer is damaged"),
-        (data[:4] + b"\x00" * 8 + b"PAR1", "footer is damaged"),
-        (b"PAR1" + b"\x1c" * 200 + b"\xc8\x00\x00\x00PAR1", "nested too deeply"),
-    ):
+    for bad in (b"short", b"GIF89a" + bytes(200), data[:50], bytes(100)):
         place.write_bytes(bad)
-        refused(path, words)
-    write(good)
-    monkeypatch.setattr(index, "MAX_ROWS", 4)
-    refused(path, "claims 5 rows, more than 4")
+        refused(path, "is no database of ours")
+    place.write_bytes(data[: len(data) // 2])
+    refused(path, "is damaged")
+    place.unlink()
+    os.mkfifo(place)
+    refused(path, "not a plain file")
+    place.unlink()
+    (tmp_path / "elsewhere.db").write_bytes(data)
+    place.symlink_to(tmp_path / "elsewhere.db")
+    refused(path, "is a link")
+    place.unlink()
+    place.write_bytes(data)
+    monkeypatch.setattr(database, "MAX_ROWS", 4)
+    refused(path, "holds 5 faces, more than 4")
 
 
-def test_other_columns_are_ignored_and_kept(tmp_path: Path) -> None:
+def test_a_journal_that_names_another_file_deletes_nothing(tmp_path: Path) -> None:
+    """SQLite deletes the file that a journal of several databases names."""
     path = make_faceset(tmp_path)
-    values = pa.array([0.1, 0.2, 0.3, 0.4, 0.5], pa.float32())
-    rewrite(path, lambda table: table.append_column("affect.actors.valence", values))
-    assert len(Faceset.open(path)) == 5
-    with FacesetWriter(path, make_card()) as writer:
-        writer.add(make_record(9), make_image(9))
-    assert len(Faceset.open(path)) == 6
-    column = index.read_index(path, everything=True)["affect.actors.valence"].to_pylist()
-    assert column == [*values.to_pylist(), None]
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    name = str(victim).encode()
+    record = len(name).to_bytes(4, "big") + sum(name).to_bytes(4, "big")
+    magic = bytes.fromhex("d9d505f920a163d7")
+    journal = magic + bytes(504) + bytes(4) + name + record + magic
+    (path / "faceset.db-journal").write_bytes(journal)
+    refused(path, r"faceset\.db-journal: is no journal of ours; delete it")
+    assert victim.read_text() == "precious"
+
+
+def test_a_faceset_of_an_earlier_version_names_the_cure(tmp_path: Path) -> None:
+    path = make_faceset(tmp_path)
+    (path / "faceset.db").rename(path / "faces.parquet")
+    refused(path, r"faces\.parquet: was written by an earlier swapper; extract")
+
+
+def test_large_values_are_not_read(tmp_path: Path) -> None:
+    path = make_faceset(tmp_path)
+    set_value(path, "mesh", 0, bytes(2 << 20))
+    refused(path, "too big")
 
 
 def test_content_hash_is_of_what_training_sees(tmp_path: Path) -> None:
@@ -234,7 +262,7 @@ def test_content_hash_is_of_what_training_sees(tmp_path: Path) -> None:
     assert Faceset.open(make_faceset(tmp_path / "b", rights="other")).content_hash == digest
     assert Faceset.open(make_faceset(tmp_path / "c", seed=1)).content_hash != digest
     assert Faceset.open(make_faceset(tmp_path / "d", coverage="head")).content_hash != digest
-    rewrite(path, lambda table: set_value(table, "landmarks", 0, [1.0] * 136))
+    set_value(path, "landmarks", 0, np.ones(136, "<f4").tobytes())
     assert Faceset.open(path).content_hash != digest
 
 

@@ -1,0 +1,178 @@
+"""Look through facesets and take faces out of them: ``swapper faceset``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swapper.data.face_table import MEANINGS, Column, face_columns, names_in, select_faces
+from swapper.errors import FacesetError, UsageError
+from swapper.facesets.affect_store import annotated_by, read_readings
+from swapper.facesets.faceset import Faceset
+from swapper.facesets.faceset_errors import damaged
+from swapper.facesets.removal import remove_faces, undo_removal
+from swapper.media.image_strip import draw_strip
+from swapper.media.images import write_image
+from swapper.options.verbs import FacesetOptions
+from swapper.progress import progress
+from swapper.types import Readings
+
+_TILES: Final = 8
+_ROWS: Final = 6
+_TILE: Final = 112
+_PAPER: Final = 250
+
+
+def faceset(options: FacesetOptions) -> int:
+    """Run ``options.action`` on each faceset and print what it found.
+
+    Returns:
+        Exit status: 0, or 1 if ``verify`` found damaged pictures.
+
+    Raises:
+        UsageError: An option is missing, or ``where`` is no expression over the columns.
+        FacesetError: In one line; nothing was removed from that faceset.
+    """
+    paths = [options.facesets] if isinstance(options.facesets, str) else list(options.facesets)
+    if not paths:
+        raise UsageError("facesets is empty: pass facesets=[facesets/NAME,...]")
+    if options.action == "filter" and not options.where:
+        raise UsageError("where is missing: pass where='sharpness < 5 or duplicate > 0'")
+    if options.action == "sort" and options.by not in MEANINGS:
+        raise UsageError(f"by={options.by}: choose from {', '.join(MEANINGS)}")
+    actions = {
+        "stats": _stats, "filter": _filter, "sort": _sort, "verify": _verify, "undo": _undo
+    }  # fmt: skip
+    opened = [Faceset.open(Path(str(path))) for path in paths]
+    return max(actions[options.action](each, options) for each in opened)
+
+
+def _stats(faceset: Faceset, options: FacesetOptions) -> int:
+    columns = face_columns(faceset, _readings(faceset, options))
+    print(f"{faceset.path}: {len(faceset)} faces of {len(faceset.card.sources)} files")
+    if not len(faceset):
+        return 0
+    print(f"  {'':10} {'least':>9} {'5 %':>9} {'median':>9} {'95 %':>9} {'most':>9}")
+    for name, values in columns.items():
+        if isinstance(values, np.ndarray) and name != "frame":
+            cells = np.quantile(values, (0, 0.05, 0.5, 0.95, 1))
+            print(f"  {name:10} " + " ".join(f"{cell:9.3g}" for cell in cells))
+    for name in ("emotion", "file"):
+        if name in columns:
+            kinds, counts = np.unique(np.array(columns[name]), return_counts=True)
+            order = np.argsort(-counts)
+            print(
+                f"  {name}: "
+                + ", ".join(f"{kinds[k]} {counts[k] / len(faceset):.1%}" for k in order)
+            )
+    return 0
+
+
+def _filter(faceset: Faceset, options: FacesetOptions) -> int:
+    columns = face_columns(
+        faceset, _readings(faceset, options), [*names_in(options.where), "file", "frame"]
+    )
+    rows = select_faces(columns, options.where)
+    print(f"{faceset.path}: {len(rows)} of {len(faceset)} faces: {options.where}")
+    _draw(faceset, rows, columns, names_in(options.where)[:1], options)
+    if not len(rows):
+        return 0
+    if not options.apply:
+        print(
+            "  nothing was removed; apply=true removes them, and swapper faceset undo brings back"
+        )
+        return 0
+    folder = remove_faces(faceset, [faceset.records[row] for row in rows])
+    print(f"  removed; their pictures are in {folder}")
+    return 0
+
+
+def _sort(faceset: Faceset, options: FacesetOptions) -> int:
+    columns = face_columns(faceset, _readings(faceset, options), [options.by, "file", "frame"])
+    if options.by not in columns:
+        raise UsageError(
+            f"by={options.by}: not known; run swapper annotate facesets=[{faceset.path}] first"
+        )
+    order = np.argsort(np.array(columns[options.by]), kind="stable")
+    print(f"{faceset.path}: by {options.by}")
+    for row in order:
+        place = f"{columns['file'][row]} frame {int(columns['frame'][row])}"
+        print(f"  {_text(columns[options.by][row]):>10}  {faceset.records[row].image}  {place}")
+    spread = order[np.linspace(0, len(order) - 1, min(len(order), _TILES * _ROWS)).astype(int)]
+    _draw(faceset, spread, columns, [options.by], options)
+    return 0
+
+
+def _verify(faceset: Faceset, _: FacesetOptions) -> int:
+    broken = []
+    bar = progress(len(faceset), f"verify {faceset.card.identity}", "face")
+    for record in faceset.records:
+        try:
+            faceset.image(record)
+        except FacesetError as error:
+            broken.append(str(error))
+        bar.update(1)
+    bar.close()
+    print(
+        f"{faceset.path}: {len(faceset) - len(broken)} of {len(faceset)} pictures are intact, "
+        f"{faceset.num_deleted} were deleted, {len(faceset.unindexed)} are not in the index"
+    )
+    for line in broken:
+        print(f"  {line}")
+    return 1 if broken else 0
+
+
+def _undo(faceset: Faceset, _: FacesetOptions) -> int:
+    count = undo_removal(faceset)
+    print(
+        f"{faceset.path}: {count} faces brought back" if count else f"{faceset.path}: none to undo"
+    )
+    return 0
+
+
+def _readings(faceset: Faceset, options: FacesetOptions) -> Readings | None:
+    """Readings of the estimator that was named, or of the only one."""
+    names = annotated_by(faceset.path)
+    if not options.readings:
+        if len(names) != 1:
+            return None
+        try:
+            return read_readings(faceset, names[0])
+        except FacesetError:  # of earlier pictures; nobody asked for them
+            return None
+    if options.readings not in names:
+        cure = f"choose from {', '.join(names)}" if names else "run swapper annotate"
+        raise damaged(faceset.path, f"readings={options.readings}: not there", cure)
+    return read_readings(faceset, options.readings)
+
+
+def _draw(
+    faceset: Faceset,
+    rows: NDArray[np.int64],
+    columns: Mapping[str, Column],
+    named: list[str],
+    options: FacesetOptions,
+) -> None:
+    """Draw at most a page of faces, each row with the value of its first face."""
+    if not options.sheet or not len(rows):
+        return
+    shown = rows[: _TILES * _ROWS]
+    blank = np.full((_TILE, _TILE, 3), _PAPER, np.uint8)
+    lines = []
+    for first in range(0, len(shown), _TILES):
+        part = shown[first : first + _TILES]
+        pictures = [faceset.image(faceset.records[row]) for row in part]
+        label = " ".join(f"{name} {_text(columns[name][part[0]])}" for name in named)
+        lines.append((label, pictures + [blank] * (_TILES - len(part))))
+    path = Path(options.sheet)
+    path = path.with_stem(f"{path.stem}-{faceset.card.identity}")
+    write_image(path, draw_strip(lines, [""] * _TILES, _TILE))
+    print(f"  {path}")
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else f"{value:.3g}"
