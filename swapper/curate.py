@@ -42,8 +42,8 @@ def faceset(options: FacesetOptions) -> int:
         raise UsageError("facesets is empty: pass facesets=[facesets/NAME,...]")
     if options.action == "filter" and not options.where:
         raise UsageError("where is missing: pass where='sharpness < 5 or duplicate > 0'")
-    if options.action == "sort" and options.by not in MEANINGS:
-        raise UsageError(f"by={options.by}: choose from {', '.join(MEANINGS)}")
+    if options.action == "sort" and not names_in(options.by):
+        raise UsageError(f"by={options.by}: choose from {', '.join(MEANINGS)}, au1, au2 ...")
     actions = {
         "stats": _stats, "filter": _filter, "sort": _sort, "verify": _verify, "undo": _undo
     }  # fmt: skip
@@ -95,7 +95,8 @@ def _sort(faceset: Faceset, options: FacesetOptions) -> int:
     columns = face_columns(faceset, _readings(faceset, options), [options.by, "file", "frame"])
     if options.by not in columns:
         raise UsageError(
-            f"by={options.by}: not known; run swapper annotate facesets=[{faceset.path}] first"
+            f"by={options.by}: no estimator has read it; run swapper annotate "
+            f"facesets=[{faceset.path}] with one that does"
         )
     order = np.argsort(np.array(columns[options.by]), kind="stable")
     print(f"{faceset.path}: by {options.by}")

@@ -63,7 +63,7 @@ def test_expressions(expression: str, rows: list[int]) -> None:
     [
         ("yaw >", "where=yaw >: "),
         ("yw > 3", "no column yw; .*did you mean yaw"),
-        ("valence > 0", "valence is not known; run swapper annotate"),
+        ("valence > 0", "no estimator has read valence; run swapper annotate"),
         ("yaw > 1); DROP TABLE faces; --", "where="),
         ("(SELECT sql FROM sqlite_schema)", "prohibited|not authorized"),
         ("load_extension('x')", "not authorized|no such function"),
@@ -80,8 +80,9 @@ def test_what_is_no_expression_is_refused(expression: str, words: str) -> None:
 
 def test_columns_that_are_named() -> None:
     assert names_in("Yaw > 3 and emotion = 'valence' or size*2 < roll") == [
-        "yaw", "roll", "size", "emotion"
+        "yaw", "emotion", "size", "roll"
     ]  # fmt: skip
+    assert names_in("AU12 > .5 or au4x") == ["au12"]
 
 
 def test_near_duplicates_are_found_and_others_are_not() -> None:
@@ -165,6 +166,10 @@ def test_stats_and_sort_tell_what_is_there(path: Path, capsys: pytest.CaptureFix
     assert picture.std() > 20
     assert cli.run(["faceset", "filter", f"facesets={path}", "where=valence > 2"]) == 0
     assert "0 of 5 faces" in capsys.readouterr().out
+    assert cli.run(["faceset", "filter", f"facesets={path}", "where=au12 between 0 and 1"]) == 0
+    assert "5 of 5 faces" in capsys.readouterr().out
+    assert cli.run(["faceset", "sort", f"facesets={path}", "by=au1"]) == 0
+    assert "by au1" in capsys.readouterr().out
 
 
 def test_columns_of_the_pictures(tmp_path: Path) -> None:
@@ -195,7 +200,7 @@ def test_verify_names_what_is_damaged(path: Path, capsys: pytest.CaptureFixture[
         (["filter", "where=yw > 1"], "did you mean yaw"),
         (["filter", "where=yaw > 1", "readings=judge"], "readings=judge: not there"),
         (["sort", "by=beauty"], "by=beauty: choose from"),
-        (["sort", "by=valence"], "by=valence: not known; run swapper annotate"),
+        (["sort", "by=valence"], "by=valence: no estimator has read it; run swapper annotate"),
         (["tidy"], "action=tidy: choose from"),
         ([], "action is missing"),
     ],

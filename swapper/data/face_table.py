@@ -40,6 +40,8 @@ MEANINGS: Final[Mapping[str, str]] = {
     "valence": "-1 to 1, likewise",
     "arousal": "-1 to 1, likewise",
 }
+"""Columns; besides, ``au4``, ``au12`` ...: intensities of action units, 0 to 1, likewise."""
+_UNIT: Final = re.compile(r"au\d+")
 _PICTURED: Final = ("exposure", "clipped", "duplicate")
 _ALLOWED: Final = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION}
 _FUNCTIONS: Final = {"abs", "min", "max", "round", "like", "glob", "length", "lower", "upper"}
@@ -84,13 +86,20 @@ def face_columns(
             values = getattr(readings, name)
             if values is not None:
                 columns[name] = values.astype(np.float64)
-    return {name: columns[name] for name in MEANINGS if name in columns and name in names}
+        for place, unit in enumerate(readings.units):
+            assert readings.intensities is not None
+            columns[f"au{unit}"] = readings.intensities[:, place].astype(np.float64)
+    everything = names == tuple(MEANINGS)
+    kept = {name for name in columns if everything or name in names}
+    order = [*MEANINGS, *(name for name in columns if name not in MEANINGS)]
+    return {name: columns[name] for name in order if name in kept}
 
 
 def names_in(expression: str) -> list[str]:
     """Return the columns that an expression names."""
     outside = re.sub(r"'[^']*'", "", expression)
-    return [name for name in MEANINGS if re.search(rf"\b{name}\b", outside, re.IGNORECASE)]
+    words = [word.lower() for word in re.findall(r"\w+", outside)]
+    return list(dict.fromkeys(word for word in words if word in MEANINGS or _UNIT.fullmatch(word)))
 
 
 def select_faces(columns: Mapping[str, Column], expression: str) -> NDArray[np.int64]:
@@ -136,6 +145,6 @@ def _explain(expression: str, error: Exception, columns: Mapping[str, Column]) -
     if unknown is None:
         return f"where={one_line(expression)}: {problem}; write it like 'yaw > 20 and size < 60'"
     name = unknown[1].lower()
-    if name in MEANINGS and name not in columns:
-        return f"where: {name} is not known; run swapper annotate on this faceset first"
+    if (name in MEANINGS or _UNIT.fullmatch(name)) and name not in columns:
+        return f"where: no estimator has read {name}; run swapper annotate with one that does"
     return f"where: no column {unknown[1]}; columns: {choices_text(name, MEANINGS)}"
