@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -11,10 +12,16 @@ from numpy.typing import NDArray
 
 from swapper.data.face_table import MEANINGS, Column, face_columns, names_in, select_faces
 from swapper.errors import FacesetError, UsageError
-from swapper.facesets.affect_store import annotated_by, read_readings
+from swapper.facesets.affect_store import (
+    annotated_by,
+    read_readings,
+    read_stored,
+    write_stored,
+)
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_errors import damaged
 from swapper.facesets.removal import remove_faces, undo_removal
+from swapper.facesets.writer import FacesetWriter
 from swapper.media.image_strip import draw_strip
 from swapper.media.images import write_image
 from swapper.options.verbs import FacesetOptions
@@ -44,8 +51,13 @@ def faceset(options: FacesetOptions) -> int:
         raise UsageError("where is missing: pass where='sharpness < 5 or duplicate > 0'")
     if options.action == "sort" and not names_in(options.by):
         raise UsageError(f"by={options.by}: choose from {', '.join(MEANINGS)}, au1, au2 ...")
+    if options.action == "split" and not (options.where and options.output):
+        raise UsageError("where or output is missing: pass where='yaw > 20' output=facesets/NEW")
+    if options.action == "merge" and not options.output:
+        raise UsageError("output is missing: pass output=facesets/NEW")
     actions = {
-        "stats": _stats, "filter": _filter, "sort": _sort, "verify": _verify, "undo": _undo
+        "stats": _stats, "filter": _filter, "sort": _sort, "merge": _copy, "split": _copy,
+        "verify": _verify, "undo": _undo,
     }  # fmt: skip
     opened = [Faceset.open(Path(str(path))) for path in paths]
     return max(actions[options.action](each, options) for each in opened)
@@ -88,6 +100,28 @@ def _filter(faceset: Faceset, options: FacesetOptions) -> int:
         return 0
     folder = remove_faces(faceset, [faceset.records[row] for row in rows])
     print(f"  removed; their pictures are in {folder}")
+    return 0
+
+
+def _copy(faceset: Faceset, options: FacesetOptions) -> int:
+    """Copy all faces, or those that were asked for, with their readings."""
+    records = faceset.records
+    if options.where:
+        columns = face_columns(faceset, _readings(faceset, options), names_in(options.where))
+        records = [records[row] for row in select_faces(columns, options.where)]
+    output = Path(options.output)
+    card = dataclasses.replace(faceset.card, sources=())
+    with FacesetWriter(output, card) as writer:
+        count = writer.copy(faceset, records)
+    ids = {record.id for record in records}
+    for name in annotated_by(faceset.path):
+        stored = read_stored(faceset.path, name)
+        there = read_stored(output, name)
+        if stored is not None and (there is None or there.goes_with(stored)):
+            rows = [row for row, face in enumerate(stored.ids) if face in ids]
+            if rows:
+                write_stored(output, name, [stored.take(np.array(rows))], add=True)
+    print(f"{faceset.path}: {count} of {len(faceset)} faces copied to {output}")
     return 0
 
 

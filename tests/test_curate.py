@@ -14,7 +14,7 @@ from swapper.cli import main as cli
 from swapper.data.face_table import face_columns, names_in, select_faces
 from swapper.data.picture_measures import duplicate_ranks, perceptual_hash
 from swapper.errors import UsageError
-from swapper.facesets.affect_store import write_stored
+from swapper.facesets.affect_store import read_readings, write_stored
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_metadata import Source
 from swapper.facesets.removal import remove_faces, undo_removal
@@ -193,10 +193,43 @@ def test_verify_names_what_is_damaged(path: Path, capsys: pytest.CaptureFixture[
     assert f"{second}: was changed" in capsys.readouterr().out
 
 
+def test_split_and_merge_keep_files_and_readings(tmp_path: Path) -> None:
+    path = make_faceset(tmp_path, image_format="jpg")
+    whole = Faceset.open(path)
+    write_stored(path, "drawn", [stored_of(whole)])
+    for number, where in enumerate(("frame < 2", "frame >= 2")):
+        line = ["faceset", "split", f"facesets={path}", f"where={where}"]
+        assert cli.run([*line, f"output={tmp_path / str(number)}"]) == 0
+    assert frames(tmp_path / "0") == [0, 1]
+    assert frames(tmp_path / "1") == [2, 3, 4]
+    parts = f"facesets=[{tmp_path / '0'},{tmp_path / '1'},{tmp_path / '0'}]"
+    assert cli.run(["faceset", "merge", parts, f"output={tmp_path / 'both'}"]) == 0
+    merged = Faceset.open(tmp_path / "both")
+    assert merged.content_hash == whole.content_hash
+    assert merged.card.sources == whole.card.sources
+    assert merged.card.rights == whole.card.rights
+    np.testing.assert_array_equal(
+        read_readings(merged, "drawn").embedding, read_readings(whole, "drawn").embedding
+    )
+    assert frames(path) == [0, 1, 2, 3, 4]
+
+
+def test_facesets_of_two_people_do_not_merge(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = make_faceset(tmp_path), make_faceset(tmp_path, "bert")
+    line = ["faceset", "merge", f"facesets=[{one},{other}]", f"output={tmp_path / 'both'}"]
+    assert cli.run(line) != 0
+    assert "has identity anna, not bert" in capsys.readouterr().err
+    assert len(Faceset.open(tmp_path / "both")) == 5
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["filter"], "where is missing"),
+        (["split", "where=yaw > 1"], "where or output is missing"),
+        (["merge"], "output is missing"),
         (["filter", "where=yw > 1"], "did you mean yaw"),
         (["filter", "where=yaw > 1", "readings=judge"], "readings=judge: not there"),
         (["sort", "by=beauty"], "by=beauty: choose from"),

@@ -51,6 +51,10 @@ class StoredReadings:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def goes_with(self, other: StoredReadings) -> bool:
+        """Whether both are by the same weights, preprocessing, labels and units."""
+        return about_text(self) == about_text(other)
+
     def take(self, rows: NDArray[np.int64]) -> StoredReadings:
         """Return some rows, in the order of `rows`."""
         return StoredReadings(

@@ -39,6 +39,7 @@ __all__ = ["FACESET_SCHEMA", "IMAGES_NAME", "Faceset"]
 log = logging.getLogger(__name__)
 
 IMAGES_NAME = "images"
+_CURE = "delete it to go on without it, or put the extracted picture back"
 _SUFFIXES = (".png", ".webp", ".jpg", ".jpeg")
 
 
@@ -100,8 +101,15 @@ class Faceset:
         Raises:
             FacesetError: The picture was edited, damaged or deleted.
         """
+        data = self.picture_bytes(record)
+        try:
+            return decode_picture(data, self.card.size)
+        except ValueError as error:
+            raise damaged(self.path / IMAGES_NAME / record.image, error, _CURE) from error
+
+    def picture_bytes(self, record: FaceRecord) -> bytes:
+        """Read the file of `record`'s picture; raises as `image`, but does not decode it."""
         path = self.path / IMAGES_NAME / record.image
-        cure = "delete it to go on without it, or put the extracted picture back"
         try:
             data = read_regular(path, MAX_PICTURE_BYTES, FacesetError)
         except FileNotFoundError as error:
@@ -109,11 +117,8 @@ class Faceset:
                 path, "was deleted meanwhile", "start again to go on without it"
             ) from error
         if hashlib.sha256(data).hexdigest() != record.sha256:
-            raise damaged(path, "was changed since it was extracted", cure)
-        try:
-            return decode_picture(data, self.card.size)
-        except ValueError as error:
-            raise damaged(path, error, cure) from error
+            raise damaged(path, "was changed since it was extracted", _CURE)
+        return data
 
     @cached_property
     def content_hash(self) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import sqlite3
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from swapper.errors import FacesetError
 from swapper.facesets.database import DATABASE_NAME, MAX_ROWS, checked, open_for_writing
-from swapper.facesets.faceset import IMAGES_NAME, picture_names
+from swapper.facesets.faceset import IMAGES_NAME, Faceset, picture_names
 from swapper.facesets.faceset_errors import damaged, writing
 from swapper.facesets.faceset_metadata import (
     CARD_NAME,
@@ -123,17 +124,43 @@ class FacesetWriter(AbstractContextManager["FacesetWriter"]):
             raise ValueError(
                 f"image must be uint8 ({size}, {size}, 3), got {image.dtype} {image.shape}"
             )
+        self._check_new(record)
+        data = encode_picture(image, self.card.image_format)
+        row = plain_row(record)
+        row["image"] = f"{record.id}.{self.card.image_format}"
+        row["sha256"] = hashlib.sha256(data).hexdigest()
+        record = make_record(row)
+        self._store(record, data)
+        return record
+
+    def copy(self, faceset: Faceset, records: Sequence[FaceRecord]) -> int:
+        """Copy faces of another faceset, with their files; return how many were new here.
+
+        Raises:
+            FacesetError: Another identity, size, coverage or rights; a picture is damaged; or as
+                `add`.
+        """
+        check_extends(self.path, self.card, faceset.card)
+        used = {record.source for record in records}
+        for source in faceset.card.sources:
+            if source.sha256 in used:
+                self.add_source(source)
+        new = [record for record in records if record.id not in self._ids]
+        for record in new:
+            self._check_new(record)
+            self._store(record, faceset.picture_bytes(record))
+        return len(new)
+
+    def _check_new(self, record: FaceRecord) -> None:
         if record.id in self._ids:
             raise ValueError(f"face {record.id} has been added before")
         if record.source not in self._sources:
             raise ValueError(f"source {record.source} has not been added to the card")
         if len(self._ids) >= MAX_ROWS:
             raise damaged(self.path, f"holds {MAX_ROWS} faces", "start another faceset")
-        data = encode_picture(image, self.card.image_format)
-        row = plain_row(record)
-        row["image"] = f"{record.id}.{self.card.image_format}"
-        row["sha256"] = hashlib.sha256(data).hexdigest()
-        record = make_record(row)
+
+    def _store(self, record: FaceRecord, data: bytes) -> None:
+        """Write a face's picture and row."""
         self._write_card_if_stale()
         path = self._images / record.image
         with writing(path), replacing(path, durable=False) as stream:
@@ -145,7 +172,6 @@ class FacesetWriter(AbstractContextManager["FacesetWriter"]):
         late = time.monotonic() - self._committed >= _COMMIT_SECONDS
         if late or len(self._uncommitted) >= _COMMIT_EVERY:
             self.flush()
-        return record
 
     @property
     def _database_path(self) -> Path:

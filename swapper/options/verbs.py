@@ -70,9 +70,9 @@ class FacesetOptions:
 
     action: str = option(
         MISSING,
-        "what to do: statistics; list or remove the faces where=...; sort them by=...; check every "
-        "picture; bring the last removed faces back",
-        choices=("stats", "filter", "sort", "verify", "undo"),
+        "what to do: statistics; list or remove the faces where=...; sort them by=...; copy "
+        "all, or those where=..., to output=; check every picture; bring back the last removed",
+        choices=("stats", "filter", "sort", "merge", "split", "verify", "undo"),
     )
     facesets: Any = option(MISSING, "faceset folder, or a list of them")
     where: str = option(
@@ -85,6 +85,7 @@ class FacesetOptions:
     apply: bool = option(False, "remove the faces that were found; without it they are counted")
     readings: str = option("", "estimator whose readings count; empty: the only one")
     sheet: str = option("", "picture of the faces found or sorted, such as s.png")
+    output: str = option("", "faceset that merge and split copy to; an existing one is extended")
 
 
 @dataclass
