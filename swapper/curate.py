@@ -20,6 +20,7 @@ from swapper.facesets.affect_store import (
 )
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_errors import damaged
+from swapper.facesets.faceset_metadata import check_extends
 from swapper.facesets.removal import remove_faces, undo_removal
 from swapper.facesets.writer import FacesetWriter
 from swapper.media.image_strip import draw_strip
@@ -49,7 +50,7 @@ def faceset(options: FacesetOptions) -> int:
         raise UsageError("facesets is empty: pass facesets=[facesets/NAME,...]")
     if options.action == "filter" and not options.where:
         raise UsageError("where is missing: pass where='sharpness < 5 or duplicate > 0'")
-    if options.action == "sort" and not names_in(options.by):
+    if options.action == "sort" and names_in(options.by) != [options.by]:
         raise UsageError(f"by={options.by}: choose from {', '.join(MEANINGS)}, au1, au2 ...")
     if options.action == "split" and not (options.where and options.output):
         raise UsageError("where or output is missing: pass where='yaw > 20' output=facesets/NEW")
@@ -59,7 +60,10 @@ def faceset(options: FacesetOptions) -> int:
         "stats": _stats, "filter": _filter, "sort": _sort, "merge": _copy, "split": _copy,
         "verify": _verify, "undo": _undo,
     }  # fmt: skip
-    opened = [Faceset.open(Path(str(path))) for path in paths]
+    opened = [Faceset.open(path) for path in dict.fromkeys(Path(str(path)) for path in paths)]
+    if options.action == "merge":
+        for each in opened[1:]:
+            check_extends(opened[0].path, opened[0].card, each.card)
     return max(actions[options.action](each, options) for each in opened)
 
 
@@ -107,20 +111,26 @@ def _copy(faceset: Faceset, options: FacesetOptions) -> int:
     """Copy all faces, or those that were asked for, with their readings."""
     records = faceset.records
     if options.where:
-        columns = face_columns(faceset, _readings(faceset, options), names_in(options.where))
+        names = [*names_in(options.where), "frame"]
+        columns = face_columns(faceset, _readings(faceset, options), names)
         records = [records[row] for row in select_faces(columns, options.where)]
     output = Path(options.output)
     card = dataclasses.replace(faceset.card, sources=())
     with FacesetWriter(output, card) as writer:
         count = writer.copy(faceset, records)
-    ids = {record.id for record in records}
+    pictures = {record.id: record.sha256 for record in Faceset.open(output).records}
     for name in annotated_by(faceset.path):
         stored = read_stored(faceset.path, name)
         there = read_stored(output, name)
-        if stored is not None and (there is None or there.goes_with(stored)):
-            rows = [row for row, face in enumerate(stored.ids) if face in ids]
-            if rows:
-                write_stored(output, name, [stored.take(np.array(rows))], add=True)
+        if stored is None:
+            continue
+        if there is not None and not there.goes_with(stored):
+            print(f"{faceset.path}: readings by {name} are of other weights and were not copied")
+            continue
+        pairs = zip(stored.ids, stored.pictures, strict=True)
+        rows = [row for row, (face, picture) in enumerate(pairs) if pictures.get(face) == picture]
+        if rows:
+            write_stored(output, name, [stored.take(np.array(rows))], add=True)
     print(f"{faceset.path}: {count} of {len(faceset)} faces copied to {output}")
     return 0
 
@@ -201,7 +211,9 @@ def _draw(
     for first in range(0, len(shown), _TILES):
         part = shown[first : first + _TILES]
         pictures = [faceset.image(faceset.records[row]) for row in part]
-        label = " ".join(f"{name} {_text(columns[name][part[0]])}" for name in named)
+        label = " ".join(
+            f"{name} {_text(columns[name][part[0]])}" for name in named if name in columns
+        )
         lines.append((label, pictures + [blank] * (_TILES - len(part))))
     path = Path(options.sheet)
     path = path.with_stem(f"{path.stem}-{faceset.card.identity}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from swapper.cli import main as cli
 from swapper.data.face_table import face_columns, names_in, select_faces
 from swapper.data.picture_measures import duplicate_ranks, perceptual_hash
-from swapper.errors import UsageError
+from swapper.errors import FacesetError, UsageError
 from swapper.facesets.affect_store import read_readings, write_stored
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_metadata import Source
@@ -51,7 +53,6 @@ def frames(path: Path) -> list[int]:
         ("not yaw", [0]),
         ("1", [0, 1, 2, 3]),
         ("yaw > 99", []),
-        ("yaw > 5 -- of all", [1, 2, 3]),
     ],
 )
 def test_expressions(expression: str, rows: list[int]) -> None:
@@ -65,6 +66,10 @@ def test_expressions(expression: str, rows: list[int]) -> None:
         ("yw > 3", "no column yw; .*did you mean yaw"),
         ("valence > 0", "no estimator has read valence; run swapper annotate"),
         ("yaw > 1); DROP TABLE faces; --", "where="),
+        ("0) UNION SELECT 9999 /*", "where="),
+        ("1) group by (1", "parentheses do not match"),
+        ('"yawn" > 5', "where="),
+        ("yaw > 5 -- of all", "where="),
         ("(SELECT sql FROM sqlite_schema)", "prohibited|not authorized"),
         ("load_extension('x')", "not authorized|no such function"),
         ("randomblob(999999999) = 1", "not authorized"),
@@ -150,6 +155,51 @@ def test_a_kill_between_rows_and_pictures(path: Path, monkeypatch: pytest.Monkey
     assert frames(path) == [0, 1, 2, 3, 4]
 
 
+def test_faces_are_removed_once(path: Path) -> None:
+    stale = Faceset.open(path)
+    remove_faces(stale, stale.records[:3])
+    remove_faces(stale, stale.records[2:4])  # opened before the first
+    assert undo_removal(Faceset.open(path)) == 1
+    assert undo_removal(Faceset.open(path)) == 3
+    assert frames(path) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("image", ["../../payload", "link/payload", b"A", "x.png"])
+def test_rows_of_removed_faces_move_nothing_outside(path: Path, image: str | bytes) -> None:
+    victim = path.parent / "victim"
+    victim.mkdir()
+    (victim / "payload").write_text("precious")
+    (path / "images" / "link").symlink_to(victim)
+    (path / "removed" / "1" / "link").mkdir(parents=True)
+    (path / "removed" / "1" / "link" / "payload").write_text("hostile")
+    with closing(sqlite3.connect(path / "faceset.db")) as database, database:
+        database.execute("UPDATE faces SET removed = 1, image = ?", [image])
+    with pytest.raises(FacesetError, match="is not its id"):
+        undo_removal(Faceset.open(path))
+    assert (victim / "payload").read_text() == "precious"
+
+
+@pytest.mark.parametrize("place", ["removed", "removed/1"])
+def test_links_are_not_followed(path: Path, place: str) -> None:
+    (path.parent / "out").mkdir()
+    (path / place).parent.mkdir(exist_ok=True)
+    (path / place).symlink_to(path.parent / "out")
+    faceset = Faceset.open(path)
+    with pytest.raises(FacesetError, match="is a link"):
+        remove_faces(faceset, faceset.records)
+    assert frames(path) == [0, 1, 2, 3, 4]
+    assert not list((path.parent / "out").iterdir())
+
+
+@pytest.mark.parametrize("value", [2**63 - 1, -5])
+def test_batches_that_cannot_be(path: Path, value: int) -> None:
+    with closing(sqlite3.connect(path / "faceset.db")) as database, database:
+        database.execute("UPDATE faces SET removed = ? WHERE frame_index = 0", [value])
+    faceset = Faceset.open(path)
+    with pytest.raises(FacesetError, match="batch"):
+        remove_faces(faceset, faceset.records)
+
+
 def test_stats_and_sort_tell_what_is_there(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_stored(path, "drawn", [stored_of(Faceset.open(path))])
     assert cli.run(["faceset", "stats", f"facesets=[{path}]"]) == 0
@@ -221,7 +271,17 @@ def test_facesets_of_two_people_do_not_merge(
     line = ["faceset", "merge", f"facesets=[{one},{other}]", f"output={tmp_path / 'both'}"]
     assert cli.run(line) != 0
     assert "has identity anna, not bert" in capsys.readouterr().err
-    assert len(Faceset.open(tmp_path / "both")) == 5
+    assert not (tmp_path / "both").exists()
+
+
+def test_readings_of_other_pictures_are_not_taken_over(tmp_path: Path) -> None:
+    """The same clip extracted twice: the same ids, other pictures."""
+    one, other = make_faceset(tmp_path / "a"), make_faceset(tmp_path / "b", seed=1)
+    for seed, path in enumerate((one, other)):
+        write_stored(path, "drawn", [stored_of(Faceset.open(path), seed)])
+    before = read_readings(Faceset.open(one), "drawn").embedding
+    assert cli.run(["faceset", "merge", f"facesets={other}", f"output={one}"]) == 0
+    np.testing.assert_array_equal(read_readings(Faceset.open(one), "drawn").embedding, before)
 
 
 @pytest.mark.parametrize(
@@ -233,6 +293,8 @@ def test_facesets_of_two_people_do_not_merge(
         (["filter", "where=yw > 1"], "did you mean yaw"),
         (["filter", "where=yaw > 1", "readings=judge"], "readings=judge: not there"),
         (["sort", "by=beauty"], "by=beauty: choose from"),
+        (["sort", "by=Yaw"], "by=Yaw: choose from"),
+        (["split", "where=shaprness > 1", "output=x"], "did you mean sharpness"),
         (["sort", "by=valence"], "by=valence: no estimator has read it; run swapper annotate"),
         (["tidy"], "action=tidy: choose from"),
         ([], "action is missing"),

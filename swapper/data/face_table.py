@@ -45,6 +45,8 @@ _UNIT: Final = re.compile(r"au\d+")
 _PICTURED: Final = ("exposure", "clipped", "duplicate")
 _ALLOWED: Final = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION}
 _FUNCTIONS: Final = {"abs", "min", "max", "round", "like", "glob", "length", "lower", "upper"}
+_PLAIN: Final = re.compile(r"[\w\s.,'()<>=!+*/%|&~-]*")
+_GRAMMAR: Final = "write it like \"yaw > 20 and (size < 60 or emotion = 'sad')\""
 _MAX_STEPS: Final = 50_000_000
 
 
@@ -108,6 +110,7 @@ def select_faces(columns: Mapping[str, Column], expression: str) -> NDArray[np.i
     Raises:
         UsageError: It is no expression over the columns.
     """
+    _check_expression(expression)
     names = ", ".join(f'"{name}"' for name in columns)
     places = ", ".join("?" * len(columns))
     values = [each.tolist() if isinstance(each, np.ndarray) else each for each in columns.values()]
@@ -123,11 +126,21 @@ def select_faces(columns: Mapping[str, Column], expression: str) -> NDArray[np.i
         database.set_authorizer(_authorize)
         try:
             rows = database.execute(
-                f"SELECT rowid - 1 FROM faces WHERE ({expression}\n) ORDER BY rowid"  # noqa: S608
+                f"SELECT rowid - 1, CASE WHEN ({expression}) THEN 1 ELSE 0 END FROM faces"  # noqa: S608
             ).fetchall()
         except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
             raise UsageError(_explain(expression, error, columns)) from error
-    return np.array([row for (row,) in rows], np.int64)
+    return np.array([row for row, true in rows if true], np.int64)
+
+
+def _check_expression(expression: str) -> None:
+    """Refuse what could leave the parentheses, and names in quotes, which SQL takes for text."""
+    outside = re.sub(r"'[^']*'", "''", expression)
+    depth = np.cumsum([(each == "(") - (each == ")") for each in outside] or [0])
+    if not _PLAIN.fullmatch(outside) or "--" in outside or "/*" in outside:
+        raise UsageError(f"where={one_line(expression)}: {_GRAMMAR}")
+    if depth.min() < 0 or depth[-1]:
+        raise UsageError(f"where={one_line(expression)}: parentheses do not match; {_GRAMMAR}")
 
 
 def _authorize(action: int, first: str | None, second: str | None, *_: object) -> int:
@@ -143,7 +156,7 @@ def _explain(expression: str, error: Exception, columns: Mapping[str, Column]) -
     problem = one_line(error)
     unknown = re.match(r"no such column: (\w+)", problem)
     if unknown is None:
-        return f"where={one_line(expression)}: {problem}; write it like 'yaw > 20 and size < 60'"
+        return f"where={one_line(expression)}: {problem}; {_GRAMMAR}"
     name = unknown[1].lower()
     if (name in MEANINGS or _UNIT.fullmatch(name)) and name not in columns:
         return f"where: no estimator has read {name}; run swapper annotate with one that does"

@@ -39,6 +39,7 @@ Floats = NDArray[np.float64]
 LIP_POINTS: Final = 20
 _AT_ONCE: Final = 64
 _COARSE_NODES: Final = 24
+_MIN_POINTS: Final = 8
 _FILL_FROM: Final = 0.015
 _DONOR_RATIO: Final = 1.25
 
@@ -159,6 +160,9 @@ class RecipeMaker:
         target = self._realigned(identity.shapes.projected(front, base, rotation))
         yaw = np.degrees(np.arctan2(rotation[2, 0], rotation[2, 2]))
         steering = self._seen(identity.pose[base, 0], yaw)
+        if len(steering) < _MIN_POINTS:
+            recipe["base"], recipe["donor"], recipe["reason"] = -1, -1, Reason.POSE
+            return
         flow = self.crop.flow(target[steering], source[steering])
         move = float(np.linalg.norm(moved[steering, :2], axis=1).max())
         if self._details is not None:

@@ -26,12 +26,13 @@ from swapper.facesets.affect_table import (
     check_stored,
     parse_about,
 )
-from swapper.facesets.database import DATABASE_NAME, checked, open_for_writing, reading
+from swapper.facesets.database import CURE, DATABASE_NAME, checked, open_for_writing, reading
 from swapper.facesets.faceset import Faceset
 from swapper.facesets.faceset_errors import damaged, refuse_link, writing
 from swapper.types import Readings
 
 _MAX_WIDTH: Final = 4096
+_WAIT_SECONDS: Final = 60.0
 _NAME: Final = re.compile(r"[a-z0-9_-]{1,64}")
 _COLUMNS: Final = ("face", "picture", *LISTS, *NUMBERS)
 _SELECT: Final = (
@@ -93,7 +94,11 @@ def annotated_by(folder: Path) -> list[str]:
     with reading(folder) as database:
         if database is None:
             return []
-        return [name for (name,) in database.execute("SELECT name FROM estimators ORDER BY name")]
+        names = [name for (name,) in database.execute("SELECT name FROM estimators ORDER BY name")]
+    for name in names:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise damaged(folder / DATABASE_NAME, f"names an estimator {name!r:.80}", CURE)
+    return names
 
 
 def rows_of(faceset: Faceset, stored: StoredReadings) -> NDArray[np.int64]:
@@ -126,6 +131,7 @@ def reserving(folder: Path) -> Iterator[None]:
             raise damaged(
                 folder, "another process is reading affect there", "wait for that to end"
             ) from error
+        open_for_writing(folder).close()  # now, rather than after everything has been read
         yield
     finally:
         os.close(descriptor)
@@ -152,7 +158,7 @@ def write_stored(
     if len(set(ids)) < len(ids):
         raise ValueError("a face is listed twice")
     path = folder / DATABASE_NAME
-    with closing(open_for_writing(folder)) as database, checked(path):
+    with closing(open_for_writing(folder, _WAIT_SECONDS)) as database, checked(path):
         if not add:
             database.execute("DELETE FROM readings WHERE estimator = ?", [name])
         database.execute("INSERT OR REPLACE INTO estimators VALUES (?, ?)", [name, about])

@@ -8,6 +8,7 @@ and each value's size is limited.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -30,6 +31,11 @@ _HEADER: Final = b"SQLite format 3\x00"
 _MAX_BYTES: Final = 64 << 30
 _MAX_VALUE: Final = 1 << 20
 _WAIT_SECONDS: Final = 10.0
+_COMMIT_SECONDS: Final = 600
+_ANOTHER: Final = "another process is adding to this faceset, or reads it", "wait for that to end"
+_written: Final[set[Path]] = set()
+"""Files that this process writes. Closing a file that was opened by other means than SQLite's drops
+all locks that the process holds on it."""
 _EARLIER: Final = "faces.parquet"
 _SCHEMA: Final = {
     "faces": (
@@ -63,7 +69,7 @@ def checked(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         if code in _BUSY:
-            problem = "another process is adding to this faceset", "wait for that to end"
+            problem = _ANOTHER
         elif code in _REFUSED:
             problem = (
                 f"cannot be written ({error})",
@@ -88,28 +94,37 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection | None]:
     # Not read-only: what a killed writer left half done is rolled back first.
     with checked(path), closing(_connect(path, "rw")) as database:
         database.execute("PRAGMA query_only = ON")
+        if _is_empty(database):  # a writer was killed before its first commit
+            yield None
+            return
         _check(path, database)
         yield database
 
 
-def open_for_writing(folder: Path) -> sqlite3.Connection:
+def open_for_writing(folder: Path, wait: float = 0.0) -> sqlite3.Connection:
     """Open or create the database of the faceset in `folder`, in a transaction.
 
     Until it is committed nobody else can write.
 
+    Args:
+        folder: Of the faceset.
+        wait: Seconds to wait for another writer.
+
     Raises:
-        FacesetError: As `reading`, or another process is writing, or it cannot be written.
+        FacesetError: As `reading`, or another is writing, or it cannot be written.
     """
     path = folder / DATABASE_NAME
+    if path.absolute() in _written:
+        raise damaged(path, *_ANOTHER)
     exists = _exists(path)
     with checked(path):
-        database = _connect(path, "rw" if exists else "rwc", wait=0)
+        database = _connect(path, "rw" if exists else "rwc", wait, _Writer)
         try:
             database.execute("PRAGMA synchronous = FULL")
             database.execute("BEGIN IMMEDIATE")
             # A commit waits for those who read.
-            database.execute(f"PRAGMA busy_timeout = {1000 * _WAIT_SECONDS:.0f}")
-            if exists and database.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            database.execute(f"PRAGMA busy_timeout = {1000 * _COMMIT_SECONDS}")
+            if not _is_empty(database):
                 _check(path, database)
             else:
                 for statement in _SCHEMA.values():
@@ -119,11 +134,32 @@ def open_for_writing(folder: Path) -> sqlite3.Connection:
         except BaseException:
             database.close()
             raise
+    assert isinstance(database, _Writer)
+    database.path = path.absolute()
+    _written.add(database.path)
     return database
+
+
+class _Writer(sqlite3.Connection):
+    """A connection that writes; while it is open the file is not opened by any other means."""
+
+    path: Path | None = None
+
+    def close(self) -> None:
+        super().close()
+        if self.path is not None:
+            _written.discard(self.path)
+
+
+def _is_empty(database: sqlite3.Connection) -> bool:
+    ((count,),) = database.execute("SELECT count(*) FROM sqlite_schema")
+    return not count
 
 
 def _exists(path: Path) -> bool:
     """Check what the file's header tells, before SQLite opens it."""
+    if path.absolute() in _written:
+        return True
     try:
         with open_regular(path, _MAX_BYTES, FacesetError) as stream:
             header = stream.read(100)
@@ -156,9 +192,16 @@ def _check_journal(path: Path) -> None:
             raise damaged(path, "is no journal of ours", "delete it")
 
 
-def _connect(path: Path, mode: str, wait: float = _WAIT_SECONDS) -> sqlite3.Connection:
-    address = f"file:{quote(str(path.absolute()))}?mode={mode}"
-    database = sqlite3.connect(address, timeout=wait, isolation_level=None, uri=True)
+def _connect(
+    path: Path,
+    mode: str,
+    wait: float = _WAIT_SECONDS,
+    factory: type[sqlite3.Connection] = sqlite3.Connection,
+) -> sqlite3.Connection:
+    address = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
+    database = sqlite3.connect(
+        address, timeout=wait, isolation_level=None, uri=True, factory=factory
+    )
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE)
     for setting in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0"):
         database.execute(f"PRAGMA {setting}")

@@ -29,6 +29,7 @@ _ARRAYS: Final[dict[str, tuple[str, int]]] = {
     "mesh": ("<f4", MESH_POINTS * 3),
 }
 _COLUMNS: Final = (*_TEXTS, *_COUNTS, *_NUMBERS, *_ARRAYS)
+_SELECT: Final = "SELECT * FROM faces WHERE removed IS NULL ORDER BY id"
 _INSERT: Final = "INSERT INTO faces VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)"
 
 
@@ -67,11 +68,7 @@ def _check_scalars(values: dict[str, Any]) -> None:
     for name in _TEXTS:
         if not isinstance(values[name], str):
             raise ValueError(f"{name} is no text")
-    face, image = values["id"], values["image"]
-    if not ROW_ID.fullmatch(face):
-        raise ValueError(f"id {face[:80]!r} has other characters than letters, digits, _ . -")
-    if not image.startswith(face) or not _IMAGE_SUFFIX.fullmatch(image[len(face) :]):
-        raise ValueError(f"image {image[:80]!r} is not its id with .png, .webp or .jpg")
+    check_image_name(values["id"], values["image"])
     for name in ("source", "sha256"):
         if not SHA256.fullmatch(values[name]):
             raise ValueError(f"{name} {values[name][:80]!r} is not 64 hex digits")
@@ -83,6 +80,20 @@ def _check_scalars(values: dict[str, Any]) -> None:
     for name in _NUMBERS:
         if type(values[name]) not in (int, float) or not math.isfinite(values[name]):
             raise ValueError(f"{name} is no finite number")
+
+
+def check_image_name(face: Any, image: Any) -> None:
+    """Refuse names that are no id, or not the picture of that id.
+
+    Raises:
+        ValueError: They are not.
+    """
+    if not isinstance(face, str) or not ROW_ID.fullmatch(face):
+        shown = repr(face)[:80]
+        raise ValueError(f"id {shown} has other characters than letters, digits, _ . -")
+    suffix = image.removeprefix(face) if isinstance(image, str) else ""
+    if suffix == image or not _IMAGE_SUFFIX.fullmatch(suffix):
+        raise ValueError(f"image {repr(image)[:80]} is not its id with .png, .webp or .jpg")
 
 
 def plain_row(record: FaceRecord) -> dict[str, Any]:
@@ -108,7 +119,8 @@ def faces_in(database: sqlite3.Connection, folder: Path) -> list[FaceRecord]:
     """Like `read_faces`, from an open database."""
     path = folder / DATABASE_NAME
     with checked(path):
-        rows = database.execute("SELECT * FROM faces WHERE removed IS NULL ORDER BY id")
+        # All at once: a writer's commit waits for those who read.
+        rows = database.execute(_SELECT).fetchall()
         try:
             return [_record(row[:-1]) for row in rows]
         except (ValueError, TypeError) as error:

@@ -7,17 +7,21 @@ kill in between leaves pictures that are not used, and `undo` copes with both.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from swapper.facesets.database import DATABASE_NAME, checked, open_for_writing
+from swapper.facesets.database import CURE, DATABASE_NAME, checked, open_for_writing
 from swapper.facesets.faceset import IMAGES_NAME, Faceset
-from swapper.facesets.faceset_errors import refuse_link, writing
+from swapper.facesets.faceset_errors import damaged, refuse_link, writing
+from swapper.facesets.index import check_image_name
 from swapper.types import FaceRecord
 
 REMOVED_NAME: Final = "removed"
+_MAX_BATCH: Final = 1 << 31
+_LAST: Final = "SELECT max(removed) FROM faces WHERE typeof(removed) = 'integer'"
 
 
 def remove_faces(faceset: Faceset, records: Iterable[FaceRecord]) -> Path:
@@ -29,16 +33,17 @@ def remove_faces(faceset: Faceset, records: Iterable[FaceRecord]) -> Path:
     Raises:
         FacesetError: It cannot be written, or another process is adding faces.
     """
-    path, images = faceset.path / DATABASE_NAME, [(each.id, each.image) for each in records]
-    refuse_link(faceset.path / REMOVED_NAME)
+    path, ids = faceset.path / DATABASE_NAME, [(each.id,) for each in records]
     with closing(open_for_writing(faceset.path)) as database, checked(path):
-        batch = _last_batch(database.execute(_LAST).fetchone()) + 1
-        database.executemany(
-            "UPDATE faces SET removed = ? WHERE id = ?", [(batch, face) for face, _ in images]
-        )
+        batch = _last_batch(database, path) + 1
+        folder = _folder(faceset.path, batch)
+        mark = f"UPDATE faces SET removed = {batch} WHERE id = ? AND removed IS NULL"  # noqa: S608
+        database.executemany(mark, ids)
         database.execute("COMMIT")
-    folder = faceset.path / REMOVED_NAME / str(batch)
-    _move(faceset.path / IMAGES_NAME, folder, [image for _, image in images])
+        # Again under the lock: an undo in between must find all pictures on one side.
+        database.execute("BEGIN IMMEDIATE")
+        _move(faceset.path / IMAGES_NAME, folder, _images(database, path, batch))
+        database.execute("COMMIT")
     return folder
 
 
@@ -49,22 +54,41 @@ def undo_removal(faceset: Faceset) -> int:
         FacesetError: As `remove_faces`.
     """
     path = faceset.path / DATABASE_NAME
-    refuse_link(faceset.path / REMOVED_NAME)
     with closing(open_for_writing(faceset.path)) as database, checked(path):
-        batch = _last_batch(database.execute(_LAST).fetchone())
-        rows = database.execute("SELECT image FROM faces WHERE removed = ?", [batch]).fetchall()
-        folder = faceset.path / REMOVED_NAME / str(batch)
-        _move(folder, faceset.path / IMAGES_NAME, [image for (image,) in rows])
+        batch = _last_batch(database, path)
+        images = _images(database, path, batch)
+        _move(_folder(faceset.path, batch), faceset.path / IMAGES_NAME, images)
         database.execute("UPDATE faces SET removed = NULL WHERE removed = ?", [batch])
         database.execute("COMMIT")
-    return len(rows)
+    return sum((faceset.path / IMAGES_NAME / image).is_file() for image in images)
 
 
-_LAST: Final = "SELECT max(removed) FROM faces"
+def _last_batch(database: sqlite3.Connection, path: Path) -> int:
+    ((last,),) = database.execute(_LAST)
+    if last is not None and not 0 < last < _MAX_BATCH:
+        raise damaged(path, f"has a batch {last} of removed faces", CURE)
+    return last or 0
 
 
-def _last_batch(row: tuple[int | None]) -> int:
-    return row[0] if isinstance(row[0], int) else 0
+def _folder(faceset: Path, batch: int) -> Path:
+    """Return the folder of a batch; no part of the way there may be a link."""
+    folder = faceset / REMOVED_NAME / str(batch)
+    for each in (faceset / IMAGES_NAME, faceset / REMOVED_NAME, folder):
+        refuse_link(each)
+    return folder
+
+
+def _images(database: sqlite3.Connection, path: Path, batch: int) -> list[str]:
+    """Names of a batch's pictures; validated, since rows of removed faces are not read."""
+    rows: list[tuple[Any, Any]] = database.execute(
+        "SELECT id, image FROM faces WHERE removed = ?", [batch]
+    ).fetchall()
+    try:
+        for face, image in rows:
+            check_image_name(face, image)
+    except ValueError as error:
+        raise damaged(path, error, CURE) from error
+    return [image for _, image in rows]
 
 
 def _move(source: Path, destination: Path, names: Iterable[str]) -> None:

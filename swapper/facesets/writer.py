@@ -32,6 +32,7 @@ from swapper.types import FaceRecord
 
 _COMMIT_EVERY = 64
 _COMMIT_SECONDS = 1.0
+_CURE = "restore it from a copy, or extract again"
 
 
 def face_id(source: str, frame_index: int, face: int) -> str:
@@ -147,6 +148,8 @@ class FacesetWriter(AbstractContextManager["FacesetWriter"]):
                 self.add_source(source)
         new = [record for record in records if record.id not in self._ids]
         for record in new:
+            if record.source not in self._sources:
+                raise damaged(faceset.path, f"does not name the file of {record.id}", _CURE)
             self._check_new(record)
             self._store(record, faceset.picture_bytes(record))
         return len(new)

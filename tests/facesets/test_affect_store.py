@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from swapper.errors import FacesetError
 from swapper.facesets.affect_store import (
     _rows,
+    annotated_by,
     read_readings,
     read_stored,
     reserving,
@@ -193,6 +194,22 @@ def test_one_process_reads_at_a_time(faceset: Faceset) -> None:
     for _ in range(2):
         with reserving(faceset.path):
             pass
+
+
+def test_annotation_waits_for_no_extraction(faceset: Faceset) -> None:
+    with (
+        FacesetWriter(faceset.path, make_card()),
+        pytest.raises(FacesetError, match="another process is adding"),
+        reserving(faceset.path),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["X!", "../a", b"blob"])
+def test_estimators_with_improper_names(faceset: Faceset, name: str | bytes) -> None:
+    edit(faceset.path, "INSERT INTO estimators VALUES (?, '{}')", name)
+    with pytest.raises(FacesetError, match="names an estimator"):
+        annotated_by(faceset.path)
 
 
 def _with(**changes: Any) -> Callable[[StoredReadings], StoredReadings]:

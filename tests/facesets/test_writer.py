@@ -93,6 +93,41 @@ def test_deleted_faces_stay_known(tmp_path: Path) -> None:
     assert frames(path) == [0, 2, 3, 4, 7]
 
 
+SECOND = """
+import sys
+from pathlib import Path
+from swapper.errors import FacesetError
+from swapper.facesets.writer import FacesetWriter
+from tests.facesets.making import make_card
+try:
+    FacesetWriter(Path(sys.argv[1]), make_card()).close()
+except FacesetError as error:
+    print(error)
+"""
+
+
+def test_reading_in_the_same_process_keeps_the_lock(tmp_path: Path) -> None:
+    """POSIX drops a process's locks on a file when any descriptor of it is closed."""
+    path = make_faceset(tmp_path)
+    with open_writer(path):
+        assert frames(path) == [0, 1, 2, 3, 4]
+        with pytest.raises(FacesetError, match="another process"):
+            FacesetWriter(path, make_card())
+        second = [sys.executable, "-c", SECOND, str(path)]
+        output = subprocess.run(second, capture_output=True, text=True, check=True).stdout
+    assert "another process" in output
+    FacesetWriter(path, make_card()).close()
+
+
+def test_a_writer_killed_before_its_first_commit(tmp_path: Path) -> None:
+    path = make_faceset(tmp_path, count=0)
+    (path / "faceset.db").write_bytes(b"")
+    assert frames(path) == []
+    with open_writer(path) as writer:
+        writer.add(make_record(0), make_image(0))
+    assert frames(path) == [0]
+
+
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
     with open_writer(tmp_path / "anna"), pytest.raises(FacesetError, match="another process"):
         FacesetWriter(tmp_path / "anna", make_card())
