@@ -6,7 +6,9 @@ import hashlib
 import json
 import re
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -366,7 +368,8 @@ def test_the_manifest_tells_the_dials(
 def test_faces_that_were_never_read_are_told_with_the_cure(
     own_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.rmtree(own_world / "facesets/bob/affect")
+    with closing(sqlite3.connect(own_world / "facesets/bob/faceset.db")) as database, database:
+        database.executescript("DELETE FROM estimators; DELETE FROM readings")
     assert cli.run(train_line(own_world, tmp_path, "new", 6, "affect=actors")) != 0
     told = capsys.readouterr().err
     assert "actors has not read these faces" in told
