@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from swapper.data.face_table import MEANINGS, Column, face_columns, names_in, select_faces
+from swapper.data.face_table import COLUMNS, Column, face_columns, names_in, select_faces
 from swapper.errors import FacesetError, UsageError
 from swapper.facesets.affect_store import (
     annotated_by,
@@ -35,7 +35,7 @@ _TILE: Final = 112
 _PAPER: Final = 250
 
 
-def faceset(options: FacesetOptions) -> int:
+def curate(options: FacesetOptions) -> int:
     """Run ``options.action`` on each faceset and print what it found.
 
     Returns:
@@ -49,9 +49,9 @@ def faceset(options: FacesetOptions) -> int:
     if not paths:
         raise UsageError("facesets is empty: pass facesets=[facesets/NAME,...]")
     if options.action == "filter" and not options.where:
-        raise UsageError("where is missing: pass where='sharpness < 5 or duplicate > 0'")
+        raise UsageError("where is missing: pass where='sharpness < .02 or duplicate > 0'")
     if options.action == "sort" and names_in(options.by) != [options.by]:
-        raise UsageError(f"by={options.by}: choose from {', '.join(MEANINGS)}, au1, au2 ...")
+        raise UsageError(f"by={options.by}: choose from {', '.join(COLUMNS)}, au1, au2 ...")
     if options.action == "split" and not (options.where and options.output):
         raise UsageError("where or output is missing: pass where='yaw > 20' output=facesets/NEW")
     if options.action == "merge" and not options.output:
@@ -205,11 +205,11 @@ def _draw(
     """Draw at most a page of faces, each row with the value of its first face."""
     if not options.sheet or not len(rows):
         return
-    shown = rows[: _TILES * _ROWS]
+    page = rows[: _TILES * _ROWS]
     blank = np.full((_TILE, _TILE, 3), _PAPER, np.uint8)
     lines = []
-    for first in range(0, len(shown), _TILES):
-        part = shown[first : first + _TILES]
+    for first in range(0, len(page), _TILES):
+        part = page[first : first + _TILES]
         pictures = [faceset.image(faceset.records[row]) for row in part]
         label = " ".join(
             f"{name} {_text(columns[name][part[0]])}" for name in named if name in columns

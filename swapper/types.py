@@ -180,7 +180,7 @@ class PseudoBatch:
         donor_from_place: (M, 2, 3) float32.
         lips: (M, L, 2) float16.
         gain: (M, 3, 2) float32.
-        shade: (M, G, G) int8.
+        shade: (M, G, G) int8, logarithm of the factor of brightness times 128.
     """
 
     sample: Tensor

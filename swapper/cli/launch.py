@@ -26,7 +26,7 @@ _JUDGED = _ALIGNER_AND_AFFECT | {"make_recogniser": "recogniser"}
 _FUNCTIONS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "extract": ("swapper.extract:extract", _JUDGED),
     "annotate": ("swapper.annotate:annotate", {"make_estimator": "affect"}),
-    "faceset": ("swapper.curate:faceset", {}),
+    "faceset": ("swapper.curate:curate", {}),
     "concept": ("swapper.concept:concept", _ALIGNER_AND_AFFECT),
     "convert": (
         "swapper.convert:convert",

@@ -24,23 +24,12 @@ from swapper.types import Readings
 
 Column = NDArray[np.float64] | Sequence[str]
 
-MEANINGS: Final[Mapping[str, str]] = {
-    "frame": "number of the frame in its file",
-    "file": "name of the file",
-    "yaw": "degrees, positive towards the picture's right",
-    "pitch": "degrees, positive up",
-    "roll": "degrees, positive for a crown that tips to the picture's right",
-    "sharpness": "variance of the Laplacian of the aligned picture",
-    "confidence": "of the aligner, 0 to 1",
-    "size": "distance of the eyes' outer corners in the frame, in pixels",
-    "exposure": "median brightness of the face, 0 to 1",
-    "clipped": "share of the face that is black or white",
-    "duplicate": "0 for the sharpest of near-duplicates, then 1, 2, ...",
-    "emotion": "most probable label, of a faceset with readings",
-    "valence": "-1 to 1, likewise",
-    "arousal": "-1 to 1, likewise",
-}
-"""Columns; besides, ``au4``, ``au12`` ...: intensities of action units, 0 to 1, likewise."""
+COLUMNS: Final = (
+    *("frame", "file", "yaw", "pitch", "roll", "sharpness", "confidence", "size"),
+    *("exposure", "clipped", "duplicate", "emotion", "valence", "arousal"),
+)
+"""Columns, with their units in docs/facesets.md; besides, ``au4``, ``au12`` ...: intensities of
+action units, 0 to 1."""
 _UNIT: Final = re.compile(r"au\d+")
 _PICTURED: Final = ("exposure", "clipped", "duplicate")
 _ALLOWED: Final = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION}
@@ -51,14 +40,14 @@ _MAX_STEPS: Final = 50_000_000
 
 
 def face_columns(
-    faceset: Faceset, readings: Readings | None = None, names: Sequence[str] = tuple(MEANINGS)
+    faceset: Faceset, readings: Readings | None = None, names: Sequence[str] | None = None
 ) -> dict[str, Column]:
-    """Compute columns of `MEANINGS`, each of N values in the order of the faceset's records.
+    """Compute columns of `COLUMNS`, each of N values in the order of the faceset's records.
 
     Args:
         faceset: Opened.
         readings: Of its faces; without, what they would give is left out.
-        names: Which; pictures are only read if a column needs them.
+        names: Which, None for all; pictures are only read if a column needs them.
 
     Raises:
         FacesetError: A picture cannot be used.
@@ -76,7 +65,7 @@ def face_columns(
     columns["sharpness"] = sharpness
     for name in ("yaw", "pitch", "roll", "confidence"):
         columns[name] = np.array([float(getattr(each, name)) for each in records])
-    if not set(names).isdisjoint(_PICTURED):
+    if names is None or not set(names).isdisjoint(_PICTURED):
         measured = measure_pictures(faceset)
         columns["exposure"], columns["clipped"] = measured.exposure, measured.clipped
         columns["duplicate"] = duplicate_ranks(measured.hashes, sharpness).astype(float)
@@ -91,17 +80,19 @@ def face_columns(
         for place, unit in enumerate(readings.units):
             assert readings.intensities is not None
             columns[f"au{unit}"] = readings.intensities[:, place].astype(np.float64)
-    everything = names == tuple(MEANINGS)
-    kept = {name for name in columns if everything or name in names}
-    order = [*MEANINGS, *(name for name in columns if name not in MEANINGS)]
-    return {name: columns[name] for name in order if name in kept}
+    order = [*COLUMNS, *(name for name in columns if name not in COLUMNS)]
+    return {
+        name: columns[name]
+        for name in order
+        if name in columns and (names is None or name in names)
+    }
 
 
 def names_in(expression: str) -> list[str]:
     """Return the columns that an expression names."""
     outside = re.sub(r"'[^']*'", "", expression)
     words = [word.lower() for word in re.findall(r"\w+", outside)]
-    return list(dict.fromkeys(word for word in words if word in MEANINGS or _UNIT.fullmatch(word)))
+    return list(dict.fromkeys(word for word in words if word in COLUMNS or _UNIT.fullmatch(word)))
 
 
 def select_faces(columns: Mapping[str, Column], expression: str) -> NDArray[np.int64]:
@@ -158,6 +149,6 @@ def _explain(expression: str, error: Exception, columns: Mapping[str, Column]) -
     if unknown is None:
         return f"where={one_line(expression)}: {problem}; {_GRAMMAR}"
     name = unknown[1].lower()
-    if (name in MEANINGS or _UNIT.fullmatch(name)) and name not in columns:
+    if (name in COLUMNS or _UNIT.fullmatch(name)) and name not in columns:
         return f"where: no estimator has read {name}; run swapper annotate with one that does"
-    return f"where: no column {unknown[1]}; columns: {choices_text(name, MEANINGS)}"
+    return f"where: no column {unknown[1]}; columns: {choices_text(name, COLUMNS)}"

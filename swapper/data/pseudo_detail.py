@@ -134,8 +134,8 @@ class DetailReader:
     def _warped(self, picture: Pixels, of: int, to: int) -> Pixels:
         """Warp a picture of a face by the points to the shape of another."""
         person = self.person
-        shown = self._points[visible(person.rest[self._points], person.pose[[of, to], 0])]
-        flow = self._coarse.flow(*(person.projected(each)[shown] for each in (to, of)))
+        common = self._points[visible(person.rest[self._points], person.pose[[of, to], 0])]
+        flow = self._coarse.flow(*(person.projected(each)[common] for each in (to, of)))
         return _moved(picture, self._coarse.pixels_of(flow) * _SIDE)
 
     def _picture(self, row: int) -> Pixels:

@@ -115,7 +115,8 @@ class RecipeMaker:
     Args:
         performer: Whose expressions.
         identity: Whose faces are warped.
-        details: Readers of both, if what the points miss is to be added.
+        performer_detail: Measures what the points miss, to add it; None for neither.
+        identity_detail: Likewise.
         size: Side of the aligned crops that the points refer to; any value.
         coverage: Of the crops.
         limits: Of the warp.
@@ -125,13 +126,14 @@ class RecipeMaker:
         self,
         performer: Person,
         identity: Person,
-        details: tuple[DetailReader, DetailReader] | None,
+        performer_detail: DetailReader | None,
+        identity_detail: DetailReader | None,
         size: int,
         coverage: Coverage,
         limits: WarpLimits,
     ) -> None:
         self.performer, self.identity, self.limits = performer, identity, limits
-        self._details = details
+        self._details = performer_detail, identity_detail
         self.crop = CropPlaces(size, coverage)
         self._coarse = CropPlaces(size, coverage, _COARSE_NODES)
         self._warped = warp_points(identity.rest)
@@ -165,7 +167,7 @@ class RecipeMaker:
             return
         flow = self.crop.flow(target[steering], source[steering])
         move = float(np.linalg.norm(moved[steering, :2], axis=1).max())
-        if self._details is not None:
+        if None not in self._details:
             flow, recipe["shade"] = self._with_detail(flow, target, row, base, yaw)
         confidence, reason = self._confidence(row, base, left, move, flow)
         own, donor, donor_from_place = self._mouth(row, base, source, target)
@@ -185,8 +187,9 @@ class RecipeMaker:
         Returns:
             The flow (G, G, 2), and the shade (G, G) as it is stored.
         """
-        assert self._details is not None
         ours, theirs = self._details
+        assert ours is not None
+        assert theirs is not None
         seen = self._seen(self.performer.pose[row, 0], yaw)
         nodes = self.crop.nodes
         to_performer = self._coarse.flow(target[seen], self.performer.projected(row)[seen])

@@ -111,7 +111,7 @@ class PseudoTargets:
         """
         people = _people(facesets, caches, usable, shapes, rests)
         details = [
-            DetailReader(person, cache.array, faceset.card.coverage)
+            DetailReader(person, cache.array, faceset.card.coverage) if self.detail else None
             for person, cache, faceset in zip(people, caches, facesets, strict=True)
         ]
         key = self._key(facesets, usable, shapes)
@@ -125,7 +125,8 @@ class PseudoTargets:
                 maker = RecipeMaker(
                     people[performer],
                     people[identity],
-                    (details[performer], details[identity]) if self.detail else None,
+                    details[performer],
+                    details[identity],
                     performer_faceset.card.size,
                     performer_faceset.card.coverage,
                     self.limits,

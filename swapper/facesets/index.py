@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from swapper.facesets.database import CURE, DATABASE_NAME, checked, reading
 from swapper.facesets.faceset_errors import damaged
@@ -89,11 +90,10 @@ def check_image_name(face: Any, image: Any) -> None:
         ValueError: They are not.
     """
     if not isinstance(face, str) or not ROW_ID.fullmatch(face):
-        shown = repr(face)[:80]
-        raise ValueError(f"id {shown} has other characters than letters, digits, _ . -")
+        raise ValueError(f"id {face!r:.80} has other characters than letters, digits, _ . -")
     suffix = image.removeprefix(face) if isinstance(image, str) else ""
     if suffix == image or not _IMAGE_SUFFIX.fullmatch(suffix):
-        raise ValueError(f"image {repr(image)[:80]} is not its id with .png, .webp or .jpg")
+        raise ValueError(f"image {image!r:.80} is not its id with .png, .webp or .jpg")
 
 
 def plain_row(record: FaceRecord) -> dict[str, Any]:
@@ -138,11 +138,11 @@ def _record(row: Sequence[Any]) -> FaceRecord:
     for name, (kind, length) in _ARRAYS.items():
         if name == "mesh" and values[name] is None:
             continue
-        values[name] = array_of(values[name], kind, length, name)
+        values[name] = _array_of(values[name], kind, length, name)
     return make_record(values)
 
 
-def array_of(data: Any, kind: str, length: int, name: str) -> Any:
+def _array_of(data: Any, kind: str, length: int, name: str) -> NDArray[Any]:
     """Return the numbers of a blob.
 
     Raises:

@@ -20,6 +20,7 @@ from torch import Tensor
 from swapper.kernels.warp import read_bilinear, transform
 
 SHADE_SCALE = 128
+"""A shade is the logarithm of a factor of brightness times this, so within e^-1 to e."""
 _EDGE = 0.008
 """Half the width of the lips' soft edge, as a share of the side; at least half a pixel is drawn."""
 
