@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from swapper.kernels.pseudo_target import draw_pseudo_targets
+from swapper.kernels.pseudo_target import SHADE_SCALE, draw_pseudo_targets
 
 Floats = NDArray[np.float64]
 
@@ -98,7 +98,7 @@ def test_a_constant_flow_shifts_all_channels_as_opencv_does(right: float, down: 
         np.testing.assert_allclose(found[..., channel], expected / 255, atol=1e-5)
 
 
-def reference(face: Floats, transform: Floats, flow: Floats, size: int) -> Floats:
+def reference(face: Floats, transform: Floats, flow: Floats, shade: Floats, size: int) -> Floats:
     """(size, size, C): the docstring's formula, pixel by pixel in float64."""
     side, nodes = len(face), len(flow)
 
@@ -116,25 +116,31 @@ def reference(face: Floats, transform: Floats, flow: Floats, size: int) -> Float
         for column in range(size):
             place = (transform @ (column, row, 1) + 0.5) / side
             moved = place + read(flow, *(place * (nodes - 1)))
-            found[row, column] = read(face, *(moved * side - 0.5))
-    return found / 255
+            found[row, column] = read(face, *(moved * side - 0.5)) / 255
+            factor = np.exp(read(shade, *(place * (nodes - 1))) / SHADE_SCALE)
+            found[row, column, :3] = np.clip(found[row, column, :3] * factor, 0, 1)
+    return found
 
 
 @pytest.mark.parametrize(("side", "size", "nodes"), [(24, 17, 32), (20, 31, 32), (16, 16, 2)])
 def test_against_the_formula_in_float64(side: int, size: int, nodes: int) -> None:
-    """The transform turns, zooms and looks over the rim; the flow is another at each node."""
+    """The transform turns, zooms and looks over the rim; flow and shade differ from node to node."""
     random = np.random.default_rng(0)
     zoom = side / size
     transform = np.array([[0.9, -0.3, 0.2 * size], [0.3, 0.9, -0.1 * size]]) * zoom
     flow = random.normal(0, 0.05, (nodes, nodes, 2))
+    shade = random.integers(-127, 128, (nodes, nodes)).astype(np.int8)
     faces = pictures(1, side)
     found = drawn(
         faces,
         size=size,
         faces_from_target=torch.from_numpy(transform)[None].float(),
         flow=torch.from_numpy(flow)[None].float(),
+        shade=torch.from_numpy(shade)[None],
     )
-    expected = reference(faces[0].numpy().astype(np.float64), transform, flow, size)
+    expected = reference(
+        faces[0].numpy().astype(np.float64), transform, flow, shade.astype(np.float64), size
+    )
     np.testing.assert_allclose(found[0].permute(1, 2, 0).numpy(), expected, atol=1e-4)
 
 
