@@ -124,7 +124,7 @@ def reference(face: Floats, transform: Floats, flow: Floats, shade: Floats, size
 
 @pytest.mark.parametrize(("side", "size", "nodes"), [(24, 17, 32), (20, 31, 32), (16, 16, 2)])
 def test_against_the_formula_in_float64(side: int, size: int, nodes: int) -> None:
-    """The transform turns, zooms and looks over the rim; flow and shade differ from node to node."""
+    """The transform turns, zooms and looks over the rim; flow and shade differ by node."""
     random = np.random.default_rng(0)
     zoom = side / size
     transform = np.array([[0.9, -0.3, 0.2 * size], [0.3, 0.9, -0.1 * size]]) * zoom
